@@ -1,0 +1,140 @@
+"""Pinhole cameras with OpenCV's lens models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+DISTORTION_COUNTS = {"opencv": (0, 4, 5, 8, 12, 14), "fisheye": (4,)}
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole camera; pixel (0, 0) is the centre of the top-left pixel.
+
+    fx, fy, cx, cy are in pixels of a width x height image. `distortion` holds OpenCV's coefficients in OpenCV's order
+    (k1 k2 p1 p2 [k3 ...], or k1 k2 k3 k4 of the fisheye model); empty means none, which is what all code after the readers gets.
+
+    Raises ValueError that names the field for focal lengths, sizes or coefficient counts that make no camera.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+    distortion: tuple[float, ...] = ()
+    distortion_model: Literal["opencv", "fisheye"] = "opencv"
+
+    def __post_init__(self) -> None:
+        for name in ("fx", "fy"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"Intrinsics.{name} must be a positive number of pixels, got {getattr(self, name)}")
+        for name in ("cx", "cy"):
+            if not np.isfinite(getattr(self, name)):
+                raise ValueError(f"Intrinsics.{name} must be finite, got {getattr(self, name)}")
+        for name in ("width", "height"):
+            if int(getattr(self, name)) != getattr(self, name) or getattr(self, name) < 1:
+                raise ValueError(f"Intrinsics.{name} must be a whole number of pixels >= 1, got {getattr(self, name)}")
+        if self.distortion_model not in DISTORTION_COUNTS:
+            raise ValueError(f"Intrinsics.distortion_model must be opencv or fisheye, got {self.distortion_model!r}")
+        counts = (0, *DISTORTION_COUNTS[self.distortion_model])
+        if len(self.distortion) not in counts:
+            raise ValueError(f"Intrinsics.distortion must have {counts} coefficients, got {len(self.distortion)}")
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The (3, 3) camera matrix K."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=np.float64)
+
+    @property
+    def is_distorted(self) -> bool:
+        """Whether any lens coefficient differs from zero."""
+        return any(self.distortion)
+
+    def project(self, points_camera: ArrayLike) -> NDArray[np.float64]:
+        """Points (..., 3) in camera axes to pixels (..., 2) as (u, v); not finite behind the camera (z <= 0)."""
+        points = np.asarray(points_camera, dtype=np.float64)
+        z = points[..., 2:]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            xy = np.where(z > 0, points[..., :2] / z, np.nan)
+        if self.is_distorted:
+            flat = np.concatenate([np.nan_to_num(xy.reshape(-1, 2)), np.ones((xy.size // 2, 1))], axis=1)
+            uv = self._distort(flat).reshape(xy.shape)
+            return np.where(np.isfinite(xy), uv, np.nan)
+        return xy * [self.fx, self.fy] + [self.cx, self.cy]
+
+    def unproject(self, depth: ArrayLike) -> NDArray[np.float64]:
+        """Depth (height, width) along z to points (height, width, 3) in camera axes; unknown depth 0 gives the origin."""
+        depth = np.asarray(depth, dtype=np.float64)
+        if depth.shape != (self.height, self.width):
+            raise ValueError(f"depth must have shape {(self.height, self.width)}, got {depth.shape}")
+        return self.rays() * depth[..., None]
+
+    def rays(self) -> NDArray[np.float64]:
+        """Directions (height, width, 3) in camera axes with z = 1 through the pixel centres."""
+        u, v = np.meshgrid(np.arange(self.width), np.arange(self.height))
+        if self.is_distorted:
+            pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2).astype(np.float64)
+            xy = self._undistort(pixels).reshape(self.height, self.width, 2)
+        else:
+            xy = np.stack([(u - self.cx) / self.fx, (v - self.cy) / self.fy], axis=-1)
+        return np.concatenate([xy, np.ones((self.height, self.width, 1))], axis=-1)
+
+    def resized(self, width: int, height: int) -> Intrinsics:
+        """The camera of the same image resampled to width x height: `u' = (u + 0.5) s - 0.5`."""
+        sx, sy = width / self.width, height / self.height
+        return replace(
+            self,
+            fx=self.fx * sx,
+            fy=self.fy * sy,
+            cx=(self.cx + 0.5) * sx - 0.5,
+            cy=(self.cy + 0.5) * sy - 0.5,
+            width=width,
+            height=height,
+        )
+
+    def cropped(self, left: int, top: int, width: int, height: int) -> Intrinsics:
+        """The camera of the window whose top-left pixel is (left, top) of this image."""
+        return replace(self, cx=self.cx - left, cy=self.cy - top, width=width, height=height)
+
+    def undistorted(self) -> Intrinsics:
+        """The same camera without its lens: what `undistort` renders into."""
+        return replace(self, distortion=(), distortion_model="opencv")
+
+    def _distort(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
+        zero = np.zeros(3)
+        coefficients = np.asarray(self.distortion, dtype=np.float64)
+        if self.distortion_model == "fisheye":
+            uv, _ = cv2.fisheye.projectPoints(rays[:, None], zero, zero, self.matrix, coefficients)
+        else:
+            uv, _ = cv2.projectPoints(rays[:, None], zero, zero, self.matrix, coefficients)
+        return np.asarray(uv)
+
+    def _undistort(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        coefficients = np.asarray(self.distortion, dtype=np.float64)
+        if self.distortion_model == "fisheye":
+            return np.asarray(cv2.fisheye.undistortPoints(pixels, self.matrix, coefficients))
+        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
+        return np.asarray(cv2.undistortPointsIter(pixels, self.matrix, coefficients, np.eye(3), self.matrix * 0 + np.eye(3), criteria))
+
+
+def undistort(image: NDArray[Any], intrinsics: Intrinsics, *, nearest: bool = False) -> NDArray[Any]:
+    """The image (H, W[, 3]) as the camera without its lens sees it, same K and size; what lies outside is 0.
+
+    Use `nearest` for depth, labels and instances, which must not be mixed across pixels.
+    """
+    if not intrinsics.is_distorted:
+        return image
+    if image.shape[:2] != (intrinsics.height, intrinsics.width):
+        raise ValueError(f"image must have shape {(intrinsics.height, intrinsics.width)}, got {image.shape[:2]}")
+    pinhole = intrinsics.undistorted()
+    rays = pinhole.rays().reshape(-1, 3)
+    uv = intrinsics.project(rays).reshape(intrinsics.height, intrinsics.width, 2).astype(np.float32)
+    mode = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    return np.asarray(cv2.remap(image, uv[..., 0], uv[..., 1], mode, borderMode=cv2.BORDER_CONSTANT, borderValue=0))

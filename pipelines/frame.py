@@ -1,0 +1,79 @@
+"""What a posed image is, and what a sequence of them is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2h import Predictions
+from mapping.camera import Intrinsics
+from mapping.se3 import is_se3
+from scenegraph.labels import LabelSpace
+
+
+class SequenceError(ValueError):
+    """A sequence that cannot be read: the message names the file, the field or line, and what was expected."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One posed image; `recorded` holds what the sequence itself knows about it (depth, labels, instances, ...).
+
+    index is the frame's number in its sequence and never changes with stride or range; timestamp in seconds; rgb (H, W, 3)
+    uint8; intrinsics of exactly that size and without distortion; T_world_camera (4, 4) float64.
+    """
+
+    index: int
+    timestamp: float
+    rgb: NDArray[np.uint8]
+    intrinsics: Intrinsics
+    T_world_camera: NDArray[np.float64]
+    recorded: Predictions
+
+    def __post_init__(self) -> None:
+        shape = (self.intrinsics.height, self.intrinsics.width, 3)
+        if self.rgb.shape != shape or self.rgb.dtype != np.uint8:
+            raise ValueError(f"Frame.rgb must be uint8 {shape}, got {self.rgb.dtype} {self.rgb.shape}")
+        if not is_se3(self.T_world_camera):
+            raise ValueError(f"Frame.T_world_camera of frame {self.index} must be a rigid (4, 4) transform")
+        for name in ("depth", "labels", "normals", "edges", "instances"):
+            array = getattr(self.recorded, name)
+            if array is not None and array.shape[:2] != shape[:2]:
+                raise ValueError(f"Frame.recorded.{name} must be {shape[:2]} like the image, got {array.shape[:2]}")
+
+
+@dataclass(frozen=True, eq=False)
+class FrameInfo:
+    """What is known of a frame before its pixels are read: one line of frames.csv.
+
+    `used` is False when it has no usable pose or image, and `reason` then says why in a few words. `T_world_camera` is None when lost.
+    """
+
+    index: int
+    timestamp: float
+    image: str
+    used: bool
+    reason: str
+    T_world_camera: NDArray[np.float64] | None
+
+
+class FrameSequence(Protocol):
+    """A readable sequence: random access, no hidden state, frames are decoded when asked for.
+
+    `infos` lists every image found, in time order, usable or not. `sequence[i]` is the i-th of `infos` and raises SequenceError
+    for a frame that is not used or whose files are broken. `world_up` is a unit vector in the sequence's world or None when
+    gravity is unknown. `label_space` is None when there are no labels.
+    """
+
+    name: str
+    format: str
+    world_up: tuple[float, float, float] | None
+    label_space: LabelSpace | None
+    infos: tuple[FrameInfo, ...]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Frame: ...

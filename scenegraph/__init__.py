@@ -1,0 +1,1 @@
+"""Objects, places, rooms, dynamic objects and the graph that holds them."""

@@ -1,0 +1,154 @@
+"""Label spaces: what the numbers in a label image mean, and how each class behaves in a map."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+Kind = Literal["unknown", "structure", "object", "dynamic"]
+KINDS = ("unknown", "structure", "object", "dynamic")
+
+NYU40_NAMES = (
+    "unknown wall floor cabinet bed chair sofa table door window bookshelf picture counter blinds desk shelves curtain dresser "
+    "pillow mirror floor_mat clothes ceiling books refrigerator television paper towel shower_curtain box whiteboard person "
+    "night_stand toilet sink lamp bathtub bag otherstructure otherfurniture otherprop"
+).split()
+NYU40_STRUCTURE = {"wall", "floor", "ceiling", "door", "window", "floor_mat", "otherstructure", "blinds", "curtain"}
+
+
+class LabelSpaceError(ValueError):
+    """A label space file or name that cannot be used; the message names the file and the field."""
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """One class: its id in label images, its name, display colour and kind.
+
+    Kinds: `structure` belongs to the building (walls, floors, ceilings, openings) and makes no object; `object` makes objects;
+    `dynamic` moves by itself, stays out of the static map and makes tracks; `unknown` says nothing.
+    """
+
+    id: int
+    name: str
+    color: tuple[int, int, int]
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """A named set of classes; id 0 is always `unknown`."""
+
+    name: str
+    classes: tuple[LabelClass, ...]
+
+    def __post_init__(self) -> None:
+        ids = [c.id for c in self.classes]
+        if len(set(ids)) != len(ids) or any(not 0 <= i < 65536 for i in ids):
+            raise LabelSpaceError(f"label space {self.name}: ids must be distinct and in 0..65535")
+        if 0 not in ids or self.by_id[0].kind != "unknown":
+            raise LabelSpaceError(f"label space {self.name}: id 0 must be there and of kind unknown")
+
+    @property
+    def by_id(self) -> dict[int, LabelClass]:
+        """Classes by id."""
+        return {c.id: c for c in self.classes}
+
+    def id_of(self, name: str) -> int:
+        """The id of a class name; raises LabelSpaceError with the known names."""
+        for c in self.classes:
+            if c.name == name:
+                return c.id
+        raise LabelSpaceError(f"label space {self.name} has no class {name!r}; it has {', '.join(self.names)}")
+
+    def name_of(self, label: int) -> str:
+        """The name of an id; `unknown` for an id that the space does not have."""
+        return self.by_id[label].name if label in self.by_id else "unknown"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in the order of the file."""
+        return tuple(c.name for c in self.classes)
+
+    def ids_of_kind(self, kind: Kind) -> frozenset[int]:
+        """Ids of all classes of a kind."""
+        return frozenset(c.id for c in self.classes if c.kind == kind)
+
+    def mask_of_kind(self, kind: Kind, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Where the label image or array holds a class of the kind; any shape."""
+        return np.isin(labels, sorted(self.ids_of_kind(kind)))
+
+    def palette(self) -> NDArray[np.uint8]:
+        """(max id + 1, 3) display colours, grey for ids that are not used."""
+        table = np.full((max(c.id for c in self.classes) + 1, 3), 128, np.uint8)
+        for c in self.classes:
+            table[c.id] = c.color
+        return table
+
+    def colorize(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Display colours (..., 3) of labels of any shape; ids outside of the space are grey."""
+        table = np.vstack([self.palette(), [[128, 128, 128]]]).astype(np.uint8)
+        return np.asarray(table[np.minimum(np.asarray(labels, dtype=np.int64), len(table) - 1)])
+
+
+def _distinct_color(index: int) -> tuple[int, int, int]:
+    """Hues by the golden ratio, so that neighbours in the list differ; two lightness levels."""
+    r, g, b = colorsys.hls_to_rgb(index * 0.618034 % 1.0, 0.45 + 0.18 * (index % 2), 0.65)
+    return round(255 * r), round(255 * g), round(255 * b)
+
+
+def nyu40() -> LabelSpace:
+    """NYU40 (Gupta et al., CVPR 2013): ids 1-40 in the published order, 0 unknown; people are dynamic."""
+
+    def kind(name: str) -> Kind:
+        if name == "person":
+            return "dynamic"
+        return "structure" if name in NYU40_STRUCTURE else "object"
+
+    fixed = {"unknown": (90, 90, 90), "wall": (190, 198, 210), "floor": (165, 130, 98), "ceiling": (232, 232, 236), "person": (230, 40, 40)}
+    classes = [
+        LabelClass(i, name, fixed.get(name, _distinct_color(i)), "unknown" if i == 0 else kind(name))
+        for i, name in enumerate(NYU40_NAMES)
+    ]
+    return LabelSpace("nyu40", tuple(classes))
+
+
+def label_space_from_mapping(data: object, where: str) -> LabelSpace:
+    """A label space from parsed YAML: `{name, classes: [{id, name, kind, color?}]}`.
+
+    Raises LabelSpaceError naming `where`, the entry and the field.
+    """
+    if not isinstance(data, Mapping) or not isinstance(data.get("classes"), list) or not isinstance(data.get("name"), str):
+        raise LabelSpaceError(f"{where}: expected a mapping with name (text) and classes (a list)")
+    classes = []
+    for number, entry in enumerate(data["classes"]):
+        at = f"{where}: classes[{number}]"
+        if not isinstance(entry, Mapping) or set(entry) - {"id", "name", "kind", "color"}:
+            raise LabelSpaceError(f"{at}: expected a mapping with id, name, kind and perhaps color, got {entry!r}")
+        if not isinstance(entry.get("id"), int) or not isinstance(entry.get("name"), str) or entry.get("kind") not in KINDS:
+            raise LabelSpaceError(f"{at}: id must be a whole number, name text and kind one of {', '.join(KINDS)}, got {entry!r}")
+        color = entry.get("color", _distinct_color(entry["id"]))
+        if len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color):
+            raise LabelSpaceError(f"{at}.color: expected three whole numbers 0-255, got {color!r}")
+        classes.append(LabelClass(entry["id"], entry["name"], tuple(color), entry["kind"]))
+    return LabelSpace(data["name"], tuple(classes))
+
+
+def load_label_space(name_or_path: str) -> LabelSpace:
+    """The built-in space of that name (`nyu40`) or one read from a YAML file."""
+    if name_or_path == "nyu40":
+        return nyu40()
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise LabelSpaceError(f"{name_or_path}: neither a built-in label space (nyu40) nor a file")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LabelSpaceError(f"{path}: not readable as YAML: {str(error).splitlines()[0]}") from error
+    return label_space_from_mapping(data, str(path))
