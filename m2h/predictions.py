@@ -37,7 +37,9 @@ class Predictions:
                 continue
             shape = shape or array.shape[:2]
             expected = (*shape, 3) if name == "normals" else shape
-            kinds = (np.uint8, np.uint16) if name == "labels" else (np.uint16,) if name == "instances" else (np.float32,)
+            kinds = (
+                (np.uint8, np.uint16) if name == "labels" else (np.uint16,) if name == "instances" else (np.float32,)
+            )
             if array.shape != expected or array.dtype not in kinds:
                 wanted = " or ".join(np.dtype(kind).name for kind in kinds)
                 raise ValueError(f"Predictions.{name} must be {wanted} {expected}, got {array.dtype} {array.shape}")

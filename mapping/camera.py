@@ -121,7 +121,7 @@ class Intrinsics:
         if self.distortion_model == "fisheye":
             return np.asarray(cv2.fisheye.undistortPoints(pixels, self.matrix, coefficients))
         criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
-        return np.asarray(cv2.undistortPointsIter(pixels, self.matrix, coefficients, np.eye(3), self.matrix * 0 + np.eye(3), criteria))
+        return np.asarray(cv2.undistortPoints(pixels, self.matrix, coefficients, criteria=criteria))
 
 
 def undistort(image: NDArray[Any], intrinsics: Intrinsics, *, nearest: bool = False) -> NDArray[Any]:

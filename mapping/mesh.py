@@ -42,7 +42,9 @@ class Mesh:
             if getattr(self, name) is not None:
                 self._check(name, dtype, (len(self.vertices), width) if width else (len(self.vertices),))
         if len(self.faces) and (self.faces.min() < 0 or self.faces.max() >= len(self.vertices)):
-            raise ValueError(f"Mesh.faces must index {len(self.vertices)} vertices, got {self.faces.min()}..{self.faces.max()}")
+            raise ValueError(
+                f"Mesh.faces must index {len(self.vertices)} vertices, got {self.faces.min()}..{self.faces.max()}"
+            )
 
     def _check(self, name: str, dtype: type, shape: tuple[int, ...]) -> None:
         array = getattr(self, name)
@@ -110,7 +112,9 @@ def concatenate(meshes: list[Mesh]) -> Mesh:
         raise ValueError("concatenate needs at least one mesh")
     offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])[:-1]
     shared = set.intersection(*(set(mesh.vertex_fields()) for mesh in meshes))
-    fields = {name: np.concatenate([getattr(mesh, name) for mesh in meshes]) for name in VERTEX_FIELDS if name in shared}
+    fields = {
+        name: np.concatenate([getattr(mesh, name) for mesh in meshes]) for name in VERTEX_FIELDS if name in shared
+    }
     faces = np.concatenate([mesh.faces + np.int32(offset) for mesh, offset in zip(meshes, offsets, strict=True)])
     return Mesh(np.concatenate([mesh.vertices for mesh in meshes]), faces.astype(np.int32), **fields)
 

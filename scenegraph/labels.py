@@ -15,11 +15,7 @@ from numpy.typing import NDArray
 Kind = Literal["unknown", "structure", "object", "dynamic"]
 KINDS = ("unknown", "structure", "object", "dynamic")
 
-NYU40_NAMES = (
-    "unknown wall floor cabinet bed chair sofa table door window bookshelf picture counter blinds desk shelves curtain dresser "
-    "pillow mirror floor_mat clothes ceiling books refrigerator television paper towel shower_curtain box whiteboard person "
-    "night_stand toilet sink lamp bathtub bag otherstructure otherfurniture otherprop"
-).split()
+NYU40_NAMES = ["unknown", "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor_mat", "clothes", "ceiling", "books", "refrigerator", "television", "paper", "towel", "shower_curtain", "box", "whiteboard", "person", "night_stand", "toilet", "sink", "lamp", "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop"]
 NYU40_STRUCTURE = {"wall", "floor", "ceiling", "door", "window", "floor_mat", "otherstructure", "blinds", "curtain"}
 
 
@@ -111,7 +107,13 @@ def nyu40() -> LabelSpace:
             return "dynamic"
         return "structure" if name in NYU40_STRUCTURE else "object"
 
-    fixed = {"unknown": (90, 90, 90), "wall": (190, 198, 210), "floor": (165, 130, 98), "ceiling": (232, 232, 236), "person": (230, 40, 40)}
+    fixed = {
+        "unknown": (90, 90, 90),
+        "wall": (190, 198, 210),
+        "floor": (165, 130, 98),
+        "ceiling": (232, 232, 236),
+        "person": (230, 40, 40),
+    }
     classes = [
         LabelClass(i, name, fixed.get(name, _distinct_color(i)), "unknown" if i == 0 else kind(name))
         for i, name in enumerate(NYU40_NAMES)
@@ -124,15 +126,25 @@ def label_space_from_mapping(data: object, where: str) -> LabelSpace:
 
     Raises LabelSpaceError naming `where`, the entry and the field.
     """
-    if not isinstance(data, Mapping) or not isinstance(data.get("classes"), list) or not isinstance(data.get("name"), str):
+    if (
+        not isinstance(data, Mapping)
+        or not isinstance(data.get("classes"), list)
+        or not isinstance(data.get("name"), str)
+    ):
         raise LabelSpaceError(f"{where}: expected a mapping with name (text) and classes (a list)")
     classes = []
     for number, entry in enumerate(data["classes"]):
         at = f"{where}: classes[{number}]"
         if not isinstance(entry, Mapping) or set(entry) - {"id", "name", "kind", "color"}:
             raise LabelSpaceError(f"{at}: expected a mapping with id, name, kind and perhaps color, got {entry!r}")
-        if not isinstance(entry.get("id"), int) or not isinstance(entry.get("name"), str) or entry.get("kind") not in KINDS:
-            raise LabelSpaceError(f"{at}: id must be a whole number, name text and kind one of {', '.join(KINDS)}, got {entry!r}")
+        if (
+            not isinstance(entry.get("id"), int)
+            or not isinstance(entry.get("name"), str)
+            or entry.get("kind") not in KINDS
+        ):
+            raise LabelSpaceError(
+                f"{at}: id must be a whole number, name text and kind one of {', '.join(KINDS)}, got {entry!r}"
+            )
         color = entry.get("color", _distinct_color(entry["id"]))
         if len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color):
             raise LabelSpaceError(f"{at}.color: expected three whole numbers 0-255, got {color!r}")

@@ -30,7 +30,9 @@ class OrientedBox:
 
     def corners(self) -> Array:
         """(8, 3) corners in the world; the first four are the bottom, counter-clockwise seen from above."""
-        signs = np.array([[-1, -1, -1], [1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
+        signs = np.array(
+            [[-1, -1, -1], [1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]]
+        )
         return np.asarray(self.center + (signs * self.size / 2) @ self.rotation.T)
 
     @property
