@@ -49,7 +49,8 @@ class Frame:
 class FrameInfo:
     """What is known of a frame before its pixels are read: one line of frames.csv.
 
-    `used` is False when it has no usable pose or image, and `reason` then says why in a few words. `T_world_camera` is None when lost.
+    `used` is False when it has no usable pose or image, and `reason` then says why in a few words.
+    `T_world_camera` is None when lost.
     """
 
     index: int

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 Kind = Literal["unknown", "structure", "object", "dynamic"]
 KINDS = ("unknown", "structure", "object", "dynamic")
 
-NYU40_NAMES = ["unknown", "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor_mat", "clothes", "ceiling", "books", "refrigerator", "television", "paper", "towel", "shower_curtain", "box", "whiteboard", "person", "night_stand", "toilet", "sink", "lamp", "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop"]
+NYU40_NAMES = tuple(
+    (
+        "unknown wall floor cabinet bed chair sofa table door window bookshelf picture counter blinds desk shelves curtain "
+        "dresser pillow mirror floor_mat clothes ceiling books refrigerator television paper towel shower_curtain box whiteboard "
+        "person night_stand toilet sink lamp bathtub bag otherstructure otherfurniture otherprop"
+    ).split()
+)
 NYU40_STRUCTURE = {"wall", "floor", "ceiling", "door", "window", "floor_mat", "otherstructure", "blinds", "curtain"}
 
 

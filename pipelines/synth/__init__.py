@@ -1,1 +1,1 @@
-"""Synthetic worlds with exact truth: layout and furniture, rendering, camera paths, people and the writer of a sequence folder."""
+"""Synthetic worlds with exact truth: layout, furniture, rendering, camera paths, people, and the folder they are written to."""

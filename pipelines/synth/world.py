@@ -35,7 +35,7 @@ class Material:
 class Part:
     """Triangles of one material: vertices (V, 3) metres, faces (F, 3) int32 counter-clockwise from outside.
 
-    In the body's frame for bodies, in the world for structure. Textures are solid (3D) in this frame unless the renderer says otherwise.
+    In the body's frame. Textures are solid (3D) in this frame unless the renderer says otherwise.
     """
 
     vertices: Array
@@ -75,7 +75,7 @@ class Body:
 
 @dataclass(frozen=True, eq=False)
 class Room:
-    """One room: floor polygon (N, 2) counter-clockwise (inner faces of the walls), heights, kind (kitchen, bedroom ...), storey."""
+    """One room: floor polygon (N, 2) counter-clockwise along the inner faces of the walls, heights, kind (kitchen), storey."""
 
     number: int
     kind: str
