@@ -1,0 +1,47 @@
+# Every target sets up what it needs; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEQUENCE ?= ../shared/data/redkitchen
+export PYTHONDONTWRITEBYTECODE :=
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast test-all check format bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: pyproject.toml tools/system_libraries.sh
+	@sh tools/system_libraries.sh $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev,dsg]'
+	@touch $@
+
+install: $(VENV)/.ready  ## the virtual environment with the package and its dependencies
+
+demo: install  ## map the built-in synthetic apartment and say what was found
+	$(BIN)/m2h demo --out demo
+
+test: install  ## the default tests (under 8 minutes on 2 cores)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not full'
+
+test-fast: install  ## a subset that takes under a minute
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not full'
+
+test-all: install  ## everything, the long ones too
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: install  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install  ## let ruff put the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install  ## run the benchmarks and write benchmarks/results/*.json
+	$(BIN)/python benchmarks/run_all.py --sequence $(SEQUENCE)
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) build demo *.egg-info .mypy_cache .ruff_cache .pytest_cache
