@@ -1,0 +1,75 @@
+"""The `m2h` command. This module only knows the names of the commands, so that `m2h --help` loads nothing heavy."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "demo": ("pipelines.cli.demo:demo", "Render the built-in synthetic apartment, map it and say what was found."),
+    "run": ("pipelines.cli.run:run", "Turn a posed sequence into a mesh and a scene graph; resumable."),
+    "inspect": ("pipelines.cli.sequences:inspect", "Say what a sequence holds and whether its conventions are right."),
+    "ingest": ("pipelines.cli.sequences:ingest", "Copy any readable sequence to the canonical folder."),
+    "predict": ("pipelines.cli.run:predict", "Only the predictions of a run."),
+    "fuse": ("pipelines.cli.run:fuse", "Only the fusion of a run: volume and mesh."),
+    "graph": ("pipelines.cli.run:graph", "Only the scene graph of a run."),
+    "export": ("pipelines.cli.results:export", "Write a run's map in another format."),
+    "view": ("pipelines.cli.results:view", "Look at a run in the browser."),
+    "query": ("pipelines.cli.results:query", "Ask a run's scene graph: objects, rooms, paths."),
+    "eval": ("pipelines.cli.results:evaluate", "Measure a run against the sequence's ground truth."),
+    "synth": ("pipelines.cli.sequences:synth", "Make a synthetic world with exact ground truth."),
+    "doctor": ("pipelines.cli.doctor:doctor", "Versions, devices, system libraries and missing extras."),
+}
+OUR_PACKAGES = ("m2h", "mapping", "scenegraph", "pipelines")
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not is_known(error):
+                raise
+            click.echo(f"m2h: {' '.join(str(error).split())}", err=True)
+            ctx.exit(1)
+
+
+def is_known(error: Exception) -> bool:
+    """Whether an error is about the user's input or machine (one line will do) rather than a bug (a traceback helps)."""
+    if isinstance(error, (click.ClickException, click.exceptions.Exit, click.Abort)):
+        return False
+    ours = type(error).__module__.partition(".")[0] in OUR_PACKAGES
+    return isinstance(error, OSError) or (ours and isinstance(error, ValueError))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="m2h-mapping", prog_name="m2h")
+def main() -> None:
+    """RGB sequences with camera poses to a metric-semantic mesh and a 3D scene graph, offline.
+
+    Start with `m2h demo`, or `m2h inspect SEQ` and `m2h run SEQ --out RUN` on your own recording.
+    """
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""The configuration tree: typed defaults in code, YAML and `--set a.b=c` on top, unknown keys refused."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast, get_type_hints
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used: the message names the file or option, the key and what was expected."""
+
+
+def merge_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """`a.b=c` assignments on top of a mapping; values are read as YAML. Raises ConfigError for what is no assignment."""
+    result = cast("dict[str, Any]", yaml.safe_load(yaml.safe_dump(data)) or {})
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not all(key.split(".")):
+            raise ConfigError(f"--set {override}: expected key.key=value")
+        target = result
+        *parents, last = key.split(".")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"--set {override}: {parent} is a value, not a group of settings")
+        try:
+            target[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {override}: the value is not readable as YAML") from error
+    return result
+
+
+def read_yaml_mapping(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping (or nothing); raises ConfigError with the file's name."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
+    if data is None:
+        return {}
+    if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
+        raise ConfigError(f"{path}: expected settings by name (a YAML mapping), got {type(data).__name__}")
+    return dict(data)
+
+
+def config_from_mapping(cls: type[Any], data: Mapping[str, Any], where: str) -> Any:
+    """Build a config dataclass from nested mappings.
+
+    Raises ConfigError in one line: the place, the key, what was expected, and the nearest known name for an unknown key.
+    """
+    try:
+        return TypeAdapter(cls).validate_python(dict(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            known = _field_names(cls, path[:-1])
+            near = difflib.get_close_matches(path[-1], known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise ConfigError(f"{where}: unknown setting {'.'.join(path)}; {hint}") from error
+        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}: {'.'.join(path) or 'config'}: {message}{got}"[:400]) from error
+
+
+def _field_names(cls: Any, path: list[str]) -> list[str]:
+    """Known settings of the group at `path` below the config class."""
+    for name in path:
+        cls = get_type_hints(cls).get(name) if is_dataclass(cls) else None
+    return sorted(field.name for field in fields(cls)) if is_dataclass(cls) else []
+
+
+def config_to_mapping(config: Any) -> dict[str, Any]:
+    """A config dataclass as nested plain values."""
+    return cast("dict[str, Any]", TypeAdapter(type(config)).dump_python(config, mode="json"))
+
+
+def load_config(cls: type[Any], path: Path | None, overrides: Sequence[str] = ()) -> Any:
+    """Defaults of `cls`, then the YAML file, then the overrides; raises ConfigError."""
+    data = read_yaml_mapping(path) if path else {}
+    where = " and ".join([*([str(path)] if path else []), *(["--set"] if overrides else [])]) or "config"
+    return config_from_mapping(cls, merge_overrides(data, overrides), where)
+
+
+def dump_config(config: Any) -> str:
+    """The whole tree as YAML that `load_config` reads back."""
+    return yaml.safe_dump(config_to_mapping(config), sort_keys=False)
+
+
+@dataclass(frozen=True, config=STRICT)
+class FramesConfig:
+    """Which frames of the sequence are used."""
+
+    stride: int = 1
+    """Every n-th usable frame."""
+    start: int = 0
+    """First frame index."""
+    stop: int | None = None
+    """One past the last frame index; None is the end."""
+    max_broken: float = 0.05
+    """Share of frames that may turn out to be unreadable before the run is given up."""
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ValueError(f"stride must be at least 1, got {self.stride}")

@@ -1,0 +1,265 @@
+"""Image files to arrays and back: the only module that decodes or encodes images, so that BGR order stays inside.
+
+Files are read whole and checked before they are decoded (a PNG chunk by chunk with its checksums, a JPEG for its end marker): a
+truncated download is an error with the file's name, not a grey stripe in the map and a line of a C library on the terminal.
+Pixels come as they are stored: an EXIF rotation is not applied, because the intrinsics belong to the stored image.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.frame import SequenceError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_READ_COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """An image file as (H, W, 3) uint8 RGB; grey is repeated, alpha dropped, 16 bit scaled to 8.
+
+    Raises SequenceError naming the file when it is missing, truncated, damaged or no image.
+    """
+    return np.asarray(_decode(path, _READ_COLOR), dtype=np.uint8)
+
+
+def read_depth(path: Path, scale: float, *, invalid: Sequence[int] = ()) -> NDArray[np.float32]:
+    """A depth image as (H, W) float32 metres, 0 where unknown: stored value / `scale`.
+
+    Takes single-channel integer or float images and `.npy` arrays. `scale` is stored units per metre (1000 for millimetres);
+    `invalid` lists stored values that mean unknown. Negative and non-finite values are unknown too.
+
+    Raises SequenceError naming the file.
+    """
+    raw = _one_channel(path)
+    depth = raw.astype(np.float32)
+    depth /= np.float32(scale)
+    for value in invalid:
+        depth[raw == value] = 0
+    if raw.dtype.kind != "u":
+        depth[~(np.isfinite(depth) & (depth > 0))] = 0
+    return depth
+
+
+def read_labels(path: Path) -> NDArray[Any]:
+    """A label or instance image as it is stored: (H, W) uint8 or uint16.
+
+    Raises SequenceError naming the file when it is not one channel of whole numbers (a palette image is none either).
+    """
+    raw = _one_channel(path)
+    if raw.dtype not in (np.uint8, np.uint16):
+        raise SequenceError(f"{path}: expected labels as uint8 or uint16, found {raw.dtype}")
+    return raw
+
+
+def read_normals(path: Path) -> NDArray[np.float32]:
+    """A normal image as (H, W, 3) float32 unit vectors in the camera frame, 0 where unknown."""
+    return decode_normals(read_rgb(path))
+
+
+def read_edges(path: Path) -> NDArray[np.float32]:
+    """An edge image as (H, W) float32 probabilities: the stored value over the largest of its type."""
+    raw = read_labels(path)
+    return raw.astype(np.float32) / np.float32(np.iinfo(raw.dtype).max)
+
+
+def decode_normals(encoded: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W, 3) uint8 of `(n + 1) * 127.5` to unit vectors float32; what is too short to be one is unknown, 0."""
+    normals = encoded.astype(np.float32)
+    normals *= np.float32(1 / 127.5)
+    normals -= 1
+    length = np.sqrt(np.einsum("hwc,hwc->hw", normals, normals))
+    scale = np.divide(1, length, out=np.zeros_like(length), where=length > 0.5)
+    normals *= scale[..., None]
+    return normals
+
+
+def encode_normals(normals: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Unit vectors (H, W, 3) to uint8 `(n + 1) * 127.5`, rounded; unknown [0, 0, 0] becomes mid grey."""
+    scaled: NDArray[np.uint8] = np.clip(np.rint((normals + 1) * 127.5), 0, 255).astype(np.uint8)
+    return scaled
+
+
+def encode_depth(depth: NDArray[np.floating[Any]], scale: float) -> NDArray[np.uint16]:
+    """Depth in metres to uint16 of `scale` units per metre, rounded; what uint16 cannot hold is unknown, 0."""
+    stored = np.rint(np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) * scale)
+    encoded: NDArray[np.uint16] = np.where((stored >= 0) & (stored <= 65535), stored, 0).astype(np.uint16)
+    return encoded
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) of an image file, from its header alone where the format is PNG or JPEG."""
+    with _reading(path), path.open("rb") as file:
+        head = file.read(1 << 16)
+    if head.startswith(_PNG_SIGNATURE) and len(head) >= 24:
+        width, height = struct.unpack(">II", head[16:24])
+        return width, height
+    size = _jpeg_size(head) if head.startswith(_JPEG_SIGNATURE) else None
+    if size is None:
+        height, width = _decode(path, cv2.IMREAD_UNCHANGED).shape[:2]
+        return width, height
+    return size
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder, by name; hidden files are left out. Empty when there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+
+
+def write_png(path: Path, image: NDArray[Any], *, compression: int = 1) -> None:
+    """Write (H, W, 3) uint8 RGB, (H, W) uint8 or (H, W) uint16 as PNG; the file appears whole or not at all.
+
+    `compression` is zlib's 0-9; beyond 1 files shrink by a tenth at best and writing takes several times as long.
+    """
+    kinds = [(np.dtype(np.uint8), 3), (np.dtype(np.uint8), 2), (np.dtype(np.uint16), 2)]
+    if (image.dtype, image.ndim) not in kinds or (image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError(f"write_png takes uint8 (H, W, 3), uint8 or uint16 (H, W), got {image.dtype} {image.shape}")
+    write_bytes(path, _encode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, compression]))
+
+
+def write_jpeg(path: Path, rgb: NDArray[np.uint8], *, quality: int = 95) -> None:
+    """Write (H, W, 3) uint8 RGB as JPEG; the file appears whole or not at all."""
+    write_bytes(path, encode_jpeg(rgb, quality=quality))
+
+
+def encode_jpeg(rgb: NDArray[np.uint8], *, quality: int = 90) -> bytes:
+    """(H, W, 3) uint8 RGB as the bytes of a JPEG file, for reports and viewers."""
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise ValueError(f"JPEG takes uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}")
+    return _encode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def encode_png(image: NDArray[Any], *, compression: int = 1) -> bytes:
+    """An image that `write_png` takes as the bytes of a PNG file."""
+    return _encode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, compression])
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name beside it and rename it: readers see the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _reading:
+    """Turns what the system says about a file that cannot be read into a SequenceError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FileNotFoundError):
+            raise SequenceError(f"{self.path}: image file is missing") from error
+        if isinstance(error, OSError):
+            raise SequenceError(f"{self.path}: cannot be read: {error.strerror}") from error
+
+
+def _read_checked(path: Path) -> bytes:
+    with _reading(path):
+        data = path.read_bytes()
+    if not data:
+        raise SequenceError(f"{path}: image file is empty")
+    if data.startswith(_PNG_SIGNATURE):
+        problem = _png_problem(data)
+    elif data.startswith(_JPEG_SIGNATURE):
+        problem = _jpeg_problem(data)
+    else:
+        problem = ""
+    if problem:
+        raise SequenceError(f"{path}: {problem}")
+    return data
+
+
+def _decode(path: Path, flags: int) -> NDArray[Any]:
+    data = _read_checked(path)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise SequenceError(f"{path}: not an image that can be decoded ({len(data)} bytes)")
+    return np.asarray(image)
+
+
+def _one_channel(path: Path) -> NDArray[Any]:
+    if path.suffix == ".npy":
+        with _reading(path):
+            data = path.read_bytes()
+        try:
+            raw = np.load(io.BytesIO(data), allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise SequenceError(f"{path}: not a NumPy array file: {str(error).splitlines()[0]}") from error
+        raw = raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw
+    else:
+        raw = _decode(path, cv2.IMREAD_UNCHANGED)
+    if raw.ndim != 2 or raw.dtype.kind not in "uif":
+        raise SequenceError(f"{path}: expected one channel of numbers, found {raw.dtype} {raw.shape}")
+    return raw
+
+
+def _encode(suffix: str, image: NDArray[Any], parameters: list[int]) -> bytes:
+    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    ok, data = cv2.imencode(suffix, stored, parameters)
+    if not ok:
+        raise ValueError(f"cannot encode {image.dtype} {image.shape} as {suffix}")
+    return bytes(data)
+
+
+def _png_problem(data: bytes) -> str:
+    """Why a PNG cannot be trusted, empty when it is whole: walks the chunks and compares their checksums."""
+    at = len(_PNG_SIGNATURE)
+    view = memoryview(data)
+    while at + 12 <= len(data):
+        length = int.from_bytes(view[at : at + 4], "big")
+        end = at + 12 + length
+        if end > len(data):
+            break
+        kind = bytes(view[at + 4 : at + 8])
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            return f"damaged PNG: checksum of its {kind.decode('latin-1')} chunk at byte {at} does not match"
+        if kind == b"IEND":
+            return ""
+        at = end
+    return f"truncated PNG: {len(data)} bytes without the closing IEND chunk"
+
+
+def _jpeg_problem(data: bytes) -> str:
+    """Why a JPEG cannot be trusted, empty when its end marker follows the pixels (the EXIF thumbnail has one of its own)."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    if data.rfind(b"\xff\xd9", at) < 0:
+        return f"truncated JPEG: {len(data)} bytes without the closing marker"
+    return ""
+
+
+def _jpeg_size(head: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 <= len(head) and head[at] == 0xFF:
+        if head[at + 1] in _JPEG_SIZE_MARKERS:
+            height, width = struct.unpack(">HH", head[at + 5 : at + 9])
+            return width, height
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+    return None

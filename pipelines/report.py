@@ -1,0 +1,172 @@
+"""report.html: what a person looks at first. One file: counts, pictures, floor plan, timings, what was left out and why."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.files import write_text_atomic
+from pipelines.floorplan import floor_plan_svg
+from pipelines.images import encode_jpeg
+from scenegraph.graph import SceneGraph
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1080px;margin:2rem auto;padding:0 1rem;background:#fff}
+h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #ddd}
+table{border-collapse:collapse;margin:.6rem 0}td,th{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid #eee}
+td.n,th.n{text-align:right}.tiles{display:flex;flex-wrap:wrap;gap:.6rem;margin:1rem 0}
+.tile{background:#f4f5f7;border-radius:8px;padding:.6rem 1rem;min-width:7rem}.tile b{display:block;font-size:1.4rem}
+figure{margin:.5rem 0;display:inline-block}figcaption{color:#666;font-size:.85rem}img{max-width:100%;border-radius:6px}
+.pictures{display:grid;grid-template-columns:1fr 1fr;gap:.8rem}.warning{background:#fff4e0;border-left:4px solid #e0912a;padding:.4rem .8rem;margin:.4rem 0}
+code{background:#f4f5f7;padding:.1rem .3rem;border-radius:4px}svg{max-width:100%;height:auto;border:1px solid #eee;border-radius:6px}
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A rendered image (H, W, 3) uint8 with its caption."""
+
+    image: NDArray[np.uint8]
+    caption: str
+
+
+def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pictures: Sequence[Picture]) -> None:
+    """Write the report of a run; everything is inside of the one file."""
+    stages = manifest["stages"]
+    sections = [
+        f"<h1>{escape(manifest['input']['name'])}</h1>",
+        f"<p>{escape(manifest['input']['format'])} sequence, predictions from <code>{escape(manifest['source'])}</code>. "
+        'Interactive view: <a href="scene.html">scene.html</a>. Mesh: <a href="mesh.ply">mesh.ply</a>, '
+        '<a href="mesh.glb">mesh.glb</a>. Graph: <a href="scene_graph.json">scene_graph.json</a>.</p>',
+        _tiles(graph, stages),
+        *(f'<div class="warning">{escape(text)}</div>' for stage in stages.values() for text in stage["warnings"]),
+        "<h2>Pictures</h2>" + _pictures(pictures),
+        "<h2>Floor plan</h2>" + _floor_plans(graph),
+        "<h2>Rooms</h2>" + _rooms(graph),
+        "<h2>Objects</h2>" + _objects(graph),
+        *_tracks(graph),
+        "<h2>Frames</h2>" + _frames(stages),
+        "<h2>Time and memory</h2>" + _timings(stages),
+        "<h2>Versions</h2>" + _table(("package", "version"), list(manifest["versions"].items())),
+    ]
+    body = "\n".join(sections)
+    title = escape(manifest["input"]["name"])
+    html = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>m2h: {title}</title>'
+        f"<style>{STYLE}</style><body>{body}</body></html>\n"
+    )
+    write_text_atomic(path, html)
+
+
+def _tiles(graph: SceneGraph, stages: Mapping[str, Any]) -> str:
+    mesh, rooms = stages["fuse"]["summary"], graph.nodes("room")
+    seconds = sum(stage["seconds"] for stage in stages.values())
+    tiles = [
+        (len(rooms), "rooms"),
+        (len(graph.nodes("object")), "objects"),
+        (len(graph.nodes("track")), "moving"),
+        (len(graph.nodes("place")), "places"),
+        (f"{sum(room.area for _, room in rooms):.0f} m²", "floor in rooms"),
+        (f"{mesh['faces'] / 1e3:.0f} k", "triangles"),
+        (f"{mesh['frames']}", "frames fused"),
+        (f"{seconds:.1f} s", "in all"),
+    ]
+    return '<div class="tiles">' + "".join(f'<div class="tile"><b>{v}</b>{name}</div>' for v, name in tiles) + "</div>"
+
+
+def _pictures(pictures: Sequence[Picture]) -> str:
+    figures = []
+    for picture in pictures:
+        data = base64.b64encode(encode_jpeg(picture.image)).decode()
+        caption = escape(picture.caption)
+        figures.append(
+            f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+        )
+    return f'<div class="pictures">{"".join(figures)}</div>'
+
+
+def _floor_plans(graph: SceneGraph) -> str:
+    storeys = graph.nodes("storey")
+    if len(storeys) < 2:
+        return floor_plan_svg(graph)
+    plans = []
+    for key, storey in storeys:
+        heading = f"<h3>{key}: {storey.z_range[0]:.2f} to {storey.z_range[1]:.2f} m</h3>"
+        plans.append(heading + floor_plan_svg(graph, storey=key))
+    return "".join(plans)
+
+
+def _rooms(graph: SceneGraph) -> str:
+    rows = []
+    for key, room in graph.nodes("room"):
+        held = Counter(node.label for child, node in graph.nodes("object") if graph.parent(child) == key)
+        things = ", ".join(f"{label.replace('_', ' ')} {count}" for label, count in sorted(held.items()))
+        height = room.z_range[1] - room.z_range[0]
+        rows.append((key, room.label.replace("_", " "), f"{room.area:.1f}", f"{height:.2f}", things))
+    return _table(("room", "name", "area (m²)", "height (m)", "objects"), rows, numbers=(2, 3))
+
+
+def _objects(graph: SceneGraph) -> str:
+    rows = []
+    for key, node in graph.nodes("object"):
+        size = " × ".join(f"{s:.2f}" for s in node.box.size)
+        place = ", ".join(f"{c:.2f}" for c in node.box.center)
+        rows.append(
+            (
+                key,
+                node.label.replace("_", " "),
+                graph.parent(key) or "",
+                size,
+                place,
+                node.views,
+                f"{node.confidence:.2f}",
+            )
+        )
+    return _table(("object", "label", "in", "size (m)", "centre (m)", "views", "confidence"), rows, numbers=(5, 6))
+
+
+def _tracks(graph: SceneGraph) -> list[str]:
+    rows = []
+    for key, track in graph.nodes("track"):
+        way = float(np.linalg.norm(np.diff(track.positions, axis=0), axis=1).sum()) if len(track.positions) > 1 else 0.0
+        rows.append(
+            (key, track.label, f"{track.times[0]:.1f} to {track.times[-1]:.1f}", len(track.times), f"{way:.1f}")
+        )
+    header = ("track", "label", "seen (s)", "observations", "way (m)")
+    return ["<h2>What moved</h2>" + _table(header, rows, numbers=(3, 4))] if rows else []
+
+
+def _frames(stages: Mapping[str, Any]) -> str:
+    summary = stages["sequence"]["summary"]
+    rows = [("used", summary["used"]), *sorted(summary["unused"].items())]
+    return (
+        _table(("frames", "count"), rows, numbers=(1,))
+        + '<p>One line a frame: <a href="frames.csv">frames.csv</a>.</p>'
+    )
+
+
+def _timings(stages: Mapping[str, Any]) -> str:
+    rows = []
+    for name, stage in stages.items():
+        rate = stage["summary"].get("frames_per_second")
+        rows.append((name, f"{stage['seconds']:.2f}", f"{rate:.1f}" if rate else "", f"{stage['peak_memory_mb']:.0f}"))
+    return _table(("stage", "seconds", "frames/s", "peak memory (MiB)"), rows, numbers=(1, 2, 3))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[int] = ()) -> str:
+    def cells(tag: str, values: Sequence[Any]) -> str:
+        kind = [' class="n"' if i in numbers else "" for i in range(len(values))]
+        return "".join(f"<{tag}{kind[i]}>{escape(str(value))}</{tag}>" for i, value in enumerate(values))
+
+    if not rows:
+        return "<p>None.</p>"
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f"<table><tr>{cells('th', header)}</tr>{body}</table>"

@@ -1,0 +1,111 @@
+"""Where predictions come from: any callable from a frame to its predictions, found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from m2h import Predictions
+from pipelines.frame import Frame, FrameSequence
+from pipelines.plugins import resolve
+from pipelines.predictions import FIELDS, PredictionError, prediction_path, read_predictions
+from pipelines.workspace import folder_fingerprint
+
+SOURCES = {
+    "recorded": "pipelines.sources:open_recorded",
+    "precomputed": "pipelines.sources:open_precomputed",
+    "mixed": "pipelines.sources:open_mixed",
+}
+PARTS = {
+    "depth": ("depth", "confidence"),
+    "semantics": ("labels", "label_confidence", "instances"),
+    "normals": ("normals",),
+    "edges": ("edges",),
+}
+
+
+class SourceError(ValueError):
+    """A prediction source that cannot be used; the message names it and what was expected."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A prediction source: `predict(frame)` gives depth and perhaps more, at the frame's size.
+
+    `fingerprint` changes when its answers would; `is_costly` says that answers are worth storing in the run folder.
+    """
+
+    name: str
+    predict: Callable[[Frame], Predictions]
+    fingerprint: str
+    is_costly: bool
+
+
+def open_source(spec: str, sequence: FrameSequence) -> Source:
+    """The source called `recorded`, `precomputed:DIR`, `mixed:depth=recorded,semantics=...` or `module:function`.
+
+    Raises SourceError for an unknown name or a source that the sequence cannot feed.
+    """
+    name, _, argument = spec.partition(":")
+    if name not in SOURCES:
+        raise SourceError(f"--source {spec}: unknown source {name!r}; known are {', '.join(sorted(SOURCES))}")
+    source = resolve(name, SOURCES)(argument, sequence)
+    assert isinstance(source, Source)
+    return source
+
+
+def open_recorded(argument: str, sequence: FrameSequence) -> Source:
+    """Depth and labels as the sequence holds them; raises SourceError when its first usable frame has no depth."""
+    first = next((i for i, info in enumerate(sequence.infos) if info.used), None)
+    if first is None or sequence[first].recorded.depth is None:
+        raise SourceError(f"--source recorded: {sequence.name} holds no depth; give precomputed:DIR")
+    return Source("recorded", lambda frame: frame.recorded, "recorded", is_costly=False)
+
+
+def open_precomputed(argument: str, sequence: FrameSequence) -> Source:
+    """Another model's output: a folder with one NNNNNN.npz a frame index (`depth`, `labels`, `normals`, ... as `Predictions`).
+
+    Raises SourceError when the folder is missing, PredictionError when a frame's file is, or when it does not fit the image.
+    """
+    folder = Path(argument)
+    if not argument or not folder.is_dir():
+        raise SourceError(f"--source precomputed:{argument}: expected a folder of NNNNNN.npz files, one a frame index")
+
+    def predict(frame: Frame) -> Predictions:
+        path = prediction_path(folder, frame.index)
+        predictions = read_predictions(path)
+        for name in FIELDS:
+            array = getattr(predictions, name)
+            if array is not None and array.shape[:2] != frame.rgb.shape[:2]:
+                raise PredictionError(
+                    f"{path}: {name} must be {frame.rgb.shape[:2]} like the image, got {array.shape[:2]}"
+                )
+        return predictions
+
+    return Source(f"precomputed:{folder.name}", predict, folder_fingerprint(folder), is_costly=False)
+
+
+def open_mixed(argument: str, sequence: FrameSequence) -> Source:
+    """Each output from its own source: `depth=recorded,semantics=precomputed:DIR`; raises SourceError for other words."""
+    specs: dict[str, str] = {}
+    for assignment in filter(None, argument.split(",")):
+        part, equals, spec = assignment.partition("=")
+        if not equals or part not in PARTS:
+            known = ", ".join(PARTS)
+            raise SourceError(
+                f"--source mixed:{argument}: expected PART=SOURCE, PART one of {known}; got {assignment!r}"
+            )
+        specs[part] = spec
+    if "depth" not in specs:
+        raise SourceError(f"--source mixed:{argument}: depth=SOURCE is missing")
+    sources = {spec: open_source(spec, sequence) for spec in dict.fromkeys(specs.values())}
+
+    def predict(frame: Frame) -> Predictions:
+        answers = {spec: source.predict(frame) for spec, source in sources.items()}
+        chosen = {name: getattr(answers[spec], name) for part, spec in specs.items() for name in PARTS[part]}
+        return Predictions(**chosen)
+
+    fingerprint = "+".join(f"{part}={sources[spec].fingerprint}" for part, spec in specs.items())
+    name = "mixed:" + ",".join(f"{part}={sources[spec].name}" for part, spec in specs.items())
+    return Source(name, predict, fingerprint, is_costly=any(source.is_costly for source in sources.values()))

@@ -1,0 +1,149 @@
+"""The map in the browser through viser: an interactive server, and one HTML file that needs nothing but itself."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.files import write_text_atomic
+from mapping.mesh import Mesh
+from scenegraph.graph import SceneGraph
+
+BOX_EDGES = np.array([[0, 1], [1, 2], [2, 3], [3, 0], [4, 5], [5, 6], [6, 7], [7, 4], [0, 4], [1, 5], [2, 6], [3, 7]])
+GRAPH_LIFT = 3.5
+"""Metres by which rooms and the building float above the mesh, so that the hierarchy can be seen."""
+
+
+def write_scene_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+    """One offline HTML file with the mesh, object boxes, places, rooms and tracks; drag to turn, scroll to zoom."""
+    server = _start_server()
+    try:
+        fill_scene(server, mesh, graph, is_live=False)
+        html = server.scene.as_html()
+    finally:
+        server.stop()
+    write_text_atomic(path, html)
+
+
+def serve(mesh: Mesh, graph: SceneGraph, *, host: str, port: int) -> Any:
+    """Start a viser server with the scene and switches for its layers; returns it (`.stop()` ends it)."""
+    server = _start_server(host, port)
+    layers = fill_scene(server, mesh, graph, is_live=True)
+    for name, handles in layers.items():
+        checkbox = server.gui.add_checkbox(name, initial_value=bool(handles and handles[0].visible))
+
+        def toggle(_: Any, handles: list[Any] = handles, checkbox: Any = checkbox) -> None:
+            for handle in handles:
+                handle.visible = checkbox.value
+
+        checkbox.on_update(toggle)
+    counts = ", ".join(f"{len(graph.nodes(layer))} {layer}s" for layer in ("room", "object", "place", "track"))
+    server.gui.add_markdown(f"**{counts}**")
+    return server
+
+
+def fill_scene(server: Any, mesh: Mesh, graph: SceneGraph, *, is_live: bool) -> dict[str, list[Any]]:
+    """Put the map into a viser scene; returns the handles of each layer."""
+    scene = server.scene
+    scene.set_up_direction("+z")
+    scene.configure_default_lights(cast_shadow=False)
+    layers: dict[str, list[Any]] = {"mesh": _add_mesh(scene, mesh, "/mesh/color", mesh.colors, visible=True)}
+    if is_live and mesh.labels is not None:
+        colors = graph.label_space.colorize(mesh.labels)
+        layers["labels"] = _add_mesh(scene, mesh, "/mesh/labels", colors, visible=False)
+    layers["objects"] = _add_objects(scene, graph)
+    layers["places"] = _add_places(scene, graph, visible=is_live is False and len(graph.nodes("place")) < 400)
+    layers["rooms"] = _add_rooms(scene, graph)
+    layers["camera"] = _add_paths(scene, graph)
+    _set_camera(server, mesh)
+    return {name: handles for name, handles in layers.items() if handles}
+
+
+def _start_server(host: str = "127.0.0.1", port: int | None = None) -> Any:
+    import viser
+
+    if port is None:
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+            port = probe.getsockname()[1]
+    return viser.ViserServer(host=host, port=port, verbose=False)
+
+
+def _set_camera(server: Any, mesh: Mesh) -> None:
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    center, reach = (low + high) / 2, float(np.linalg.norm((high - low)[:2]))
+    server.initial_camera.position = tuple(center + reach * np.array([-0.45, -0.75, 0.8]))
+    server.initial_camera.look_at = tuple(center)
+
+
+def _add_mesh(scene: Any, mesh: Mesh, name: str, colors: NDArray[np.uint8] | None, *, visible: bool) -> list[Any]:
+    if not len(mesh.faces):
+        return []
+    import trimesh
+
+    shades = colors if colors is not None else np.full((len(mesh.vertices), 3), 180, np.uint8)
+    shape = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=shades, process=False)
+    return [scene.add_mesh_trimesh(name, shape, visible=visible)]
+
+
+def _add_objects(scene: Any, graph: SceneGraph) -> list[Any]:
+    palette = {c.name: c.color for c in graph.label_space.classes}
+    handles = []
+    for key, node in graph.nodes("object"):
+        color = palette.get(node.label, (128, 128, 128))
+        segments = node.box.corners()[BOX_EDGES].astype(np.float32)
+        handles.append(scene.add_line_segments(f"/objects/{key}/box", segments, color, thickness=0.015))
+        top = node.box.center + np.array([0, 0, node.box.size[2] / 2 + 0.05])
+        handles.append(scene.add_label(f"/objects/{key}/label", f"{key} {node.label}", position=tuple(top)))
+    return handles
+
+
+def _add_places(scene: Any, graph: SceneGraph, *, visible: bool) -> list[Any]:
+    places = dict(graph.nodes("place"))
+    if not places:
+        return []
+    points = np.array([node.position for node in places.values()], dtype=np.float32)
+    handles = [
+        scene.add_point_cloud(
+            "/places/nodes", points, (70, 130, 180), point_size=0.06, point_shape="circle", visible=visible
+        )
+    ]
+    pairs = [(edge.source, edge.target) for edge in graph.edges("place_edge")]
+    if pairs:
+        segments = np.array([[places[a].position, places[b].position] for a, b in pairs], dtype=np.float32)
+        handles.append(
+            scene.add_line_segments("/places/edges", segments, (120, 160, 200), thickness=0.008, visible=visible)
+        )
+    return handles
+
+
+def _add_rooms(scene: Any, graph: SceneGraph) -> list[Any]:
+    handles = []
+    for key, room in graph.nodes("room"):
+        ring = np.column_stack([room.polygon, np.full(len(room.polygon), room.z_range[0] + 0.03)])
+        segments = np.stack([ring, np.roll(ring, -1, axis=0)], axis=1).astype(np.float32)
+        handles.append(scene.add_line_segments(f"/rooms/{key}/outline", segments, (230, 140, 30), thickness=0.03))
+        above = np.array([*np.asarray(room.position)[:2], room.z_range[0] + GRAPH_LIFT])
+        handles.append(scene.add_label(f"/rooms/{key}/label", f"{key} {room.label}", position=tuple(above)))
+        children = set(graph.children(key, "object"))
+        objects = [node.position for child, node in graph.nodes("object") if child in children]
+        if objects:
+            lines = np.array([[above, position] for position in objects], dtype=np.float32)
+            handles.append(scene.add_line_segments(f"/rooms/{key}/objects", lines, (200, 170, 120), thickness=0.006))
+    return handles
+
+
+def _add_paths(scene: Any, graph: SceneGraph) -> list[Any]:
+    handles = []
+    agents = np.array([node.position for _, node in graph.nodes("agent")], dtype=np.float32)
+    paths = [("/camera/path", agents, (60, 110, 190))]
+    paths += [(f"/tracks/{key}", track.positions, (220, 50, 50)) for key, track in graph.nodes("track")]
+    for name, points, color in paths:
+        if len(points) > 1:
+            segments = np.stack([points[:-1], points[1:]], axis=1).astype(np.float32)
+            handles.append(scene.add_line_segments(name, segments, color, thickness=0.02))
+    return handles

@@ -1,0 +1,208 @@
+"""The run folder: paths, manifest, which stage is up to date, and a lock against two runs at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mapping.files import write_text_atomic
+
+MANIFEST_VERSION = 1
+REPORTED_PACKAGES = (
+    "m2h-mapping",
+    "numpy",
+    "numba",
+    "scipy",
+    "networkx",
+    "opencv-python-headless",
+    "open3d",
+    "torch",
+    "timm",
+)
+
+
+class WorkspaceError(ValueError):
+    """A run folder that cannot be used; the message names it and says why."""
+
+
+def digest(*parts: Any) -> str:
+    """A short hash of JSON-able values that is the same in every process."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(stream)
+
+
+def _sha256(stream: Any) -> str:
+    state = hashlib.sha256()  # Python 3.10 has no file_digest
+    for piece in iter(lambda: stream.read(1 << 20), b""):
+        state.update(piece)
+    return state.hexdigest()
+
+
+def folder_fingerprint(path: Path) -> str:
+    """A hash of the names, sizes and times of all files under `path` (or of one file): changes when the input does."""
+    if path.is_file():
+        stat = path.stat()
+        return digest(path.name, stat.st_size, stat.st_mtime_ns)
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return digest([(str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files])
+
+
+def peak_memory_mb() -> float:
+    """The largest resident memory of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of what matters for a result, by distribution name."""
+    versions = {"python": platform.python_version()}
+    for name in REPORTED_PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@dataclass
+class StageRecord:
+    """What a stage fills in while it runs: a summary for people and machines, and warnings."""
+
+    summary: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Workspace:
+    """One run folder and its manifest.
+
+    A stage is up to date when its key (code version, config, input and the keys of the stages before it) is the recorded one and
+    all its files have the recorded hashes.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Opens or creates the folder; raises WorkspaceError when it cannot be written or holds something else."""
+        self.root = root
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkspaceError(f"{root}: cannot be made a run folder ({error.strerror})") from error
+        if not os.access(root, os.W_OK | os.X_OK):
+            raise WorkspaceError(f"{root}: cannot be written; choose another --out")
+        known = (root / "manifest.json").exists() or not any(p for p in root.iterdir() if p.name != ".lock")
+        if not known:
+            raise WorkspaceError(
+                f"{root}: is not empty and no run folder (it has no manifest.json); choose another --out"
+            )
+        self.manifest: dict[str, Any] = self._load()
+        self.save()
+
+    @staticmethod
+    def open(root: Path) -> Workspace:
+        """An existing run folder; raises WorkspaceError when there is none."""
+        if not (root / "manifest.json").is_file():
+            raise WorkspaceError(f"{root}: is no run folder (it has no manifest.json)")
+        return Workspace(root)
+
+    def _load(self) -> dict[str, Any]:
+        path = self.root / "manifest.json"
+        if not path.exists():
+            return {"format": "m2h-run", "version": MANIFEST_VERSION, "stages": {}}
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise WorkspaceError(f"{path}: not readable as JSON ({error}); remove it to start again") from error
+        if not isinstance(data, dict) or data.get("format") != "m2h-run" or data.get("version") != MANIFEST_VERSION:
+            raise WorkspaceError(f"{path}: expected format m2h-run version {MANIFEST_VERSION}")
+        return data
+
+    def path(self, name: str) -> Path:
+        """Where a file of the run lies."""
+        return self.root / name
+
+    def save(self) -> None:
+        """Write the manifest."""
+        try:
+            write_text_atomic(self.path("manifest.json"), json.dumps(self.manifest, indent=2, allow_nan=False) + "\n")
+        except OSError as error:
+            raise WorkspaceError(f"{self.root}: cannot be written ({error.strerror or error})") from error
+
+    def is_current(self, stage: str, key: str) -> bool:
+        """Whether the stage ran with this key and its files are still what it wrote."""
+        record = self.manifest["stages"].get(stage)
+        if not record or record["key"] != key:
+            return False
+        return all(
+            self.path(name).is_file() and file_sha256(self.path(name)) == sha for name, sha in record["outputs"].items()
+        )
+
+    def summary(self, stage: str) -> dict[str, Any]:
+        """What the stage noted when it last ran."""
+        return dict(self.manifest["stages"][stage]["summary"])
+
+    @contextmanager
+    def stage(self, name: str, key: str, config: Mapping[str, Any], outputs: Sequence[str]) -> Iterator[StageRecord]:
+        """Time a stage and record it when it ends well; `outputs` are the files that it writes, relative to the run."""
+        record = StageRecord()
+        if self.manifest["stages"].pop(name, None) is not None:
+            self.save()  # its files are about to change: until it is done it counts as not run
+        start = time.perf_counter()
+        yield record
+        self.manifest["stages"][name] = {
+            "key": key,
+            "config_hash": digest(config),
+            "seconds": round(time.perf_counter() - start, 3),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "outputs": {output: file_sha256(self.path(output)) for output in outputs if self.path(output).exists()},
+            "warnings": record.warnings,
+            "summary": record.summary,
+        }
+        self.save()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; raises WorkspaceError while another live process holds it."""
+        path = self.path(".lock")
+        for _ in range(2):
+            try:
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+                break
+            except FileExistsError:
+                if _is_alive(path):
+                    raise WorkspaceError(f"{self.root}: another run is at work in it (lock file {path.name})") from None
+                path.unlink(missing_ok=True)  # left behind by a killed run
+            except OSError as error:
+                raise WorkspaceError(f"{self.root}: cannot be written ({error.strerror})") from error
+        else:
+            raise WorkspaceError(f"{self.root}: cannot be locked")
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(f"{os.getpid()} {platform.node()}")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(lock: Path) -> bool:
+    try:
+        pid, _, host = lock.read_text(encoding="utf-8").partition(" ")
+        if host and host != platform.node():
+            return True  # on another machine nobody can tell: believe it
+        os.kill(int(pid), 0)
+    except (OSError, ValueError):
+        return False
+    return int(pid) != os.getpid()
