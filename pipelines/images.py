@@ -12,7 +12,8 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -160,20 +161,15 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-class _reading:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     """Turns what the system says about a file that cannot be read into a SequenceError."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FileNotFoundError):
-            raise SequenceError(f"{self.path}: image file is missing") from error
-        if isinstance(error, OSError):
-            raise SequenceError(f"{self.path}: cannot be read: {error.strerror}") from error
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SequenceError(f"{path}: image file is missing") from error
+    except OSError as error:
+        raise SequenceError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _read_checked(path: Path) -> bytes:
