@@ -1,0 +1,183 @@
+"""Write the canonical sequence: a nerfstudio `transforms.json` folder with depth, labels, instances, normals and edges.
+
+The layout is docs/formats.md's; `pipelines.sequences.nerfstudio` reads it back. `transforms.json` is written last, so a folder
+without it is unfinished, whatever else it holds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+from pipelines.frame import Frame, SequenceError
+from pipelines.images import encode_depth, encode_normals, write_bytes, write_jpeg, write_png
+from scenegraph.labels import LabelSpace, nyu40
+
+CANONICAL_VERSION = 1
+DEPTH_SCALE = 1000.0
+"""Stored depth units per metre: millimetres."""
+OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+LAYERS: tuple[tuple[str, str, str, Callable[[NDArray[Any]], NDArray[Any]]], ...] = (
+    ("depth", "depth", "depth_file_path", lambda depth: encode_depth(depth, DEPTH_SCALE)),
+    ("labels", "semantics", "semantics_file_path", lambda labels: labels),
+    ("instances", "instances", "instances_file_path", lambda instances: instances),
+    ("normals", "normals", "normals_file_path", encode_normals),
+    ("edges", "edges", "edges_file_path", lambda edges: np.rint(edges * 255).astype(np.uint8)),
+)
+"""Field of Predictions, folder, key in a frame's entry, array to stored image."""
+
+
+class CanonicalWriter:
+    """Writes frames into a canonical sequence folder; `close` makes it a sequence.
+
+    Parameters
+    ----------
+    out : the folder; made when missing.
+    intrinsics : the camera of the header, without distortion. A frame with another one gets its own keys.
+    world_up : unit vector in the frames' world, or None when gravity is unknown.
+    label_space : what labels mean; needed as soon as a frame has labels.
+    image_format : `png` keeps every value, `jpg` is a fifth of the size.
+    overwrite : take a folder that already holds a sequence; it stops being one at once.
+    extra : more keys for the header of transforms.json, such as where the frames came from.
+
+    As a context manager it closes on success and leaves an unfinished folder when an exception passes.
+    Raises SequenceError when the folder already holds a sequence.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        intrinsics: Intrinsics,
+        *,
+        world_up: tuple[float, float, float] | None,
+        label_space: LabelSpace | None,
+        image_format: Literal["png", "jpg"] = "png",
+        overwrite: bool = False,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        if intrinsics.is_distorted:
+            raise ValueError(
+                "CanonicalWriter.intrinsics must have no distortion; frames are undistorted by their reader"
+            )
+        if image_format not in ("png", "jpg"):
+            raise ValueError(f"CanonicalWriter.image_format must be png or jpg, got {image_format!r}")
+        self._out = Path(out)
+        self._intrinsics, self._world_up, self._label_space = intrinsics, world_up, label_space
+        self._image_format, self._extra = image_format, dict(extra or {})
+        self._entries: dict[int, dict[str, Any]] = {}
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="canonical-writer")
+        self._claim_folder(overwrite=overwrite)
+
+    def _claim_folder(self, *, overwrite: bool) -> None:
+        header = self._out / "transforms.json"
+        if header.exists() and not overwrite:
+            raise SequenceError(f"{header}: a sequence is already there; remove it or choose another folder")
+        self._out.mkdir(parents=True, exist_ok=True)
+        header.unlink(missing_ok=True)
+
+    def add(self, frame: Frame) -> None:
+        """Write the frame's images, named by its index; returns when they are on disk.
+
+        Raises ValueError for an index that was added before and for labels without a label space.
+        """
+        if frame.index in self._entries:
+            raise ValueError(f"CanonicalWriter.add: frame {frame.index} was added before")
+        if frame.recorded.labels is not None and self._label_space is None:
+            raise ValueError(f"CanonicalWriter.add: frame {frame.index} has labels but the writer has no label_space")
+        image = f"images/{frame.index:06d}.{self._image_format}"
+        entry: dict[str, Any] = {
+            "file_path": image,
+            "timestamp": float(frame.timestamp),
+            "transform_matrix": (frame.T_world_camera @ OPENGL_FROM_OPENCV).tolist(),
+        }
+        if frame.intrinsics != self._intrinsics:
+            entry |= intrinsics_keys(frame.intrinsics)
+        jobs = [self._pool.submit(self._write, image, frame.rgb)]
+        for field, folder, key, encode in LAYERS:
+            array = getattr(frame.recorded, field)
+            if array is not None:
+                entry[key] = f"{folder}/{frame.index:06d}.png"
+                jobs.append(self._pool.submit(self._write, entry[key], array, encode))
+        for job in jobs:
+            job.result()
+        self._entries[frame.index] = entry
+
+    def close(self) -> None:
+        """Write transforms.json with the frames in the order of their indices.
+
+        Raises SequenceError when no frame was added.
+        """
+        self._pool.shutdown()
+        if not self._entries:
+            raise SequenceError(f"{self._out}: no frame to write")
+        header = {
+            "format": "m2h-sequence",
+            "version": CANONICAL_VERSION,
+            **intrinsics_keys(self._intrinsics),
+            "world_up": None if self._world_up is None else [float(x) for x in self._world_up],
+            "label_space": self._write_label_space(),
+            "depth_unit_scale_factor": 1 / DEPTH_SCALE,
+            **self._extra,
+            "frames": [self._entries[index] for index in sorted(self._entries)],
+        }
+        write_bytes(self._out / "transforms.json", json.dumps(header, indent=1, allow_nan=False).encode())
+
+    def _write(
+        self, name: str, array: NDArray[Any], encode: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    ) -> None:
+        path = self._out / name
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".jpg":
+            write_jpeg(path, array)
+        else:
+            write_png(path, array if encode is None else encode(array))
+
+    def _write_label_space(self) -> str | None:
+        """The name of a built-in space, or of the file written for another one."""
+        if self._label_space is None:
+            return None
+        if self._label_space == nyu40():
+            return "nyu40"
+        classes = [
+            {"id": c.id, "name": c.name, "kind": c.kind, "color": list(c.color)} for c in self._label_space.classes
+        ]
+        text = yaml.safe_dump({"name": self._label_space.name, "classes": classes}, sort_keys=False)
+        write_bytes(self._out / "label_space.yaml", text.encode())
+        return "label_space.yaml"
+
+    def __enter__(self) -> CanonicalWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._pool.shutdown()
+
+
+def intrinsics_keys(intrinsics: Intrinsics) -> dict[str, Any]:
+    """nerfstudio's keys of a camera without distortion; its pixel centres lie at +0.5, ours at whole numbers."""
+    return {
+        "camera_model": "OPENCV",
+        "fl_x": intrinsics.fx,
+        "fl_y": intrinsics.fy,
+        "cx": intrinsics.cx + 0.5,
+        "cy": intrinsics.cy + 0.5,
+        "w": intrinsics.width,
+        "h": intrinsics.height,
+        "k1": 0.0,
+        "k2": 0.0,
+        "p1": 0.0,
+        "p2": 0.0,
+    }
