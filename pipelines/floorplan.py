@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -117,9 +118,7 @@ def _draw_doors(draw: _Canvas, graph: SceneGraph, storey: str | None) -> list[st
     return parts
 
 
-def _in_storey(
-    graph: SceneGraph, layer: str, storey: str | None
-) -> list[tuple[str, RoomNode | ObjectNode | AgentNode | TrackNode]]:
+def _in_storey(graph: SceneGraph, layer: str, storey: str | None) -> list[tuple[str, Any]]:
     """Nodes of a layer below a storey (all when it is None)."""
     return [(key, node) for key, node in graph.nodes(layer) if storey is None or _storey_of(graph, key) == storey]
 

@@ -20,13 +20,21 @@ from scenegraph.graph import SceneGraph
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1080px;margin:2rem auto;padding:0 1rem;background:#fff}
-h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #ddd}
-table{border-collapse:collapse;margin:.6rem 0}td,th{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid #eee}
-td.n,th.n{text-align:right}.tiles{display:flex;flex-wrap:wrap;gap:.6rem;margin:1rem 0}
-.tile{background:#f4f5f7;border-radius:8px;padding:.6rem 1rem;min-width:7rem}.tile b{display:block;font-size:1.4rem}
-figure{margin:.5rem 0;display:inline-block}figcaption{color:#666;font-size:.85rem}img{max-width:100%;border-radius:6px}
-.pictures{display:grid;grid-template-columns:1fr 1fr;gap:.8rem}.warning{background:#fff4e0;border-left:4px solid #e0912a;padding:.4rem .8rem;margin:.4rem 0}
-code{background:#f4f5f7;padding:.1rem .3rem;border-radius:4px}svg{max-width:100%;height:auto;border:1px solid #eee;border-radius:6px}
+h1{font-size:1.6rem;margin-bottom:.2rem}
+h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #ddd}
+table{border-collapse:collapse;margin:.6rem 0}
+td,th{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid #eee}
+td.n,th.n{text-align:right}
+.tiles{display:flex;flex-wrap:wrap;gap:.6rem;margin:1rem 0}
+.tile{background:#f4f5f7;border-radius:8px;padding:.6rem 1rem;min-width:7rem}
+.tile b{display:block;font-size:1.4rem}
+.pictures{display:grid;grid-template-columns:1fr 1fr;gap:.8rem}
+figure{margin:.5rem 0;display:inline-block}
+figcaption{color:#666;font-size:.85rem}
+img{max-width:100%;border-radius:6px}
+.warning{background:#fff4e0;border-left:4px solid #e0912a;padding:.4rem .8rem;margin:.4rem 0}
+code{background:#f4f5f7;padding:.1rem .3rem;border-radius:4px}
+svg{max-width:100%;height:auto;border:1px solid #eee;border-radius:6px}
 """
 
 

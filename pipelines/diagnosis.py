@@ -1,0 +1,66 @@
+"""What this machine has: versions, devices, system libraries, and what each missing extra would bring."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import platform
+from typing import Any
+
+from pipelines.workspace import package_versions
+
+SYSTEM_LIBRARIES = {
+    "libusb-1.0.so.0": "libusb-1.0-0",
+    "libGL.so.1": "libgl1",
+    "libEGL.so.1": "libegl1",
+    "libgomp.so.1": "libgomp1",
+}
+REQUIRED_MODULES = (
+    "click cv2 networkx numba numpy open3d pydantic rich safetensors scipy shapely timm torch viser yaml".split()
+)
+EXTRAS = {
+    "dsg": ("spark_dsg", "checks exported spark_dsg files by loading them"),
+    "rerun": ("rerun", "export to rerun recordings"),
+    "sfm": ("pycolmap", "camera poses for plain RGB"),
+    "ros": ("rosbags", "reading ROS bags"),
+    "ray": ("ray", "many sequences on a cluster"),
+}
+
+
+def diagnose() -> dict[str, Any]:
+    """Facts for `m2h doctor`; `problems` lists what keeps the package from working, each with the command that mends it."""
+    problems = []
+    libraries = {name: _loads(name) for name in SYSTEM_LIBRARIES}
+    absent = [SYSTEM_LIBRARIES[name] for name, found in libraries.items() if not found]
+    if absent:
+        problems.append(f"open3d needs system libraries: apt-get install -y {' '.join(absent)}")
+    for requirement in REQUIRED_MODULES:
+        if importlib.util.find_spec(requirement) is None:
+            problems.append(f"Python package {requirement} is missing: pip install m2h-mapping")
+    return {
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": package_versions(),
+        "gpu": _gpu(),
+        "system_libraries": libraries,
+        "extras": {name: importlib.util.find_spec(module) is not None for name, (module, _) in EXTRAS.items()},
+        "problems": problems,
+    }
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _gpu() -> str:
+    try:
+        import torch
+    except ImportError:
+        return "unknown (torch is missing)"
+    if not torch.cuda.is_available():
+        return "none; everything runs on the CPU"
+    return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
