@@ -34,6 +34,8 @@ LAYERS = tuple(NODE_TYPES)
 """Layer names in the order in which nodes are listed and written."""
 SYMMETRIC_KINDS = frozenset({"place_edge", "room_edge", "next_to"})
 """Kinds of edges that mean the same in both directions and are stored once."""
+RESERVED_ATTRIBUTES = frozenset({"source", "target"})
+"""Names that the file uses for the ends of an edge."""
 
 _KEY = re.compile(r"([A-Z])(0|[1-9][0-9]*)")
 _KIND = re.compile(r"[a-z][a-z0-9_]*")
@@ -99,12 +101,14 @@ class SceneGraph:
             self.connect(parent, key, kind="contains")
         return key
 
-    def connect(self, a: str, b: str, *, kind: str, **attributes: Any) -> None:
+    def connect(self, a: str, b: str, /, *, kind: str, **attributes: Any) -> None:
         """Add the edge a -> b; for `contains`, a is the parent.
 
         Raises ValueError for an unknown key, a loop, a second edge between the same nodes, a second parent, and ends whose
         layers the kind does not join.
         """
+        if not RESERVED_ATTRIBUTES.isdisjoint(attributes):
+            raise ValueError(f"edge {a} -> {b}: {', '.join(sorted(RESERVED_ATTRIBUTES))} cannot be names of attributes")
         if b not in self.nx:
             raise ValueError(f"unknown node {b!r}")
         self._check_edge(a, b, kind, key_layer=self[b].layer)
@@ -113,7 +117,8 @@ class SceneGraph:
             raise ValueError(f"{a} and {b} are already joined by {other['kind']!r}")
         if kind == "contains" and self.parent(b) is not None:
             raise ValueError(f"{b} already has the parent {self.parent(b)}")
-        self.nx.add_edge(a, b, **{"kind": kind, **attributes})
+        self.nx.add_edge(a, b)
+        self.nx.edges[a, b].update(kind=kind, **attributes)
 
     def replace(self, key: str, node: Node) -> None:
         """Put another node of the same layer under a key, keeping its edges."""

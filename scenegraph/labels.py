@@ -152,7 +152,11 @@ def label_space_from_mapping(data: object, where: str) -> LabelSpace:
                 f"{at}: id must be a whole number, name text and kind one of {', '.join(KINDS)}, got {entry!r}"
             )
         color = entry.get("color", _distinct_color(entry["id"]))
-        if len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color):
+        if (
+            not isinstance(color, list | tuple)
+            or len(color) != 3
+            or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)
+        ):
             raise LabelSpaceError(f"{at}.color: expected three whole numbers 0-255, got {color!r}")
         classes.append(LabelClass(entry["id"], entry["name"], tuple(color), entry["kind"]))
     return LabelSpace(data["name"], tuple(classes))

@@ -246,3 +246,10 @@ def test_T_input_world_must_be_rigid():
 def test_key_helpers():
     assert layer_of("F3") == "storey"
     assert sorted(["A0", "O2", "B0", "O11", "O1"], key=sort_key) == ["B0", "O1", "O2", "O11", "A0"]
+
+
+def test_names_of_edge_attributes(graph):
+    graph.connect("O1", "T0", kind="next_to", a=1, b=2, self=3)
+    assert graph.edges("next_to")[0].attributes == {"a": 1, "b": 2, "self": 3}
+    with pytest.raises(ValueError, match="cannot be names"):
+        graph.connect("T0", "O0", kind="on", source="camera")
