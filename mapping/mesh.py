@@ -18,6 +18,10 @@ VERTEX_FIELDS: dict[str, tuple[type, int]] = {
 }
 
 
+class MeshFormatError(ValueError):
+    """A mesh file that cannot be used; the message names the file, the place in it and what was expected."""
+
+
 @dataclass(frozen=True, eq=False)
 class Mesh:
     """A triangle mesh in world metres, counter-clockwise seen from free space.

@@ -1,0 +1,54 @@
+"""Mesh files by suffix: `read_mesh` for .ply and .obj, `write_mesh` for .ply, .obj and .glb.
+
+PLY keeps everything and is the format of run folders; OBJ and GLB are for other programs. Every file is written beside its
+place and then renamed, so a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mapping._glb import GlbNode as GlbNode
+from mapping._glb import write_glb as write_glb
+from mapping._obj import read_obj, write_obj
+from mapping._ply import ObjectProperty, read_ply
+from mapping._ply import write_ply as write_ply
+from mapping.mesh import Mesh
+from mapping.mesh import MeshFormatError as MeshFormatError
+
+READERS: dict[str, Callable[[Path], Mesh]] = {".ply": read_ply, ".obj": read_obj}
+WRITERS: dict[str, Callable[[Mesh, Path], None]] = {
+    ".ply": write_ply,
+    ".obj": write_obj,
+    ".glb": lambda mesh, path: write_glb(path, [GlbNode("mesh", mesh)]),
+}
+
+
+def read_mesh(path: str | os.PathLike[str]) -> Mesh:
+    """The mesh in a .ply or .obj file, in the file's own axes.
+
+    Raises MeshFormatError naming file, place and what was expected; FileNotFoundError when there is no such file.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in READERS:
+        raise MeshFormatError(f"{path}: meshes are read from {', '.join(READERS)}, got {path.suffix or 'no suffix'!r}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such mesh file")
+    return READERS[path.suffix.lower()](path)
+
+
+def write_mesh(mesh: Mesh, path: str | os.PathLike[str], *, object_property: ObjectProperty = "object") -> None:
+    """Write the mesh in the format of the suffix; PLY keeps every field, OBJ and GLB the shape and the colours.
+
+    `object_property` names the column of `mesh.objects` in PLY: `object` in maps, `instance` in ground truth.
+    Raises MeshFormatError for an unknown suffix and OSError when the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in WRITERS:
+        raise MeshFormatError(f"{path}: meshes are written to {', '.join(WRITERS)}, got {path.suffix or 'no suffix'!r}")
+    if path.suffix.lower() == ".ply":
+        write_ply(mesh, path, object_property=object_property)
+    else:
+        WRITERS[path.suffix.lower()](mesh, path)
