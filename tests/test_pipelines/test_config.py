@@ -1,0 +1,54 @@
+"""Settings are typed and strict; every refusal names the place, the key and what was expected."""
+
+import pytest
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from pipelines.config import ConfigError, FramesConfig, config_to_mapping, dump_config, load_config
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Outer:
+    frames: FramesConfig = FramesConfig()
+    threshold: float = 0.5
+
+
+def test_defaults_file_and_overrides_in_that_order(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("frames:\n  stride: 2\n  start: 5\nthreshold: 1e-6\n")
+    config = load_config(Outer, path, ["frames.stride=3"])
+    assert (config.frames.stride, config.frames.start, config.threshold) == (3, 5, 1e-6)
+
+
+def test_dump_and_load_are_inverse(tmp_path):
+    config = load_config(Outer, None, ["frames.stop=7", "threshold=2"])
+    (tmp_path / "a.yaml").write_text(dump_config(config))
+    assert load_config(Outer, tmp_path / "a.yaml") == config
+    assert config_to_mapping(config)["frames"]["stop"] == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        ("frames: {strid: 2}", [], r"a\.yaml: unknown setting frames\.strid; did you mean stride\?"),
+        ("tsdf: {}", [], r"unknown setting tsdf; known are frames, threshold"),
+        ("frames: {stride: two}", [], r"frames\.stride: .*integer.*'two'"),
+        ("frames: {stride: 0}", [], r"frames: stride must be at least 1"),
+        ("- 1", [], r"a\.yaml: expected settings by name"),
+        ("a: [", [], r"a\.yaml: not readable as YAML"),
+        ("", ["threshold"], r"--set threshold: expected key\.key=value"),
+        ("", ["threshold=high"], r"--set: threshold: .*number.*'high'"),
+        ("threshold: 1", ["threshold.x=1"], r"threshold is a value"),
+    ],
+)
+def test_refusals(tmp_path, text, overrides, message):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(Outer, path, overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
+        load_config(Outer, tmp_path / "none.yaml")

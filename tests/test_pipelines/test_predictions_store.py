@@ -1,0 +1,50 @@
+"""Predictions survive the disk, and what is no prediction is refused by name."""
+
+import numpy as np
+import pytest
+
+from m2h import Predictions
+from pipelines.predictions import PredictionError, prediction_path, read_predictions, write_predictions
+
+
+def make_predictions(rng):
+    normals = rng.normal(size=(6, 8, 3))
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    normals[0, 0] = 0
+    return Predictions(
+        depth=rng.uniform(0.5, 4, (6, 8)).astype(np.float32),
+        labels=rng.integers(0, 41, (6, 8)).astype(np.uint8),
+        normals=normals.astype(np.float32),
+        confidence=rng.random((6, 8)).astype(np.float32),
+        instances=rng.integers(0, 9, (6, 8)).astype(np.uint16),
+    )
+
+
+def test_round_trip(tmp_path):
+    before = make_predictions(np.random.default_rng(0))
+    write_predictions(tmp_path, 12, before)
+    after = read_predictions(prediction_path(tmp_path, 12))
+    np.testing.assert_array_equal(after.depth, before.depth)
+    np.testing.assert_array_equal(after.labels, before.labels)
+    np.testing.assert_array_equal(after.instances, before.instances)
+    np.testing.assert_allclose(after.normals, before.normals, atol=1e-3)
+    np.testing.assert_allclose(after.confidence, before.confidence, atol=1e-3)
+    assert after.edges is None
+    assert not after.normals[0, 0].any()
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(PredictionError, match=r"000003\.npz: is missing"):
+        read_predictions(prediction_path(tmp_path, 3))
+    (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(PredictionError, match=r"a\.npz: not readable"):
+        read_predictions(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", disparity=np.zeros((2, 2), np.float32))
+    with pytest.raises(PredictionError, match="unknown array disparity"):
+        read_predictions(tmp_path / "b.npz")
+    np.savez(tmp_path / "c.npz", depth=np.zeros((2, 2), np.float32), labels=np.zeros((3, 2), np.uint8))
+    with pytest.raises(PredictionError, match=r"labels must be"):
+        read_predictions(tmp_path / "c.npz")
+    np.savez(tmp_path / "d.npz", depth=np.array([{"code": 1}], dtype=object))
+    with pytest.raises(PredictionError, match=r"d\.npz: not readable"):
+        read_predictions(tmp_path / "d.npz")

@@ -1,0 +1,102 @@
+"""The run folder knows what is up to date, and two runs never share it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.workspace import Workspace, WorkspaceError, digest, folder_fingerprint
+
+
+def run_stage(workspace, key="k1", text="content"):
+    with workspace.stage("fuse", key, {"a": 1}, ["volume.npz"]) as record:
+        workspace.path("volume.npz").write_text(text)
+        record.summary["blocks"] = 3
+        record.warnings.append("thin")
+
+
+def test_a_stage_is_current_only_with_its_key_and_its_files(tmp_path):
+    workspace = Workspace(tmp_path / "run")
+    assert not workspace.is_current("fuse", "k1")
+    run_stage(workspace)
+    reopened = Workspace.open(tmp_path / "run")
+    assert reopened.is_current("fuse", "k1")
+    assert not reopened.is_current("fuse", "k2")
+    assert reopened.summary("fuse") == {"blocks": 3}
+    assert reopened.manifest["stages"]["fuse"]["warnings"] == ["thin"]
+    workspace.path("volume.npz").write_text("touched")
+    assert not reopened.is_current("fuse", "k1")
+
+
+def test_a_stage_that_fails_counts_as_not_run(tmp_path):
+    workspace = Workspace(tmp_path / "run")
+    run_stage(workspace)
+    with pytest.raises(RuntimeError), workspace.stage("fuse", "k1", {}, ["volume.npz"]):
+        raise RuntimeError("killed")
+    assert not Workspace.open(tmp_path / "run").is_current("fuse", "k1")
+
+
+def test_foreign_folders_are_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(WorkspaceError, match="not empty and no run folder"):
+        Workspace(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_unwritable_place_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkspaceError, match=r"file.run"):
+        Workspace(tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": "m2h-run", "version": 99, "stages": {}}'])
+def test_a_broken_manifest_is_named(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(WorkspaceError, match=r"manifest\.json"):
+        Workspace(tmp_path)
+
+
+def test_opening_what_is_no_run_folder(tmp_path):
+    with pytest.raises(WorkspaceError, match="no run folder"):
+        Workspace.open(tmp_path)
+
+
+def test_lock_holds_against_a_living_process_and_not_against_a_dead_one(tmp_path):
+    workspace = Workspace(tmp_path / "run")
+    lock = workspace.path(".lock")
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        lock.write_text(f"{other.pid} {os.uname().nodename}")
+        with pytest.raises(WorkspaceError, match="another run"), workspace.lock():
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    with workspace.lock():
+        assert lock.read_text().split()[0] == str(os.getpid())
+    assert not lock.exists()
+
+
+def test_digest_is_the_same_for_equal_values_in_any_order():
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_fingerprint_changes_with_the_input(tmp_path):
+    (tmp_path / "a").write_text("1")
+    before = folder_fingerprint(tmp_path)
+    assert folder_fingerprint(tmp_path) == before
+    (tmp_path / "b").write_text("2")
+    assert folder_fingerprint(tmp_path) != before
+
+
+def test_manifest_is_plain_json(tmp_path):
+    workspace = Workspace(tmp_path / "run")
+    run_stage(workspace)
+    data = json.loads(workspace.path("manifest.json").read_text())
+    assert data["format"] == "m2h-run"
+    assert set(data["stages"]["fuse"]) == {
+        "key", "config_hash", "seconds", "peak_memory_mb", "outputs", "warnings", "summary",
+    }  # fmt: skip
