@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -66,10 +67,11 @@ class FrameSequence(Protocol):
 
     `infos` lists every image found, in time order, usable or not. `sequence[i]` is the i-th of `infos` and raises SequenceError
     for a frame that is not used or whose files are broken. `world_up` is a unit vector in the sequence's world or None when
-    gravity is unknown. `label_space` is None when there are no labels.
+    gravity is unknown. `label_space` is None when there are no labels. `path` is the folder or file it was opened from.
     """
 
     name: str
+    path: Path
     format: str
     world_up: tuple[float, float, float] | None
     label_space: LabelSpace | None
