@@ -8,9 +8,7 @@ Pixels come as they are stored: an EXIF rotation is not applied, because the int
 from __future__ import annotations
 
 import io
-import os
 import struct
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.files import atomic_path
 from pipelines.frame import SequenceError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
@@ -152,13 +151,9 @@ def encode_png(image: NDArray[Any], *, compression: int = 1) -> bytes:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it and rename it: readers see the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
+    """Write a file that appears whole or not at all."""
+    with atomic_path(path) as temporary:
         temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -18,8 +18,9 @@ import yaml
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.files import write_text_atomic
 from pipelines.frame import Frame, SequenceError
-from pipelines.images import encode_depth, encode_normals, write_bytes, write_jpeg, write_png
+from pipelines.images import encode_depth, encode_normals, write_jpeg, write_png
 from scenegraph.labels import LabelSpace, nyu40
 
 CANONICAL_VERSION = 1
@@ -129,7 +130,7 @@ class CanonicalWriter:
             **self._extra,
             "frames": [self._entries[index] for index in sorted(self._entries)],
         }
-        write_bytes(self._out / "transforms.json", json.dumps(header, indent=1, allow_nan=False).encode())
+        write_text_atomic(self._out / "transforms.json", json.dumps(header, indent=1, allow_nan=False) + "\n")
 
     def _write(
         self, name: str, array: NDArray[Any], encode: Callable[[NDArray[Any]], NDArray[Any]] | None = None
@@ -151,7 +152,7 @@ class CanonicalWriter:
             {"id": c.id, "name": c.name, "kind": c.kind, "color": list(c.color)} for c in self._label_space.classes
         ]
         text = yaml.safe_dump({"name": self._label_space.name, "classes": classes}, sort_keys=False)
-        write_bytes(self._out / "label_space.yaml", text.encode())
+        write_text_atomic(self._out / "label_space.yaml", text)
         return "label_space.yaml"
 
     def __enter__(self) -> CanonicalWriter:

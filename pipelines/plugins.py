@@ -1,0 +1,38 @@
+"""Plug-in points: tables from a name to `"module:attribute"`, imported when asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Any
+
+SEQUENCES = {
+    "nerfstudio": "pipelines.sequences.nerfstudio:open_nerfstudio",
+    "tum": "pipelines.sequences.tum:open_tum",
+    "icl": "pipelines.sequences.icl:open_icl",
+    "7scenes": "pipelines.sequences.seven_scenes:open_seven_scenes",
+    "scannet": "pipelines.sequences.scannet:open_scannet",
+    "replica": "pipelines.sequences.replica:open_replica",
+    "hololens": "pipelines.sequences.hololens:open_hololens",
+    "colmap": "pipelines.sequences.colmap:open_colmap",
+    "images": "pipelines.sequences.posed_images:open_posed_images",
+}
+"""Sequence formats: a function from a path to a FrameSequence. `nerfstudio` is also the canonical folder."""
+
+
+def resolve(name: str, table: Mapping[str, str]) -> Any:
+    """The object called `name` in `table`, or at `name` itself when it reads `module:attribute`.
+
+    Raises ValueError that lists the known names.
+    """
+    target = table.get(name, name)
+    module, colon, path = target.partition(":")
+    if not colon:
+        raise ValueError(f"unknown name {name!r}; known are {', '.join(sorted(table))}, or give module:attribute")
+    try:
+        return attrgetter(path)(importlib.import_module(module))
+    except (ImportError, AttributeError) as error:
+        if target != name:
+            raise
+        raise ValueError(f"{name!r} cannot be imported: {error}; known are {', '.join(sorted(table))}") from error
