@@ -63,7 +63,7 @@ class Intrinsics:
         z = points[..., 2:]
         with np.errstate(divide="ignore", invalid="ignore"):
             xy = np.where(z > 0, points[..., :2] / z, np.nan)
-        if self.is_distorted:
+        if self.is_distorted and xy.size:
             flat = np.concatenate([np.nan_to_num(xy.reshape(-1, 2)), np.ones((xy.size // 2, 1))], axis=1)
             uv = self._distort(flat).reshape(xy.shape)
             return np.where(np.isfinite(xy), uv, np.nan)

@@ -89,7 +89,7 @@ class Mesh:
                 for axis in range(3)
             ],
             axis=1,
-        )
+        ).astype(np.float64)  # bincount of nothing is whole numbers
         length = np.linalg.norm(sums, axis=1, keepdims=True)
         return np.divide(sums, length, out=np.zeros_like(sums), where=length > 0)
 
@@ -99,7 +99,8 @@ class Mesh:
 
     def submesh(self, face_mask: ArrayLike) -> Mesh:
         """The chosen faces (a mask or indices) with only the vertices that they use, in the same order."""
-        faces = self.faces[np.asarray(face_mask)]
+        chosen = np.asarray(face_mask)
+        faces = self.faces[chosen if chosen.size else np.zeros(0, np.int64)]
         used = np.zeros(len(self.vertices), dtype=bool)
         used[faces.ravel()] = True
         renumber = (np.cumsum(used) - 1).astype(np.int32)

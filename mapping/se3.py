@@ -124,9 +124,15 @@ def interpolate_at(times: Array, poses: Array, time: float, *, max_gap: float) -
 
 
 def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> Array:
-    """`T_world_camera` of a camera at `eye` that looks at `target`, image rows running against `up`."""
+    """`T_world_camera` of a camera at `eye` that looks at `target`, image rows running against `up`.
+
+    Raises ValueError when the two are the same point.
+    """
     eye, target = np.asarray(eye, dtype=np.float64), np.asarray(target, dtype=np.float64)
-    forward = (target - eye) / np.linalg.norm(target - eye)
+    distance = np.linalg.norm(target - eye)
+    if not distance > 0:
+        raise ValueError(f"look_at: target must differ from eye, got {eye.tolist()} for both")
+    forward = (target - eye) / distance
     right = np.cross(forward, np.asarray(up, dtype=np.float64))
     if np.linalg.norm(right) < 1e-9:  # looking along `up`: any right will do
         right = np.cross(forward, [0.0, 1.0, 0.0] if abs(forward[1]) < 0.9 else [1.0, 0.0, 0.0])
