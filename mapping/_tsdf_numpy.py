@@ -1,0 +1,166 @@
+"""The definition of fusion in plain numpy: what a frame says to which voxels. The compiled kernels are tested against it.
+
+Every sum is an integer. A weight of 1 is `WEIGHT_UNIT`, so the sum over frames is exact whatever their order, however they are
+split and merged, and what was added can be subtracted without a trace. Voxel (i, j, k) of block b has the integer coordinate
+`8 b + (i, j, k)` and its sample point at `(8 b + (i, j, k) + 0.5) * voxel_size`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping._observation import Observation
+from mapping.config import TSDFConfig
+
+SIDE = 8
+"""Voxels along the edge of a block, and cells along the edge of a block of the free-space grid."""
+CELL_VOXELS = 2
+"""Voxels along the edge of a free-space cell."""
+WEIGHT_UNIT = 1 << 14
+"""The integer that stands for a weight of 1."""
+COLOR_SHIFT = 8
+"""Colour is weighed by weight >> COLOR_SHIFT (at least 1), so that its sums fit as long as the weights do."""
+NEAR = np.float32(0.01)
+"""Metres; voxels closer to the camera plane are not projected."""
+MAX_STRIDE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Contribution:
+    """What one frame adds to blocks (B, 3): int32 sums (B, 512) and, where there are colours and labels, more of them.
+
+    distance: sum of weight times signed distance over truncation. color: (B, 4, 512) red, green, blue and their weight. label:
+    (B, 512) uint16 label of the pixel, 0 where none counts; its evidence is `weight`.
+    """
+
+    weight: NDArray[np.int32]
+    distance: NDArray[np.int32]
+    color: NDArray[np.int32]
+    label: NDArray[np.uint16]
+
+
+def sample_stride(config: TSDFConfig, focal_length_px: float) -> int:
+    """Pixels between the rays that find blocks: at half the greatest depth they are two voxels apart."""
+    pixels = 2 * config.voxel_size * focal_length_px / (0.5 * config.max_depth)
+    return int(min(max(pixels, 1), MAX_STRIDE))
+
+
+def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:
+    """Blocks (B, 3), sorted, that the truncation band of a grid of rays passes through."""
+    stride = sample_stride(config, float(observation.camera[0]))
+    depth = observation.depth[stride // 2 :: stride, stride // 2 :: stride].astype(np.float64)
+    v, u = np.nonzero((depth >= config.min_depth) & (depth <= config.max_depth))
+    near = np.maximum(depth[v, u] - config.truncation_distance, NEAR)
+    far = depth[v, u] + config.truncation_distance
+    pixels = np.stack([u, v], axis=1) * stride + stride // 2
+    return _crossed(observation, pixels, near, far, config.voxel_size * SIDE)
+
+
+def free_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:
+    """Blocks (B, 3), sorted, of the free-space grid that a grid of rays passes through in front of the truncation band."""
+    stride = sample_stride(config, float(observation.camera[0]))
+    depth = observation.depth[stride // 2 :: stride, stride // 2 :: stride].astype(np.float64)
+    far = np.minimum(depth, config.max_depth) - config.truncation_distance
+    v, u = np.nonzero((depth >= config.min_depth) & np.isfinite(depth) & (far > NEAR))
+    pixels = np.stack([u, v], axis=1) * stride + stride // 2
+    near = np.full(len(u), float(NEAR))
+    return _crossed(observation, pixels, near, far[v, u], config.voxel_size * SIDE * CELL_VOXELS)
+
+
+def _crossed(
+    observation: Observation,
+    pixels: NDArray[np.int64],
+    near: NDArray[np.float64],
+    far: NDArray[np.float64],
+    size: float,
+) -> NDArray[np.int32]:
+    """Cubes of edge `size` that the rays of `pixels` (N, 2) pass through between depths `near` and `far` (N,)."""
+    fx, fy, cx, cy = observation.camera.astype(np.float64)
+    rays = np.stack([(pixels[:, 0] - cx) / fx, (pixels[:, 1] - cy) / fy, np.ones(len(pixels))], axis=1)
+    T_world_camera = observation.T_world_camera
+    rays = rays @ T_world_camera[:3, :3].T / size
+    start, end = (T_world_camera[:3, 3] / size + rays * z[:, None] for z in (near, far))
+    # Between two crossings of grid planes a ray is inside one cube: the one that holds the midpoint.
+    steps = int(np.ceil(np.abs(end - start).max(initial=0))) + 1
+    first = np.where(end > start, np.ceil(start), np.floor(start))
+    planes = first[:, :, None] + np.sign(end - start)[:, :, None] * np.arange(steps)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fraction = np.nan_to_num((planes - start[:, :, None]) / (end - start)[:, :, None], nan=1.0, posinf=1.0)
+    fraction = np.sort(np.clip(fraction.reshape(len(pixels), -1), 0, 1), axis=1)
+    fraction = np.concatenate([np.zeros((len(pixels), 1)), fraction, np.ones((len(pixels), 1))], axis=1)
+    middle = 0.5 * (fraction[:, 1:] + fraction[:, :-1])
+    cubes = np.floor(start[:, None] + middle[:, :, None] * (end - start)[:, None]).astype(np.int32)
+    return np.unique(cubes[np.diff(fraction, axis=1) > 0], axis=0)
+
+
+def project(
+    observation: Observation, blocks: NDArray[np.int32], spacing: float
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Camera depth z, pixel row and column of the nearest pixel and whether it is in the image, each (B, 512).
+
+    `spacing` is the metres between the sample points of a block; the arithmetic is float32 from the block's corner on.
+    """
+    R = observation.T_camera_world[:3, :3]
+    corner = (blocks * SIDE + 0.5) * spacing @ R.T + observation.T_camera_world[:3, 3]
+    grid = np.stack(np.meshgrid(*[np.arange(SIDE, dtype=np.float32)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    points = corner[:, None].astype(np.float32) + grid @ (R * spacing).astype(np.float32).T
+    x, y, z = np.moveaxis(points, -1, 0)
+    height, width = observation.depth.shape
+    fx, fy, cx, cy = observation.camera
+    ahead = z > NEAR
+    over_z = 1 / np.where(ahead, z, np.float32(1))
+    u, v = x * over_z * fx + (cx + np.float32(0.5)), y * over_z * fy + (cy + np.float32(0.5))
+    inside = ahead & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    return z, np.where(inside, v, 0).astype(np.int64), np.where(inside, u, 0).astype(np.int64), inside
+
+
+def contribution(observation: Observation, blocks: NDArray[np.int32], config: TSDFConfig) -> Contribution:
+    """What the frame adds to the voxels of `blocks` (B, 3).
+
+    The weight falls linearly from one voxel behind the surface to the end of the band (the drop-off of Voxblox and Hydra). Pixels
+    beyond the greatest depth say only that the space is free.
+    """
+    truncation, eps = np.float32(config.truncation_distance), np.float32(config.voxel_size)
+    z, row, column, inside = project(observation, blocks, config.voxel_size)
+    depth = observation.depth[row, column]
+    sdf = depth - z
+    seen = inside & (depth >= np.float32(config.min_depth)) & (sdf >= -truncation) & np.isfinite(depth)
+    seen &= (depth <= np.float32(config.max_depth)) | (sdf >= truncation)
+    weight = np.ones_like(z) if observation.weight is None else observation.weight[row, column]
+    fall = np.where(sdf < -eps, (truncation + sdf) / max(truncation - eps, np.float32(1e-9)), np.float32(1))
+    quanta = np.where(seen, weight * fall * np.float32(WEIGHT_UNIT) + np.float32(0.5), 0).astype(np.int32)
+    distance = np.where(seen, np.minimum(sdf, truncation) / truncation, 0) * quanta
+    near = seen & (np.abs(sdf) <= np.float32(config.surface_distance)) & (quanta > 0)
+    color = np.zeros((len(blocks), 4, SIDE**3), np.int32)
+    if observation.rgb is not None:
+        color[:, 3] = np.where(near, np.maximum(quanta >> COLOR_SHIFT, 1), 0)
+        color[:, :3] = np.moveaxis(observation.rgb[row, column], -1, 1) * color[:, 3:]
+    label = np.zeros(z.shape, np.uint16)
+    if observation.labels is not None:
+        label = np.where(near, observation.labels[row, column], 0).astype(np.uint16)
+    return Contribution(quanta, np.rint(distance).astype(np.int32), color, label)
+
+
+def free_weight(
+    observation: Observation, blocks: NDArray[np.int32], band: NDArray[np.int32], config: TSDFConfig
+) -> NDArray[np.int32]:
+    """What the frame adds to the cells (B, 512) of `blocks` (B, 3) of the free-space grid.
+
+    A cell counts when it lies in front of the band of the pixel it falls on, by half its diagonal, and not in one of the blocks
+    `band` that the frame measures voxel by voxel: so each frame speaks about each place once.
+    """
+    cell = config.voxel_size * CELL_VOXELS
+    z, row, column, inside = project(observation, blocks, cell)
+    depth = observation.depth[row, column]
+    limit = np.minimum(depth, np.float32(config.max_depth)) - np.float32(config.truncation_distance + 0.87 * cell)
+    free = inside & (depth >= np.float32(config.min_depth)) & np.isfinite(depth) & (z <= limit)
+    grid = np.stack(np.meshgrid(*[np.arange(SIDE)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    block_of_cell = ((blocks[:, None] * SIDE + grid) * CELL_VOXELS) // SIDE
+    in_band = {tuple(block) for block in band.tolist()}
+    measured = np.array([tuple(b) in in_band for b in block_of_cell.reshape(-1, 3).tolist()], dtype=bool)
+    free &= ~measured.reshape(free.shape)
+    weight = np.ones_like(z) if observation.weight is None else observation.weight[row, column]
+    return np.where(free, weight * np.float32(WEIGHT_UNIT) + np.float32(0.5), 0).astype(np.int32)

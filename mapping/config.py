@@ -1,0 +1,50 @@
+"""Settings of fusion and of the weights that depth pixels get."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+TRUNCATION_VOXELS = 4.0
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TSDFConfig:
+    """How a volume samples space and what a depth pixel says to it."""
+
+    voxel_size: float = Field(default=0.04, gt=0)
+    """Metres between neighbouring voxels."""
+    truncation: float | None = Field(default=None, gt=0)
+    """Metres in front of and behind a surface that are measured; None means four voxels."""
+    max_depth: float = Field(default=5.0, gt=0)
+    """Metres along camera z; a farther pixel says only that the space up to here is free."""
+    min_depth: float = Field(default=0.1, ge=0)
+    """Metres along camera z; nearer pixels are not used."""
+    surface_band: float | None = Field(default=None, gt=0)
+    """Metres around the surface that receive colour and label; None means half the truncation."""
+    range_weight: bool = False
+    """Multiply weights by 1 / max(z, 1 m)^4, ray density times depth noise; leave off when the given weights model noise."""
+    carve: bool = True
+    """Record free space along the whole ray, in cells of two voxels, not only in the blocks around surfaces."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads that fuse; None means one a core, at most four. The result is the same bytes for any number."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> TSDFConfig:
+        if self.min_depth >= self.max_depth:
+            raise ValueError(f"min_depth must be below max_depth, got {self.min_depth} and {self.max_depth}")
+        if self.truncation_distance < self.voxel_size:
+            raise ValueError(f"truncation must be at least one voxel of {self.voxel_size} m, got {self.truncation}")
+        if self.surface_distance > self.truncation_distance:
+            raise ValueError(f"surface_band must not exceed the truncation, got {self.surface_band}")
+        return self
+
+    @property
+    def truncation_distance(self) -> float:
+        """The truncation in metres."""
+        return TRUNCATION_VOXELS * self.voxel_size if self.truncation is None else self.truncation
+
+    @property
+    def surface_distance(self) -> float:
+        """Half the width in metres of the band that receives colour and label."""
+        return 0.5 * self.truncation_distance if self.surface_band is None else self.surface_band

@@ -1,0 +1,142 @@
+"""The sums that make up a volume, and their file: a versioned npz without pickled objects."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from mapping.config import TSDFConfig
+
+FORMAT = "m2h-tsdf-volume"
+VERSION = 1
+VOXELS = 512
+
+
+class VolumeError(ValueError):
+    """A volume file that cannot be read, or volumes that do not fit together; the message names the file and the field."""
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeSums:
+    """All that a volume knows, in an order that does not depend on how it came about.
+
+    Adding the sums of two volumes block by block gives the sums of all their frames. Blocks are sorted by coordinate; only
+    blocks, colours and labels that hold something are listed.
+    """
+
+    coords: NDArray[np.int32]
+    """(B, 3) coordinates of blocks of measured voxels."""
+    tsdf: NDArray[np.int32]
+    """(B, 2, 512) sums of weight times distance over truncation, and of weight."""
+    color_row: NDArray[np.int32]
+    """(C,) increasing: the block each entry of `color` belongs to."""
+    color: NDArray[np.int32]
+    """(C, 4, 512) sums of weight times red, green, blue, and of that weight."""
+    label_row: NDArray[np.int32]
+    """(L,) the block each entry of `evidence` belongs to; (label_row, label) increases."""
+    label: NDArray[np.uint16]
+    """(L,) the label each entry of `evidence` speaks for."""
+    evidence: NDArray[np.int32]
+    """(L, 512) sums of weight of the pixels with that label."""
+    free_coords: NDArray[np.int32]
+    """(F, 3) coordinates of blocks of free-space cells."""
+    free: NDArray[np.int32]
+    """(F, 512) sums of weight of the rays that passed through."""
+
+
+SHAPES: dict[str, tuple[type, tuple[int, ...], str]] = {
+    "coords": (np.int32, (3,), "coords"),
+    "tsdf": (np.int32, (2, VOXELS), "coords"),
+    "color_row": (np.int32, (), "color_row"),
+    "color": (np.int32, (4, VOXELS), "color_row"),
+    "label_row": (np.int32, (), "label_row"),
+    "label": (np.uint16, (), "label_row"),
+    "evidence": (np.int32, (VOXELS,), "label_row"),
+    "free_coords": (np.int32, (3,), "free_coords"),
+    "free": (np.int32, (VOXELS,), "free_coords"),
+}
+"""By array: its type, the shape of one row, and the array that has as many rows."""
+
+
+def write_volume(path: str | Path, config: TSDFConfig, sums: VolumeSums) -> None:
+    """Write a volume; the same volume gives the same bytes."""
+    path = Path(path)
+    header = json.dumps({"format": FORMAT, "version": VERSION, "config": asdict(config)}, sort_keys=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            arrays = {"header": np.frombuffer(header.encode(), np.uint8)}
+            arrays |= {field.name: getattr(sums, field.name) for field in fields(sums)}
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_volume(path: str | Path) -> tuple[TSDFConfig, VolumeSums]:
+    """Read what `write_volume` wrote. Raises VolumeError in one line that names the file and what is wrong with it."""
+    path = Path(path)
+    if not path.is_file():
+        raise VolumeError(f"{path}: no such file")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise VolumeError(f"{path}: not a complete volume file ({error})") from error
+    config = _read_header(path, arrays.pop("header", None))
+    unknown, missing = sorted(arrays.keys() - SHAPES.keys()), sorted(SHAPES.keys() - arrays.keys())
+    if unknown or missing:
+        raise VolumeError(f"{path}: missing arrays {missing}, unknown arrays {unknown}")
+    for name, (dtype, row_shape, rows_of) in SHAPES.items():
+        expected = (len(arrays[rows_of]), *row_shape)
+        if arrays[name].dtype != dtype or arrays[name].shape != expected:
+            raise VolumeError(
+                f"{path}: {name} must be {np.dtype(dtype).name} {expected}, got {arrays[name].dtype} {arrays[name].shape}"
+            )
+    sums = VolumeSums(**arrays)
+    _check_order(path, sums)
+    return config, sums
+
+
+def _read_header(path: Path, raw: NDArray[Any] | None) -> TSDFConfig:
+    try:
+        header = json.loads(bytes(np.asarray(raw, np.uint8)).decode()) if raw is not None else {}
+    except (ValueError, TypeError) as error:
+        raise VolumeError(f"{path}: header is not JSON") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise VolumeError(f"{path}: not a volume file, expected header format {FORMAT!r}")
+    if header.get("version") != VERSION:
+        raise VolumeError(f"{path}: version must be {VERSION}, got {header.get('version')}")
+    try:
+        return TypeAdapter(TSDFConfig).validate_python(header.get("config"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise VolumeError(f"{path}: header config {where}: {first['msg']}") from error
+
+
+def _check_order(path: Path, sums: VolumeSums) -> None:
+    for name in ("coords", "free_coords"):
+        coords = getattr(sums, name).astype(np.int64)
+        key = ((coords[:, 0] << 42) + (coords[:, 1] << 21)) + coords[:, 2]
+        if np.abs(coords).max(initial=0) >= 1 << 20 or not (np.diff(key) > 0).all():
+            raise VolumeError(f"{path}: {name} must be sorted, distinct and within 2^20 of the origin")
+    blocks = len(sums.coords)
+    for name in ("color_row", "label_row"):
+        rows = getattr(sums, name)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < blocks:
+            raise VolumeError(f"{path}: {name} must be in 0..{blocks - 1}, got {rows.min()}..{rows.max()}")
+    pairs = sums.label_row.astype(np.int64) << 16 | sums.label
+    if not (np.diff(sums.color_row) > 0).all() or not (np.diff(pairs) > 0).all() or (sums.label == 0).any():
+        raise VolumeError(f"{path}: color_row and (label_row, label) must increase and labels must not be 0")
