@@ -1,0 +1,115 @@
+"""Pictures of a mesh without any graphics driver, for reports: through a camera, and from above."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mapping.camera import Intrinsics
+from mapping.mesh import Mesh
+from mapping.raycast import MeshCaster
+
+Array = NDArray[np.float64]
+
+GREY = 190
+AMBIENT = 0.45
+CREASE_COSINE = 0.9  # a corner that bends more than this from its face is an edge and is not shaded round
+BACK_FACE = 70  # what lies behind a surface (inside a wall) is drawn in one dark grey
+
+
+@dataclass(frozen=True, eq=False)
+class TopView:
+    """An orthographic picture from above, x to the right and y up.
+
+    picture (H, W, 3) uint8; the outer corner of its top-left pixel is at `origin` (x, y) and a pixel is `pixel_size` metres.
+    """
+
+    picture: NDArray[np.uint8]
+    origin: tuple[float, float]
+    pixel_size: float
+
+    def pixel_of(self, points_xy: ArrayLike) -> Array:
+        """(..., 2) pixels (u, v) of world points (..., 2); whole numbers are pixel centres."""
+        offset = (np.asarray(points_xy, dtype=np.float64) - self.origin) / self.pixel_size
+        return offset * [1.0, -1.0] - 0.5
+
+
+def shaded_picture(
+    mesh: Mesh | MeshCaster,
+    intrinsics: Intrinsics,
+    T_world_camera: ArrayLike,
+    *,
+    colors: NDArray[np.uint8] | None = None,
+    supersample: int = 2,
+) -> NDArray[np.uint8]:
+    """The mesh (H, W, 3) uint8 as a camera sees it, lit from the camera, on white.
+
+    `colors` (V, 3) uint8 replaces the mesh's own vertex colours, such as the display colours of its labels; grey without
+    either. Each pixel is the mean of `supersample` squared rays. Give a `MeshCaster` to draw one mesh several times.
+    """
+    T = np.asarray(T_world_camera, dtype=np.float64)
+    fine = intrinsics.resized(intrinsics.width * supersample, intrinsics.height * supersample)
+    directions = fine.rays() @ T[:3, :3].T
+    origins = np.broadcast_to(T[:3, 3], directions.shape)
+    return _shrink(_shade(_caster(mesh), origins, directions, colors), supersample)
+
+
+def top_view(
+    mesh: Mesh | MeshCaster,
+    *,
+    pixel_size: float,
+    cut_height: float,
+    colors: NDArray[np.uint8] | None = None,
+    margin: float = 0.2,
+    supersample: int = 2,
+) -> TopView:
+    """The mesh seen straight from above, everything above `cut_height` (metres, a little below the ceiling) taken away.
+
+    Covers the mesh with `margin` metres around it; `colors` and `supersample` as for `shaded_picture`.
+    Raises ValueError for a mesh without faces.
+    """
+    caster = _caster(mesh)
+    if len(caster.mesh.faces) == 0:
+        raise ValueError("top_view needs a mesh with faces")
+    corners = caster.mesh.vertices[caster.mesh.faces.ravel(), :2]
+    low, high = corners.min(axis=0) - margin, corners.max(axis=0) + margin
+    width, height = (max(1, int(n)) for n in np.ceil((high - low) / pixel_size))
+    step = pixel_size / supersample
+    x = low[0] + (np.arange(width * supersample) + 0.5) * step
+    y = high[1] - (np.arange(height * supersample) + 0.5) * step
+    origins = np.stack([*np.meshgrid(x, y), np.full((len(y), len(x)), cut_height)], axis=-1)
+    fine = _shade(caster, origins, np.broadcast_to([0.0, 0.0, -1.0], origins.shape), colors)
+    return TopView(_shrink(fine, supersample), (float(low[0]), float(high[1])), pixel_size)
+
+
+def _caster(mesh: Mesh | MeshCaster) -> MeshCaster:
+    return mesh if isinstance(mesh, MeshCaster) else MeshCaster(mesh)
+
+
+def _shade(caster: MeshCaster, origins: Array, directions: Array, colors: NDArray[np.uint8] | None) -> Array:
+    """Colours (H, W, 3) in 0..255 of rays: vertex colour times a light that comes along the ray."""
+    mesh = caster.mesh
+    colors = mesh.colors if colors is None else colors
+    _, faces, weights = caster.cast_rays(origins, directions)
+    picture = np.full((*faces.shape, 3), 255.0)
+    hit = faces >= 0
+    corners, weight = mesh.faces[faces[hit]], weights[hit][..., None]
+    toward = directions[hit] / np.linalg.norm(directions[hit], axis=-1, keepdims=True)
+    base = np.full((len(corners), 3), float(GREY)) if colors is None else (colors[corners] * weight).sum(axis=1)
+    flat = mesh.face_normals()[faces[hit]]
+    smooth = mesh.vertex_normals()[corners]
+    at_crease = np.einsum("ijk,ik->ij", smooth, flat) < CREASE_COSINE
+    normals = (np.where(at_crease[..., None], flat[:, None], smooth) * weight).sum(axis=1)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    light = AMBIENT + (1 - AMBIENT) * np.abs(np.einsum("ij,ij->i", normals, toward))
+    behind = np.einsum("ij,ij->i", flat, toward) > 0
+    picture[hit] = np.where(behind[:, None], BACK_FACE, base * light[:, None])
+    return picture
+
+
+def _shrink(fine: Array, factor: int) -> NDArray[np.uint8]:
+    """The mean of every factor x factor block, as bytes."""
+    height, width = fine.shape[0] // factor, fine.shape[1] // factor
+    return np.rint(fine.reshape(height, factor, width, factor, 3).mean(axis=(1, 3))).astype(np.uint8)
