@@ -18,8 +18,8 @@ from scenegraph.export import (
     write_trajectory_tum,
     yaw_deg,
 )
-from scenegraph.export_spark_dsg import export_spark_dsg, node_id_from_symbol
 from scenegraph.labels import nyu40
+from scenegraph.spark_dsg import export_spark_dsg, node_id_from_symbol
 
 EXPORTERS = {
     "graphml": export_graphml,
