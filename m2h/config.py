@@ -1,0 +1,126 @@
+"""Configuration of the network: one description for the published sizes and for smaller ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from m2h.tasks import ATTENTION_ORDER, TaskName
+
+PublishedName: TypeAlias = Literal["full", "light", "small"]
+
+DEEP_TAPS = {24: (4, 11, 17, 23)}  # DINOv2's choice for ViT-L; every other depth takes the end of each quarter
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class M2HConfig:
+    """Sizes and switches of an M2H network. The defaults are the full model of the paper, with the padding cut away again.
+
+    Raises ValueError (pydantic's) naming the field for values that make no network.
+    """
+
+    backbone: str = "vit_small_patch14_dinov2"
+    """timm name of a vision transformer with a class token."""
+    backbone_width: int | None = None
+    """Embedding width; None takes the architecture's own."""
+    backbone_depth: int | None = None
+    """Number of transformer blocks; None takes the architecture's own."""
+    backbone_heads: int | None = None
+    """Attention heads of the backbone; None takes the architecture's own."""
+    image_size: int = 518
+    """Side in pixels of the square images for which the position codes are stored."""
+    position_resize: Literal["dinov2", "timm"] = "dinov2"
+    """How position codes follow the image size: DINOv2's bicubic rule (with its 0.1 offset), or what timm does."""
+    taps: tuple[int, int, int, int] | None = None
+    """Blocks after which features are taken, shallow to deep, from 0; None takes the end of each quarter (ViT-L as DINOv2)."""
+    channels: int = 256
+    """Width of the decoder's feature maps."""
+    separable: bool = False
+    """Light decoder: depthwise-separable convolutions, one residual unit a block, attention at a quarter of the width."""
+    head_channels: tuple[int, ...] = (128, 64)
+    """Width after each x2 step of the heads; each entry doubles the resolution once more."""
+    classes: int = 41
+    """Semantic classes, with unknown as class 0."""
+    tasks: tuple[TaskName, ...] = ATTENTION_ORDER
+    """Tasks that the network has, in the order of their tokens in a window."""
+    attention_layers: int = 2
+    """Cross-task attention layers."""
+    attention_heads: int = 4
+    """Heads of the cross-task attention."""
+    window: int = 7
+    """Side of an attention window in decoder pixels."""
+    min_depth: float = 0.001
+    """Metres added to every depth, so that none is zero."""
+    crop_padding: bool = True
+    """Cut the padding to whole patches away from the outputs; False squeezes it into the image, as the published model does."""
+    unit_normals: bool = True
+    """Normalise normals after the last resize; False leaves them shorter at discontinuities, as the published model does."""
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "channels", "classes", "attention_layers", "attention_heads", "window"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"M2HConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if not self.head_channels or min(self.head_channels) < 4:
+            raise ValueError(
+                f"M2HConfig.head_channels must list at least one width of 4 or more, got {self.head_channels}"
+            )
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"M2HConfig.tasks must name at least one task and none twice, got {self.tasks}")
+        if self.attention_channels % self.attention_heads or (
+            self.separable and any(n % 4 for n in (self.channels, *self.head_channels))
+        ):
+            raise ValueError(
+                f"M2HConfig.channels must divide into {self.attention_heads} attention heads"
+                f"{' and 4 groups' if self.separable else ''}, got {self.channels} and head_channels {self.head_channels}"
+            )
+        if self.min_depth < 0:
+            raise ValueError(f"M2HConfig.min_depth must not be negative, got {self.min_depth}")
+        if self.taps is not None and (sorted(set(self.taps)) != list(self.taps) or self.taps[0] < 0):
+            raise ValueError(f"M2HConfig.taps must be four rising block numbers from 0, got {self.taps}")
+
+    @property
+    def attention_channels(self) -> int:
+        """Width of the cross-task attention: all channels, a quarter of them in the light decoder."""
+        return self.channels // 4 if self.separable else self.channels
+
+    def tap_blocks(self, depth: int) -> tuple[int, int, int, int]:
+        """The blocks to tap in a backbone of `depth` blocks; raises ValueError when there are too few."""
+        taps = self.taps or DEEP_TAPS.get(depth) or (depth // 4 - 1, depth // 2 - 1, 3 * depth // 4 - 1, depth - 1)
+        if taps[0] < 0 or taps[-1] >= depth:
+            raise ValueError(f"M2HConfig.taps {taps} do not fit a backbone of {depth} blocks, at least 4 are needed")
+        return taps
+
+    @classmethod
+    def published(cls, name: PublishedName = "full") -> M2HConfig:
+        """The network as published, padding and normals included.
+
+        `full` has 81.5 M parameters (all released weights), `light` the released light class (29.0 M), and `small` the same at
+        width 256 (33.8 M), which is the paper's M2H-small.
+        """
+        full = cls(crop_padding=False, unit_normals=False)
+        table = {
+            "full": full,
+            "light": replace(full, separable=True, channels=96),
+            "small": replace(full, separable=True, channels=256),
+        }
+        if name not in table:
+            raise ValueError(f"no published network {name!r}; there are {', '.join(table)}")
+        return table[name]
+
+    @classmethod
+    def tiny(cls, *, separable: bool = True, classes: int = 41) -> M2HConfig:
+        """A network for tests and laptops: a small ViT with 16-pixel patches, decoded to the size of the image."""
+        return cls(
+            backbone="vit_tiny_patch16_224",
+            backbone_width=96,
+            backbone_depth=4,
+            backbone_heads=3,
+            image_size=224,
+            channels=32,
+            head_channels=(16,),
+            separable=separable,
+            classes=classes,
+        )

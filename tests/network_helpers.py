@@ -1,0 +1,69 @@
+"""Small networks with rough weights, and the plain reference network of the benchmarks."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+
+from m2h.model import M2H, M2HConfig, build_model
+
+REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
+
+
+def load_module(path: Path) -> ModuleType:
+    """A module from a file that is in no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+plain_network = load_module(Path(__file__).parents[1] / "benchmarks" / "plain_network.py")
+
+
+def roughen(model: M2H) -> M2H:
+    """Fill every entry from its name alone, so that no term is zero, no norm is trivial and most depths are positive."""
+    state = {}
+    for name, value in model.state_dict().items():
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        shape = tuple(value.shape)
+        if name.endswith("running_var"):
+            filled = rng.uniform(0.5, 1.5, shape)
+        elif len(shape) == 1 and name.endswith("weight"):
+            filled = rng.uniform(0.6, 1.4, shape)
+        elif len(shape) <= 1:
+            filled = rng.normal(0.0, 0.1, shape)
+        else:
+            filled = rng.normal(0.0, 1.0, shape) / np.sqrt(np.prod(shape[1:]))
+        state[name] = torch.as_tensor(filled).to(value.dtype)
+    state["heads.depth.out.bias"] += 1.5
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def tiny_model(*, separable: bool = True, published: bool = False, **changes: object) -> M2H:
+    """A tiny network with rough weights; `published` squeezes padding and leaves normals as the published one does."""
+    config = M2HConfig.tiny(separable=separable, classes=7)
+    if published:
+        config = replace(config, crop_padding=False, unit_normals=False)
+    return roughen(build_model(replace(config, **changes)))
+
+
+def random_images(batch: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
+    """Normalised noise [B, 3, H, W]."""
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(batch, 3, height, width)).astype(np.float32))
+
+
+def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest difference in standard deviations of b."""
+    return float((a - b).abs().max() / b.std())
