@@ -1,0 +1,164 @@
+"""What a format's poses and depths mean, and how they become ours: the only place that flips axes and inverts poses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as config_dataclass
+
+from mapping.se3 import from_rotation_translation, inverse, rotation_from_quat_xyzw
+from pipelines.config import ConfigError, config_from_mapping, read_yaml_mapping
+from pipelines.frame import SequenceError
+
+Array = NDArray[np.float64]
+PoseDirection = Literal["camera_to_world", "world_to_camera"]
+CameraAxes = Literal["opencv", "opengl", "x_forward", "z_up", "left_handed"]
+POSE_DIRECTIONS: tuple[PoseDirection, ...] = get_args(PoseDirection)
+CAMERA_AXES: tuple[CameraAxes, ...] = get_args(CameraAxes)
+OVERRIDE_FILE = "m2h.yaml"
+ROTATION_TOLERANCE = 1e-2
+"""How far R R^T may be from the identity before a pose counts as lost."""
+
+
+def _axes(right: tuple[int, int, int], down: tuple[int, int, int], forward: tuple[int, int, int]) -> Array:
+    """T_file_ours of a camera frame in which the image's right, down and the view direction are these vectors."""
+    return from_rotation_translation(np.array([right, down, forward], dtype=np.float64).T, np.zeros(3))
+
+
+T_FILE_OPENCV: dict[CameraAxes, Array] = {
+    "opencv": _axes((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "opengl": _axes((1, 0, 0), (0, -1, 0), (0, 0, -1)),
+    "x_forward": _axes((0, -1, 0), (0, 0, -1), (1, 0, 0)),
+    "z_up": _axes((1, 0, 0), (0, 0, -1), (0, 1, 0)),
+}
+"""Right-handed camera frames: OpenCV and COLMAP; OpenGL, Blender, nerfstudio, ARKit; robot bodies (x forward, y left, z up);
+x right, y forward, z up. `left_handed` (Unity, POV-Ray: x right, y up, z forward, in a left-handed world) is no rotation and
+handled apart."""
+_MIRROR_Y = np.diag([1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a sequence's files are to be read.
+
+    pose_direction says what the stored matrices map; camera_axes which way the stored camera looks; depth_scale is stored depth
+    units per metre.
+    """
+
+    pose_direction: PoseDirection = "camera_to_world"
+    camera_axes: CameraAxes = "opencv"
+    depth_scale: float = 1000.0
+
+    def T_world_camera(self, matrix: ArrayLike) -> Array:
+        """Stored rigid matrices (..., 4, 4) as poses in our convention.
+
+        A left-handed world becomes right-handed by turning its y axis round.
+        """
+        stored = np.asarray(matrix, dtype=np.float64)
+        T = inverse(stored) if self.pose_direction == "world_to_camera" else stored
+        if self.camera_axes == "left_handed":
+            return np.asarray(_MIRROR_Y @ T @ _MIRROR_Y)
+        return np.asarray(T @ T_FILE_OPENCV[self.camera_axes])
+
+    def stored_matrix(self, T_world_camera: ArrayLike) -> Array:
+        """The matrices (..., 4, 4) that this convention reads as these poses; undoes `T_world_camera`."""
+        T = np.asarray(T_world_camera, dtype=np.float64)
+        if self.camera_axes == "left_handed":
+            stored = _MIRROR_Y @ T @ _MIRROR_Y
+        else:
+            stored = T @ T_FILE_OPENCV[self.camera_axes].T
+        return inverse(stored) if self.pose_direction == "world_to_camera" else np.asarray(stored)
+
+    def world_vector(self, vector: tuple[float, float, float]) -> tuple[float, float, float]:
+        """A direction in the stored world as one in the world of the converted poses."""
+        x, y, z = vector
+        return (x, -y, z) if self.camera_axes == "left_handed" else vector
+
+    def describe(self) -> str:
+        """In words for people."""
+        direction = self.pose_direction.replace("_", " ")
+        return f"{direction}, {self.camera_axes} axes, {self.depth_scale:g} depth units a metre"
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Overrides:
+    """What a file `m2h.yaml` in a sequence folder says instead of its format; every entry may be left out."""
+
+    pose_convention: PoseDirection | None = None
+    """What the stored pose matrices map."""
+    camera_axes: CameraAxes | None = None
+    """Axes of the stored camera frames."""
+    depth_scale: float | None = None
+    """Stored depth units per metre."""
+    world_up: tuple[float, float, float] | None = None
+    """Up in the world of the stored poses."""
+
+    def __post_init__(self) -> None:
+        if self.depth_scale is not None and not (np.isfinite(self.depth_scale) and self.depth_scale > 0):
+            raise ValueError(f"depth_scale must be a positive number of units per metre, got {self.depth_scale}")
+        if self.world_up is not None and not np.linalg.norm(self.world_up) > 0:
+            raise ValueError(f"world_up must be a direction, got {self.world_up}")
+
+    def applied_to(self, convention: Convention) -> Convention:
+        """The format's convention with what is overridden."""
+        return replace(
+            convention,
+            pose_direction=self.pose_convention or convention.pose_direction,
+            camera_axes=self.camera_axes or convention.camera_axes,
+            depth_scale=self.depth_scale or convention.depth_scale,
+        )
+
+
+def read_overrides(folder: Path) -> Overrides:
+    """The folder's `m2h.yaml`, or no overrides when there is none; raises SequenceError naming the file and the entry."""
+    path = folder / OVERRIDE_FILE
+    if not path.is_file():
+        return Overrides()
+    try:
+        overrides = config_from_mapping(Overrides, read_yaml_mapping(path), str(path))
+    except ConfigError as error:
+        raise SequenceError(str(error)) from error
+    assert isinstance(overrides, Overrides)
+    return overrides
+
+
+def rigid_pose(matrix: ArrayLike | None) -> tuple[Array | None, str]:
+    """A stored (4, 4) matrix as a rigid one, or None and why not.
+
+    A rotation that is off by no more than `ROTATION_TOLERANCE` is replaced by the nearest one (by singular values).
+    """
+    if matrix is None:
+        return None, "no pose"
+    T = np.asarray(matrix, dtype=np.float64)
+    if not np.isfinite(T).all():
+        return None, "lost pose (not finite)"
+    if not np.allclose(T[3], [0, 0, 0, 1], atol=1e-3):
+        return None, "pose is not rigid (last row is not 0 0 0 1)"
+    R = T[:3, :3]
+    off = float(np.abs(R @ R.T - np.eye(3)).max())
+    if off > ROTATION_TOLERANCE:
+        return None, f"pose is not rigid (rotation off by {off:.2g})"
+    U, _, Vt = np.linalg.svd(R)
+    nearest = U @ Vt
+    if np.linalg.det(nearest) < 0:
+        return None, "pose is a mirror image (determinant -1)"
+    return from_rotation_translation(nearest, T[:3, 3]), ""
+
+
+def matrices_from_quaternions(translations: ArrayLike, quat_xyzw: ArrayLike) -> Array:
+    """(N, 3) positions and (N, 4) quaternions to (N, 4, 4) matrices.
+
+    The rotation is multiplied by the quaternion's length, so that `rigid_pose` sees what is no unit quaternion; a quaternion
+    without length makes a matrix that is not finite.
+    """
+    t, q = np.asarray(translations, dtype=np.float64), np.asarray(quat_xyzw, dtype=np.float64)
+    length = np.linalg.norm(q, axis=-1)
+    good = np.isfinite(length) & (length > 1e-9)
+    unit = np.where(good[:, None], q, [0.0, 0.0, 0.0, 1.0])
+    R = rotation_from_quat_xyzw(unit) * np.where(good, length, np.nan)[:, None, None]
+    return from_rotation_translation(R, t)

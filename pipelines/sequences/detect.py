@@ -1,0 +1,79 @@
+"""Open a sequence: its format is named (`tum:PATH`) or found by the files that mark it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipelines.frame import FrameSequence, SequenceError
+from pipelines.plugins import SEQUENCES, resolve
+from pipelines.sequences.camera_file import CAMERA_FILE
+from pipelines.sequences.colmap import model_folders
+
+
+def _has(*patterns: str) -> Callable[[Path], bool]:
+    """Whether the folder has a match of each pattern."""
+    return lambda folder: all(next(folder.glob(pattern), None) is not None for pattern in patterns)
+
+
+MARKERS: tuple[tuple[str, str, Callable[[Path], bool]], ...] = (
+    ("nerfstudio", "transforms.json", _has("transforms.json")),
+    ("tum", "rgb.txt and groundtruth.txt", _has("rgb.txt", "groundtruth.txt")),
+    ("icl", "associations.txt and *.gt.freiburg", _has("associations.txt", "*.gt.freiburg")),
+    ("7scenes", "frame-*.color.* and frame-*.pose.txt, or seq-*/", lambda folder: _is_seven_scenes(folder)),
+    ("scannet", "color/, pose/ and intrinsic/", _has("color", "pose", "intrinsic")),
+    ("replica", "traj.txt and results/", _has("traj.txt", "results")),
+    ("hololens", "images/, poses.txt and K.txt", _has("images", "poses.txt", "K.txt")),
+    ("images", f"{CAMERA_FILE} with images or a video and poses", _has(CAMERA_FILE)),
+    ("colmap", "cameras and images as .bin or .txt, here or in sparse/N", lambda folder: bool(model_folders(folder))),
+)
+"""Format, what marks it in words, and the test; the first that holds is taken."""
+
+
+def open_sequence(spec: str | Path) -> FrameSequence:
+    """A readable sequence from a path, or from `format:PATH` (a name of `pipelines.plugins.SEQUENCES` or `module:function`).
+
+    Raises SequenceError in one line: an unknown folder lists what was looked for, a known one names the file that is wrong.
+    """
+    name, path = _named_format(str(spec))
+    if not path.exists():
+        raise SequenceError(f"{path}: no such file or folder")
+    if name is None:
+        name = detect_format(path)
+    try:
+        reader = resolve(name, SEQUENCES)
+    except ValueError as error:
+        raise SequenceError(f"{spec}: {error}") from error
+    sequence: FrameSequence = reader(path)
+    return sequence
+
+
+def detect_format(path: Path) -> str:
+    """The format of a folder by its marker files; raises SequenceError that lists what was looked for."""
+    if path.is_file():
+        if path.suffix == ".json":
+            return "nerfstudio"
+        raise SequenceError(f"{path}: is a file; expected a folder, or name the format: format:PATH")
+    for name, _, holds in MARKERS:
+        if holds(path):
+            return name
+    looked = "; ".join(f"{name}: {marker}" for name, marker, _ in MARKERS)
+    raise SequenceError(f"{path}: no known sequence format; looked for {looked}")
+
+
+def _named_format(spec: str) -> tuple[str | None, Path]:
+    """The format's name, None when it is to be found, and the path."""
+    whole = Path(spec).expanduser()
+    if whole.exists() or ":" not in spec:
+        return None, whole
+    name, _, path = spec.partition(":")
+    if name not in SEQUENCES and ":" in path:  # module:function:PATH
+        function, _, path = path.partition(":")
+        name = f"{name}:{function}"
+    if name not in SEQUENCES and ":" not in name:
+        raise SequenceError(f"{spec}: unknown format {name!r}; known are {', '.join(sorted(SEQUENCES))}")
+    return name, Path(path).expanduser()
+
+
+def _is_seven_scenes(folder: Path) -> bool:
+    return _has("frame-*.color.*", "frame-*.pose.txt")(folder) or _has("seq-*/frame-*.pose.txt")(folder)

@@ -1,0 +1,222 @@
+"""A sequence that lies on disk: one record an image, pixels decoded when a frame is asked for.
+
+A format's module lists records and says what its numbers mean; everything that formats share happens here: poses become ours,
+images are undistorted, intrinsics follow the image's real size, depth and labels are brought to the image's pixels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from m2h import Predictions
+from mapping.camera import Intrinsics
+from pipelines import images
+from pipelines.frame import Frame, FrameInfo, SequenceError
+from pipelines.sequences.conventions import Convention, read_overrides, rigid_pose
+from pipelines.sequences.video import VideoFrame
+from scenegraph.labels import LabelSpace
+
+Array = NDArray[np.float64]
+ASPECT_TOLERANCE = 0.02
+"""Share by which two aspect ratios may differ and still be the same picture, resampled (ScanNet's differ by 0.4 %)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRecord:
+    """One image that was found or listed, and the files that belong to it.
+
+    matrix is the (4, 4) pose as stored; None and `problem` when there is none. intrinsics belong to the image and hold for any
+    resampled copy of it. depth_intrinsics is set when the depth camera has its own, at the same place as the colour camera;
+    else depth covers the same view as the image. A `problem` says why the frame cannot be used.
+    """
+
+    image: Path | VideoFrame
+    timestamp: float
+    matrix: Array | None
+    intrinsics: Intrinsics
+    depth: Path | None = None
+    depth_intrinsics: Intrinsics | None = None
+    labels: Path | None = None
+    instances: Path | None = None
+    normals: Path | None = None
+    edges: Path | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Details:
+    """What a format knows of all its frames.
+
+    depth_invalid are stored depth values that mean unknown; label_map turns stored labels into ids of `label_space`; notes are
+    things that a user should know (times that were assumed, no metric scale).
+    """
+
+    convention: Convention = field(default_factory=Convention)
+    world_up: tuple[float, float, float] | None = None
+    label_space: LabelSpace | None = None
+    label_map: NDArray[Any] | None = None
+    depth_invalid: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class RecordedSequence:
+    """A FrameSequence over records; `convention` is how its files were read and `notes` what a user should know.
+
+    `folder` holds the `m2h.yaml` that overrides the format's convention. Records are ordered by time, equal times as they come.
+    Raises SequenceError when there is no image, and, with the counted reasons, when none can be used.
+    """
+
+    def __init__(self, folder: Path, format: str, records: Sequence[FrameRecord], details: Details) -> None:
+        overrides = read_overrides(folder)
+        self.name, self.path, self.format = folder.resolve().name, folder, format
+        self.convention = overrides.applied_to(details.convention)
+        up = overrides.world_up or details.world_up
+        self.world_up = None if up is None else self.convention.world_vector(_unit(up))
+        self.label_space, self.notes = details.label_space, details.notes
+        self._details = details
+        self._records = tuple(sorted(records, key=lambda record: record.timestamp))
+        self.infos = tuple(self._info(i, record) for i, record in enumerate(self._records))
+        self._check_usable()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Frame:
+        """The i-th frame, decoded now; raises SequenceError naming the file when it is not used or broken."""
+        index = range(len(self._records))[index]
+        record, info = self._records[index], self.infos[index]
+        if not info.used or info.T_world_camera is None:
+            raise SequenceError(f"{self.path / info.image}: frame {index} is not used: {info.reason}")
+        rgb = record.image.read_rgb() if isinstance(record.image, VideoFrame) else images.read_rgb(record.image)
+        lens = _fitted(record.intrinsics, (rgb.shape[1], rgb.shape[0]), info.image)
+        pinhole = lens.undistorted()
+        recorded = Predictions(
+            depth=self._depth(record, lens),
+            labels=self._labels(record, lens),
+            instances=None if record.instances is None else self._instances(record.instances, lens),
+            normals=None if record.normals is None else _like_image(images.read_normals(record.normals), lens),
+            edges=None if record.edges is None else _like_image(images.read_edges(record.edges), lens, blend=True),
+        )
+        rgb = np.asarray(_like_image(rgb, lens, blend=True), dtype=np.uint8)
+        return Frame(index, info.timestamp, rgb, pinhole, info.T_world_camera, recorded)
+
+    def files(self, index: int) -> FrameRecord:
+        """Where the i-th frame comes from."""
+        return self._records[index]
+
+    def _info(self, index: int, record: FrameRecord) -> FrameInfo:
+        T, reason = rigid_pose(record.matrix)
+        reason = record.problem or reason
+        pose = None if T is None else self.convention.T_world_camera(T)
+        return FrameInfo(index, record.timestamp, self._shown(record.image), not reason, reason, pose)
+
+    def _shown(self, image: Path | VideoFrame) -> str:
+        path = image.path if isinstance(image, VideoFrame) else image
+        shown = path.relative_to(self.path).as_posix() if path.is_relative_to(self.path) else str(path)
+        return f"{shown}#{image.number}" if isinstance(image, VideoFrame) else shown
+
+    def _check_usable(self) -> None:
+        if not self.infos:
+            raise SequenceError(f"{self.path}: no image found in this {self.format} sequence")
+        if not any(info.used for info in self.infos):
+            reasons = Counter(info.reason.partition("(")[0].strip() for info in self.infos)
+            told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+            raise SequenceError(f"{self.path}: none of {len(self.infos)} frames can be used: {told}")
+
+    def _depth(self, record: FrameRecord, lens: Intrinsics) -> NDArray[np.float32] | None:
+        if record.depth is None:
+            return None
+        depth = images.read_depth(record.depth, self.convention.depth_scale, invalid=self._details.depth_invalid)
+        size = (depth.shape[1], depth.shape[0])
+        if record.depth_intrinsics is not None:
+            source = _fitted(record.depth_intrinsics, size, str(record.depth))
+            if source != lens.undistorted():
+                return np.asarray(_resampled(depth, lens.undistorted(), source), dtype=np.float32)
+            return depth
+        _fitted(lens, size, str(record.depth))
+        return np.asarray(_like_image(depth, lens), dtype=np.float32)
+
+    def _labels(self, record: FrameRecord, lens: Intrinsics) -> NDArray[Any] | None:
+        if record.labels is None:
+            return None
+        labels = images.read_labels(record.labels)
+        table = self._details.label_map
+        if table is not None:
+            labels = table[np.minimum(labels, len(table) - 1)]
+        return _like_image(labels, lens)
+
+    def _instances(self, path: Path, lens: Intrinsics) -> NDArray[np.uint16]:
+        return np.asarray(_like_image(images.read_labels(path), lens), dtype=np.uint16)
+
+
+def camera_from_matrix(K: Array, size: tuple[int, int], where: str, distortion: Sequence[float] = ()) -> Intrinsics:
+    """Intrinsics from the first two rows of a camera matrix and (width, height); raises SequenceError naming the file."""
+    try:
+        fx, fy, cx, cy = map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
+        return Intrinsics(fx, fy, cx, cy, *size, tuple(distortion))
+    except ValueError as error:
+        raise SequenceError(f"{where}: makes no camera: {error}") from error
+
+
+def first_image_size(paths: Sequence[Path], folder: Path) -> tuple[int, int]:
+    """(width, height) of the first image whose header can be read; raises SequenceError when there is none."""
+    problem = "no image found"
+    for path in paths:
+        try:
+            return images.image_size(path)
+        except SequenceError as error:
+            problem = str(error)
+    raise SequenceError(f"{folder}: no readable image, so its size is not known: {problem}")
+
+
+def _unit(vector: tuple[float, float, float]) -> tuple[float, float, float]:
+    x, y, z = (float(component / np.linalg.norm(vector)) for component in vector)
+    return x, y, z
+
+
+def _fitted(intrinsics: Intrinsics, size: tuple[int, int], where: str) -> Intrinsics:
+    """The camera at the image's real size; raises SequenceError when the image has another shape than the camera."""
+    if size == (intrinsics.width, intrinsics.height):
+        return intrinsics
+    aspect = size[0] * intrinsics.height / (size[1] * intrinsics.width)
+    if abs(aspect - 1) > ASPECT_TOLERANCE:
+        raise SequenceError(
+            f"{where}: is {size[0]}x{size[1]} pixels, but its camera is {intrinsics.width}x{intrinsics.height}"
+        )
+    return intrinsics.resized(*size)
+
+
+def _like_image(array: NDArray[Any], lens: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
+    """A picture of the lens's view, any size, on the undistorted image's pixels; `blend` mixes neighbours, else the nearest."""
+    size = (lens.width, lens.height)
+    if not lens.is_distorted:
+        if array.shape[1::-1] == size:
+            return array
+        mode = cv2.INTER_LINEAR if blend else cv2.INTER_NEAREST_EXACT
+        return np.asarray(cv2.resize(array, size, interpolation=mode))
+    source = lens.resized(array.shape[1], array.shape[0])
+    return _resampled(array, lens.undistorted(), source, blend=blend)
+
+
+def _resampled(array: NDArray[Any], target: Intrinsics, source: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
+    """What camera `source` recorded, seen by `target` at the same place; 0 outside of it."""
+    mode = cv2.INTER_LINEAR if blend else cv2.INTER_NEAREST
+    return np.asarray(cv2.remap(array, *_maps(target, source, blend=blend), mode, borderMode=cv2.BORDER_CONSTANT))
+
+
+@lru_cache(maxsize=8)
+def _maps(target: Intrinsics, source: Intrinsics, *, blend: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+    """OpenCV's fixed-point maps, from each pixel of `target` to where `source` has it."""
+    rays = target.rays().reshape(-1, 3)
+    uv = source.project(rays).reshape(target.height, target.width, 2).astype(np.float32)
+    fixed, fractions = cv2.convertMaps(uv[..., 0], uv[..., 1], cv2.CV_16SC2, nninterpolation=not blend)
+    return np.asarray(fixed), fractions if blend else np.zeros((0, 0), np.uint16)

@@ -1,0 +1,56 @@
+"""Replica as NICE-SLAM renders it: `results/frame%06d.jpg`, `results/depth%06d.png` (1/6553.5 m), `traj.txt` (16 numbers a line).
+
+Line i of `traj.txt` is the camera-to-world pose of frame number i. The camera comes from `cam_params.json` beside or above the
+folder, else it is the published one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mapping.camera import Intrinsics
+from pipelines.frame import SequenceError
+from pipelines.images import list_images
+from pipelines.sequences.conventions import Convention
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
+from pipelines.sequences.text import last_number, number_rows, read_text
+
+CAMERA = Intrinsics(600.0, 600.0, 599.5, 339.5, 1200, 680)
+DEPTH_SCALE = 6553.5
+RATE = 30.0
+CAMERA_KEYS = ("fx", "fy", "cx", "cy", "w", "h")
+
+
+def open_replica(path: Path) -> RecordedSequence:
+    """One scene folder; raises SequenceError naming the file and the line."""
+    matrices = number_rows(path / "traj.txt", (16,), "a 4x4 camera-to-world matrix").reshape(-1, 4, 4)
+    files = [file for file in list_images(path / "results") if file.name.startswith("frame")]
+    camera, scale = _camera(path)
+    records = []
+    for file in files:
+        number = last_number(file.name)
+        matrix = matrices[number] if number is not None and number < len(matrices) else None
+        depth = file.with_name(f"depth{file.stem.removeprefix('frame')}.png")
+        problem = "" if matrix is not None else f"no line {number} in traj.txt (it has {len(matrices)})"
+        depth_file = depth if depth.is_file() else None
+        records.append(FrameRecord(file, (number or 0) / RATE, matrix, camera, depth=depth_file, problem=problem))
+    notes = (f"time stamps are frame numbers at {RATE:g} a second",)
+    details = Details(Convention(depth_scale=scale), world_up=(0.0, 0.0, 1.0), notes=notes)
+    return RecordedSequence(path, "replica", records, details)
+
+
+def _camera(path: Path) -> tuple[Intrinsics, float]:
+    """The camera and the depth scale."""
+    for file in (path / "cam_params.json", path.resolve().parent / "cam_params.json"):
+        if not file.is_file():
+            continue
+        try:
+            camera = json.loads(read_text(file))["camera"]
+            fx, fy, cx, cy, width, height = (float(camera[key]) for key in CAMERA_KEYS)
+            intrinsics = Intrinsics(fx, fy, cx, cy, int(width), int(height))
+            return intrinsics, float(camera.get("scale", DEPTH_SCALE))
+        except (ValueError, KeyError, TypeError) as error:
+            expected = ", ".join(CAMERA_KEYS)
+            raise SequenceError(f"{file}: expected an object camera with the numbers {expected}: {error}") from error
+    return CAMERA, DEPTH_SCALE

@@ -1,0 +1,106 @@
+"""ScanNet v2 as its own tool exports it: `color/N.jpg`, `depth/N.png`, `pose/N.txt`, `intrinsic/intrinsic_{color,depth}.txt`.
+
+Poses are camera-to-world, lost ones are full of -inf; colour and depth have different sizes and cameras. Labels are read from
+`label-filt/N.png` with `scannetv2-labels.combined.tsv` beside or above the folder, or from `label_40/N.png` (NYU40 ids).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+from pipelines.frame import SequenceError
+from pipelines.images import list_images
+from pipelines.sequences.conventions import Convention
+from pipelines.sequences.recorded import (
+    Details,
+    FrameRecord,
+    RecordedSequence,
+    camera_from_matrix,
+    first_image_size,
+)
+from pipelines.sequences.text import last_number, read_matrix, read_text
+from scenegraph.labels import nyu40
+
+LABEL_TABLE = "scannetv2-labels.combined.tsv"
+RATE = 30.0
+
+
+def open_scannet(path: Path) -> RecordedSequence:
+    """One exported scene folder; raises SequenceError naming the file."""
+    files = sorted(list_images(path / "color"), key=lambda file: last_number(file.name) or 0)
+    camera = _intrinsics(path / "intrinsic" / "intrinsic_color.txt", files, path)
+    depth_files = {file.stem: file for file in list_images(path / "depth")}
+    depth_camera = None
+    if depth_files:
+        depth_camera = _intrinsics(path / "intrinsic" / "intrinsic_depth.txt", list(depth_files.values()), path)
+    label_files, label_map = _labels(path)
+    records = []
+    for file in files:
+        pose = path / "pose" / f"{file.stem}.txt"
+        matrix = read_matrix(pose, 4, 4) if pose.is_file() else None
+        records.append(
+            FrameRecord(
+                file,
+                (last_number(file.name) or 0) / RATE,
+                matrix,
+                camera,
+                depth=depth_files.get(file.stem),
+                depth_intrinsics=depth_camera,
+                labels=label_files.get(file.stem),
+                problem="" if matrix is not None else "pose file is missing",
+            )
+        )
+    details = Details(
+        Convention(),
+        world_up=(0.0, 0.0, 1.0),
+        label_space=nyu40() if label_files else None,
+        label_map=label_map,
+        notes=(f"time stamps are frame numbers at {RATE:g} a second",),
+    )
+    return RecordedSequence(path, "scannet", records, details)
+
+
+def _intrinsics(file: Path, image_files: list[Path], path: Path) -> Intrinsics:
+    return camera_from_matrix(read_matrix(file, 4, 4), first_image_size(image_files, path), str(file))
+
+
+def _labels(path: Path) -> tuple[dict[str, Path], NDArray[Any] | None]:
+    """Label images by stem, and the table from their values to NYU40 ids when they are not NYU40 ids."""
+    nyu = {file.stem: file for file in list_images(path / "label_40")}
+    raw = {file.stem: file for file in list_images(path / "label-filt")}
+    if nyu or not raw:
+        return nyu, None
+    for folder in (path, path.resolve().parent, path.resolve().parent.parent):
+        if (folder / LABEL_TABLE).is_file():
+            return raw, read_label_table(folder / LABEL_TABLE)
+    raise SequenceError(
+        f"{path / 'label-filt'}: its labels need {LABEL_TABLE} in the folder or one of the two above it"
+    )
+
+
+def read_label_table(path: Path) -> NDArray[np.uint8]:
+    """ScanNet's table of categories as an array from raw id to NYU40 id, 0 for ids that it does not list.
+
+    Raises SequenceError naming the file and the line.
+    """
+    lines = read_text(path).splitlines()
+    columns = lines[0].split("\t") if lines else []
+    if "id" not in columns or "nyu40id" not in columns:
+        raise SequenceError(f"{path} line 1: expected tab-separated columns with id and nyu40id")
+    raw_column, nyu_column = columns.index("id"), columns.index("nyu40id")
+    table = np.zeros(65536, np.uint8)
+    for number, line in enumerate(lines[1:], 2):
+        fields = line.split("\t")
+        try:
+            raw, nyu = int(fields[raw_column]), int(fields[nyu_column])
+        except (ValueError, IndexError):
+            raise SequenceError(f"{path} line {number}: id and nyu40id must be whole numbers") from None
+        if not (0 <= raw < 65536 and 0 <= nyu <= 40):
+            raise SequenceError(f"{path} line {number}: id {raw} or nyu40id {nyu} is out of range")
+        table[raw] = nyu
+    return table

@@ -1,0 +1,49 @@
+"""Microsoft 7-Scenes: `frame-%06d.{color.png,depth.png,pose.txt}`, camera-to-world 4x4 poses, depth in mm with 65535 unknown.
+
+The camera is `camera-intrinsics.txt` where the folder has one, else the published focal length of 585 pixels. Depth is used as
+if it were registered to colour, as everybody does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mapping.camera import Intrinsics
+from pipelines.frame import SequenceError
+from pipelines.sequences.conventions import Convention
+from pipelines.sequences.recorded import (
+    Details,
+    FrameRecord,
+    RecordedSequence,
+    camera_from_matrix,
+    first_image_size,
+)
+from pipelines.sequences.text import last_number, read_matrix
+
+CAMERA = Intrinsics(585.0, 585.0, 320.0, 240.0, 640, 480)
+RATE = 30.0
+COLOR = "frame-*.color.*"
+
+
+def open_seven_scenes(path: Path) -> RecordedSequence:
+    """One `seq-NN` folder; raises SequenceError naming the file."""
+    files = sorted(file for file in path.glob(COLOR) if file.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    inner = sorted(folder.name for folder in path.glob("seq-*") if folder.is_dir())
+    if not files and inner:
+        raise SequenceError(f"{path}: is a scene of several sequences; name one: {', '.join(inner)}")
+    camera = CAMERA
+    if (path / "camera-intrinsics.txt").is_file():
+        K = read_matrix(path / "camera-intrinsics.txt", 3, 3)
+        camera = camera_from_matrix(K, first_image_size(files, path), str(path / "camera-intrinsics.txt"))
+    records = []
+    for file in files:
+        stem = file.name.partition(".")[0]
+        pose, depth = path / f"{stem}.pose.txt", path / f"{stem}.depth.png"
+        matrix = read_matrix(pose, 4, 4) if pose.is_file() else None
+        time = (last_number(stem) or 0) / RATE
+        problem = "" if matrix is not None else "pose file is missing"
+        records.append(
+            FrameRecord(file, time, matrix, camera, depth=depth if depth.is_file() else None, problem=problem)
+        )
+    notes = (f"time stamps are frame numbers at {RATE:g} a second",)
+    return RecordedSequence(path, "7scenes", records, Details(Convention(), depth_invalid=(65535,), notes=notes))

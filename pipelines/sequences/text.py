@@ -1,0 +1,95 @@
+"""Text files of numbers, with errors that name the file and the line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.frame import SequenceError
+
+Array = NDArray[np.float64]
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file; raises SequenceError naming it."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise SequenceError(f"{path}: file is missing") from error
+    except OSError as error:
+        raise SequenceError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SequenceError(f"{path}: is not text (byte {error.start} is no UTF-8)") from error
+
+
+def content_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Line numbers from 1 and lines that are neither empty nor a `#` comment."""
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        line = line.strip()
+        if line and not line.startswith("#"):
+            yield number, line
+
+
+def number_rows(path: Path, columns: tuple[int, ...], what: str) -> Array:
+    """The numbers of a text file (N, C), separated by blanks or commas; nan and inf are numbers.
+
+    `columns` are the counts that a line may have, the first line decides; `what` describes a line. Raises SequenceError naming
+    the line.
+    """
+    rows: list[list[float]] = []
+    for number, line in content_lines(path):
+        fields = line.replace(",", " ").split()
+        try:
+            row = [float(field) for field in fields]
+        except ValueError:
+            raise SequenceError(f"{path} line {number}: expected {what}, found {line[:60]!r}") from None
+        if len(row) not in columns or (rows and len(row) != len(rows[0])):
+            wanted = len(rows[0]) if rows else " or ".join(map(str, columns))
+            raise SequenceError(f"{path} line {number}: expected {wanted} numbers ({what}), found {len(row)}")
+        rows.append(row)
+    if not rows:
+        raise SequenceError(f"{path}: is empty, expected lines of {what}")
+    return np.array(rows, dtype=np.float64)
+
+
+def read_matrix(path: Path, rows: int, columns: int) -> Array:
+    """A matrix written as text, one row a line; raises SequenceError for another shape."""
+    matrix = number_rows(path, (columns,), f"a row of a {rows}x{columns} matrix")
+    if matrix.shape != (rows, columns):
+        raise SequenceError(f"{path}: expected a {rows}x{columns} matrix, found {len(matrix)} rows")
+    return matrix
+
+
+def stamped_files(path: Path) -> tuple[Array, list[str]]:
+    """A TUM list of `stamp file` lines as times (N,) and file names, in the order of the times.
+
+    Raises SequenceError naming the line.
+    """
+    times, names = [], []
+    for number, line in content_lines(path):
+        stamp, _, name = line.partition(" ")
+        try:
+            times.append(float(stamp))
+        except ValueError:
+            raise SequenceError(f"{path} line {number}: expected `stamp file`, found {line[:60]!r}") from None
+        if not name.strip():
+            raise SequenceError(f"{path} line {number}: expected `stamp file`, found {line[:60]!r}")
+        names.append(name.strip())
+    order = np.argsort(np.array(times), kind="stable")
+    return np.array(times)[order], [names[i] for i in order]
+
+
+def last_number(name: str) -> int | None:
+    """The last group of digits of a file name without suffixes, as in `frame-000123.color.png`; None without digits."""
+    groups = re.findall(r"\d+", name.split(".")[0])
+    return int(groups[-1]) if groups else None
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """A key that sorts `frame2` before `frame10`."""
+    parts = re.split(r"(\d+)", name)
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
