@@ -1,123 +1,81 @@
-"""Weights in and out: the published state dicts and our own checkpoint file.
+"""Weights in and out: our own checkpoint file, and the published state dicts.
 
-The published network (UAV-Centre-ITC/M2H) names its parameters after its own classes. `PUBLISHED_NAMES` is the one map between
-those names and ours: rules applied in order to our names. The backbone's names are timm's; `backbone.mask_token`, which nothing
-uses, is the only published entry without a place here.
+A checkpoint is one safetensors file whose header carries the record (`m2h.record`) as JSON: what network it is, what it
+expects as input, what its classes and axes mean, how good it is, whose it is. Reading one runs no code from the file.
 """
 
 from __future__ import annotations
 
-import re
+import pickle  # noqa: TID251 - for the name of its error: torch raises it for what it refuses to read
+import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from m2h.published_names import published_name
+from m2h.record import CheckpointError, CheckpointRecord
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from m2h.model import M2H
 
-
-PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
-    (r"^backbone\.vit\.", "backbone."),
-    (r"^(?!backbone\.)", "mlt_head."),
-    # reassembly of tokens
-    (r"reassemble\.readout\.(\d)\.", r"reassemble_blocks.readout_projects.\1.0."),
-    (r"reassemble\.project\.(\d)\.", r"reassemble_blocks.projects.\1.conv."),
-    (r"reassemble\.resize\.", "reassemble_blocks.resize_layers."),
-    (r"reassemble\.reduce\.(\d)\.", r"convs.\1.conv."),
-    # task fusion and unique features
-    (r"fusion\.(\w+)\.blocks\.", r"fusion_blocks_\1."),
-    (r"fusion\.(\w+)\.project\.", r"project_\1.conv."),
-    (r"unique\.depth\.", "unique_depth_feature."),
-    (r"unique\.semantics\.", "unique_semantic_feature."),
-    (r"(unique_\w+)\.project\.", r"\1.reassemble.projects.conv."),
-    (r"(unique_\w+)\.down\.", r"\1.reassemble.resize_layers."),
-    (r"(unique_\w+)\.reduce\.", r"\1.conv_proj.conv."),
-    (r"(unique_\w+)\.block\.", r"\1.fusion_block."),
-    # cross-task attention: tasks are numbered in its layers and named in its projections
-    (r"cross_task\.layers\.", "cross_attn."),
-    (r"norm_in\.", "norm_layers."),
-    (r"norm_out\.", "norm2_layers."),
-    (r"(cross_attn\.\d)\.qkv\.", r"\1.attn.in_proj_"),
-    (r"(cross_attn\.\d)\.out\.", r"\1.attn.out_proj."),
-    (r"(cross_attn\.\d)\.fc", r"\1.ffn_fc"),
-    (r"cross_task\.down\.(\d)", r"pre_attn_proj.\1"),
-    (r"cross_task\.up\.(\d)", r"post_attn_proj.\1"),
-    (r"(attn_proj)\.0", r"\1.edges"),
-    (r"(attn_proj)\.1", r"\1.normals"),
-    (r"(attn_proj)\.2", r"\1.sem_seg"),
-    (r"(attn_proj)\.3", r"\1.depth"),
-    # gated merging
-    (r"merge\.depth\.", "restore_depth."),
-    (r"merge\.semantics\.", "restore_semseg."),
-    (r"(restore_\w+)\.original", r"\1.conv_orig"),
-    (r"(restore_\w+)\.attended", r"\1.conv_attn"),
-    (r"(restore_\w+)\.unique", r"\1.conv_uniq"),
-    (r"(restore_\w+)\.gate\.", r"\1.gate_fc."),
-    (r"(restore_\w+)\.out\.", r"\1.out_conv."),
-    # heads
-    (r"heads\.depth\.", "conv_depth."),
-    (r"heads\.semantics\.", "seg_out."),
-    (r"heads\.normals\.up\.", "conv_normal.head."),
-    (r"heads\.edges\.up\.", "conv_edge.head."),
-    (r"heads\.normals\.out\.", "conv_normal.head.2."),
-    (r"heads\.edges\.out\.", "conv_edge.head.2."),
-    (r"\.up\.0\.", ".upsample1."),
-    (r"\.up\.1\.", ".upsample2."),
-    (r"\.spatial\.", ".spatial_attn.0."),
-    (r"(conv_depth|seg_out)\.out\.", r"\1.final_conv."),
-    (r"context\.branches\.0\.", "aspp.aspp1."),
-    (r"context\.branches\.1\.", "aspp.aspp2."),
-    (r"context\.branches\.2\.", "aspp.aspp3."),
-    (r"context\.branches\.3\.", "aspp.aspp4."),
-    (r"(aspp\.aspp\d)\.conv\.", r"\1.0."),
-    (r"(aspp\.aspp\d)\.norm\.", r"\1.1."),
-    (r"context\.global_conv\.", "aspp.global_avg_pool.1."),
-    (r"context\.global_norm\.", "aspp.global_avg_pool.2."),
-    (r"\.gate\.0\.", ".channel_attn.1."),
-    (r"\.gate\.2\.", ".channel_attn.3."),
-    (r"_semantics\.", "_sem_seg."),
-)
-
-DENSE_NAMES: tuple[tuple[str, str], ...] = (
-    (r"(fusion_block\w*(?:\.\d)?)\.project\.", r"\1.project.conv."),
-    (r"\.skip_unit\.(first|second)\.", r".res_conv_unit1.\1."),
-    (r"\.unit\.(first|second)\.", r".res_conv_unit2.\1."),
-    (r"(res_conv_unit\d|refine)\.first\.", r"\1.conv1.conv."),
-    (r"(res_conv_unit\d|refine)\.second\.", r"\1.conv2.conv."),
-    (r"context\.merge\.conv\.", "aspp.conv1."),
-    (r"context\.merge\.norm\.", "aspp.bn1."),
-    (r"\.first\.conv\.", ".upsample.0."),
-    (r"\.first\.norm\.", ".upsample.1."),
-    (r"\.second\.conv\.", ".upsample.3."),
-    (r"\.second\.norm\.", ".upsample.4."),
-    (r"\.expand\.", ".upsample.6."),
-)
-"""Rules for the full network only."""
-
-SEPARABLE_NAMES: tuple[tuple[str, str], ...] = (
-    (r"\.unit\.first\.", ".res_unit.block.1."),
-    (r"refine\.first\.", "refine.conv.0."),
-    (r"context\.merge\.conv\.", "aspp.project.0."),
-    (r"context\.merge\.norm\.", "aspp.project.1."),
-    (r"\.first\.conv\.", ".conv1."),
-    (r"\.first\.norm\.", ".bn1."),
-    (r"\.second\.conv\.", ".conv2."),
-    (r"\.second\.norm\.", ".bn2."),
-    (r"\.expand\.", ".refine_conv."),
-)
-"""Rules for the light networks only."""
+RECORD_KEY = "m2h_checkpoint"
 
 
-class CheckpointError(ValueError):
-    """Weights that cannot be used; the message names the file or entry and what was expected."""
+def save_checkpoint(path: Path, model: M2H, record: CheckpointRecord, *, half: bool = False) -> None:
+    """Write the model's weights and the record, atomically; `half` stores float16, half the size.
+
+    Raises CheckpointError when the record describes another network.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    if record.config != model.config:
+        raise CheckpointError(f"{path}: the record's config is not the model's")
+    dtype = torch.float16 if half else torch.float32
+    tensors = {
+        name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file(tensors, temporary, metadata={RECORD_KEY: record.to_json(), "format": "pt"})
+    temporary.replace(path)
 
 
-def published_name(name: str, *, separable: bool) -> str:
-    """What the published network calls the entry `name` of our state dict."""
-    for pattern, replacement in PUBLISHED_NAMES + (SEPARABLE_NAMES if separable else DENSE_NAMES):
-        name = re.sub(pattern, replacement, name)
-    return name
+def read_record(path: Path) -> CheckpointRecord:
+    """The record of a checkpoint file, from its header alone; raises CheckpointError for other files."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
+    if RECORD_KEY not in metadata:
+        raise CheckpointError(
+            f"{path}: a safetensors file without the header entry {RECORD_KEY}, not a checkpoint of m2h"
+        )
+    return CheckpointRecord.from_json(metadata[RECORD_KEY], str(path))
+
+
+def load_checkpoint(path: Path) -> tuple[M2H, CheckpointRecord]:
+    """The network in float32 on the CPU, in evaluation mode, and its record.
+
+    Raises CheckpointError naming the file and what is missing, unexpected or of another shape.
+    """
+    from safetensors.torch import load_file
+
+    from m2h.model import build_model
+
+    record = read_record(path)
+    model = build_model(record.config)
+    state, own = load_file(path), model.state_dict()
+    problems = _differences(own, state)
+    if problems:
+        raise CheckpointError(f"{path}: weights do not fit the recorded network: {problems}")
+    model.load_state_dict({name: value.to(own[name].dtype) for name, value in state.items()})
+    return model.eval(), record
 
 
 def load_published(model: M2H, state_dict: Mapping[str, Tensor]) -> None:
@@ -125,9 +83,8 @@ def load_published(model: M2H, state_dict: Mapping[str, Tensor]) -> None:
 
     Raises CheckpointError naming the entries that are missing, unexpected or of another shape; the model is then unchanged.
     """
-    separable = model.config.separable
     own = model.state_dict()
-    names = {published_name(name, separable=separable): name for name in own}
+    names = {published_name(name, separable=model.config.separable): name for name in own}
     problems = _differences({published: own[name] for published, name in names.items()}, state_dict)
     if problems:
         raise CheckpointError(f"not a state dict of this network: {problems}")
@@ -136,7 +93,45 @@ def load_published(model: M2H, state_dict: Mapping[str, Tensor]) -> None:
 
 def published_state_dict(model: M2H) -> dict[str, Tensor]:
     """The model's weights under the published names."""
-    return {published_name(k, separable=model.config.separable): v for k, v in model.state_dict().items()}
+    return {published_name(name, separable=model.config.separable): x for name, x in model.state_dict().items()}
+
+
+def load_published_file(path: Path, record: CheckpointRecord) -> M2H:
+    """The network of the record with the weights of a published `.pt` file, in evaluation mode.
+
+    The file is read without running code from it. Raises CheckpointError naming it when it holds anything but such weights.
+    """
+    from m2h.model import build_model
+
+    model = build_model(record.config)
+    try:
+        load_published(model, read_state_dict(path))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return model.eval()
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.pt` file, without the wrappers and prefixes that training scripts add.
+
+    Raises CheckpointError for files that hold anything else than tensors in plain containers.
+    """
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # torch suggests reading foreign pickles with code allowed; the refusal is enough
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a file of plain tensors ({type(error).__name__})") from error
+    for wrapper in ("state_dict", "model_state_dict", "model"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise CheckpointError(f"{path}: expected a mapping of names to tensors")
+    return {str(name).removeprefix("module."): value for name, value in loaded.items()}
 
 
 def _differences(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:

@@ -1,0 +1,102 @@
+"""What a checkpoint says about itself: its network, its input, the meaning of its outputs, its origin."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import field
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from m2h.config import M2HConfig
+
+RECORD_VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """Weights that cannot be used; the message names the file or entry and what was expected."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Preprocessing:
+    """From an RGB image to the network's input: resize by a policy, then `(rgb / 255 - mean) / std`.
+
+    Policies: `squash` resizes to `size` whatever the aspect ratio; `fit` keeps the aspect ratio, so that the image just fits into
+    `size`, and pads the rest about the centre with zeros after normalisation; `native` leaves the size alone.
+    """
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Mean of the red, green and blue values in [0, 1]; ImageNet's by default."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Standard deviation of the same."""
+    policy: Literal["squash", "fit", "native"] = "squash"
+    """How the image comes to the network's size."""
+    size: tuple[int, int] | None = (224, 224)
+    """Height and width in pixels of the network's input; None with `native` only."""
+    antialias: bool = True
+    """Low-pass when shrinking; the published network samples without."""
+
+    def __post_init__(self) -> None:
+        if min(self.std) <= 0:
+            raise ValueError(f"Preprocessing.std must be positive, got {self.std}")
+        if (self.size is None) != (self.policy == "native"):
+            raise ValueError(f"Preprocessing.size must be given unless the policy is native, got {self.size}")
+        if self.size is not None and min(self.size) < 1:
+            raise ValueError(f"Preprocessing.size must be positive, got {self.size}")
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CheckpointRecord:
+    """Everything that is needed to use a checkpoint's weights and to cite them."""
+
+    config: M2HConfig
+    """The network."""
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    """What it expects as input."""
+    label_space: str = "nyu40"
+    """Name of the label space of the class channels; channel i is label i, channel 0 unknown."""
+    normal_signs: tuple[int, int, int] = (1, 1, 1)
+    """Signs that turn the network's normals into camera axes (x right, y down, z forward), towards the camera."""
+    depth_scale: float = 1.0
+    """Metres per unit of the network's depth."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Validation results, by the names of `m2h.metrics`."""
+    trained_on: str = ""
+    """Data that the weights come from."""
+    licence: str = ""
+    """Licence of the weights."""
+    source: str = ""
+    """Where the weights come from, for citation."""
+    notes: str = ""
+    """What else a user should know."""
+
+    def __post_init__(self) -> None:
+        if any(sign not in (-1, 1) for sign in self.normal_signs):
+            raise ValueError(f"CheckpointRecord.normal_signs must be 1 or -1, got {self.normal_signs}")
+        if not self.depth_scale > 0:
+            raise ValueError(f"CheckpointRecord.depth_scale must be positive, got {self.depth_scale}")
+
+    def to_json(self) -> str:
+        """The record as JSON text with a format name and version."""
+        body = TypeAdapter(CheckpointRecord).dump_python(self, mode="json")
+        return json.dumps({"format": "m2h-checkpoint", "version": RECORD_VERSION, **body}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> CheckpointRecord:
+        """Read what `to_json` wrote; raises CheckpointError naming `where` and the field."""
+        try:
+            data: Any = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise CheckpointError(f"{where}: record is not JSON: {error}") from error
+        if not isinstance(data, dict) or data.pop("format", None) != "m2h-checkpoint":
+            raise CheckpointError(f"{where}: record must have format m2h-checkpoint")
+        version = data.pop("version", None)
+        if version != RECORD_VERSION:
+            raise CheckpointError(f"{where}: record version {version} is not supported, expected {RECORD_VERSION}")
+        try:
+            return TypeAdapter(CheckpointRecord).validate_python(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise CheckpointError(f"{where}: record field {place}: {first['msg']}") from error
