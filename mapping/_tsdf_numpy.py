@@ -25,6 +25,8 @@ COLOR_SHIFT = 8
 """Colour is weighed by weight >> COLOR_SHIFT (at least 1), so that its sums fit as long as the weights do."""
 NEAR = np.float32(0.01)
 """Metres; voxels closer to the camera plane are not projected."""
+FAR = np.float32(1e6)
+"""Metres; depth beyond is not a measurement."""
 MAX_STRIDE = 16
 
 
@@ -32,7 +34,7 @@ MAX_STRIDE = 16
 class Contribution:
     """What one frame adds to blocks (B, 3): int32 sums (B, 512) and, where there are colours and labels, more of them.
 
-    distance: sum of weight times signed distance over truncation. color: (B, 4, 512) red, green, blue and their weight. label:
+    distance: sum of weight times signed distance over truncation. color: (B, 512, 4) red, green, blue and their weight. label:
     (B, 512) uint16 label of the pixel, 0 where none counts; its evidence is `weight`.
     """
 
@@ -61,10 +63,10 @@ def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int3
 
 def free_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:
     """Blocks (B, 3), sorted, of the free-space grid that a grid of rays passes through in front of the truncation band."""
-    stride = sample_stride(config, float(observation.camera[0]))
+    stride = 2 * sample_stride(config, float(observation.camera[0]))
     depth = observation.depth[stride // 2 :: stride, stride // 2 :: stride].astype(np.float64)
     far = np.minimum(depth, config.max_depth) - config.truncation_distance
-    v, u = np.nonzero((depth >= config.min_depth) & np.isfinite(depth) & (far > NEAR))
+    v, u = np.nonzero((depth >= config.min_depth) & (depth <= FAR) & (far > NEAR))
     pixels = np.stack([u, v], axis=1) * stride + stride // 2
     near = np.full(len(u), float(NEAR))
     return _crossed(observation, pixels, near, far[v, u], config.voxel_size * SIDE * CELL_VOXELS)
@@ -127,17 +129,17 @@ def contribution(observation: Observation, blocks: NDArray[np.int32], config: TS
     z, row, column, inside = project(observation, blocks, config.voxel_size)
     depth = observation.depth[row, column]
     sdf = depth - z
-    seen = inside & (depth >= np.float32(config.min_depth)) & (sdf >= -truncation) & np.isfinite(depth)
+    seen = inside & (depth >= np.float32(config.min_depth)) & (sdf >= -truncation) & (depth <= FAR)
     seen &= (depth <= np.float32(config.max_depth)) | (sdf >= truncation)
     weight = np.ones_like(z) if observation.weight is None else observation.weight[row, column]
     fall = np.where(sdf < -eps, (truncation + sdf) / max(truncation - eps, np.float32(1e-9)), np.float32(1))
     quanta = np.where(seen, weight * fall * np.float32(WEIGHT_UNIT) + np.float32(0.5), 0).astype(np.int32)
     distance = np.where(seen, np.minimum(sdf, truncation) / truncation, 0) * quanta
     near = seen & (np.abs(sdf) <= np.float32(config.surface_distance)) & (quanta > 0)
-    color = np.zeros((len(blocks), 4, SIDE**3), np.int32)
+    color = np.zeros((len(blocks), SIDE**3, 4), np.int32)
     if observation.rgb is not None:
-        color[:, 3] = np.where(near, np.maximum(quanta >> COLOR_SHIFT, 1), 0)
-        color[:, :3] = np.moveaxis(observation.rgb[row, column], -1, 1) * color[:, 3:]
+        color[..., 3] = np.where(near, np.maximum(quanta >> COLOR_SHIFT, 1), 0)
+        color[..., :3] = observation.rgb[row, column] * color[..., 3:]
     label = np.zeros(z.shape, np.uint16)
     if observation.labels is not None:
         label = np.where(near, observation.labels[row, column], 0).astype(np.uint16)
@@ -156,7 +158,7 @@ def free_weight(
     z, row, column, inside = project(observation, blocks, cell)
     depth = observation.depth[row, column]
     limit = np.minimum(depth, np.float32(config.max_depth)) - np.float32(config.truncation_distance + 0.87 * cell)
-    free = inside & (depth >= np.float32(config.min_depth)) & np.isfinite(depth) & (z <= limit)
+    free = inside & (depth >= np.float32(config.min_depth)) & (depth <= FAR) & (z <= limit)
     grid = np.stack(np.meshgrid(*[np.arange(SIDE)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     block_of_cell = ((blocks[:, None] * SIDE + grid) * CELL_VOXELS) // SIDE
     in_band = {tuple(block) for block in band.tolist()}

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mapping import _tsdf_numpy as reference
-from mapping._observation import FusionError, Observation, observe
-from mapping.blocks import BlockMap, with_rows
+from mapping._observation import FusionError, observe
+from mapping._store import VOXELS, SumStore
+from mapping._threads import run_parts, split, thread_count
+from mapping._tsdf_numpy import SIDE
 from mapping.camera import Intrinsics
 from mapping.config import TSDFConfig
 from mapping.marching_cubes import isosurface
 from mapping.mesh import Mesh
-from mapping.volume_io import VolumeError, VolumeSums, read_volume, write_volume
+from mapping.volume_io import VolumeError, read_volume, write_volume
 
-SIDE = reference.SIDE
-VOXELS = SIDE**3
-UNIT = reference.WEIGHT_UNIT
+if TYPE_CHECKING:
+    from mapping._field_numba import Field
+
 HALF_CONFIDENCE_WEIGHT = 3.0
 """The weight at which a vertex has confidence 1/2."""
+MOST_WEIGHT = 1e5
+"""The sum of weights that a voxel can hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +44,21 @@ class VoxelBlocks:
 
 
 class TSDFVolume:
-    """A map of signed distance, colour and label evidence (see the module for what fusing means)."""
+    """A map of signed distance, colour, label evidence and free space, fused from depth images.
+
+    The volume is a sum over frames (Curless and Levoy 1996) kept in integers, so it does not depend on their order, volumes of
+    parts of a sequence merge into that of the whole, and a frame can be taken out again, all without any error. Surfaces are
+    measured in the blocks around them; with `TSDFConfig.carve` the space in front is recorded in cells of two voxels, and a voxel
+    counts as free for every frame that looks through it without measuring its block.
+    """
 
     def __init__(self, config: TSDFConfig | None = None) -> None:
+        from mapping._fusion import Fuser  # brings numba, which `import mapping` does not
+
         self.config = config or TSDFConfig()
-        self._blocks, self._free_blocks, self._channels = BlockMap(), BlockMap(), BlockMap()
-        self._tsdf = np.zeros((0, 2, VOXELS), np.int32)
-        self._color = np.zeros((0, 4, VOXELS), np.int32)
-        self._free = np.zeros((0, VOXELS), np.int32)
-        self._evidence = np.zeros((0, VOXELS), np.int32)
+        self._store = SumStore(thread_count(self.config.threads))
+        self._fuser = Fuser(self.config, self._store)
+        self._weight_bound = 0.0
 
     def integrate(
         self,
@@ -63,10 +72,20 @@ class TSDFVolume:
     ) -> None:
         """Add a frame.
 
-        depth (H, W) float32 metres along camera z, 0 unknown; rgb (H, W, 3) uint8; labels (H, W) uint8 or uint16, 0 unknown;
-        weight (H, W) float32, 1 for a sure observation, None for all ones. Raises FusionError that names what is wrong.
+        Parameters
+        ----------
+        depth : (H, W) float32 metres along camera z, 0 unknown. Depth beyond `max_depth` says that the space up to there is free.
+        intrinsics : the camera of the images, without lens distortion.
+        T_world_camera : (4, 4) pose.
+        rgb : (H, W, 3) uint8, or None.
+        labels : (H, W) uint8 or uint16, 0 unknown, or None.
+        weight : (H, W) float32 in 0..256, 1 for a sure observation; None means 1 everywhere.
+
+        Raises FusionError that names the argument and what was expected.
         """
-        self._fuse(observe(self.config, depth, intrinsics, T_world_camera, rgb=rgb, labels=labels, weight=weight), 1)
+        frame = observe(self.config, depth, intrinsics, T_world_camera, rgb=rgb, labels=labels, weight=weight)
+        self._reserve_weight(frame.max_weight)
+        self._fuser.fuse(frame, 1)
 
     def remove(
         self,
@@ -78,195 +97,119 @@ class TSDFVolume:
         labels: NDArray[Any] | None = None,
         weight: NDArray[np.float32] | None = None,
     ) -> None:
-        """Take a frame out again that was added with the same arguments: the map is then as if it had never been fused."""
-        self._fuse(observe(self.config, depth, intrinsics, T_world_camera, rgb=rgb, labels=labels, weight=weight), -1)
+        """Take out a frame that was added with the same arguments: the volume is then as if it had never been fused.
 
-    def _fuse(self, observation: Observation, sign: int) -> None:
-        band = reference.band_blocks(observation, self.config)
-        rows = self._blocks.insert(band)
-        self._tsdf = with_rows(self._tsdf, self._blocks.count)
-        self._color = with_rows(self._color, self._blocks.count)
-        part = reference.contribution(observation, band, self.config)
-        self._tsdf[rows, 0] += sign * part.distance
-        self._tsdf[rows, 1] += sign * part.weight
-        self._color[rows] += sign * part.color
-        for label in np.unique(part.label):
-            if label:
-                here = part.label == label
-                hit = here.any(axis=1)
-                keys = np.stack([rows[hit], np.full(hit.sum(), label), np.zeros(hit.sum())], axis=1).astype(np.int32)
-                channels = self._channels.insert(keys)
-                self._evidence = with_rows(self._evidence, self._channels.count)
-                self._evidence[channels] += sign * np.where(here, part.weight, 0)[hit]
-        if self.config.carve:
-            free = reference.free_blocks(observation, self.config)
-            rows = self._free_blocks.insert(free)
-            self._free = with_rows(self._free, self._free_blocks.count)
-            self._free[rows] += sign * reference.free_weight(observation, free, band, self.config)
+        Raises FusionError, and changes nothing, when the volume cannot hold such a frame.
+        """
+        frame = observe(self.config, depth, intrinsics, T_world_camera, rgb=rgb, labels=labels, weight=weight)
+        self._fuser.fuse(frame, -1)
+        if self._store.has_negative_weight():
+            self._fuser.fuse(frame, 1)
+            raise FusionError("this frame was not fused with these arguments, so it cannot be removed")
 
     def merge(self, other: TSDFVolume) -> None:
         """Add all that `other` has fused. Raises VolumeError when the two do not sample space alike."""
         for name in ("voxel_size", "truncation_distance"):
-            if getattr(self.config, name) != getattr(other.config, name):
-                raise VolumeError(
-                    f"cannot merge volumes of different {name}: {getattr(self.config, name)}, {getattr(other.config, name)}"
-                )
-        self._add(other._sums())
+            mine, theirs = getattr(self.config, name), getattr(other.config, name)
+            if mine != theirs:
+                raise VolumeError(f"cannot merge volumes of different {name}: {mine} and {theirs}")
+        self._reserve_weight(other._weight_bound)
+        self._store.add(other._store.sums())
 
     def save(self, path: str | Path) -> None:
-        """Write the volume to an npz file."""
-        write_volume(path, self.config, self._sums())
+        """Write the volume to an npz file; volumes that hold the same give the same bytes."""
+        write_volume(path, self.config, self._store.sums())
 
     @staticmethod
     def load(path: str | Path) -> TSDFVolume:
         """Read a volume. Raises VolumeError in one line for a file that is not a whole volume."""
         config, sums = read_volume(path)
         volume = TSDFVolume(config)
-        volume._add(sums)
+        volume._store.add(sums)
+        volume._weight_bound = volume._store.greatest_weight()
         return volume
-
-    def _sums(self) -> VolumeSums:
-        order = self._blocks.order()
-        order = order[self._tsdf[order, 1].any(axis=1)]
-        new_row = np.full(self._blocks.count, -1, np.int32)
-        new_row[order] = np.arange(len(order))
-        colored = order[self._color[order, 3].any(axis=1)]
-        keys = self._channels.coords
-        channels = np.lexsort((keys[:, 1], new_row[keys[:, 0]]))
-        channels = channels[self._evidence[channels].any(axis=1)]
-        free = self._free_blocks.order()
-        free = free[self._free[free].any(axis=1)]
-        return VolumeSums(
-            coords=self._blocks.coords[order],
-            tsdf=self._tsdf[order],
-            color_row=new_row[colored],
-            color=self._color[colored],
-            label_row=new_row[keys[channels, 0]],
-            label=keys[channels, 1].astype(np.uint16),
-            evidence=self._evidence[channels],
-            free_coords=self._free_blocks.coords[free],
-            free=self._free[free],
-        )
-
-    def _add(self, sums: VolumeSums) -> None:
-        rows = self._blocks.insert(sums.coords)
-        self._tsdf = with_rows(self._tsdf, self._blocks.count)
-        self._color = with_rows(self._color, self._blocks.count)
-        self._tsdf[rows] += sums.tsdf
-        self._color[rows[sums.color_row]] += sums.color
-        keys = np.stack([rows[sums.label_row], sums.label, np.zeros_like(sums.label_row)], axis=1).astype(np.int32)
-        channels = self._channels.insert(keys)
-        self._evidence = with_rows(self._evidence, self._channels.count)
-        self._evidence[channels] += sums.evidence
-        rows = self._free_blocks.insert(sums.free_coords)
-        self._free = with_rows(self._free, self._free_blocks.count)
-        self._free[rows] += sums.free
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes in use."""
-        arrays = (self._tsdf, self._color, self._free, self._evidence)
-        return sum(a.nbytes for a in arrays)
+        """Bytes that the map takes."""
+        return self._store.memory_bytes
 
     def blocks(self, *, carved: bool = True) -> VoxelBlocks:
-        """All blocks that hold an observed voxel; with `carved`, free space along the rays too, at distance `truncation`."""
-        coords = self._blocks.coords
-        tsdf = self._tsdf[: len(coords)].astype(np.int64)
-        labels = self._label_argmax()
-        if carved:
-            children = self._free_children()
-            rows = BlockMap()
-            rows.insert(coords)
-            target = rows.insert(children[0])
-            tsdf = np.concatenate([tsdf, np.zeros((rows.count - len(coords), 2, VOXELS), np.int64)])
-            labels = np.concatenate([labels, np.zeros((rows.count - len(coords), VOXELS), np.uint16)])
-            tsdf[target] += children[1][:, None]
-            coords = rows.coords
-        seen = tsdf[:, 1].any(axis=1)
-        order = np.flatnonzero(seen)[np.lexsort(coords[seen].T[::-1])]
-        weight = tsdf[order, 1]
-        distance = self.config.truncation_distance * tsdf[order, 0] / np.maximum(weight, 1)
-        shape = (len(order), SIDE, SIDE, SIDE)
-        return VoxelBlocks(
-            coords[order],
-            distance.astype(np.float32).reshape(shape),
-            (weight / UNIT).astype(np.float32).reshape(shape),
-            labels[order].reshape(shape),
-        )
+        """The blocks that hold an observed voxel.
 
-    def _free_children(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        factor, half = reference.CELL_VOXELS, SIDE // reference.CELL_VOXELS
-        n = self._free_blocks.count
-        cells = self._free[:n].reshape(n, factor, half, factor, half, factor, half).transpose(0, 1, 3, 5, 2, 4, 6)
-        fine = cells.repeat(factor, 4).repeat(factor, 5).repeat(factor, 6).reshape(-1, VOXELS)
-        offset = np.stack(np.meshgrid(*[np.arange(factor)] * 3, indexing="ij"), -1).reshape(-1, 3)
-        coords = (self._free_blocks.coords[:, None] * factor + offset).reshape(-1, 3).astype(np.int32)
-        hit = fine.any(axis=1)
-        return coords[hit], fine[hit].astype(np.int64)
-
-    def _label_argmax(self) -> NDArray[np.uint16]:
-        best = np.zeros((self._blocks.count, VOXELS), np.int32)
-        labels = np.zeros((self._blocks.count, VOXELS), np.uint16)
-        keys = self._channels.coords
-        for channel in np.lexsort((keys[:, 1], keys[:, 0])):
-            row, label, _ = keys[channel]
-            more = self._evidence[channel] > best[row]
-            labels[row][more] = label
-            best[row][more] = self._evidence[channel][more]
-        return labels
+        With `carved` also those that were only looked through; their voxels are at distance `truncation`.
+        """
+        coords = self._store.observed_blocks(carved=carved)
+        distance, weight = self._read(coords)
+        labels = self._labels(self._store.blocks.find(coords))
+        shape = (len(coords), SIDE, SIDE, SIDE)
+        return VoxelBlocks(coords, distance.reshape(shape), weight.reshape(shape), labels.reshape(shape))
 
     def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Lower and upper corner (3,) in world metres of the blocks around observed surfaces."""
-        coords = self.blocks(carved=False).coords
+        """Lower and upper corner (3,) in world metres of the blocks around surfaces. Raises FusionError without any."""
+        coords = self._store.observed_blocks(carved=False)
         if not len(coords):
             raise FusionError("the volume is empty")
         size = self.config.voxel_size * SIDE
         return coords.min(axis=0) * size, (coords.max(axis=0) + 1.0) * size
 
     def sample(self, points: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Distance and weight (N,) at world points (N, 3), trilinear; weight 0 where one of the eight voxels was never seen."""
-        blocks = self.blocks()
-        index = BlockMap()
-        index.insert(blocks.coords)
+        """Distance in metres and weight (N,) at world points (N, 3), trilinear.
+
+        Both are 0 where one of the eight voxels around was never seen.
+        """
+        from mapping import _field_numba as kernels
+
         grid = np.asarray(points, np.float64).reshape(-1, 3) / self.config.voxel_size - 0.5
-        low = np.floor(grid).astype(np.int64)
-        t = grid - low
-        distance, weight, unseen = np.zeros(len(low)), np.zeros(len(low)), np.zeros(len(low), bool)
-        for offset in np.ndindex(2, 2, 2):
-            voxel = low + offset
-            row = index.find((voxel // SIDE).astype(np.int32))
-            local = tuple((voxel % SIDE).T)
-            part = np.where(np.array(offset) == 1, t, 1 - t).prod(axis=1)
-            w = np.where(row >= 0, blocks.weight[(row, *local)] if len(blocks.coords) else 0, 0)
-            unseen |= w <= 0
-            weight += part * w
-            distance += part * (blocks.distance[(row, *local)] if len(blocks.coords) else 0)
-        return np.where(unseen, 0, distance).astype(np.float32), np.where(unseen, 0, weight).astype(np.float32)
+        distance, weight = np.zeros(len(grid), np.float32), np.zeros(len(grid), np.float32)
+        kernels.sample_points(self._field(), grid, distance, weight)
+        return distance, weight
 
     def extract_mesh(self, *, min_weight: float = 1.0) -> Mesh:
         """The surface between voxels of at least `min_weight`, with colour, label and confidence per vertex."""
-        blocks = self.blocks(carved=False)
-        surface = isosurface(blocks.coords, blocks.distance, blocks.weight, min_weight)
-        rows = self._blocks.find(blocks.coords)
-        a, b, t = surface.ends[:, 0], surface.ends[:, 1], surface.fraction
-        flat = rows.astype(np.int64)
-        ends = [(flat[e >> 9], e & 511) for e in (a, b)]
-        (row_a, voxel_a), (row_b, voxel_b) = ends
-        color = self._color[row_a, :, voxel_a] * (1 - t[:, None]) + self._color[row_b, :, voxel_b] * t[:, None]
-        rgb = (
-            np.rint(color[:, :3] / np.maximum(color[:, 3:], 1e-9)).astype(np.uint8)
-            if len(t)
-            else np.zeros((0, 3), np.uint8)
-        )
-        weights = [blocks.weight.reshape(-1)[e] for e in (a, b)]
-        labels = [blocks.labels.reshape(-1)[e] for e in (a, b)]
-        first = ((1 - t) * weights[0] * (labels[0] > 0)) >= (t * weights[1] * (labels[1] > 0))
-        mean = (1 - t) * weights[0] + t * weights[1]
+        from mapping import _field_numba as kernels
+
+        coords = self._store.observed_blocks(carved=False)
+        distance, weight = self._read(coords)
+        surface = isosurface(coords, distance, weight, min_weight)
+        colors, labels = np.zeros((len(surface.ends), 3), np.uint8), np.zeros(len(surface.ends), np.uint16)
+        rows = self._store.blocks.find(coords)
+        kernels.shade_vertices(self._store.for_kernels(), rows, surface.ends, surface.fraction, colors, labels)
+        start, end = (weight.reshape(-1)[surface.ends[:, i]] for i in range(2))
+        mean = start + surface.fraction * (end - start)
         confidence = (mean / (mean + HALF_CONFIDENCE_WEIGHT)).astype(np.float32)
-        return Mesh(
-            surface.vertices * self.config.voxel_size,
-            surface.faces,
-            colors=rgb,
-            labels=np.where(first, labels[0], labels[1]),
-            confidence=confidence,
-        )
+        vertices = surface.vertices * self.config.voxel_size
+        return Mesh(vertices, surface.faces, colors=colors, labels=labels, confidence=confidence)
+
+    def _reserve_weight(self, more: float) -> None:
+        """Keep the sums of a voxel below what an int32 holds."""
+        if self._weight_bound + more > MOST_WEIGHT:
+            self._weight_bound = self._store.greatest_weight()
+        if self._weight_bound + more > MOST_WEIGHT:
+            raise FusionError(
+                f"a voxel has been seen with a weight of {self._weight_bound:g}; it can hold {MOST_WEIGHT:g}"
+            )
+        self._weight_bound += more
+
+    def _field(self) -> Field:
+        from mapping._field_numba import Field
+
+        store = self._store
+        truncation = np.float32(self.config.truncation_distance)
+        return Field(*store.blocks.table, store.tsdf, *store.free_blocks.table, store.free, truncation)
+
+    def _read(self, coords: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Distance and weight (B, 512) of blocks (B, 3)."""
+        from mapping import _field_numba as kernels
+
+        distance, weight = np.zeros((len(coords), VOXELS), np.float32), np.zeros((len(coords), VOXELS), np.float32)
+        field, spans = self._field(), split(len(coords), thread_count(self.config.threads))
+        run_parts(lambda part: kernels.read_blocks(field, coords, spans[part], distance, weight), len(spans))
+        return distance, weight
+
+    def _labels(self, rows: NDArray[np.int32]) -> NDArray[np.uint16]:
+        from mapping import _field_numba as kernels
+
+        labels = np.zeros((len(rows), VOXELS), np.uint16)
+        kernels.block_labels(self._store.for_kernels(), rows, labels)
+        return labels

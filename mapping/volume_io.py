@@ -40,7 +40,7 @@ class VolumeSums:
     color_row: NDArray[np.int32]
     """(C,) increasing: the block each entry of `color` belongs to."""
     color: NDArray[np.int32]
-    """(C, 4, 512) sums of weight times red, green, blue, and of that weight."""
+    """(C, 512, 4) sums of weight times red, green, blue, and of that weight."""
     label_row: NDArray[np.int32]
     """(L,) the block each entry of `evidence` belongs to; (label_row, label) increases."""
     label: NDArray[np.uint16]
@@ -57,7 +57,7 @@ SHAPES: dict[str, tuple[type, tuple[int, ...], str]] = {
     "coords": (np.int32, (3,), "coords"),
     "tsdf": (np.int32, (2, VOXELS), "coords"),
     "color_row": (np.int32, (), "color_row"),
-    "color": (np.int32, (4, VOXELS), "color_row"),
+    "color": (np.int32, (VOXELS, 4), "color_row"),
     "label_row": (np.int32, (), "label_row"),
     "label": (np.uint16, (), "label_row"),
     "evidence": (np.int32, (VOXELS,), "label_row"),

@@ -1,0 +1,138 @@
+"""The arrays of a volume: sums by block, colour and label evidence, free space; they grow as blocks are added."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
+from mapping.blocks import BlockMap, with_rows
+from mapping.volume_io import VolumeSums
+
+if TYPE_CHECKING:
+    from mapping._tsdf_numba import Sums
+
+VOXELS = SIDE**3
+CHANNELS_PER_TAKE = 4096
+
+
+class SumStore:
+    """Rows of sums for measured blocks and for free-space blocks. What a row holds is told in `VolumeSums`.
+
+    Evidence for a label exists only in blocks that have seen the label: as channels, listed from `head[row]` through `next`, with
+    channel 0 as the end. Each thread takes new channels from an arena of its own, a stretch of the channel arrays.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.blocks, self.free_blocks = BlockMap(), BlockMap()
+        self.tsdf = np.zeros((0, 2, VOXELS), np.int32)
+        self.color = np.zeros((0, VOXELS, 4), np.int32)
+        self.free = np.zeros((0, VOXELS), np.int32)
+        self.evidence = np.zeros((0, VOXELS), np.int32)
+        self._head, self._next = np.zeros(0, np.int32), np.zeros(0, np.int32)
+        self._label, self._label_row = np.zeros(0, np.uint16), np.zeros(0, np.int32)
+        self._channels_taken = 1
+        self.arenas = np.zeros((threads, 2), np.int64)
+
+    def insert(self, coords: NDArray[np.int32], *, color: bool) -> NDArray[np.int32]:
+        """Rows (B,) of measured blocks (B, 3), new ones all zero; with `color` they can hold colour."""
+        rows = self.blocks.insert(coords)
+        self.tsdf, self._head = with_rows(self.tsdf, self.blocks.count), with_rows(self._head, self.blocks.count)
+        if color:
+            self.color = with_rows(self.color, len(self.tsdf))
+        return rows
+
+    def insert_free(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Rows (F,) of free-space blocks (F, 3), new ones all zero."""
+        rows = self.free_blocks.insert(coords)
+        self.free = with_rows(self.free, self.free_blocks.count)
+        return rows
+
+    def take_channels(self, thread: int, count: int) -> None:
+        """Give a thread a new arena of at least `count` channels."""
+        size = max(count, CHANNELS_PER_TAKE, self._channels_taken // 4)
+        self.arenas[thread] = self._channels_taken, self._channels_taken + size
+        self._channels_taken += size
+        for name in ("evidence", "_next", "_label", "_label_row"):
+            setattr(self, name, with_rows(getattr(self, name), self._channels_taken))
+
+    def for_kernels(self) -> Sums:
+        """The arrays as compiled code takes them."""
+        from mapping._tsdf_numba import Sums
+
+        return Sums(self.tsdf, self.color, self.evidence, self._head, self._next, self._label, self._label_row)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes in use: of blocks and channels that were given out, without the address space reserved for growth."""
+        channels = int((self._label != 0).sum())
+        per_block = VOXELS * 4 * (2 + (4 if len(self.color) else 0)) + 4
+        used = self.blocks.count * per_block + self.free_blocks.count * VOXELS * 4 + channels * (VOXELS * 4 + 10)
+        return used + self.blocks.nbytes + self.free_blocks.nbytes
+
+    def has_negative_weight(self) -> bool:
+        """Whether more was taken out of a voxel than was put in."""
+        weights = self.tsdf[: self.blocks.count, 1], self.free[: self.free_blocks.count]
+        return min(int(w.min(initial=0)) for w in weights) < 0
+
+    def greatest_weight(self) -> float:
+        """The greatest sum of weights of a voxel or cell."""
+        weights = self.tsdf[: self.blocks.count, 1], self.free[: self.free_blocks.count]
+        return max(int(w.max(initial=0)) for w in weights) / WEIGHT_UNIT
+
+    def observed_blocks(self, *, carved: bool) -> NDArray[np.int32]:
+        """Coordinates (B, 3), sorted, of blocks that hold a measured voxel or, with `carved`, a free cell."""
+        coords = self.blocks.coords[self.tsdf[: self.blocks.count, 1].any(axis=1)]
+        if carved:
+            count, half = self.free_blocks.count, SIDE // CELL_VOXELS
+            parts = self.free[:count].reshape(count, *(CELL_VOXELS, half) * 3)
+            row, *child = np.nonzero(parts.any(axis=(2, 4, 6)))
+            free = CELL_VOXELS * self.free_blocks.coords[row] + np.stack(child, axis=1).astype(np.int32)
+            coords = np.unique(np.concatenate([coords, free]), axis=0)
+        return np.ascontiguousarray(coords[np.lexsort(coords.T[::-1])])
+
+    def channels(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint16]]:
+        """Channels in use with their row and label, (L,) each."""
+        used = np.flatnonzero(self._label)
+        return used, self._label_row[used], self._label[used]
+
+    def sums(self) -> VolumeSums:
+        """Everything that is not zero, sorted."""
+        order = self.blocks.order()
+        order = order[self.tsdf[order, 1].any(axis=1)]
+        new_row = np.full(self.blocks.count, -1, np.int32)
+        new_row[order] = np.arange(len(order))
+        colored = order[order < len(self.color)]
+        colored = colored[self.color[colored, :, 3].any(axis=1)]
+        channels, rows, labels = self.channels()
+        by_block = np.lexsort((labels, new_row[rows]))
+        by_block = by_block[self.evidence[channels[by_block]].any(axis=1)]
+        free = self.free_blocks.order()
+        free = free[self.free[free].any(axis=1)]
+        return VolumeSums(
+            coords=self.blocks.coords[order],
+            tsdf=self.tsdf[order],
+            color_row=new_row[colored],
+            color=self.color[colored],
+            label_row=new_row[rows[by_block]],
+            label=labels[by_block],
+            evidence=self.evidence[channels[by_block]],
+            free_coords=self.free_blocks.coords[free],
+            free=self.free[free],
+        )
+
+    def add(self, sums: VolumeSums) -> None:
+        """Add the sums of other frames."""
+        from mapping import _tsdf_numba as kernels
+
+        rows = self.insert(sums.coords, color=len(sums.color) > 0)
+        self.tsdf[rows] += sums.tsdf
+        if len(sums.color):
+            self.color[rows[sums.color_row]] += sums.color
+        free = self.insert_free(sums.free_coords)
+        self.free[free] += sums.free
+        if len(sums.label):
+            self.take_channels(0, len(sums.label))
+            kernels.add_evidence(self.for_kernels(), rows[sums.label_row], sums.label, sums.evidence, self.arenas[0])
