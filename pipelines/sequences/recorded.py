@@ -210,13 +210,12 @@ def _like_image(array: NDArray[Any], lens: Intrinsics, *, blend: bool = False) -
 def _resampled(array: NDArray[Any], target: Intrinsics, source: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
     """What camera `source` recorded, seen by `target` at the same place; 0 outside of it."""
     mode = cv2.INTER_LINEAR if blend else cv2.INTER_NEAREST
-    return np.asarray(cv2.remap(array, *_maps(target, source, blend=blend), mode, borderMode=cv2.BORDER_CONSTANT))
+    uv = _sample_map(target, source)
+    return np.asarray(cv2.remap(array, uv, None, mode, borderMode=cv2.BORDER_CONSTANT, borderValue=0))
 
 
 @lru_cache(maxsize=8)
-def _maps(target: Intrinsics, source: Intrinsics, *, blend: bool) -> tuple[NDArray[Any], NDArray[Any]]:
-    """OpenCV's fixed-point maps, from each pixel of `target` to where `source` has it."""
+def _sample_map(target: Intrinsics, source: Intrinsics) -> NDArray[np.float32]:
+    """(H, W, 2): where `source` has each pixel of `target`. Worked out once a camera, it costs more than a frame."""
     rays = target.rays().reshape(-1, 3)
-    uv = source.project(rays).reshape(target.height, target.width, 2).astype(np.float32)
-    fixed, fractions = cv2.convertMaps(uv[..., 0], uv[..., 1], cv2.CV_16SC2, nninterpolation=not blend)
-    return np.asarray(fixed), fractions if blend else np.zeros((0, 0), np.uint16)
+    return source.project(rays).reshape(target.height, target.width, 2).astype(np.float32)

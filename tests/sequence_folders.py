@@ -1,0 +1,230 @@
+"""Tiny sequences written in the published layout of each format, from one world that is known exactly.
+
+Three frames of a 16x12 camera. Each writer states its format's convention by itself, so that a reader is not tested against its
+own conversions.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mapping.camera import Intrinsics
+from pipelines.images import write_jpeg, write_png
+
+WIDTH, HEIGHT, COUNT = 16, 12, 3
+CAMERA = Intrinsics(20.0, 21.0, 7.0, 5.0, WIDTH, HEIGHT)
+S = 0.5**0.5
+
+# Camera axes in the world as columns right, down, forward: level and looking along +x, then +y, then down.
+POSES = np.zeros((COUNT, 4, 4))
+POSES[0] = [[0, 0, 1, 1], [-1, 0, 0, 2], [0, -1, 0, 1.5], [0, 0, 0, 1]]
+POSES[1] = [[1, 0, 0, 1.1], [0, 0, 1, 2], [0, -1, 0, 1.5], [0, 0, 0, 1]]
+POSES[2] = [[1, 0, 0, 1.2], [0, -1, 0, 2], [0, 0, -1, 1.5], [0, 0, 0, 1]]
+QUAT_XYZW = np.array([[-0.5, 0.5, -0.5, 0.5], [-S, 0, 0, S], [1, 0, 0, 0]])
+"""The same rotations as quaternions, worked out by hand."""
+
+
+def rgb(i: int) -> np.ndarray:
+    """Frame i's picture: red grows to the right, green downwards, blue tells the frame."""
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[..., 0] = np.arange(WIDTH) * 10
+    image[..., 1] = np.arange(HEIGHT)[:, None] * 10
+    image[..., 2] = 50 * i
+    return image
+
+
+def depth(i: int) -> np.ndarray:
+    """Frame i's depth in metres, a multiple of 8 mm (a whole number in units of 1/1000 and 1/5000 m), unknown at the top left."""
+    metres = 1 + 0.008 * np.arange(WIDTH * HEIGHT).reshape(HEIGHT, WIDTH) + i
+    metres[0, 0] = 0
+    return metres.astype(np.float32)
+
+
+def labels(i: int) -> np.ndarray:
+    """NYU40 ids: floor in the lower half, wall above, one chair."""
+    image = np.full((HEIGHT, WIDTH), 1, np.uint8)
+    image[HEIGHT // 2 :] = 2
+    image[5:8, 3 + i : 6 + i] = 5
+    return image
+
+
+def _units(i: int, scale: float, unknown: int = 0) -> np.ndarray:
+    stored = np.rint(depth(i).astype(np.float64) * scale).astype(np.uint16)
+    stored[0, 0] = unknown
+    return stored
+
+
+def _rows(matrix: np.ndarray) -> str:
+    return "\n".join(" ".join(repr(float(x)) for x in row) for row in matrix) + "\n"
+
+
+def _folders(path: Path, *names: str) -> None:
+    for name in names:
+        (path / name).mkdir(parents=True)
+
+
+def write_nerfstudio(path: Path) -> None:
+    _folders(path, "images", "depth", "semantics")
+    frames = []
+    for i in range(COUNT):
+        write_png(path / f"images/frame_{i + 1:05d}.png", rgb(i))
+        write_png(path / f"depth/frame_{i + 1:05d}.png", _units(i, 1000))
+        write_png(path / f"semantics/frame_{i + 1:05d}.png", labels(i))
+        matrix = POSES[i].copy()
+        matrix[:, 1:3] *= -1  # OpenGL: up instead of down, backward instead of forward
+        frames.append(
+            {
+                "file_path": f"images/frame_{i + 1:05d}.png",
+                "depth_file_path": f"depth/frame_{i + 1:05d}.png",
+                "semantics_file_path": f"semantics/frame_{i + 1:05d}.png",
+                "transform_matrix": matrix.tolist(),
+            }
+        )
+    camera = {"camera_model": "OPENCV", "fl_x": 20.0, "fl_y": 21.0, "cx": 7.5, "cy": 5.5, "w": WIDTH, "h": HEIGHT}
+    lens = dict.fromkeys(("k1", "k2", "p1", "p2"), 0.0)
+    (path / "transforms.json").write_text(json.dumps({**camera, **lens, "frames": frames}))
+
+
+def write_tum(path: Path) -> None:
+    _folders(path, "rgb", "depth")
+    color_list, depth_list, truth = [], [], []
+    for i in range(COUNT):
+        t = 100 + 0.1 * i
+        write_png(path / f"rgb/{t:.6f}.png", rgb(i))
+        write_png(path / f"depth/{t + 0.012:.6f}.png", _units(i, 5000))
+        color_list.append(f"{t:.6f} rgb/{t:.6f}.png")
+        depth_list.append(f"{t + 0.012:.6f} depth/{t + 0.012:.6f}.png")
+        truth.append(f"{t:.4f} " + " ".join(map(repr, map(float, [*POSES[i, :3, 3], *QUAT_XYZW[i]]))))
+    head = "# color images\n# file: 'rgbd_dataset_own.bag'\n# timestamp filename\n"
+    (path / "rgb.txt").write_text(head + "\n".join(color_list) + "\n")
+    (path / "depth.txt").write_text(head + "\n".join(depth_list) + "\n")
+    (path / "groundtruth.txt").write_text("# timestamp tx ty tz qx qy qz qw\n" + "\n".join(truth) + "\n")
+    write_camera_yaml(path)
+
+
+def write_icl(path: Path) -> None:
+    _folders(path, "rgb", "depth")
+    pairs, truth = [], []
+    for i in range(COUNT):
+        write_png(path / f"rgb/{i}.png", rgb(i))
+        write_png(path / f"depth/{i}.png", _units(i, 5000))
+        pairs.append(f"{i} depth/{i}.png {i} rgb/{i}.png")
+        # The world with its y axis turned round and a camera with y up: a quaternion's x and z change sign, and so does ty.
+        x, y, z, w = QUAT_XYZW[i]
+        tx, ty, tz = POSES[i, :3, 3]
+        truth.append(" ".join(map(repr, map(float, [i, tx, -ty, tz, -x, y, -z, w]))))
+    (path / "associations.txt").write_text("\n".join(pairs) + "\n")
+    (path / "livingRoom9.gt.freiburg").write_text("\n".join(truth) + "\n")
+    write_camera_yaml(path)
+
+
+def write_seven_scenes(path: Path) -> None:
+    _folders(path, ".")
+    for i in range(COUNT):
+        stem = f"frame-{i * 2:06d}"
+        write_png(path / f"{stem}.color.png", rgb(i))
+        write_png(path / f"{stem}.depth.png", _units(i, 1000, unknown=65535))
+        (path / f"{stem}.pose.txt").write_text("\n".join("\t ".join(f"{x:.7e}" for x in row) for row in POSES[i]))
+    (path / "camera-intrinsics.txt").write_text(_rows(CAMERA.matrix))
+
+
+def write_hololens(path: Path) -> None:
+    _folders(path, "images", "depth")
+    for i in range(COUNT):
+        write_png(path / f"images/{i:05d}.png", rgb(i))
+        write_png(path / f"depth/{i:05d}.png", _units(i, 1000))
+    np.savetxt(path / "poses.txt", POSES.reshape(COUNT, 16))
+    np.savetxt(path / "K.txt", CAMERA.matrix)
+
+
+def write_scannet(path: Path) -> None:
+    """Colour at twice the depth's size, as its own camera; frame 1 is lost."""
+    _folders(path, "color", "depth", "pose", "intrinsic")
+    for i in range(COUNT):
+        write_jpeg(path / f"color/{i * 20}.jpg", rgb(i).repeat(2, axis=0).repeat(2, axis=1), quality=100)
+        write_png(path / f"depth/{i * 20}.png", _units(i, 1000))
+        pose = POSES[i] if i != 1 else np.full((4, 4), -np.inf)
+        (path / f"pose/{i * 20}.txt").write_text("\n".join(" ".join(f"{x:.6f}" for x in row) for row in pose) + "\n")
+    K = np.eye(4)
+    K[:3, :3] = CAMERA.matrix
+    (path / "intrinsic/intrinsic_depth.txt").write_text(_rows(K))
+    double = CAMERA.resized(2 * WIDTH, 2 * HEIGHT)
+    K[:3, :3] = double.matrix
+    (path / "intrinsic/intrinsic_color.txt").write_text(_rows(K))
+
+
+def write_replica(path: Path) -> None:
+    _folders(path, "results")
+    for i in range(COUNT):
+        write_jpeg(path / f"results/frame{i:06d}.jpg", rgb(i), quality=100)
+        write_png(path / f"results/depth{i:06d}.png", _units(i, 6553.5))
+    np.savetxt(path / "traj.txt", POSES.reshape(COUNT, 16))
+    keys = {"w": WIDTH, "h": HEIGHT, "fx": 20.0, "fy": 21.0, "cx": 7.0, "cy": 5.0, "scale": 6553.5}
+    (path / "cam_params.json").write_text(json.dumps({"camera": keys}))
+
+
+def world_to_camera(i: int) -> tuple[np.ndarray, np.ndarray]:
+    """(translation, quat_wxyz) of pose i the other way round: the conjugate quaternion and -R^T t."""
+    x, y, z, w = QUAT_XYZW[i]
+    return -POSES[i, :3, :3].T @ POSES[i, :3, 3], np.array([w, -x, -y, -z])
+
+
+def write_colmap_text(path: Path) -> None:
+    """Images out of order, with points behind one and none behind the others."""
+    _folders(path, "images", "sparse/0")
+    lines = ["# Image list with two lines of data per image:"]
+    for i in (2, 0, 1):
+        write_png(path / f"images/shot {i}.png", rgb(i))
+        t, quat_wxyz = world_to_camera(i)
+        numbers = " ".join(repr(float(x)) for x in (*quat_wxyz, *t))
+        lines += [f"{i + 1} {numbers} 7 shot {i}.png", "1.5 2.5 -1 3.5 4.5 12" if i == 0 else ""]
+    (path / "sparse/0/images.txt").write_text("\n".join(lines) + "\n")
+    (path / "sparse/0/cameras.txt").write_text(f"# Cameras\n7 PINHOLE {WIDTH} {HEIGHT} 20 21 7.5 5.5\n")
+    (path / "sparse/0/points3D.txt").write_text("")
+
+
+def write_colmap_binary(path: Path) -> None:
+    _folders(path, "images", "sparse/0")
+    data = struct.pack("<Q", COUNT)
+    for i in (2, 0, 1):
+        write_png(path / f"images/{i}.png", rgb(i))
+        t, quat_wxyz = world_to_camera(i)
+        data += struct.pack("<i7di", i + 1, *quat_wxyz, *t, 7) + f"{i}.png".encode() + b"\0"
+        data += struct.pack("<Q", 2) + struct.pack("<ddqddq", 1.5, 2.5, -1, 3.5, 4.5, 12)
+    (path / "sparse/0/images.bin").write_bytes(data)
+    camera = struct.pack("<iiQQ4d", 7, 1, WIDTH, HEIGHT, 20.0, 21.0, 7.5, 5.5)
+    (path / "sparse/0/cameras.bin").write_bytes(struct.pack("<Q", 1) + camera)
+
+
+def write_posed_images(path: Path) -> None:
+    """A KITTI pose file and numbered images."""
+    _folders(path, "images", "depth")
+    for i in range(COUNT):
+        write_png(path / f"images/{i:06d}.png", rgb(i))
+        write_png(path / f"depth/{i:06d}.png", _units(i, 1000))
+    np.savetxt(path / "poses.txt", POSES[:, :3].reshape(COUNT, 12))
+    write_camera_yaml(path, "depth: depth\nfps: 10\nworld_up: [0, 0, 1]\n")
+
+
+def write_camera_yaml(path: Path, more: str = "") -> None:
+    (path / "camera.yaml").write_text(f"fx: 20\nfy: 21\ncx: 7\ncy: 5\nwidth: {WIDTH}\nheight: {HEIGHT}\n{more}")
+
+
+WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "nerfstudio": ("nerfstudio", write_nerfstudio),
+    "tum": ("tum", write_tum),
+    "icl": ("icl", write_icl),
+    "7scenes": ("7scenes", write_seven_scenes),
+    "hololens": ("hololens", write_hololens),
+    "scannet": ("scannet", write_scannet),
+    "replica": ("replica", write_replica),
+    "colmap-text": ("colmap", write_colmap_text),
+    "colmap-binary": ("colmap", write_colmap_binary),
+    "images": ("images", write_posed_images),
+}
+"""Format's name and writer, by test id."""

@@ -1,0 +1,169 @@
+"""nerfstudio's transforms.json as other tools write it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mapping.camera import Intrinsics, undistort
+from pipelines import open_sequence
+from pipelines.frame import SequenceError
+from pipelines.images import write_png
+
+LEVEL_OPENGL = [[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+"""Camera-to-world of an OpenGL camera at the origin of a z-up world that looks along +y: its y axis is +z, its z axis -y."""
+
+
+def write(path: Path, header: dict[str, Any], frames: list[dict[str, Any]], size: tuple[int, int] = (8, 6)) -> Path:
+    (path / "images").mkdir()
+    for frame in frames:
+        name = frame["file_path"] if Path(frame["file_path"]).suffix else frame["file_path"] + ".png"
+        write_png(path / name, np.full((size[1], size[0], 3), 40, np.uint8))
+    (path / "transforms.json").write_text(json.dumps({**header, "frames": frames}))
+    return path
+
+
+def frame(name: str, **more: Any) -> dict[str, Any]:
+    return {"file_path": f"images/{name}", "transform_matrix": LEVEL_OPENGL, **more}
+
+
+def test_opengl_axes_by_hand(tmp_path: Path) -> None:
+    matrix = [[1, 0, 0, 3], [0, 0, -1, 4], [0, 1, 0, 5], [0, 0, 0, 1]]
+    sequence = open_sequence(write(tmp_path, {"fl_x": 10}, [frame("a.png", transform_matrix=matrix)]))
+    T = sequence[0].T_world_camera
+    np.testing.assert_allclose(T @ [0, 0, 1, 1], [3, 5, 5, 1])  # one metre ahead is +y
+    np.testing.assert_allclose(T @ [0, 1, 0, 1], [3, 4, 4, 1])  # down in the image is -z
+    np.testing.assert_allclose(T @ [1, 0, 0, 1], [4, 4, 5, 1])
+    assert sequence.world_up == (0, 0, 1)
+
+
+def test_blender_file_without_suffixes_sizes_or_principal_point(tmp_path: Path) -> None:
+    sequence = open_sequence(write(tmp_path, {"camera_angle_x": math.radians(90)}, [frame("r_0"), frame("r_1")]))
+    camera = sequence[0].intrinsics
+    assert (camera.fx, camera.fy) == pytest.approx((4.0, 4.0))
+    assert (camera.cx, camera.cy, camera.width, camera.height) == (3.5, 2.5, 8, 6)
+    assert sequence.infos[0].image == "images/r_0.png"
+
+
+def test_intrinsics_per_frame(tmp_path: Path) -> None:
+    frames = [frame("a.png", fl_x=11, fl_y=12, cx=4.5, cy=3.25, w=8, h=6), frame("b.png")]
+    sequence = open_sequence(write(tmp_path, {"fl_x": 10, "fl_y": 10, "cx": 4, "cy": 3, "w": 8, "h": 6}, frames))
+    assert sequence[0].intrinsics == Intrinsics(11, 12, 4.0, 2.75, 8, 6)
+    assert sequence[1].intrinsics == Intrinsics(10, 10, 3.5, 2.5, 8, 6)
+
+
+def test_camera_is_scaled_to_a_smaller_image(tmp_path: Path) -> None:
+    sequence = open_sequence(write(tmp_path, {"fl_x": 20, "cx": 8, "cy": 6, "w": 16, "h": 12}, [frame("a.png")]))
+    assert sequence[0].intrinsics == Intrinsics(10, 10, 3.5, 2.5, 8, 6)
+
+
+def test_applied_scale_is_taken_out(tmp_path: Path) -> None:
+    matrix = np.array(LEVEL_OPENGL, dtype=float)
+    matrix[:3, 3] = [1, 2, 3]
+    header = {"fl_x": 10, "applied_scale": 0.5, "applied_transform": np.eye(4)[:3].tolist()}
+    sequence = open_sequence(write(tmp_path, header, [frame("a.png", transform_matrix=matrix.tolist())]))
+    np.testing.assert_allclose(sequence[0].T_world_camera[:3, 3], [2, 4, 6])
+
+
+@pytest.mark.parametrize(
+    ("model", "lens", "expected"),
+    [
+        ("OPENCV", {"k1": 0.2, "k2": -0.1, "p1": 0.01, "p2": 0.02}, ((0.2, -0.1, 0.01, 0.02), "opencv")),
+        ("OPENCV", {"k1": 0.2, "k3": 0.1}, ((0.2, 0.0, 0.0, 0.0, 0.1), "opencv")),
+        ("OPENCV_FISHEYE", {"k1": 0.1, "k4": 0.01}, ((0.1, 0.0, 0.0, 0.01), "fisheye")),
+    ],
+)
+def test_lens_is_removed(tmp_path: Path, model: str, lens: dict[str, float], expected: tuple[Any, Any]) -> None:
+    rng = np.random.default_rng(5)
+    image = rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    depth = rng.integers(500, 5000, (60, 80), dtype=np.uint16)
+    header = {"camera_model": model, "fl_x": 70, "fl_y": 71, "cx": 41, "cy": 31, "w": 80, "h": 60, **lens}
+    write(tmp_path, header, [frame("a.png", depth_file_path="images/a_depth.png")])
+    write_png(tmp_path / "images/a.png", image)
+    write_png(tmp_path / "images/a_depth.png", depth)
+    camera = Intrinsics(70, 71, 40.5, 30.5, 80, 60, *expected)
+    read = open_sequence(tmp_path)[0]
+    assert read.intrinsics == camera.undistorted()
+    np.testing.assert_array_equal(read.rgb, undistort(image, camera))
+    assert read.recorded.depth is not None
+    np.testing.assert_allclose(read.recorded.depth, undistort(depth, camera, nearest=True) / 1000, rtol=1e-6)
+
+
+def test_times_order_frames_else_names_do(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    timed = [frame("x.png", timestamp=2.5), frame("y.png", timestamp=1.5)]
+    assert [i.timestamp for i in open_sequence(write(tmp_path / "a", {"fl_x": 9}, timed)).infos] == [1.5, 2.5]
+    named = [frame("f10.png"), frame("f9.png")]
+    infos = open_sequence(write(tmp_path / "b", {"fl_x": 9}, named)).infos
+    assert [(info.image, info.timestamp) for info in infos] == [("images/f9.png", 0.0), ("images/f10.png", 1 / 30)]
+
+
+def test_depth_unit_and_gravity_of_the_file(tmp_path: Path) -> None:
+    header = {"fl_x": 9, "depth_unit_scale_factor": 0.0002, "world_up": [0, 2, 0]}
+    write(tmp_path, header, [frame("a.png", depth_file_path="d.png")])
+    write_png(tmp_path / "d.png", np.full((6, 8), 5000, np.uint16))
+    sequence = open_sequence(tmp_path)
+    depth = sequence[0].recorded.depth
+    assert depth is not None
+    np.testing.assert_array_equal(depth, np.ones((6, 8), np.float32))
+    assert sequence.world_up == (0, 1, 0)
+
+
+def test_file_of_another_name(tmp_path: Path) -> None:
+    write(tmp_path, {"fl_x": 9}, [frame("a.png")])
+    (tmp_path / "transforms.json").rename(tmp_path / "transforms_train.json")
+    assert len(open_sequence(tmp_path / "transforms_train.json")) == 1
+
+
+def test_pose_that_is_no_rigid_motion_is_lost_with_the_reason(tmp_path: Path) -> None:
+    almost = np.array(LEVEL_OPENGL, dtype=float)
+    almost[:3, :3] *= 1.004
+    bad = np.diag([2.0, 2.0, 2.0, 1.0])
+    mirror = np.diag([1.0, 1.0, -1.0, 1.0])
+    matrices = {"a": almost, "b": bad, "c": mirror, "d": np.full((4, 4), 0.0)}
+    frames = [frame(f"{name}.png", transform_matrix=matrix.tolist()) for name, matrix in matrices.items()]
+    infos = open_sequence(write(tmp_path, {"fl_x": 9}, [*frames, {"file_path": "images/e.png"}])).infos
+    assert [info.used for info in infos] == [True, False, False, False, False]
+    assert [info.reason.split("(")[0].strip() for info in infos[1:]] == [
+        "pose is not rigid",
+        "pose is a mirror image",
+        "pose is not rigid",
+        "no pose",
+    ]
+    T = infos[0].T_world_camera
+    assert T is not None
+    np.testing.assert_allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("header", "more", "expected"),
+    [
+        ({}, {}, "a.png: needs fl_x or camera_angle_x"),
+        ({"fl_x": "wide"}, {}, "fl_x must be a number, got 'wide'"),
+        ({"fl_x": -4}, {}, "makes no camera"),
+        ({"fl_x": 9, "camera_model": "FISHEYE624"}, {}, "camera_model 'FISHEYE624' is not known"),
+        ({"fl_x": 9, "world_up": "up"}, {}, "world_up must be three numbers or null"),
+        ({"fl_x": 9, "depth_unit_scale_factor": 0}, {}, "depth_unit_scale_factor must be positive"),
+        ({"fl_x": 9}, {"transform_matrix": [1, 2]}, "transform_matrix must be 4x4 numbers"),
+        ({"fl_x": 9, "format": "m2h-sequence", "version": 2}, {}, "version 2"),
+        ({"fl_x": 9, "label_space": "mars12"}, {"semantics_file_path": "s.png"}, "label_space: mars12"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path: Path, header: dict[str, Any], more: dict[str, Any], expected: str) -> None:
+    write(tmp_path, header, [frame("a.png", **more)])
+    with pytest.raises(SequenceError, match=expected) as raised:
+        open_sequence(tmp_path)
+    assert "transforms.json" in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"frames": []}', '{"frames": [{"path": 3}]}'])
+def test_files_that_are_no_sequence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "transforms.json").write_text(text)
+    with pytest.raises(SequenceError, match=r"transforms\.json"):
+        open_sequence(tmp_path)

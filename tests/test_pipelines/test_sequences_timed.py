@@ -1,0 +1,152 @@
+"""Formats whose poses have time stamps: TUM, ICL-NUIM, and trajectories in general."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sequence_folders as folders
+
+from mapping.camera import Intrinsics
+from pipelines import open_sequence
+from pipelines.frame import SequenceError
+from pipelines.images import write_png
+from pipelines.sequences.association import Trajectory, images_in_pose_order, nearest_pairs
+
+
+def write_tum(path: Path, stamps: list[float], truth: str, header: str = "freiburg1") -> Path:
+    path.mkdir()
+    (path / "rgb").mkdir()
+    for t in stamps:
+        write_png(path / f"rgb/{t:.3f}.png", np.zeros((480, 640, 3), np.uint8))
+    listed = "".join(f"{t:.3f} rgb/{t:.3f}.png\n" for t in stamps)
+    (path / "rgb.txt").write_text(f"# color images\n# file: 'rgbd_dataset_{header}_x.bag'\n{listed}")
+    (path / "groundtruth.txt").write_text(truth)
+    return path
+
+
+def test_tum_frame_by_hand(tmp_path: Path) -> None:
+    """A quarter turn about z between two poses, the image halfway in time: an eighth of a turn, halfway in space."""
+    half = 0.5**0.5
+    truth = f"1.00 1 2 3 0 0 0 1\n1.08 2 2 3 0 0 {half} {half}\n"
+    sequence = open_sequence(write_tum(tmp_path / "seq", [1.04], truth))
+    expected = [[half, -half, 0, 1.5], [half, half, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
+    np.testing.assert_allclose(sequence[0].T_world_camera, expected, atol=1e-6)
+    assert sequence.infos[0].timestamp == 1.04
+
+
+@pytest.mark.parametrize(("number", "fx"), [("1", 517.3), ("2", 520.9), ("3", 535.4)])
+def test_tum_camera_from_the_header(tmp_path: Path, number: str, fx: float) -> None:
+    path = write_tum(tmp_path / "seq", [1.0], "1 0 0 0 0 0 0 1\n", header=f"freiburg{number}")
+    camera = open_sequence(path)[0].intrinsics
+    assert (camera.fx, camera.width, camera.height, camera.is_distorted) == (fx, 640, 480, False)
+
+
+def test_tum_without_a_camera_says_what_would_tell_it(tmp_path: Path) -> None:
+    path = write_tum(tmp_path / "seq", [1.0], "1 0 0 0 0 0 0 1\n", header="own")
+    with pytest.raises(SequenceError, match=r"no camera: expected `camera\.yaml`"):
+        open_sequence(path)
+
+
+def test_tum_images_without_pose_are_listed_with_the_reason(tmp_path: Path) -> None:
+    truth = "1.00 0 0 0 0 0 0 1\n1.05 0 0 0 0 0 0 1\n1.50 0 0 0 0 0 0 1\n1.55 0 0 0 nan 0 0 1\n1.60 0 0 0 0 0 0 0\n"
+    infos = open_sequence(write_tum(tmp_path / "seq", [0.98, 1.02, 1.2, 1.5, 1.55, 1.7], truth)).infos
+    assert [info.used for info in infos] == [False, True, False, True, False, False]
+    assert [info.reason for info in infos if info.reason] == [
+        "before the first pose (0.02 s)",
+        "gap of 0.45 s between poses, more than 0.1 s",
+        "lost pose (not finite)",
+        "after the last pose (0.20 s)",
+    ]
+
+
+def test_tum_wrong_line_is_named(tmp_path: Path) -> None:
+    path = write_tum(tmp_path / "seq", [1.0], "# t\n1 0 0 0 0 0 0 1\n2 0 0 0 0 0 1\n")
+    with pytest.raises(SequenceError, match=r"groundtruth\.txt line 3: expected 8 numbers .*, found 7"):
+        open_sequence(path)
+
+
+def test_icl_frame_by_hand(tmp_path: Path) -> None:
+    """The file's camera at height 1 in a y-up left-handed world, turned about y; a pixel above the centre is higher up."""
+    folders.write_icl(tmp_path / "seq")
+    (tmp_path / "seq/camera.yaml").unlink()
+    half = 0.5**0.5
+    (tmp_path / "seq/livingRoom9.gt.freiburg").write_text(f"1 5 1 0 0 {half} 0 {half}\n2 5 1 0 0 0 0 1\n")
+    sequence = open_sequence(tmp_path / "seq")
+    assert [info.used for info in sequence.infos] == [False, True, True]  # image 0 has no pose: they start at 1
+    T = sequence.infos[1].T_world_camera
+    assert T is not None
+    # Stored: forward z becomes x, up stays y. Ours: y turned round, so up is -y; down in the image (+y of ours) is +y.
+    np.testing.assert_allclose(T @ [0, 0, 2, 1], [7, -1, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(T @ [0, 1, 0, 1], [5, 0, 0, 1], atol=1e-6)
+    assert sequence.world_up == (0, -1, 0)
+
+
+def test_icl_published_camera(tmp_path: Path) -> None:
+    folders.write_icl(tmp_path / "seq")
+    (tmp_path / "seq/camera.yaml").unlink()
+    for i in range(folders.COUNT):
+        write_png(tmp_path / f"seq/rgb/{i}.png", np.zeros((480, 640, 3), np.uint8))
+        write_png(tmp_path / f"seq/depth/{i}.png", np.full((480, 640), 5000, np.uint16))
+    frame = open_sequence(tmp_path / "seq")[1]
+    assert frame.intrinsics == Intrinsics(481.2, 480.0, 319.5, 239.5, 640, 480)
+    assert frame.recorded.depth is not None
+    assert frame.recorded.depth[3, 3] == 1.0
+
+
+def test_icl_needs_one_trajectory(tmp_path: Path) -> None:
+    folders.write_icl(tmp_path / "seq")
+    (tmp_path / "seq/other.gt.freiburg").write_text("0 0 0 0 0 0 0 1\n")
+    with pytest.raises(SequenceError, match="expected one"):
+        open_sequence(tmp_path / "seq")
+    (tmp_path / "seq/other.gt.freiburg").unlink()
+    (tmp_path / "seq/associations.txt").write_text("0 depth/0.png\n")
+    with pytest.raises(SequenceError, match="line 1: expected `number depth number image`"):
+        open_sequence(tmp_path / "seq")
+
+
+def test_pairs_are_nearest_and_one_to_one() -> None:
+    assert nearest_pairs([0.0, 1.0, 2.0], [0.01, 0.985, 5.0], 0.02) == [0, 1, None]
+    assert nearest_pairs([1.0, 1.01], [1.008], 0.02) == [None, 0]  # the nearer one gets it
+    assert nearest_pairs([1.0, 1.015], [1.01, 1.03], 0.02) == [None, 0]
+    assert nearest_pairs([1.0], [], 0.02) == [None]
+    assert nearest_pairs([], [1.0], 0.02) == []
+
+
+def test_pairs_against_brute_force() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        times, others = np.sort(rng.uniform(0, 1, 12)), np.sort(rng.uniform(0, 1, 9))
+        pairs = nearest_pairs(times, others, 0.03)
+        taken = [j for j in pairs if j is not None]
+        assert len(taken) == len(set(taken))
+        for i, j in enumerate(pairs):
+            distance = np.abs(others - times[i])
+            if j is not None:
+                assert distance[j] <= 0.03
+            elif distance.min() <= 0.03:  # its nearest went to one that is nearer
+                rival = pairs.index(int(distance.argmin()))
+                assert abs(times[rival] - others[distance.argmin()]) <= distance.min()
+
+
+def test_trajectory_takes_any_order_and_the_first_of_equal_times() -> None:
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    poses[:, 0, 3] = [2, 1, 9]
+    trajectory = Trajectory([2.0, 1.0, 1.0], poses, max_gap=2.0)
+    T, reason = trajectory.at(1.25)
+    assert T is not None
+    assert (T[0, 3], reason) == (1.25, "")
+    assert Trajectory([], np.zeros((0, 4, 4)), max_gap=1.0).at(3.0) == (None, "no pose in the trajectory")
+
+
+def test_images_and_poses_without_times() -> None:
+    pose_file = Path("poses.txt")
+    files = [Path(f"a/{i:03d}.png") for i in (0, 1, 3)]
+    assert images_in_pose_order(pose_file, files, 3) == files
+    assert [f.name for f in images_in_pose_order(pose_file, files, 4)] == ["000.png", "001.png", "002.png", "003.png"]
+    from_one = [Path(f"a/f{i}.png") for i in (1, 2, 4)]
+    assert [f.name for f in images_in_pose_order(pose_file, from_one, 4)][3] == "f4.png"
+    for names, poses in ((["a", "b"], 3), (["0", "1", "2"], 2), (["0", "9"], 3), ([], 3)):
+        with pytest.raises(SequenceError, match="do not tell which is whose"):
+            images_in_pose_order(pose_file, [Path(f"{name}.png") for name in names], poses)
