@@ -1,0 +1,342 @@
+"""What one view shows of things that may move: pixels to keep out of the static map, and detections for the tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, grey_dilation, grey_erosion
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from mapping.camera import Intrinsics
+from mapping.se3 import transform_points
+from scenegraph import json_values as values
+from scenegraph.dynamic_config import DetectionConfig as DetectionConfig
+from scenegraph.json_io import plain
+from scenegraph.labels import LabelSpace
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+SIDES = ("right", "left", "below", "above")
+REPAIR_SHARE = 0.03  # of the image width: flying pixels this near to a part belong to it
+OUTLINE_SHARE = 0.02  # of the image width: how far beyond its outline a part is looked for what hides it
+TAIL = 0.01  # share of a thing's pixels that may lie outside of its bounds at either end
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledView:
+    """One posed image with depth and labels.
+
+    time in seconds; depth (H, W) metres along z, 0 unknown; labels (H, W) ids; T_world_camera (4, 4) into a world whose z is up;
+    instances (H, W) numbers of single things, 0 none, or None.
+
+    Raises ValueError that names the field, the expected and the actual shape.
+    """
+
+    time: float
+    depth: NDArray[np.float32]
+    labels: NDArray[np.integer[Any]]
+    intrinsics: Intrinsics
+    T_world_camera: Array
+    instances: NDArray[np.integer[Any]] | None = None
+
+    def __post_init__(self) -> None:
+        shape = (self.intrinsics.height, self.intrinsics.width)
+        for name in ("depth", "labels", "instances"):
+            array = getattr(self, name)
+            if array is not None and array.shape != shape:
+                raise ValueError(f"LabelledView.{name} must have shape {shape}, got {array.shape}")
+        if self.intrinsics.is_distorted:
+            raise ValueError("LabelledView.intrinsics must be without distortion")
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """The visible part of one thing in one view.
+
+    Its bounds `low` and `high` (3,) are taken along three axes: away from the camera (the horizontal direction at `bearing`
+    radians from the world's x), to the left of that, and up. A point with these coordinates c lies at `axes @ c` in the world.
+    `cut` holds the sides of SIDES on which the image border or something nearer hides the rest; the far side is always hidden.
+    distance is the horizontal distance from the camera, floor the height of the floor around it or None when not seen; metres.
+    """
+
+    time: float
+    label_id: int
+    pixels: int
+    bearing: float
+    distance: float
+    low: Array
+    high: Array
+    cut: frozenset[str]
+    floor: float | None
+
+    @property
+    def axes(self) -> Array:
+        """(3, 3) world-from-detection rotation about z: columns point away from the camera, left and up."""
+        c, s = np.cos(self.bearing), np.sin(self.bearing)
+        return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+    @property
+    def center(self) -> Array:
+        """(3,) centre in the world of what is visible."""
+        return np.asarray(self.axes @ (self.low + self.high) / 2)
+
+
+def dynamic_mask(
+    labels: NDArray[np.integer[Any]],
+    label_space: LabelSpace,
+    *,
+    dilate_px: int,
+    depth: NDArray[np.float32] | None = None,
+) -> Mask:
+    """Pixels (H, W) that must not enter the static map: dynamic classes, widened by `dilate_px`.
+
+    Where depth is given, flying pixels that touch the widened border (depth that jumps on its way from the silhouette to what is
+    behind) are taken as well, up to `dilate_px` farther out, so that silhouettes leave no trace.
+    """
+    moving = label_space.mask_of_kind("dynamic", labels)
+    if not moving.any():
+        return moving
+    near = _dilated(moving, dilate_px)
+    if depth is None or dilate_px == 0:
+        return near
+    return near | (_dilated(near, dilate_px) & _jumps(depth, depth > 0))
+
+
+def detect(view: LabelledView, label_space: LabelSpace, config: DetectionConfig | None = None) -> list[Detection]:
+    """Things of dynamic classes in one view, ordered by class and place.
+
+    Pixels of a class are counted in the cells of the floor plan; cells that show too little of a column are dropped (flying
+    pixels between two depths), and the connected cells of the rest make a thing. So two people who overlap in the image at
+    different depths are two, and one person behind a pole or a table is one. Instances, where given, are kept apart.
+    """
+    config = config or DetectionConfig()
+    moving = label_space.mask_of_kind("dynamic", view.labels) & (view.depth > 0) & (view.depth <= config.max_depth)
+    if moving.sum() < config.min_pixels:
+        return []
+    solid = moving & ~_jumps(view.depth, moving)
+    groups = view.labels.astype(np.int64) * (1 << 16)
+    if view.instances is not None:
+        groups = groups + view.instances
+    floor = _floor_mask(view, label_space)
+    floor_points = _points(view, floor)
+    found = []
+    for group in np.unique(groups[moving]):
+        region = moving & (groups == group)
+        parts = _parts(view, region & solid, config, single=group % (1 << 16) != 0)
+        repaired, parts = _with_flying_pixels(view, region, parts)
+        found += [_describe(repaired, part, floor_points, floor, config) for part in parts]
+    return sorted(found, key=lambda d: (d.label_id, *d.low, *d.high))
+
+
+def detections_to_json(frames: Iterable[tuple[float, Iterable[Detection]]]) -> list[dict[str, Any]]:
+    """Detections of every frame, also of those without any, as JSON-ready values; `detections_from_json` reads them back."""
+    return [{"time": plain(float(time), "time"), "detections": [_to_json(d) for d in found]} for time, found in frames]
+
+
+def detections_from_json(data: object, where: str) -> list[tuple[float, list[Detection]]]:
+    """(time, detections) of every frame; raises GraphFormatError naming `where`, the entry and the field."""
+    frames = []
+    for number, entry in enumerate(values.sequence(data, where)):
+        at = f"{where}: [{number}]"
+        frame = values.mapping(entry, at)
+        time = values.number(frame.get("time"), f"{at}.time")
+        found = values.sequence(frame.get("detections"), f"{at}.detections")
+        frames.append((time, [_from_json(each, time, f"{at}.detections[{i}]") for i, each in enumerate(found)]))
+    return frames
+
+
+def _to_json(detection: Detection) -> dict[str, Any]:
+    names = ("label_id", "pixels", "bearing", "distance", "low", "high", "floor")
+    fields = {name: plain(getattr(detection, name), name) for name in names}
+    return {**fields, "cut": [side for side in SIDES if side in detection.cut]}
+
+
+def _from_json(entry: object, time: float, where: str) -> Detection:
+    data = values.mapping(entry, where)
+    cut = values.sequence(data.get("cut"), f"{where}.cut")
+    if not set(cut) <= set(SIDES):
+        raise values.refuse(f"{where}.cut", f"some of {', '.join(SIDES)}", cut)
+    floor = data.get("floor")
+    return Detection(
+        time=time,
+        label_id=values.whole(data.get("label_id"), f"{where}.label_id"),
+        pixels=values.whole(data.get("pixels"), f"{where}.pixels"),
+        bearing=values.number(data.get("bearing"), f"{where}.bearing"),
+        distance=values.at_least_zero(data.get("distance"), f"{where}.distance"),
+        low=values.array(data.get("low"), f"{where}.low", (3,)),
+        high=values.array(data.get("high"), f"{where}.high", (3,)),
+        cut=frozenset(cut),
+        floor=None if floor is None else values.number(floor, f"{where}.floor"),
+    )
+
+
+def _dilated(mask: Mask, radius_px: int) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+
+
+def _jumps(depth: NDArray[np.float32], known: Mask) -> Mask:
+    """Where known depth varies within 3 x 3 known pixels by more than a slanted surface would."""
+    far = grey_dilation(np.where(known, depth, -np.inf), size=(3, 3))
+    near = grey_erosion(np.where(known, depth, np.inf), size=(3, 3))
+    return np.asarray(known & (far - near > np.maximum(0.15, 0.05 * depth)))
+
+
+def _floor_mask(view: LabelledView, label_space: LabelSpace) -> Mask:
+    """Pixels of known depth that are floor."""
+    if "floor" not in label_space.names:
+        return np.zeros(view.depth.shape, dtype=bool)
+    return np.asarray((view.labels == label_space.id_of("floor")) & (view.depth > 0))
+
+
+def _with_flying_pixels(view: LabelledView, region: Mask, parts: list[Mask]) -> tuple[LabelledView, list[Mask]]:
+    """Give the region's pixels that belong to no part to the nearest one in the image, with the depth of the pixel there.
+
+    The direction to a flying pixel is right and only its depth is wrong, so silhouettes keep their extent.
+    """
+    if not parts:
+        return view, parts
+    kept = np.logical_or.reduce(parts)
+    away, nearest = distance_transform_edt(~kept, return_indices=True)
+    moved = region & ~kept & (away <= max(2.0, REPAIR_SHARE * view.depth.shape[1]))
+    source = (nearest[0][moved], nearest[1][moved])
+    depth = view.depth.copy()
+    depth[moved] = view.depth[source]
+    wider = []
+    for part in parts:
+        whole = part.copy()
+        whole[moved] = part[source]
+        wider.append(whole)
+    return replace(view, depth=depth), wider
+
+
+def _parts(view: LabelledView, region: Mask, config: DetectionConfig, *, single: bool) -> list[Mask]:
+    """The region's pixels as things apart on the floor plan; `single` keeps them together and only drops flying pixels."""
+    rows, columns = np.nonzero(region)
+    if len(rows) < config.min_pixels:
+        return []
+    xy = _points(view, region)[:, :2]
+    depth = view.depth[rows, columns].astype(np.float64)
+    area = depth**2 / (view.intrinsics.fx * view.intrinsics.fy)
+    cells, cell_of = np.unique(np.floor(xy / config.cell_size).astype(np.int64), axis=0, return_inverse=True)
+    cell_of = cell_of.reshape(-1)
+    cell_area = np.bincount(cell_of, area)
+    full = cell_area >= config.min_column * config.cell_size
+    if not full.any():
+        return []
+    cell_depth = np.bincount(cell_of, depth) / np.bincount(cell_of)
+    thing = np.full(len(cells), -1)
+    thing[full] = (
+        0 if single else _connected(config.cell_size * cells[full].astype(np.float64), cell_depth[full], config)
+    )
+    parts = []
+    for number in range(thing.max() + 1):
+        chosen = thing[cell_of] == number
+        if chosen.sum() >= config.min_pixels and area[chosen].sum() >= config.min_area:
+            part = np.zeros(region.shape, dtype=bool)
+            part[rows[chosen], columns[chosen]] = True
+            parts.append(part)
+    return parts
+
+
+def _connected(centers: Array, depth: Array, config: DetectionConfig) -> NDArray[np.int64]:
+    """Components of cells (N, 2) under a distance that grows with their depth (N,)."""
+    reach = np.maximum(config.join_distance, config.join_share * depth) + config.cell_size
+    pairs = cKDTree(centers).query_pairs(float(reach.max()), output_type="ndarray")
+    apart = np.linalg.norm(centers[pairs[:, 0]] - centers[pairs[:, 1]], axis=1)
+    pairs = pairs[apart <= np.minimum(reach[pairs[:, 0]], reach[pairs[:, 1]]) + 1e-9]
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(centers), len(centers)))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def _describe(view: LabelledView, part: Mask, floor_points: Array, floor: Mask, config: DetectionConfig) -> Detection:
+    """Bounds of the part along and across the line of sight, and the sides on which it is cut."""
+    camera = np.asarray(view.T_world_camera[:3, 3])
+    inside = _points(view, part)
+    middle = np.median(inside, axis=0)
+    towards = middle[:2] - camera[:2]
+    bearing = float(np.arctan2(towards[1], towards[0]))
+    c, s = np.cos(bearing), np.sin(bearing)
+    axes = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    local = inside @ axes
+    # Quantiles, not extremes: labels spill over silhouettes, and a few stray pixels must not stretch the box. What an even
+    # spread loses by that is put back; along the line of sight a surface is not spread evenly.
+    low = np.array([np.quantile(local[:, 0], 0.05), *np.quantile(local[:, 1:], TAIL, axis=0)])
+    high = np.array([np.quantile(local[:, 0], 0.95), *np.quantile(local[:, 1:], 1 - TAIL, axis=0)])
+    lost = (high - low) * TAIL / (1 - 2 * TAIL) * [0, 1, 1]
+    low, high = low - lost, high + lost
+    around = floor_points[np.linalg.norm(floor_points[:, :2] - middle[:2], axis=1) < config.floor_radius]
+    around = around[around[:, 2] < middle[2]]
+    return Detection(
+        time=view.time,
+        label_id=int(view.labels[part][0]),
+        pixels=int(part.sum()),
+        bearing=bearing,
+        distance=float(np.linalg.norm(towards)),
+        low=low,
+        high=high,
+        cut=_cut_sides(view, part, local, axes, _hiding(view, part, floor, config)),
+        floor=float(np.median(around[:, 2])) if len(around) >= config.min_pixels else None,
+    )
+
+
+def _points(view: LabelledView, mask: Mask) -> Array:
+    """(N, 3) world points of the mask's pixels, row by row."""
+    rows, columns = np.nonzero(mask)
+    K = view.intrinsics
+    rays = np.stack([(columns - K.cx) / K.fx, (rows - K.cy) / K.fy, np.ones(len(rows))], axis=1)
+    return transform_points(view.T_world_camera, rays * view.depth[mask].astype(np.float64)[:, None])
+
+
+def _hiding(view: LabelledView, part: Mask, floor: Mask, config: DetectionConfig) -> Mask:
+    """Pixels of what stands between the camera and the part; the floor in front of its feet does not."""
+    middle = float(np.median(view.depth[part]))
+    nearer = (view.depth > 0) & (view.depth < middle - max(config.occlusion_gap, 0.05 * middle))
+    return np.asarray(nearer & ~floor & ~part)
+
+
+def _cut_sides(view: LabelledView, part: Mask, local: Array, axes: Array, hiding: Mask) -> frozenset[str]:
+    """Sides on which the part's outline near its end runs along the image border or along something that hides the rest.
+
+    local (N, 3) are the part's pixels along the detection's axes (3, 3), in the order of `part`.
+    """
+    low, high = np.quantile(local, TAIL, axis=0), np.quantile(local, 1 - TAIL, axis=0)
+    axis_of = {"right": (1, low), "left": (1, high), "below": (2, low), "above": (2, high)}
+    reach = np.maximum(0.05, 0.15 * (high - low))
+    # Labels end a little short of the border and depth is smeared, so the look goes a few pixels beyond the outline.
+    steps = sorted({1, max(1, round(OUTLINE_SHARE * view.depth.shape[1]))})
+    cut = set()
+    for direction in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        side = _side_of(direction, view.T_world_camera[:3, :3].T @ axes)
+        axis, end = axis_of[side]
+        outline = ~_neighbour(part, direction, outside=False)[part]
+        near = outline & (np.abs(local[:, axis] - end[axis]) < reach[axis])
+        hidden = [_neighbour(hiding, (step * direction[0], step * direction[1]), outside=True)[part] for step in steps]
+        if near.any() and np.logical_or.reduce(hidden)[near].mean() > 0.3:
+            cut.add(side)
+    return frozenset(cut)
+
+
+def _side_of(step: tuple[int, int], R_camera_detection: Array) -> str:
+    """The side of a detection to which a step (du, dv) in the image leads, also in an image that is turned."""
+    _, left, up = np.array([*step, 0.0]) @ R_camera_detection
+    if abs(left) > abs(up):
+        return "left" if left > 0 else "right"
+    return "above" if up > 0 else "below"
+
+
+def _neighbour(mask: Mask, step: tuple[int, int], *, outside: bool) -> Mask:
+    """The mask's value at (u + du, v + dv) of each pixel (u, v); `outside` beyond the image border."""
+    du, dv = step
+    margin = max(abs(du), abs(dv))
+    height, width = mask.shape
+    padded = np.pad(mask, margin, constant_values=outside)
+    return padded[margin + dv : margin + dv + height, margin + du : margin + du + width]

@@ -1,0 +1,72 @@
+"""Settings of what moves: detections in single views, and tracks over a sequence."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
+class DetectionConfig:
+    """Finding things that may move in one view."""
+
+    dilation: float = Field(default=0.01, ge=0, le=0.2)
+    """Share of the image width by which moving pixels are widened before the rest is fused."""
+    max_depth: float = Field(default=10.0, gt=0)
+    """Metres; what is farther is not detected."""
+    cell_size: float = Field(default=0.1, gt=0)
+    """Metres; edge of the floor plan's cells in which the pixels are counted."""
+    min_column: float = Field(default=0.06, ge=0)
+    """Metres of visible height that a cell must show to belong to a thing; flying pixels show less."""
+    join_distance: float = Field(default=0.2, gt=0)
+    """Metres over the floor plan that separate two things, at least; farther away `join_share` of the distance counts."""
+    join_share: float = Field(default=0.04, ge=0)
+    """Share of the distance to the camera by which depth may scatter within a thing."""
+    min_area: float = Field(default=0.03, ge=0)
+    """Square metres that must be visible."""
+    min_pixels: int = Field(default=20, ge=1)
+    """Pixels that must be visible."""
+    occlusion_gap: float = Field(default=0.2, gt=0)
+    """Metres by which something must be nearer to count as hiding a part."""
+    floor_radius: float = Field(default=1.5, gt=0)
+    """Metres around a thing within which its floor is looked for."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrackingConfig:
+    """Joining detections over time."""
+
+    acceleration: float = Field(default=1.2, gt=0)
+    """m / s^1.5; how quickly a thing changes its velocity over the floor (root of the spectral density)."""
+    vertical_acceleration: float = Field(default=0.3, gt=0)
+    """m / s^1.5; the same upwards and downwards."""
+    speed: float = Field(default=1.2, gt=0)
+    """m/s; standard deviation of the velocity with which a thing appears."""
+    depth_noise: float = Field(default=0.03, ge=0)
+    """Standard deviation of the distance to the camera, as a share of it."""
+    position_noise: float = Field(default=0.05, gt=0)
+    """Metres; standard deviation of a measured centre on top of that."""
+    cut_noise: float = Field(default=0.2, ge=0)
+    """Metres; standard deviation of a centre that is completed because the thing is cut off on one side."""
+    gate: float = Field(default=4.0, gt=0)
+    """Standard deviations within which a detection can belong to a track."""
+    max_gap: float = Field(default=1.5, gt=0)
+    """Seconds without a detection after which a track ends."""
+    max_stitch_gap: float = Field(default=6.0, ge=0)
+    """Seconds over which the end of a track is joined to the beginning of another."""
+    max_speed: float = Field(default=2.5, gt=0)
+    """m/s; the fastest way over such a gap."""
+    max_interpolation: float = Field(default=0.5, ge=0)
+    """Seconds; frames in shorter gaps get a position as well."""
+    min_detections: int = Field(default=3, ge=1)
+    """Detections that make a track."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class DynamicsConfig:
+    """Things that move."""
+
+    detection: DetectionConfig = DetectionConfig()
+    tracking: TrackingConfig = TrackingConfig()

@@ -1,0 +1,285 @@
+"""Detections of every frame to the tracks of a whole sequence: who was where, when, and how large.
+
+All frames are known before the first track is drawn, so that sizes come from the best views, fragments are joined over
+occlusions, and positions are smoothed by what comes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from scenegraph import kalman
+from scenegraph.completion import BodySize, body_size, complete, floors_under
+from scenegraph.dynamic import Detection
+from scenegraph.dynamic_config import TrackingConfig as TrackingConfig
+from scenegraph.labels import LabelSpace
+from scenegraph.nodes import TrackNode
+
+Array = NDArray[np.float64]
+
+STEADINESS = (1.0, 0.3, 0.1)  # shares of the configured acceleration that are tried on each track
+FORBIDDEN = 1e9  # cost of a pair that must not be assigned
+
+
+@dataclass(eq=False)
+class _Track:
+    """A track while it is built: filter state, and the detections so far with their places (frame, number in the frame)."""
+
+    label_id: int
+    state: Array
+    covariance: Array
+    detections: list[Detection] = field(default_factory=list)
+
+    @property
+    def begin(self) -> float:
+        return self.detections[0].time
+
+    @property
+    def end(self) -> float:
+        return self.detections[-1].time
+
+
+def track(
+    frames: Iterable[tuple[float, Sequence[Detection]]],
+    label_space: LabelSpace,
+    config: TrackingConfig | None = None,
+) -> list[TrackNode]:
+    """Tracks of all things that were detected, in the order in which they first appear.
+
+    frames are (time, detections) of every frame, also of those without any, in any order. Positions are centres of whole boxes,
+    also where only a part was visible, at the times at which the thing was detected or between two such that lie close.
+
+    Raises ValueError when two frames have the same time.
+    """
+    config = config or TrackingConfig()
+    ordered = sorted(((time, _ordered(found)) for time, found in frames), key=lambda frame: frame[0])
+    times = np.array([time for time, _ in ordered])
+    if (np.diff(times) <= 0).any():
+        raise ValueError(f"two frames have the same time, {times[1:][np.diff(times) <= 0][0]} s")
+    sizes = _sizes_by_label([detection for _, found in ordered for detection in found])
+    whole = _link(ordered, sizes, config)
+    # How noisy depth is, is seen from the tracks themselves; with that known, they are drawn once more.
+    config = replace(config, depth_noise=_depth_noise(whole, sizes, config))
+    whole = _link(ordered, sizes, config)
+    kept = [each for each in whole if len(each.detections) >= config.min_detections]
+    kept.sort(key=lambda each: (each.begin, each.label_id, *each.detections[0].low))
+    return [_node(each, times, sizes[each.label_id], label_space, config) for each in kept]
+
+
+def _ordered(detections: Sequence[Detection]) -> list[Detection]:
+    return sorted(detections, key=lambda d: (d.label_id, *d.low, *d.high))
+
+
+def _sizes_by_label(detections: Sequence[Detection]) -> dict[int, BodySize]:
+    by_label: dict[int, list[Detection]] = {}
+    for detection in detections:
+        by_label.setdefault(detection.label_id, []).append(detection)
+    return {label_id: body_size(found) for label_id, found in sorted(by_label.items())}
+
+
+def _axes(config: TrackingConfig) -> tuple[Array, Array]:
+    """Standard deviations of the first velocity and densities of the acceleration along x, y, z."""
+    speed = np.array([config.speed, config.speed, config.speed * config.vertical_acceleration / config.acceleration])
+    return speed, np.array([config.acceleration, config.acceleration, config.vertical_acceleration])
+
+
+def _link(
+    frames: Sequence[tuple[float, list[Detection]]], sizes: dict[int, BodySize], config: TrackingConfig
+) -> list[_Track]:
+    return _without_doubles(_stitch(_associate(frames, sizes, config), sizes, config), sizes, config)
+
+
+def _depth_noise(tracks: Sequence[_Track], sizes: dict[int, BodySize], config: TrackingConfig) -> float:
+    """Standard deviation of measured distances as a share of them, at least the configured one and at most five times that.
+
+    A measurement differs from the smoothed track with variance R - P, R the measurement's and P the track's own (Shumway and
+    Stoffer 1982 estimate R so); the median of the absolute differences keeps wrong associations out.
+    """
+    shares, own = [], []
+    for each in tracks:
+        if len(each.detections) < 5:
+            continue
+        _, states, covariances = _smoothed(each, np.array([]), sizes[each.label_id], config)
+        for d, x, P in zip(each.detections, states, covariances, strict=True):
+            away = d.axes[:, 0]
+            measured, _ = complete(d, sizes[each.label_id], d.floor, config)
+            shares.append(float(away @ (measured - x[:3])) / max(d.distance, 0.5))
+            own.append((float(away @ P[:3, :3] @ away) - config.position_noise**2) / max(d.distance, 0.5) ** 2)
+    if not shares:
+        return config.depth_noise
+    variance = (1.4826 * float(np.median(np.abs(shares)))) ** 2 + float(np.median(own))
+    return float(np.clip(np.sqrt(max(variance, 0.0)), config.depth_noise, 5 * config.depth_noise))
+
+
+def _associate(
+    frames: Sequence[tuple[float, list[Detection]]], sizes: dict[int, BodySize], config: TrackingConfig
+) -> list[_Track]:
+    """Forward in time: predict every open track, assign detections to them at least total cost, begin tracks with the rest."""
+    speed, acceleration = _axes(config)
+    finished: list[_Track] = []
+    tracks: list[_Track] = []
+    now = frames[0][0] if frames else 0.0
+    for time, detections in frames:
+        for each in tracks:
+            each.state, each.covariance = kalman.predict(each.state, each.covariance, time - now, acceleration)
+        now = time
+        finished += [each for each in tracks if time - each.end > config.max_gap]
+        tracks = [each for each in tracks if time - each.end <= config.max_gap]
+        measured = [complete(d, sizes[d.label_id], d.floor, config) for d in detections]
+        pairs = _assign(_costs(tracks, detections, measured, config))
+        for t, d in pairs:
+            tracks[t].state, tracks[t].covariance = kalman.update(tracks[t].state, tracks[t].covariance, *measured[d])
+            tracks[t].detections.append(detections[d])
+        taken = {d for _, d in pairs}
+        for d, detection in enumerate(detections):
+            rivals = [measured[other][0] for other in taken if detections[other].pixels > 2 * detection.pixels]
+            if d not in taken and not _part_of_another(measured[d][0], rivals, sizes[detection.label_id]):
+                tracks.append(_Track(detection.label_id, *kalman.start(*measured[d], speed), [detection]))
+    return finished + tracks
+
+
+def _costs(
+    tracks: Sequence[_Track],
+    detections: Sequence[Detection],
+    measured: Sequence[tuple[Array, Array]],
+    config: TrackingConfig,
+) -> Array:
+    """(tracks, detections) negative log likelihoods, FORBIDDEN across classes and outside of the gate."""
+    costs = np.full((len(tracks), len(detections)), FORBIDDEN)
+    for t, each in enumerate(tracks):
+        for d, detection in enumerate(detections):
+            if detection.label_id != each.label_id:
+                continue
+            position, noise = measured[d]
+            away = position - each.state[:3]
+            squared = float(away @ np.linalg.solve(each.covariance[:3, :3] + noise, away))
+            if squared <= config.gate**2:
+                costs[t, d] = kalman.surprise(each.state, each.covariance, position, noise)
+    return costs
+
+
+def _assign(costs: Array) -> list[tuple[int, int]]:
+    """Pairs (row, column) that are allowed: as many as possible, at the least total cost."""
+    rows, columns = linear_sum_assignment(costs)
+    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if costs[r, c] < FORBIDDEN]
+
+
+def _part_of_another(center: Array, rivals: Sequence[Array], size: BodySize) -> bool:
+    """Whether a small detection lies inside of a body that was already found in this frame (an arm, a leg behind a chair)."""
+    return any(np.linalg.norm(center[:2] - rival[:2]) < size.width / 2 + 0.1 for rival in rivals)
+
+
+def _stitch(fragments: Sequence[_Track], sizes: dict[int, BodySize], config: TrackingConfig) -> list[_Track]:
+    """Join ends of tracks to later beginnings of the same class that a person could have walked to, at least total cost."""
+    ordered = sorted(fragments, key=lambda each: (each.begin, each.label_id, *each.detections[0].low))
+    smoothed = [_smoothed(each, np.array([]), sizes[each.label_id], config)[1] for each in ordered]
+    costs = np.full((len(ordered), len(ordered)), FORBIDDEN)
+    for a, before in enumerate(ordered):
+        for b, after in enumerate(ordered):
+            gap = after.begin - before.end
+            if before.label_id == after.label_id and 0 < gap <= config.max_stitch_gap:
+                costs[a, b] = _stitch_cost(smoothed[a][-1], smoothed[b][0], gap, config)
+    successor = dict(_assign(costs))
+    joined = []
+    for a in sorted(set(range(len(ordered))) - set(successor.values())):
+        whole, last = ordered[a], a
+        while last in successor:
+            last = successor[last]
+            whole.detections.extend(ordered[last].detections)
+        joined.append(whole)
+    return joined
+
+
+def _stitch_cost(before: Array, after: Array, gap: float, config: TrackingConfig) -> float:
+    """How far off the later beginning lies from where the earlier end was heading, in units of what a gap allows.
+
+    Both are smoothed states (6,). People slow down and turn, so the velocity is believed for about a second.
+    """
+    lasting = 1.0 - np.exp(-gap / 2.0)
+    middle_of_before = before[:3] + before[3:] * lasting
+    middle_of_after = after[:3] - after[3:] * lasting
+    distance = float(np.linalg.norm(after[:2] - before[:2]))
+    if distance > config.max_speed * gap + 0.5 or abs(after[2] - before[2]) > 0.5 + 0.5 * gap:
+        return FORBIDDEN
+    off = float(np.linalg.norm(middle_of_after - middle_of_before)) / (0.6 + 0.5 * gap)
+    return off if off <= 1.5 else FORBIDDEN
+
+
+def _without_doubles(tracks: Sequence[_Track], sizes: dict[int, BodySize], config: TrackingConfig) -> list[_Track]:
+    """Tracks without those that keep to a longer one of the same class.
+
+    Detected in the same frames, the shorter is a part of the body and goes. Detected only in frames that the longer one lacks,
+    it is the same body, whose depth was off too far there, and its detections go over to the longer one.
+    """
+    kept: list[_Track] = []
+    for each in sorted(tracks, key=lambda t: (-len(t.detections), t.begin, *t.detections[0].low)):
+        whole = next((other for other in kept if _accompanies(each, other, sizes[each.label_id], config)), None)
+        if whole is None:
+            kept.append(each)
+        elif not _times(each) & _times(whole):
+            whole.detections = sorted(whole.detections + each.detections, key=lambda d: d.time)
+    return kept
+
+
+def _accompanies(each: _Track, other: _Track, size: BodySize, config: TrackingConfig) -> bool:
+    """Whether a track lies within the time of another of its class and closer to it than two bodies could."""
+    begin, end = max(each.begin, other.begin), min(each.end, other.end)
+    if each.label_id != other.label_id or begin > end or end - begin < 0.8 * (each.end - each.begin):
+        return False
+    common = [d for d in each.detections if begin <= d.time <= end]
+    if not common:
+        return False
+    apart = np.array([d.center - _position_at(other, d.time) for d in common])
+    limit = 0.5 * size.width
+    if not _times(each) & _times(other):
+        limit += 2 * config.depth_noise * float(np.median([d.distance for d in common]))
+    return bool(np.median(np.linalg.norm(apart[:, :2], axis=1)) < limit)
+
+
+def _times(each: _Track) -> set[float]:
+    return {d.time for d in each.detections}
+
+
+def _position_at(each: _Track, time: float) -> Array:
+    """Centre of the visible part, interpolated between the detections."""
+    times = [d.time for d in each.detections]
+    centers = np.array([d.center for d in each.detections])
+    return np.array([np.interp(time, times, centers[:, axis]) for axis in range(3)])
+
+
+def _smoothed(each: _Track, extra_times: Array, size: BodySize, config: TrackingConfig) -> tuple[Array, Array, Array]:
+    """Times (T,) of the detections and of `extra_times`, smoothed states (T, 6) there and their covariances (T, 6, 6)."""
+    floors = floors_under(each.detections)
+    measured = {d.time: complete(d, size, floor, config) for d, floor in zip(each.detections, floors, strict=True)}
+    times = np.array(sorted({*measured, *extra_times.tolist()}))
+    speed, acceleration = _axes(config)
+    at = [measured.get(time) for time in times.tolist()]
+    # Some stand, some walk straight on, some turn about: the steadiness under which the track is likeliest is taken.
+    tries = [kalman.smooth(times, at, speed=speed, acceleration=acceleration * share) for share in STEADINESS]
+    states, covariances, _ = max(tries, key=lambda each: each[2])
+    return times, states, covariances
+
+
+def _node(
+    each: _Track, frame_times: Array, prior: BodySize, label_space: LabelSpace, config: TrackingConfig
+) -> TrackNode:
+    size = body_size(each.detections, prior)
+    seen = np.array([d.time for d in each.detections])
+    after = np.searchsorted(seen, frame_times, side="right")
+    inside = (after > 0) & (after < len(seen))
+    gap = seen[np.minimum(after, len(seen) - 1)] - seen[np.maximum(after - 1, 0)]
+    between = frame_times[inside & (gap <= config.max_interpolation)]
+    times, states, _ = _smoothed(each, between, size, config)
+    return TrackNode(
+        label=label_space.name_of(each.label_id),
+        label_id=each.label_id,
+        size=np.array([size.width, size.width, size.height]),
+        times=times,
+        positions=states[:, :3],
+        confidence=min(1.0, len(each.detections) / 10),
+    )

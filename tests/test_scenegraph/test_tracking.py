@@ -1,0 +1,396 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from walkers import HEIGHT, PERSON, THICKNESS, WALL, WIDTH, Block, Walker, camera, render, straight
+
+from scenegraph import kalman
+from scenegraph.completion import BodySize, body_size, complete, floors_under
+from scenegraph.dynamic import Detection, detect
+from scenegraph.dynamic_config import DynamicsConfig, TrackingConfig
+from scenegraph.labels import nyu40
+from scenegraph.tracking import track
+
+SPACE = nyu40()
+CONFIG = TrackingConfig()
+FRONT = camera((0, -3, 1.5), (0, 2, 1.0))
+CROSSING = [Walker(straight((-2.5, 2), (2.5, 2), 0, 5)), Walker(straight((2.5, 2.7), (-2.5, 2.7), 0, 5))]
+
+
+# ---- the filter -----------------------------------------------------------------------------------------------------
+
+
+def test_splitting_a_step_changes_nothing():
+    rng = np.random.default_rng(0)
+    x, root = rng.normal(size=6), rng.normal(size=(6, 6))
+    P, acceleration = root @ root.T, np.array([1.0, 0.5, 0.1])
+    whole = kalman.predict(x, P, 0.7, acceleration)
+    half = kalman.predict(*kalman.predict(x, P, 0.3, acceleration), 0.4, acceleration)
+    for a, b in zip(whole, half, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_smoother_is_the_least_squares_solution():
+    """All states at once, by the normal equations of the same linear Gaussian model."""
+    rng = np.random.default_rng(1)
+    times = np.array([0.0, 0.3, 0.5, 1.1, 1.2])
+    speed, acceleration = np.array([1.0, 1.0, 0.2]), np.array([0.8, 0.8, 0.1])
+    R = np.diag([0.01, 0.04, 0.02])
+    measured = [(rng.normal(size=3), R) if k != 2 else None for k in range(5)]
+    states, covariances, _ = kalman.smooth(times, measured, speed=speed, acceleration=acceleration)
+    information, vector = np.zeros((30, 30)), np.zeros(30)
+    information[3:6, 3:6] += np.diag(1 / speed**2)
+    for k, measurement in enumerate(measured):
+        if measurement is not None:
+            position, noise = measurement
+            information[6 * k : 6 * k + 3, 6 * k : 6 * k + 3] += np.linalg.inv(noise)
+            vector[6 * k : 6 * k + 3] += np.linalg.solve(noise, position)
+    for k in range(4):
+        F, Q = kalman.motion(times[k + 1] - times[k], acceleration)
+        J = np.zeros((6, 30))
+        J[:, 6 * k : 6 * k + 6], J[:, 6 * k + 6 : 6 * k + 12] = -F, np.eye(6)
+        information += J.T @ np.linalg.solve(Q, J)
+    np.testing.assert_allclose(states.ravel(), np.linalg.solve(information, vector), atol=1e-8)
+    blocks = np.linalg.inv(information)
+    for k in range(5):
+        np.testing.assert_allclose(covariances[k], blocks[6 * k : 6 * k + 6, 6 * k : 6 * k + 6], atol=1e-8)
+
+
+def test_smoothing_starts_with_a_measurement():
+    with pytest.raises(ValueError, match="starts at a measured time"):
+        kalman.smooth(np.array([0.0]), [None], speed=np.ones(3), acceleration=np.ones(3))
+
+
+def test_likelihood_prefers_the_true_noise():
+    rng = np.random.default_rng(2)
+    times = np.arange(200) * 0.1
+    still = [(0.1 * rng.normal(size=3), 0.01 * np.eye(3)) for _ in times]
+    fits = [
+        kalman.smooth(times, still, speed=np.ones(3), acceleration=np.full(3, acceleration))[2]
+        for acceleration in (0.01, 0.3, 3.0)
+    ]
+    assert fits[0] > fits[1] > fits[2]
+
+
+# ---- from what is visible to the whole box --------------------------------------------------------------------------
+
+
+def detection(low, high, cut=(), *, time=0.0, floor=None, bearing=0.0, label_id=PERSON, pixels=500):
+    distance = float(abs(low[0]))
+    low, high = np.array(low, dtype=float), np.array(high, dtype=float)
+    return Detection(time, label_id, pixels, bearing, distance, low, high, frozenset(cut), floor)
+
+
+SIZE = BodySize(thickness=0.3, width=0.5, height=1.8)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "cut", "floor", "expected"),
+    [
+        ([4, -0.25, 0], [4.1, 0.25, 1.8], (), None, [4.15, 0, 0.9]),  # the far side is half a thickness behind
+        ([4, -0.25, 1.0], [4.1, 0.25, 1.8], ("below",), 0.0, [4.15, 0, 0.9]),  # the floor completes the legs
+        ([4, -0.25, 1.0], [4.1, 0.25, 1.8], ("below",), None, [4.15, 0, 0.9]),  # so does the known height
+        ([4, -0.25, 4.0], [4.1, 0.25, 4.8], ("below",), 3.0, [4.15, 0, 3.9]),  # on the storey above
+        ([4, -0.25, 0], [4.1, 0.25, 1.2], ("above",), None, [4.15, 0, 0.9]),  # the head
+        ([4, -0.25, 0.5], [4.1, 0.25, 1.2], ("above", "below"), 0.0, [4.15, 0, 0.9]),
+        ([4, -0.25, 0.5], [4.1, 0.25, 1.1], ("above", "below"), None, [4.15, 0, 0.8]),  # nothing to go by
+        ([4, 0.15, 0], [4.1, 0.25, 1.8], ("right",), None, [4.15, 0, 0.9]),
+        ([4, -0.25, 0], [4.1, -0.15, 1.8], ("left",), None, [4.15, 0, 0.9]),
+        ([4, -0.1, 0], [4.1, 0.2, 1.8], ("left", "right"), None, [4.15, 0.05, 0.9]),
+        ([4, -0.25, 0], [6.0, 0.25, 1.8], (), None, [4.25, 0, 0.9]),  # smeared depth makes nobody thicker than wide
+    ],
+)
+def test_completion(low, high, cut, floor, expected):
+    found = detection(low, high, cut, floor=floor)
+    center, covariance = complete(found, SIZE, floor, CONFIG)
+    np.testing.assert_allclose(center, expected, atol=1e-12)
+    turned = replace(found, bearing=np.pi / 2)
+    center, turned_covariance = complete(turned, SIZE, floor, CONFIG)
+    np.testing.assert_allclose(center, [-expected[1], expected[0], expected[2]], atol=1e-12)
+    assert turned_covariance[1, 1] == pytest.approx(covariance[0, 0])
+    whole = complete(detection([4, -0.25, 0], [4.1, 0.25, 1.8]), SIZE, None, CONFIG)[1]
+    assert (np.diag(covariance) >= np.diag(whole) - 1e-12).all()
+
+
+def test_size_comes_from_the_views_that_are_not_cut():
+    whole = [detection([4, -w / 2, 0], [4.1, w / 2, 1.8]) for w in (0.3, 0.3, 0.4, 0.5, 0.5)]
+    cut = [detection([4, -0.05, 1.0], [4.1, 0.05, 1.2], ("left", "below", "above")) for _ in range(20)]
+    size = body_size(whole + cut)
+    assert (size.thickness, size.width, size.height) == pytest.approx((0.3, 0.5, 1.8))
+    assert body_size(cut, prior=SIZE) == SIZE
+    assert body_size(cut).width == pytest.approx(0.1)
+
+
+def test_height_over_the_floor_counts_where_the_feet_are_hidden():
+    behind = [detection([4, -0.2, 1.0], [4.1, 0.2, 1.8], ("below",), floor=0.1) for _ in range(5)]
+    assert body_size(behind).height == pytest.approx(1.7)
+
+
+def test_floors_are_filled_in_from_other_times():
+    seen = [
+        detection([4, 0, 0.0], [4, 0, 1.8], time=0.0),
+        detection([4, 0, 1.0], [4, 0, 1.8], ("below",), time=1.0),
+        detection([4, 0, 4.0], [4, 0, 4.8], ("below",), time=9.0, floor=3.0),
+    ]
+    assert floors_under(seen[1:2]) == [None]
+    assert floors_under(seen[:2]) == [0.0, 0.0]
+    assert floors_under(seen[1:]) == [3.0, 3.0]
+
+
+# ---- tracks of simulated people -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    recall: float
+    precision: float
+    switches: int
+    error: float
+
+
+def simulate(walkers, blocks, times, pose=lambda time: FRONT, *, noise=0.0, drop=0.0, seed=0):
+    """Detections of every frame and the true centres of who is visible; depth is off by `noise` a frame and a place."""
+    rng = np.random.default_rng(seed)
+    frames, truth = [], []
+    for time in times.tolist():
+        view = render(walkers, blocks, time, pose(time))
+        truth.append(
+            [w.center(time) if (view.instances == i).sum() >= 30 else None for i, w in enumerate(walkers, start=1)]
+        )
+        scale = 1 + noise * (rng.normal() + 0.5 * rng.normal(size=view.depth.shape))
+        view = replace(view, depth=(view.depth * scale).astype(np.float32), instances=None)
+        frames.append((time, [] if rng.random() < drop else detect(view, SPACE)))
+    return frames, truth
+
+
+def score(nodes, walkers, times, truth):
+    """Centres within 0.5 m, nearest first; a position on a person who is hidden is neither right nor wrong."""
+    hits = misses = wrong = switches = 0
+    errors, last = [], {}
+    for time, centers in zip(times.tolist(), truth, strict=True):
+        guesses = {k: n.positions[n.times == time][0] for k, n in enumerate(nodes) if time in n.times}
+        pairs = sorted(
+            (float(np.linalg.norm(c - p)), i, k)
+            for i, c in enumerate(centers)
+            if c is not None
+            for k, p in guesses.items()
+        )
+        matched = {}
+        for distance, i, k in pairs:
+            if distance <= 0.5 and i not in matched and k not in matched.values():
+                matched[i] = k
+                errors.append(distance)
+                switches += last.get(i, k) != k
+                last[i] = k
+        hits += len(matched)
+        misses += sum(c is not None for c in centers) - len(matched)
+        hidden = [
+            w.center(time) for w, c in zip(walkers, centers, strict=True) if c is None and w.center(time) is not None
+        ]
+        loose = [p for k, p in guesses.items() if k not in matched.values()]
+        wrong += sum(not any(np.linalg.norm(p - h) < 0.5 for h in hidden) for p in loose)
+    return Score(hits / max(hits + misses, 1), hits / max(hits + wrong, 1), switches, float(np.mean(errors)))
+
+
+def test_two_people_cross():
+    times = np.arange(0, 5.01, 0.2)
+    frames, truth = simulate(CROSSING, [], times)
+    nodes = track(frames, SPACE)
+    result = score(nodes, CROSSING, times, truth)
+    assert len(nodes) == 2
+    assert result.recall == 1.0
+    assert result.precision == 1.0
+    assert result.switches == 0
+    assert result.error < 0.12
+    for node in nodes:
+        assert (node.label, node.label_id) == ("person", PERSON)
+        assert node.confidence == 1.0
+        assert node.size[2] == pytest.approx(HEIGHT, abs=0.05)
+        assert THICKNESS - 0.05 < node.size[0] < WIDTH + 0.1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noisy_depth_and_lost_frames(seed):
+    times = np.arange(0, 5.01, 0.2)
+    frames, truth = simulate(CROSSING, [], times, noise=0.03, drop=0.15, seed=seed)
+    nodes = track(frames, SPACE)
+    result = score(nodes, CROSSING, times, truth)
+    assert len(nodes) == 2
+    assert result.recall >= 0.8
+    assert result.precision >= 0.95
+    assert result.switches == 0
+    assert result.error < 0.25
+
+
+def test_a_walk_behind_a_wall_is_one_track_with_a_gap():
+    walker = Walker(straight((-2.8, 2), (2.8, 2), 0, 5.6))
+    times = np.arange(0, 5.61, 0.2)
+    frames, truth = simulate([walker], [Block((-0.9, 0.5, 0), (0.9, 0.7, 2.5), WALL)], times)
+    hidden = [time for time, centers in zip(times, truth, strict=True) if centers[0] is None]
+    assert len(hidden) > 8
+    (node,) = track(frames, SPACE)
+    assert score([node], [walker], times, truth).recall >= 0.95
+    assert not np.isin(node.times, hidden[1:-1]).any()
+    assert np.diff(node.times).max() > 1.5
+
+
+def test_a_table_hides_the_legs_and_the_box_stays_whole():
+    walker = Walker(straight((-2.8, 2), (2.8, 2), 0, 5.6))
+    times = np.arange(0, 5.61, 0.2)
+    frames, truth = simulate([walker], [Block((-1.5, 0.5, 0), (1.5, 1.3, 0.8))], times)
+    assert sum("below" in d.cut for _, found in frames for d in found) > 10
+    (node,) = track(frames, SPACE)
+    result = score([node], [walker], times, truth)
+    assert result.recall >= 0.95
+    assert result.error < 0.15
+    np.testing.assert_allclose(node.positions[:, 2], HEIGHT / 2, atol=0.06)
+    assert node.size[2] == pytest.approx(HEIGHT, abs=0.05)
+
+
+def test_legs_that_are_never_seen():
+    """From so near, the image border cuts everyone at the knees; the floor beside them gives the height."""
+    walker = Walker(straight((-0.6, -1.4), (0.6, -1.4), 0, 3))
+    pose = camera((0, -3, 1.6), (0, 2, 1.6))
+    times = np.arange(0, 3.01, 0.2)
+    frames, truth = simulate([walker], [], times, lambda time: pose)
+    assert all(d.cut >= {"below"} for _, found in frames for d in found)
+    floored = [(time, [replace(d, floor=0.0) for d in found]) for time, found in frames]
+    (node,) = track(floored, SPACE)
+    assert score([node], [walker], times, truth).recall == 1.0
+    np.testing.assert_allclose(node.positions[:, 2], HEIGHT / 2, atol=0.08)
+
+
+def test_a_moving_camera_and_someone_who_stands():
+    walkers = [
+        Walker(straight((-3, 2), (3, 2), 0, 8)),
+        Walker(straight((2, -1), (2, 4), 0, 6)),
+        Walker(lambda time: (0.0, 3.5)),
+    ]
+    times = np.arange(0, 8.01, 0.4)
+
+    def pose(time):
+        return camera((-2 + 0.5 * time, -3 + 0.1 * time, 1.5), (-1 + 0.4 * time, 2, 0.9))
+
+    frames, truth = simulate(walkers, [Block((-2, 0.5, 0), (-1, 1.2, 0.8))], times, pose, noise=0.01)
+    nodes = track(frames, SPACE)
+    result = score(nodes, walkers, times, truth)
+    assert len(nodes) == 3
+    assert result.recall >= 0.95
+    assert result.precision >= 0.95
+    assert result.switches == 0
+    assert result.error < 0.15
+    still = min(nodes, key=lambda node: np.ptp(node.positions, axis=0).max())
+    assert np.ptp(still.positions, axis=0).max() < 0.3
+
+
+# ---- laws of the tracker --------------------------------------------------------------------------------------------
+
+
+def walk(times, start, velocity, **fields):
+    """Detections of an upright body 0.5 m wide that is seen from far along x, without noise."""
+    found = {}
+    for time in times:
+        x, y = np.asarray(start) + np.asarray(velocity) * time
+        found[time] = detection([x - 0.15, y - 0.25, 0], [x, y + 0.25, 1.8], time=time, floor=0.0, **fields)
+    return found
+
+
+def farther(found, by):
+    shift = np.array([by, 0, 0])
+    return replace(found, low=found.low + shift, high=found.high + shift)
+
+
+def as_frames(times, *walks):
+    return [(time, [found[time] for found in walks if time in found]) for time in times]
+
+
+TIMES = [round(0.25 * k, 2) for k in range(24)]
+
+
+def same(a, b):
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x.times, y.times)
+        np.testing.assert_array_equal(x.positions, y.positions)
+        np.testing.assert_array_equal(x.size, y.size)
+
+
+def test_order_of_frames_and_detections_does_not_matter():
+    frames = as_frames(
+        TIMES, walk(TIMES, (4, -2), (0, 0.8)), walk(TIMES, (5, 2), (0, -0.8)), walk(TIMES, (6, 0), (0, 0))
+    )
+    expected = track(frames, SPACE)
+    assert len(expected) == 3
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        shuffled = [(time, [found[k] for k in rng.permutation(len(found))]) for time, found in frames]
+        same(track([shuffled[k] for k in rng.permutation(len(frames))], SPACE), expected)
+    same(track(frames, SPACE), expected)
+
+
+def test_tracks_come_in_the_order_of_their_first_time():
+    late = walk(TIMES[8:], (4, -2), (0, 0.1))
+    early = walk(TIMES[:6], (8, 3), (0, 0.1))
+    nodes = track(as_frames(TIMES, late, early), SPACE)
+    assert [node.times[0] for node in nodes] == [0.0, 2.0]
+
+
+def test_positions_stand_at_detected_times_and_in_short_gaps():
+    way = walk(TIMES, (4, -2), (0, 0.8))
+    for missing in (TIMES[5], TIMES[10], TIMES[11]):  # gaps of 0.5 s and 0.75 s
+        del way[missing]
+    (node,) = track(as_frames(TIMES, way), SPACE)
+    assert node.times.tolist() == sorted([*way, TIMES[5]])
+    middle = node.positions[node.times == TIMES[5]][0]
+    np.testing.assert_allclose(middle[1], -2 + 0.8 * TIMES[5], atol=0.02)
+
+
+def test_a_gap_is_bridged_only_by_a_way_that_can_be_walked():
+    first, gap = TIMES[:8], 3.0
+    near = {**walk(first, (4, -2), (0, 0.8)), **walk(TIMES[20:], (4, -2), (0, 0.8))}
+    far = {**walk(first, (4, -2), (0, 0.8)), **walk(TIMES[20:], (14, 6), (0, 0.8))}
+    assert len(track(as_frames(TIMES, near), SPACE)) == 1
+    assert len(track(as_frames(TIMES, far), SPACE)) == 2
+    assert len(track(as_frames(TIMES, near), SPACE, replace(CONFIG, max_stitch_gap=gap - 0.5, max_gap=1.0))) == 2
+
+
+def test_classes_make_their_own_tracks():
+    a, b = walk(TIMES, (4, 0), (0, 0)), walk(TIMES, (4, 0), (0, 0), label_id=5)
+    nodes = track(as_frames(TIMES, a, b), SPACE)
+    assert sorted(node.label for node in nodes) == ["chair", "person"]
+
+
+def test_few_detections_make_no_track():
+    assert track(as_frames(TIMES, walk(TIMES[:2], (4, 0), (0, 0))), SPACE) == []
+    assert len(track(as_frames(TIMES, walk(TIMES[:2], (4, 0), (0, 0))), SPACE, replace(CONFIG, min_detections=2))) == 1
+    assert track([], SPACE) == []
+    assert track(as_frames(TIMES), SPACE) == []
+
+
+def test_an_arm_beside_its_body_makes_no_track():
+    body = walk(TIMES, (4, -2), (0, 0.8))
+    arm = walk(TIMES, (3.9, -1.9), (0, 0.8), pixels=60)
+    nodes = track(as_frames(TIMES, body, arm), SPACE)
+    assert len(nodes) == 1
+
+
+def test_a_track_takes_back_detections_whose_depth_was_far_off():
+    rng = np.random.default_rng(3)
+    way = walk(TIMES, (5, -2), (0, 0.5))
+    off = 0.35 * rng.normal(size=len(TIMES)) + np.where(np.isin(np.arange(len(TIMES)), range(10, 14)), 1.3, 0)
+    jitter = {time: farther(way[time], by) for time, by in zip(TIMES, off, strict=True)}
+    nodes = track(as_frames(TIMES, jitter), SPACE)
+    assert len(nodes) == 1
+
+
+def test_times_must_differ():
+    with pytest.raises(ValueError, match=r"two frames have the same time, 1\.0 s"):
+        track([(1.0, []), (0.0, []), (1.0, [])], SPACE)
+
+
+def test_config_is_strict():
+    assert DynamicsConfig().tracking == CONFIG
+    with pytest.raises(ValueError, match="speed"):
+        TrackingConfig(speed=-1)
+    with pytest.raises((TypeError, ValueError), match="velocity"):
+        TrackingConfig(velocity=1)  # type: ignore[call-arg]
