@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2h.published_names import published_name
-from m2h.record import CheckpointError, CheckpointRecord
+from m2h.record import RECORD_KEY, CheckpointError, CheckpointRecord
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from m2h.model import M2H
-
-RECORD_KEY = "m2h_checkpoint"
 
 
 def save_checkpoint(path: Path, model: M2H, record: CheckpointRecord, *, half: bool = False) -> None:

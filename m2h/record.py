@@ -12,6 +12,8 @@ from pydantic.dataclasses import dataclass
 from m2h.config import M2HConfig
 
 RECORD_VERSION = 1
+RECORD_KEY = "m2h_checkpoint"
+"""Under which name a file's metadata holds the record."""
 
 
 class CheckpointError(ValueError):
@@ -60,6 +62,9 @@ class CheckpointRecord:
     """Signs that turn the network's normals into camera axes (x right, y down, z forward), towards the camera."""
     depth_scale: float = 1.0
     """Metres per unit of the network's depth."""
+    focal: float | None = None
+    """Horizontal focal length, in pixels of the network's input, for which depth is metric; other cameras' depth is scaled in
+    proportion. None: trained without regard to it, depth is taken as it comes."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Validation results, by the names of `m2h.metrics`."""
     trained_on: str = ""
@@ -74,8 +79,10 @@ class CheckpointRecord:
     def __post_init__(self) -> None:
         if any(sign not in (-1, 1) for sign in self.normal_signs):
             raise ValueError(f"CheckpointRecord.normal_signs must be 1 or -1, got {self.normal_signs}")
-        if not self.depth_scale > 0:
-            raise ValueError(f"CheckpointRecord.depth_scale must be positive, got {self.depth_scale}")
+        for name in ("depth_scale", "focal"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"CheckpointRecord.{name} must be positive, got {value}")
 
     def to_json(self) -> str:
         """The record as JSON text with a format name and version."""

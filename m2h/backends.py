@@ -1,0 +1,149 @@
+"""Running exported networks: ONNX files through OpenVINO or ONNX Runtime, OpenVINO files through OpenVINO."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from m2h.record import RECORD_KEY, CheckpointError, CheckpointRecord
+from m2h.tasks import TaskName
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from m2h.infer import Network
+
+TASKS_KEY = "m2h_tasks"
+RUNTIMES = ("openvino", "onnxruntime")
+"""Packages that run ONNX files, the faster first."""
+
+
+def require(package: str) -> Any:
+    """The optional package; raises CheckpointError that says how to install it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise CheckpointError(f"this needs the package {package}: pip install {package}") from error
+
+
+def open_exported(path: Path, runtime: str | None = None) -> tuple[Network, CheckpointRecord]:
+    """An exported network (.onnx or OpenVINO's .xml) as a function on torch tensors, and its record.
+
+    `runtime` is openvino or onnxruntime; None takes the first that is installed. Raises CheckpointError when the file is none of
+    ours, when no runtime is installed, and, on use, for images of another size than it was exported for.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    if path.suffix == ".xml":
+        return _open_openvino(path)
+    installed = [name for name in RUNTIMES if importlib.util.find_spec(name) is not None]
+    chosen = runtime or (installed[0] if installed else None)
+    if chosen is None:
+        raise CheckpointError(f"{path}: running it needs one of the packages {', '.join(RUNTIMES)}")
+    return _open_openvino(path) if chosen == "openvino" else _open_onnxruntime(path)
+
+
+def _open_onnxruntime(path: Path) -> tuple[Network, CheckpointRecord]:
+    onnxruntime = require("onnxruntime")
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+    except Exception as error:  # the runtime's errors share no public base class
+        raise CheckpointError(f"{path}: not a network that onnxruntime reads: {error}") from error
+    record, exported = _parse(session.get_modelmeta().custom_metadata_map, path)
+
+    def run(image: Any) -> list[Any]:
+        return list(session.run(None, {"images": image}))
+
+    return _network(run, tuple(session.get_inputs()[0].shape), exported, path), record
+
+
+def _open_openvino(path: Path) -> tuple[Network, CheckpointRecord]:
+    openvino = require("openvino")
+    core = openvino.Core()
+    try:
+        model = core.read_model(str(path))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: not a network that openvino reads: {str(error).splitlines()[0]}") from error
+    if path.suffix == ".xml":
+        metadata = {key: model.get_rt_info([key]).value for key in (RECORD_KEY, TASKS_KEY) if model.has_rt_info([key])}
+    else:
+        metadata = read_onnx_metadata(path)
+    record, exported = _parse(metadata, path)
+    # float32 whatever the processor offers: bfloat16 changes the outputs by percents.
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(image: Any) -> list[Any]:
+        return list(compiled(image).values())
+
+    return _network(run, tuple(compiled.input(0).shape), exported, path), record
+
+
+def _network(run: Any, shape: tuple[int, ...], exported: list[TaskName], path: Path) -> Network:
+    """One image at a time through the runtime, as a function on batches of tensors."""
+    import torch
+
+    def network(images: Tensor, tasks: Collection[TaskName]) -> dict[str, Tensor]:
+        if tuple(images.shape[1:]) != tuple(shape[1:]):
+            raise CheckpointError(f"{path}: exported for images of {list(shape[1:])}, got {list(images.shape[1:])}")
+        missing = set(tasks) - set(exported)
+        if missing:
+            raise CheckpointError(f"{path}: exported without {', '.join(sorted(missing))}")
+        rows = [run(image[None].contiguous().cpu().numpy()) for image in images]
+        outputs = {task: torch.cat([torch.from_numpy(row[i]) for row in rows]) for i, task in enumerate(exported)}
+        return {task: x for task, x in outputs.items() if task in tasks}
+
+    return network
+
+
+def _parse(metadata: dict[str, str], path: Path) -> tuple[CheckpointRecord, list[TaskName]]:
+    if RECORD_KEY not in metadata or TASKS_KEY not in metadata:
+        raise CheckpointError(f"{path}: holds no record of m2h; it was not exported by m2h")
+    return CheckpointRecord.from_json(metadata[RECORD_KEY], str(path)), json.loads(metadata[TASKS_KEY])
+
+
+def read_onnx_metadata(path: Path) -> dict[str, str]:
+    """The metadata entries of an ONNX file, without a runtime.
+
+    An ONNX file is a protocol buffer; entries are messages in field 14 of the model, key in field 1, value in field 2.
+    """
+    data = memoryview(path.read_bytes())
+    entries = [_fields(value) for number, value in _messages(data) if number == 14]
+    return {entry[1]: entry[2] for entry in entries if 1 in entry and 2 in entry}
+
+
+def _fields(data: memoryview) -> dict[int, str]:
+    return {number: bytes(value).decode() for number, value in _messages(data)}
+
+
+def _messages(data: memoryview) -> list[tuple[int, memoryview]]:
+    """Length-delimited fields of a protocol buffer as (number, bytes); numbers are skipped. Raises CheckpointError if cut off."""
+    found, at = [], 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        if tag & 7 == 2:
+            length, at = _varint(data, at)
+            found.append((tag >> 3, data[at : at + length]))
+            at += length
+        elif tag & 7 == 0:
+            _, at = _varint(data, at)
+        elif tag & 7 in (1, 5):
+            at += 8 if tag & 7 == 1 else 4
+        else:
+            raise CheckpointError("not an ONNX file")
+    return found
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data):
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at += 1
+        if byte < 128:
+            return value, at
+        shift += 7
+    raise CheckpointError("not an ONNX file: it ends too early")

@@ -1,0 +1,104 @@
+"""Exported networks give the network's outputs, and carry its record."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from network_helpers import random_images, relative_error, tiny_model
+
+from m2h.backends import open_exported, read_onnx_metadata, require
+from m2h.infer import Predictor
+from m2h.record import CheckpointError, CheckpointRecord, Preprocessing
+
+SIZE = (40, 72)
+
+
+def field(number: int, value: bytes) -> bytes:
+    """A length-delimited protocol buffer field of less than 128 bytes."""
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+def onnx_file(path: Path, metadata: dict[str, str]) -> Path:
+    """The outer layer of an ONNX file, written by hand: version (field 1), producer (2), metadata (14)."""
+    body = bytes([1 << 3, 10]) + field(2, b"test")
+    for key, value in metadata.items():
+        body += field(14, field(1, key.encode()) + field(2, value.encode()))
+    path.write_bytes(body)
+    return path
+
+
+def test_metadata_is_read_without_a_runtime(tmp_path: Path) -> None:
+    path = onnx_file(tmp_path / "a.onnx", {"a": "1", "b": "zwei ä"})
+    assert read_onnx_metadata(path) == {"a": "1", "b": "zwei ä"}
+    (tmp_path / "b.onnx").write_bytes(b"\xff\xff\xff")
+    with pytest.raises(CheckpointError, match="not an ONNX file"):
+        read_onnx_metadata(tmp_path / "b.onnx")
+
+
+def test_missing_packages_and_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="pip install no_such_package"):
+        require("no_such_package")
+    with pytest.raises(CheckpointError, match="no such file"):
+        open_exported(tmp_path / "none.onnx")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CheckpointRecord]:
+    pytest.importorskip("onnxscript")
+    from m2h.export import export_onnx
+
+    torch.set_num_threads(2)
+    model = tiny_model()
+    record = CheckpointRecord(config=model.config, preprocessing=Preprocessing(size=SIZE))
+    path = tmp_path_factory.mktemp("export") / "tiny.onnx"
+    export_onnx(model, record, path)
+    return path, record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "openvino-xml"])
+def test_exported_networks_agree(exported: tuple[Path, CheckpointRecord], runtime: str) -> None:
+    path, record = exported
+    pytest.importorskip(runtime.partition("-")[0])
+    if runtime == "openvino-xml":
+        from m2h.export import export_openvino
+
+        export_openvino(path, path.with_suffix(".xml"))
+        path, runtime = path.with_suffix(".xml"), "openvino"
+    network, read = open_exported(path, runtime)
+    assert read == record
+    model, images = tiny_model(), random_images(2, *SIZE)
+    outputs = network(images, record.config.tasks)
+    with torch.inference_mode():
+        for task, expected in model(images).items():
+            assert relative_error(outputs[task], expected) < 1e-3
+    assert list(network(images, ("edges",))) == ["edges"]
+    with pytest.raises(CheckpointError, match=r"exported for images of \[3, 40, 72\]"):
+        network(random_images(1, 56, 72), ("edges",))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec("onnxscript"), reason="onnxscript is not installed")
+def test_predictors_open_exported_networks(exported: tuple[Path, CheckpointRecord]) -> None:
+    pytest.importorskip("onnxruntime")
+    predictions = Predictor.from_checkpoint(exported[0])(np.zeros((50, 60, 3), np.uint8))
+    assert predictions.depth is not None
+    assert predictions.depth.shape == (50, 60)
+
+
+def test_sizes_must_agree_with_the_preprocessing(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    from m2h.export import export_onnx
+
+    model = tiny_model()
+    record = CheckpointRecord(config=model.config, preprocessing=Preprocessing(size=SIZE))
+    with pytest.raises(CheckpointError, match="inputs of 40x72"):
+        export_onnx(model, record, tmp_path / "a.onnx", size=(48, 48))
+    native = replace(record, preprocessing=Preprocessing(policy="native", size=None))
+    with pytest.raises(CheckpointError, match="give the height and width"):
+        export_onnx(model, native, tmp_path / "a.onnx")
