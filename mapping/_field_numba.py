@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping._blocks_numba import find
+from mapping._tsdf_numba import LABEL, NEXT
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
@@ -107,14 +108,14 @@ def sample_points(
 @numba.njit(inline="always")
 def voxel_label(sums: Any, row: Any, voxel: Any) -> Any:
     """The label of most evidence and its evidence, 0 without any; of equals the smaller label."""
-    best, most = np.uint16(0), np.int32(0)
+    best, most = np.int32(0), np.int32(0)
     channel = sums.head[row]
     while channel != 0:
-        evidence, label = sums.evidence[channel, voxel], sums.label[channel]
+        evidence, label = sums.evidence[channel, voxel], sums.link[channel, LABEL]
         if evidence > most or (evidence == most and evidence > 0 and label < best):
             best, most = label, evidence
-        channel = sums.next[channel]
-    return best, most
+        channel = sums.link[channel, NEXT]
+    return np.uint16(best), most
 
 
 @numba.njit(nogil=True, cache=True)

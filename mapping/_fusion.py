@@ -51,15 +51,20 @@ class Fuser:
         """Cast rays: the grid of blocks to measure and, when carving, that of free-space blocks."""
         config = self._config
         stride = sample_stride(config, float(pixels.camera[0]))
-        depth = rays.deepest(pixels, stride, config.max_depth) + config.truncation_distance
+        deepest = float(pixels.depth.max(initial=0))
+        depth = (deepest if deepest <= config.max_depth else config.max_depth) + config.truncation_distance
         band = self._grid(pixels, SIDE, depth)
         free = self._grid(pixels, SIDE * CELL_VOXELS, depth) if config.carve else None
 
         count, free_count = (len(range(s // 2, pixels.shape[0], s)) for s in (stride, 2 * stride))
         threads = self._threads if count * pixels.shape[1] > FEWEST_RAYS_A_THREAD * stride else 1
         spans, free_spans, size = split(count, threads), split(free_count, threads), config.voxel_size * SIDE
+        pixel_spans = split(len(pixels.depth), threads)
 
         def mark(part: int) -> None:
+            # Colours and labels will be read here and there; fetching them from memory in one go first takes half the time.
+            for image in (pixels.rgb, pixels.labels):
+                image[slice(*pixel_spans[part])].max(initial=0)
             rays.mark_rays(band, pixels, self._limits, size, stride, spans[part], 0)
             if free is not None:
                 rays.mark_rays(free, pixels, self._limits, size * CELL_VOXELS, 2 * stride, free_spans[part], 1)

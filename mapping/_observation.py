@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.config import TSDFConfig
-from mapping.se3 import from_rotation_translation, inverse, is_se3
+from mapping.se3 import from_rotation_translation, inverse
 
 MAX_WEIGHT = 256.0
 """The largest weight of one pixel; 1 is a sure observation."""
@@ -18,6 +18,9 @@ MAX_WEIGHT = 256.0
 
 POSE_TOLERANCE = 5e-3
 """How far from orthonormal a pose may be; published trajectories are off by up to 1e-3."""
+
+
+_IDENTITY = np.eye(4)
 
 
 class FusionError(ValueError):
@@ -60,8 +63,6 @@ def observe(
     """
     if intrinsics.is_distorted:
         raise FusionError("intrinsics have lens distortion; undistort the images first")
-    if not is_se3(T_world_camera, tolerance=POSE_TOLERANCE):
-        raise FusionError("T_world_camera must be a finite (4, 4) rigid transform")
     shape = (intrinsics.height, intrinsics.width)
     depth = _checked("depth", depth, shape, (np.float32,))
     weight, rgb, labels = images.get("weight"), images.get("rgb"), images.get("labels")
@@ -80,10 +81,17 @@ def observe(
     return Observation(depth, weight, rgb, labels, camera, inverse(_rigid(T_world_camera)))
 
 
-def _rigid(T: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The transform with the nearest rotation (Procrustes): recorded poses are rounded, and at 5 m that shows."""
-    u, _, v = np.linalg.svd(np.asarray(T, np.float64)[:3, :3])
-    return from_rotation_translation(u @ v, np.asarray(T, np.float64)[:3, 3])
+def _rigid(T_world_camera: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The pose with the nearest rotation (Procrustes): recorded poses are rounded, and at 5 m that shows."""
+    T = np.asarray(T_world_camera, np.float64)
+    error = float("inf") if T.shape != (4, 4) else float(np.abs(T[:3, :3] @ T[:3, :3].T - _IDENTITY[:3, :3]).max())
+    if not (error < POSE_TOLERANCE and np.isfinite(T).all() and (T[3] == _IDENTITY[3]).all()):
+        raise FusionError("T_world_camera must be a finite (4, 4) rigid transform")
+    u, _, v = np.linalg.svd(T[:3, :3])
+    R = u @ v
+    if np.linalg.det(R) < 0:
+        raise FusionError("T_world_camera must be a rotation, not a mirror image")
+    return from_rotation_translation(R, T[:3, 3])
 
 
 def _checked(name: str, array: NDArray[Any], shape: tuple[int, ...], dtypes: tuple[type, ...]) -> NDArray[Any]:

@@ -98,19 +98,6 @@ def mark_rays(grid: Grid, pixels: Any, limits: Any, size: float, stride: int, sp
 
 
 @numba.njit(nogil=True, cache=True)
-def deepest(pixels: Any, stride: int, max_depth: float) -> float:
-    """The greatest depth up to `max_depth` of every `stride`-th pixel, 0 without any; farther ones count as `max_depth`."""
-    height, width = pixels.shape
-    best = 0.0
-    for v in range(stride // 2, height, stride):
-        for u in range(stride // 2, width, stride):
-            depth = pixels.depth[v * width + u]
-            if depth <= FAR:
-                best = max(best, min(np.float64(depth), max_depth))
-    return best
-
-
-@numba.njit(nogil=True, cache=True)
 def take_marked(grid: Grid, coords: NDArray[np.int32]) -> None:
     """The coordinates (B, 3) of all B marked cells in order."""
     found = 0

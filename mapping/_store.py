@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 VOXELS = SIDE**3
 CHANNELS_PER_TAKE = 4096
+LINK_COLUMNS = 3
 
 
 class SumStore:
     """Rows of sums for measured blocks and for free-space blocks. What a row holds is told in `VolumeSums`.
 
-    Evidence for a label exists only in blocks that have seen the label: as channels, listed from `head[row]` through `next`, with
+    Evidence for a label exists only in blocks that have seen the label: as channels, listed from `head[row]` through `link`, with
     channel 0 as the end. Each thread takes new channels from an arena of its own, a stretch of the channel arrays.
     """
 
@@ -31,8 +32,7 @@ class SumStore:
         self.color = np.zeros((0, VOXELS, 4), np.int32)
         self.free = np.zeros((0, VOXELS), np.int32)
         self.evidence = np.zeros((0, VOXELS), np.int32)
-        self._head, self._next = np.zeros(0, np.int32), np.zeros(0, np.int32)
-        self._label, self._label_row = np.zeros(0, np.uint16), np.zeros(0, np.int32)
+        self._head, self._link = np.zeros(0, np.int32), np.zeros((0, LINK_COLUMNS), np.int32)
         self._channels_taken = 1
         self.arenas = np.zeros((threads, 2), np.int64)
 
@@ -55,21 +55,21 @@ class SumStore:
         size = max(count, CHANNELS_PER_TAKE, self._channels_taken // 4)
         self.arenas[thread] = self._channels_taken, self._channels_taken + size
         self._channels_taken += size
-        for name in ("evidence", "_next", "_label", "_label_row"):
-            setattr(self, name, with_rows(getattr(self, name), self._channels_taken))
+        self.evidence = with_rows(self.evidence, self._channels_taken)
+        self._link = with_rows(self._link, self._channels_taken)
 
     def for_kernels(self) -> Sums:
         """The arrays as compiled code takes them."""
         from mapping._tsdf_numba import Sums
 
-        return Sums(self.tsdf, self.color, self.evidence, self._head, self._next, self._label, self._label_row)
+        return Sums(self.tsdf, self.color, self.evidence, self._head, self._link)
 
     @property
     def memory_bytes(self) -> int:
         """Bytes in use: of blocks and channels that were given out, without the address space reserved for growth."""
-        channels = int((self._label != 0).sum())
+        channels = len(self.channels()[0])
         per_block = VOXELS * 4 * (2 + (4 if len(self.color) else 0)) + 4
-        used = self.blocks.count * per_block + self.free_blocks.count * VOXELS * 4 + channels * (VOXELS * 4 + 10)
+        used = self.blocks.count * per_block + self.free_blocks.count * VOXELS * 4 + channels * (VOXELS * 4 + 12)
         return used + self.blocks.nbytes + self.free_blocks.nbytes
 
     def has_negative_weight(self) -> bool:
@@ -95,8 +95,9 @@ class SumStore:
 
     def channels(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint16]]:
         """Channels in use with their row and label, (L,) each."""
-        used = np.flatnonzero(self._label)
-        return used, self._label_row[used], self._label[used]
+        label, _, row = self._link.T
+        used = np.flatnonzero(label)
+        return used, row[used], label[used].astype(np.uint16)
 
     def sums(self) -> VolumeSums:
         """Everything that is not zero, sorted."""

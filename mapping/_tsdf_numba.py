@@ -18,6 +18,8 @@ from mapping._rays_numba import is_marked
 from mapping._tsdf_numpy import CELL_VOXELS, COLOR_SHIFT, FAR, NEAR, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
+LABEL, NEXT, ROW = 0, 1, 2  # columns of Sums.link
+KNOWN_LABELS = 16
 BEHIND = np.float32(1e30)  # the depth of a voxel that falls on no pixel: behind everything
 FAST = {"contract", "nsz", "arcp"}
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -47,19 +49,20 @@ class Limits(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """The arrays of a volume. Label channels of a block form a list: head[row], then next[channel], until 0."""
+    """The arrays of a volume.
+
+    Label channels of a block form a list: from head[row] through link[channel, NEXT] until 0; link also tells label and row.
+    """
 
     tsdf: NDArray[np.int32]
     color: NDArray[np.int32]
     evidence: NDArray[np.int32]
     head: NDArray[np.int32]
-    next: NDArray[np.int32]
-    label: NDArray[np.uint16]
-    row: NDArray[np.int32]
+    link: NDArray[np.int32]
 
 
 class Scratch(NamedTuple):
-    """What the steps of one block hand on, (512,) each."""
+    """What the steps of one block hand on, by voxel."""
 
     pixel: NDArray[np.int32]
     z: NDArray[np.float32]
@@ -68,12 +71,14 @@ class Scratch(NamedTuple):
     distance: NDArray[np.int32]
     near: NDArray[np.uint8]
     words: NDArray[np.uint64]
+    surface: NDArray[np.int32]
     pixel_weight: NDArray[np.float32]
+    known: NDArray[np.int32]
 
 
 @numba.njit(nogil=True)
 def make_scratch() -> Any:
-    """Working memory of one thread; `words` is `near` eight at a time."""
+    """Working memory of one thread; `words` is `near` eight at a time, `surface` has room for one number too many."""
     words = np.zeros(VOXELS // 8, np.uint64)
     return Scratch(
         np.zeros(VOXELS, np.int32),
@@ -83,7 +88,9 @@ def make_scratch() -> Any:
         np.zeros(VOXELS, np.int32),
         words.view(np.uint8),
         words,
+        np.zeros(VOXELS + 1, np.int32),
         np.ones(VOXELS, np.float32),
+        np.zeros((KNOWN_LABELS, 2), np.int32),
     )
 
 
@@ -135,8 +142,8 @@ def look_up(image: Any, pixel: Any, out: Any) -> None:
 
 
 @numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
-def measure(limits: Any, scratch: Any) -> bool:
-    """Weight and weighted distance of every voxel and which are near the surface; returns whether any is."""
+def measure(limits: Any, scratch: Any) -> None:
+    """Weight and weighted distance of every voxel and which are near the surface."""
     truncation, surface, eps = limits.truncation, limits.surface, limits.voxel_size
     per_truncation, fall = _ONE / truncation, _ONE / max(truncation - eps, np.float32(1e-9))
     z, depth, pixel_weight = scratch.z, scratch.depth, scratch.pixel_weight
@@ -152,10 +159,6 @@ def measure(limits: Any, scratch: Any) -> bool:
         weight[n] = quanta
         distance[n] = np.int32((part if seen else _ZERO) + (_HALF if part >= _ZERO else -_HALF))
         near[n] = np.uint8((sdf <= surface) & (sdf >= -surface) & (quanta > 0))
-    bits = np.uint64(0)
-    for word in scratch.words:
-        bits |= word
-    return bits != 0
 
 
 @numba.njit(nogil=True)
@@ -166,48 +169,67 @@ def accumulate(sums: NDArray[np.int32], values: NDArray[np.int32], sign: int) ->
 
 
 @numba.njit(nogil=True)
-def paint(color: NDArray[np.int32], rgb: NDArray[np.uint8], scratch: Any, sign: int) -> None:
+def list_near(scratch: Any) -> int:
+    """Collect the numbers of the voxels near the surface, without a branch on each; returns how many."""
+    count = 0
+    for word in range(VOXELS // 8):
+        if scratch.words[word] != 0:
+            for n in range(8 * word, 8 * word + 8):
+                scratch.surface[count] = n
+                count += np.int64(scratch.near[n])
+    return count
+
+
+@numba.njit(nogil=True)
+def paint(color: NDArray[np.int32], rgb: NDArray[np.uint8], scratch: Any, count: int, sign: int) -> None:
     """Add the pixels' colours to the voxels near the surface, (512, 4)."""
-    for block_row in range(VOXELS // 8):
-        if scratch.words[block_row] == 0:
-            continue
-        for n in range(8 * block_row, 8 * block_row + 8):
-            if scratch.near[n]:
-                weight = np.int32(sign) * max(scratch.weight[n] >> COLOR_SHIFT, np.int32(1))
-                pixel = np.uint32(scratch.pixel[n])
-                color[n, 0] += weight * np.int32(rgb[pixel, 0])
-                color[n, 1] += weight * np.int32(rgb[pixel, 1])
-                color[n, 2] += weight * np.int32(rgb[pixel, 2])
-                color[n, 3] += weight
+    for m in range(count):
+        n = np.uint32(scratch.surface[m])
+        pixel = np.uint32(scratch.pixel[n])
+        weight = np.int32(sign) * max(scratch.weight[n] >> COLOR_SHIFT, np.int32(1))
+        color[n, 0] += weight * np.int32(rgb[pixel, 0])
+        color[n, 1] += weight * np.int32(rgb[pixel, 1])
+        color[n, 2] += weight * np.int32(rgb[pixel, 2])
+        color[n, 3] += weight
 
 
 @numba.njit(nogil=True)
 def channel_of(sums: Any, row: Any, label: Any, arena: NDArray[np.int64]) -> Any:
     """The channel of a label in a block; a new one is taken from `arena` [next, end)."""
     channel = sums.head[row]
-    while channel != 0 and sums.label[channel] != label:
-        channel = sums.next[channel]
+    while channel != 0 and sums.link[channel, LABEL] != label:
+        channel = sums.link[channel, NEXT]
     if channel == 0:
         channel = np.int32(arena[0])
         arena[0] += 1
-        sums.label[channel], sums.row[channel] = label, row
-        sums.next[channel], sums.head[row] = sums.head[row], channel
+        link = sums.link[channel]
+        link[LABEL], link[NEXT], link[ROW] = label, sums.head[row], row
+        sums.head[row] = channel
     return channel
 
 
 @numba.njit(nogil=True)
-def vote(sums: Any, row: Any, labels: NDArray[Any], scratch: Any, sign: int, arena: NDArray[np.int64]) -> None:
-    """Add the weight of the voxels near the surface to the evidence for their pixel's label."""
-    current, channel = np.int32(0), np.int32(0)
-    for block_row in range(VOXELS // 8):
-        if scratch.words[block_row] == 0:
-            continue
-        for n in range(8 * block_row, 8 * block_row + 8):
-            label = np.int32(labels[np.uint32(scratch.pixel[n])]) if scratch.near[n] else np.int32(0)
-            if label != 0:
-                if label != current:
-                    current, channel = label, channel_of(sums, row, label, arena)
-                sums.evidence[channel, n] += np.int32(sign) * scratch.weight[n]
+def vote(
+    sums: Any, row: Any, labels: NDArray[Any], scratch: Any, count: int, sign: int, arena: NDArray[np.int64]
+) -> None:
+    """Add the weight of the voxels near the surface to the evidence for their pixel's label.
+
+    Labels alternate along a border between two of them, so the channels of this block are kept by the label's last bits.
+    """
+    known = scratch.known
+    known[:] = 0
+    evidence = sums.evidence.reshape(-1)
+    current, first = np.int32(0), np.uint64(0)
+    for m in range(count):
+        n = np.uint32(scratch.surface[m])
+        label = np.int32(labels[np.uint32(scratch.pixel[n])])
+        if label != 0:
+            if label != current:
+                slot = np.uint32(label % KNOWN_LABELS)
+                if known[slot, 0] != label:
+                    known[slot, 0], known[slot, 1] = label, channel_of(sums, row, label, arena)
+                current, first = label, np.uint64(known[slot, 1]) * np.uint64(VOXELS)
+            evidence[first + np.uint64(n)] += np.int32(sign) * scratch.weight[n]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -236,13 +258,14 @@ def fuse_blocks(
         look_up(pixels.depth, scratch.pixel, scratch.depth)
         if len(pixels.weight):
             look_up(pixels.weight, scratch.pixel, scratch.pixel_weight)
-        any_near = measure(limits, scratch)
+        measure(limits, scratch)
         accumulate(sums.tsdf[row, 0], scratch.distance, sign)
         accumulate(sums.tsdf[row, 1], scratch.weight, sign)
-        if any_near and len(pixels.rgb):
-            paint(sums.color[row], pixels.rgb, scratch, sign)
-        if any_near and len(pixels.labels):
-            vote(sums, row, pixels.labels, scratch, sign, arena)
+        near = list_near(scratch)
+        if len(pixels.rgb):
+            paint(sums.color[row], pixels.rgb, scratch, near, sign)
+        if len(pixels.labels):
+            vote(sums, row, pixels.labels, scratch, near, sign, arena)
     return span[1]
 
 

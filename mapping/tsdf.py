@@ -17,6 +17,7 @@ from mapping.camera import Intrinsics
 from mapping.config import TSDFConfig
 from mapping.marching_cubes import isosurface
 from mapping.mesh import Mesh
+from mapping.render import RayCaster, RenderedView
 from mapping.volume_io import VolumeError, read_volume, write_volume
 
 if TYPE_CHECKING:
@@ -164,6 +165,24 @@ class TSDFVolume:
         distance, weight = np.zeros(len(grid), np.float32), np.zeros(len(grid), np.float32)
         kernels.sample_points(self._field(), grid, distance, weight)
         return distance, weight
+
+    def render(
+        self,
+        intrinsics: Intrinsics,
+        T_world_camera: NDArray[np.float64],
+        *,
+        min_weight: float = 0.0,
+        max_depth: float | None = None,
+    ) -> RenderedView:
+        """Depth, labels, colour and normals of the surface as a camera would see it.
+
+        `min_weight` is the least weight of a voxel that counts as seen; `max_depth` metres is how far rays run, by default as far
+        as depth was fused.
+        """
+        field, sums, config = self._field(), self._store.for_kernels(), self.config
+        farthest = config.max_depth + config.truncation_distance if max_depth is None else max_depth
+        caster = RayCaster(field, sums, config.voxel_size, config.min_depth, farthest, thread_count(config.threads))
+        return caster.render(intrinsics, T_world_camera, min_weight)
 
     def extract_mesh(self, *, min_weight: float = 1.0) -> Mesh:
         """The surface between voxels of at least `min_weight`, with colour, label and confidence per vertex."""
