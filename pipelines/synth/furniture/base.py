@@ -1,0 +1,118 @@
+"""What a piece of furniture is before it stands in a room, and the builder that all makers use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from pipelines.synth.materials import Style
+from pipelines.synth.shapes import Shape, merge
+from pipelines.synth.world import Material, Part
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A level rectangle that things can stand on: x and y range, height z and free height above, metres in the body's frame."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    z: float
+    headroom: float
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A thing that can be placed.
+
+    The body's frame: origin under the centre of the footprint, z = 0 at its base, **+y is the front** (where one stands to use
+    it, what a chair looks at), so the back of what belongs at a wall is its -y side. `solids` (K, 6) are the upright boxes
+    (low xyz, high xyz) of the pieces it is made of; two models whose solids do not meet do not touch. `surfaces` carry things.
+    """
+
+    name: str
+    label: str
+    parts: tuple[Part, ...]
+    solids: Array
+    surfaces: tuple[Surface, ...] = ()
+
+    @property
+    def low(self) -> Array:
+        """Lowest corner (3,) of all solids."""
+        return np.asarray(self.solids[:, :3].min(axis=0))
+
+    @property
+    def high(self) -> Array:
+        """Highest corner (3,) of all solids."""
+        return np.asarray(self.solids[:, 3:].max(axis=0))
+
+    @property
+    def size(self) -> Array:
+        """Width, depth and height (3,)."""
+        return self.high - self.low
+
+    @property
+    def triangles(self) -> int:
+        """Number of triangles."""
+        return sum(len(part.faces) for part in self.parts)
+
+
+Maker = Callable[[Generator, Style], Model]
+
+
+@dataclass
+class Builder:
+    """Collects closed shapes by material and turns them into a model."""
+
+    groups: list[tuple[Material, list[Shape]]] = field(default_factory=list)
+    solids: list[Array] = field(default_factory=list)
+    surfaces: list[Surface] = field(default_factory=list)
+
+    def add(self, material: Material, *shapes: Shape) -> None:
+        """Add closed shapes of one material."""
+        for group_material, group in self.groups:
+            if group_material == material:
+                group.extend(shapes)
+                break
+        else:
+            self.groups.append((material, list(shapes)))
+        self.solids.extend(np.concatenate(shape.bounds) for shape in shapes)
+
+    def top(self, x: tuple[float, float], y: tuple[float, float], z: float, headroom: float = 1.0) -> None:
+        """Declare a surface that can carry things."""
+        self.surfaces.append(Surface(x, y, z, headroom))
+
+    def model(self, name: str, label: str) -> Model:
+        """The finished model, moved so that its origin lies under the centre of its footprint."""
+        solids = np.stack(self.solids)
+        low, high = solids[:, :3].min(axis=0), solids[:, 3:].max(axis=0)
+        shift = np.array([-(low[0] + high[0]) / 2, -(low[1] + high[1]) / 2, -low[2]])
+        parts = []
+        for material, shapes in self.groups:
+            shape = merge(shapes)
+            parts.append(Part(shape.vertices + shift, shape.faces, material))
+        x, y, z = (float(v) for v in shift)
+        surfaces = tuple(
+            replace(s, x=(s.x[0] + x, s.x[1] + x), y=(s.y[0] + y, s.y[1] + y), z=s.z + z) for s in self.surfaces
+        )
+        return Model(name, label, tuple(parts), solids + np.tile(shift, 2), surfaces)
+
+
+def legs(shape: Callable[[float, float], Shape], half_width: float, half_depth: float) -> list[Shape]:
+    """A leg in each corner of a rectangle; `shape(x, y)` makes one."""
+    return [shape(sx * half_width, sy * half_depth) for sx in (-1, 1) for sy in (-1, 1)]
+
+
+def uniform(rng: Generator, low: float, high: float) -> float:
+    """A length in metres between two limits, to the millimetre."""
+    return round(float(rng.uniform(low, high)), 3)
+
+
+def choose(rng: Generator, options: Sequence[str]) -> str:
+    """One of the options."""
+    return str(options[int(rng.integers(len(options)))])

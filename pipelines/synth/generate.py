@@ -1,0 +1,239 @@
+"""A furnished synthetic apartment or house from a few numbers and a seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.random import Generator, SeedSequence
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from pipelines.synth.clutter import clutter_room
+from pipelines.synth.furnishing import furnish
+from pipelines.synth.layout import layout_storeys
+from pipelines.synth.materials import Style, room_finish
+from pipelines.synth.openings import clear_zone, leaf_footprint, open_storey
+from pipelines.synth.placement import Item, KeepOut, RoomScene
+from pipelines.synth.plan import BuildingPlan, Construction, StairPlan, StoreyPlan
+from pipelines.synth.structure import BodyList, build_structure
+from pipelines.synth.world import Body, Light, Opening, Room, World
+from scenegraph.labels import nyu40
+
+Array = NDArray[np.float64]
+
+STREAMS = ("layout", "openings", "style", "furniture", "clutter", "changes")
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class WorldConfig:
+    """What a synthetic world holds."""
+
+    rooms: int = Field(default=4, ge=1, le=8)
+    """Rooms on each storey, the hallway counted."""
+    storeys: int = Field(default=1, ge=1, le=3)
+    """Storeys, joined by stairs."""
+    visits: int = Field(default=1, ge=1, le=2)
+    """How many times the camera comes; things change between the first and the second visit."""
+    moved: int = Field(default=0, ge=0, le=100)
+    """Objects that stand elsewhere on the second visit (what stands on them moves along)."""
+    added: int = Field(default=0, ge=0, le=100)
+    """Objects that are there only on the second visit."""
+    removed: int = Field(default=0, ge=0, le=100)
+    """Objects that are there only on the first visit."""
+    clutter: float = Field(default=1.0, ge=0.0, le=3.0)
+    """Small things: 0 none, 1 lived in, 3 a mess."""
+    models: Path | None = None
+    """Folder with OBJ furniture catalogues (*.sh3f) that replace some of the parametric furniture."""
+
+    @model_validator(mode="after")
+    def _changes_need_two_visits(self) -> WorldConfig:
+        if self.visits < 2 and self.moved + self.added + self.removed > 0:
+            raise ValueError("moved, added and removed say what differs between two visits: set visits to 2")
+        return self
+
+
+def generate_world(config: WorldConfig, seed: int) -> World:
+    """A world from a configuration and a seed; the same two give the same arrays, bit by bit.
+
+    Each concern draws from a stream of its own, so that, say, another number of changes leaves the rooms and their furniture as
+    they are.
+    """
+    streams = {
+        name: np.random.default_rng(sequence)
+        for name, sequence in zip(STREAMS, SeedSequence(seed).spawn(len(STREAMS)), strict=True)
+    }
+    plan = plan_building(streams["layout"], streams["openings"], config)
+    style = Style.draw(streams["style"])
+    finishes = [[room_finish(streams["style"], style, room.kind) for room in floor.rooms] for floor in plan.storeys]
+    bodies = BodyList(config.visits)
+    build_structure(plan, finishes, style, bodies)
+    scenes = [scene for storey in range(len(plan.storeys)) for scene in room_scenes(plan, storey)]
+    seeds = {name: streams[name].integers(1 << 62, size=len(scenes)) for name in ("furniture", "clutter")}
+    for number, (storey, scene) in enumerate(scenes):
+        rng = np.random.default_rng(int(seeds["furniture"][number]))
+        windows = [w for w in plan.storeys[storey].windows if w.room == scene.index]
+        furnish(rng, style, scene, windows, also=_missing_kinds(plan.storeys, storey, scene.plan.kind))
+        clutter_room(np.random.default_rng(int(seeds["clutter"][number])), style, scene, config.clutter)
+    items = [item for _, scene in scenes for item in scene.items]
+    furniture = _bodies(items, len(bodies.bodies), config.visits)
+    rooms = _rooms(plan)
+    return World(
+        seed=seed,
+        visits=config.visits,
+        rooms=rooms,
+        openings=_openings(plan, rooms),
+        bodies=(*bodies.bodies, *furniture),
+        lights=tuple(light for _, scene in scenes for light in room_lights(scene)),
+        storeys=tuple((plan.floor_z(k), plan.floor_z(k) + plan.construction.ceiling) for k in range(len(plan.storeys))),
+    )
+
+
+def plan_building(layout: Generator, openings: Generator, config: WorldConfig) -> BuildingPlan:
+    """Rooms and openings of all storeys, the building's middle at the origin."""
+    construction = Construction(
+        inner_wall=float(layout.choice([0.1, 0.12, 0.15, 0.18])),
+        outer_wall=float(layout.choice([0.25, 0.28, 0.3])),
+        slab=float(layout.choice([0.25, 0.3])),
+        ceiling=float(layout.choice([2.4, 2.5, 2.6, 2.75, 3.0])),
+    )
+    rooms, stairs = layout_storeys(layout, config.rooms, config.storeys, construction)
+    storeys = []
+    for storey, plans in enumerate(rooms):
+        flights = stairs[max(storey - 1, 0) : storey + 1]
+        storeys.append(open_storey(openings, plans, construction, flights, ground=storey == 0))
+    return BuildingPlan(construction, tuple(storeys), tuple(stairs))
+
+
+def _missing_kinds(storeys: tuple[StoreyPlan, ...], storey: int, kind: str) -> list[str]:
+    """Functions that a living room takes over on its storey: cooking, eating and sleeping where no room is made for them."""
+    kinds = [room.kind for room in storeys[storey].rooms]
+    if kind != "living_room" or storey > 0:
+        return []
+    missing = [] if "dining_room" in kinds or "kitchen" in kinds else ["dining_room"]
+    if "kitchen" not in kinds and len(kinds) < 3:
+        missing.append("kitchen")
+    if len(kinds) == 1 and len(storeys) == 1:
+        missing.insert(0, "bedroom")
+    return missing
+
+
+def room_scenes(plan: BuildingPlan, storey: int) -> list[tuple[int, RoomScene]]:
+    """The empty rooms of a storey with what must stay free in them, each with its storey."""
+    floor, construction = plan.storeys[storey], plan.construction
+    z = plan.floor_z(storey)
+    scenes = []
+    for index, room in enumerate(floor.rooms):
+        keep: list[KeepOut] = []
+        targets: list[Array] = []
+        for door in floor.doors:
+            if index not in door.rooms:
+                continue
+            second = door.rooms[1] == index
+            keep.append(KeepOut(clear_zone(room, door, into_second=second), 0.02, 2.2))
+            inward = door.direction if second else -door.direction
+            targets.append(door.center + inward * (construction.inner_wall / 2 + 0.34))
+            if door.leaf_room == index:
+                keep.append(KeepOut(leaf_footprint(door, construction.inner_wall), 0.0, 2.2))
+        if floor.entrance is not None and floor.entrance.room == index:
+            side = np.array([-floor.entrance.outward[1], floor.entrance.outward[0]]) * 0.55
+            base = floor.entrance.center
+            inside = base - floor.entrance.outward * 0.9
+            keep.append(KeepOut(shapely.Polygon([base - side, base + side, inside + side, inside - side]), 0.02, 2.2))
+            targets.append(base - floor.entrance.outward * 0.45)
+        scene = RoomScene(index, room, z, construction.ceiling, keep, targets)
+        for stair, lower in _flights(plan, storey):
+            if index == 0:
+                _keep_stair(scene, stair, lower=lower)
+        for area in keep:
+            if area.z0 == 0.0:
+                scene.block(area.area)
+        scenes.append((storey, scene))
+    return scenes
+
+
+def _flights(plan: BuildingPlan, storey: int) -> list[tuple[StairPlan, bool]]:
+    """Flights that start (True) or arrive (False) on a storey."""
+    flights = [(plan.stairs[storey], True)] if storey < len(plan.stairs) else []
+    return flights + ([(plan.stairs[storey - 1], False)] if storey > 0 else [])
+
+
+def _keep_stair(scene: RoomScene, stair: StairPlan, *, lower: bool) -> None:
+    """Keep a flight or its hole, and the floor at its ends, free of furniture, and walkers off it."""
+    body = shapely.box(stair.x0, stair.y0 - 0.08, stair.x1, stair.y1)
+    scene.block(body)
+    end = stair.x0 - 0.5 if lower else stair.x1 + 0.5
+    landing = shapely.box(end - 0.48, stair.y0 - 0.1, end + 0.48, stair.y1)
+    scene.keep_out += [KeepOut(body, 0.0, scene.height), KeepOut(landing, 0.02, 2.2)]
+    scene.targets.append(np.array([end, (stair.y0 + stair.y1) / 2]))
+
+
+def room_lights(scene: RoomScene) -> list[Light]:
+    """A point light below each ceiling lamp, in the bulb of each table and floor lamp; brighter in larger rooms."""
+    lights = []
+    ceiling = [i for i in scene.items if i.model.name in ("ceiling lamp", "pendant lamp")]
+    for item in ceiling:
+        power = 0.34 * scene.plan.area / len(ceiling) + 0.6
+        lights.append(Light(np.array([item.x, item.y, item.z - 0.04]), (power, 0.93 * power, 0.82 * power)))
+    for item in scene.items:
+        if item.model.name in ("table lamp", "floor lamp"):
+            power = 0.5
+            z = item.z + float(item.model.size[2]) + 0.03
+            lights.append(Light(np.array([item.x, item.y, z]), (power, 0.82 * power, 0.6 * power)))
+    return lights
+
+
+def _bodies(items: list[Item], first: int, visits: int) -> list[Body]:
+    """Items as bodies numbered after the structure, with the same pose at each visit."""
+    labels = nyu40()
+    objects = labels.ids_of_kind("object")
+    number = {id(item): first + 1 + k for k, item in enumerate(items)}
+    bodies = []
+    for item in items:
+        label = labels.id_of(item.model.label)
+        bodies.append(
+            Body(
+                number=number[id(item)],
+                label_id=label,
+                parts=item.model.parts,
+                poses=tuple(item.pose for _ in range(visits)),
+                is_object=label in objects,
+                name=item.model.name,
+                supported_by=number[id(item.support)] if item.support is not None else 0,
+            )
+        )
+    return bodies
+
+
+def _rooms(plan: BuildingPlan) -> tuple[Room, ...]:
+    rooms: list[Room] = []
+    for storey, floor in enumerate(plan.storeys):
+        z = plan.floor_z(storey)
+        for room in floor.rooms:
+            rooms.append(Room(len(rooms) + 1, room.kind, room.polygon, (z, z + plan.construction.ceiling), storey))
+    return tuple(rooms)
+
+
+def _openings(plan: BuildingPlan, rooms: tuple[Room, ...]) -> tuple[Opening, ...]:
+    """Doors and passages storey by storey, then stairs."""
+    first = [next(r.number for r in rooms if r.storey == k) for k in range(len(plan.storeys))]
+    openings = []
+    for storey, floor in enumerate(plan.storeys):
+        z = plan.floor_z(storey)
+        for door in floor.doors:
+            reach = door.direction * (plan.construction.inner_wall / 2 + 0.4)
+            points = [np.array([*(door.center + k * reach), z]) for k in (-1.0, 0.0, 1.0)]
+            numbers = (first[storey] + door.rooms[0], first[storey] + door.rooms[1])
+            openings.append(
+                Opening(numbers, points[1], door.width, door.height, door.direction, door.kind, np.stack(points))
+            )
+    for storey, stair in enumerate(plan.stairs):
+        z0, z1 = plan.floor_z(storey), plan.floor_z(storey + 1)
+        y = (stair.y0 + stair.y1) / 2
+        way = np.array([(stair.x0 - 0.5, y, z0), (stair.x0, y, z0), (stair.x1, y, z1), (stair.x1 + 0.5, y, z1)])
+        numbers = (first[storey] + stair.rooms[0], first[storey + 1] + stair.rooms[1])
+        width = stair.y1 - stair.y0
+        openings.append(Opening(numbers, way[1], width, 2.05, np.array([1.0, 0.0]), "stair", way))
+    return tuple(openings)
