@@ -228,3 +228,48 @@ WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "images": ("images", write_posed_images),
 }
 """Format's name and writer, by test id."""
+
+ROOM_CAMERA = Intrinsics(110.0, 110.0, 79.5, 59.5, 160, 120)
+
+
+def room_poses(count: int, *, turn_deg: float = 3.0, step: float = 0.05) -> np.ndarray:
+    """A walk on an arc through a 5 x 4 x 2.5 m room, nodding and leaning: every axis of rotation and translation is used."""
+    poses = np.zeros((count, 4, 4))
+    position, yaw = np.array([2.0, 1.2, 1.4]), 0.3
+    for i in range(count):
+        forward = np.array([np.cos(yaw), np.sin(yaw), 0.25 * np.sin(0.7 * i)])
+        forward /= np.linalg.norm(forward)
+        lean = 0.15 * np.sin(0.5 * i)
+        down = np.array([-np.sin(yaw) * lean, np.cos(yaw) * lean, -1.0])
+        down -= forward * (down @ forward)
+        down /= np.linalg.norm(down)
+        poses[i] = np.eye(4)
+        poses[i, :3, :4] = np.stack([np.cross(down, forward), down, forward, position], axis=1)
+        position = position + step * (forward + np.array([0, 0, 0.3 * np.cos(0.7 * i)]))
+        yaw += np.deg2rad(turn_deg)
+    return poses
+
+
+def room_picture(T_world_camera: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(rgb, depth) of the room with blotched walls from a pose inside it: rays against six planes."""
+    rays = ROOM_CAMERA.rays() @ T_world_camera[:3, :3].T
+    origin = T_world_camera[:3, 3]
+    with np.errstate(divide="ignore"):
+        far = np.where(rays > 0, ([5.0, 4.0, 2.5] - origin) / rays, (0 - origin) / rays)
+    z = far.min(axis=2)
+    x, y, h = np.moveaxis(origin + rays * z[..., None], 2, 0)
+    waves = [np.sin(a * x + b * y + c * h + d) for a, b, c, d in np.random.default_rng(4).uniform(-9, 9, (12, 4))]
+    gray = 127 + 120 * np.tanh(np.sum(waves, axis=0))
+    return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2), z.astype(np.float32)
+
+
+def write_room(path: Path, stored: np.ndarray, poses: np.ndarray, *, depth_scale: float | None = 1000.0) -> None:
+    """The room from `poses` in HoloLens layout, whose pose file says `stored` (N, 4, 4); None leaves depth out."""
+    _folders(path, "images", *(["depth"] if depth_scale else []))
+    for i, pose in enumerate(poses):
+        picture, z = room_picture(pose)
+        write_png(path / f"images/{i:05d}.png", picture)
+        if depth_scale:
+            write_png(path / f"depth/{i:05d}.png", np.rint(z * depth_scale).astype(np.uint16))
+    np.savetxt(path / "poses.txt", stored.reshape(-1, 16))
+    np.savetxt(path / "K.txt", ROOM_CAMERA.matrix)

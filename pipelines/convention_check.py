@@ -1,0 +1,222 @@
+"""Which reading of a sequence's poses and depths fits its own pictures: frames are warped into neighbours under each.
+
+With depth, a frame's points are moved into another frame, whose own depth must lie where they land. Without, features are tracked
+from one image to the other, and must lie on the epipolar lines of the poses, in front of both cameras.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+from mapping.se3 import inverse, transform_points
+from pipelines.frame import Frame
+from pipelines.sequences.conventions import CAMERA_AXES, POSE_DIRECTIONS, Convention
+
+Array = NDArray[np.float64]
+DEPTH_SCALES = (1000.0, 5000.0, 6553.5, 4000.0, 256.0, 100.0, 1.0)
+"""Stored units per metre in use: millimetres, TUM, Replica, RealSense's quarter of a millimetre, KITTI, centimetres, metres."""
+AGREEMENT = 0.05
+"""Relative depth difference up to which two frames agree."""
+LEAST_OVERLAP = 0.25
+"""Share of a frame's points that must land in the other picture; with fewer the missing ones count as disagreeing."""
+EPIPOLAR_TOLERANCE = 0.003
+"""Distance from the epipolar line that counts as on it, in units of the focal length (1.5 pixels at 500)."""
+GRID_POINTS = 2000
+MOST_FEATURES = 400
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a convention fits: `fit` in [0, 1] ranks, `agreement` is the share of points or features that agree.
+
+    Both are means over pairs of frames; `fits` are the single ones.
+    """
+
+    convention: Convention
+    fit: float
+    agreement: float
+    fits: tuple[float, ...] = ()
+
+    def is_better_than(self, other: Score) -> bool:
+        """Whether the fits of the same pairs tell the two apart: by three standard errors of their differences and by 0.01.
+
+        Half the fit is always worse; with fewer than three pairs a twentieth less is.
+        """
+        if other.fit < 0.5 * self.fit:
+            return True
+        differences = np.subtract(self.fits, other.fits)
+        if len(differences) < 3:
+            return self.fit > other.fit / 0.95
+        error = float(differences.std(ddof=1)) / len(differences) ** 0.5
+        return float(differences.mean()) > max(0.01, 3 * error)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Two frames and the stored matrices of their poses."""
+
+    a: Frame
+    b: Frame
+    matrices: tuple[Array, Array]
+
+    def T_b_a(self, convention: Convention) -> Array:
+        T_a, T_b = (convention.T_world_camera(matrix) for matrix in self.matrices)
+        return np.asarray(inverse(T_b) @ T_a)
+
+
+def candidate_conventions(assumed: Convention, *, depth: bool) -> list[Convention]:
+    """The assumed convention first, then every other pose direction, camera axes and (with depth) usual depth scale."""
+    scales = (assumed.depth_scale, *DEPTH_SCALES) if depth else (assumed.depth_scale,)
+    grid = itertools.product(POSE_DIRECTIONS, CAMERA_AXES, dict.fromkeys(scales))
+    others = [Convention(direction, axes, scale) for direction, axes, scale in grid]
+    return [assumed, *(convention for convention in others if convention != assumed)]
+
+
+def score_by_depth(
+    pairs: Sequence[tuple[Frame, Frame]], assumed: Convention, candidates: Sequence[Convention]
+) -> list[Score]:
+    """Scores of the candidates, in their order; both frames of a pair have depth, read with `assumed`."""
+    prepared = [_depth_pair(a, b, assumed) for a, b in pairs]
+    scores = []
+    for convention in candidates:
+        factor = assumed.depth_scale / convention.depth_scale
+        results = np.array([_depth_agreement(pair, points, convention, factor) for pair, points in prepared])
+        scores.append(_score(convention, results))
+    return scores
+
+
+def fitted_depth_scale(pairs: Sequence[tuple[Frame, Frame]], assumed: Convention, start: Convention) -> Score:
+    """`start` with the depth scale, usual or not, at which depth and poses fit best, and its score.
+
+    Found on a logarithmic grid from a quarter to four times the scale of `start`, refined three times.
+    """
+    best = score_by_depth(pairs, assumed, [start])[0]
+    width = float(np.log(4.0))
+    for _ in range(4):
+        factors = np.exp(np.linspace(-width, width, 17))
+        candidates = [replace(start, depth_scale=best.convention.depth_scale * float(factor)) for factor in factors]
+        best = max([best, *score_by_depth(pairs, assumed, candidates)], key=lambda score: score.fit)
+        width /= 6
+    return best
+
+
+def score_by_images(
+    pairs: Sequence[tuple[Frame, Frame]], assumed: Convention, candidates: Sequence[Convention]
+) -> list[Score] | None:
+    """Scores of the candidates, in their order, from tracked features; None when too few could be tracked."""
+    prepared = []
+    for a, b in pairs:
+        rays = track_features(a, b)
+        if len(rays[0]) >= 20:
+            prepared.append((_pair(a, b, assumed), rays))
+    if not prepared:
+        return None
+    scores = []
+    for convention in candidates:
+        results = np.array([_epipolar_agreement(pair.T_b_a(convention), rays) for pair, rays in prepared])
+        scores.append(_score(convention, results))
+    return scores
+
+
+def _score(convention: Convention, results: Array) -> Score:
+    """From (pairs, 2) fits and agreements."""
+    fit, agreement = results.mean(axis=0)
+    return Score(convention, float(fit), float(agreement), tuple(map(float, results[:, 0])))
+
+
+def _pair(a: Frame, b: Frame, assumed: Convention) -> _Pair:
+    return _Pair(a, b, (assumed.stored_matrix(a.T_world_camera), assumed.stored_matrix(b.T_world_camera)))
+
+
+def _depth_pair(a: Frame, b: Frame, assumed: Convention) -> tuple[_Pair, Array]:
+    step = max(1, round((a.rgb[..., 0].size / GRID_POINTS) ** 0.5))
+    return _pair(a, b, assumed), grid_points(a, step)
+
+
+def grid_points(frame: Frame, step: int) -> Array:
+    """Points (N, 3) in camera axes of every `step`-th pixel of a frame, both ways, that has depth."""
+    assert frame.recorded.depth is not None
+    depth = frame.recorded.depth[::step, ::step]
+    v, u = np.nonzero(depth)
+    return _rays(frame.intrinsics, np.stack([u, v], axis=1) * step) * depth[v, u, None]
+
+
+def _depth_agreement(pair: _Pair, points: Array, convention: Convention, factor: float) -> tuple[float, float]:
+    """(fit, agreement) of a's points among b's depth, both times `factor`.
+
+    The fit falls linearly from 1 for equal depths to 0 at the tolerance, so that it tells apart what all lies within it.
+    """
+    depth = pair.b.recorded.depth
+    assert depth is not None
+    seen = transform_points(pair.T_b_a(convention), points * factor)
+    u, v, inside = _pixels(pair.b.intrinsics, seen)
+    there = depth[v, u] * factor
+    known = inside & (there > 0)
+    error = np.abs(there[known] - seen[known, 2]) / seen[known, 2]
+    counted = max(int(known.sum()), LEAST_OVERLAP * len(points), 1.0)
+    return float(np.clip(1 - error / AGREEMENT, 0, 1).sum() / counted), float((error < AGREEMENT).sum() / counted)
+
+
+def _pixels(intrinsics: Intrinsics, points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Nearest pixels u, v (0 where outside) of points in camera axes, and which are inside."""
+    uv = np.rint(np.clip(np.nan_to_num(intrinsics.project(points), nan=-1.0), -1.0, 1e6)).astype(np.int64)
+    u, v = uv[:, 0], uv[:, 1]
+    inside = np.asarray((u >= 0) & (v >= 0) & (u < intrinsics.width) & (v < intrinsics.height))
+    return np.where(inside, u, 0), np.where(inside, v, 0), inside
+
+
+def track_features(a: Frame, b: Frame) -> tuple[Array, Array]:
+    """Features of a found again in b, as rays (N, 3) with z = 1 in either camera: Lucas-Kanade there and back again."""
+    gray_a, gray_b = (cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY) for frame in (a, b))
+    corners = cv2.goodFeaturesToTrack(gray_a, MOST_FEATURES, 0.01, 7)
+    if corners is None:
+        return np.zeros((0, 3)), np.zeros((0, 3))
+    flow: Any = partial(cv2.calcOpticalFlowPyrLK, winSize=(21, 21), maxLevel=4)
+    forth, found, _ = flow(gray_a, gray_b, corners, None)
+    back, found_back, _ = flow(gray_b, gray_a, forth, None)
+    start, end = corners.reshape(-1, 2), np.asarray(forth).reshape(-1, 2)
+    returned = np.linalg.norm(np.asarray(back).reshape(-1, 2) - start, axis=1) < 0.5
+    size = np.array([b.intrinsics.width, b.intrinsics.height])
+    good = returned & (found.ravel() == 1) & (found_back.ravel() == 1) & ((end > 0) & (end < size - 1)).all(axis=1)
+    return _rays(a.intrinsics, start[good]), _rays(b.intrinsics, end[good])
+
+
+def _rays(intrinsics: Intrinsics, pixels: NDArray[Any]) -> Array:
+    xy = (pixels - [intrinsics.cx, intrinsics.cy]) / [intrinsics.fx, intrinsics.fy]
+    return np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
+
+
+def _epipolar_agreement(T_b_a: Array, rays: tuple[Array, Array]) -> tuple[float, float]:
+    """(fit, agreement) of tracked rays with a relative pose: on the epipolar line (Sampson's distance) and in front of both."""
+    rays_a, rays_b = rays
+    R, t = T_b_a[:3, :3], T_b_a[:3, 3]
+    t = t / max(float(np.linalg.norm(t)), 1e-12)
+    turned = rays_a @ R.T
+    lines_b = np.cross(t, turned)
+    lines_a = -np.cross(t, rays_b) @ R
+    gradient = (lines_b[:, :2] ** 2).sum(axis=1) + (lines_a[:, :2] ** 2).sum(axis=1)
+    error = np.abs(np.einsum("nc,nc->n", rays_b, lines_b)) / np.sqrt(np.maximum(gradient, 1e-18))
+    front = _in_front(turned, rays_b, t)
+    fit = np.clip(1 - error / (2 * EPIPOLAR_TOLERANCE), 0, 1) * front
+    return float(fit.mean()), float(((error < EPIPOLAR_TOLERANCE) & front).mean())
+
+
+def _in_front(turned: Array, rays_b: Array, t: Array) -> NDArray[np.bool_]:
+    """Whether the rays meet in front of both cameras (s turned + t = r rays_b in the least squares, s and r positive).
+
+    Rays that are almost parallel meet so far off that their side is noise: they count as in front.
+    """
+    normal = np.cross(turned, rays_b)
+    square = (normal**2).sum(axis=1)
+    s = np.einsum("nc,nc->n", np.cross(rays_b, t), normal)
+    r = np.einsum("nc,nc->n", np.cross(turned, t), normal)
+    return np.asarray((square < EPIPOLAR_TOLERANCE**2) | ((s > 0) & (r > 0)))
