@@ -1,0 +1,147 @@
+"""How well tracks agree with the true ones, and how much of what moved was left behind in the static map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
+
+from scenegraph.metrics import ratio
+from scenegraph.nodes import TrackNode
+
+Array = NDArray[np.float64]
+
+TRACK_DISTANCE = 0.5  # metres between a true and a predicted centre, as in Khronos (Schmid et al., RSS 2024)
+MAX_GAP = 1.0  # seconds between two samples of a track over which it is interpolated
+SAME_TIME = 1e-4  # seconds
+STATIC_DISTANCE = 0.10  # metres; map nearer than this to the true static surface is no ghost
+SWEEP_STEP = 0.05  # metres along a path between two places at which its box is laid down
+
+
+def positions_at(track: TrackNode, times: ArrayLike, *, max_gap: float = MAX_GAP) -> Array:
+    """(T, 3) centres at times (T,), interpolated between samples at most `max_gap` seconds apart, NaN where there is none."""
+    times = np.asarray(times, dtype=np.float64)
+    known = np.asarray(track.times, dtype=np.float64)
+    positions = np.asarray(track.positions, dtype=np.float64)
+    if len(known) == 0:
+        return np.full((len(times), 3), np.nan)
+    after = np.clip(np.searchsorted(known, times), 0, len(known) - 1)
+    before = np.maximum(after - 1, 0)
+    result = np.stack([np.interp(times, known, positions[:, axis]) for axis in range(3)], axis=1)
+    on_sample = np.minimum(np.abs(known[after] - times), np.abs(known[before] - times)) <= SAME_TIME
+    between = (known[before] <= times) & (times <= known[after]) & (known[after] - known[before] <= max_gap)
+    result[~(on_sample | between)] = np.nan
+    return result
+
+
+def track_metrics(
+    predicted: Sequence[TrackNode],
+    truth: Sequence[TrackNode],
+    times: ArrayLike,
+    *,
+    visible: NDArray[np.bool_] | None = None,
+) -> dict[str, float]:
+    """precision, recall and id_switches of tracks, summed over the time stamps of the frames (T,).
+
+    At each time stamp true and predicted centres are matched one to one, at most 0.5 m apart: pairs of the time stamp before
+    are kept as long as they hold, the others are assigned at least total distance (CLEAR MOT, Bernardin and Stiefelhagen 2008).
+    An id switch is a true track whose partner is another one than the last it had.
+
+    `visible` (number of true tracks, T) marks where the true thing could be seen; where it could not, it is not asked for, and
+    a prediction that is matched to it counts neither way. Labels are not compared.
+    """
+    times = np.asarray(times, dtype=np.float64)
+    places_t, places_p = (_places(tracks, times) for tracks in (truth, predicted))
+    seen = np.ones(places_t.shape[:2], dtype=bool) if visible is None else visible
+    last_partner: dict[int, int] = {}
+    right = asked = said = switches = 0
+    for k in range(len(times)):
+        here_t, here_p = (np.flatnonzero(np.isfinite(places[:, k, 0])) for places in (places_t, places_p))
+        distance = np.linalg.norm(places_t[here_t, None, k] - places_p[None, here_p, k], axis=-1)
+        pairs = _assign(distance, here_t, here_p, last_partner)
+        counted = [(t, p) for t, p in pairs if seen[t, k]]
+        right += len(counted)
+        asked += int(seen[here_t, k].sum())
+        said += len(here_p) - (len(pairs) - len(counted))
+        switches += sum(last_partner.get(t, p) != p for t, p in pairs)
+        last_partner.update(pairs)
+    return {"precision": ratio(right, said), "recall": ratio(right, asked), "id_switches": switches}
+
+
+def ghost_share(
+    points: ArrayLike, tracks: Sequence[TrackNode], distance_to_static: Callable[[Array], ArrayLike]
+) -> float:
+    """Share of the static map that is a trace of what moved.
+
+    points (N, 3) are area-weighted samples of the predicted static surface; a ghost is one that lies in the volume that a true
+    dynamic object swept, and more than 10 cm from the true static surface, to which `distance_to_static` gives the metres
+    (M,) of points (M, 3). 0 without points.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    swept = np.flatnonzero(in_swept_volume(points, tracks))
+    if len(swept) == 0:
+        return 0.0
+    away = np.asarray(distance_to_static(points[swept])) > STATIC_DISTANCE
+    return float(away.sum() / len(points))
+
+
+def in_swept_volume(points: Array, tracks: Sequence[TrackNode]) -> NDArray[np.bool_]:
+    """(N,) which points lie in an upright cylinder around some place of some track.
+
+    The cylinder is as high as the track's `size` and as wide as its longer side, since a track has no yaw; between samples at
+    most one second apart the path is straight.
+    """
+    inside = np.zeros(len(points), dtype=bool)
+    tree = cKDTree(np.reshape(points, (-1, 3))[:, :2])
+    for track in tracks:
+        radius, half_height = max(track.size[:2]) / 2, track.size[2] / 2
+        for place in _path(track):
+            near = np.array(tree.query_ball_point(place[:2], radius), dtype=np.int64)
+            inside[near[np.abs(points[near, 2] - place[2]) <= half_height]] = True
+    return inside
+
+
+def _path(track: TrackNode) -> Array:
+    """Places (P, 3) along a track, at most `SWEEP_STEP` metres apart where it is known."""
+    times, positions = np.asarray(track.times), np.asarray(track.positions, dtype=np.float64)
+    pieces = [positions]
+    for i in np.flatnonzero(np.diff(times) <= MAX_GAP):
+        step = positions[i + 1] - positions[i]
+        count = int(np.ceil(np.linalg.norm(step) / SWEEP_STEP))
+        pieces.append(positions[i] + np.arange(1, count)[:, None] / max(count, 1) * step)
+    return np.concatenate(pieces)
+
+
+def _places(tracks: Sequence[TrackNode], times: Array) -> Array:
+    """(number of tracks, T, 3), NaN where a track is not."""
+    return np.array([positions_at(track, times) for track in tracks]).reshape(len(tracks), len(times), 3)
+
+
+def _assign(
+    distance: Array, here_t: NDArray[np.int64], here_p: NDArray[np.int64], last_partner: dict[int, int]
+) -> list[tuple[int, int]]:
+    """(true, predicted) pairs of one time stamp: earlier partners that are still near first, the rest by least distance."""
+    near = distance <= TRACK_DISTANCE
+    pairs = [
+        (int(t), int(p))
+        for i, t in enumerate(here_t)
+        for j, p in enumerate(here_p)
+        if near[i, j] and last_partner.get(int(t)) == p
+    ]
+    # Two true tracks may have had the same partner at different times; the nearer one keeps it.
+    pairs.sort(key=lambda pair: distance[np.searchsorted(here_t, pair[0]), np.searchsorted(here_p, pair[1])])
+    kept: list[tuple[int, int]] = []
+    for t, p in pairs:
+        if p not in {other for _, other in kept}:
+            kept.append((t, p))
+    free_t = ~np.isin(here_t, [t for t, _ in kept])
+    free_p = ~np.isin(here_p, [p for _, p in kept])
+    # Every pair within reach is worth more than any distance it costs: the most pairs, then the least distance.
+    gain = np.where(near, 1e3 - distance, 0.0)[np.ix_(free_t, free_p)]
+    for i, j in zip(*linear_sum_assignment(gain, maximize=True), strict=True):
+        if gain[i, j] > 0:
+            kept.append((int(here_t[free_t][i]), int(here_p[free_p][j])))
+    return sorted(kept)
