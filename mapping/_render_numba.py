@@ -54,7 +54,8 @@ def first_crossing(field: Any, view: Any, step: Any, length: float) -> Any:
     Returns (before, behind, distance before, distance behind), or behind = 0 where it does not.
     """
     z, before, distance_before = view.nearest, 0.0, 0.0
-    last, block = (1 << 30, 0, 0), (np.int32(-1), np.int32(-1))
+    last: Any = (1 << 30, 0, 0)
+    block: Any = (np.int32(-1), np.int32(-1))
     while z < view.farthest:
         px, py, pz = view.origin[0] + z * step[0], view.origin[1] + z * step[1], view.origin[2] + z * step[2]
         i, j, k = np.int64(np.floor(px + 0.5)), np.int64(np.floor(py + 0.5)), np.int64(np.floor(pz + 0.5))

@@ -171,7 +171,7 @@ def accumulate(sums: NDArray[np.int32], values: NDArray[np.int32], sign: int) ->
 @numba.njit(nogil=True)
 def list_near(scratch: Any) -> int:
     """Collect the numbers of the voxels near the surface, without a branch on each; returns how many."""
-    count = 0
+    count: Any = 0
     for word in range(VOXELS // 8):
         if scratch.words[word] != 0:
             for n in range(8 * word, 8 * word + 8):

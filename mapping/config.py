@@ -48,3 +48,21 @@ class TSDFConfig:
     def surface_distance(self) -> float:
         """Half the width in metres of the band that receives colour and label."""
         return 0.5 * self.truncation_distance if self.surface_band is None else self.surface_band
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class DepthWeightConfig:
+    """How much a depth pixel is worth in fusion."""
+
+    noise_power: float = Field(default=1.0, ge=0)
+    """The standard deviation of depth grows as z to this power: 1 for learned depth, 2 for stereo and structured light."""
+    reference_depth: float = Field(default=1.0, gt=0)
+    """Metres up to which noise does not grow: the weight there is 1."""
+    min_cosine: float = Field(default=0.1, ge=0, lt=1)
+    """A surface seen at a smaller cosine between its normal and the ray counts for nothing."""
+    jump: float = Field(default=0.05, gt=0)
+    """The share of depth by which it steps at a pixel between two surfaces, which counts for nothing."""
+    edge_strength: float = Field(default=0.8, ge=0, le=1)
+    """The share of its weight that a pixel loses where the edge probability is 1."""
+    disagreement_deg: float = Field(default=60.0, gt=0, le=90)
+    """The angle between the given normal and that of the depth itself at which a pixel has lost nine tenths of its weight."""

@@ -1,0 +1,165 @@
+"""What a depth image says about itself: surface normals, pixels between two surfaces, and how much each pixel is worth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+from mapping.config import DepthWeightConfig
+
+LEAST_AGREEMENT = 0.1
+
+
+def normals_from_depth(
+    depth: NDArray[np.float32], intrinsics: Intrinsics, *, radius: int = 1, jump: float = 0.05
+) -> NDArray[np.float32]:
+    """Unit normals (H, W, 3) in camera axes, towards the camera, from depth (H, W) in metres; zero where not known.
+
+    On a plane the inverse of depth is linear in the pixel, so its slope gives the normal without error. The slope is taken over
+    `radius` pixels to both sides, or to one side where the other is unknown or bends away by more than the share `jump` of depth.
+    """
+    _check_shape("depth", depth, (intrinsics.height, intrinsics.width))
+    if intrinsics.is_distorted:
+        raise ValueError("intrinsics have lens distortion; undistort the depth first")
+    inverse = _inverse(depth)
+    slope_u, known_u = _slope(inverse, 1, radius, jump)
+    slope_v, known_v = _slope(inverse, 0, radius, jump)
+    u = np.arange(intrinsics.width, dtype=np.float32) - np.float32(intrinsics.cx)
+    v = (np.arange(intrinsics.height, dtype=np.float32) - np.float32(intrinsics.cy))[:, None]
+    normals = np.zeros((*depth.shape, 3), np.float32)
+    normals[..., 0] = -np.float32(intrinsics.fx) * slope_u
+    normals[..., 1] = -np.float32(intrinsics.fy) * slope_v
+    normals[..., 2] = u * slope_u + v * slope_v - inverse
+    length = np.sqrt(np.einsum("hwc,hwc->hw", normals, normals))
+    known = known_u & known_v & (length > 0)
+    normals *= np.divide(1, length, out=np.zeros_like(length), where=known)[..., None]
+    return normals
+
+
+def flying_pixels(depth: NDArray[np.float32], *, jump: float = 0.05) -> NDArray[np.bool_]:
+    """Pixels (H, W) at depth jumps, where sensors and networks put points in the air between two surfaces.
+
+    A pixel is marked when, along its row or column, the inverse depth bends by more than the share `jump`: slopes, however steep,
+    and corners do not count, steps do, on both sides. Unknown neighbours say nothing.
+    """
+    inverse = _inverse(depth)
+    marked = np.zeros(depth.shape, bool)
+    for axis in (0, 1):
+        back, here, ahead = _three(inverse, axis, 1)
+        bend = np.abs(back - 2 * here + ahead) > jump * here
+        _middle(marked, axis, 1)[...] |= bend & (back > 0) & (here > 0) & (ahead > 0)
+    return marked
+
+
+def depth_weight(
+    depth: NDArray[np.float32],
+    intrinsics: Intrinsics | None = None,
+    *,
+    normals: NDArray[np.float32] | None = None,
+    edges: NDArray[np.float32] | None = None,
+    confidence: NDArray[np.float32] | None = None,
+    config: DepthWeightConfig | None = None,
+) -> NDArray[np.float32]:
+    """The weight (H, W) float32 in [0, 1] of each pixel in fusion; 0 where depth is unknown.
+
+    Parameters
+    ----------
+    depth : (H, W) float32 metres, 0 unknown.
+    intrinsics : the camera; without it normals are not compared with the depth, and all rays count as parallel.
+    normals : (H, W, 3) float32 in camera axes, zero unknown: surfaces seen at a grazing angle count less, and so do pixels whose
+        depth slopes another way.
+    edges : (H, W) float32 probability of an edge.
+    confidence : (H, W) float32 in [0, 1] that the depth's source gives.
+
+    Raises ValueError that names an image whose shape is not that of depth.
+    """
+    config = config or DepthWeightConfig()
+    for name, image, shape in (
+        ("normals", normals, (*depth.shape, 3)),
+        ("edges", edges, depth.shape),
+        ("confidence", confidence, depth.shape),
+    ):
+        if image is not None:
+            _check_shape(name, image, shape)
+    known = np.isfinite(depth) & (depth > 0)
+    z = np.where(known, depth, np.float32(config.reference_depth))
+    growth = np.maximum(z / np.float32(config.reference_depth), 1)
+    weight = growth ** np.float32(-2 * config.noise_power)  # the inverse of the variance
+    weight *= known & ~flying_pixels(depth, jump=config.jump)
+    if normals is not None:
+        weight *= _grazing(normals, intrinsics, config.min_cosine)
+        if intrinsics is not None:
+            weight *= _agreement(normals, normals_from_depth(depth, intrinsics, radius=2), config.disagreement_deg)
+    if edges is not None:
+        weight *= 1 - np.float32(config.edge_strength) * edges
+    if confidence is not None:
+        weight *= confidence
+    return np.clip(weight, 0, 1).astype(np.float32)
+
+
+def _grazing(normals: NDArray[np.float32], intrinsics: Intrinsics | None, min_cosine: float) -> NDArray[np.float32]:
+    """The cosine between normal and ray, 0 below `min_cosine`; 1 where the normal is unknown."""
+    if intrinsics is None:
+        cosine = -normals[..., 2]
+    else:
+        x = (np.arange(intrinsics.width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
+        y = ((np.arange(intrinsics.height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy))[
+            :, None
+        ]
+        cosine = -(normals[..., 0] * x + normals[..., 1] * y + normals[..., 2]) / np.sqrt(x * x + y * y + 1)
+    unknown = ~normals.any(axis=-1)
+    return np.where(unknown, 1, np.where(cosine < min_cosine, 0, np.minimum(cosine, 1))).astype(np.float32)
+
+
+def _agreement(normals: NDArray[np.float32], own: NDArray[np.float32], angle_deg: float) -> NDArray[np.float32]:
+    """1 where two normals are the same, falling with the cosine to a tenth at `angle_deg`; 1 where one is unknown."""
+    cosine = np.einsum("hwc,hwc->hw", normals, own)
+    limit = np.float32(np.cos(np.deg2rad(angle_deg)))
+    share = np.clip((cosine - limit) / (1 - limit), 0, 1) * (1 - LEAST_AGREEMENT) + LEAST_AGREEMENT
+    unknown = ~(normals.any(axis=-1) & own.any(axis=-1))
+    return np.where(unknown, 1, share).astype(np.float32)
+
+
+def _inverse(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    known = np.isfinite(depth) & (depth > 0)
+    return np.divide(np.float32(1), depth, out=np.zeros(depth.shape, np.float32), where=known)
+
+
+def _slope(
+    inverse: NDArray[np.float32], axis: int, radius: int, jump: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The slope of inverse depth along an axis per pixel, and where it is known."""
+    ahead, has_ahead = np.zeros_like(inverse), np.zeros(inverse.shape, bool)
+    near, far = _ends(inverse, axis, radius)
+    first, _ = _ends(ahead, axis, radius)
+    first[...] = (far - near) / radius
+    _ends(has_ahead, axis, radius)[0][...] = (near > 0) & (far > 0)
+    back, has_back = np.zeros_like(inverse), np.zeros(inverse.shape, bool)
+    _ends(back, axis, radius)[1][...] = first
+    _ends(has_back, axis, radius)[1][...] = _ends(has_ahead, axis, radius)[0]
+    smooth = np.abs(ahead - back) * radius <= jump * inverse
+    flatter = np.where(np.abs(ahead) < np.abs(back), ahead, back)
+    both = np.where(smooth, 0.5 * (ahead + back), flatter)
+    return np.where(has_ahead & has_back, both, np.where(has_ahead, ahead, back)), has_ahead | has_back
+
+
+def _ends(image: NDArray[Any], axis: int, radius: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Views of all pixels that have a pixel `radius` further along the axis, and of those."""
+    return (image[:-radius], image[radius:]) if axis == 0 else (image[:, :-radius], image[:, radius:])
+
+
+def _three(image: NDArray[Any], axis: int, radius: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    near, far = _ends(image, axis, 2 * radius)
+    return near, _middle(image, axis, radius), far
+
+
+def _middle(image: NDArray[Any], axis: int, radius: int) -> NDArray[Any]:
+    return image[radius:-radius] if axis == 0 else image[:, radius:-radius]
+
+
+def _check_shape(name: str, image: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if image.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {image.shape}")
