@@ -7,8 +7,11 @@ without it is unfinished, whatever else it holds.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -19,11 +22,15 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
-from pipelines.frame import Frame, SequenceError
+from pipelines.config import FramesConfig
+from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.images import encode_depth, encode_normals, write_jpeg, write_png
+from pipelines.loading import chosen_positions, read_frames
+from pipelines.sequences.frame_table import write_frame_table
+from pipelines.sequences.nerfstudio import FORMAT, NEWEST_VERSION, UNFINISHED
+from pipelines.sequences.text import read_text
 from scenegraph.labels import LabelSpace, nyu40
 
-CANONICAL_VERSION = 1
 DEPTH_SCALE = 1000.0
 """Stored depth units per metre: millimetres."""
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -47,11 +54,11 @@ class CanonicalWriter:
     world_up : unit vector in the frames' world, or None when gravity is unknown.
     label_space : what labels mean; needed as soon as a frame has labels.
     image_format : `png` keeps every value, `jpg` is a fifth of the size.
-    overwrite : take a folder that already holds a sequence; it stops being one at once.
+    overwrite : take a folder that already holds a canonical sequence; its frames are deleted at once.
     extra : more keys for the header of transforms.json, such as where the frames came from.
 
     As a context manager it closes on success and leaves an unfinished folder when an exception passes.
-    Raises SequenceError when the folder already holds a sequence.
+    Raises SequenceError when the folder already holds a sequence, or images that no writer of ours began.
     """
 
     def __init__(
@@ -79,11 +86,24 @@ class CanonicalWriter:
         self._claim_folder(overwrite=overwrite)
 
     def _claim_folder(self, *, overwrite: bool) -> None:
-        header = self._out / "transforms.json"
-        if header.exists() and not overwrite:
-            raise SequenceError(f"{header}: a sequence is already there; remove it or choose another folder")
+        """Mark the folder as unfinished and empty what an earlier writer left; folders of others are not touched."""
+        header, marker = self._out / "transforms.json", self._out / UNFINISHED
+        if header.exists() and not (overwrite and _is_ours(header)):
+            hint = "it was not written by this program" if overwrite else "remove it or choose another folder"
+            raise SequenceError(f"{header}: a sequence is already there; {hint}")
+        folders = [self._out / folder for folder in ("images", *(layer[1] for layer in LAYERS))]
+        if not header.exists() and not marker.exists():
+            for folder in folders:
+                if folder.is_dir() and next(folder.iterdir(), None) is not None:
+                    raise SequenceError(
+                        f"{folder}: is not empty and of no sequence that was begun here; choose another folder"
+                    )
         self._out.mkdir(parents=True, exist_ok=True)
+        marker.touch()
         header.unlink(missing_ok=True)
+        for folder in folders:
+            if folder.is_dir():
+                shutil.rmtree(folder)
 
     def add(self, frame: Frame) -> None:
         """Write the frame's images, named by its index; returns when they are on disk.
@@ -121,8 +141,8 @@ class CanonicalWriter:
         if not self._entries:
             raise SequenceError(f"{self._out}: no frame to write")
         header = {
-            "format": "m2h-sequence",
-            "version": CANONICAL_VERSION,
+            "format": FORMAT,
+            "version": NEWEST_VERSION,
             **intrinsics_keys(self._intrinsics),
             "world_up": None if self._world_up is None else [float(x) for x in self._world_up],
             "label_space": self._write_label_space(),
@@ -131,6 +151,7 @@ class CanonicalWriter:
             "frames": [self._entries[index] for index in sorted(self._entries)],
         }
         write_text_atomic(self._out / "transforms.json", json.dumps(header, indent=1, allow_nan=False) + "\n")
+        (self._out / UNFINISHED).unlink(missing_ok=True)
 
     def _write(
         self, name: str, array: NDArray[Any], encode: Callable[[NDArray[Any]], NDArray[Any]] | None = None
@@ -167,6 +188,13 @@ class CanonicalWriter:
             self._pool.shutdown()
 
 
+def _is_ours(header: Path) -> bool:
+    try:
+        return json.loads(read_text(header)).get("format") == FORMAT
+    except (ValueError, AttributeError):
+        return False
+
+
 def intrinsics_keys(intrinsics: Intrinsics) -> dict[str, Any]:
     """nerfstudio's keys of a camera without distortion; its pixel centres lie at +0.5, ours at whole numbers."""
     return {
@@ -182,3 +210,62 @@ def intrinsics_keys(intrinsics: Intrinsics) -> dict[str, Any]:
         "p1": 0.0,
         "p2": 0.0,
     }
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What became of a sequence: frames written, and those left out with the reasons (by index in the sequence)."""
+
+    written: int
+    unused: dict[int, str]
+    broken: dict[int, str]
+
+
+def ingest(
+    sequence: FrameSequence,
+    out: Path,
+    *,
+    frames: FramesConfig | None = None,
+    image_format: Literal["png", "jpg"] = "png",
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> IngestReport:
+    """Copy a readable sequence into a canonical folder: distortion removed, depth on the image's pixels, poses ours.
+
+    Parameters
+    ----------
+    sequence : what `open_sequence` gives.
+    out : the folder; `transforms.json` comes last, so that an interrupted copy is no sequence. `frames.csv` lists every frame of
+        the source.
+    frames : stride, range, and the share of frames that may be broken.
+    image_format : `png` keeps every value, `jpg` is a fifth of the size.
+    overwrite : take a folder that already holds a sequence.
+    progress : called with (done, total).
+
+    Raises SequenceError when `out` is the sequence itself or already holds one, or too many frames are broken.
+    """
+    if out.resolve() == sequence.path.resolve():
+        raise SequenceError(f"{out}: is the sequence itself; choose another folder")
+    config = frames or FramesConfig()
+    positions = chosen_positions(sequence, config)
+    broken: dict[int, str] = {}
+    reader = read_frames(sequence, positions, broken, max_broken=config.max_broken)
+    first = next(reader, None)
+    if first is None:
+        raise SequenceError(f"{sequence.path}: no frame can be read: {next(iter(broken.values()), '')}")
+    extra = {"source": {"name": sequence.name, "format": sequence.format}}
+    with CanonicalWriter(
+        out,
+        first.intrinsics,
+        world_up=sequence.world_up,
+        label_space=sequence.label_space,
+        image_format=image_format,
+        overwrite=overwrite,
+        extra=extra,
+    ) as writer:
+        for done, frame in enumerate(chain([first], reader), 1):
+            writer.add(frame)
+            progress(done, len(positions))
+        write_frame_table(out / "frames.csv", sequence, set(positions), broken)
+    unused = {info.index: info.reason for info in sequence.infos if not info.used}
+    return IngestReport(len(positions) - len(broken), unused, broken)

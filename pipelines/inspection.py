@@ -13,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.config import TSDFConfig
 from mapping.files import write_text_atomic
 from mapping.se3 import transform_points
 from pipelines.convention_check import (
@@ -378,6 +379,7 @@ def _estimate(frames: list[Frame], voxel_size: float) -> MapEstimate | None:
 def _block_keys(frame: Frame, voxel_size: float) -> NDArray[np.int64]:
     """Distinct blocks (N,) within a truncation of four voxels of a frame's surfaces, three times 21 bits of coordinates."""
     points = grid_points(frame, 4)
+    points = points[points[:, 2] < TSDFConfig().max_depth]
     reach = 4 * voxel_size / np.maximum(points[:, 2:], 1e-6)
     world = transform_points(frame.T_world_camera, np.concatenate([points * (1 + k * reach) for k in (-1, 0, 1)]))
     coords = np.floor(world / (BLOCK_VOXELS * voxel_size)).astype(np.int64) + (1 << 20)

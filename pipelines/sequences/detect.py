@@ -9,6 +9,7 @@ from pipelines.frame import FrameSequence, SequenceError
 from pipelines.plugins import SEQUENCES, resolve
 from pipelines.sequences.camera_file import CAMERA_FILE
 from pipelines.sequences.colmap import model_folders
+from pipelines.sequences.nerfstudio import UNFINISHED
 
 
 def _has(*patterns: str) -> Callable[[Path], bool]:
@@ -57,6 +58,8 @@ def detect_format(path: Path) -> str:
     for name, _, holds in MARKERS:
         if holds(path):
             return name
+    if (path / UNFINISHED).exists():
+        raise SequenceError(f"{path}: is unfinished: its writer was interrupted; write it again")
     looked = "; ".join(f"{name}: {marker}" for name, marker, _ in MARKERS)
     raise SequenceError(f"{path}: no known sequence format; looked for {looked}")
 

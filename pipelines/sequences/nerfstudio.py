@@ -23,7 +23,9 @@ from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence,
 from pipelines.sequences.text import natural_key, read_text
 from scenegraph.labels import LabelSpace, LabelSpaceError, load_label_space
 
-NEWEST_VERSION = 1
+FORMAT, NEWEST_VERSION = "m2h-sequence", 1
+UNFINISHED = ".unfinished"
+"""A file that a canonical folder holds while it is written."""
 ASSUMED_RATE = 30.0
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".PNG", ".JPEG")
 LAYER_KEYS = {
@@ -77,7 +79,7 @@ def _read_header(file: Path) -> Mapping[str, Any]:
     if not isinstance(header, Mapping):
         raise SequenceError(f"{file}: expected an object with camera keys and frames")
     version = header.get("version", 1)
-    if header.get("format") == "m2h-sequence" and (not isinstance(version, int) or version > NEWEST_VERSION):
+    if header.get("format") == FORMAT and (not isinstance(version, int) or version > NEWEST_VERSION):
         raise SequenceError(
             f"{file}: is version {version} of the sequence format, this program reads up to {NEWEST_VERSION}"
         )
