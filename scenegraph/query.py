@@ -14,6 +14,7 @@ from shapely.geometry import Point, Polygon
 
 from scenegraph.graph import SceneGraph
 from scenegraph.nodes import AgentNode, ObjectNode, PlaceNode, RoomNode, TrackNode
+from scenegraph.track_metrics import MAX_GAP, positions_at
 
 Array = NDArray[np.float64]
 
@@ -76,7 +77,7 @@ def objects(
 
 
 def tracks(
-    graph: SceneGraph, *, time: float, label: str | None = None, room: str | None = None, max_gap: float = 1.0
+    graph: SceneGraph, *, time: float, label: str | None = None, room: str | None = None, max_gap: float = MAX_GAP
 ) -> list[Hit]:
     """What moved and was seen at a time, with its interpolated position; `max_gap` as in `position_at`.
 
@@ -105,16 +106,10 @@ def is_present(node: ObjectNode, time: float) -> bool:
     return not node.presence or any(start <= time <= end for start, end in node.presence)
 
 
-def position_at(track: TrackNode, time: float, *, max_gap: float = 1.0) -> Array | None:
+def position_at(track: TrackNode, time: float, *, max_gap: float = MAX_GAP) -> Array | None:
     """Position (3,) at a time, on the straight line between the two nearest known; None outside and in gaps over `max_gap` s."""
-    times = np.asarray(track.times)
-    after = int(np.searchsorted(times, time))
-    if after < len(times) and times[after] == time:
-        return np.asarray(track.positions[after])
-    if after in (0, len(times)) or times[after] - times[after - 1] > max_gap:
-        return None
-    share = (time - times[after - 1]) / (times[after] - times[after - 1])
-    return np.asarray((1 - share) * track.positions[after - 1] + share * track.positions[after])
+    position = positions_at(track, [time], max_gap=max_gap)[0]
+    return position if np.isfinite(position).all() else None
 
 
 def distance_to_box(node: ObjectNode, point: ArrayLike) -> float:

@@ -9,6 +9,8 @@ from scenegraph.completion import BodySize, body_size, complete, floors_under
 from scenegraph.dynamic import Detection, detect
 from scenegraph.dynamic_config import DynamicsConfig, TrackingConfig
 from scenegraph.labels import nyu40
+from scenegraph.nodes import TrackNode
+from scenegraph.track_metrics import track_metrics
 from scenegraph.tracking import track
 
 SPACE = nyu40()
@@ -164,32 +166,20 @@ def simulate(walkers, blocks, times, pose=lambda time: FRONT, *, noise=0.0, drop
 
 
 def score(nodes, walkers, times, truth):
-    """Centres within 0.5 m, nearest first; a position on a person who is hidden is neither right nor wrong."""
-    hits = misses = wrong = switches = 0
-    errors, last = [], {}
-    for time, centers in zip(times.tolist(), truth, strict=True):
-        guesses = {k: n.positions[n.times == time][0] for k, n in enumerate(nodes) if time in n.times}
-        pairs = sorted(
-            (float(np.linalg.norm(c - p)), i, k)
-            for i, c in enumerate(centers)
-            if c is not None
-            for k, p in guesses.items()
-        )
-        matched = {}
-        for distance, i, k in pairs:
-            if distance <= 0.5 and i not in matched and k not in matched.values():
-                matched[i] = k
-                errors.append(distance)
-                switches += last.get(i, k) != k
-                last[i] = k
-        hits += len(matched)
-        misses += sum(c is not None for c in centers) - len(matched)
-        hidden = [
-            w.center(time) for w, c in zip(walkers, centers, strict=True) if c is None and w.center(time) is not None
-        ]
-        loose = [p for k, p in guesses.items() if k not in matched.values()]
-        wrong += sum(not any(np.linalg.norm(p - h) < 0.5 for h in hidden) for p in loose)
-    return Score(hits / max(hits + misses, 1), hits / max(hits + wrong, 1), switches, float(np.mean(errors)))
+    """Recall, precision and switches of centres within 0.5 m, and the mean error of the nearest centre."""
+    true = []
+    for walker in walkers:
+        known = np.array([time for time in times if walker.center(time) is not None])
+        centers = np.array([walker.center(time) for time in known])
+        true.append(TrackNode("person", PERSON, np.array([WIDTH, WIDTH, HEIGHT]), known, centers))
+    visible = np.array([[centers[i] is not None for centers in truth] for i in range(len(walkers))])
+    result = track_metrics(nodes, true, times, visible=visible)
+    errors = [
+        min(float(np.linalg.norm(walker.center(time) - p)) for walker in walkers if walker.center(time) is not None)
+        for node in nodes
+        for time, p in zip(node.times, node.positions, strict=True)
+    ]
+    return Score(result["recall"], result["precision"], int(result["id_switches"]), float(np.mean(errors)))
 
 
 def test_two_people_cross():
