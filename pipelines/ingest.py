@@ -249,7 +249,7 @@ def ingest(
     config = frames or FramesConfig()
     positions = chosen_positions(sequence, config)
     broken: dict[int, str] = {}
-    reader = read_frames(sequence, positions, broken, max_broken=config.max_broken)
+    reader = read_frames(sequence, positions, broken, max_broken=config.max_broken * len(positions))
     first = next(reader, None)
     if first is None:
         raise SequenceError(f"{sequence.path}: no frame can be read: {next(iter(broken.values()), '')}")

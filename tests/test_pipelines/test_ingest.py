@@ -155,15 +155,13 @@ def test_unknown_gravity_and_no_labels(tmp_path: Path) -> None:
 
 
 def test_interrupted_writer_leaves_no_sequence(tmp_path: Path) -> None:
-    def stop() -> None:
-        raise KeyboardInterrupt
+    def write_until_stopped() -> None:
+        with CanonicalWriter(tmp_path / "seq", CAMERA, world_up=None, label_space=nyu40()) as writer:
+            writer.add(make_frame(0))
+            raise KeyboardInterrupt
 
-    with (
-        pytest.raises(KeyboardInterrupt),
-        CanonicalWriter(tmp_path / "seq", CAMERA, world_up=None, label_space=nyu40()) as w,
-    ):
-        w.add(make_frame(0))
-        stop()
+    with pytest.raises(KeyboardInterrupt):
+        write_until_stopped()
     assert (tmp_path / "seq/images/000000.png").is_file()
     with pytest.raises(SequenceError, match="unfinished"):
         open_sequence(tmp_path / "seq")
