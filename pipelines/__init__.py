@@ -6,17 +6,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipelines.config import PipelineConfig as PipelineConfig
+    from pipelines.frame import Frame as Frame
+    from pipelines.pipeline import run as run
+    from pipelines.pipeline import run as run
     from pipelines.sequences.detect import open_sequence as open_sequence
 
-_EXPORTS = {"open_sequence": "pipelines.sequences.detect"}
-"""Public names and their modules, imported when first used: the package itself loads nothing."""
+_HOMES = {
+    "Frame": "pipelines.frame",
+    "PipelineConfig": "pipelines.config",
+    "open_sequence": "pipelines.sequences.detect",
+    "run": "pipelines.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_EXPORTS])
+    """Import what is asked for when it is asked for, so that the command line starts fast."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pipelines' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
