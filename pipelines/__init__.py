@@ -6,15 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.config import PipelineConfig as PipelineConfig
     from pipelines.frame import Frame as Frame
     from pipelines.pipeline import run as run
-    from pipelines.pipeline import run as run
     from pipelines.sequences.detect import open_sequence as open_sequence
+    from pipelines.settings import PipelineConfig as PipelineConfig
 
 _HOMES = {
     "Frame": "pipelines.frame",
-    "PipelineConfig": "pipelines.config",
+    "PipelineConfig": "pipelines.settings",
     "open_sequence": "pipelines.sequences.detect",
     "run": "pipelines.pipeline",
 }
