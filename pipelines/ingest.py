@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
-from pipelines.config import FramesConfig
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.images import encode_depth, encode_normals, write_jpeg, write_png
 from pipelines.loading import chosen_positions, read_frames
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.sequences.nerfstudio import FORMAT, NEWEST_VERSION, UNFINISHED
 from pipelines.sequences.text import read_text
+from pipelines.settings import FramesConfig
 from scenegraph.labels import LabelSpace, nyu40
 
 DEPTH_SCALE = 1000.0

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping.se3 import interpolate_at
 from pipelines.frame import SequenceError
-from pipelines.sequences.conventions import rigid_pose
+from pipelines.sequences.conventions import rigid_poses
 from pipelines.sequences.text import last_number
 
 Array = NDArray[np.float64]
@@ -48,17 +48,16 @@ class Trajectory:
     """Stored poses over time, asked at any time; lost ones are bridged up to a gap.
 
     times : (N,) seconds, in any order; of equal ones the first counts.
-    matrices : (N, 4, 4) stored matrices; what `rigid_pose` refuses counts as lost.
+    matrices : (N, 4, 4) stored matrices; what `rigid_poses` refuses counts as lost.
     max_gap : longest stretch of seconds between two known poses that is interpolated.
     """
 
     def __init__(self, times: ArrayLike, matrices: ArrayLike, *, max_gap: float) -> None:
         stamps, first = np.unique(np.asarray(times, dtype=np.float64), return_index=True)
-        checked = [rigid_pose(matrix) for matrix in np.asarray(matrices, dtype=np.float64)[first]]
-        known = [i for i, (T, _) in enumerate(checked) if T is not None]
-        self._times, self._max_gap = stamps[known], max_gap
-        self._poses = np.array([checked[i][0] for i in known]).reshape(-1, 4, 4)
-        self._lost = {float(stamps[i]): reason for i, (T, reason) in enumerate(checked) if T is None}
+        poses, reasons = rigid_poses(np.asarray(matrices, dtype=np.float64)[first])
+        known = np.array([not reason for reason in reasons], dtype=bool)
+        self._times, self._poses, self._max_gap = stamps[known], poses[known], max_gap
+        self._lost = {float(stamp): reason for stamp, reason in zip(stamps, reasons, strict=True) if reason}
 
     def at(self, time: float) -> tuple[Array | None, str]:
         """The stored pose at `time`, or None and why there is none."""
@@ -77,6 +76,16 @@ class Trajectory:
             return None, f"after the last pose ({time - self._times[-1]:.2f} s)"
         gap = self._times[after] - self._times[after - 1]
         return None, f"gap of {gap:.2f} s between poses, more than {self._max_gap:g} s"
+
+
+def files_by_name(files: Sequence[Path], others: Sequence[Path]) -> list[Path | None]:
+    """The one of `others` that belongs to each file: with the same stem, or, if no stem is the same, the same last number."""
+    by_stem = {other.stem: other for other in others}
+    if any(file.stem in by_stem for file in files):
+        return [by_stem.get(file.stem) for file in files]
+    by_number = {number: other for other in others if (number := last_number(other.name)) is not None}
+    numbers = [last_number(file.name) for file in files]
+    return [None if number is None else by_number.get(number) for number in numbers]
 
 
 def images_in_pose_order(pose_file: Path, files: Sequence[Path], poses: int) -> list[Path]:

@@ -127,27 +127,40 @@ def read_overrides(folder: Path) -> Overrides:
     return overrides
 
 
-def rigid_pose(matrix: ArrayLike | None) -> tuple[Array | None, str]:
-    """A stored (4, 4) matrix as a rigid one, or None and why not.
+def rigid_poses(matrices: ArrayLike) -> tuple[Array, list[str]]:
+    """Stored (N, 4, 4) matrices as rigid ones, and why a matrix is none: its pose is nan, its reason not empty.
 
     A rotation that is off by no more than `ROTATION_TOLERANCE` is replaced by the nearest one (by singular values).
     """
-    if matrix is None:
-        return None, "no pose"
-    T = np.asarray(matrix, dtype=np.float64)
-    if not np.isfinite(T).all():
-        return None, "lost pose (not finite)"
-    if not np.allclose(T[3], [0, 0, 0, 1], atol=1e-3):
-        return None, "pose is not rigid (last row is not 0 0 0 1)"
-    R = T[:3, :3]
-    off = float(np.abs(R @ R.T - np.eye(3)).max())
-    if off > ROTATION_TOLERANCE:
-        return None, f"pose is not rigid (rotation off by {off:.2g})"
+    stored = np.asarray(matrices, dtype=np.float64).reshape(-1, 4, 4)
+    finite = np.asarray(np.isfinite(stored).all(axis=(1, 2)))
+    T = np.where(finite[:, None, None], stored, np.eye(4))
+    R = T[:, :3, :3]
+    off = np.abs(R @ R.swapaxes(1, 2) - np.eye(3)).max(axis=(1, 2))
     U, _, Vt = np.linalg.svd(R)
     nearest = U @ Vt
-    if np.linalg.det(nearest) < 0:
-        return None, "pose is a mirror image (determinant -1)"
-    return from_rotation_translation(nearest, T[:3, 3]), ""
+    last_row = np.abs(T[:, 3] - [0, 0, 0, 1]).max(axis=1)
+    reasons = [""] * len(T)
+    for i in np.flatnonzero(~finite | (last_row > 1e-3) | (off > ROTATION_TOLERANCE) | (np.linalg.det(nearest) < 0)):
+        if not finite[i]:
+            reasons[i] = "lost pose (not finite)"
+        elif last_row[i] > 1e-3:
+            reasons[i] = "pose is not rigid (last row is not 0 0 0 1)"
+        elif off[i] > ROTATION_TOLERANCE:
+            reasons[i] = f"pose is not rigid (rotation off by {off[i]:.2g})"
+        else:
+            reasons[i] = "pose is a mirror image (determinant -1)"
+    poses = from_rotation_translation(nearest, T[:, :3, 3])
+    poses[[bool(reason) for reason in reasons]] = np.nan
+    return poses, reasons
+
+
+def rigid_pose(matrix: ArrayLike | None) -> tuple[Array | None, str]:
+    """One stored (4, 4) matrix as a rigid one, or None and why not, as `rigid_poses`."""
+    if matrix is None:
+        return None, "no pose"
+    poses, reasons = rigid_poses(matrix)
+    return (None, reasons[0]) if reasons[0] else (poses[0], "")
 
 
 def matrices_from_quaternions(translations: ArrayLike, quat_xyzw: ArrayLike) -> Array:

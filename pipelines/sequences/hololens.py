@@ -1,4 +1,4 @@
-"""The deep-video-mvs HoloLens layout: `images/`, `depth/`, `poses.txt` (16 numbers a line, camera-to-world), `K.txt`; +y is up.
+"""The deep-video-mvs HoloLens layout: `images/`, `depth/`, `poses.txt` (camera-to-world, a matrix a line), `K.txt`; +y is up.
 
 Line i belongs to the i-th image by name. With fewer images than lines the numbers in the names decide, if they can.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.images import list_images
-from pipelines.sequences.association import images_in_pose_order
+from pipelines.sequences.association import files_by_name, images_in_pose_order
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.recorded import (
     Details,
@@ -17,26 +17,26 @@ from pipelines.sequences.recorded import (
     camera_from_matrix,
     first_image_size,
 )
-from pipelines.sequences.text import number_rows, read_matrix
+from pipelines.sequences.text import matrix_rows, read_matrix
 
 ASSUMED_RATE = 30.0
 
 
 def open_hololens(path: Path) -> RecordedSequence:
     """A folder with `images/`, `poses.txt` and `K.txt`; raises SequenceError naming the file and the line."""
-    matrices = number_rows(path / "poses.txt", (16,), "a 4x4 camera-to-world matrix").reshape(-1, 4, 4)
+    matrices = matrix_rows(path / "poses.txt")
     files = images_in_pose_order(path / "poses.txt", list_images(path / "images"), len(matrices))
     present = [file for file in files if file.is_file()]
     K = read_matrix(path / "K.txt", 3, 3)
     camera = camera_from_matrix(K, first_image_size(present, path), str(path / "K.txt"))
-    depths = {file.stem: file for file in list_images(path / "depth")}
+    depths = files_by_name(files, list_images(path / "depth"))
     records = [
         FrameRecord(
             file,
             i / ASSUMED_RATE,
             matrices[i],
             camera,
-            depth=depths.get(file.stem),
+            depth=depths[i],
             problem="" if file.is_file() else "image file is missing",
         )
         for i, file in enumerate(files)

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from pipelines.frame import SequenceError
 from pipelines.images import list_images
-from pipelines.sequences.association import Trajectory, images_in_pose_order
+from pipelines.sequences.association import Trajectory, files_by_name, images_in_pose_order
 from pipelines.sequences.camera_file import CAMERA_FILE, CameraFile, read_camera_file
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
-from pipelines.sequences.text import last_number, natural_key, number_rows
+from pipelines.sequences.text import full_matrices, last_number, natural_key, number_rows
 from pipelines.sequences.video import VIDEO_SUFFIXES, VideoFile, VideoFrame
 from scenegraph.labels import LabelSpace, LabelSpaceError, load_label_space
 
@@ -145,8 +145,7 @@ def _timed(rows: Array, times: Array, camera: CameraFile) -> list[tuple[Array | 
 
 
 def _numbered(rows: Array, count: int, pose_file: Path) -> list[tuple[Array | None, str]]:
-    matrices = np.tile(np.eye(4), (len(rows), 1, 1))
-    matrices[:, : rows.shape[1] // 4] = rows.reshape(len(rows), -1, 4)
+    matrices = full_matrices(rows)
     missing = (None, f"no line for it in {pose_file.name} (it has {len(rows)})")
     return [(matrices[i], "") if i < len(matrices) else missing for i in range(count)]
 
@@ -158,12 +157,11 @@ def _layer(path: Path, entry: str, name: str | None, sources: Sequence[Source]) 
     files = list_images(path / name)
     if not files:
         raise SequenceError(f"{path / CAMERA_FILE}: {entry}: no image in {name}/")
-    by_stem = {file.stem: file for file in files}
+    paths = [source for source in sources if isinstance(source, Path)]
+    if paths:
+        return files_by_name(paths, files)
     by_number = {last_number(file.name): file for file in files}
-    return [
-        by_number.get(source.number) if isinstance(source, VideoFrame) else by_stem.get(source.stem)
-        for source in sources
-    ]
+    return [by_number.get(source.number) for source in sources if isinstance(source, VideoFrame)]
 
 
 def _label_space(path: Path, camera: CameraFile) -> LabelSpace:

@@ -159,9 +159,16 @@ class RecordedSequence:
 
 
 def camera_from_matrix(K: Array, size: tuple[int, int], where: str, distortion: Sequence[float] = ()) -> Intrinsics:
-    """Intrinsics from the first two rows of a camera matrix and (width, height); raises SequenceError naming the file."""
+    """Intrinsics from the first two rows of a camera matrix and (width, height).
+
+    Raises SequenceError naming the file when it makes no camera, or one that looks past the image: a matrix for another size.
+    """
+    fx, fy, cx, cy = map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
+    if not (0 < cx < size[0] and 0 < cy < size[1]):
+        raise SequenceError(
+            f"{where}: principal point {cx:g}, {cy:g} lies outside of the {size[0]}x{size[1]} image: is it for another size?"
+        )
     try:
-        fx, fy, cx, cy = map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
         return Intrinsics(fx, fy, cx, cy, *size, tuple(distortion))
     except ValueError as error:
         raise SequenceError(f"{where}: makes no camera: {error}") from error

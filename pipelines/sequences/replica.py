@@ -14,7 +14,7 @@ from pipelines.frame import SequenceError
 from pipelines.images import list_images
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
-from pipelines.sequences.text import last_number, number_rows, read_text
+from pipelines.sequences.text import last_number, matrix_rows, read_text
 
 CAMERA = Intrinsics(600.0, 600.0, 599.5, 339.5, 1200, 680)
 DEPTH_SCALE = 6553.5
@@ -24,7 +24,7 @@ CAMERA_KEYS = ("fx", "fy", "cx", "cy", "w", "h")
 
 def open_replica(path: Path) -> RecordedSequence:
     """One scene folder; raises SequenceError naming the file and the line."""
-    matrices = number_rows(path / "traj.txt", (16,), "a 4x4 camera-to-world matrix").reshape(-1, 4, 4)
+    matrices = matrix_rows(path / "traj.txt")
     files = [file for file in list_images(path / "results") if file.name.startswith("frame")]
     camera, scale = _camera(path)
     records = []

@@ -28,16 +28,21 @@ from scenegraph.labels import nyu40
 
 LABEL_TABLE = "scannetv2-labels.combined.tsv"
 RATE = 30.0
+RECORDED_SIZE = (1296, 968)
+"""Pixels of ScanNet's colour images as they were recorded."""
 
 
 def open_scannet(path: Path) -> RecordedSequence:
     """One exported scene folder; raises SequenceError naming the file."""
     files = sorted(list_images(path / "color"), key=lambda file: last_number(file.name) or 0)
-    camera = _intrinsics(path / "intrinsic" / "intrinsic_color.txt", files, path)
+    camera, note = _color_camera(path, first_image_size(files, path))
     depth_files = {file.stem: file for file in list_images(path / "depth")}
     depth_camera = None
     if depth_files:
-        depth_camera = _intrinsics(path / "intrinsic" / "intrinsic_depth.txt", list(depth_files.values()), path)
+        file = path / "intrinsic" / "intrinsic_depth.txt"
+        depth_camera = camera_from_matrix(
+            read_matrix(file, 4, 4), first_image_size(list(depth_files.values()), path), str(file)
+        )
     label_files, label_map = _labels(path)
     records = []
     for file in files:
@@ -60,13 +65,20 @@ def open_scannet(path: Path) -> RecordedSequence:
         world_up=(0.0, 0.0, 1.0),
         label_space=nyu40() if label_files else None,
         label_map=label_map,
-        notes=(f"time stamps are frame numbers at {RATE:g} a second",),
+        notes=(f"time stamps are frame numbers at {RATE:g} a second", *note),
     )
     return RecordedSequence(path, "scannet", records, details)
 
 
-def _intrinsics(file: Path, image_files: list[Path], path: Path) -> Intrinsics:
-    return camera_from_matrix(read_matrix(file, 4, 4), first_image_size(image_files, path), str(file))
+def _color_camera(path: Path, size: tuple[int, int]) -> tuple[Intrinsics, tuple[str, ...]]:
+    """The colour camera; people shrink the images and leave the matrix as it was, which shows in its principal point."""
+    file = path / "intrinsic" / "intrinsic_color.txt"
+    K = read_matrix(file, 4, 4)
+    if size[0] < RECORDED_SIZE[0] and K[0, 2] > 0.75 * size[0] and abs(K[0, 2] / RECORDED_SIZE[0] - 0.5) < 0.1:
+        width, height = RECORDED_SIZE
+        note = f"images are {size[0]}x{size[1]}, the colour camera is that of {width}x{height}: scaled"
+        return camera_from_matrix(K, RECORDED_SIZE, str(file)), (note,)
+    return camera_from_matrix(K, size, str(file)), ()
 
 
 def _labels(path: Path) -> tuple[dict[str, Path], NDArray[Any] | None]:

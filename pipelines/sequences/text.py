@@ -64,6 +64,18 @@ def read_matrix(path: Path, rows: int, columns: int) -> Array:
     return matrix
 
 
+def matrix_rows(path: Path) -> Array:
+    """A file of one 4x4 matrix a line, in rows, the last row left out or not, as (N, 4, 4); raises SequenceError."""
+    return full_matrices(number_rows(path, (12, 16), "a 3x4 or 4x4 matrix"))
+
+
+def full_matrices(rows: Array) -> Array:
+    """Rows of 12 or 16 matrix elements as (N, 4, 4)."""
+    matrices = np.tile(np.eye(4), (len(rows), 1, 1))
+    matrices[:, : rows.shape[1] // 4] = rows.reshape(len(rows), -1, 4)
+    return matrices
+
+
 def stamped_files(path: Path) -> tuple[Array, list[str]]:
     """A TUM list of `stamp file` lines as times (N,) and file names, in the order of the times.
 
@@ -71,14 +83,12 @@ def stamped_files(path: Path) -> tuple[Array, list[str]]:
     """
     times, names = [], []
     for number, line in content_lines(path):
-        stamp, _, name = line.partition(" ")
         try:
+            stamp, name = line.split(maxsplit=1)
             times.append(float(stamp))
         except ValueError:
             raise SequenceError(f"{path} line {number}: expected `stamp file`, found {line[:60]!r}") from None
-        if not name.strip():
-            raise SequenceError(f"{path} line {number}: expected `stamp file`, found {line[:60]!r}")
-        names.append(name.strip())
+        names.append(name)
     order = np.argsort(np.array(times), kind="stable")
     return np.array(times)[order], [names[i] for i in order]
 

@@ -16,11 +16,11 @@ from m2h import Predictions
 from mapping.camera import Intrinsics
 from mapping.se3 import from_rotation_translation, look_at, rotation_from_quat_xyzw
 from pipelines import open_sequence
-from pipelines.config import FramesConfig
 from pipelines.frame import Frame, SequenceError
 from pipelines.images import write_png
 from pipelines.ingest import CanonicalWriter, ingest
 from pipelines.sequences.frame_table import write_frame_table
+from pipelines.settings import FramesConfig
 from scenegraph.labels import LabelClass, LabelSpace, nyu40
 
 CAMERA = Intrinsics(101.25, 99.5, 31.7, 22.1, 64, 48)

@@ -12,8 +12,11 @@ import sequence_folders as folders
 from mapping.camera import Intrinsics
 from pipelines import open_sequence
 from pipelines.frame import SequenceError
-from pipelines.images import write_png
+from pipelines.images import write_jpeg, write_png
+from pipelines.sequences.recorded import RecordedSequence
 from pipelines.sequences.scannet import read_label_table
+
+CAMERA_OF_LARGER_IMAGES = np.array([[80.0, 0, 28], [0, 84, 20], [0, 0, 1]])
 
 
 def test_seven_scenes_by_hand(tmp_path: Path) -> None:
@@ -92,9 +95,31 @@ def test_hololens_camera_that_is_none(tmp_path: Path, text: str, expected: str) 
 
 def test_hololens_focal_length_must_be_positive(tmp_path: Path) -> None:
     folders.write_hololens(tmp_path / "seq")
-    np.savetxt(tmp_path / "seq/K.txt", np.diag([0.0, 500, 1]))
+    np.savetxt(tmp_path / "seq/K.txt", [[0.0, 0, 8], [0, 20, 6], [0, 0, 1]])
     with pytest.raises(SequenceError, match=r"K\.txt: makes no camera: .*fx"):
         open_sequence(tmp_path / "seq")
+
+
+def test_hololens_camera_of_larger_images_is_seen(tmp_path: Path) -> None:
+    folders.write_hololens(tmp_path / "seq")
+    np.savetxt(tmp_path / "seq/K.txt", CAMERA_OF_LARGER_IMAGES)
+    with pytest.raises(SequenceError, match=r"K\.txt: principal point 28, 20 lies outside of the 16x12 image"):
+        open_sequence(tmp_path / "seq")
+
+
+def test_hololens_depth_of_other_names_is_joined_by_number(tmp_path: Path) -> None:
+    folders.write_hololens(tmp_path / "seq")
+    for i in range(folders.COUNT):
+        (tmp_path / f"seq/depth/{i:05d}.png").rename(tmp_path / f"seq/depth/depth_{i}.png")
+    frame = open_sequence(tmp_path / "seq")[1]
+    assert frame.recorded.depth is not None
+    np.testing.assert_allclose(frame.recorded.depth, folders.depth(1), atol=1e-6)
+
+
+def test_hololens_poses_of_twelve_numbers(tmp_path: Path) -> None:
+    folders.write_hololens(tmp_path / "seq")
+    np.savetxt(tmp_path / "seq/poses.txt", folders.POSES[:, :3].reshape(3, 12))
+    np.testing.assert_array_equal(open_sequence(tmp_path / "seq").infos[1].T_world_camera, folders.POSES[1])
 
 
 def test_scannet_by_hand(tmp_path: Path) -> None:
@@ -128,6 +153,19 @@ def test_scannet_raw_labels_become_nyu40(tmp_path: Path) -> None:
     assert (labels[0, 0], labels[5, 5], labels[20, 5]) == (0, 40, 2)
     assert sequence.label_space is not None
     assert sequence[2].recorded.labels is None
+
+
+def test_scannet_images_that_were_shrunk(tmp_path: Path) -> None:
+    """The usual 640x480 export, whose colour matrix is still that of 1296x968."""
+    folders.write_scannet(tmp_path / "seq")
+    for i in (0, 20, 40):
+        write_jpeg(tmp_path / f"seq/color/{i}.jpg", np.zeros((480, 640, 3), np.uint8))
+    K = np.array([[1170.0, 0, 648, 0], [0, 1171, 484, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    np.savetxt(tmp_path / "seq/intrinsic/intrinsic_color.txt", K)
+    sequence = open_sequence(tmp_path / "seq")
+    assert isinstance(sequence, RecordedSequence)
+    assert sequence[0].intrinsics == Intrinsics(1170, 1171, 648, 484, 1296, 968).resized(640, 480)
+    assert any("1296x968" in note for note in sequence.notes)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,22 @@ def test_tum_images_without_pose_are_listed_with_the_reason(tmp_path: Path) -> N
     ]
 
 
+def test_tum_lists_with_tabs_byte_order_mark_and_windows_ends(tmp_path: Path) -> None:
+    path = write_tum(tmp_path / "seq", [1.0, 1.1], "1 0 0 0 0 0 0 1\r\n1.1 1 0 0 0 0 0 1\r\n")
+    listed = "\ufeff# freiburg1\r\n1.100\trgb/1.100.png\r\n1.000\trgb/1.000.png \r\n"
+    (path / "rgb.txt").write_bytes(listed.encode())
+    infos = open_sequence(path).infos
+    assert [(info.image, info.used) for info in infos] == [("rgb/1.000.png", True), ("rgb/1.100.png", True)]
+
+
+@pytest.mark.parametrize("line", ["1.0", "now rgb/1.000.png"])
+def test_tum_wrong_list_is_named(tmp_path: Path, line: str) -> None:
+    path = write_tum(tmp_path / "seq", [1.0], "1 0 0 0 0 0 0 1\n")
+    (path / "rgb.txt").write_text(f"# header\n{line}\n")
+    with pytest.raises(SequenceError, match=r"rgb\.txt line 2: expected `stamp file`"):
+        open_sequence(path)
+
+
 def test_tum_wrong_line_is_named(tmp_path: Path) -> None:
     path = write_tum(tmp_path / "seq", [1.0], "# t\n1 0 0 0 0 0 0 1\n2 0 0 0 0 0 1\n")
     with pytest.raises(SequenceError, match=r"groundtruth\.txt line 3: expected 8 numbers .*, found 7"):
