@@ -1,4 +1,4 @@
-"""The configuration tree: typed defaults in code, YAML and `--set a.b=c` on top, unknown keys refused."""
+"""Reading and writing of configurations: typed defaults in code, YAML and `--set a.b=c` on top, unknown keys refused."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
-
-STRICT = ConfigDict(extra="forbid")
+from pydantic import TypeAdapter, ValidationError
 
 
 class ConfigError(ValueError):
@@ -96,21 +93,3 @@ def load_config(cls: type[Any], path: Path | None, overrides: Sequence[str] = ()
 def dump_config(config: Any) -> str:
     """The whole tree as YAML that `load_config` reads back."""
     return yaml.safe_dump(config_to_mapping(config), sort_keys=False)
-
-
-@dataclass(frozen=True, config=STRICT)
-class FramesConfig:
-    """Which frames of the sequence are used."""
-
-    stride: int = 1
-    """Every n-th usable frame."""
-    start: int = 0
-    """First frame index."""
-    stop: int | None = None
-    """One past the last frame index; None is the end."""
-    max_broken: float = 0.05
-    """Share of frames that may turn out to be unreadable before the run is given up."""
-
-    def __post_init__(self) -> None:
-        if self.stride < 1:
-            raise ValueError(f"stride must be at least 1, got {self.stride}")

@@ -75,7 +75,7 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
 
 
 def _tiles(graph: SceneGraph, stages: Mapping[str, Any]) -> str:
-    mesh, rooms = stages["fuse"]["summary"], graph.nodes("room")
+    rooms = graph.nodes("room")
     seconds = sum(stage["seconds"] for stage in stages.values())
     tiles = [
         (len(rooms), "rooms"),
@@ -83,8 +83,8 @@ def _tiles(graph: SceneGraph, stages: Mapping[str, Any]) -> str:
         (len(graph.nodes("track")), "moving"),
         (len(graph.nodes("place")), "places"),
         (f"{sum(room.area for _, room in rooms):.0f} m²", "floor in rooms"),
-        (f"{mesh['faces'] / 1e3:.0f} k", "triangles"),
-        (f"{mesh['frames']}", "frames fused"),
+        (f"{stages['graph']['summary']['faces'] / 1e3:.0f} k", "triangles"),
+        (stages["fuse"]["summary"]["frames"], "frames fused"),
         (f"{seconds:.1f} s", "in all"),
     ]
     return '<div class="tiles">' + "".join(f'<div class="tile"><b>{v}</b>{name}</div>' for v, name in tiles) + "</div>"

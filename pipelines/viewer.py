@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import socket
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,14 @@ GRAPH_LIFT = 3.5
 
 def write_scene_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
     """One offline HTML file with the mesh, object boxes, places, rooms and tracks; drag to turn, scroll to zoom."""
-    server = _start_server()
-    try:
-        fill_scene(server, mesh, graph, is_live=False)
-        html = server.scene.as_html()
-    finally:
-        server.stop()
+    # viser greets and takes leave on standard output, which belongs to `--json`
+    with contextlib.redirect_stdout(io.StringIO()):
+        server = _start_server()
+        try:
+            fill_scene(server, mesh, graph, is_live=False)
+            html = server.scene.as_html()
+        finally:
+            server.stop()
     write_text_atomic(path, html)
 
 

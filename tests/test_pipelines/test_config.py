@@ -4,7 +4,8 @@ import pytest
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from pipelines.config import ConfigError, FramesConfig, config_to_mapping, dump_config, load_config
+from pipelines.config import ConfigError, config_to_mapping, dump_config, load_config
+from pipelines.settings import FramesConfig
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -33,7 +34,7 @@ def test_dump_and_load_are_inverse(tmp_path):
         ("frames: {strid: 2}", [], r"a\.yaml: unknown setting frames\.strid; did you mean stride\?"),
         ("tsdf: {}", [], r"unknown setting tsdf; known are frames, threshold"),
         ("frames: {stride: two}", [], r"frames\.stride: .*integer.*'two'"),
-        ("frames: {stride: 0}", [], r"frames: stride must be at least 1"),
+        ("frames: {stride: 0}", [], r"frames\.stride: .*greater than or equal to 1"),
         ("- 1", [], r"a\.yaml: expected settings by name"),
         ("a: [", [], r"a\.yaml: not readable as YAML"),
         ("", ["threshold"], r"--set threshold: expected key\.key=value"),

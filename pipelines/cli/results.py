@@ -1,0 +1,76 @@
+"""Commands on a finished run: `export`, `view`, `query`, `eval`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.cli.options import common_options, print_json
+
+RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+
+
+@click.command("eval")
+@RUN
+@click.argument("sequence", type=click.Path(path_type=Path))
+@common_options
+def evaluate(run_folder: Path, sequence: Path, quiet: bool, as_json: bool, **_: Any) -> None:
+    """Measure RUN against SEQUENCE/ground_truth: mesh, objects, rooms, storeys, tracks."""
+    from pipelines.evaluate import evaluate as measure
+
+    result = measure(run_folder, sequence)
+    if as_json:
+        print_json(result)
+    else:
+        print_metrics(result)
+
+
+def print_metrics(result: dict[str, Any]) -> None:
+    """Metrics as an aligned list, a block a section."""
+    for section, values in result.items():
+        click.echo(section)
+        for name, value in values.items():
+            click.echo(f"  {name:<20} {value:.4g}" if isinstance(value, float) else f"  {name:<20} {value}")
+
+
+@click.command()
+@RUN
+@click.argument("out", required=False, type=click.Path(path_type=Path))
+@click.option("--to", "form", required=True, help="ply, obj, glb, html, spark_dsg, graphml, csv or geojson.")
+@common_options
+def export(run_folder: Path, out: Path | None, form: str, quiet: bool, as_json: bool, **_: Any) -> None:
+    """Write RUN's map as FORMAT to OUT (default: RUN/export/, named by the format)."""
+    from pipelines.exporters import export_run
+
+    written = export_run(run_folder, form, out)
+    if as_json:
+        print_json({"format": form, "path": str(written)})
+    elif not quiet:
+        click.echo(f"wrote {written}")
+
+
+@click.command()
+@RUN
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, help="Port to listen on.")
+@common_options
+def view(run_folder: Path, host: str, port: int, quiet: bool, as_json: bool, **_: Any) -> None:
+    """Serve an interactive 3D view of RUN until Ctrl-C; RUN/scene.html shows the same without a server."""
+    from pipelines.exporters import load_run
+    from pipelines.viewer import serve
+
+    mesh, graph = load_run(run_folder)
+    server = serve(mesh, graph, host=host, port=port)
+    address = f"http://{server.get_host()}:{server.get_port()}"
+    if as_json:
+        print_json({"address": address})
+    else:
+        click.echo(f"{address}  (Ctrl-C ends)")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        server.stop()

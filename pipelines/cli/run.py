@@ -1,0 +1,149 @@
+"""`m2h run` and its single stages `predict`, `fuse` and `graph`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pipelines.cli.options import common_options, print_json, progress_reporter
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def run_options(command: F) -> F:
+    """What all commands that map a sequence take."""
+    options = [
+        click.argument("sequence"),
+        click.option(
+            "--out", required=True, type=click.Path(path_type=Path), help="Run folder, new or to be continued."
+        ),
+        click.option(
+            "--source",
+            default="recorded",
+            show_default=True,
+            help="recorded, precomputed:DIR or mixed:depth=...,semantics=...",
+        ),
+        click.option("--up", metavar="X,Y,Z", help="Up direction in the sequence's world, when it is not found."),
+        click.option("--stride", type=int, help="Every n-th frame. [config: frames.stride]"),
+        click.option(
+            "--range", "frame_range", metavar="A:B", help="Frames A up to B. [config: frames.start, frames.stop]"
+        ),
+        click.option("--voxel", type=float, help="Voxel size in metres. [default: 0.04; config: tsdf.voxel_size]"),
+        common_options,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@run_options
+def run(**options: Any) -> None:
+    """Map SEQUENCE (a folder, a video, or FORMAT:PATH) into a mesh and a scene graph.
+
+    Continues where an earlier run was stopped and skips what is up to date.
+    Open OUT/report.html afterwards.
+
+    \b
+    m2h run recording/ --out run/
+    m2h run tum:rgbd_dataset/ --out run/ --voxel 0.02 --stride 2
+    """
+    execute(until="report", **options)
+
+
+@click.command()
+@run_options
+def predict(**options: Any) -> None:
+    """Only the predictions of a run (nothing to do for --source recorded)."""
+    execute(until="predict", **options)
+
+
+@click.command()
+@run_options
+def fuse(**options: Any) -> None:
+    """The run up to the fused volume."""
+    execute(until="fuse", **options)
+
+
+@click.command()
+@run_options
+def graph(**options: Any) -> None:
+    """The run up to mesh and scene graph, without report and viewer."""
+    execute(until="graph", **options)
+
+
+def execute(
+    *,
+    sequence: str,
+    out: Path,
+    source: str,
+    until: str,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+    **shortcuts: Any,
+) -> dict[str, Any]:
+    """Open, run and say what came of it; returns the manifest."""
+    from pipelines.config import load_config
+    from pipelines.pipeline import run as run_pipeline
+    from pipelines.sequences.detect import open_sequence
+    from pipelines.settings import PipelineConfig
+
+    config = load_config(PipelineConfig, config_file, [*shortcut_overrides(**shortcuts), *overrides])
+    with progress_reporter(quiet=quiet) as progress:
+        opened = open_sequence(sequence)
+        manifest = run_pipeline(opened, out, source=source, config=config, until=until, progress=progress)
+    if as_json:
+        print_json(manifest)
+    elif not quiet:
+        print_summary(manifest, out)
+    return manifest
+
+
+def shortcut_overrides(
+    *, up: str | None, stride: int | None, frame_range: str | None, voxel: float | None
+) -> list[str]:
+    """The short options as `--set` assignments; raises ConfigError for a range or direction that is none."""
+    from pipelines.config import ConfigError
+
+    overrides = []
+    if up is not None:
+        overrides.append(f"up=[{up}]")
+    if stride is not None:
+        overrides.append(f"frames.stride={stride}")
+    if frame_range is not None:
+        start, colon, stop = frame_range.partition(":")
+        if not colon or not all(part == "" or part.isdigit() for part in (start, stop)):
+            raise ConfigError(f"--range {frame_range}: expected A:B, frame indices, either may be empty")
+        overrides += [f"frames.start={start or 0}", f"frames.stop={stop or 'null'}"]
+    if voxel is not None:
+        overrides.append(f"tsdf.voxel_size={voxel}")
+    return overrides
+
+
+def print_summary(manifest: dict[str, Any], out: Path) -> None:
+    """The table at the end of a run, on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    stages = manifest["stages"]
+    console = Console()
+    table = Table(title=f"{manifest['input']['name']} ({manifest['input']['format']}, {manifest['source']})")
+    for column in ("stage", "result"):
+        table.add_column(column)
+    for column in ("seconds", "peak MiB"):
+        table.add_column(column, justify="right")
+    for name, stage in stages.items():
+        text = stage["summary"].get("text", "")
+        table.add_row(name, text, f"{stage['seconds']:.2f}", f"{stage['peak_memory_mb']:.0f}")
+    table.add_row("all", "", f"{sum(s['seconds'] for s in stages.values()):.2f}", "")
+    console.print(table)
+    for stage in stages.values():
+        for warning in stage["warnings"]:
+            console.print(f"warning: {warning}", style="yellow", markup=False)
+    if "report" in stages:
+        console.print(f"Look at {out / 'report.html'} first; {out / 'scene.html'} shows it in 3D.", soft_wrap=True)

@@ -1,0 +1,118 @@
+"""Commands on sequences: `inspect`, `ingest`, `synth`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.cli.options import common_options, print_json, progress_reporter
+
+
+@click.command()
+@click.argument("sequence")
+@click.option("--fix", is_flag=True, help="Write m2h.yaml with the convention that fits into the sequence's folder.")
+@common_options
+def inspect(sequence: str, fix: bool, quiet: bool, as_json: bool, **_: Any) -> None:
+    """What SEQUENCE holds, and whether its pose direction, camera axes and depth scale are right.
+
+    Frames are warped into their neighbours under the usual conventions; the one that agrees best is right.
+    """
+    from pipelines.inspection import inspect_sequence, write_fix
+    from pipelines.sequences.detect import open_sequence
+
+    opened = open_sequence(sequence)
+    inspection = inspect_sequence(opened)
+    written = write_fix(opened, inspection) if fix else None
+    if as_json:
+        print_json(inspection.to_json())
+        return
+    for line in inspection.lines():
+        click.echo(line)
+    if written:
+        click.echo(f"wrote {written}")
+
+
+@click.command()
+@click.argument("sequence")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--stride", default=1, show_default=True, help="Every n-th usable frame.")
+@click.option("--jpg", is_flag=True, help="Images as JPEG instead of PNG.")
+@click.option("--overwrite", is_flag=True, help="Replace a sequence that is already in OUT.")
+@common_options
+def ingest(
+    sequence: str, out: Path, stride: int, jpg: bool, overwrite: bool, quiet: bool, as_json: bool, **_: Any
+) -> None:
+    """Copy SEQUENCE to the canonical folder OUT (transforms.json): undistorted, metres, one convention."""
+    from pipelines.config import config_from_mapping
+    from pipelines.ingest import ingest as copy
+    from pipelines.sequences.detect import open_sequence
+    from pipelines.settings import FramesConfig
+
+    frames = config_from_mapping(FramesConfig, {"stride": stride}, "--stride")
+    with progress_reporter(quiet=quiet) as progress:
+        result = copy(
+            open_sequence(sequence),
+            out,
+            frames=frames,
+            image_format="jpg" if jpg else "png",
+            overwrite=overwrite,
+            progress=lambda done, total: progress("ingest", done, total),
+        )
+    if as_json:
+        print_json({"written": result.written, "unused": result.unused, "broken": result.broken})
+    elif not quiet:
+        left = (
+            f", {len(result.unused)} of no use and {len(result.broken)} broken"
+            if result.unused or result.broken
+            else ""
+        )
+        click.echo(f"wrote {result.written} frames to {out}{left}")
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--seed", default=0, show_default=True, help="Another seed, another world.")
+@click.option("--rooms", default=4, show_default=True, help="Rooms on each storey, 1-8.")
+@click.option("--storeys", default=1, show_default=True, help="Storeys, 1-3.")
+@click.option("--people", default=0, show_default=True, help="People who walk about.")
+@click.option(
+    "--moved", default=0, show_default=True, help="Objects moved between two visits; makes OUT/visit_0 and visit_1."
+)
+@click.option("--added", default=0, show_default=True, help="Objects that are there only on the second visit.")
+@click.option("--removed", default=0, show_default=True, help="Objects that are there only on the first visit.")
+@click.option("--frames", type=int, help="Frames a visit. [default: as many as the tour of all rooms needs]")
+@click.option("--size", default="320x240", show_default=True, metavar="WxH", help="Image size in pixels.")
+@click.option("--models", type=click.Path(path_type=Path), help="Folder of OBJ furniture catalogues to furnish from.")
+@common_options
+def synth(
+    out: Path, config_file: Path | None, overrides: tuple[str, ...], quiet: bool, as_json: bool, **options: Any
+) -> None:
+    """Render a synthetic world with exact truth into OUT: images, depth, labels, instances, normals, edges, mesh, scene graph."""
+    from pipelines.config import load_config
+    from pipelines.synth.simulate import SynthConfig, simulate
+
+    config = load_config(SynthConfig, config_file, [*synth_overrides(**options), *overrides])
+    with progress_reporter(quiet=quiet) as progress:
+        result = simulate(out, config, progress=progress)
+    if as_json:
+        print_json(result)
+    elif not quiet:
+        click.echo(f"wrote {result['frames']} frames to {out}")
+
+
+def synth_overrides(**options: Any) -> list[str]:
+    """The options of `m2h synth` as `--set` assignments; raises ConfigError for a size that is none."""
+    from pipelines.config import ConfigError
+
+    width, x, height = options.pop("size").partition("x")
+    if not (x and width.isdigit() and height.isdigit()):
+        raise ConfigError("--size: expected WxH in pixels, such as 320x240")
+    visits = 2 if options["moved"] or options["added"] or options["removed"] else 1
+    overrides = [f"width={width}", f"height={height}", f"world.visits={visits}"]
+    for name in ("rooms", "storeys", "moved", "added", "removed", "models"):
+        if options[name] is not None:
+            overrides.append(f"world.{name}={options[name]}")
+    overrides += [f"{name}={options[name]}" for name in ("seed", "people", "frames") if options[name] is not None]
+    return overrides

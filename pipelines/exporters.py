@@ -1,0 +1,110 @@
+"""A finished run in other formats: a table from a format's name to its writer."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mapping.mesh import Mesh
+from mapping.mesh_io import GlbNode, read_mesh, write_glb, write_mesh
+from pipelines.workspace import Workspace, WorkspaceError
+from scenegraph.graph import SceneGraph
+from scenegraph.json_io import load_scene_graph
+
+Writer = Callable[[Mesh, SceneGraph, Path], None]
+
+
+def load_run(run_folder: Path) -> tuple[Mesh, SceneGraph]:
+    """Mesh and scene graph of a run; raises WorkspaceError when it has not come that far."""
+    workspace = Workspace.open(run_folder)
+    for name in ("mesh.ply", "scene_graph.json"):
+        if not workspace.path(name).is_file():
+            raise WorkspaceError(
+                f"{workspace.path(name)}: is missing; finish the run first (m2h run ... --out {run_folder})"
+            )
+    return read_mesh(workspace.path("mesh.ply")), load_scene_graph(workspace.path("scene_graph.json"))
+
+
+def export_run(run_folder: Path, form: str, out: Path | None = None) -> Path:
+    """Write a run as `form` to `out` (None: RUN/export/ under the format's usual name) and return the path.
+
+    Raises WorkspaceError for an unknown format or an unfinished run.
+    """
+    if form not in EXPORTERS:
+        near = difflib.get_close_matches(form, EXPORTERS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise WorkspaceError(f"--to {form}: unknown format, known are {', '.join(EXPORTERS)}{hint}")
+    write, default_name = EXPORTERS[form]
+    mesh, graph = load_run(run_folder)
+    path = out or run_folder / "export" / default_name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(mesh, graph, path)
+    return path
+
+
+def scene_glb_nodes(mesh: Mesh, graph: SceneGraph) -> list[GlbNode]:
+    """One node for each object with its own triangles, and one for the rest of the map."""
+    face_object = np.zeros(len(mesh.faces), np.uint32) if mesh.objects is None else mesh.objects[mesh.faces].min(axis=1)
+    nodes = [GlbNode("structure", mesh.submesh(face_object == 0), {"id": "structure"})]
+    for key, node in graph.nodes("object"):
+        extras = {
+            "id": key,
+            "label": node.label,
+            "room": graph.parent(key) or "",
+            "confidence": round(node.confidence, 3),
+        }
+        nodes.append(GlbNode(f"{key} {node.label}", mesh.submesh(face_object == node.number), extras))
+    return nodes
+
+
+def _write_mesh(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+    write_mesh(mesh, path)
+
+
+def _write_glb(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+    write_glb(path, scene_glb_nodes(mesh, graph))
+
+
+def _write_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+    from pipelines.viewer import write_scene_html
+
+    write_scene_html(mesh, graph, path)
+
+
+def _write_spark_dsg(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+    from scenegraph.spark_dsg import export_spark_dsg
+
+    export_spark_dsg(graph, path, mesh=mesh)
+
+
+def _write_graphml(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+    from scenegraph.export import export_graphml
+
+    export_graphml(graph, path)
+
+
+def _write_csv(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+    from scenegraph.export import export_objects_csv
+
+    export_objects_csv(graph, path)
+
+
+def _write_geojson(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+    from scenegraph.export import export_floorplan
+
+    export_floorplan(graph, path)
+
+
+EXPORTERS: dict[str, tuple[Writer, str]] = {
+    "ply": (_write_mesh, "mesh.ply"),
+    "obj": (_write_mesh, "mesh.obj"),
+    "glb": (_write_glb, "mesh.glb"),
+    "html": (_write_html, "scene.html"),
+    "spark_dsg": (_write_spark_dsg, "dsg.json"),
+    "graphml": (_write_graphml, "scene_graph.graphml"),
+    "csv": (_write_csv, "objects.csv"),
+    "geojson": (_write_geojson, "floorplan.geojson"),
+}

@@ -1,0 +1,160 @@
+"""The last stages of a run: from the fused volume to mesh, scene graph and their files, and the report on top."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+from mapping.mesh import Mesh
+from mapping.mesh_io import write_glb, write_mesh
+from mapping.se3 import from_rotation_translation, inverse, rotation_from_quat_xyzw
+from pipelines.exporters import load_run, scene_glb_nodes
+from pipelines.frame import SequenceError
+from pipelines.stages import RunContext
+from pipelines.workspace import StageRecord
+from scenegraph.build import Trajectory, build_scene_graph
+from scenegraph.dynamic import detections_from_json
+from scenegraph.export import export_floorplan, export_objects_csv, write_trajectory_tum
+from scenegraph.graph import SceneGraph
+from scenegraph.json_io import save_scene_graph
+from scenegraph.labels import nyu40
+from scenegraph.nodes import TrackNode
+from scenegraph.spark_dsg import export_spark_dsg
+
+if TYPE_CHECKING:
+    from pipelines.report import Picture
+
+Array = NDArray[np.float64]
+GRAPH_FILES = (
+    "mesh.ply",
+    "mesh.glb",
+    "scene_graph.json",
+    "dsg.json",
+    "floorplan.geojson",
+    "objects.csv",
+    "trajectory.tum",
+)
+REPORT_FILES = ("report.html", "scene.html")
+PICTURES = 4
+PICTURE_SIZE = (480, 360)
+TOP_VIEW_CUT = 1.9
+"""Metres above a storey's floor at which the map is cut to look into its rooms."""
+
+
+def build_graph(context: RunContext, record: StageRecord) -> None:
+    """Mesh and scene graph from the volume, in all the formats of the run folder."""
+
+    from mapping.distance_field import free_space_from_volume
+    from mapping.tsdf import TSDFVolume
+
+    volume = TSDFVolume.load(context.workspace.path("volume.npz"))
+    mesh = volume.extract_mesh(min_weight=context.config.mesh.min_weight)
+    if not len(mesh.faces):
+        weight = context.config.mesh.min_weight
+        raise SequenceError(f"{context.sequence.path}: no surface came out of fusion (mesh.min_weight={weight:g})")
+    context.progress("graph", 1, 4)
+    trajectory = _levelled_trajectory(context)
+    cell_size = context.config.graph.places.cell_size
+    free_space = free_space_from_volume(volume, mesh, cell_size=cell_size, include=trajectory.positions)
+    context.progress("graph", 2, 4)
+    graph, mesh = build_scene_graph(
+        mesh,
+        free_space,
+        trajectory,
+        context.sequence.label_space or nyu40(),
+        tracks=_tracks(context),
+        T_input_world=context.stored_T_input_world(),
+        config=context.config.graph,
+    )
+    context.progress("graph", 3, 4)
+    _write_map(context.workspace.root, mesh, graph, trajectory)
+    context.progress("graph", 4, 4)
+    counts = {layer: len(graph.nodes(layer)) for layer in ("storey", "room", "object", "place", "track", "agent")}
+    labels = Counter(node.label for _, node in graph.nodes("object"))
+    record.summary |= {"faces": len(mesh.faces), "vertices": len(mesh.vertices), "counts": counts}
+    record.summary |= {"objects": dict(sorted(labels.items()))}
+    record.summary["text"] = (
+        f"{len(mesh.faces) / 1e3:.0f} k triangles, {counts['room']} rooms, {counts['object']} objects, "
+        f"{counts['place']} places, {counts['track']} moving"
+    )
+
+
+def write_report_files(context: RunContext, record: StageRecord) -> None:
+    """report.html and scene.html."""
+    from pipelines.report import write_report
+    from pipelines.viewer import write_scene_html
+
+    mesh, graph = load_run(context.workspace.root)
+    pictures = render_pictures(mesh, graph, context.first_frame().intrinsics)
+    context.progress("report", 1, 2)
+    write_report(context.workspace.path("report.html"), graph, context.workspace.manifest, pictures)
+    write_scene_html(mesh, graph, context.workspace.path("scene.html"))
+    context.progress("report", 2, 2)
+    record.summary["text"] = f"report.html with {len(pictures)} pictures, scene.html"
+
+
+def render_pictures(mesh: Mesh, graph: SceneGraph, intrinsics: Intrinsics) -> list[Picture]:
+    """The map from above, a storey at a time, by colour and by label, and as some of the cameras saw it."""
+    from mapping.pictures import shaded_picture, top_view
+    from mapping.raycast import MeshCaster
+    from pipelines.report import Picture
+
+    if not len(mesh.faces):
+        return []
+    caster = MeshCaster(mesh)
+    extent = float(np.ptp(mesh.vertices[:, :2], axis=0).max())
+    label_colors = None if mesh.labels is None else graph.label_space.colorize(mesh.labels)
+    pictures = []
+    for key, storey in graph.nodes("storey") or [("F0", None)]:
+        cut = (storey.z_range[0] if storey else 0.0) + TOP_VIEW_CUT
+        name = f"storey {key} " if len(graph.nodes("storey")) > 1 else ""
+        for what, colors in (("colours", None), ("labels", label_colors)):
+            if what == "labels" and colors is None:
+                continue
+            view = top_view(caster, pixel_size=extent / 900, cut_height=cut, colors=colors)
+            pictures.append(Picture(view.picture, f"{name}from above, cut at {TOP_VIEW_CUT} m, {what}"))
+    small = intrinsics.resized(PICTURE_SIZE[0], round(PICTURE_SIZE[0] * intrinsics.height / intrinsics.width))
+    agents = [node for _, node in graph.nodes("agent")]
+    for number in np.unique(np.linspace(0, len(agents) - 1, PICTURES + 2).astype(int)[1:-1]) if agents else []:
+        agent = agents[number]
+        picture = shaded_picture(caster, small, _pose_of(agent))
+        pictures.append(Picture(picture, f"the mesh from the camera at {agent.time:.1f} s"))
+    return pictures
+
+
+def _pose_of(agent: Any) -> Array:
+    return from_rotation_translation(rotation_from_quat_xyzw(agent.rotation_xyzw), agent.position)
+
+
+def _levelled_trajectory(context: RunContext) -> Trajectory:
+    """The chosen frames' cameras in the levelled world."""
+    infos = [context.sequence.infos[position] for position in context.positions]
+    T_world_input = inverse(context.stored_T_input_world())
+    poses = [T_world_input @ info.T_world_camera for info in infos if info.T_world_camera is not None]
+    camera = context.first_frame().intrinsics
+    return Trajectory(np.array([info.timestamp for info in infos]), np.array(poses), camera)
+
+
+def _tracks(context: RunContext) -> list[TrackNode]:
+    from scenegraph.tracking import track
+
+    path = context.workspace.path("detections.json")
+    frames = detections_from_json(json.loads(path.read_text(encoding="utf-8")), str(path))
+    label_space = context.sequence.label_space or nyu40()
+    return track(frames, label_space, context.config.dynamics.tracking)
+
+
+def _write_map(root: Path, mesh: Mesh, graph: SceneGraph, trajectory: Trajectory) -> None:
+    write_mesh(mesh, root / "mesh.ply")
+    write_glb(root / "mesh.glb", scene_glb_nodes(mesh, graph))
+    save_scene_graph(graph, root / "scene_graph.json")
+    export_spark_dsg(graph, root / "dsg.json", mesh=mesh)
+    export_floorplan(graph, root / "floorplan.geojson")
+    export_objects_csv(graph, root / "objects.csv")
+    write_trajectory_tum(trajectory.times, trajectory.T_world_camera, root / "trajectory.tum")

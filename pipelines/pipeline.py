@@ -1,0 +1,103 @@
+"""The whole pipeline as one function: sequence and predictions in, run folder out; only what is out of date is done again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mapping.files import write_text_atomic
+from pipelines import fusion, outputs, stages
+from pipelines.config import config_to_mapping, dump_config
+from pipelines.frame import FrameSequence
+from pipelines.settings import PipelineConfig
+from pipelines.sources import open_source
+from pipelines.stages import Progress, RunContext
+from pipelines.workspace import StageRecord, Workspace, digest, folder_fingerprint, package_versions
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run: the settings that it reads, the files that it writes, and the function that does it.
+
+    `version` counts changes of the code that change its files, so that old runs are redone.
+    """
+
+    name: str
+    version: int
+    settings: tuple[str, ...]
+    outputs: tuple[str, ...]
+    run: Callable[[RunContext, StageRecord], None]
+
+
+STAGES = (
+    Stage("sequence", 1, ("frames",), (), stages.list_frames),
+    Stage("level", 1, ("frames", "up"), ("levelling.json",), stages.find_level),
+    Stage("predict", 1, ("frames",), ("predictions/index.json",), stages.store_predictions),
+    Stage(
+        "fuse", 1, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fusion.fuse
+    ),
+    Stage("graph", 1, ("frames", "mesh", "graph", "dynamics"), outputs.GRAPH_FILES, outputs.build_graph),
+    Stage("report", 1, (), outputs.REPORT_FILES, outputs.write_report_files),
+)
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def run(
+    sequence: FrameSequence,
+    out: Path | str,
+    *,
+    source: str = "recorded",
+    config: PipelineConfig | None = None,
+    until: str = "report",
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Map a sequence into the run folder `out` and return its manifest.
+
+    Parameters
+    ----------
+    sequence : what `open_sequence` gives.
+    out : the run folder; a new or an earlier one. Stages whose input, settings and code are those of the folder are skipped.
+    source : where predictions come from, as `--source`.
+    config : settings; None is all defaults.
+    until : the last stage wanted, one of `STAGE_NAMES`.
+    progress : called with (what, done, total) as the work goes on.
+
+    Raises SequenceError, SourceError, WorkspaceError and the errors of the packages below, each with one line that names the
+    file and the field.
+    """
+    config = config or PipelineConfig()
+    opened = open_source(source, sequence)
+    workspace = Workspace(Path(out))
+    with workspace.lock():
+        context = RunContext(workspace, sequence, opened, config, progress)
+        settings = config_to_mapping(config)
+        key = digest(folder_fingerprint(sequence.path), sequence.format, opened.name, opened.fingerprint)
+        _write_header(workspace, sequence, opened.name, config)
+        for stage in STAGES[: STAGE_NAMES.index(until) + 1]:
+            chosen = {name: settings[name] for name in stage.settings}
+            key = digest(key, stage.name, stage.version, chosen)
+            if workspace.is_current(stage.name, key):
+                progress(stage.name, 1, 1)
+                continue
+            with workspace.stage(stage.name, key, chosen, stage.outputs) as record:
+                stage.run(replace(context, stage_key=key), record)
+    return workspace.manifest
+
+
+def _write_header(workspace: Workspace, sequence: FrameSequence, source: str, config: PipelineConfig) -> None:
+    header = {
+        "versions": package_versions(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "input": {"name": sequence.name, "format": sequence.format, "path": str(sequence.path)},
+        "source": source,
+    }
+    if any(workspace.manifest.get(name) != value for name, value in header.items() if name != "command"):
+        workspace.manifest.update(header)
+        workspace.save()
+    text = dump_config(config)
+    path = workspace.path("config.yaml")
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text_atomic(path, text)

@@ -1,0 +1,54 @@
+"""All settings of `m2h run`: the packages' own configurations in one tree, with a default for everything."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from mapping.config import DepthWeightConfig, TSDFConfig
+from scenegraph.config import SceneGraphConfig
+from scenegraph.dynamic_config import DynamicsConfig
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
+class FramesConfig:
+    """Which frames of the sequence are used."""
+
+    stride: int = Field(default=1, ge=1)
+    """Every n-th usable frame."""
+    start: int = 0
+    """First frame index."""
+    stop: int | None = None
+    """One past the last frame index; None is the end."""
+    max_broken: float = 0.05
+    """Share of frames that may turn out to be unreadable before the run is given up."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class MeshConfig:
+    """Which part of the volume becomes surface."""
+
+    min_weight: float = Field(default=0.1, gt=0)
+    """Summed weight that all eight corners of a cell need; 1 is one sure observation."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class PipelineConfig:
+    """Everything that `m2h run` can be told."""
+
+    frames: FramesConfig = FramesConfig()
+    """Which frames are used."""
+    up: tuple[float, float, float] | None = None
+    """Up direction in the sequence's world; None takes what the format says or what the floor shows."""
+    depth: DepthWeightConfig = DepthWeightConfig()
+    """How far each depth pixel is believed."""
+    tsdf: TSDFConfig = TSDFConfig()
+    """The volume."""
+    mesh: MeshConfig = MeshConfig()
+    """The surface taken from it."""
+    dynamics: DynamicsConfig = DynamicsConfig()
+    """What moves."""
+    graph: SceneGraphConfig = SceneGraphConfig()
+    """Objects, places, rooms and storeys."""

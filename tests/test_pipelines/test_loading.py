@@ -1,0 +1,60 @@
+"""Frames come in order; what cannot be read is counted, and too much of it ends the run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m2h import Predictions
+from mapping.camera import Intrinsics
+from pipelines.frame import Frame, FrameInfo, SequenceError
+from pipelines.loading import chosen_positions, read_frames
+from pipelines.settings import FramesConfig
+
+
+class FakeSequence:
+    """Ten frames; those in `broken` cannot be decoded, those in `lost` have no pose."""
+
+    name, path, format, world_up, label_space = "fake", Path("fake"), "fake", None, None
+
+    def __init__(self, broken=(), lost=()):
+        self.broken = broken
+        self.infos = tuple(
+            FrameInfo(i, i / 10, f"{i}.png", i not in lost, "lost pose" if i in lost else "", np.eye(4))
+            for i in range(10)
+        )
+
+    def __len__(self):
+        return len(self.infos)
+
+    def __getitem__(self, index):
+        if index in self.broken:
+            raise SequenceError(f"{index}.png: is truncated")
+        camera = Intrinsics(10, 10, 1, 1, 3, 2)
+        return Frame(index, index / 10, np.zeros((2, 3, 3), np.uint8), camera, np.eye(4), Predictions())
+
+
+def test_range_and_stride_choose_among_the_usable():
+    sequence = FakeSequence(lost=(3, 4))
+    assert chosen_positions(sequence, FramesConfig()) == [0, 1, 2, 5, 6, 7, 8, 9]
+    assert chosen_positions(sequence, FramesConfig(start=2, stop=8, stride=2)) == [2, 6]
+    with pytest.raises(SequenceError, match=r"no usable frame among 10 \(frames.start=3 frames.stop=5\)"):
+        chosen_positions(sequence, FramesConfig(start=3, stop=5))
+
+
+def test_frames_come_in_order_and_broken_ones_are_noted():
+    broken = {}
+    frames = list(read_frames(FakeSequence(broken=(4,)), range(10), broken, max_broken=1))
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert broken == {4: "4.png: is truncated"}
+
+
+def test_too_many_broken_frames_end_it_with_the_first_reason():
+    with pytest.raises(SequenceError, match=r"2 frames cannot be read.*the first: 1\.png: is truncated"):
+        list(read_frames(FakeSequence(broken=(1, 2, 8)), range(10), {}, max_broken=1))
+
+
+def test_a_reader_may_stop_early():
+    frames = read_frames(FakeSequence(), range(10), {}, max_broken=0)
+    assert next(frames).index == 0
+    frames.close()

@@ -1,0 +1,79 @@
+"""Prediction sources by name: what they answer, and what they refuse."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m2h import Predictions
+from mapping.camera import Intrinsics
+from pipelines.frame import Frame, FrameInfo
+from pipelines.predictions import PredictionError, write_predictions
+from pipelines.sources import SourceError, open_source
+
+CAMERA = Intrinsics(10, 10, 2, 1, 4, 3)
+
+
+class OneFrame:
+    name, path, format, world_up, label_space = "one", Path("one"), "fake", None, None
+    infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4)),)
+
+    def __init__(self, recorded):
+        self.recorded = recorded
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return Frame(0, 0.0, np.zeros((3, 4, 3), np.uint8), CAMERA, np.eye(4), self.recorded)
+
+
+def depth_of(value):
+    return np.full((3, 4), value, np.float32)
+
+
+def test_recorded_gives_what_the_sequence_holds():
+    sequence = OneFrame(Predictions(depth=depth_of(2)))
+    source = open_source("recorded", sequence)
+    assert source.predict(sequence[0]).depth[0, 0] == 2
+    with pytest.raises(SourceError, match="holds no depth"):
+        open_source("recorded", OneFrame(Predictions()))
+
+
+def test_precomputed_reads_a_file_a_frame(tmp_path):
+    sequence = OneFrame(Predictions())
+    write_predictions(tmp_path, 0, Predictions(depth=depth_of(3)))
+    source = open_source(f"precomputed:{tmp_path}", sequence)
+    assert source.predict(sequence[0]).depth[0, 0] == 3
+    before = source.fingerprint
+    write_predictions(tmp_path, 0, Predictions(depth=np.ones((5, 5), np.float32)))
+    source = open_source(f"precomputed:{tmp_path}", sequence)
+    assert source.fingerprint != before
+    with pytest.raises(PredictionError, match=r"000000\.npz: depth must be \(3, 4\) like the image, got \(5, 5\)"):
+        source.predict(sequence[0])
+    with pytest.raises(SourceError, match="expected a folder"):
+        open_source(f"precomputed:{tmp_path / 'none'}", sequence)
+
+
+def test_mixed_takes_each_part_from_its_own(tmp_path):
+    labels = np.full((3, 4), 7, np.uint8)
+    sequence = OneFrame(Predictions(depth=depth_of(2), labels=np.ones((3, 4), np.uint8)))
+    write_predictions(tmp_path, 0, Predictions(depth=depth_of(3), labels=labels))
+    source = open_source(f"mixed:depth=recorded,semantics=precomputed:{tmp_path}", sequence)
+    answer = source.predict(sequence[0])
+    assert answer.depth[0, 0] == 2
+    assert answer.labels[0, 0] == 7
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("recoded", r"unknown source 'recoded'; known are"),
+        ("mixed:depth", "expected PART=SOURCE"),
+        ("mixed:color=recorded", "expected PART=SOURCE"),
+        ("mixed:semantics=recorded", "depth=SOURCE is missing"),
+    ],
+)
+def test_refusals(spec, message):
+    with pytest.raises(SourceError, match=message):
+        open_source(spec, OneFrame(Predictions(depth=depth_of(2))))
