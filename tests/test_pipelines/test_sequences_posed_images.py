@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import copy
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import sequence_folders as folders
+import yaml
 
 from mapping.camera import Intrinsics
 from pipelines import open_sequence
+from pipelines.config import config_from_mapping
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
+from pipelines.sequences.camera_file import CameraFile
+from pipelines.sequences.conventions import Overrides
 from pipelines.sequences.video import VideoFile
 
 TUM_LINES = "0.0 0 0 0 0 0 0 1\n0.1 1 0 0 0 0 0 1\n0.2 2 0 0 0 0 0 1\n"
@@ -195,3 +201,13 @@ def test_pose_file_is_needed(tmp_path: Path) -> None:
     (tmp_path / "poses.txt").unlink()
     with pytest.raises(SequenceError, match="no pose file: expected one of"):
         open_sequence(tmp_path)
+
+
+def test_the_documented_files_are_accepted() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    camera, overrides = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    known = {field.name for field in fields(CameraFile)} - {"hfov_deg"}
+    assert set(yaml.safe_load(camera)) == known
+    config_from_mapping(CameraFile, yaml.safe_load(camera), "page")
+    assert set(yaml.safe_load(overrides)) == {field.name for field in fields(Overrides)}
+    config_from_mapping(Overrides, yaml.safe_load(overrides), "page")
