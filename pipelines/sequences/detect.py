@@ -30,6 +30,9 @@ MARKERS: tuple[tuple[str, str, Callable[[Path], bool]], ...] = (
 )
 """Format, what marks it in words, and the test; the first that holds is taken."""
 
+MOST_CHILDREN = 100
+"""Entries of a folder that are looked at for sequences to propose."""
+
 
 def open_sequence(spec: str | Path) -> FrameSequence:
     """A readable sequence from a path, or from `format:PATH` (a name of `pipelines.plugins.SEQUENCES` or `module:function`).
@@ -55,13 +58,19 @@ def detect_format(path: Path) -> str:
         if path.suffix == ".json":
             return "nerfstudio"
         raise SequenceError(f"{path}: is a file; expected a folder, or name the format: format:PATH")
-    for name, _, holds in MARKERS:
-        if holds(path):
-            return name
+    if found := _format_of(path):
+        return found
     if (path / UNFINISHED).exists():
         raise SequenceError(f"{path}: is unfinished: its writer was interrupted; write it again")
+    inner = [child.name for child in sorted(path.iterdir())[:MOST_CHILDREN] if child.is_dir() and _format_of(child)]
+    if inner:
+        raise SequenceError(f"{path}: holds sequences but is none; name one: {', '.join(inner)}")
     looked = "; ".join(f"{name}: {marker}" for name, marker, _ in MARKERS)
     raise SequenceError(f"{path}: no known sequence format; looked for {looked}")
+
+
+def _format_of(path: Path) -> str | None:
+    return next((name for name, _, holds in MARKERS if holds(path)), None)
 
 
 def _named_format(spec: str) -> tuple[str | None, Path]:

@@ -172,6 +172,13 @@ def test_unknown_folder_lists_what_was_looked_for(tmp_path: Path) -> None:
     assert all(name in str(raised.value) for name in SEQUENCES)
 
 
+def test_folder_of_sequences_names_them(tmp_path: Path) -> None:
+    folders.write_hololens(tmp_path / "a")
+    folders.write_tum(tmp_path / "b")
+    with pytest.raises(SequenceError, match="name one: a, b"):
+        open_sequence(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
