@@ -1,0 +1,118 @@
+"""The canonical sequence folder as training data: a nerfstudio `transforms.json` with more keys a frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2h.data.sample import (
+    Camera,
+    DatasetError,
+    Sample,
+    clean_depth,
+    decode_normals,
+    read_image,
+    read_labels,
+    read_plane,
+    read_rgb,
+    reading,
+)
+
+CLASSES = {"nyu40": 41}
+
+
+@dataclass(frozen=True)
+class _Frame:
+    folder: Path
+    entry: Mapping[str, Any]
+    """The header's keys under the frame's own."""
+
+
+class FolderDataset:
+    """All frames of one canonical sequence, or of every canonical sequence below a folder, in the order of their names.
+
+    Raises DatasetError naming the file and the key for headers that lack what is needed, and for label spaces that differ.
+    """
+
+    splits: tuple[str, ...] = ()
+
+    def __init__(self, path: Path) -> None:
+        headers = [path / "transforms.json"] if (path / "transforms.json").is_file() else []
+        headers = headers or sorted(path.glob("*/transforms.json")) or sorted(path.glob("*/*/transforms.json"))
+        if not headers:
+            raise DatasetError(f"{path}: neither a sequence with transforms.json nor a folder of such sequences")
+        self.name = path.name
+        self._frames: list[_Frame] = []
+        spaces: dict[str, Path] = {}
+        for header in headers:
+            space = self._add(header)
+            spaces.setdefault(space, header)
+        if len(spaces) > 1:
+            raise DatasetError(f"{path}: sequences with different label_space: {', '.join(sorted(spaces))}")
+        (self.label_space, first), *_ = spaces.items()
+        self.classes = CLASSES.get(self.label_space) or _count_classes(first.parent / self.label_space)
+
+    def _add(self, path: Path) -> str:
+        with reading(path):
+            header = json.loads(path.read_text(encoding="utf-8"))
+        frames = header.get("frames") if isinstance(header, dict) else None
+        if not isinstance(frames, list) or not all(isinstance(f, dict) and "file_path" in f for f in frames):
+            raise DatasetError(f"{path}: frames must be a list of entries with file_path")
+        shared = {key: value for key, value in header.items() if key != "frames"}
+        self._frames += [
+            _Frame(path.parent, shared | frame) for frame in sorted(frames, key=lambda frame: str(frame["file_path"]))
+        ]
+        return str(header.get("label_space") or "nyu40")
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> Sample:
+        folder, entry = self._frames[index].folder, self._frames[index].entry
+        path = {key: folder / str(entry[key]) for key in entry if key.endswith("file_path")}
+        depth = labels = normals = edges = None
+        if "depth_file_path" in path:
+            factor = _number(entry, "depth_unit_scale_factor", folder, default=0.001)
+            depth = clean_depth(read_plane(path["depth_file_path"]) * np.float32(factor))
+        if "semantics_file_path" in path:
+            labels = read_labels(path["semantics_file_path"], self.classes)
+        if "normals_file_path" in path:
+            normals = decode_normals(read_image(path["normals_file_path"]))
+        if "edges_file_path" in path:
+            stored = read_plane(path["edges_file_path"])
+            edges = stored.astype(np.float32) / np.float32(np.iinfo(stored.dtype).max)
+        name = f"{folder.name}/{entry['file_path']}"
+        return Sample(name, read_rgb(path["file_path"]), depth, labels, normals, edges, _camera(entry, folder))
+
+
+def _camera(entry: Mapping[str, Any], folder: Path) -> Camera | None:
+    """The pinhole camera; nerfstudio's pixel centres lie at +0.5, ours at whole numbers."""
+    if "fl_x" not in entry:
+        return None
+    fx = _number(entry, "fl_x", folder)
+    fy = _number(entry, "fl_y", folder, default=fx)
+    return Camera(fx, fy, _number(entry, "cx", folder) - 0.5, _number(entry, "cy", folder) - 0.5)
+
+
+def _number(entry: Mapping[str, Any], key: str, folder: Path, default: float | None = None) -> float:
+    value = entry.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise DatasetError(f"{folder / 'transforms.json'}: {key} must be a number, got {value!r}")
+    return float(value)
+
+
+def _count_classes(path: Path) -> int:
+    """Channels for a label space file: its largest id and unknown."""
+    import yaml
+
+    with reading(path):
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        return max(int(entry["id"]) for entry in data["classes"]) + 1
+    except (TypeError, KeyError, ValueError) as error:
+        raise DatasetError(f"{path}: expected a label space with classes that have ids") from error
