@@ -69,6 +69,12 @@ class Intrinsics:
             return np.where(np.isfinite(xy), uv, np.nan)
         return xy * [self.fx, self.fy] + [self.cx, self.cy]
 
+    def contains(self, uv: ArrayLike) -> NDArray[np.bool_]:
+        """Which pixels (..., 2) lie in the image, its outermost pixels to their borders; False where not finite."""
+        uv = np.asarray(uv, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(((uv >= -0.5) & (uv <= [self.width - 0.5, self.height - 0.5])).all(axis=-1))
+
     def unproject(self, depth: ArrayLike) -> NDArray[np.float64]:
         """Depth (height, width) along z to points (height, width, 3) in camera axes; unknown depth 0 gives the origin."""
         depth = np.asarray(depth, dtype=np.float64)

@@ -37,6 +37,10 @@ MESH_SCORES = (
 )
 
 
+class TruthError(ValueError):
+    """A true mesh against which nothing can be measured."""
+
+
 @dataclass(frozen=True, eq=False)
 class SurfaceSamples:
     """Points (N, 3) on a mesh, the unit normals (N, 3) of the faces they lie on, and their labels (N,), 0 where unknown."""
@@ -68,13 +72,15 @@ def mesh_metrics(
         prediction is wrong; the mean IoU is over the classes that these truth samples have.
     double_wall_rate : see `double_wall_rate`.
 
-    Raises ValueError when the truth has no surface or none that is visible.
+    Raises TruthError when the truth has no surface or none that is visible.
     """
+    if not truth.face_areas().sum() > 0:
+        raise TruthError("the true mesh has no surface")
     truth_samples = sample_with_labels(truth, samples, rng)
     if is_visible is not None:
         truth_samples = truth_samples.chosen(is_visible(truth_samples.points, truth_samples.normals))
     if len(truth_samples.points) == 0:
-        raise ValueError("no frame sees any of the true surface")
+        raise TruthError("no frame sees any of the true surface")
     if not predicted.face_areas().sum() > 0:
         nothing = dict.fromkeys(("precision_5cm", "recall_5cm", "f_5cm", "f_10cm"), 0.0)
         return dict.fromkeys(MESH_SCORES) | nothing

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
 from mapping.mesh import Mesh
-from mapping.se3 import inverse, transform_points
 
 Array = NDArray[np.float64]
 
@@ -122,19 +121,19 @@ class MeshCaster:
         for T_world_camera in poses:
             T = np.asarray(T_world_camera, dtype=np.float64)
             rest = np.flatnonzero(~seen)
-            if len(rest) == 0:
-                break
-            in_camera = transform_points(inverse(T), points[rest])
-            uv = intrinsics.project(in_camera)
-            with np.errstate(invalid="ignore"):
-                inside = ((uv >= -0.5) & (uv <= [intrinsics.width - 0.5, intrinsics.height - 0.5])).all(axis=1)
-            inside &= (in_camera[:, 2] > 0) & (in_camera[:, 2] <= max_depth)
-            rest = rest[inside]
-            towards = points[rest] - T[:3, 3]
-            rest = rest[np.einsum("ij,ij->i", towards, normals[rest]) < 0]
-            hit, _, _ = self.cast_rays(np.broadcast_to(T[:3, 3], (len(rest), 3)), points[rest] - T[:3, 3])
-            seen[rest[hit > 1 - 1e-3]] = True  # the point itself is at 1, up to float32
+            depth = (points[rest] - T[:3, 3]) @ T[:3, 2]
+            rest = rest[(depth > 0) & (depth <= max_depth)]
+            rest = rest[np.einsum("ij,ij->i", points[rest] - T[:3, 3], normals[rest]) < 0]
+            rest = rest[intrinsics.contains(intrinsics.project((points[rest] - T[:3, 3]) @ T[:3, :3]))]
+            seen[rest[self.is_clear(T[:3, 3], points[rest])]] = True
         return seen
+
+    def is_clear(self, eye: ArrayLike, points: ArrayLike) -> NDArray[np.bool_]:
+        """(N,) whether nothing of the mesh lies between an eye (3,) and points (N, 3); what a point lies on does not count."""
+        origin = np.asarray(eye, dtype=np.float64)
+        towards = np.asarray(points, dtype=np.float64) - origin
+        hit, _, _ = self.cast_rays(np.broadcast_to(origin, towards.shape), towards)
+        return np.asarray(hit > 1 - 1e-3)  # the point itself is at 1, up to float32
 
     def _rays(self, origins: ArrayLike, directions: ArrayLike) -> NDArray[np.float32]:
         local = np.asarray(origins, dtype=np.float64) - self._middle

@@ -66,6 +66,12 @@ def test_shapes_and_points_behind_the_camera(name):
     np.testing.assert_allclose(camera.project(points[0]), uv[0])
 
 
+def test_which_pixels_lie_in_the_image():
+    uv = [[-0.5, -0.5], [159.5, 119.5], [-0.51, 0], [0, 119.6], [80, 60], [np.nan, 3], [np.inf, 3]]
+    assert PINHOLE.contains(uv).tolist() == [True, True, False, False, True, False, False]
+    assert PINHOLE.contains(np.reshape(uv[:6], (2, 3, 2))).shape == (2, 3)
+
+
 def test_unknown_depth_stays_at_the_origin():
     assert not PINHOLE.unproject(np.zeros((120, 160))).any()
     with pytest.raises(ValueError, match=r"depth must have shape \(120, 160\), got \(160, 120\)"):

@@ -9,7 +9,15 @@ import pytest
 from helpers import box_mesh, random_se3, sphere_mesh
 
 from mapping.mesh import Mesh, concatenate
-from mapping.metrics import MESH_SCORES, double_wall_rate, harmonic_mean, label_scores, mesh_metrics, sample_with_labels
+from mapping.metrics import (
+    MESH_SCORES,
+    TruthError,
+    double_wall_rate,
+    harmonic_mean,
+    label_scores,
+    mesh_metrics,
+    sample_with_labels,
+)
 
 ROOM = box_mesh((5.0, 4.0, 2.5), (0, 0, 1.25), inward=True)
 
@@ -112,9 +120,11 @@ def test_nothing_predicted():
     assert scores["f_5cm"] == scores["recall_5cm"] == 0.0
 
 
-def test_a_truth_that_nobody_sees_is_refused():
-    with pytest.raises(ValueError, match="no frame sees any"):
+def test_a_truth_that_nobody_sees_or_that_is_none_is_refused():
+    with pytest.raises(TruthError, match="no frame sees any"):
         compare(ROOM, ROOM, is_visible=lambda points, normals: np.zeros(len(points), bool))
+    with pytest.raises(TruthError, match="has no surface"):
+        compare(ROOM, Mesh.empty())
 
 
 def test_the_same_seed_gives_the_same_numbers():
