@@ -15,9 +15,10 @@ from mapping.files import write_text_atomic
 from mapping.mesh import Mesh
 from scenegraph.graph import SceneGraph
 
+Array = NDArray[np.float64]
 BOX_EDGES = np.array([[0, 1], [1, 2], [2, 3], [3, 0], [4, 5], [5, 6], [6, 7], [7, 4], [0, 4], [1, 5], [2, 6], [3, 7]])
-GRAPH_LIFT = 3.5
-"""Metres by which rooms and the building float above the mesh, so that the hierarchy can be seen."""
+LABEL_HEIGHT = 2.6
+"""Metres above its floor at which a room's name floats."""
 
 
 def write_scene_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
@@ -30,7 +31,18 @@ def write_scene_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
             html = server.scene.as_html()
         finally:
             server.stop()
-    write_text_atomic(path, html)
+    write_text_atomic(path, html.replace("<head>", "<head>" + _camera_script(mesh), 1))
+
+
+def _camera_script(mesh: Mesh) -> str:
+    """viser's page takes its first camera from the address, so put it there unless the reader has given one."""
+    position, target = _first_camera(mesh)
+    terms = [
+        f"initialCameraPosition={','.join(f'{x:.2f}' for x in position)}",
+        f"initialCameraLookAt={','.join(f'{x:.2f}' for x in target)}",
+        "initialCameraUp=0,0,1",
+    ]
+    return f"<script>if(!location.search)history.replaceState(null,'','?{'&'.join(terms)}')</script>"
 
 
 def serve(mesh: Mesh, graph: SceneGraph, *, host: str, port: int) -> Any:
@@ -60,10 +72,10 @@ def fill_scene(server: Any, mesh: Mesh, graph: SceneGraph, *, is_live: bool) -> 
         colors = graph.label_space.colorize(mesh.labels)
         layers["labels"] = _add_mesh(scene, mesh, "/mesh/labels", colors, visible=False)
     layers["objects"] = _add_objects(scene, graph)
-    layers["places"] = _add_places(scene, graph, visible=is_live is False and len(graph.nodes("place")) < 400)
+    layers["places"] = _add_places(scene, graph, visible=False)
     layers["rooms"] = _add_rooms(scene, graph)
     layers["camera"] = _add_paths(scene, graph)
-    _set_camera(server, mesh)
+    server.initial_camera.position, server.initial_camera.look_at = map(tuple, _first_camera(mesh))
     return {name: handles for name, handles in layers.items() if handles}
 
 
@@ -77,11 +89,13 @@ def _start_server(host: str = "127.0.0.1", port: int | None = None) -> Any:
     return viser.ViserServer(host=host, port=port, verbose=False)
 
 
-def _set_camera(server: Any, mesh: Mesh) -> None:
+def _first_camera(mesh: Mesh) -> tuple[Array, Array]:
+    """A position from which the whole map is in view, and what to look at."""
+    if not len(mesh.vertices):
+        return np.array([3.0, -3.0, 3.0]), np.zeros(3)
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     center, reach = (low + high) / 2, float(np.linalg.norm((high - low)[:2]))
-    server.initial_camera.position = tuple(center + reach * np.array([-0.45, -0.75, 0.8]))
-    server.initial_camera.look_at = tuple(center)
+    return center + reach * np.array([-0.3, -0.6, 0.6]), center
 
 
 def _add_mesh(scene: Any, mesh: Mesh, name: str, colors: NDArray[np.uint8] | None, *, visible: bool) -> list[Any]:
@@ -102,8 +116,21 @@ def _add_objects(scene: Any, graph: SceneGraph) -> list[Any]:
         segments = node.box.corners()[BOX_EDGES].astype(np.float32)
         handles.append(scene.add_line_segments(f"/objects/{key}/box", segments, color, thickness=0.015))
         top = node.box.center + np.array([0, 0, node.box.size[2] / 2 + 0.05])
-        handles.append(scene.add_label(f"/objects/{key}/label", f"{key} {node.label}", position=tuple(top)))
+        if node.label != "unknown":
+            handles.append(_add_label(scene, f"/objects/{key}/label", f"{key} {node.label}", top, height=0.08))
     return handles
+
+
+def _add_label(scene: Any, name: str, text: str, position: Array, *, height: float) -> Any:
+    """Text of a height in metres, hidden by what is in front of it."""
+    return scene.add_label(
+        name,
+        text.replace("_", " "),
+        position=tuple(position),
+        font_size_mode="scene",
+        font_scene_height=height,
+        anchor="bottom-center",
+    )
 
 
 def _add_places(scene: Any, graph: SceneGraph, *, visible: bool) -> list[Any]:
@@ -131,13 +158,8 @@ def _add_rooms(scene: Any, graph: SceneGraph) -> list[Any]:
         ring = np.column_stack([room.polygon, np.full(len(room.polygon), room.z_range[0] + 0.03)])
         segments = np.stack([ring, np.roll(ring, -1, axis=0)], axis=1).astype(np.float32)
         handles.append(scene.add_line_segments(f"/rooms/{key}/outline", segments, (230, 140, 30), thickness=0.03))
-        above = np.array([*np.asarray(room.position)[:2], room.z_range[0] + GRAPH_LIFT])
-        handles.append(scene.add_label(f"/rooms/{key}/label", f"{key} {room.label}", position=tuple(above)))
-        children = set(graph.children(key, "object"))
-        objects = [node.position for child, node in graph.nodes("object") if child in children]
-        if objects:
-            lines = np.array([[above, position] for position in objects], dtype=np.float32)
-            handles.append(scene.add_line_segments(f"/rooms/{key}/objects", lines, (200, 170, 120), thickness=0.006))
+        above = np.array([*np.asarray(room.position)[:2], room.z_range[0] + LABEL_HEIGHT])
+        handles.append(_add_label(scene, f"/rooms/{key}/label", f"{key} {room.label}", above, height=0.22))
     return handles
 
 

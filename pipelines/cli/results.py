@@ -74,3 +74,68 @@ def view(run_folder: Path, host: str, port: int, quiet: bool, as_json: bool, **_
             time.sleep(3600)
     except KeyboardInterrupt:
         server.stop()
+
+
+@click.command()
+@RUN
+@click.option("--label", help="Objects of a class.")
+@click.option("--room", help="In a room: its key (R0) or name (kitchen).")
+@click.option("--near", metavar="X,Y,Z", help="Nearest first to a point of the levelled world, in metres.")
+@click.option("--radius", type=float, help="At most this far from --near.")
+@click.option("--time", "at", type=float, help="There at this time (seconds); what moved then is listed too.")
+@click.option(
+    "--path", "ends", nargs=2, metavar="FROM TO", help="The way between two nodes (R0, O4, P7) or points x,y,z."
+)
+@common_options
+def query(run_folder: Path, ends: tuple[str, str] | None, quiet: bool, as_json: bool, **conditions: Any) -> None:
+    """Ask RUN's scene graph for objects, or with --path for a way through free space.
+
+    \b
+    m2h query run/ --label chair --room kitchen
+    m2h query run/ --path R0 O4
+    """
+    from pipelines.exporters import load_run
+
+    graph = load_run(run_folder)[1]
+    answer = _way(graph, ends) if ends else _hits(graph, conditions)
+    if as_json:
+        print_json(answer)
+    elif ends:
+        click.echo(
+            f"{answer['length']:.2f} m, narrowest clearance {answer['clearance']:.2f} m: {' '.join(answer['places'])}"
+        )
+    else:
+        for hit in answer["hits"]:
+            where = ", ".join(f"{x:.2f}" for x in hit["position"])
+            away = f"  {hit['distance']:.2f} m away" if hit["distance"] is not None else ""
+            click.echo(f"{hit['key']:<5} {hit['label']:<16} {hit['room'] or '-':<5} ({where}){away}")
+
+
+def _way(graph: Any, ends: tuple[str, str]) -> dict[str, Any]:
+    from scenegraph.query import path
+
+    way = path(graph, *(_point(end) if "," in end else end for end in ends))
+    return {"places": list(way.places), "points": way.points.tolist(), "length": way.length, "clearance": way.clearance}
+
+
+def _hits(graph: Any, conditions: dict[str, Any]) -> dict[str, Any]:
+    from scenegraph.query import objects, tracks
+
+    at, near = conditions["at"], conditions["near"]
+    where = {"label": conditions["label"], "room": conditions["room"]}
+    radius = {} if conditions["radius"] is None else {"radius": conditions["radius"]}
+    hits = objects(graph, **where, near=None if near is None else _point(near), time=at, **radius)
+    if at is not None:
+        hits += tracks(graph, time=at, **where)
+    names = ("key", "label", "room", "distance")
+    return {"hits": [{**{n: getattr(hit, n) for n in names}, "position": hit.position.tolist()} for hit in hits]}
+
+
+def _point(text: str) -> list[float]:
+    from scenegraph.query import QueryError
+
+    try:
+        x, y, z = (float(part) for part in text.split(","))
+    except ValueError:
+        raise QueryError(f"{text}: expected a point x,y,z in metres") from None
+    return [x, y, z]
