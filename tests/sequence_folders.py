@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,13 @@ def room_poses(count: int, *, turn_deg: float = 3.0, step: float = 0.05) -> np.n
 
 def room_picture(T_world_camera: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(rgb, depth) of the room with blotched walls from a pose inside it: rays against six planes."""
+    rgb, z = _room_picture(T_world_camera.tobytes())
+    return rgb.copy(), z.copy()
+
+
+@lru_cache(maxsize=64)
+def _room_picture(pose: bytes) -> tuple[np.ndarray, np.ndarray]:
+    T_world_camera = np.frombuffer(pose).reshape(4, 4)
     rays = ROOM_CAMERA.rays() @ T_world_camera[:3, :3].T
     origin = T_world_camera[:3, 3]
     with np.errstate(divide="ignore"):

@@ -22,10 +22,17 @@ from pipelines.sequences.recorded import Details, RecordedSequence
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 POSES = folders.room_poses(12)
 CONVENTIONS = [Convention(direction, axes) for direction, axes in itertools.product(POSE_DIRECTIONS, CAMERA_AXES)]
+QUICK = [("camera_to_world", "opencv"), ("world_to_camera", "opencv"), ("camera_to_world", "opengl")]
 
 
 def ids(convention: Convention) -> str:
     return f"{convention.pose_direction}-{convention.camera_axes}"
+
+
+EACH = [
+    pytest.param(c, id=ids(c), marks=() if (c.pose_direction, c.camera_axes) in QUICK else pytest.mark.slow)
+    for c in CONVENTIONS
+]
 
 
 def inspected(path: Path, convention: Convention, *, depth_scale: float | None = 1000.0) -> Inspection:
@@ -34,7 +41,7 @@ def inspected(path: Path, convention: Convention, *, depth_scale: float | None =
     return inspect_sequence(open_sequence(path))
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS, ids=ids)
+@pytest.mark.parametrize("convention", EACH)
 def test_convention_is_found_with_depth(tmp_path: Path, convention: Convention) -> None:
     found = inspected(tmp_path / "seq", convention)
     assert found.evidence == "depth"
@@ -45,7 +52,7 @@ def test_convention_is_found_with_depth(tmp_path: Path, convention: Convention) 
     assert found.undecided == ()
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS, ids=ids)
+@pytest.mark.parametrize("convention", EACH)
 def test_convention_is_found_without_depth(tmp_path: Path, convention: Convention) -> None:
     found = inspected(tmp_path / "seq", convention, depth_scale=None)
     assert found.evidence == "images"
@@ -56,7 +63,7 @@ def test_convention_is_found_without_depth(tmp_path: Path, convention: Conventio
     assert found.estimate is None
 
 
-@pytest.mark.parametrize("scale", [5000.0, 6553.5, 4000.0])
+@pytest.mark.parametrize("scale", [5000.0, pytest.param(6553.5, marks=pytest.mark.slow), 4000.0])
 def test_depth_scale_is_found(tmp_path: Path, scale: float) -> None:
     found = inspected(tmp_path / "seq", Convention(), depth_scale=scale)
     assert found.verdict == "wrong"
