@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from mapping.camera import Intrinsics
 from mapping.se3 import transform_points
 from scenegraph import json_values as values
+from scenegraph.appearance import NO_LOOK, Look, look
 from scenegraph.dynamic_config import DetectionConfig as DetectionConfig
 from scenegraph.json_io import plain
 from scenegraph.labels import LabelSpace
@@ -35,7 +36,7 @@ class LabelledView:
     """One posed image with depth and labels.
 
     time in seconds; depth (H, W) metres along z, 0 unknown; labels (H, W) ids; T_world_camera (4, 4) into a world whose z is up;
-    instances (H, W) numbers of single things, 0 none, or None.
+    instances (H, W) numbers of single things, 0 none, or None; rgb (H, W, 3) uint8 or None, which helps to tell people apart.
 
     Raises ValueError that names the field, the expected and the actual shape.
     """
@@ -46,12 +47,13 @@ class LabelledView:
     intrinsics: Intrinsics
     T_world_camera: Array
     instances: NDArray[np.integer[Any]] | None = None
+    rgb: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         shape = (self.intrinsics.height, self.intrinsics.width)
-        for name in ("depth", "labels", "instances"):
+        for name in ("depth", "labels", "instances", "rgb"):
             array = getattr(self, name)
-            if array is not None and array.shape != shape:
+            if array is not None and array.shape != ((*shape, 3) if name == "rgb" else shape):
                 raise ValueError(f"LabelledView.{name} must have shape {shape}, got {array.shape}")
         if self.intrinsics.is_distorted:
             raise ValueError("LabelledView.intrinsics must be without distortion")
@@ -65,6 +67,7 @@ class Detection:
     radians from the world's x), to the left of that, and up. A point with these coordinates c lies at `axes @ c` in the world.
     `cut` holds the sides of SIDES on which the image border or something nearer hides the rest; the far side is always hidden.
     distance is the horizontal distance from the camera, floor the height of the floor around it or None when not seen; metres.
+    look is its colour above and below, as far as known (`scenegraph.appearance`).
     """
 
     time: float
@@ -76,6 +79,7 @@ class Detection:
     high: Array
     cut: frozenset[str]
     floor: float | None
+    look: Look = NO_LOOK
 
     @property
     def axes(self) -> Array:
@@ -156,7 +160,8 @@ def detections_from_json(data: object, where: str) -> list[tuple[float, list[Det
 def _to_json(detection: Detection) -> dict[str, Any]:
     names = ("label_id", "pixels", "bearing", "distance", "low", "high", "floor")
     fields = {name: plain(getattr(detection, name), name) for name in names}
-    return {**fields, "cut": [side for side in SIDES if side in detection.cut]}
+    cut = [side for side in SIDES if side in detection.cut]
+    return {**fields, "cut": cut, "look": plain(detection.look, "look")}
 
 
 def _from_json(entry: object, time: float, where: str) -> Detection:
@@ -165,6 +170,10 @@ def _from_json(entry: object, time: float, where: str) -> Detection:
     if not set(cut) <= set(SIDES):
         raise values.refuse(f"{where}.cut", f"some of {', '.join(SIDES)}", cut)
     floor = data.get("floor")
+    bands = values.sequence(data.get("look", [None, None]), f"{where}.look")
+    if len(bands) != len(NO_LOOK):
+        raise values.refuse(f"{where}.look", "the upper and the lower colour", bands)
+    upper, lower = (None if band is None else values.array(band, f"{where}.look", (3,)) for band in bands)
     return Detection(
         time=time,
         label_id=values.whole(data.get("label_id"), f"{where}.label_id"),
@@ -175,6 +184,7 @@ def _from_json(entry: object, time: float, where: str) -> Detection:
         high=values.array(data.get("high"), f"{where}.high", (3,)),
         cut=frozenset(cut),
         floor=None if floor is None else values.number(floor, f"{where}.floor"),
+        look=(upper, lower),
     )
 
 
@@ -275,6 +285,9 @@ def _describe(view: LabelledView, part: Mask, floor_points: Array, floor: Mask, 
     low, high = low - lost, high + lost
     around = floor_points[np.linalg.norm(floor_points[:, :2] - middle[:2], axis=1) < config.floor_radius]
     around = around[around[:, 2] < middle[2]]
+    level = float(np.median(around[:, 2])) if len(around) >= config.min_pixels else None
+    cut = _cut_sides(view, part, local, axes, _hiding(view, part, floor, config))
+    base = level if level is not None else float(low[2]) if "below" not in cut else None
     return Detection(
         time=view.time,
         label_id=int(view.labels[part][0]),
@@ -283,8 +296,9 @@ def _describe(view: LabelledView, part: Mask, floor_points: Array, floor: Mask, 
         distance=float(np.linalg.norm(towards)),
         low=low,
         high=high,
-        cut=_cut_sides(view, part, local, axes, _hiding(view, part, floor, config)),
-        floor=float(np.median(around[:, 2])) if len(around) >= config.min_pixels else None,
+        cut=cut,
+        floor=level,
+        look=NO_LOOK if view.rgb is None or base is None else look(view.rgb[part], inside[:, 2] - base),
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from scenegraph import kalman
+from scenegraph.appearance import Look, mean_look, unlikeness
 from scenegraph.completion import BodySize, body_size, complete, floors_under
 from scenegraph.dynamic import Detection
 from scenegraph.dynamic_config import TrackingConfig as TrackingConfig
@@ -23,6 +24,7 @@ from scenegraph.nodes import TrackNode
 Array = NDArray[np.float64]
 
 STEADINESS = (1.0, 0.3, 0.1)  # shares of the configured acceleration that are tried on each track
+LOOK_MEMORY = 10  # detections
 FORBIDDEN = 1e9  # cost of a pair that must not be assigned
 
 
@@ -34,6 +36,11 @@ class _Track:
     state: Array
     covariance: Array
     detections: list[Detection] = field(default_factory=list)
+
+    @property
+    def look(self) -> Look:
+        """What the last detections looked like."""
+        return mean_look([d.look for d in self.detections[-LOOK_MEMORY:]])
 
     @property
     def begin(self) -> float:
@@ -152,6 +159,7 @@ def _costs(
     """(tracks, detections) negative log likelihoods, FORBIDDEN across classes and outside of the gate."""
     costs = np.full((len(tracks), len(detections)), FORBIDDEN)
     for t, each in enumerate(tracks):
+        look = each.look
         for d, detection in enumerate(detections):
             if detection.label_id != each.label_id:
                 continue
@@ -159,7 +167,8 @@ def _costs(
             away = position - each.state[:3]
             squared = float(away @ np.linalg.solve(each.covariance[:3, :3] + noise, away))
             if squared <= config.gate**2:
-                costs[t, d] = kalman.surprise(each.state, each.covariance, position, noise)
+                unlike = unlikeness(look, detection.look)
+                costs[t, d] = kalman.surprise(each.state, each.covariance, position, noise) + unlike
     return costs
 
 
@@ -183,7 +192,8 @@ def _stitch(fragments: Sequence[_Track], sizes: dict[int, BodySize], config: Tra
         for b, after in enumerate(ordered):
             gap = after.begin - before.end
             if before.label_id == after.label_id and 0 < gap <= config.max_stitch_gap:
-                costs[a, b] = _stitch_cost(smoothed[a][-1], smoothed[b][0], gap, config)
+                unlike = unlikeness(before.look, mean_look([d.look for d in after.detections[:LOOK_MEMORY]]))
+                costs[a, b] = _stitch_cost(smoothed[a][-1], smoothed[b][0], gap, config, unlike)
     successor = dict(_assign(costs))
     joined = []
     for a in sorted(set(range(len(ordered))) - set(successor.values())):
@@ -195,10 +205,11 @@ def _stitch(fragments: Sequence[_Track], sizes: dict[int, BodySize], config: Tra
     return joined
 
 
-def _stitch_cost(before: Array, after: Array, gap: float, config: TrackingConfig) -> float:
+def _stitch_cost(before: Array, after: Array, gap: float, config: TrackingConfig, unlike: float) -> float:
     """How far off the later beginning lies from where the earlier end was heading, in units of what a gap allows.
 
-    Both are smoothed states (6,). People slow down and turn, so the velocity is believed for about a second.
+    Both are smoothed states (6,). People slow down and turn, so the velocity is believed for about a second. Other clothes
+    (`unlike`) count against it.
     """
     lasting = 1.0 - np.exp(-gap / 2.0)
     middle_of_before = before[:3] + before[3:] * lasting
@@ -206,7 +217,7 @@ def _stitch_cost(before: Array, after: Array, gap: float, config: TrackingConfig
     distance = float(np.linalg.norm(after[:2] - before[:2]))
     if distance > config.max_speed * gap + 0.5 or abs(after[2] - before[2]) > 0.5 + 0.5 * gap:
         return FORBIDDEN
-    off = float(np.linalg.norm(middle_of_after - middle_of_before)) / (0.6 + 0.5 * gap)
+    off = float(np.linalg.norm(middle_of_after - middle_of_before)) / (0.6 + 0.5 * gap) + 0.15 * unlike
     return off if off <= 1.5 else FORBIDDEN
 
 

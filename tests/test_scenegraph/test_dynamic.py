@@ -8,7 +8,7 @@ import pytest
 from walkers import FLOOR, HEIGHT, INTRINSICS, PERSON, THICKNESS, WALL, WIDTH, Block, Walker, camera, render
 
 from mapping.camera import Intrinsics
-from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw
+from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw, transform_points
 from scenegraph.dynamic import (
     DetectionConfig,
     LabelledView,
@@ -220,11 +220,37 @@ def test_view_checks_its_arrays():
         replace(view, intrinsics=replace(INTRINSICS, distortion=(0.1, 0.0, 0.0, 0.0)))
 
 
+def dressed(view):
+    """Everyone in a red top and blue trousers."""
+    rgb = np.full((*view.depth.shape, 3), 120, np.uint8)
+    points = transform_points(view.T_world_camera, view.intrinsics.unproject(view.depth))
+    rgb[(view.labels == PERSON) & (points[..., 2] > 0.85)] = (180, 20, 20)
+    rgb[(view.labels == PERSON) & (points[..., 2] <= 0.85)] = (20, 20, 160)
+    return rgb
+
+
+def test_the_look_of_a_person():
+    view = seen([standing(0, 2)])
+    (plain,) = detect(view, SPACE)
+    assert plain.look == (None, None)
+    (found,) = detect(replace(view, rgb=dressed(view)), SPACE)
+    upper, lower = found.look
+    assert upper[0] > 1
+    assert abs(upper[1]) < 0.1
+    assert lower[1] > 1
+    assert abs(lower[0]) < 0.1
+    hidden = seen([standing(0, 2)], [Block((-1.5, 0.5, 0), (1.5, 1.3, 0.8))])
+    (found,) = detect(replace(hidden, rgb=dressed(hidden)), SPACE)
+    assert found.look[1] is None
+    np.testing.assert_allclose(found.look[0], upper, atol=0.1)
+
+
 # ---- file of detections ---------------------------------------------------------------------------------------------
 
 
 def frames():
-    return [(0.5, detect(seen([standing(0, 2), standing(1, 3)]), SPACE)), (1.0, [])]
+    view = seen([standing(0, 2), standing(1, 3)], [Block((0.5, 1.5, 0), (1.5, 2.0, 0.9))])
+    return [(0.5, detect(replace(view, rgb=dressed(view)), SPACE)), (1.0, [])]
 
 
 def test_detections_survive_json():
@@ -238,6 +264,10 @@ def test_detections_survive_json():
         assert (a.label_id, a.pixels, a.cut) == (b.label_id, b.pixels, b.cut)
         assert a.bearing == pytest.approx(b.bearing)
         assert a.floor == pytest.approx(b.floor)
+        for band, loaded_band in zip(a.look, b.look, strict=True):
+            assert (band is None) == (loaded_band is None)
+            if band is not None:
+                np.testing.assert_allclose(band, loaded_band)
         assert b.time == 0.5
     assert detections_to_json(loaded) == data
 
@@ -250,6 +280,14 @@ def test_detections_survive_json():
         (lambda d: d[0]["detections"][1].update(cut=["behind"]), r"detections\[1\]\.cut: expected some of right, left"),
         (lambda d: d[0]["detections"][1].update(low=[0, 1]), r"detections\[1\]\.low: expected 3 finite numbers"),
         (lambda d: d[0]["detections"][1].update(floor="0"), r"detections\[1\]\.floor: expected a finite number"),
+        (
+            lambda d: d[0]["detections"][1].update(look=[None]),
+            r"detections\[1\]\.look: expected the upper and the lower",
+        ),
+        (
+            lambda d: d[0]["detections"][1].update(look=[[1, 2], None]),
+            r"detections\[1\]\.look: expected 3 finite numbers",
+        ),
         (lambda d: d[0]["detections"][1].pop("label_id"), r"detections\[1\]\.label_id: expected a whole number"),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 from walkers import HEIGHT, PERSON, THICKNESS, WALL, WIDTH, Block, Walker, camera, render, straight
 
 from scenegraph import kalman
+from scenegraph.appearance import MOST_UNLIKE, look, mean_look, unlikeness
 from scenegraph.completion import BodySize, body_size, complete, floors_under
 from scenegraph.dynamic import Detection, detect
 from scenegraph.dynamic_config import DynamicsConfig, TrackingConfig
@@ -371,6 +372,43 @@ def test_a_track_takes_back_detections_whose_depth_was_far_off():
     jitter = {time: farther(way[time], by) for time, by in zip(TIMES, off, strict=True)}
     nodes = track(as_frames(TIMES, jitter), SPACE)
     assert len(nodes) == 1
+
+
+RED, BLUE = ((np.array([1.5, 0.0, 0.0]), None), (np.array([0.0, 1.5, 0.0]), None))
+
+
+@pytest.mark.parametrize("dressed", [False, True])
+def test_clothes_tell_apart_who_meets_and_turns_back(dressed):
+    """Two walk up to each other, are one blob for a while, and go back the way they came."""
+    left, right = {}, {}
+    for k, time in enumerate(TIMES):
+        away = abs(k - 12) * 0.2
+        if away > 0.3:
+            y = {"left": -away, "right": away}
+            for found, side, look in ((left, "left", RED), (right, "right", BLUE)):
+                (found[time],) = walk([time], (4, y[side]), (0, 0)).values()
+                found[time] = replace(found[time], look=look if dressed else (None, None))
+    nodes = track(as_frames(TIMES, left, right), SPACE)
+    assert len(nodes) == 2
+    sides = [np.sign(node.positions[[0, -1], 1]).tolist() for node in nodes]
+    assert sorted(sides) == ([[-1, -1], [1, 1]] if dressed else [[-1, 1], [1, -1]])
+
+
+def test_a_look_is_of_colour_more_than_of_light():
+    rng = np.random.default_rng(0)
+    heights = np.linspace(0, 1.7, 500)
+    shirt = np.clip(rng.normal((150, 40, 40), 8, (500, 3)), 0, 255).astype(np.uint8)
+    darker, other = (shirt * 0.7).astype(np.uint8), shirt[:, ::-1]
+    reference = look(shirt, heights)
+    assert unlikeness(reference, look(darker, heights)) < 1
+    assert unlikeness(reference, look(other, heights)) == MOST_UNLIKE
+    assert unlikeness(reference, (None, None)) == 0
+    upper, lower = look(shirt[:80], heights[:80])  # up to 0.27 m: some of the legs, nothing above
+    assert upper is None
+    assert lower is not None
+    mean = mean_look([reference, (None, reference[1]), (None, None)])
+    np.testing.assert_allclose(mean[0], reference[0])
+    assert mean_look([]) == (None, None)
 
 
 def test_times_must_differ():
