@@ -8,6 +8,7 @@ from pathlib import Path
 
 from m2h import Predictions
 from pipelines.frame import Frame, FrameSequence
+from pipelines.loading import read_frames
 from pipelines.plugins import resolve
 from pipelines.predictions import FIELDS, PredictionError, prediction_path, read_predictions
 from pipelines.workspace import folder_fingerprint
@@ -56,9 +57,10 @@ def open_source(spec: str, sequence: FrameSequence) -> Source:
 
 
 def open_recorded(argument: str, sequence: FrameSequence) -> Source:
-    """Depth and labels as the sequence holds them; raises SourceError when its first usable frame has no depth."""
-    first = next((i for i, info in enumerate(sequence.infos) if info.used), None)
-    if first is None or sequence[first].recorded.depth is None:
+    """Depth and labels as the sequence holds them; raises SourceError when its first readable frame has no depth."""
+    positions = [i for i, info in enumerate(sequence.infos) if info.used]
+    first = next(read_frames(sequence, positions, {}, max_broken=len(positions)), None)
+    if first is not None and first.recorded.depth is None:
         raise SourceError(f"--source recorded: {sequence.name} holds no depth; give precomputed:DIR")
     return Source("recorded", lambda frame: frame.recorded, "recorded", is_costly=False)
 

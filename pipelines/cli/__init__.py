@@ -47,6 +47,9 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # the reader of our output (`| head`) has seen enough
+            sys.stderr.close()
+            ctx.exit(0)
         except Exception as error:
             if not is_known(error):
                 raise
@@ -69,7 +72,3 @@ def main() -> None:
 
     Start with `m2h demo`, or `m2h inspect SEQ` and `m2h run SEQ --out RUN` on your own recording.
     """
-
-
-if __name__ == "__main__":
-    sys.exit(main())

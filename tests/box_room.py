@@ -1,0 +1,66 @@
+"""A room of 4 x 3 x 2.5 m with a bed and a cabinet, rendered exactly: the smallest sequence that has everything."""
+
+from pathlib import Path
+
+import numpy as np
+from helpers import box_mesh
+
+from m2h import Predictions
+from mapping.camera import Intrinsics
+from mapping.mesh import Mesh, concatenate
+from mapping.raycast import MeshCaster
+from mapping.se3 import look_at
+from pipelines.frame import Frame
+from pipelines.ingest import CanonicalWriter
+from scenegraph.labels import nyu40
+
+CAMERA = Intrinsics(90.0, 90.0, 79.5, 59.5, 160, 120)
+FURNITURE = {
+    "bed": ((2.0, 1.4, 0.5), (-0.8, 0.6, 0.25)),
+    "cabinet": ((0.5, 1.0, 1.8), (1.65, -0.8, 0.9)),
+}
+ROOM_SIZE = (4.0, 3.0, 2.5)
+
+
+def room_mesh() -> Mesh:
+    """The room from inside and its furniture, labelled, with instance numbers."""
+    space = nyu40()
+    room = box_mesh(ROOM_SIZE, (0, 0, ROOM_SIZE[2] / 2), inward=True)
+    names = ["floor", "floor", "ceiling", "ceiling", *["wall"] * 8]
+    parts = [(room.submesh([i]), space.id_of(name), 0) for i, name in enumerate(names)]
+    for number, (name, (size, center)) in enumerate(FURNITURE.items(), 1):
+        parts.append((box_mesh(size, center), space.id_of(name), number))
+    meshes = []
+    for mesh, label, number in parts:
+        count = len(mesh.vertices)
+        meshes.append(
+            Mesh(
+                mesh.vertices,
+                mesh.faces,
+                np.full((count, 3), 60 + 4 * label, np.uint8),
+                np.full(count, label, np.uint16),
+                np.full(count, number, np.uint32),
+            )
+        )
+    return concatenate(meshes)
+
+
+def write_box_room(folder: Path, frames: int = 30) -> None:
+    """Write the sequence: the camera turns about the middle of the room and looks a little down, then a little up."""
+    mesh = room_mesh()
+    caster = MeshCaster(mesh)
+    with CanonicalWriter(folder, CAMERA, world_up=(0.0, 0.0, 1.0), label_space=nyu40()) as writer:
+        for index in range(frames):
+            angle = 4 * np.pi * index / frames
+            pitch = -0.45 if index < frames / 2 else 0.15
+            eye = np.array([-0.1 + 0.4 * np.cos(angle), -0.9 + 0.3 * np.sin(angle), 1.5])
+            target = eye + np.array([np.cos(angle), np.sin(angle), pitch])
+            T_world_camera = look_at(eye, target)
+            depth, face = caster.cast(CAMERA, T_world_camera)
+            corner = mesh.faces[face, 0]
+            recorded = Predictions(
+                depth=depth,
+                labels=mesh.labels[corner].astype(np.uint8),
+                instances=mesh.objects[corner].astype(np.uint16),
+            )
+            writer.add(Frame(index, index / 10, mesh.colors[corner], CAMERA, T_world_camera, recorded))

@@ -1,0 +1,235 @@
+"""The command line as people use it: results, exit codes, one-line errors, resume."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from box_room import FURNITURE, ROOM_SIZE
+from click.testing import CliRunner
+
+from mapping.mesh_io import read_mesh
+from pipelines.cli import COMMANDS, main
+from scenegraph import load_scene_graph
+
+RUN_FILES = {
+    "config.yaml",
+    "detections.json",
+    "dsg.json",
+    "floorplan.geojson",
+    "frames.csv",
+    "levelling.json",
+    "manifest.json",
+    "mesh.glb",
+    "mesh.ply",
+    "objects.csv",
+    "predictions",
+    "report.html",
+    "scene.html",
+    "scene_graph.json",
+    "trajectory.tum",
+    "volume.npz",
+}
+
+
+def m2h(*arguments, code=0):
+    """Run a command in this process; its standard output."""
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def run_folder(box_room, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "run"
+    m2h("run", box_room, "--out", folder)
+    return folder
+
+
+def files_of(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_help_names_every_command():
+    text = m2h("--help").output
+    assert all(f"  {name}" in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command):
+    assert "--json" in m2h(command, "--help").output
+
+
+@pytest.mark.slow
+class TestRun:
+    def test_the_room_comes_out_right(self, run_folder):
+        assert {p.name for p in run_folder.iterdir()} == RUN_FILES
+        graph = load_scene_graph(run_folder / "scene_graph.json")
+        assert sorted(node.label for _, node in graph.nodes("object")) == sorted(FURNITURE)
+        ((_, room),) = graph.nodes("room")
+        assert room.label == "bedroom"
+        assert room.area == pytest.approx(ROOM_SIZE[0] * ROOM_SIZE[1], rel=0.1)
+        for _, node in graph.nodes("object"):
+            size, center = FURNITURE[node.label]
+            np.testing.assert_allclose(node.box.center, center, atol=0.1)
+            np.testing.assert_allclose(sorted(node.box.size), sorted(size), atol=0.15)
+        mesh = read_mesh(run_folder / "mesh.ply")
+        assert abs(mesh.vertices[:, 2].min()) < 0.02
+        assert mesh.vertices[:, 2].max() == pytest.approx(ROOM_SIZE[2], abs=0.03)
+
+    def test_a_second_run_does_nothing(self, run_folder, box_room):
+        before = {p: p.stat().st_mtime_ns for p in run_folder.rglob("*") if p.name != "manifest.json"}
+        m2h("run", box_room, "--out", run_folder)
+        assert {p: p.stat().st_mtime_ns for p in run_folder.rglob("*") if p.name != "manifest.json"} == before
+
+    def test_the_same_input_gives_the_same_files(self, run_folder, box_room, tmp_path):
+        m2h("run", box_room, "--out", tmp_path / "again")
+        first, second = files_of(run_folder), files_of(tmp_path / "again")
+        changing = {"manifest.json", "report.html", "scene.html"}
+        assert [str(p) for p in first if p.name not in changing and first[p] != second[p]] == []
+
+    def test_a_changed_setting_redoes_what_depends_on_it(self, run_folder, box_room, tmp_path):
+        folder = tmp_path / "run"
+        shutil.copytree(run_folder, folder)
+        volume = (folder / "volume.npz").stat().st_mtime_ns
+        m2h("run", box_room, "--out", folder, "--set", "graph.places.compression=1.2")
+        assert (folder / "volume.npz").stat().st_mtime_ns == volume
+        m2h("run", box_room, "--out", folder, "--voxel", "0.06")
+        assert (folder / "volume.npz").stat().st_mtime_ns > volume
+
+    def test_json_ends_with_the_manifest(self, run_folder, box_room):
+        result = m2h("run", box_room, "--out", run_folder, "--json")
+        manifest = json.loads(result.stdout)
+        assert manifest["format"] == "m2h-run"
+        assert manifest["stages"]["graph"]["summary"]["counts"]["object"] == len(FURNITURE)
+
+    @pytest.mark.parametrize("form", ["ply", "obj", "glb", "html", "spark_dsg", "graphml", "csv", "geojson"])
+    def test_exports(self, run_folder, tmp_path, form):
+        out = tmp_path / "sub" / f"map.{form}"
+        if form == "spark_dsg":
+            out = out.with_suffix(".json")
+        m2h("export", run_folder, out, "--to", form)
+        assert out.stat().st_size > 100
+
+    def test_queries(self, run_folder):
+        hits = json.loads(m2h("query", run_folder, "--label", "bed", "--json").stdout)["hits"]
+        assert [hit["label"] for hit in hits] == ["bed"]
+        assert hits[0]["room"] == "R0"
+        assert "no class" in m2h("query", run_folder, "--label", "bedd", code=1).stderr
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues(box_room, tmp_path):
+    """Killed without warning in the middle of fusion, the next run ends with the same map."""
+    folder = tmp_path / "run"
+    code = (
+        "import sys, time, pipelines.fusion as fusion\n"
+        "fusion.CHECKPOINT_SECONDS = 0\n"
+        "save = fusion._save_checkpoint\n"
+        "def slow(*arguments): save(*arguments); print('saved', flush=True); time.sleep(0.2)\n"
+        "fusion._save_checkpoint = slow\n"
+        "from pipelines.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", code, "run", str(box_room), "--out", str(folder), "-q"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for _ in range(5):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    state = json.loads((folder / "fusing.json").read_text()) if (folder / "fusing.json").exists() else {"done": 0}
+    assert state["done"] >= 4
+    assert not (folder / "volume.npz").exists()
+    m2h("fuse", box_room, "--out", folder)
+    m2h("fuse", box_room, "--out", tmp_path / "whole")
+    assert (folder / "volume.npz").read_bytes() == (tmp_path / "whole" / "volume.npz").read_bytes()
+    assert not (folder / "fusing.npz").exists()
+    assert not (folder / ".lock").exists()
+
+
+class TestErrors:
+    """Each gives one line on standard error and exit code 1, and leaves nothing behind."""
+
+    def one_line(self, *arguments):
+        result = m2h(*arguments, code=1)
+        assert result.stderr.startswith("m2h: ")
+        assert result.stderr.count("\n") == 1
+        assert result.stdout == ""
+        return result.stderr
+
+    def test_no_such_sequence(self, tmp_path):
+        assert "no such file or folder" in self.one_line("run", tmp_path / "none", "--out", tmp_path / "run", "-q")
+        assert not (tmp_path / "run").exists()
+
+    def test_empty_folder(self, tmp_path):
+        (tmp_path / "empty").mkdir()
+        assert "transforms.json" in self.one_line("run", tmp_path / "empty", "--out", tmp_path / "run", "-q")
+
+    def test_unknown_setting(self, box_room, tmp_path):
+        text = self.one_line("run", box_room, "--out", tmp_path / "run", "--set", "tsdf.voxelsize=1", "-q")
+        assert "tsdf.voxelsize; did you mean voxel_size?" in text
+
+    def test_bad_values(self, box_room, tmp_path):
+        out = tmp_path / "run"
+        assert "voxel_size" in self.one_line("run", box_room, "--out", out, "--voxel", "-1", "-q")
+        assert "--range 5: expected A:B" in self.one_line("run", box_room, "--out", out, "--range", "5", "-q")
+        assert "up" in self.one_line("run", box_room, "--out", out, "--up", "north", "-q")
+        assert "known are" in self.one_line("run", box_room, "--out", out, "--source", "recoded", "-q")
+
+    def test_output_that_cannot_be_written(self, box_room, tmp_path):
+        (tmp_path / "file").write_text("")
+        assert "cannot be" in self.one_line("run", box_room, "--out", tmp_path / "file" / "run", "-q")
+        (tmp_path / "thesis").mkdir()
+        (tmp_path / "thesis" / "chapter.tex").write_text("")
+        assert "not empty" in self.one_line("run", box_room, "--out", tmp_path / "thesis", "-q")
+
+    def test_lost_poses(self, box_room, tmp_path):
+        sequence = tmp_path / "sequence"
+        shutil.copytree(box_room, sequence)
+        data = json.loads((sequence / "transforms.json").read_text())
+        for frame in data["frames"]:
+            frame["transform_matrix"] = [[float("nan")] * 4] * 4
+        (sequence / "transforms.json").write_text(json.dumps(data))
+        assert "none of 30 frames can be used" in self.one_line("run", sequence, "--out", tmp_path / "run", "-q")
+
+    def test_truncated_images(self, box_room, tmp_path):
+        sequence = tmp_path / "sequence"
+        shutil.copytree(box_room, sequence)
+        for number in range(3):
+            path = sequence / "depth" / f"{number:06d}.png"
+            path.write_bytes(path.read_bytes()[:200])
+        text = self.one_line("run", sequence, "--out", tmp_path / "run", "-q")
+        assert "000000.png" in text
+        assert "frames.max_broken" in text
+        m2h("fuse", sequence, "--out", tmp_path / "run", "--set", "frames.max_broken=0.1", "-q")
+        lines = (tmp_path / "run" / "frames.csv").read_text().splitlines()
+        assert sum(",0," in line and "truncated" in line for line in lines) == 3
+
+    def test_commands_on_what_is_no_run(self, tmp_path):
+        for command in ("view", "query"):
+            assert "no run folder" in self.one_line(command, tmp_path)
+        assert "no run folder" in self.one_line("export", tmp_path, "--to", "ply")
+        assert "mesh.ply: is missing" in self.one_line("eval", tmp_path, tmp_path)
+
+    def test_two_runs_at_once(self, box_room, tmp_path):
+        (tmp_path / "run").mkdir()
+        other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+        (tmp_path / "run" / ".lock").write_text(f"{other.pid} {os.uname().nodename}")
+        try:
+            assert "another run" in self.one_line("run", box_room, "--out", tmp_path / "run", "-q")
+        finally:
+            other.kill()
+            other.wait()
+
+
+def test_doctor_says_that_all_is_well():
+    facts = json.loads(m2h("doctor", "--json").stdout)
+    assert facts["problems"] == []
+    assert facts["versions"]["numpy"] == np.__version__
