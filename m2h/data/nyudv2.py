@@ -131,9 +131,10 @@ class NYUDv2MatDataset:
         if mapping.is_file():
             to40 = _matlab(mapping, "mapClass").reshape(-1)
             self._mapping = np.concatenate([[0], to40]).astype(np.uint8)
-        with reading(self._file):
-            self._data = open_hdf5(self._file)
-            missing = {"images", "depths", "labels"} - set(self._data)
+        # Opened anew by each process that reads: handles do not survive being sent to another.
+        self._open: Any = None
+        with reading(self._file), open_hdf5(self._file) as data:
+            missing = {"images", "depths", "labels"} - set(data)
         if missing:
             raise DatasetError(f"{self._file}: has no {', '.join(sorted(missing))}")
 
@@ -143,9 +144,10 @@ class NYUDv2MatDataset:
     def __getitem__(self, index: int) -> Sample:
         number = int(self._indices[index])
         with reading(self._file):
-            rgb = np.asarray(self._data["images"][number]).transpose(2, 1, 0)
-            depth = np.asarray(self._data["depths"][number]).T
-            labels = np.asarray(self._data["labels"][number]).T
+            self._open = self._open or open_hdf5(self._file)
+            rgb = np.asarray(self._open["images"][number]).transpose(2, 1, 0)
+            depth = np.asarray(self._open["depths"][number]).T
+            labels = np.asarray(self._open["labels"][number]).T
         mapped = None
         if self._mapping is not None:
             mapped = self._mapping[np.minimum(labels, len(self._mapping) - 1)]

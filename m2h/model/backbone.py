@@ -35,6 +35,8 @@ class Backbone(nn.Module):
         if "dinov2" in config.backbone:
             # DINOv2's checkpoints carry it; only its pretraining uses it. Kept so that they load and save whole.
             self.mask_token = nn.Parameter(torch.zeros(1, self.vit.embed_dim), requires_grad=False)
+        # Features are taken in front of the final norm, which stays for the sake of complete checkpoints.
+        self.vit.norm.requires_grad_(requires_grad=False)
         self.position_resize = config.position_resize
         self.taps = config.tap_blocks(len(self.vit.blocks))
         self.width: int = self.vit.embed_dim

@@ -112,8 +112,7 @@ def test_every_parameter_that_trains_gets_a_gradient() -> None:
     for separable in (False, True):
         model = build_model(M2HConfig.tiny(separable=separable, classes=5)).train()
         sum(x.square().mean() for x in model(random_images(2, 32, 32)).values()).backward()
-        unused = {name for name, p in model.named_parameters() if p.grad is None}
-        assert unused == {"backbone.vit.norm.weight", "backbone.vit.norm.bias"}
+        assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
 def test_a_network_may_have_fewer_tasks() -> None:

@@ -1,0 +1,112 @@
+"""Measuring a network on a dataset, by the field's protocol: errors at the images' own pixels, summed over the whole set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from m2h.data import Camera, Dataset, Sample, open_dataset
+from m2h.infer import InferenceConfig, Predictor
+from m2h.metrics import DepthMetrics, EdgeMetrics, NormalMetrics, Scores, SegmentationMetrics
+from m2h.predictions import Predictions
+from m2h.tasks import TASKS, TaskName
+
+Protocol = Literal["field", "per-batch"]
+BATCH = 8
+"""Images in a batch of the per-batch protocol."""
+TRUTH = {"depth": "depth", "semantics": "labels", "normals": "normals", "edges": "edges"}
+
+
+class _Meters:
+    """One accumulator a task."""
+
+    def __init__(self, tasks: Collection[TaskName], classes: int) -> None:
+        makers: dict[TaskName, Callable[[], Any]] = {
+            "depth": DepthMetrics,
+            "semantics": lambda: SegmentationMetrics(classes - 1),
+            "normals": NormalMetrics,
+            "edges": EdgeMetrics,
+        }
+        self._meters = {task: makers[task]() for task in TASKS if task in tasks}
+
+    def update(self, predictions: Predictions, sample: Sample) -> None:
+        for task, meter in self._meters.items():
+            predicted, truth = getattr(predictions, TASKS[task].field), getattr(sample, TRUTH[task])
+            if predicted is None or truth is None:
+                continue
+            valid = truth >= 0 if task == "edges" else None
+            meter.update(predicted, np.maximum(truth, 0) if task == "edges" else truth, valid)
+
+    def compute(self) -> Scores:
+        return {name: value for meter in self._meters.values() for name, value in meter.compute().items()}
+
+
+def evaluate(
+    predictor: Predictor,
+    dataset: Dataset,
+    *,
+    tasks: Collection[TaskName] | None = None,
+    limit: int | None = None,
+    protocol: Protocol = "field",
+    progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """The metrics of the predictor's tasks (or those asked for) on the dataset's first `limit` images, by name.
+
+    `field` divides once, at the end of the whole set. `per-batch` averages the scores of batches of 8 images, which
+    favours what is rare; it exists to compare with numbers that were made that way. Tasks without truth give None.
+    """
+    wanted = [task for task in predictor.tasks if tasks is None or task in tasks]
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    size = count if protocol == "field" else BATCH
+    scores: list[Scores] = []
+    for start in range(0, count, max(size, 1)):
+        meters = _Meters(wanted, dataset.classes)
+        for index in range(start, min(start + size, count)):
+            sample = dataset[index]
+            meters.update(predictor(sample.rgb, _sized(sample.camera, sample.rgb.shape[:2])), sample)
+            if progress:
+                progress(index + 1, count)
+        scores.append(meters.compute())
+    return {name: _mean([score[name] for score in scores]) for name in (scores[0] if scores else {})}
+
+
+def evaluate_checkpoint(
+    name_or_path: str | Path,
+    address: str,
+    *,
+    config: InferenceConfig | None = None,
+    limit: int | None = None,
+    protocol: Protocol = "field",
+    progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """`evaluate` for a checkpoint and a dataset's address (`FORMAT:PATH[#SPLIT]`); raises as both openers do.
+
+    Raises ValueError when the checkpoint's classes are not the dataset's.
+    """
+    predictor, dataset = Predictor.from_checkpoint(name_or_path, config), open_dataset(address)
+    if "semantics" in predictor.tasks and predictor.record.label_space != dataset.label_space:
+        raise ValueError(
+            f"{name_or_path} speaks the label space {predictor.record.label_space}, {address} has {dataset.label_space}; "
+            f"ask for other tasks than semantics"
+        )
+    return evaluate(predictor, dataset, limit=limit, protocol=protocol, progress=progress)
+
+
+class _SizedCamera:
+    """What the predictor asks of a camera."""
+
+    def __init__(self, camera: Camera, shape: tuple[int, ...]) -> None:
+        self.fx = camera.fx
+        self.height, self.width = shape
+
+
+def _sized(camera: Camera | None, shape: tuple[int, ...]) -> _SizedCamera | None:
+    return None if camera is None else _SizedCamera(camera, shape)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

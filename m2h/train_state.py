@@ -1,0 +1,179 @@
+"""What a training run has to remember to go on as if it had never stopped, and its file.
+
+One safetensors file holds all tensors (weights, moving average, optimizer moments) and, as JSON in its header, the counters. No
+pickle, and nothing in it is run when it is read.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from m2h.model import M2H
+from m2h.train_config import OptimizerConfig, TrainConfig, TrainError
+from m2h.weighting import UncertaintyWeights
+
+STATE_KEY = "m2h_training"
+
+
+@dataclass
+class TrainState:
+    """A run in progress. `step` counts optimizer steps in all; `history` holds the epoch means of the loss terms before
+    dynamic weights; `sums` and `counts` are those of the epoch that is under way."""
+
+    model: M2H
+    average: M2H | None
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    uncertainty: UncertaintyWeights | None
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    best: float = -math.inf
+
+    @property
+    def measured(self) -> M2H:
+        """The network to measure and keep: the moving average where there is one."""
+        return self.model if self.average is None else self.average
+
+    @torch.no_grad()
+    def update_average(self, decay: float) -> None:
+        """Move the average towards the weights; the first steps move it faster, so that it forgets the initial weights."""
+        if self.average is None:
+            return
+        decay = min(decay, (1 + self.step) / (10 + self.step))
+        own = self.model.state_dict()
+        for name, value in self.average.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(own[name], 1 - decay)
+            else:
+                value.copy_(own[name])
+
+
+def new_state(config: TrainConfig, model: M2H, uncertainty: UncertaintyWeights | None) -> TrainState:
+    """A run at its beginning; freezes the backbone when its learning rate is 0."""
+    model.backbone.requires_grad_(requires_grad=config.optimizer.backbone_factor > 0)
+    model.backbone.vit.norm.requires_grad_(requires_grad=False)
+    if hasattr(model.backbone, "mask_token"):
+        model.backbone.mask_token.requires_grad = False
+    device = next(model.parameters()).device
+    scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
+    average = copy.deepcopy(model).eval().requires_grad_(requires_grad=False) if config.ema else None
+    return TrainState(model, average, make_optimizer(model, uncertainty, config.optimizer), scaler, uncertainty)
+
+
+def make_optimizer(
+    model: M2H, uncertainty: UncertaintyWeights | None, config: OptimizerConfig
+) -> torch.optim.Optimizer:
+    """AdamW over four groups: backbone and the rest, each with and without weight decay."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    named = list(model.named_parameters()) + (list(uncertainty.named_parameters()) if uncertainty else [])
+    for name, parameter in named:
+        if parameter.requires_grad:
+            factor = config.backbone_factor if name.startswith("backbone.") else 1.0
+            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((factor, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "lr": config.learning_rate * factor, "factor": factor, "weight_decay": decay}
+            for (factor, decay), parameters in groups.items()
+        ]
+    )
+
+
+def learning_rate(config: OptimizerConfig, step: int, total: int) -> float:
+    """The decoder's learning rate at a step of a run of `total` steps."""
+    share = min(step / max(total, 1), 1.0)
+    factors = {
+        "poly": (1 - share) ** 0.9,
+        "cosine": 0.5 * (1 + math.cos(math.pi * share)),
+        "step": 0.5 ** int(6 * share),
+        "constant": 1.0,
+    }
+    warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    return config.learning_rate * factors[config.schedule] * warmup
+
+
+def save_state(path: Path, state: TrainState, config: TrainConfig) -> None:
+    """Write the state, atomically."""
+    tensors = {f"model/{name}": value for name, value in state.model.state_dict().items()}
+    if state.average is not None:
+        tensors |= {f"average/{name}": value for name, value in state.average.state_dict().items()}
+    if state.uncertainty is not None:
+        tensors |= {f"uncertainty/{name}": value for name, value in state.uncertainty.state_dict().items()}
+    for number, moments in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{name}": value for name, value in moments.items()}
+    counters = {
+        "config": json.loads(config.to_json()),
+        "step": state.step,
+        "history": state.history,
+        "sums": state.sums,
+        "counts": state.counts,
+        "best": None if math.isinf(state.best) else state.best,
+        "scale": state.scaler.get_scale(),
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file(
+        {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
+        temporary,
+        metadata={STATE_KEY: json.dumps(counters)},
+    )
+    temporary.replace(path)
+
+
+def load_state(path: Path, state: TrainState, config: TrainConfig) -> None:
+    """Put a saved state into a new one of the same configuration.
+
+    Raises TrainError when the file is damaged or belongs to a run of another configuration, naming the first field that differs.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            counters: Any = json.loads((file.metadata() or {})[STATE_KEY])
+        tensors = load_file(path)
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise TrainError(f"{path}: not a saved training state: {error}") from error
+    difference = _first_difference(counters["config"], json.loads(config.to_json()))
+    if difference:
+        raise TrainError(f"{path}: belongs to a run with another {difference}; choose another output folder")
+    state.model.load_state_dict(_below(tensors, "model"))
+    if state.average is not None:
+        state.average.load_state_dict(_below(tensors, "average"))
+    if state.uncertainty is not None:
+        state.uncertainty.load_state_dict(_below(tensors, "uncertainty"))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in _below(tensors, "optimizer").items():
+        number, _, key = name.partition("/")
+        moments.setdefault(int(number), {})[key] = value
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    if state.scaler.is_enabled():
+        state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": counters["scale"]})
+    state.step, state.history = counters["step"], counters["history"]
+    state.sums, state.counts = counters["sums"], counters["counts"]
+    state.best = -math.inf if counters["best"] is None else counters["best"]
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def _first_difference(one: Any, other: Any, where: str = "") -> str:
+    """The dotted name of the first field in which two nested mappings differ; empty when they are equal."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            found = _first_difference(one.get(key), other.get(key), f"{where}.{key}".lstrip("."))
+            if found:
+                return found
+        return ""
+    return "" if one == other else where
