@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scenegraph.dynamic import Detection
+from scenegraph.detection import Detection
 from scenegraph.dynamic_config import TrackingConfig
 
 Array = NDArray[np.float64]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -14,83 +13,23 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from mapping.camera import Intrinsics
 from mapping.se3 import transform_points
-from scenegraph import json_values as values
-from scenegraph.appearance import NO_LOOK, Look, look
+from scenegraph.appearance import NO_LOOK, look
+from scenegraph.detection import Detection as Detection
+from scenegraph.detection import LabelledView as LabelledView
+from scenegraph.detection import detections_from_json as detections_from_json
+from scenegraph.detection import detections_to_json as detections_to_json
 from scenegraph.dynamic_config import DetectionConfig as DetectionConfig
-from scenegraph.json_io import plain
 from scenegraph.labels import LabelSpace
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-SIDES = ("right", "left", "below", "above")
-REPAIR_SHARE = 0.03  # of the image width: flying pixels this near to a part belong to it
-OUTLINE_SHARE = 0.02  # of the image width: how far beyond its outline a part is looked for what hides it
+REPAIR_ANGLE = 0.04  # radians: flying pixels this near to a part belong to it
+OUTLINE_ANGLE = 0.025  # radians: how far beyond its outline a part is looked for what hides it
+FLOOR_COLUMNS = 160  # about as many columns of the image, evenly spaced, say where the floor is
+MIN_FLOOR_PIXELS = 10
 TAIL = 0.01  # share of a thing's pixels that may lie outside of its bounds at either end
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledView:
-    """One posed image with depth and labels.
-
-    time in seconds; depth (H, W) metres along z, 0 unknown; labels (H, W) ids; T_world_camera (4, 4) into a world whose z is up;
-    instances (H, W) numbers of single things, 0 none, or None; rgb (H, W, 3) uint8 or None, which helps to tell people apart.
-
-    Raises ValueError that names the field, the expected and the actual shape.
-    """
-
-    time: float
-    depth: NDArray[np.float32]
-    labels: NDArray[np.integer[Any]]
-    intrinsics: Intrinsics
-    T_world_camera: Array
-    instances: NDArray[np.integer[Any]] | None = None
-    rgb: NDArray[np.uint8] | None = None
-
-    def __post_init__(self) -> None:
-        shape = (self.intrinsics.height, self.intrinsics.width)
-        for name in ("depth", "labels", "instances", "rgb"):
-            array = getattr(self, name)
-            if array is not None and array.shape != ((*shape, 3) if name == "rgb" else shape):
-                raise ValueError(f"LabelledView.{name} must have shape {shape}, got {array.shape}")
-        if self.intrinsics.is_distorted:
-            raise ValueError("LabelledView.intrinsics must be without distortion")
-
-
-@dataclass(frozen=True, eq=False)
-class Detection:
-    """The visible part of one thing in one view.
-
-    Its bounds `low` and `high` (3,) are taken along three axes: away from the camera (the horizontal direction at `bearing`
-    radians from the world's x), to the left of that, and up. A point with these coordinates c lies at `axes @ c` in the world.
-    `cut` holds the sides of SIDES on which the image border or something nearer hides the rest; the far side is always hidden.
-    distance is the horizontal distance from the camera, floor the height of the floor around it or None when not seen; metres.
-    look is its colour above and below, as far as known (`scenegraph.appearance`).
-    """
-
-    time: float
-    label_id: int
-    pixels: int
-    bearing: float
-    distance: float
-    low: Array
-    high: Array
-    cut: frozenset[str]
-    floor: float | None
-    look: Look = NO_LOOK
-
-    @property
-    def axes(self) -> Array:
-        """(3, 3) world-from-detection rotation about z: columns point away from the camera, left and up."""
-        c, s = np.cos(self.bearing), np.sin(self.bearing)
-        return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-
-    @property
-    def center(self) -> Array:
-        """(3,) centre in the world of what is visible."""
-        return np.asarray(self.axes @ (self.low + self.high) / 2)
 
 
 def dynamic_mask(
@@ -125,12 +64,17 @@ def detect(view: LabelledView, label_space: LabelSpace, config: DetectionConfig 
     moving = label_space.mask_of_kind("dynamic", view.labels) & (view.depth > 0) & (view.depth <= config.max_depth)
     if moving.sum() < config.min_pixels:
         return []
+    floor = _floor_mask(view, label_space)
+    stride = max(1, floor.shape[1] // FLOOR_COLUMNS)
+    sparse = np.zeros(floor.shape, dtype=bool)
+    sparse[::stride, ::stride] = floor[::stride, ::stride]
+    floor_points = _points(view, sparse)
+    window = _window(view, moving)
+    view, moving, floor = _cropped(view, window), moving[window], floor[window]
     solid = moving & ~_jumps(view.depth, moving)
     groups = view.labels.astype(np.int64) * (1 << 16)
     if view.instances is not None:
         groups = groups + view.instances
-    floor = _floor_mask(view, label_space)
-    floor_points = _points(view, floor)
     found = []
     for group in np.unique(groups[moving]):
         region = moving & (groups == group)
@@ -138,54 +82,6 @@ def detect(view: LabelledView, label_space: LabelSpace, config: DetectionConfig 
         repaired, parts = _with_flying_pixels(view, region, parts)
         found += [_describe(repaired, part, floor_points, floor, config) for part in parts]
     return sorted(found, key=lambda d: (d.label_id, *d.low, *d.high))
-
-
-def detections_to_json(frames: Iterable[tuple[float, Iterable[Detection]]]) -> list[dict[str, Any]]:
-    """Detections of every frame, also of those without any, as JSON-ready values; `detections_from_json` reads them back."""
-    return [{"time": plain(float(time), "time"), "detections": [_to_json(d) for d in found]} for time, found in frames]
-
-
-def detections_from_json(data: object, where: str) -> list[tuple[float, list[Detection]]]:
-    """(time, detections) of every frame; raises GraphFormatError naming `where`, the entry and the field."""
-    frames = []
-    for number, entry in enumerate(values.sequence(data, where)):
-        at = f"{where}: [{number}]"
-        frame = values.mapping(entry, at)
-        time = values.number(frame.get("time"), f"{at}.time")
-        found = values.sequence(frame.get("detections"), f"{at}.detections")
-        frames.append((time, [_from_json(each, time, f"{at}.detections[{i}]") for i, each in enumerate(found)]))
-    return frames
-
-
-def _to_json(detection: Detection) -> dict[str, Any]:
-    names = ("label_id", "pixels", "bearing", "distance", "low", "high", "floor")
-    fields = {name: plain(getattr(detection, name), name) for name in names}
-    cut = [side for side in SIDES if side in detection.cut]
-    return {**fields, "cut": cut, "look": plain(detection.look, "look")}
-
-
-def _from_json(entry: object, time: float, where: str) -> Detection:
-    data = values.mapping(entry, where)
-    cut = values.sequence(data.get("cut"), f"{where}.cut")
-    if not set(cut) <= set(SIDES):
-        raise values.refuse(f"{where}.cut", f"some of {', '.join(SIDES)}", cut)
-    floor = data.get("floor")
-    bands = values.sequence(data.get("look", [None, None]), f"{where}.look")
-    if len(bands) != len(NO_LOOK):
-        raise values.refuse(f"{where}.look", "the upper and the lower colour", bands)
-    upper, lower = (None if band is None else values.array(band, f"{where}.look", (3,)) for band in bands)
-    return Detection(
-        time=time,
-        label_id=values.whole(data.get("label_id"), f"{where}.label_id"),
-        pixels=values.whole(data.get("pixels"), f"{where}.pixels"),
-        bearing=values.number(data.get("bearing"), f"{where}.bearing"),
-        distance=values.at_least_zero(data.get("distance"), f"{where}.distance"),
-        low=values.array(data.get("low"), f"{where}.low", (3,)),
-        high=values.array(data.get("high"), f"{where}.high", (3,)),
-        cut=frozenset(cut),
-        floor=None if floor is None else values.number(floor, f"{where}.floor"),
-        look=(upper, lower),
-    )
 
 
 def _dilated(mask: Mask, radius_px: int) -> Mask:
@@ -216,7 +112,7 @@ def _with_flying_pixels(view: LabelledView, region: Mask, parts: list[Mask]) -> 
         return view, parts
     kept = np.logical_or.reduce(parts)
     away, nearest = distance_transform_edt(~kept, return_indices=True)
-    moved = region & ~kept & (away <= max(2.0, REPAIR_SHARE * view.depth.shape[1]))
+    moved = region & ~kept & (away <= max(2.0, REPAIR_ANGLE * view.intrinsics.fx))
     source = (nearest[0][moved], nearest[1][moved])
     depth = view.depth.copy()
     depth[moved] = view.depth[source]
@@ -285,7 +181,7 @@ def _describe(view: LabelledView, part: Mask, floor_points: Array, floor: Mask, 
     low, high = low - lost, high + lost
     around = floor_points[np.linalg.norm(floor_points[:, :2] - middle[:2], axis=1) < config.floor_radius]
     around = around[around[:, 2] < middle[2]]
-    level = float(np.median(around[:, 2])) if len(around) >= config.min_pixels else None
+    level = float(np.median(around[:, 2])) if len(around) >= MIN_FLOOR_PIXELS else None
     cut = _cut_sides(view, part, local, axes, _hiding(view, part, floor, config))
     base = level if level is not None else float(low[2]) if "below" not in cut else None
     return Detection(
@@ -300,6 +196,33 @@ def _describe(view: LabelledView, part: Mask, floor_points: Array, floor: Mask, 
         floor=level,
         look=NO_LOOK if view.rgb is None or base is None else look(view.rgb[part], inside[:, 2] - base),
     )
+
+
+def _window(view: LabelledView, mask: Mask) -> tuple[slice, slice]:
+    """Rows and columns that hold the mask, with as much around as is looked at beyond outlines."""
+    margin = _outline_px(view) + 1
+    spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    return (
+        slice(max(int(spans[0][0]) - margin, 0), int(spans[0][-1]) + margin + 1),
+        slice(max(int(spans[1][0]) - margin, 0), int(spans[1][-1]) + margin + 1),
+    )
+
+
+def _cropped(view: LabelledView, window: tuple[slice, slice]) -> LabelledView:
+    depth = view.depth[window]
+    return LabelledView(
+        view.time,
+        depth,
+        view.labels[window],
+        view.intrinsics.cropped(window[1].start, window[0].start, depth.shape[1], depth.shape[0]),
+        view.T_world_camera,
+        None if view.instances is None else view.instances[window],
+        None if view.rgb is None else view.rgb[window],
+    )
+
+
+def _outline_px(view: LabelledView) -> int:
+    return max(1, round(OUTLINE_ANGLE * view.intrinsics.fx))
 
 
 def _points(view: LabelledView, mask: Mask) -> Array:
@@ -326,7 +249,7 @@ def _cut_sides(view: LabelledView, part: Mask, local: Array, axes: Array, hiding
     axis_of = {"right": (1, low), "left": (1, high), "below": (2, low), "above": (2, high)}
     reach = np.maximum(0.05, 0.15 * (high - low))
     # Labels end a little short of the border and depth is smeared, so the look goes a few pixels beyond the outline.
-    steps = sorted({1, max(1, round(OUTLINE_SHARE * view.depth.shape[1]))})
+    steps = sorted({1, _outline_px(view)})
     cut = set()
     for direction in ((1, 0), (-1, 0), (0, 1), (0, -1)):
         side = _side_of(direction, view.T_world_camera[:3, :3].T @ axes)

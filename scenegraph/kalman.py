@@ -1,27 +1,32 @@
-"""Constant-velocity Kalman filter and smoother for points in 3D. States are position and velocity, (6,)."""
+"""Constant-velocity Kalman filter and smoother for points in 3D.
+
+States are position and velocity, x (..., 6) with covariance P (..., 6, 6); leading axes are filters that run side by side.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
 H = np.hstack([np.eye(3), np.zeros((3, 3))])
 
 
-def motion(dt: float, acceleration: Array) -> tuple[Array, Array]:
-    """Transition and process noise (6, 6) over dt seconds under white-noise acceleration.
+def motion(dt: float, acceleration: ArrayLike) -> tuple[Array, Array]:
+    """Transition (6, 6) and process noise (..., 6, 6) over dt seconds under white-noise acceleration.
 
-    acceleration (3,) is the root of its spectral density along each axis, m / s^1.5 (Bar-Shalom, Estimation with Applications to
-    Tracking and Navigation, 6.2.2), so that splitting dt into steps changes nothing.
+    acceleration (..., 3) is the root of its spectral density along each axis, m / s^1.5 (Bar-Shalom, Estimation with Applications
+    to Tracking and Navigation, 6.2.2), so that splitting dt into steps changes nothing.
     """
     F = np.eye(6)
     F[:3, 3:] = dt * np.eye(3)
-    density = np.diag(np.asarray(acceleration, dtype=np.float64) ** 2)
-    Q = np.block([[density * dt**3 / 3, density * dt**2 / 2], [density * dt**2 / 2, density * dt]])
+    density = np.asarray(acceleration, dtype=np.float64)[..., None] ** 2 * np.eye(3)
+    Q = np.zeros((*density.shape[:-2], 6, 6))
+    Q[..., :3, :3], Q[..., 3:, 3:] = density * dt**3 / 3, density * dt
+    Q[..., :3, 3:] = Q[..., 3:, :3] = density * dt**2 / 2
     return F, Q
 
 
@@ -32,24 +37,27 @@ def start(position: Array, covariance: Array, speed: Array) -> tuple[Array, Arra
     return np.concatenate([position, np.zeros(3)]), P
 
 
-def predict(x: Array, P: Array, dt: float, acceleration: Array) -> tuple[Array, Array]:
+def predict(x: Array, P: Array, dt: float, acceleration: ArrayLike) -> tuple[Array, Array]:
     """State and covariance dt seconds later."""
     F, Q = motion(dt, acceleration)
-    return F @ x, F @ P @ F.T + Q
+    return x @ F.T, F @ P @ F.T + Q
 
 
 def update(x: Array, P: Array, position: Array, covariance: Array) -> tuple[Array, Array]:
     """State and covariance after measuring a position (3,) with covariance (3, 3); Joseph form, so that P stays positive."""
-    gain = np.linalg.solve(H @ P @ H.T + covariance, H @ P).T
+    gain = P[..., :3] @ np.linalg.inv(P[..., :3, :3] + covariance)
     keep = np.eye(6) - gain @ H
-    return x + gain @ (position - H @ x), keep @ P @ keep.T + gain @ covariance @ gain.T
+    away = (position - x[..., :3])[..., None]
+    transposed = np.swapaxes(keep, -1, -2), np.swapaxes(gain, -1, -2)
+    return x + (gain @ away)[..., 0], keep @ P @ transposed[0] + gain @ covariance @ transposed[1]
 
 
-def surprise(x: Array, P: Array, position: Array, covariance: Array) -> float:
-    """Squared Mahalanobis distance of a measured position from the predicted one, plus the log determinant of its covariance."""
-    S = P[:3, :3] + covariance
-    away = position - x[:3]
-    return float(away @ np.linalg.solve(S, away) + np.linalg.slogdet(S)[1])
+def surprise(x: Array, P: Array, position: Array, covariance: Array) -> Array:
+    """(...) squared Mahalanobis distance of a measured position from the predicted one, plus the log determinant."""
+    S = P[..., :3, :3] + covariance
+    away = (position - x[..., :3])[..., None]
+    squared = (np.swapaxes(away, -1, -2) @ np.linalg.inv(S) @ away)[..., 0, 0]
+    return np.asarray(squared + np.linalg.slogdet(S)[1])
 
 
 def smooth(
@@ -57,31 +65,38 @@ def smooth(
     measured: Sequence[tuple[Array, Array] | None],
     *,
     speed: Array,
-    acceleration: Array,
-) -> tuple[Array, Array, float]:
+    accelerations: ArrayLike,
+) -> tuple[Array, Array, int]:
     """States (T, 6) and covariances (T, 6, 6) given all measurements, past and future (Rauch, Tung and Striebel 1965).
 
-    The third value is the log likelihood of the measurements after the first, without its constant: the larger, the better the
-    settings fit. times (T,) increasing seconds; measured holds (position, covariance) or None a time, the first of them not None.
+    Parameters
+    ----------
+    times : (T,) increasing seconds. measured : (position, covariance) or None a time, the first not None.
+    speed : (3,) m/s, standard deviation of the first velocity. accelerations : (K, 3), as in `motion`, that are tried.
+
+    The third value is the number of the acceleration under which the measurements are likeliest; the states are those.
     """
     first = measured[0]
     if first is None:
         raise ValueError("smoothing starts at a measured time")
+    tried = np.asarray(accelerations, dtype=np.float64)
     count = len(times)
-    x, P = np.zeros((count, 6)), np.zeros((count, 6, 6))
-    x_before, P_before = np.zeros((count, 6)), np.zeros((count, 6, 6))
+    x, P = np.zeros((count, len(tried), 6)), np.zeros((count, len(tried), 6, 6))
+    x_before, P_before = x.copy(), P.copy()
     x[0], P[0] = start(*first, speed)
-    log_likelihood = 0.0
+    total = np.zeros(len(tried))
     for k in range(1, count):
-        x_before[k], P_before[k] = predict(x[k - 1], P[k - 1], times[k] - times[k - 1], acceleration)
-        measurement = measured[k]
+        x_before[k], P_before[k] = predict(x[k - 1], P[k - 1], times[k] - times[k - 1], tried)
         x[k], P[k] = x_before[k], P_before[k]
+        measurement = measured[k]
         if measurement is not None:
             x[k], P[k] = update(x[k], P[k], *measurement)
-            log_likelihood -= 0.5 * surprise(x_before[k], P_before[k], *measurement)
+            total += surprise(x_before[k], P_before[k], *measurement)
+    best = int(np.argmin(total))
+    states, covariances = x[:, best], P[:, best]
     for k in range(count - 2, -1, -1):
-        F, _ = motion(times[k + 1] - times[k], acceleration)
-        gain = np.linalg.solve(P_before[k + 1], F @ P[k]).T
-        x[k] = x[k] + gain @ (x[k + 1] - x_before[k + 1])
-        P[k] = P[k] + gain @ (P[k + 1] - P_before[k + 1]) @ gain.T
-    return x, P, log_likelihood
+        F, _ = motion(times[k + 1] - times[k], tried[best])
+        gain = np.linalg.solve(P_before[k + 1, best], F @ covariances[k]).T
+        states[k] += gain @ (states[k + 1] - x_before[k + 1, best])
+        covariances[k] += gain @ (covariances[k + 1] - P_before[k + 1, best]) @ gain.T
+    return states, covariances, best

@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from scenegraph import kalman
 from scenegraph.appearance import Look, mean_look, unlikeness
 from scenegraph.completion import BodySize, body_size, complete, floors_under
-from scenegraph.dynamic import Detection
+from scenegraph.detection import Detection
 from scenegraph.dynamic_config import TrackingConfig as TrackingConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import TrackNode
@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 
 STEADINESS = (1.0, 0.3, 0.1)  # shares of the configured acceleration that are tried on each track
 LOOK_MEMORY = 10  # detections
+END_LENGTH = 20  # detections at either end of a track that say where it came from and where it went
 FORBIDDEN = 1e9  # cost of a pair that must not be assigned
 
 
@@ -111,7 +112,7 @@ def _depth_noise(tracks: Sequence[_Track], sizes: dict[int, BodySize], config: T
     for each in tracks:
         if len(each.detections) < 5:
             continue
-        _, states, covariances = _smoothed(each, np.array([]), sizes[each.label_id], config)
+        _, states, covariances = _smoothed(each.detections, sizes[each.label_id], config)
         for d, x, P in zip(each.detections, states, covariances, strict=True):
             away = d.axes[:, 0]
             measured, _ = complete(d, sizes[each.label_id], d.floor, config)
@@ -168,7 +169,7 @@ def _costs(
             squared = float(away @ np.linalg.solve(each.covariance[:3, :3] + noise, away))
             if squared <= config.gate**2:
                 unlike = unlikeness(look, detection.look)
-                costs[t, d] = kalman.surprise(each.state, each.covariance, position, noise) + unlike
+                costs[t, d] = float(kalman.surprise(each.state, each.covariance, position, noise)) + unlike
     return costs
 
 
@@ -186,21 +187,23 @@ def _part_of_another(center: Array, rivals: Sequence[Array], size: BodySize) -> 
 def _stitch(fragments: Sequence[_Track], sizes: dict[int, BodySize], config: TrackingConfig) -> list[_Track]:
     """Join ends of tracks to later beginnings of the same class that a person could have walked to, at least total cost."""
     ordered = sorted(fragments, key=lambda each: (each.begin, each.label_id, *each.detections[0].low))
-    smoothed = [_smoothed(each, np.array([]), sizes[each.label_id], config)[1] for each in ordered]
+    # What is far from an end in time says nothing about it.
+    first = [_smoothed(each.detections[:END_LENGTH], sizes[each.label_id], config)[1][0] for each in ordered]
+    last = [_smoothed(each.detections[-END_LENGTH:], sizes[each.label_id], config)[1][-1] for each in ordered]
     costs = np.full((len(ordered), len(ordered)), FORBIDDEN)
     for a, before in enumerate(ordered):
         for b, after in enumerate(ordered):
             gap = after.begin - before.end
             if before.label_id == after.label_id and 0 < gap <= config.max_stitch_gap:
                 unlike = unlikeness(before.look, mean_look([d.look for d in after.detections[:LOOK_MEMORY]]))
-                costs[a, b] = _stitch_cost(smoothed[a][-1], smoothed[b][0], gap, config, unlike)
+                costs[a, b] = _stitch_cost(last[a], first[b], gap, config, unlike)
     successor = dict(_assign(costs))
     joined = []
     for a in sorted(set(range(len(ordered))) - set(successor.values())):
-        whole, last = ordered[a], a
-        while last in successor:
-            last = successor[last]
-            whole.detections.extend(ordered[last].detections)
+        whole, link = ordered[a], a
+        while link in successor:
+            link = successor[link]
+            whole.detections.extend(ordered[link].detections)
         joined.append(whole)
     return joined
 
@@ -245,7 +248,8 @@ def _accompanies(each: _Track, other: _Track, size: BodySize, config: TrackingCo
     common = [d for d in each.detections if begin <= d.time <= end]
     if not common:
         return False
-    apart = np.array([d.center - _position_at(other, d.time) for d in common])
+    times = np.array([d.time for d in common])
+    apart = np.array([d.center for d in common]) - _positions_at(other, times)
     limit = 0.5 * size.width
     if not _times(each) & _times(other):
         limit += 2 * config.depth_noise * float(np.median([d.distance for d in common]))
@@ -256,24 +260,29 @@ def _times(each: _Track) -> set[float]:
     return {d.time for d in each.detections}
 
 
-def _position_at(each: _Track, time: float) -> Array:
-    """Centre of the visible part, interpolated between the detections."""
-    times = [d.time for d in each.detections]
+def _positions_at(each: _Track, times: Array) -> Array:
+    """(T, 3) centres of the visible part at times (T,), interpolated between the detections."""
+    known = [d.time for d in each.detections]
     centers = np.array([d.center for d in each.detections])
-    return np.array([np.interp(time, times, centers[:, axis]) for axis in range(3)])
+    return np.stack([np.interp(times, known, centers[:, axis]) for axis in range(3)], axis=1)
 
 
-def _smoothed(each: _Track, extra_times: Array, size: BodySize, config: TrackingConfig) -> tuple[Array, Array, Array]:
+def _smoothed(
+    detections: Sequence[Detection], size: BodySize, config: TrackingConfig, extra_times: Sequence[float] = ()
+) -> tuple[Array, Array, Array]:
     """Times (T,) of the detections and of `extra_times`, smoothed states (T, 6) there and their covariances (T, 6, 6)."""
-    floors = floors_under(each.detections)
-    measured = {d.time: complete(d, size, floor, config) for d, floor in zip(each.detections, floors, strict=True)}
-    times = np.array(sorted({*measured, *extra_times.tolist()}))
+    floors = floors_under(detections)
+    measured = {d.time: complete(d, size, floor, config) for d, floor in zip(detections, floors, strict=True)}
+    times = sorted({*measured, *extra_times})
     speed, acceleration = _axes(config)
-    at = [measured.get(time) for time in times.tolist()]
     # Some stand, some walk straight on, some turn about: the steadiness under which the track is likeliest is taken.
-    tries = [kalman.smooth(times, at, speed=speed, acceleration=acceleration * share) for share in STEADINESS]
-    states, covariances, _ = max(tries, key=lambda each: each[2])
-    return times, states, covariances
+    states, covariances, _ = kalman.smooth(
+        np.array(times),
+        [measured.get(time) for time in times],
+        speed=speed,
+        accelerations=np.outer(STEADINESS, acceleration),
+    )
+    return np.array(times), states, covariances
 
 
 def _node(
@@ -284,8 +293,8 @@ def _node(
     after = np.searchsorted(seen, frame_times, side="right")
     inside = (after > 0) & (after < len(seen))
     gap = seen[np.minimum(after, len(seen) - 1)] - seen[np.maximum(after - 1, 0)]
-    between = frame_times[inside & (gap <= config.max_interpolation)]
-    times, states, _ = _smoothed(each, between, size, config)
+    between = frame_times[inside & (gap <= config.max_interpolation)].tolist()
+    times, states, _ = _smoothed(each.detections, size, config, between)
     return TrackNode(
         label=label_space.name_of(each.label_id),
         label_id=each.label_id,
