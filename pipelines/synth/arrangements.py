@@ -56,6 +56,8 @@ def _free_depth(room: RoomScene, edge: Edge, along: float) -> float:
 
 def _television(rng: Generator, style: Style, room: RoomScene, stand: Item) -> None:
     """A television that fits on the stand."""
+    if not stand.model.surfaces:
+        return
     surface = stand.model.surfaces[-1]
     for _ in range(6):
         model = props.television(rng, style)
@@ -238,6 +240,8 @@ def bed_group(rng: Generator, style: Style, room: RoomScene) -> Item | None:
         x = side * (float(model.size[0] + stand.size[0]) / 2 + 0.05)
         y = -float(model.size[1]) / 2 + float(stand.size[1]) / 2
         room.try_at(stand, *bed.to_building(x, y), bed.yaw)
+    if not model.surfaces:
+        return bed
     surface = model.surfaces[0]
     pillow_rng = np.random.default_rng(int(rng.integers(1 << 31)))
     pillow = bedroom.pillow(pillow_rng, style)
@@ -261,6 +265,8 @@ def desk_group(rng: Generator, style: Style, room: RoomScene) -> Item | None:
         turn = np.pi + float(rng.uniform(-0.5, 0.5))
         if room.try_at(chair, *desk.to_building(x, y), desk.yaw + turn, soft=False) is not None:
             break
+    if not model.surfaces:
+        return desk
     surface = model.surfaces[0]
     if rng.random() < 0.6:
         room.put_on(props.monitor(rng, style), desk, surface, (0.0, surface.y[0] + 0.13), 0.0)

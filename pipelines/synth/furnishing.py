@@ -126,9 +126,9 @@ def _bedside_rug(rng: Generator, style: Style, room: RoomScene, bed: Item) -> No
 def bathroom(rng: Generator, style: Style, room: RoomScene) -> None:
     """Tub, basin, toilet, towels, a mat, perhaps a washing machine."""
     groups.bath_group(rng, style, room)
-    for chance, maker in ((0.9, bath.towel_rail), (0.3, bath.towel_rail)):
+    for chance in (0.9, 0.3):
         if rng.random() < chance:
-            room.on_wall(rng, maker(rng, style), (0.75, 0.95), tries=24)
+            room.on_wall(rng, bath.towel_rail(rng, style), (0.75, 0.95), tries=24)
     if rng.random() < 0.45:
         room.at_wall(rng, kitchen.dishwasher(rng, style), front=0.4, tries=20)
     if rng.random() < 0.4:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import shapely
 from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from pipelines.synth.catalogue import Library
+from pipelines.synth.changes import ChangeCounts, Presence, one_visit, two_visits
 from pipelines.synth.clutter import clutter_room
 from pipelines.synth.furnishing import furnish
 from pipelines.synth.layout import layout_storeys
 from pipelines.synth.materials import Style, room_finish
-from pipelines.synth.openings import clear_zone, leaf_footprint, open_storey
-from pipelines.synth.placement import Item, KeepOut, RoomScene
-from pipelines.synth.plan import BuildingPlan, Construction, StairPlan, StoreyPlan
+from pipelines.synth.openings import open_storey
+from pipelines.synth.placement import RoomScene
+from pipelines.synth.plan import BuildingPlan, Construction, StoreyPlan
+from pipelines.synth.scenes import ensure_ways, room_scenes
 from pipelines.synth.structure import BodyList, build_structure
 from pipelines.synth.world import Body, Light, Opening, Room, World
 from scenegraph.labels import nyu40
@@ -66,19 +69,26 @@ def generate_world(config: WorldConfig, seed: int) -> World:
         for name, sequence in zip(STREAMS, SeedSequence(seed).spawn(len(STREAMS)), strict=True)
     }
     plan = plan_building(streams["layout"], streams["openings"], config)
-    style = Style.draw(streams["style"])
+    library = Library.read(config.models) if config.models is not None else None
+    style = replace(Style.draw(streams["style"]), models=library)
     finishes = [[room_finish(streams["style"], style, room.kind) for room in floor.rooms] for floor in plan.storeys]
     bodies = BodyList(config.visits)
     build_structure(plan, finishes, style, bodies)
-    scenes = [scene for storey in range(len(plan.storeys)) for scene in room_scenes(plan, storey)]
+    scenes = [(storey, scene) for storey in range(len(plan.storeys)) for scene in room_scenes(plan, storey)]
     seeds = {name: streams[name].integers(1 << 62, size=len(scenes)) for name in ("furniture", "clutter")}
     for number, (storey, scene) in enumerate(scenes):
         rng = np.random.default_rng(int(seeds["furniture"][number]))
         windows = [w for w in plan.storeys[storey].windows if w.room == scene.index]
         furnish(rng, style, scene, windows, also=_missing_kinds(plan.storeys, storey, scene.plan.kind))
         clutter_room(np.random.default_rng(int(seeds["clutter"][number])), style, scene, config.clutter)
-    items = [item for _, scene in scenes for item in scene.items]
-    furniture = _bodies(items, len(bodies.bodies), config.visits)
+    lights = tuple(light for _, scene in scenes for light in room_lights(scene))
+    rooms_only = [scene for _, scene in scenes]
+    if config.visits == 2:
+        counts = ChangeCounts(config.moved, config.added, config.removed)
+        presences = two_visits(streams["changes"], style, rooms_only, counts)
+    else:
+        presences = one_visit(rooms_only)
+    furniture = _bodies(presences, len(bodies.bodies))
     rooms = _rooms(plan)
     return World(
         seed=seed,
@@ -86,7 +96,8 @@ def generate_world(config: WorldConfig, seed: int) -> World:
         rooms=rooms,
         openings=_openings(plan, rooms),
         bodies=(*bodies.bodies, *furniture),
-        lights=tuple(light for _, scene in scenes for light in room_lights(scene)),
+        lights=lights,
+        credits=tuple(library.used) if library is not None else (),
         storeys=tuple((plan.floor_z(k), plan.floor_z(k) + plan.construction.ceiling) for k in range(len(plan.storeys))),
     )
 
@@ -104,7 +115,7 @@ def plan_building(layout: Generator, openings: Generator, config: WorldConfig) -
     for storey, plans in enumerate(rooms):
         flights = stairs[max(storey - 1, 0) : storey + 1]
         storeys.append(open_storey(openings, plans, construction, flights, ground=storey == 0))
-    return BuildingPlan(construction, tuple(storeys), tuple(stairs))
+    return ensure_ways(BuildingPlan(construction, tuple(storeys), tuple(stairs)))
 
 
 def _missing_kinds(storeys: tuple[StoreyPlan, ...], storey: int, kind: str) -> list[str]:
@@ -118,56 +129,6 @@ def _missing_kinds(storeys: tuple[StoreyPlan, ...], storey: int, kind: str) -> l
     if len(kinds) == 1 and len(storeys) == 1:
         missing.insert(0, "bedroom")
     return missing
-
-
-def room_scenes(plan: BuildingPlan, storey: int) -> list[tuple[int, RoomScene]]:
-    """The empty rooms of a storey with what must stay free in them, each with its storey."""
-    floor, construction = plan.storeys[storey], plan.construction
-    z = plan.floor_z(storey)
-    scenes = []
-    for index, room in enumerate(floor.rooms):
-        keep: list[KeepOut] = []
-        targets: list[Array] = []
-        for door in floor.doors:
-            if index not in door.rooms:
-                continue
-            second = door.rooms[1] == index
-            keep.append(KeepOut(clear_zone(room, door, into_second=second), 0.02, 2.2))
-            inward = door.direction if second else -door.direction
-            targets.append(door.center + inward * (construction.inner_wall / 2 + 0.34))
-            if door.leaf_room == index:
-                keep.append(KeepOut(leaf_footprint(door, construction.inner_wall), 0.0, 2.2))
-        if floor.entrance is not None and floor.entrance.room == index:
-            side = np.array([-floor.entrance.outward[1], floor.entrance.outward[0]]) * 0.55
-            base = floor.entrance.center
-            inside = base - floor.entrance.outward * 0.9
-            keep.append(KeepOut(shapely.Polygon([base - side, base + side, inside + side, inside - side]), 0.02, 2.2))
-            targets.append(base - floor.entrance.outward * 0.45)
-        scene = RoomScene(index, room, z, construction.ceiling, keep, targets)
-        for stair, lower in _flights(plan, storey):
-            if index == 0:
-                _keep_stair(scene, stair, lower=lower)
-        for area in keep:
-            if area.z0 == 0.0:
-                scene.block(area.area)
-        scenes.append((storey, scene))
-    return scenes
-
-
-def _flights(plan: BuildingPlan, storey: int) -> list[tuple[StairPlan, bool]]:
-    """Flights that start (True) or arrive (False) on a storey."""
-    flights = [(plan.stairs[storey], True)] if storey < len(plan.stairs) else []
-    return flights + ([(plan.stairs[storey - 1], False)] if storey > 0 else [])
-
-
-def _keep_stair(scene: RoomScene, stair: StairPlan, *, lower: bool) -> None:
-    """Keep a flight or its hole, and the floor at its ends, free of furniture, and walkers off it."""
-    body = shapely.box(stair.x0, stair.y0 - 0.08, stair.x1, stair.y1)
-    scene.block(body)
-    end = stair.x0 - 0.5 if lower else stair.x1 + 0.5
-    landing = shapely.box(end - 0.48, stair.y0 - 0.1, end + 0.48, stair.y1)
-    scene.keep_out += [KeepOut(body, 0.0, scene.height), KeepOut(landing, 0.02, 2.2)]
-    scene.targets.append(np.array([end, (stair.y0 + stair.y1) / 2]))
 
 
 def room_lights(scene: RoomScene) -> list[Light]:
@@ -185,20 +146,21 @@ def room_lights(scene: RoomScene) -> list[Light]:
     return lights
 
 
-def _bodies(items: list[Item], first: int, visits: int) -> list[Body]:
-    """Items as bodies numbered after the structure, with the same pose at each visit."""
+def _bodies(presences: list[Presence], first: int) -> list[Body]:
+    """Things as bodies numbered after the structure, with their pose at each visit."""
     labels = nyu40()
     objects = labels.ids_of_kind("object")
-    number = {id(item): first + 1 + k for k, item in enumerate(items)}
+    number = {id(p): first + 1 + k for k, seen in enumerate(presences) for p in seen.places if p is not None}
     bodies = []
-    for item in items:
+    for seen in presences:
+        item = seen.first
         label = labels.id_of(item.model.label)
         bodies.append(
             Body(
                 number=number[id(item)],
                 label_id=label,
                 parts=item.model.parts,
-                poses=tuple(item.pose for _ in range(visits)),
+                poses=tuple(None if place is None else place.pose for place in seen.places),
                 is_object=label in objects,
                 name=item.model.name,
                 supported_by=number[id(item.support)] if item.support is not None else 0,

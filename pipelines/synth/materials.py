@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.random import Generator
 
 from pipelines.synth.world import Material
+
+if TYPE_CHECKING:
+    from pipelines.synth.furniture.base import Model
 
 Color = tuple[float, float, float]
 
@@ -99,9 +103,19 @@ BLACK = Material((0.03, 0.03, 0.035), specular=0.25)
 MIRROR = Material((0.50, 0.56, 0.60), specular=0.9)
 
 
+class ModelSource(Protocol):
+    """Ready-made models that may stand in for parametric furniture."""
+
+    def draw(self, rng: Generator, role: str) -> Model | None:
+        """A model that can stand for a piece of furniture of that name, None when there is none."""
+
+
 @dataclass(frozen=True)
 class Style:
-    """The taste of an apartment: two woods, cabinet lacquer, cloth colours and metal that its furniture shares."""
+    """The taste of an apartment: two woods, cabinet lacquer, cloth colours and metal that its furniture shares.
+
+    `models` holds ready-made models that replace parametric ones.
+    """
 
     wood: Material
     second_wood: Material
@@ -109,6 +123,7 @@ class Style:
     accent: Color
     cloth: Color
     metal: Material
+    models: ModelSource | None = None
 
     @staticmethod
     def draw(rng: Generator) -> Style:

@@ -24,9 +24,12 @@ def turned_boxes(solids: Array, x: float, y: float, z: float, yaw: float) -> Arr
     center = (solids[:, :2] + solids[:, 3:5]) / 2
     half = (solids[:, 3:5] - solids[:, :2]) / 2
     c, s = np.cos(yaw), np.sin(yaw)
-    xy = np.c_[c * center[:, 0] - s * center[:, 1] + x, s * center[:, 0] + c * center[:, 1] + y]
-    turn = np.broadcast_to([c, s], (len(solids), 2))
-    return np.concatenate([xy, half, turn, solids[:, [2, 5]] + z], axis=1)
+    boxes = np.zeros((len(solids), 8))
+    boxes[:, 0] = c * center[:, 0] - s * center[:, 1] + x
+    boxes[:, 1] = s * center[:, 0] + c * center[:, 1] + y
+    boxes[:, 2:4], boxes[:, 4], boxes[:, 5] = half, c, s
+    boxes[:, 6:] = solids[:, [2, 5]] + z
+    return boxes
 
 
 def boxes_meet(a: Array, b: Array, margin: float = 0.0) -> bool:
@@ -44,7 +47,7 @@ def boxes_meet(a: Array, b: Array, margin: float = 0.0) -> bool:
     apart = np.zeros(len(a), bool)
     for owner in (a, b):
         c, s = owner[:, 4], owner[:, 5]
-        for axis in (np.c_[c, s], np.c_[-s, c]):
+        for axis in (np.stack([c, s], axis=1), np.stack([-s, c], axis=1)):
             reach = np.zeros(len(a))
             for box in (a, b):
                 u = np.abs(box[:, 4] * axis[:, 0] + box[:, 5] * axis[:, 1])
@@ -131,6 +134,8 @@ def walkable_grid(
     walkable (nx, ny) bool : first index along x; the middle of cell (i, j) lies at origin + (i + 0.5, j + 0.5) * cell. Cells
         outside of rooms and doorways, on stairs and over their holes are False.
     """
+    from pipelines.synth._occupancy_numba import mark_band
+
     floor_z = world.storeys[storey][0]
     polygons = [shapely.Polygon(room.polygon) for room in world.rooms if room.storey == storey]
     polygons += [_doorway(world, number) for number in range(len(world.openings)) if _on_storey(world, number, storey)]
@@ -139,17 +144,14 @@ def walkable_grid(
     shape = np.ceil((np.array(ground.bounds[2:]) - low) / cell).astype(int) + 1
     occupied = np.zeros(shape, bool)
     for body in world.bodies:
-        points = _points_in_band(body, visit, floor_z, cell / 2)
-        if len(points):
-            cells = np.floor((points[:, :2] - low) / cell).astype(int)
-            cells = cells[((cells >= 0) & (cells < shape)).all(axis=1)]
-            occupied[cells[:, 0], cells[:, 1]] = True
+        mark_band(_triangles_in_band(body, visit, floor_z), BAND, low, cell, occupied)
     x = low[0] + (np.arange(shape[0]) + 0.5) * cell
     y = low[1] + (np.arange(shape[1]) + 0.5) * cell
     gx, gy = np.meshgrid(x, y, indexing="ij")
     inside = np.asarray(shapely.contains_xy(ground, gx, gy)) & _has_floor(world, storey, gx, gy)
     # A point of an occupied cell lies at most half a cell's diagonal from its middle, hence the allowance.
-    clear = ndimage.distance_transform_edt(~occupied) * cell >= radius + cell * 0.5 if occupied.any() else inside
+    reach = radius + cell * np.sqrt(0.5)
+    clear = ndimage.distance_transform_edt(~occupied) * cell >= reach if occupied.any() else inside
     return low, cell, inside & clear
 
 
@@ -184,31 +186,14 @@ def _has_floor(world: World, storey: int, x: Array, y: Array) -> Mask:
     return floor
 
 
-def _points_in_band(body: Body, visit: int, floor_z: float, spacing: float) -> Array:
-    """Points (N, 3) of the world on a body's surface that lie in the walker's band, at most `spacing` apart."""
+def _triangles_in_band(body: Body, visit: int, floor_z: float) -> Array:
+    """Triangles (F, 3, 3) of a body's parts that reach into the walker's band, z above the floor."""
     pose = body.poses[visit]
+    found: list[Array] = []
     if pose is None:
-        return np.zeros((0, 3))
-    found = []
+        return np.zeros((0, 3, 3))
     for part in body.parts:
-        vertices = part.vertices @ pose[:3, :3].T + pose[:3, 3]
-        z = vertices[:, 2] - floor_z
-        if z.max() < BAND[0] or z.min() > BAND[1]:
-            continue
-        found.append(_sample_triangles(vertices[part.faces], spacing))
-    points = np.concatenate(found) if found else np.zeros((0, 3))
-    z = points[:, 2] - floor_z
-    return points[(z > BAND[0]) & (z < BAND[1])]
-
-
-def _sample_triangles(corners: Array, spacing: float) -> Array:
-    """Points on triangles (F, 3, 3) on barycentric lattices that are at most `spacing` wide."""
-    sides = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
-    steps = 2 ** np.ceil(np.log2(np.maximum(sides / spacing, 1.0))).astype(int)
-    points = []
-    for count in np.unique(steps):
-        i, j = np.meshgrid(np.arange(count + 1), np.arange(count + 1), indexing="ij")
-        keep = i + j <= count
-        weights = np.stack([i[keep], j[keep], count - i[keep] - j[keep]], axis=1) / count
-        points.append(np.einsum("wk,fkd->fwd", weights, corners[steps == count]).reshape(-1, 3))
-    return np.concatenate(points)
+        vertices = part.vertices @ pose[:3, :3].T + pose[:3, 3] - [0.0, 0.0, floor_z]
+        if vertices[:, 2].max() > BAND[0] and vertices[:, 2].min() < BAND[1]:
+            found.append(vertices[part.faces])
+    return np.concatenate(found) if found else np.zeros((0, 3, 3))

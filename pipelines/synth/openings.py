@@ -96,8 +96,6 @@ def place_door(
         distance = (low + high) / 2 + shift * max(room_left, 0.0) * (1.0 if attempt < 12 else rng.random())
         center = edge.point(distance, -construction.inner_wall / 2)
         leaf = -1 if passage else (j if rooms[i].kind in ("hallway", "living_room") else i)
-        if leaf >= 0 and rooms[leaf].area < 4.2 and rooms[i + j - leaf].area > 8:
-            leaf = i + j - leaf
         # The hinge is at the jamb next to the nearer corner, so that the open leaf stands along the crossing wall.
         near_start = distance - low < high - distance
         hinge = -1 if near_start else 1

@@ -21,8 +21,8 @@ WALL_GAP = 0.02
 """Metres between a wall and what stands at it; baseboards are 12 mm deep."""
 REST = 0.001
 """Play between a thing and what it rests on, so that no faces coincide."""
-WALKER = 0.29
-"""Radius (metres) for which ways are kept while furnishing; a little more than what is promised afterwards."""
+WALKER = 0.32
+"""Radius (metres) for which ways are kept while furnishing: what is promised afterwards and the error of two grids."""
 
 
 @dataclass(eq=False)
@@ -37,9 +37,16 @@ class Item:
     room: int
     support: Item | None = None
     boxes: Array = field(init=False)
+    reach: float = field(init=False)
+    """Radius (metres) of a circle round the origin that holds the whole footprint."""
 
     def __post_init__(self) -> None:
         self.boxes = turned_boxes(self.model.solids, self.x, self.y, self.z, self.yaw)
+        self.reach = float(np.hypot(*np.maximum(np.abs(self.model.low), np.abs(self.model.high))[:2]))
+
+    def near(self, other: Item) -> bool:
+        """Whether the two might touch, by their circles."""
+        return bool((self.x - other.x) ** 2 + (self.y - other.y) ** 2 < (self.reach + other.reach + 0.05) ** 2)
 
     def to_building(self, x: float, y: float) -> tuple[float, float]:
         """A point of the item's own frame in the building frame."""
@@ -99,7 +106,7 @@ class RoomScene:
         for area in self.keep_out:
             if (soft or not area.soft) and low < area.z1 and high > area.z0 and area.area.intersects(print_):
                 return False
-        return not any(boxes_meet(item.boxes, other.boxes, margin) for other in self.items)
+        return not any(item.near(other) and boxes_meet(item.boxes, other.boxes, margin) for other in self.items)
 
     def keeps_way(self, item: Item) -> bool:
         """Whether all doors stay connected with the item in place."""
@@ -123,10 +130,11 @@ class RoomScene:
 
     def remove(self, item: Item) -> None:
         """Take an item out again, with what was blocked by it."""
-        self.items.remove(item)
+        self.items = [other for other in self.items if other is not item]
         self.grid.free = self._empty.copy()
         for other in self.items:
-            self.grid.free &= ~self.grid.blocked_by(self._above_floor(other))
+            if other.support is None:
+                self.grid.free &= ~self.grid.blocked_by(self._above_floor(other))
 
     def _above_floor(self, item: Item) -> Array:
         """The item's boxes with heights above this room's floor."""

@@ -73,10 +73,29 @@ def _quads(quads: NDArray[np.integer]) -> NDArray[np.integer]:
 
 def box(low: Sequence[float], high: Sequence[float]) -> Shape:
     """The box between two opposite corners (3,)."""
-    x0, y0, z0 = low
-    x1, y1, z1 = high
-    corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
-    return prism(corners, z0, z1)
+    return Shape(np.where(_BOX_CORNERS, np.asarray(high, np.float64), np.asarray(low, np.float64)), _BOX_FACES)
+
+
+_BOX_CORNERS = np.array(
+    [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], dtype=bool
+)
+_BOX_FACES = np.array(
+    [
+        [0, 2, 1],
+        [0, 3, 2],
+        [4, 5, 6],
+        [4, 6, 7],
+        [0, 1, 5],
+        [0, 5, 4],
+        [1, 2, 6],
+        [1, 6, 5],
+        [2, 3, 7],
+        [2, 7, 6],
+        [3, 0, 4],
+        [3, 4, 7],
+    ],
+    dtype=np.int32,
+)
 
 
 def block(size: Sequence[float], center: Sequence[float] = (0.0, 0.0, 0.0)) -> Shape:

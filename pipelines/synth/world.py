@@ -120,3 +120,5 @@ class World:
     storeys: tuple[tuple[float, float], ...]
     """(floor z, ceiling z) of each storey, lowest first."""
     sun_direction: Array = field(default_factory=lambda: np.array([0.4, 0.3, -0.85]))
+    credits: tuple[str, ...] = ()
+    """Whom to name for models that were taken from catalogues: title, author and licence of each."""

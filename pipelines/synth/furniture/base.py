@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import wraps
 
 import numpy as np
 from numpy.random import Generator
@@ -63,6 +64,26 @@ class Model:
 
 
 Maker = Callable[[Generator, Style], Model]
+
+MODEL_SHARE = 0.75
+"""How often a ready-made model is taken where there is one."""
+
+
+def replaceable(role: str) -> Callable[[Maker], Maker]:
+    """A maker that often gives a model from the style's library that can stand for `role` (a name of `catalogue_names`)."""
+
+    def decorate(maker: Maker) -> Maker:
+        @wraps(maker)
+        def make(rng: Generator, style: Style) -> Model:
+            if style.models is not None and rng.random() < MODEL_SHARE:
+                model = style.models.draw(rng, role)
+                if model is not None:
+                    return model
+            return maker(rng, style)
+
+        return make
+
+    return decorate
 
 
 @dataclass

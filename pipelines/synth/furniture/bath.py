@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from pipelines.synth.furniture.base import Builder, Model, choose, uniform
+from pipelines.synth.furniture.base import Builder, Model, choose, replaceable, uniform
 from pipelines.synth.materials import BRIGHTS, CERAMIC, METAL, WHITE, Style, cloth, lacquer, pick, plain, shade
 from pipelines.synth.shapes import Array, block, box, cylinder, lathe, loft, ribbon, rounded_box, tube
 
@@ -26,6 +26,7 @@ def _rounded(half_width: float, half_depth: float, z: float, exponent: float = 5
     return np.c_[half_width * x, half_depth * y, np.full(segments, z)]
 
 
+@replaceable("toilet")
 def toilet(rng: Generator, style: Style) -> Model:
     """A bowl with seat, lid and cistern; the cistern is at -y."""
     b = Builder()
@@ -57,6 +58,7 @@ def toilet(rng: Generator, style: Style) -> Model:
     return b.model("toilet", "toilet")
 
 
+@replaceable("wash basin")
 def basin(rng: Generator, style: Style) -> Model:
     """A wash basin on a pedestal or on a small cabinet, with its tap."""
     b = Builder()
@@ -86,6 +88,7 @@ def basin(rng: Generator, style: Style) -> Model:
     return b.model("wash basin", "sink")
 
 
+@replaceable("bathtub")
 def bathtub(rng: Generator, style: Style) -> Model:
     """A tub with an apron or standing free on feet; x is its long side."""
     b = Builder()
@@ -155,6 +158,7 @@ def folded_towels(rng: Generator, style: Style) -> Model:
     return b.model("folded towels", "towel")
 
 
+@replaceable("laundry basket")
 def laundry_basket(rng: Generator, style: Style) -> Model:
     """A tapered basket with a lid."""
     b = Builder()

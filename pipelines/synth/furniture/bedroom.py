@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from numpy.random import Generator
 
-from pipelines.synth.furniture.base import Builder, Model, choose, legs, uniform
+from pipelines.synth.furniture.base import Builder, Model, choose, legs, replaceable, uniform
 from pipelines.synth.materials import BRIGHTS, CLOTHS, WHITE, Style, cloth, pick, shade
 from pipelines.synth.shapes import block, cushion, rounded_box
 
 
+@replaceable("bed")
 def bed(rng: Generator, style: Style) -> Model:
     """A single or double bed: frame, headboard, mattress and a blanket over its lower part. The head lies at -y."""
     b = Builder()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from pipelines.synth.furniture.base import Builder, Model, choose, uniform
+from pipelines.synth.furniture.base import Builder, Model, choose, replaceable, uniform
 from pipelines.synth.materials import (
     BLACK,
     BRIGHTS,
@@ -201,11 +201,13 @@ def desk_lamp(rng: Generator, style: Style) -> Model:
     return b.model("desk lamp", "lamp")
 
 
+@replaceable("plant")
 def plant(rng: Generator, style: Style) -> Model:
     """A potted plant for the floor, 0.6 to 1.4 m high."""
     return _plant(rng, style, uniform(rng, 0.6, 1.35), uniform(rng, 0.13, 0.19), "plant")
 
 
+@replaceable("small plant")
 def small_plant(rng: Generator, style: Style) -> Model:
     """A potted plant for sills and tables."""
     return _plant(rng, style, uniform(rng, 0.2, 0.34), uniform(rng, 0.055, 0.08), "small plant")
@@ -258,6 +260,7 @@ def _plant(rng: Generator, style: Style, height: float, r: float, name: str) -> 
     return b.model(name, "otherprop")
 
 
+@replaceable("radiator")
 def radiator(rng: Generator, style: Style) -> Model:
     """A ribbed radiator on the wall below a window."""
     b = Builder()

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from numpy.random import Generator
 
-from pipelines.synth.furniture.base import Builder, Model, uniform
+from pipelines.synth.furniture.base import Builder, Model, replaceable, uniform
 from pipelines.synth.furniture.storage import BOARD, carcass, fronts
 from pipelines.synth.materials import BLACK, DARK_METAL, METAL, WHITE, Style, lacquer, plain, shade
 from pipelines.synth.shapes import block, box, cylinder, loft, rounded_box, tube
@@ -90,6 +90,7 @@ def kitchen_sink(rng: Generator, style: Style) -> Model:
     return b.model("kitchen sink", "sink")
 
 
+@replaceable("refrigerator")
 def refrigerator(rng: Generator, style: Style) -> Model:
     """A fridge with one or two doors."""
     b = Builder()
@@ -143,6 +144,7 @@ def extractor_hood(rng: Generator, style: Style) -> Model:
     return b.model("extractor hood", "otherfurniture")
 
 
+@replaceable("washing machine")
 def dishwasher(rng: Generator, style: Style) -> Model:
     """A front-loading machine for dishes or laundry, with a round window for laundry."""
     b = Builder()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from pipelines.synth.furniture.base import Builder, Model, choose, uniform
+from pipelines.synth.furniture.base import Builder, Model, choose, replaceable, uniform
 from pipelines.synth.materials import BLACK, BRIGHTS, CERAMIC, CLOTHS, METAL, Style, cloth, lacquer, pick, plain, shade
 from pipelines.synth.shapes import block, box, cushion, cylinder, lathe, rounded_box, tray, tube
 from pipelines.synth.world import Material
@@ -47,6 +47,7 @@ def book_stack(rng: Generator, style: Style) -> Model:
     return b.model("stack of books", "books")
 
 
+@replaceable("box")
 def carton(rng: Generator, style: Style) -> Model:
     """A closed cardboard box with tape, or an open one."""
     b = Builder()
@@ -71,6 +72,7 @@ def small_box(rng: Generator, style: Style) -> Model:
     return b.model("storage box", "box")
 
 
+@replaceable("bag")
 def bag(rng: Generator, style: Style) -> Model:
     """A hand bag or shopping bag with two handles."""
     b = Builder()
@@ -84,6 +86,7 @@ def bag(rng: Generator, style: Style) -> Model:
     return b.model("bag", "bag")
 
 
+@replaceable("backpack")
 def backpack(rng: Generator, style: Style) -> Model:
     """A rucksack that stands upright."""
     b = Builder()
@@ -98,6 +101,7 @@ def backpack(rng: Generator, style: Style) -> Model:
     return b.model("backpack", "bag")
 
 
+@replaceable("laptop")
 def laptop(rng: Generator, style: Style) -> Model:
     """An open laptop; its screen looks to +y."""
     b = Builder()
@@ -113,6 +117,7 @@ def laptop(rng: Generator, style: Style) -> Model:
     return b.model("laptop", "otherprop")
 
 
+@replaceable("monitor")
 def monitor(rng: Generator, style: Style) -> Model:
     """A computer screen on its foot."""
     b = Builder()
@@ -155,6 +160,7 @@ def television(rng: Generator, style: Style) -> Model:
     return b.model("television", "television")
 
 
+@replaceable("cup")
 def cup(rng: Generator, style: Style) -> Model:
     """A mug with a handle."""
     b = Builder()
@@ -166,6 +172,7 @@ def cup(rng: Generator, style: Style) -> Model:
     return b.model("cup", "otherprop")
 
 
+@replaceable("bowl")
 def bowl(rng: Generator, style: Style) -> Model:
     """A bowl, on some with fruit."""
     b = Builder()
@@ -185,6 +192,7 @@ def bowl(rng: Generator, style: Style) -> Model:
     return b.model("bowl", "otherprop")
 
 
+@replaceable("vase")
 def vase(rng: Generator, style: Style) -> Model:
     """A turned vase."""
     b = Builder()
@@ -204,6 +212,7 @@ def vase(rng: Generator, style: Style) -> Model:
     return b.model("vase", "otherprop")
 
 
+@replaceable("bottle")
 def bottle(rng: Generator, style: Style) -> Model:
     """A bottle of oil, shampoo or water."""
     b = Builder()
@@ -214,6 +223,7 @@ def bottle(rng: Generator, style: Style) -> Model:
     return b.model("bottle", "otherprop")
 
 
+@replaceable("pot")
 def pot(rng: Generator, style: Style) -> Model:
     """A cooking pot with a lid."""
     b = Builder()
@@ -236,6 +246,7 @@ def paper(rng: Generator, style: Style) -> Model:
     return b.model("paper", "paper")
 
 
+@replaceable("pile of clothes")
 def clothes_pile(rng: Generator, style: Style) -> Model:
     """Folded or thrown-down clothes."""
     b = Builder()
@@ -262,6 +273,7 @@ def hanging_coats(rng: Generator, style: Style) -> Model:
     return b.model("coats", "clothes")
 
 
+@replaceable("shoes")
 def shoes(rng: Generator, style: Style) -> Model:
     """A pair of shoes side by side."""
     b = Builder()
@@ -273,6 +285,7 @@ def shoes(rng: Generator, style: Style) -> Model:
     return b.model("shoes", "clothes")
 
 
+@replaceable("waste bin")
 def waste_bin(rng: Generator, style: Style) -> Model:
     """A round bin, open at the top."""
     b = Builder()

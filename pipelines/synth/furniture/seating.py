@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from pipelines.synth.furniture.base import Builder, Model, choose, legs, uniform
+from pipelines.synth.furniture.base import Builder, Model, choose, legs, replaceable, uniform
 from pipelines.synth.materials import BLACK, CLOTHS, DARK_METAL, METAL, Style, cloth, lacquer, pick
 from pipelines.synth.shapes import block, box, cushion, cylinder, lathe, rounded_box, sphere, tube
 
 
+@replaceable("dining chair")
 def dining_chair(rng: Generator, style: Style) -> Model:
     """Four legs, a seat with or without upholstery, and a back of slats, spindles or one panel."""
     b = Builder()
@@ -84,11 +85,13 @@ def swivel_chair(rng: Generator, style: Style) -> Model:
     return b.model("office chair", "chair")
 
 
+@replaceable("armchair")
 def armchair(rng: Generator, style: Style) -> Model:
     """An upholstered seat for one."""
     return _upholstered(rng, style, 1, uniform(rng, 0.56, 0.64), "armchair", "chair")
 
 
+@replaceable("sofa")
 def sofa(rng: Generator, style: Style) -> Model:
     """Two or three seats with arms, loose cushions and short feet."""
     seats = int(rng.integers(2, 4))
@@ -127,6 +130,7 @@ def _upholstered(rng: Generator, style: Style, seats: int, seat_width: float, na
     return b.model(name, label)
 
 
+@replaceable("stool")
 def stool(rng: Generator, style: Style) -> Model:
     """A round seat on three or four splayed legs."""
     b = Builder()
@@ -145,6 +149,7 @@ def stool(rng: Generator, style: Style) -> Model:
     return b.model("stool", "chair")
 
 
+@replaceable("bench")
 def bench(rng: Generator, style: Style) -> Model:
     """An upholstered bench for halls and bed ends."""
     b = Builder()
@@ -156,6 +161,7 @@ def bench(rng: Generator, style: Style) -> Model:
     return b.model("bench", "otherfurniture")
 
 
+@replaceable("ottoman")
 def ottoman(rng: Generator, style: Style) -> Model:
     """A soft cube or drum to put the feet on."""
     b = Builder()

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from numpy.random import Generator
 
-from pipelines.synth.furniture.base import Builder, Model, legs, uniform
+from pipelines.synth.furniture.base import Builder, Model, legs, replaceable, uniform
 from pipelines.synth.materials import Style
 from pipelines.synth.shapes import Shape, block, box, cylinder, rounded_box
 from pipelines.synth.world import Material
@@ -46,6 +46,7 @@ def carcass(size: tuple[float, float, float], z: float) -> list[Shape]:
     ]
 
 
+@replaceable("wardrobe")
 def wardrobe(rng: Generator, style: Style) -> Model:
     """A tall cupboard with two to four doors."""
     b = Builder()
@@ -77,6 +78,7 @@ def sideboard(rng: Generator, style: Style) -> Model:
     return b.model("sideboard", "cabinet")
 
 
+@replaceable("tv stand")
 def tv_stand(rng: Generator, style: Style) -> Model:
     """A low bench with an open compartment for devices between two doors."""
     b = Builder()
@@ -95,6 +97,7 @@ def tv_stand(rng: Generator, style: Style) -> Model:
     return b.model("tv stand", "cabinet")
 
 
+@replaceable("dresser")
 def dresser(rng: Generator, style: Style) -> Model:
     """A chest of drawers."""
     b = Builder()
@@ -112,6 +115,7 @@ def dresser(rng: Generator, style: Style) -> Model:
     return b.model("dresser", "dresser")
 
 
+@replaceable("filing cabinet")
 def filing_cabinet(rng: Generator, style: Style) -> Model:
     """A steel cabinet of drawers for the office."""
     b = Builder()
@@ -123,6 +127,7 @@ def filing_cabinet(rng: Generator, style: Style) -> Model:
     return b.model("filing cabinet", "cabinet")
 
 
+@replaceable("full bookcase")
 def bookshelf(rng: Generator, style: Style) -> Model:
     """An open bookcase with a back; the books are bodies of their own and stand on its boards."""
     b = Builder()
@@ -144,6 +149,7 @@ def _boards(b: Builder, style: Style, size: tuple[float, float, float], count: i
         b.top((-w / 2 + 0.03, w / 2 - 0.03), (-d / 2 + 0.02, d / 2 - 0.02), z + BOARD, room)
 
 
+@replaceable("filled rack")
 def open_shelves(rng: Generator, style: Style) -> Model:
     """A light rack of boards between posts, open on all sides."""
     b = Builder()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from pipelines.synth.furniture.base import Builder, Model, choose, legs, uniform
+from pipelines.synth.furniture.base import Builder, Model, choose, legs, replaceable, uniform
 from pipelines.synth.materials import METAL, Style, lacquer, plain
 from pipelines.synth.shapes import block, box, cylinder, lathe, rounded_box, tube
 
 
+@replaceable("dining table")
 def dining_table(rng: Generator, style: Style) -> Model:
     """A rectangular table for four to eight with legs, trestles or a frame."""
     b = Builder()
@@ -52,6 +53,7 @@ def _apron(b: Builder, style: Style, w: float, d: float, under: float) -> None:
         b.add(style.wood, block((0.02, d - 0.022, 0.07), (s * w / 2, 0, under - 0.07)))
 
 
+@replaceable("round table")
 def round_table(rng: Generator, style: Style) -> Model:
     """A round dining table on a pedestal."""
     b = Builder()
@@ -64,6 +66,7 @@ def round_table(rng: Generator, style: Style) -> Model:
     return b.model("round table", "table")
 
 
+@replaceable("coffee table")
 def coffee_table(rng: Generator, style: Style) -> Model:
     """A low table for the sofa: board and shelf, or a glass or round top on thin legs."""
     b = Builder()
@@ -112,6 +115,7 @@ def side_table(rng: Generator, style: Style) -> Model:
     return b.model("side table", "table")
 
 
+@replaceable("desk")
 def desk(rng: Generator, style: Style) -> Model:
     """A writing desk with a drawer unit on one side or plain legs."""
     b = Builder()
@@ -140,6 +144,7 @@ def desk(rng: Generator, style: Style) -> Model:
     return b.model("desk", "desk")
 
 
+@replaceable("night stand")
 def night_stand(rng: Generator, style: Style) -> Model:
     """A bedside cabinet with drawers or an open shelf."""
     b = Builder()
