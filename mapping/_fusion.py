@@ -27,14 +27,8 @@ class Fuser:
         self._config, self._store = config, store
         self._threads = thread_count(config.threads)
         self._marks = {SIDE: np.zeros(0, np.uint8), SIDE * CELL_VOXELS: np.zeros(0, np.uint8)}
-        self._limits = kernels.Limits(
-            *(
-                np.float32(config.voxel_size),
-                np.float32(config.truncation_distance),
-                np.float32(config.surface_distance),
-            ),
-            *(np.float32(config.min_depth), np.float32(config.max_depth)),
-        )
+        meters = (config.truncation_distance, config.surface_distance, config.min_depth, config.max_depth)
+        self._limits = kernels.Limits(np.float64(config.voxel_size), *(np.float32(m) for m in meters))
 
     def fuse(self, observation: Observation, sign: int) -> None:
         """Add (sign 1) or subtract (-1) what the frame says."""
@@ -42,10 +36,10 @@ class Fuser:
         band, free = self._mark(pixels)
         coords = self._take(band)
         rows = self._store.insert(coords, color=observation.rgb is not None)
+        free_coords = self._take(free) if free is not None else np.zeros((0, 3), np.int32)
+        free_rows = self._store.insert_free(free_coords)
         self._fuse_band(pixels, coords, rows, sign)
-        if free is not None:
-            coords = self._take(free)
-            self._fuse_free(pixels, coords, self._store.insert_free(coords), sign, band)
+        self._fuse_free(pixels, free_coords, free_rows, sign, band)
 
     def _mark(self, pixels: kernels.Pixels) -> tuple[rays.Grid, rays.Grid | None]:
         """Cast rays: the grid of blocks to measure and, when carving, that of free-space blocks."""

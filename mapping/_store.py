@@ -50,6 +50,25 @@ class SumStore:
         self.free = with_rows(self.free, self.free_blocks.count)
         return rows
 
+    def find(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Rows (B, 2) of measured blocks (B, 3) and of the free-space blocks around them, -1 where there is none."""
+        return np.stack([self.blocks.find(coords), self.free_blocks.find(coords // CELL_VOXELS)], axis=1)
+
+    def read_voxels(self, voxels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Distance in truncations and weight (N,) of voxels (N, 3), both 0 where never seen."""
+        rows = self.find((voxels // SIDE).astype(np.int32))
+        distance, weight = np.zeros(len(voxels), np.int64), np.zeros(len(voxels), np.int64)
+        for row, grid, sums in (
+            (rows[:, 0], voxels, self.tsdf),
+            (rows[:, 1], voxels // CELL_VOXELS, self.free[:, None]),
+        ):
+            known = np.flatnonzero(row >= 0)
+            i, j, k = grid[known].T & 7
+            read = sums[row[known], :, (i << 6) | (j << 3) | k]
+            distance[known] += read[:, 0]
+            weight[known] += read[:, -1]
+        return distance / np.maximum(weight, 1), weight / WEIGHT_UNIT
+
     def take_channels(self, thread: int, count: int) -> None:
         """Give a thread a new arena of at least `count` channels."""
         size = max(count, CHANNELS_PER_TAKE, self._channels_taken // 4)

@@ -39,9 +39,9 @@ class Pixels(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Metres, float32: of `TSDFConfig`."""
+    """Metres: of `TSDFConfig`. Places are computed in float64, differences of depth in float32."""
 
-    voxel_size: np.float32
+    voxel_size: np.float64
     truncation: np.float32
     surface: np.float32
     min_depth: np.float32
@@ -144,7 +144,7 @@ def look_up(image: Any, pixel: Any, out: Any) -> None:
 @numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
 def measure(limits: Any, scratch: Any) -> None:
     """Weight and weighted distance of every voxel and which are near the surface."""
-    truncation, surface, eps = limits.truncation, limits.surface, limits.voxel_size
+    truncation, surface, eps = limits.truncation, limits.surface, np.float32(limits.voxel_size)
     per_truncation, fall = _ONE / truncation, _ONE / max(truncation - eps, np.float32(1e-9))
     z, depth, pixel_weight = scratch.z, scratch.depth, scratch.pixel_weight
     weight, distance, near = scratch.weight, scratch.distance, scratch.near
@@ -248,7 +248,7 @@ def fuse_blocks(
     where it stopped.
     """
     coords, rows = blocks
-    spacing = np.float64(limits.voxel_size)
+    spacing = limits.voxel_size
     offsets, scratch = voxel_offsets(pixels, spacing), make_scratch()
     for b in range(span[0], span[1]):
         if len(pixels.labels) and arena[1] - arena[0] < VOXELS:
@@ -306,7 +306,7 @@ def fuse_free(
 ) -> None:
     """Add or subtract the free space that a frame sees to the free-space blocks; `band` marks the blocks that it measures."""
     coords, rows = blocks
-    spacing = np.float64(limits.voxel_size) * CELL_VOXELS
+    spacing = limits.voxel_size * CELL_VOXELS
     margin = np.float32(limits.truncation + np.float32(0.87 * spacing))
     offsets, scratch = voxel_offsets(pixels, spacing), make_scratch()
     for b in range(span[0], span[1]):

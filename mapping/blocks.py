@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_COORDINATE = (1 << 20) - 1
+if TYPE_CHECKING:
+    from mapping._blocks_numba import Table
+
 FIRST_ROWS = 256
 
 
@@ -23,8 +25,15 @@ def with_rows(array: NDArray[Any], count: int) -> NDArray[Any]:
     return grown
 
 
+class ReachError(ValueError):
+    """Places too far apart for one map."""
+
+
 class BlockMap:
-    """Numbers integer block coordinates (x, y, z) in the order in which they are first inserted."""
+    """Numbers integer block coordinates (x, y, z) in the order in which they are first inserted.
+
+    Coordinates may be anywhere, as in a national grid, but all within 2^20 blocks of the first one along each axis.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -38,9 +47,12 @@ class BlockMap:
         return self._coords[: self.count]
 
     @property
-    def table(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """The hash table for compiled code: keys and rows."""
-        return self._keys, self._rows
+    def table(self) -> Table:
+        """The hash table for compiled code."""
+        from mapping._blocks_numba import Table
+
+        origin = self._coords[0] if self.count else np.zeros(3)
+        return Table(self._keys, self._rows, origin.astype(np.int64))
 
     @property
     def nbytes(self) -> int:
@@ -57,31 +69,36 @@ class BlockMap:
         from mapping import _blocks_numba as kernels
 
         rows = np.zeros(len(coords), np.int32)
-        kernels.find_rows(self._keys, self._rows, coords, rows)
+        kernels.find_rows(self.table, coords, rows)
         return rows
 
     def insert(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (B,) of coordinates (B, 3), which get a row where they had none.
 
-        Raises OverflowError beyond 2^20 blocks from the origin.
+        Raises ReachError for coordinates too far apart; nothing is inserted then.
         """
         from mapping import _blocks_numba as kernels
 
-        if len(coords) and max(int(coords.max()), -int(coords.min())) > MAX_COORDINATE:
-            raise OverflowError(f"block coordinates must be within {MAX_COORDINATE} of the origin")
-        self._reserve(self.count + len(coords))
+        if not len(coords):
+            return np.zeros(0, np.int32)
+        first = (self._coords if self.count else coords)[0].astype(np.int64)
+        if np.abs(coords - first).max() >= kernels.REACH:
+            raise ReachError(f"places must be within {kernels.REACH} blocks of 8 voxels of the first one fused")
+        self._reserve(self.count + len(coords), first)
         rows, before = np.zeros(len(coords), np.int32), self.count
-        self.count = kernels.insert_rows(self._keys, self._rows, coords, self.count, rows)
+        self.count = kernels.insert_rows(kernels.Table(self._keys, self._rows, first), coords, self.count, rows)
         new = rows >= before
         self._coords = with_rows(self._coords, self.count)
         self._coords[rows[new]] = coords[new]
         return rows
 
-    def _reserve(self, count: int) -> None:
+    def _reserve(self, count: int, origin: NDArray[np.int64]) -> None:
         if 2 * count <= len(self._keys):
             return
         from mapping import _blocks_numba as kernels
 
         size = 1 << int(2 * count - 1).bit_length()
         self._keys, self._rows = np.full(size, -1, np.int64), np.zeros(size, np.int32)
-        kernels.insert_rows(self._keys, self._rows, self.coords, 0, np.zeros(self.count, np.int32))
+        kernels.insert_rows(
+            kernels.Table(self._keys, self._rows, origin), self.coords, 0, np.zeros(self.count, np.int32)
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,11 +17,8 @@ from mapping.camera import Intrinsics
 from mapping.config import TSDFConfig
 from mapping.marching_cubes import isosurface
 from mapping.mesh import Mesh
-from mapping.render import RayCaster, RenderedView
+from mapping.render import RayCaster, RayRange, RenderedView
 from mapping.volume_io import VolumeError, read_volume, write_volume
-
-if TYPE_CHECKING:
-    from mapping._field_numba import Field
 
 HALF_CONFIDENCE_WEIGHT = 3.0
 """The weight at which a vertex has confidence 1/2."""
@@ -159,12 +156,18 @@ class TSDFVolume:
 
         Both are 0 where one of the eight voxels around was never seen.
         """
-        from mapping import _field_numba as kernels
-
         grid = np.asarray(points, np.float64).reshape(-1, 3) / self.config.voxel_size - 0.5
-        distance, weight = np.zeros(len(grid), np.float32), np.zeros(len(grid), np.float32)
-        kernels.sample_points(self._field(), grid, distance, weight)
-        return distance, weight
+        low = np.floor(grid).astype(np.int64)
+        share = grid - low
+        distance, weight, seen = np.zeros(len(grid)), np.zeros(len(grid)), np.ones(len(grid), bool)
+        for corner in np.ndindex(2, 2, 2):
+            voxel_distance, voxel_weight = self._store.read_voxels(low + corner)
+            part = np.where(corner, share, 1 - share).prod(axis=1)
+            distance += part * voxel_distance
+            weight += part * voxel_weight
+            seen &= voxel_weight > 0
+        distance *= self.config.truncation_distance * seen
+        return distance.astype(np.float32), (weight * seen).astype(np.float32)
 
     def render(
         self,
@@ -179,10 +182,10 @@ class TSDFVolume:
         `min_weight` is the least weight of a voxel that counts as seen; `max_depth` metres is how far rays run, by default as far
         as depth was fused.
         """
-        field, sums, config = self._field(), self._store.for_kernels(), self.config
+        config = self.config
         farthest = config.max_depth + config.truncation_distance if max_depth is None else max_depth
-        caster = RayCaster(field, sums, config.voxel_size, config.min_depth, farthest, thread_count(config.threads))
-        return caster.render(intrinsics, T_world_camera, min_weight)
+        caster = RayCaster(self._store, config.voxel_size, config.truncation_distance, thread_count(config.threads))
+        return caster.render(intrinsics, T_world_camera, RayRange(config.min_depth, farthest, min_weight))
 
     def extract_mesh(self, *, min_weight: float = 1.0) -> Mesh:
         """The surface between voxels of at least `min_weight`, with colour, label and confidence per vertex."""
@@ -193,7 +196,12 @@ class TSDFVolume:
         surface = isosurface(coords, distance, weight, min_weight)
         colors, labels = np.zeros((len(surface.ends), 3), np.uint8), np.zeros(len(surface.ends), np.uint16)
         rows = self._store.blocks.find(coords)
-        kernels.shade_vertices(self._store.for_kernels(), rows, surface.ends, surface.fraction, colors, labels)
+        sums, spans = self._store.for_kernels(), split(len(colors), thread_count(self.config.threads))
+
+        def shade(part: int) -> None:
+            kernels.shade_vertices(sums, rows, surface.ends, surface.fraction, spans[part], colors, labels)
+
+        run_parts(shade, len(spans))
         start, end = (weight.reshape(-1)[surface.ends[:, i]] for i in range(2))
         mean = start + surface.fraction * (end - start)
         confidence = (mean / (mean + HALF_CONFIDENCE_WEIGHT)).astype(np.float32)
@@ -210,20 +218,18 @@ class TSDFVolume:
             )
         self._weight_bound += more
 
-    def _field(self) -> Field:
-        from mapping._field_numba import Field
-
-        store = self._store
-        truncation = np.float32(self.config.truncation_distance)
-        return Field(*store.blocks.table, store.tsdf, *store.free_blocks.table, store.free, truncation)
-
     def _read(self, coords: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Distance and weight (B, 512) of blocks (B, 3)."""
         from mapping import _field_numba as kernels
 
         distance, weight = np.zeros((len(coords), VOXELS), np.float32), np.zeros((len(coords), VOXELS), np.float32)
-        field, spans = self._field(), split(len(coords), thread_count(self.config.threads))
-        run_parts(lambda part: kernels.read_blocks(field, coords, spans[part], distance, weight), len(spans))
+        arrays, rows = (self._store.tsdf, self._store.free), self._store.find(coords)
+        spans, truncation = split(len(coords), thread_count(self.config.threads)), self.config.truncation_distance
+
+        def read(part: int) -> None:
+            kernels.read_blocks(arrays, coords, rows, spans[part], truncation, distance, weight)
+
+        run_parts(read, len(spans))
         return distance, weight
 
     def _labels(self, rows: NDArray[np.int32]) -> NDArray[np.uint16]:

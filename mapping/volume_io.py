@@ -70,7 +70,8 @@ SHAPES: dict[str, tuple[type, tuple[int, ...], str]] = {
 def write_volume(path: str | Path, config: TSDFConfig, sums: VolumeSums) -> None:
     """Write a volume; the same volume gives the same bytes."""
     path = Path(path)
-    header = json.dumps({"format": FORMAT, "version": VERSION, "config": asdict(config)}, sort_keys=True)
+    settings = {name: value for name, value in asdict(config).items() if name != "threads"}  # that is the machine's
+    header = json.dumps({"format": FORMAT, "version": VERSION, "config": settings}, sort_keys=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -128,10 +129,9 @@ def _read_header(path: Path, raw: NDArray[Any] | None) -> TSDFConfig:
 
 def _check_order(path: Path, sums: VolumeSums) -> None:
     for name in ("coords", "free_coords"):
-        coords = getattr(sums, name).astype(np.int64)
-        key = ((coords[:, 0] << 42) + (coords[:, 1] << 21)) + coords[:, 2]
-        if np.abs(coords).max(initial=0) >= 1 << 20 or not (np.diff(key) > 0).all():
-            raise VolumeError(f"{path}: {name} must be sorted, distinct and within 2^20 of the origin")
+        dx, dy, dz = np.diff(getattr(sums, name).astype(np.int64), axis=0).T
+        if not ((dx > 0) | (dx == 0) & ((dy > 0) | (dy == 0) & (dz > 0))).all():
+            raise VolumeError(f"{path}: {name} must be sorted and distinct")
     blocks = len(sums.coords)
     for name in ("color_row", "label_row"):
         rows = getattr(sums, name)
