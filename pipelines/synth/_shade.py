@@ -1,0 +1,342 @@
+"""Numba kernels: from hits to depth, normals and linear-light colour. Rays share one eye; directions have camera z = 1."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from pipelines.synth._charts import Charts
+from pipelines.synth._texture import albedo
+from pipelines.synth.textures import MaterialTable
+
+Array = NDArray[np.float64]
+PI = 3.14159265
+
+
+class FaceTable(NamedTuple):
+    """What the kernels read of `Surfaces`: planes (F, 4), corner_normals (F, 3, 3), face_body and face_material (F,),
+    T_body_world (B, 3, 4)."""
+
+    planes: Array
+    corner_normals: NDArray[np.float32]
+    face_body: NDArray[np.int32]
+    face_material: NDArray[np.int32]
+    T_body_world: Array
+
+
+class LightMap(NamedTuple):
+    """Irradiance (N, 3) at the nodes of charts: from lamps and sun (direct) and from everything else (indirect)."""
+
+    charts: Charts
+    direct: NDArray[np.float32]
+    indirect: NDArray[np.float32]
+
+
+class Rays(NamedTuple):
+    """Rays from one eye: eye (3,), directions (K, 3) in the world with camera z = 1, both as the caster takes them (K, 6),
+    radians across a pixel."""
+
+    eye: Array
+    dirs: Array
+    packed: NDArray[np.float32]
+    pixel: float
+
+
+class Found(NamedTuple):
+    """Per ray (K,): whether it is meant, t, face, and the weights of the face's second and third corner (K, 2)."""
+
+    chosen: NDArray[np.bool_]
+    t: NDArray[np.float32]
+    face: NDArray[np.int32]
+    uv: NDArray[np.float32]
+
+
+class Look(NamedTuple):
+    """Faces and what they are made of."""
+
+    table: FaceTable
+    materials: MaterialTable
+
+
+class StaticLit(NamedTuple):
+    """Light on what stands still: the light map, the lights (L, 6) that make highlights, and shadow (K, 2): what people leave
+    of the direct and of the indirect light."""
+
+    light_map: LightMap
+    lights: Array
+    shadow: NDArray[np.float32]
+
+
+class MovingLit(NamedTuple):
+    """Light on what moves: ambient cubes (B, 6, 3), lights (L, 6) and their visibility (K, L) in [0, 1]."""
+
+    cubes: NDArray[np.float32]
+    lights: Array
+    visible: NDArray[np.float32]
+
+
+class Blockers(NamedTuple):
+    """What people do to light: the lights (L, 6), which of them they block (K, L), and the balls (S, 4: centre, radius)
+    that stand for their bodies."""
+
+    lights: Array
+    blocked: NDArray[np.bool_]
+    balls: Array
+
+
+@njit(cache=True, nogil=True)
+def world_rays(first: int, last: int, eye: Any, R_world_camera: Any, directions: Any, dirs: Any, packed: Any) -> None:
+    """Turn camera directions (K, 3) into the world: dirs (K, 3) float64 and packed (K, 6) float32 of eye and direction."""
+    for k in range(first, last):
+        for axis in range(3):
+            row = R_world_camera[axis]
+            d = row[0] * directions[k, 0] + row[1] * directions[k, 1] + row[2] * directions[k, 2]
+            dirs[k, axis] = d
+            packed[k, axis] = eye[axis]
+            packed[k, axis + 3] = d
+
+
+@njit(cache=True, nogil=True)
+def towards_boxes(first: int, last: int, eye: Any, dirs: Any, boxes: Any, out: Any) -> None:
+    """Fill out (K,) with whether a ray from the eye meets one of the boxes (B, 2, 3) of lowest and highest corners."""
+    for k in range(first, last):
+        out[k] = False
+        for b in range(len(boxes)):
+            enter, leave = 0.0, 1e30
+            for axis in range(3):
+                slope = dirs[k, axis] if abs(dirs[k, axis]) > 1e-12 else 1e-12
+                t0 = (boxes[b, 0, axis] - eye[axis]) / slope
+                t1 = (boxes[b, 1, axis] - eye[axis]) / slope
+                enter, leave = max(enter, min(t0, t1)), min(leave, max(t0, t1))
+            if enter <= leave:
+                out[k] = True
+                break
+
+
+@njit(cache=True, inline="always")
+def _plane_depth(plane: Any, eye: Any, d: Any, t: float) -> float:
+    """Ray parameter where the ray meets the plane; the caster's own (single precision) where they are nearly parallel."""
+    slope = plane[0] * d[0] + plane[1] * d[1] + plane[2] * d[2]
+    if abs(slope) < 1e-7:
+        return t
+    exact = (plane[3] - plane[0] * eye[0] - plane[1] * eye[1] - plane[2] * eye[2]) / slope
+    return float(exact) if abs(exact - t) < 1e-3 * (1.0 + t) else t
+
+
+@njit(cache=True, nogil=True)
+def measure(first: int, last: int, rays: Rays, found: Found, table: FaceTable, R_camera_world: Any, out: Any) -> None:
+    """Fill out (K, 5) for the chosen rays: depth, then the plane seen, in camera axes: unit normal towards the camera, offset."""
+    eye, dirs, _, _ = rays
+    chosen, t, face, _ = found
+    for k in range(first, last):
+        if not chosen[k]:
+            continue
+        plane = table.planes[face[k]]
+        d = dirs[k]
+        sign = -1.0 if plane[0] * d[0] + plane[1] * d[1] + plane[2] * d[2] > 0.0 else 1.0
+        out[k, 0] = _plane_depth(plane, eye, d, t[k])
+        for axis in range(3):
+            row = R_camera_world[axis]
+            out[k, 1 + axis] = sign * (row[0] * plane[0] + row[1] * plane[1] + row[2] * plane[2])
+        out[k, 4] = sign * (plane[3] - plane[0] * eye[0] - plane[1] * eye[1] - plane[2] * eye[2])
+
+
+@njit(cache=True, inline="always")
+def _surface(k: int, rays: Rays, found: Found, look: Look) -> Any:
+    """(point, shading normal towards the eye, albedo, unit direction) of a hit."""
+    eye, dirs, _, pixel = rays
+    _, t, face, uv = found
+    table, materials = look
+    f = face[k]
+    plane = table.planes[f]
+    dx, dy, dz = dirs[k, 0], dirs[k, 1], dirs[k, 2]
+    px, py, pz = eye[0] + t[k] * dx, eye[1] + t[k] * dy, eye[2] + t[k] * dz
+    length = math.sqrt(dx * dx + dy * dy + dz * dz)
+    dx, dy, dz = dx / length, dy / length, dz / length
+    v, w = float(uv[k, 0]), float(uv[k, 1])
+    u = 1.0 - v - w
+    c = table.corner_normals[f]
+    nx = u * c[0, 0] + v * c[1, 0] + w * c[2, 0]
+    ny = u * c[0, 1] + v * c[1, 1] + w * c[2, 1]
+    nz = u * c[0, 2] + v * c[1, 2] + w * c[2, 2]
+    norm = max(1e-9, math.sqrt(nx * nx + ny * ny + nz * nz))
+    facing = plane[0] * dx + plane[1] * dy + plane[2] * dz
+    if facing > 0.0:
+        norm = -norm
+    nx, ny, nz = nx / norm, ny / norm, nz / norm
+    T = table.T_body_world[table.face_body[f]]
+    p = (
+        T[0, 0] * px + T[0, 1] * py + T[0, 2] * pz + T[0, 3],
+        T[1, 0] * px + T[1, 1] * py + T[1, 2] * pz + T[1, 3],
+        T[2, 0] * px + T[2, 1] * py + T[2, 2] * pz + T[2, 3],
+    )
+    n = (
+        T[0, 0] * plane[0] + T[0, 1] * plane[1] + T[0, 2] * plane[2],
+        T[1, 0] * plane[0] + T[1, 1] * plane[1] + T[1, 2] * plane[2],
+        T[2, 0] * plane[0] + T[2, 1] * plane[1] + T[2, 2] * plane[2],
+    )
+    width = pixel * t[k] / max(0.2, abs(facing))
+    color = albedo(materials, table.face_material[f], p, n, width)
+    return (px, py, pz), (nx, ny, nz), color, (dx, dy, dz)
+
+
+@njit(cache=True, inline="always")
+def _highlight(p: Any, n: Any, d: Any, light: Any, gloss: float) -> tuple[float, float]:
+    """(irradiance factor, mirrored share) of a point light: cos / d^2 and a normalised Blinn-Phong lobe times cos / d^2."""
+    lx, ly, lz = light[0] - p[0], light[1] - p[1], light[2] - p[2]
+    d2 = max(0.04, lx * lx + ly * ly + lz * lz)
+    length = math.sqrt(d2)
+    lx, ly, lz = lx / length, ly / length, lz / length
+    cosine = n[0] * lx + n[1] * ly + n[2] * lz
+    if cosine <= 0.0:
+        return 0.0, 0.0
+    hx, hy, hz = lx - d[0], ly - d[1], lz - d[2]
+    norm = max(1e-9, math.sqrt(hx * hx + hy * hy + hz * hz))
+    half = max(0.0, (n[0] * hx + n[1] * hy + n[2] * hz) / norm)
+    exponent = 12.0 + 240.0 * gloss
+    fall = exponent * (1.0 - half)  # half^exponent is exp(-fall) near the lobe's axis, and nothing far off
+    if fall > 7.0:
+        return cosine / d2, 0.0
+    return cosine / d2, cosine / d2 * (exponent + 8.0) / (8.0 * PI) * math.exp(-fall)
+
+
+@njit(cache=True, nogil=True)
+def shade_static(first: int, last: int, rays: Rays, found: Found, look: Look, lit: StaticLit, out: Any) -> None:
+    """Linear RGB (K, 3) of the chosen rays, whose faces have a light map."""
+    light_map, lights, shadow = lit
+    table, materials = look
+    chosen, _, face, _ = found
+    charts = light_map.charts
+    for k in range(first, last):
+        if not chosen[k]:
+            continue
+        p, n, color, d = _surface(k, rays, found, look)
+        f = face[k]
+        direct, indirect = _look_up(p, f, charts, light_map.direct, light_map.indirect)
+        m = table.face_material[f]
+        gloss = materials.specular[m]
+        open_light, mirrored = 1e-6, 0.0
+        if gloss > 0.0:
+            for s in range(len(lights)):
+                plain, lobe = _highlight(p, n, d, lights[s], gloss)
+                open_light += plain * lights[s, 4]
+                mirrored += lobe * lights[s, 4]
+            mirrored *= gloss * min(1.0, direct[1] / open_light) * shadow[k, 0]
+        glow = materials.emission[m]
+        for axis in range(3):
+            light = (shadow[k, 0] * direct[axis] + shadow[k, 1] * indirect[axis]) / PI + glow
+            out[k, axis] = color[axis] * light + mirrored
+
+
+@njit(cache=True, inline="always")
+def _look_up(p: Any, f: int, charts: Charts, direct: Any, indirect: Any) -> Any:
+    """Bilinear (direct, indirect) irradiance at a point of a face."""
+    chart = charts.face_chart[f]
+    n, m = charts.size[chart, 0], charts.size[chart, 1]
+    pa = p[0] if charts.axes[chart, 0] == 0 else p[1]  # axes are (1, 2), (0, 2) or (0, 1)
+    pb = p[1] if charts.axes[chart, 1] == 1 else p[2]
+    x = min(n - 1.000001, max(0.0, pa / charts.step - charts.origin[chart, 0]))
+    y = min(m - 1.000001, max(0.0, pb / charts.step - charts.origin[chart, 1]))
+    i, j = int(x), int(y)
+    x, y = x - i, y - j
+    node = charts.offset[chart] + i * m + j
+    a, b, c, e = (1 - x) * (1 - y), (1 - x) * y, x * (1 - y), x * y
+    return (
+        (
+            a * direct[node, 0] + b * direct[node + 1, 0] + c * direct[node + m, 0] + e * direct[node + m + 1, 0],
+            a * direct[node, 1] + b * direct[node + 1, 1] + c * direct[node + m, 1] + e * direct[node + m + 1, 1],
+            a * direct[node, 2] + b * direct[node + 1, 2] + c * direct[node + m, 2] + e * direct[node + m + 1, 2],
+        ),
+        (
+            a * indirect[node, 0]
+            + b * indirect[node + 1, 0]
+            + c * indirect[node + m, 0]
+            + e * indirect[node + m + 1, 0],
+            a * indirect[node, 1]
+            + b * indirect[node + 1, 1]
+            + c * indirect[node + m, 1]
+            + e * indirect[node + m + 1, 1],
+            a * indirect[node, 2]
+            + b * indirect[node + 1, 2]
+            + c * indirect[node + m, 2]
+            + e * indirect[node + m + 1, 2],
+        ),
+    )
+
+
+@njit(cache=True, nogil=True)
+def shade_moving(first: int, last: int, rays: Rays, found: Found, look: Look, lit: MovingLit, out: Any) -> None:
+    """Linear RGB (K, 3) of the chosen rays, whose bodies move."""
+    cubes, lights, visible = lit
+    table, materials = look
+    chosen, _, face, _ = found
+    for k in range(first, last):
+        if not chosen[k]:
+            continue
+        p, n, color, d = _surface(k, rays, found, look)
+        cube = cubes[table.face_body[face[k]]]
+        m = table.face_material[face[k]]
+        r, g, b, mirrored = 0.0, 0.0, 0.0, 0.0
+        for axis in range(3):
+            side = 2 * axis + (1 if n[axis] < 0.0 else 0)
+            share = n[axis] * n[axis]
+            r += share * cube[side, 0]
+            g += share * cube[side, 1]
+            b += share * cube[side, 2]
+        for s in range(len(lights)):
+            plain, lobe = _highlight(p, n, d, lights[s], materials.specular[m])
+            r += visible[k, s] * plain * lights[s, 3]
+            g += visible[k, s] * plain * lights[s, 4]
+            b += visible[k, s] * plain * lights[s, 5]
+            mirrored += materials.specular[m] * visible[k, s] * lobe * lights[s, 4]
+        out[k, 0] = color[0] * r / PI + mirrored
+        out[k, 1] = color[1] * g / PI + mirrored
+        out[k, 2] = color[2] * b / PI + mirrored
+
+
+@njit(cache=True, nogil=True)
+def people_shadow(first: int, last: int, points: Any, normals: Any, blockers: Blockers, out: Any) -> None:
+    """Fill out (K, 2): what people leave of the direct and of the indirect light at points (K, 3).
+
+    Each ball takes cos * (r / d)^2 of the indirect light: the form factor of a ball.
+    """
+    lights, blocked, balls = blockers
+    for k in range(first, last):
+        p, n = points[k], normals[k]
+        whole, left = 1e-9, 1e-9
+        for s in range(len(lights)):
+            lx, ly, lz = lights[s, 0] - p[0], lights[s, 1] - p[1], lights[s, 2] - p[2]
+            d2 = max(0.04, lx * lx + ly * ly + lz * lz)
+            cosine = (n[0] * lx + n[1] * ly + n[2] * lz) / math.sqrt(d2)
+            if cosine > 0.0:
+                share = lights[s, 4] * cosine / d2
+                whole += share
+                if not blocked[k, s]:
+                    left += share
+        dimmed = 1.0
+        for s in range(len(balls)):
+            bx, by, bz = balls[s, 0] - p[0], balls[s, 1] - p[1], balls[s, 2] - p[2]
+            radius = balls[s, 3]
+            d2 = max(radius * radius, bx * bx + by * by + bz * bz)
+            if d2 < 1.5:
+                cosine = (n[0] * bx + n[1] * by + n[2] * bz) / math.sqrt(d2)
+                dimmed *= 1.0 - max(0.0, cosine) * radius * radius / d2
+        out[k, 0] = left / whole
+        out[k, 1] = dimmed
+
+
+@njit(cache=True, nogil=True)
+def tone_map(first: int, last: int, linear: Any, exposure: Any, table: Any, out: Any) -> None:
+    """Fill out (K, 3) float32 with display values 0-255 of linear light: times exposure (K,), then the tone curve.
+
+    The curve is `table`, indexed by the square root of the light from 0 to 16.
+    """
+    end = len(table) - 1
+    for k in range(first, last):
+        for c in range(3):
+            x = math.sqrt(max(0.0, linear[k, c] * exposure[k])) * (0.25 * end)
+            out[k, c] = table[min(end, int(x + 0.5))]
