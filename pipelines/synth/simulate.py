@@ -1,0 +1,137 @@
+"""`m2h synth`: a synthetic world, a camera that walks through it, and everything there is to know about it, as sequences."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from mapping.camera import Intrinsics
+from mapping.files import write_text_atomic
+from pipelines.synth.camera_path import plan_camera
+from pipelines.synth.generate import WorldConfig, generate_world
+from pipelines.synth.lighting import LightingConfig
+from pipelines.synth.optics import OpticsConfig
+from pipelines.synth.people import plan_people
+from pipelines.synth.render import Renderer
+from pipelines.synth.truth import largest_number
+from pipelines.synth.world import World
+from pipelines.synth.write import Progress, Visit, write_visit
+
+HEADER = "synth.json"
+VERSION = 1
+"""Counts changes that alter what a configuration renders, so that older folders are not taken for finished."""
+FRAMES_PER_ROOM = 80
+CAMERA_STREAM, PEOPLE_STREAM = 1, 2
+
+
+class SynthError(ValueError):
+    """A synthetic sequence that cannot be made or written where it should go; the message names the folder or setting."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SynthConfig:
+    """A synthetic sequence."""
+
+    seed: int = Field(default=0, ge=0)
+    """Another seed, another world, path, people and noise."""
+    people: int = Field(default=0, ge=0, le=20)
+    """People who walk about."""
+    frames: int | None = Field(default=None, ge=2)
+    """Frames a visit, evenly over the walk; None takes 80 for each room."""
+    width: int = Field(default=320, ge=16, le=4096)
+    """Pixels."""
+    height: int = Field(default=240, ge=16, le=4096)
+    """Pixels."""
+    fov_deg: float = Field(default=64.0, gt=10, lt=150)
+    """Horizontal angle of view in degrees."""
+    image_format: Literal["png", "jpg"] = "png"
+    """Of the colour images; png keeps every value."""
+    world: WorldConfig = Field(default_factory=WorldConfig)
+    """What there is to see."""
+    lighting: LightingConfig = Field(default_factory=LightingConfig)
+    """How light is computed."""
+    optics: OpticsConfig = Field(default_factory=OpticsConfig)
+    """What the camera adds to the pictures."""
+
+    @property
+    def camera(self) -> Intrinsics:
+        """Square pixels, the principal point in the middle."""
+        focal = self.width / 2 / np.tan(np.deg2rad(self.fov_deg) / 2)
+        return Intrinsics(focal, focal, (self.width - 1) / 2, (self.height - 1) / 2, self.width, self.height)
+
+
+def simulate(out: Path, config: SynthConfig, progress: Progress | None = None) -> dict[str, Any]:
+    """Render a world into OUT, or into OUT/visit_0 and OUT/visit_1 when it has two visits; all of it or nothing appears.
+
+    Returns `{"frames": all frames, "visits": n, "sequences": [folders], "rendered": whether anything had to be done}`.
+    A folder that already holds what the same configuration makes is left as it is.
+
+    Raises SynthError when OUT holds anything else.
+    """
+    out = Path(out)
+    report: Progress = progress or (lambda what, done, total: None)
+    header = {
+        "format": "m2h-synth",
+        "version": VERSION,
+        "config": TypeAdapter(SynthConfig).dump_python(config, mode="json"),
+    }
+    if out.is_dir() and any(out.iterdir()):
+        return {**_finished(out, header), "rendered": False}
+    if out.exists() and not out.is_dir():
+        raise SynthError(f"{out}: is a file; expected a folder that is empty or not there yet")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.parent / f".{out.name}-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        world = generate_world(config.world, config.seed)
+        frames = 0
+        for number in range(world.visits):
+            folder = partial / f"visit_{number}" if world.visits > 1 else partial
+            visit = _plan_visit(world, number, config)
+            frames += len(visit.times)
+            write_visit(folder, visit, report, image_format=config.image_format, extra={"synth": header["config"]})
+        result = _result(out, world.visits, frames)
+        write_text_atomic(partial / HEADER, json.dumps({**header, "frames": frames}, indent=1) + "\n")
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return {**result, "rendered": True}
+
+
+def _plan_visit(world: World, number: int, config: SynthConfig) -> Visit:
+    """Everything about a visit but its pictures."""
+    renderer = Renderer(world, number, config.lighting)
+    rng = np.random.default_rng([config.seed, number, CAMERA_STREAM])
+    path = plan_camera(world, number, renderer.surfaces, renderer.caster, config.camera, rng)
+    people = None
+    if config.people:
+        rng = np.random.default_rng([config.seed, number, PEOPLE_STREAM])
+        people = plan_people(world, number, config.people, path, largest_number(world.bodies) + 1, rng)
+    count = config.frames or FRAMES_PER_ROOM * len(world.rooms)
+    times = np.round(path.frame_times(count), 6)
+    return Visit(world, number, renderer, config.camera, path, times, people, config.optics, config.seed)
+
+
+def _result(out: Path, visits: int, frames: int) -> dict[str, Any]:
+    folders = [out / f"visit_{number}" for number in range(visits)] if visits > 1 else [out]
+    return {"frames": frames, "visits": visits, "sequences": [str(folder) for folder in folders]}
+
+
+def _finished(out: Path, header: dict[str, Any]) -> dict[str, Any]:
+    """The result that a folder holds; raises SynthError unless the same configuration made it."""
+    try:
+        found = json.loads((out / HEADER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or found.get("format") != header["format"]:
+        raise SynthError(f"{out}: is not empty and holds no synthetic sequence; expected an empty folder or none")
+    if {key: found.get(key) for key in header} != header:
+        raise SynthError(f"{out / HEADER}: was made with other settings; remove the folder or choose another")
+    return _result(out, header["config"]["world"]["visits"], int(found["frames"]))

@@ -1,0 +1,126 @@
+"""One visit of a camera to a world as a canonical sequence folder with ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2h import Predictions
+from mapping.camera import Intrinsics
+from mapping.mesh_io import write_mesh
+from pipelines.frame import Frame
+from pipelines.ingest import CanonicalWriter
+from pipelines.synth.camera_path import CameraPath
+from pipelines.synth.optics import OpticsConfig, develop, meter, motion_blur, plan_exposures
+from pipelines.synth.people import People
+from pipelines.synth.render import Moving, Renderer
+from pipelines.synth.truth import Seen, count_pixels, largest_number, truth_graph, truth_mesh
+from pipelines.synth.world import World
+from scenegraph.json_io import save_scene_graph
+from scenegraph.labels import nyu40
+
+Array = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+METERING_WIDTH = 40
+"""Pixels across of the pictures from which the exposure is planned."""
+WAITING_FRAMES = 3
+"""Frames that may wait to be written while the next is rendered."""
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """A camera in a world at one visit: what is rendered, from where, when and how."""
+
+    world: World
+    number: int
+    renderer: Renderer
+    camera: Intrinsics
+    path: CameraPath
+    times: Array
+    people: People | None
+    optics: OpticsConfig
+    seed: int
+
+    def moving(self, time: float) -> Moving | None:
+        """The people at a time, with the light around them."""
+        if self.people is None:
+            return None
+        centers = self.people.centers(time)
+        surfaces = self.people.surfaces(time)
+        cubes = np.repeat(self.renderer.probe(centers), len(surfaces.numbers) // len(centers), axis=0)
+        return Moving(surfaces, cubes, self.people.balls(time), centers)
+
+
+def write_visit(
+    folder: Path, visit: Visit, progress: Progress, *, image_format: Literal["png", "jpg"], extra: dict[str, Any]
+) -> None:
+    """Render all frames of a visit into a new sequence folder and write its ground truth."""
+    poses = visit.path.poses(visit.times)
+    exposures = _exposures(visit, poses)
+    most = largest_number(visit.world.bodies) + (0 if visit.people is None else len(visit.people.walkers))
+    pixels = np.zeros((len(poses), most + 1), np.int64)
+    writer = CanonicalWriter(
+        folder, visit.camera, world_up=(0.0, 0.0, 1.0), label_space=nyu40(), image_format=image_format, extra=extra
+    )
+    with writer, _in_background(writer.add) as write:
+        for index in range(len(poses)):
+            frame = render_frame(visit, index, poses[index], float(exposures[index]))
+            assert frame.recorded.instances is not None
+            pixels[index] = count_pixels(frame.recorded.instances, most)
+            write(frame)
+            progress("render", index + 1, len(poses))
+    truth = folder / "ground_truth"
+    truth.mkdir()
+    write_mesh(truth_mesh(visit.renderer.surfaces), truth / "mesh.ply", object_property="instance")
+    graph = truth_graph(visit.world, visit.number, visit.people, Seen(visit.times, poses, pixels))
+    save_scene_graph(graph, truth / "scene_graph.json")
+
+
+def render_frame(visit: Visit, index: int, pose: Array, exposure: float) -> Frame:
+    """One frame with everything that is known of it."""
+    time = float(visit.times[index])
+    linear, view = visit.renderer.color(visit.camera, pose, visit.moving(time))
+    if visit.optics.shutter > 0:
+        ends = np.clip([time - visit.optics.shutter / 2, time + visit.optics.shutter / 2], 0.0, visit.path.duration)
+        before, after = visit.path.poses(ends)
+        linear = motion_blur(linear, view, visit.camera, before, pose, after)
+    rng = np.random.default_rng([visit.seed, visit.number, index])
+    return Frame(
+        index,
+        time,
+        develop(linear, exposure, visit.optics, rng),
+        visit.camera,
+        pose,
+        Predictions(view.depth, view.labels, normals=view.normals, edges=view.edges, instances=view.instances),
+    )
+
+
+def _exposures(visit: Visit, poses: Array) -> Array:
+    small = visit.camera.resized(
+        METERING_WIDTH, max(1, round(METERING_WIDTH * visit.camera.height / visit.camera.width))
+    )
+    return plan_exposures([meter(visit.renderer.color(small, pose)[0]) for pose in poses], visit.times)
+
+
+@contextmanager
+def _in_background(work: Callable[[Frame], None]) -> Iterator[Callable[[Frame], None]]:
+    """A function that hands frames to `work` in one other thread, in order, and waits when too many are on the way."""
+    pending: list[Future[None]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="synth-writer") as pool:
+
+        def submit(frame: Frame) -> None:
+            if len(pending) >= WAITING_FRAMES:
+                pending.pop(0).result()
+            pending.append(pool.submit(work, frame))
+
+        yield submit
+        for job in pending:
+            job.result()
