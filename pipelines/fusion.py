@@ -53,7 +53,13 @@ def fuse(context: RunContext, record: StageRecord) -> None:
         fuse_frame(state.volume, frame, seen, T_world_camera, config=config, label_space=context.sequence.label_space)
         if seen.labels is not None and context.sequence.label_space is not None:
             view = LabelledView(
-                frame.timestamp, seen.depth, seen.labels, frame.intrinsics, T_world_camera, seen.instances
+                frame.timestamp,
+                seen.depth,
+                seen.labels,
+                frame.intrinsics,
+                T_world_camera,
+                seen.instances,
+                rgb=frame.rgb,
             )
             found = detect(view, context.sequence.label_space, config.dynamics.detection)
             state.moving.append((frame.timestamp, found))
