@@ -124,7 +124,7 @@ def plan_camera(
     Raises CameraPathError when there is no room that one could enter.
     """
     eye = float(rng.uniform(1.45, 1.65))
-    navigator = make_navigator(world, visit, WALKER_RADIUS, lambda points: _eye_is_free(points, eye, caster))
+    navigator = make_navigator(world, visit, WALKER_RADIUS, lambda points: _eye_is_free(points, eye, caster, surfaces))
     view = RoomView(
         eye, float(np.arctan(camera.width / 2 / camera.fx)), float(np.arctan(camera.height / 2 / camera.fy))
     )
@@ -152,11 +152,15 @@ def plan_camera(
     return _finish(motion, navigator, eye, caster, rng)
 
 
-def _eye_is_free(points: Array, eye: float, caster: Caster) -> NDArray[np.bool_]:
+def _eye_is_free(points: Array, eye: float, caster: Caster, surfaces: Surfaces) -> NDArray[np.bool_]:
+    """Whether an eye over floor points (N, 3) keeps its clearance and is in no solid (from where faces are seen from behind)."""
     ok = np.ones(len(points), np.bool_)
     for height in (eye - 0.05, eye + 0.05):
         ok &= caster.distance(points + np.array([0.0, 0.0, height])) >= PLANNED_CLEARANCE
-    return ok
+    up = np.zeros((len(points), 6), np.float32)
+    up[:, :3], up[:, 5] = points + np.array([0.0, 0.0, eye]), 1.0
+    above = caster.cast(up)
+    return ok & np.isfinite(above.t) & (surfaces.planes[above.face, 2] < 0)
 
 
 def _ground(navigator: Navigator, place: Place) -> Array:

@@ -199,7 +199,7 @@ def pose_figure(figure: Figure, position: Array, heading: float, phase: float, s
     hip_sway = np.array([0.0, 0.015 * np.sin(phase) * stride + 0.006 * np.sin(0.7 * idle), 0.0])
     hips = np.array([0.0, 0.0, figure.hip]) + hip_sway
     poses["torso"] = (lean, hips)
-    neck = hips + lean @ np.array([0.0, 0.0, figure.shoulder + 0.06 * figure.height / 1.75 - figure.hip])
+    neck = hips + lean @ np.array([0.0, 0.0, figure.shoulder + 0.025 * figure.height / 1.75 - figure.hip])
     poses["head"] = (_pitch(0.03 * np.sin(0.9 * idle)) @ _roll(0.03 * np.sin(0.6 * idle)), neck)
     for side, name in ((1.0, "l"), (-1.0, "r")):
         leg = phase if side > 0 else phase + np.pi
