@@ -8,6 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping import _kernel_cache as _kernel_cache
+
 REACH = 1 << 20  # blocks from the origin of a table along each axis: three coordinates fit into one key
 BITS = np.int64(21)
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads neighbouring keys

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping import _kernel_cache as _kernel_cache
 from mapping._tsdf_numba import LABEL, NEXT, Sums
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,10 @@ from mapping._threads import run_parts, split, thread_count
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, sample_stride
 from mapping.config import TSDFConfig
 
+NO_VALUES, NO_COLORS, NO_LABELS = np.zeros(0, np.float32), np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8)
 FEWEST_BLOCKS_A_THREAD = 64
 FEWEST_RAYS_A_THREAD = 4000
+CHANNELS_A_BLOCK = 2
 
 
 class Fuser:
@@ -31,43 +32,44 @@ class Fuser:
         self._limits = kernels.Limits(np.float64(config.voxel_size), *(np.float32(m) for m in meters))
 
     def fuse(self, observation: Observation, sign: int) -> None:
-        """Add (sign 1) or subtract (-1) what the frame says."""
+        """Add (sign 1) or subtract (-1) what the frame says: find the blocks that it tells of, make rows for them, sum."""
         pixels = flatten(observation)
         band, free = self._mark(pixels)
-        coords = self._take(band)
+        coords, free_coords = _marked(band), _marked(free)
         rows = self._store.insert(coords, color=observation.rgb is not None)
-        free_coords = self._take(free) if free is not None else np.zeros((0, 3), np.int32)
         free_rows = self._store.insert_free(free_coords)
-        self._fuse_band(pixels, coords, rows, sign)
-        self._fuse_free(pixels, free_coords, free_rows, sign, band)
+        self._sum(pixels, (coords, rows), (free_coords, free_rows), band, sign)
 
-    def _mark(self, pixels: kernels.Pixels) -> tuple[rays.Grid, rays.Grid | None]:
-        """Cast rays: the grid of blocks to measure and, when carving, that of free-space blocks."""
-        config = self._config
+    def _mark(self, pixels: kernels.Pixels) -> tuple[rays.Grid, rays.Grid]:
+        """Cast rays: the grid of blocks to measure and that of free-space blocks, which has no cells unless carving."""
+        config, geometry = self._config, _without_images(pixels)
         stride = sample_stride(config, float(pixels.camera[0]))
         deepest = float(pixels.depth.max(initial=0))
         depth = (deepest if deepest <= config.max_depth else config.max_depth) + config.truncation_distance
-        band = self._grid(pixels, SIDE, depth)
-        free = self._grid(pixels, SIDE * CELL_VOXELS, depth) if config.carve else None
-
-        count, free_count = (len(range(s // 2, pixels.shape[0], s)) for s in (stride, 2 * stride))
-        threads = self._threads if count * pixels.shape[1] > FEWEST_RAYS_A_THREAD * stride else 1
-        spans, free_spans, size = split(count, threads), split(free_count, threads), config.voxel_size * SIDE
+        band, free = (
+            self._grid(pixels, SIDE, depth),
+            self._grid(pixels, SIDE * CELL_VOXELS, depth if config.carve else 0),
+        )
+        rows, free_rows = (len(range(s // 2, pixels.shape[0], s)) for s in (stride, 2 * stride))
+        threads = self._threads if rows * pixels.shape[1] > FEWEST_RAYS_A_THREAD * stride else 1
+        spans, free_spans, size = split(rows, threads), split(free_rows, threads), config.voxel_size * SIDE
         pixel_spans = split(len(pixels.depth), threads)
 
         def mark(part: int) -> None:
             # Colours and labels will be read here and there; fetching them from memory in one go first takes half the time.
             for image in (pixels.rgb, pixels.labels):
                 image[slice(*pixel_spans[part])].max(initial=0)
-            rays.mark_rays(band, pixels, self._limits, size, stride, spans[part], 0)
-            if free is not None:
-                rays.mark_rays(free, pixels, self._limits, size * CELL_VOXELS, 2 * stride, free_spans[part], 1)
+            rays.mark_rays(band, geometry, self._limits, size, stride, spans[part], 0)
+            if config.carve:
+                rays.mark_rays(free, geometry, self._limits, size * CELL_VOXELS, 2 * stride, free_spans[part], 1)
 
         run_parts(mark, threads)
         return band, free
 
     def _grid(self, pixels: kernels.Pixels, voxels: int, depth: float) -> rays.Grid:
-        """An empty grid of cells of `voxels` voxels over the view up to `depth`."""
+        """An empty grid of cells of `voxels` voxels over the view up to `depth`; without cells if that is 0."""
+        if depth == 0:
+            return rays.Grid(np.zeros(3, np.int64), np.zeros(3, np.int64), self._marks[voxels])
         height, width = pixels.shape
         fx, fy, cx, cy = pixels.camera.tolist()
         x, y = np.array([-0.5 - cx, width - 0.5 - cx]) / fx, np.array([-0.5 - cy, height - 0.5 - cy]) / fy
@@ -82,57 +84,56 @@ class Fuser:
         self._marks[voxels][:cells] = 0
         return rays.Grid(low, shape, self._marks[voxels])
 
-    @staticmethod
-    def _take(grid: rays.Grid) -> NDArray[np.int32]:
-        count = int(np.count_nonzero(grid.marks[: int(grid.shape.prod())]))
-        coords = np.zeros((count, 3), np.int32)
-        rays.take_marked(grid, coords)
-        return coords
+    def _sum(self, pixels: kernels.Pixels, blocks: Any, free_blocks: Any, band: rays.Grid, sign: int) -> None:
+        """Add to or subtract from the (coords, rows) of measured and free-space blocks, each thread to a part of them."""
+        store, limits, geometry = self._store, self._limits, _without_images(pixels)
+        count, free_count = len(blocks[0]), len(free_blocks[0])
+        threads = max(1, min(self._threads, (count + free_count) // FEWEST_BLOCKS_A_THREAD))
+        spans, free_spans = split(count, threads), split(free_count, threads)
+        if len(pixels.labels):
+            for part in range(threads):
+                store.reserve_channels(part, CHANNELS_A_BLOCK * count // threads + VOXELS)
+        sums = store.for_kernels()
 
-    def _fuse_band(self, pixels: kernels.Pixels, coords: NDArray[np.int32], rows: NDArray[np.int32], sign: int) -> None:
-        store = self._store
-        threads = self._threads_for(rows)
-        spans = split(len(rows), threads)
-        while any(start < stop for start, stop in spans):
-            work = partial(self._fuse_span, store.for_kernels(), (coords, rows), spans, pixels, sign)
-            spans = [(done, stop) for done, (_, stop) in zip(run_parts(work, threads), spans, strict=True)]
-            for part, (start, stop) in enumerate(spans):
-                if start < stop:  # it ran out of label channels
-                    store.take_channels(part, 2 * VOXELS)
+        def work(part: int) -> int:
+            kernels.fuse_free(store.free, free_blocks, free_spans[part], geometry, limits, sign, band)
+            return kernels.fuse_blocks(sums, blocks, spans[part], pixels, limits, sign, store.arenas[part])
 
-    def _fuse_span(
-        self, sums: Any, blocks: Any, spans: list[tuple[int, int]], pixels: Any, sign: int, part: int
-    ) -> int:
-        arena = self._store.arenas[part]
-        return int(kernels.fuse_blocks(sums, blocks, spans[part], pixels, self._limits, sign, arena))
-
-    def _fuse_free(
-        self, pixels: kernels.Pixels, coords: NDArray[np.int32], rows: NDArray[np.int32], sign: int, band: rays.Grid
-    ) -> None:
-        spans = split(len(rows), self._threads_for(rows))
-
-        def work(part: int) -> None:
-            kernels.fuse_free(self._store.free, (coords, rows), spans[part], pixels, self._limits, sign, band)
-
-        run_parts(work, len(spans))
-
-    def _threads_for(self, rows: NDArray[np.int32]) -> int:
-        return max(1, min(self._threads, len(rows) // FEWEST_BLOCKS_A_THREAD))
+        stops = run_parts(work, threads)
+        for part, (done, (_, stop)) in enumerate(zip(stops, spans, strict=True)):
+            while done < stop:  # it ran out of label channels
+                store.reserve_channels(part, 2 * VOXELS)
+                sums, span = store.for_kernels(), (done, stop)
+                done = kernels.fuse_blocks(sums, blocks, span, pixels, limits, sign, store.arenas[part])
 
 
 def flatten(observation: Observation) -> kernels.Pixels:
-    """The frame as compiled code takes it."""
+    """The frame as compiled code takes it, all images read-only so that one compiled version fits all callers."""
 
     def flat(image: NDArray[Any] | None, missing: NDArray[Any]) -> NDArray[Any]:
-        return missing if image is None else image.reshape(-1, *image.shape[2:])
+        view = (missing if image is None else image).reshape(-1, *missing.shape[1:])
+        view.setflags(write=False)
+        return view
 
     height, width = observation.depth.shape
     return kernels.Pixels(
-        depth=observation.depth.reshape(-1),
-        weight=flat(observation.weight, np.zeros(0, np.float32)),
-        rgb=flat(observation.rgb, np.zeros((0, 3), np.uint8)),
-        labels=flat(observation.labels, np.zeros(0, np.uint8)),
+        depth=flat(observation.depth, NO_VALUES),
+        weight=flat(observation.weight, NO_VALUES),
+        rgb=flat(observation.rgb, NO_COLORS),
+        labels=flat(observation.labels, NO_LABELS),
         shape=(height, width),
         camera=observation.camera,
         T_camera_world=observation.T_camera_world,
     )
+
+
+def _without_images(pixels: kernels.Pixels) -> kernels.Pixels:
+    """Only what geometry needs, so that kernels for it are compiled once for all kinds of labels."""
+    return pixels._replace(rgb=NO_COLORS, labels=NO_LABELS)
+
+
+def _marked(grid: rays.Grid) -> NDArray[np.int32]:
+    """The marked cells (B, 3) in order."""
+    coords = np.zeros((int(np.count_nonzero(grid.marks[: int(grid.shape.prod())])), 3), np.int32)
+    rays.take_marked(grid, coords)
+    return coords

@@ -8,6 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping import _kernel_cache as _kernel_cache
+
 SIDE = 8
 
 

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping import _kernel_cache as _kernel_cache
 from mapping._field_numba import cell_number, read_voxel, voxel_label, voxel_number
 from mapping._tsdf_numba import Sums
 from mapping._tsdf_numpy import SIDE

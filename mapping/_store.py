@@ -69,8 +69,10 @@ class SumStore:
             weight[known] += read[:, -1]
         return distance / np.maximum(weight, 1), weight / WEIGHT_UNIT
 
-    def take_channels(self, thread: int, count: int) -> None:
-        """Give a thread a new arena of at least `count` channels."""
+    def reserve_channels(self, thread: int, count: int) -> None:
+        """See that the arena of a thread has at least `count` channels left; what an old one had left stays unused."""
+        if self.arenas[thread, 1] - self.arenas[thread, 0] >= count:
+            return
         size = max(count, CHANNELS_PER_TAKE, self._channels_taken // 4)
         self.arenas[thread] = self._channels_taken, self._channels_taken + size
         self._channels_taken += size
@@ -154,5 +156,5 @@ class SumStore:
         free = self.insert_free(sums.free_coords)
         self.free[free] += sums.free
         if len(sums.label):
-            self.take_channels(0, len(sums.label))
+            self.reserve_channels(0, len(sums.label))
             kernels.add_evidence(self.for_kernels(), rows[sums.label_row], sums.label, sums.evidence, self.arenas[0])

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping import _kernel_cache as _kernel_cache
 from mapping._rays_numba import is_marked
 from mapping._tsdf_numpy import CELL_VOXELS, COLOR_SHIFT, FAR, NEAR, SIDE, WEIGHT_UNIT
 

@@ -1,0 +1,37 @@
+"""Keeps compiled kernels true to their sources.
+
+numba stores a compiled function beside its source file and compiles it again when that file changes, but not when another file
+whose functions or constants it uses does. So what is stored is dropped whenever any of the kernels' sources has changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+SOURCES = ("_*_numba.py", "_tsdf_numpy.py", "_kernel_cache.py")
+
+
+def drop_stale_kernels(folder: Path) -> bool:
+    """Delete the stored kernels of the sources in `folder` unless they were compiled from just these; returns whether it did."""
+    sources = sorted(path for pattern in SOURCES for path in folder.glob(pattern))
+    digest = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in sources)).hexdigest()
+    stamp = folder / "__pycache__" / "kernels.sha256"
+    try:
+        if stamp.read_text(encoding="ascii") == digest:
+            return False
+    except OSError:
+        pass
+    with contextlib.suppress(OSError):  # a read-only installation keeps its kernels elsewhere
+        stamp.parent.mkdir(exist_ok=True)
+        for stored in stamp.parent.glob("_*_numba.*.nb[ic]"):
+            stored.unlink(missing_ok=True)
+        temporary = stamp.with_suffix(f".{os.getpid()}")
+        temporary.write_text(digest, encoding="ascii")
+        temporary.replace(stamp)
+    return True
+
+
+drop_stale_kernels(Path(__file__).parent)
