@@ -61,7 +61,7 @@ class DepthWeightConfig:
     min_cosine: float = Field(default=0.1, ge=0, lt=1)
     """A surface seen at a smaller cosine between its normal and the ray counts for nothing."""
     jump: float = Field(default=0.05, gt=0)
-    """The share of depth by which it steps at a pixel between two surfaces, which counts for nothing."""
+    """The share of depth by which a pixel hangs between its neighbours to count for nothing, as flying in the air."""
     edge_strength: float = Field(default=0.8, ge=0, le=1)
     """The share of its weight that a pixel loses where the edge probability is 1."""
     disagreement_deg: float = Field(default=60.0, gt=0, le=90)

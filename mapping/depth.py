@@ -40,17 +40,24 @@ def normals_from_depth(
 
 
 def flying_pixels(depth: NDArray[np.float32], *, jump: float = 0.05) -> NDArray[np.bool_]:
-    """Pixels (H, W) at depth jumps, where sensors and networks put points in the air between two surfaces.
+    """Pixels (H, W) that hang in the air between two surfaces, where sensors and networks mix the depths at a silhouette.
 
-    A pixel is marked when, along its row or column, the inverse depth bends by more than the share `jump`: slopes, however steep,
-    and corners do not count, steps do, on both sides. Unknown neighbours say nothing.
+    A pixel is marked when, along its row or column, the inverse depth steps by more than the share `jump` on both sides in the
+    same direction and does not go on stepping like that: slopes, however steep, do not count, and neither do the last pixels
+    of a surface at a clean step. Unknown neighbours say nothing.
     """
     inverse = _inverse(depth)
     marked = np.zeros(depth.shape, bool)
     for axis in (0, 1):
-        back, here, ahead = _three(inverse, axis, 1)
-        bend = np.abs(back - 2 * here + ahead) > jump * here
-        _middle(marked, axis, 1)[...] |= bend & (back > 0) & (here > 0) & (ahead > 0)
+        near, far = _ends(inverse, axis, 1)
+        step = np.where((near > 0) & (far > 0), far - near, 0)
+        before, after = _ends(step, axis, 1)
+        least = np.minimum(np.abs(before), np.abs(after))
+        mixed = (before * after > 0) & (least > jump * _middle(inverse, axis, 1))
+        width = [(1, 1) if along == axis else (0, 0) for along in (0, 1)]
+        beyond = np.abs(np.pad(step, width))
+        first, last = _ends(beyond, axis, 3)
+        _middle(marked, axis, 1)[...] |= mixed & (np.minimum(first, last) < 0.5 * least)
     return marked
 
 
@@ -149,11 +156,6 @@ def _slope(
 def _ends(image: NDArray[Any], axis: int, radius: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Views of all pixels that have a pixel `radius` further along the axis, and of those."""
     return (image[:-radius], image[radius:]) if axis == 0 else (image[:, :-radius], image[:, radius:])
-
-
-def _three(image: NDArray[Any], axis: int, radius: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    near, far = _ends(image, axis, 2 * radius)
-    return near, _middle(image, axis, radius), far
 
 
 def _middle(image: NDArray[Any], axis: int, radius: int) -> NDArray[Any]:

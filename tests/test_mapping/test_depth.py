@@ -47,17 +47,26 @@ def test_unknown_depth_has_no_normal_and_spoils_no_neighbour():
     np.testing.assert_allclose(normals[known], np.broadcast_to([0, 0, -1], (known.sum(), 3)), atol=1e-5)
 
 
-def test_flying_pixels_are_those_at_a_step_and_not_on_slopes_or_corners():
+def step_depth(*columns):
+    """Depth 1 on the left and 2 on the right, with columns of other depths in between from column 40 on."""
+    depth = np.where(np.arange(80) < 40, np.float32(1), np.float32(2)) * np.ones((60, 1), np.float32)
+    depth[:, 40 : 40 + len(columns)] = columns
+    return depth
+
+
+def test_flying_pixels_hang_between_surfaces():
+    assert np.flatnonzero(flying_pixels(step_depth(1.5)).all(axis=0)).tolist() == [40]
+    assert np.flatnonzero(flying_pixels(step_depth(1.3, 1.6)).any(axis=0)).tolist() == [40, 41]
+    assert np.flatnonzero(flying_pixels(step_depth(1.5).T).all(axis=1)).tolist() == [40]
+
+
+def test_slopes_corners_and_clean_steps_do_not_fly():
     ramp = plane_depth((0.7, 0, -0.7), -1.0)
     assert not flying_pixels(ramp).any()
     corner = np.minimum(plane_depth((0.7, 0, -0.7), -1.0), plane_depth((-0.7, 0, -0.7), -1.0))
     assert not flying_pixels(corner).any()
-    step = np.where(np.arange(80) < 40, np.float32(1), np.float32(2)) * np.ones((60, 1), np.float32)
-    marked = flying_pixels(step)
-    assert marked[:, 39:41].all()
-    assert not marked[:, :39].any()
-    assert not marked[:, 41:].any()
-    assert not flying_pixels(np.where(np.arange(80) % 2, step, 0)).any()
+    assert not flying_pixels(step_depth()).any()
+    assert not flying_pixels(np.where(np.arange(80) % 2, step_depth(1.5), 0)).any()
 
 
 def test_weight_falls_with_the_variance_of_depth():
@@ -99,10 +108,10 @@ def test_edges_and_confidence_take_weight_away():
 
 
 def test_flying_pixels_have_no_weight():
-    step = np.where(np.arange(80) < 40, np.float32(0.5), np.float32(0.9)) * np.ones((60, 1), np.float32)
-    weight = depth_weight(step)
-    assert not weight[:, 39:41].any()
-    assert (weight[:, :39] == 1).all()
+    weight = depth_weight(0.5 * step_depth(1.5))
+    assert not weight[:, 40].any()
+    assert (weight[:, :40] == 1).all()
+    assert (weight[:, 41:] == 1).all()
 
 
 def test_shapes_are_checked():
