@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -31,32 +30,12 @@ def load_module(path: Path) -> ModuleType:
 plain_network = load_module(Path(__file__).parents[1] / "benchmarks" / "plain_network.py")
 
 
-def roughen(model: M2H) -> M2H:
-    """Fill every entry from its name alone, so that no term is zero, no norm is trivial and most depths are positive."""
-    state = {}
-    for name, value in model.state_dict().items():
-        rng = np.random.default_rng(zlib.crc32(name.encode()))
-        shape = tuple(value.shape)
-        if name.endswith("running_var"):
-            filled = rng.uniform(0.5, 1.5, shape)
-        elif len(shape) == 1 and name.endswith("weight"):
-            filled = rng.uniform(0.6, 1.4, shape)
-        elif len(shape) <= 1:
-            filled = rng.normal(0.0, 0.1, shape)
-        else:
-            filled = rng.normal(0.0, 1.0, shape) / np.sqrt(np.prod(shape[1:]))
-        state[name] = torch.as_tensor(filled).to(value.dtype)
-    state["heads.depth.out.bias"] += 1.5
-    model.load_state_dict(state)
-    return model.eval()
-
-
 def tiny_model(*, separable: bool = True, published: bool = False, **changes: object) -> M2H:
     """A tiny network with rough weights; `published` squeezes padding and leaves normals as the published one does."""
     config = M2HConfig.tiny(separable=separable, classes=7)
     if published:
         config = replace(config, crop_padding=False, unit_normals=False)
-    return roughen(build_model(replace(config, **changes)))
+    return plain_network.roughen(build_model(replace(config, **changes)))
 
 
 def random_images(batch: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
