@@ -134,8 +134,13 @@ def load_train_config(path: Path) -> TrainConfig:
         raise TrainError(f"{path}: not readable as YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(data, dict):
         raise TrainError(f"{path}: expected a mapping with train and other fields of a training run")
+    return train_config_from_mapping(data, path)
+
+
+def train_config_from_mapping(data: dict[str, Any], path: Path) -> TrainConfig:
+    """The configuration from the parsed content of the file `path`; raises TrainError as `load_train_config` does."""
     if isinstance(data.get("model"), str):
-        data["model"] = _named_model(data["model"], path)
+        data = {**data, "model": _named_model(data["model"], path)}
     try:
         return TypeAdapter(TrainConfig).validate_python(data)
     except ValidationError as error:

@@ -50,8 +50,8 @@ def fuse(context: RunContext, record: StageRecord) -> None:
     for frame in read_frames(context.sequence, positions[first:], state.broken, max_broken=max_broken):
         T_world_camera = T_world_input @ frame.T_world_camera
         seen = predicted(context, frame)
-        fuse_frame(state.volume, frame, seen, T_world_camera, config=config, label_space=context.sequence.label_space)
-        if seen.labels is not None and context.sequence.label_space is not None:
+        fuse_frame(state.volume, frame, seen, T_world_camera, config=config, label_space=context.source.label_space)
+        if seen.labels is not None and context.source.label_space is not None:
             view = LabelledView(
                 frame.timestamp,
                 seen.depth,
@@ -61,7 +61,7 @@ def fuse(context: RunContext, record: StageRecord) -> None:
                 seen.instances,
                 rgb=frame.rgb,
             )
-            found = detect(view, context.sequence.label_space, config.dynamics.detection)
+            found = detect(view, context.source.label_space, config.dynamics.detection)
             state.moving.append((frame.timestamp, found))
         state.done = positions.index(frame.index, first) + 1
         context.progress("fuse", state.done, len(positions))

@@ -67,7 +67,7 @@ def build_graph(context: RunContext, record: StageRecord) -> None:
         mesh,
         free_space,
         trajectory,
-        context.sequence.label_space or nyu40(),
+        context.source.label_space or nyu40(),
         tracks=_tracks(context),
         T_input_world=context.stored_T_input_world(),
         config=context.config.graph,
@@ -146,7 +146,7 @@ def _tracks(context: RunContext) -> list[TrackNode]:
 
     path = context.workspace.path("detections.json")
     frames = detections_from_json(json.loads(path.read_text(encoding="utf-8")), str(path))
-    label_space = context.sequence.label_space or nyu40()
+    label_space = context.source.label_space or nyu40()
     return track(frames, label_space, context.config.dynamics.tracking)
 
 

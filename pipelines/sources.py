@@ -11,9 +11,11 @@ from pipelines.frame import Frame, FrameSequence
 from pipelines.loading import read_frames
 from pipelines.plugins import resolve
 from pipelines.predictions import FIELDS, PredictionError, prediction_path, read_predictions
-from pipelines.workspace import folder_fingerprint
+from pipelines.workspace import digest, folder_fingerprint
+from scenegraph.labels import LabelSpace, load_label_space, nyu40
 
 SOURCES = {
+    "m2h": "pipelines.sources:open_network",
     "recorded": "pipelines.sources:open_recorded",
     "precomputed": "pipelines.sources:open_precomputed",
     "mixed": "pipelines.sources:open_mixed",
@@ -34,17 +36,19 @@ class SourceError(ValueError):
 class Source:
     """A prediction source: `predict(frame)` gives depth and perhaps more, at the frame's size.
 
-    `fingerprint` changes when its answers would; `is_costly` says that answers are worth storing in the run folder.
+    `fingerprint` changes when its answers would; `is_costly` says that answers are worth storing in the run folder;
+    `label_space` is what its labels mean, None when it gives none.
     """
 
     name: str
     predict: Callable[[Frame], Predictions]
     fingerprint: str
-    is_costly: bool
+    label_space: LabelSpace | None
+    is_costly: bool = False
 
 
 def open_source(spec: str, sequence: FrameSequence) -> Source:
-    """The source called `recorded`, `precomputed:DIR`, `mixed:depth=recorded,semantics=...` or `module:function`.
+    """The source called `recorded`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, or `mixed:depth=SRC,semantics=SRC`.
 
     Raises SourceError for an unknown name or a source that the sequence cannot feed.
     """
@@ -62,7 +66,28 @@ def open_recorded(argument: str, sequence: FrameSequence) -> Source:
     first = next(read_frames(sequence, positions, {}, max_broken=len(positions)), None)
     if first is not None and first.recorded.depth is None:
         raise SourceError(f"--source recorded: {sequence.name} holds no depth; give precomputed:DIR")
-    return Source("recorded", lambda frame: frame.recorded, "recorded", is_costly=False)
+    return Source("recorded", lambda frame: frame.recorded, "recorded", sequence.label_space)
+
+
+def open_network(argument: str, sequence: FrameSequence) -> Source:
+    """The multi-task network from a named checkpoint or a file (`m2h:NAME_OR_FILE`), also exported to ONNX or OpenVINO.
+
+    Raises SourceError without an argument, m2h's own WeightsError or CheckpointError for weights that cannot be had, and
+    LabelSpaceError when the checkpoint speaks an unknown label space.
+    """
+    from m2h.infer import Predictor
+
+    if not argument:
+        raise SourceError("--source m2h: expected m2h:NAME_OR_FILE; `m2h weights list` shows the names")
+    predictor = Predictor.from_checkpoint(argument)
+    label_space = load_label_space(predictor.record.label_space) if "semantics" in predictor.tasks else None
+    path = Path(argument)
+    fingerprint = f"{predictor.record.to_json()} {folder_fingerprint(path) if path.exists() else argument}"
+
+    def predict(frame: Frame) -> Predictions:
+        return predictor(frame.rgb, frame.intrinsics)
+
+    return Source(f"m2h:{path.name}", predict, digest(fingerprint), label_space, is_costly=True)
 
 
 def open_precomputed(argument: str, sequence: FrameSequence) -> Source:
@@ -85,7 +110,8 @@ def open_precomputed(argument: str, sequence: FrameSequence) -> Source:
                 )
         return predictions
 
-    return Source(f"precomputed:{folder.name}", predict, folder_fingerprint(folder), is_costly=False)
+    label_space = sequence.label_space or nyu40()
+    return Source(f"precomputed:{folder.name}", predict, folder_fingerprint(folder), label_space)
 
 
 def open_mixed(argument: str, sequence: FrameSequence) -> Source:
@@ -110,4 +136,6 @@ def open_mixed(argument: str, sequence: FrameSequence) -> Source:
 
     fingerprint = "+".join(f"{part}={sources[spec].fingerprint}" for part, spec in specs.items())
     name = "mixed:" + ",".join(f"{part}={sources[spec].name}" for part, spec in specs.items())
-    return Source(name, predict, fingerprint, is_costly=any(source.is_costly for source in sources.values()))
+    labels = sources[specs["semantics"]].label_space if "semantics" in specs else None
+    costly = any(source.is_costly for source in sources.values())
+    return Source(name, predict, fingerprint, labels, is_costly=costly)

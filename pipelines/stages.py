@@ -88,8 +88,8 @@ def find_level(context: RunContext, record: StageRecord) -> None:
         context.progress("level", done + 1, len(few))
     mesh = volume.extract_mesh(min_weight=1.0)
     floor_faces: NDArray[np.bool_] | None = None
-    if mesh.labels is not None and context.sequence.label_space is not None:
-        floor_ids = [c.id for c in context.sequence.label_space.classes if c.name in ("floor", "floor_mat")]
+    if mesh.labels is not None and context.source.label_space is not None:
+        floor_ids = [c.id for c in context.source.label_space.classes if c.name in ("floor", "floor_mat")]
         floor_faces = np.asarray(np.isin(mesh.labels[mesh.faces], floor_ids).all(axis=1))
     up = context.config.up or context.sequence.world_up
     found = level(mesh, np.array(poses), world_up=up, floor_faces=floor_faces)

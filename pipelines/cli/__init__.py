@@ -21,6 +21,9 @@ COMMANDS = {
     "query": ("pipelines.cli.results:query", "Ask a run's scene graph: objects, rooms, paths."),
     "eval": ("pipelines.cli.results:evaluate", "Measure a run against the sequence's ground truth."),
     "synth": ("pipelines.cli.sequences:synth", "Make a synthetic world with exact ground truth."),
+    "train": ("pipelines.cli.network:train", "Train a network; resumable."),
+    "test-model": ("pipelines.cli.network:test_model", "Measure a network on a data set."),
+    "weights": ("pipelines.cli.network:weights", "Named checkpoints: list, fetch, import, info."),
     "doctor": ("pipelines.cli.doctor:doctor", "Versions, devices, system libraries and missing extras."),
 }
 OUR_PACKAGES = ("m2h", "mapping", "scenegraph", "pipelines")
