@@ -1,0 +1,244 @@
+"""Which way is up: gravity from a map and its cameras, and the transform to a levelled world.
+
+A levelled world has z up, the lowest large floor at z = 0 and its walls along x and y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mapping.mesh import Mesh
+from mapping.planes import dominant_yaw, weighted_peaks
+from mapping.se3 import from_rotation_translation, inverse
+
+Array = NDArray[np.float64]
+
+UpSource = Literal["given", "floor labels", "level surfaces", "cameras"]
+
+CAMERA_PITCH = np.deg2rad(15.0)  # hand-held and head-worn cameras look down rather than up
+MAX_CAMERA_TILT = np.deg2rad(65.0)  # how far the mean camera may lean away from gravity
+MAX_CORRECTION = np.deg2rad(10.0)  # a given up vector is corrected by the map up to here ...
+MIN_CORRECTION = np.deg2rad(1.0)  # ... and kept as it is below
+MIN_SUPPORT = 0.25  # share of the surface that must be level or upright
+MIN_FLOOR_AREA = 0.3  # m^2 of labelled floor that decide by themselves
+
+
+@dataclass(frozen=True, eq=False)
+class UpEstimate:
+    """The up direction in the input's world: unit vector (3,), where it comes from, the share of the surface that is then level
+    or upright within 5 degrees, and a sentence for the report."""
+
+    up: Array
+    source: UpSource
+    support: float
+    evidence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Levelling:
+    """How the input's world was levelled: `p_input = T_input_world @ p_world`, and what was seen on the way.
+
+    floor_area: square metres of the surface at z = 0; wall_share: share of upright surface along x or y; warnings: sentences.
+    """
+
+    T_input_world: Array
+    up: UpEstimate
+    floor_area: float
+    wall_share: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def T_world_input(self) -> Array:
+        """(4, 4), takes points of the input's world to the levelled one."""
+        return inverse(self.T_input_world)
+
+
+def level(
+    mesh: Mesh,
+    T_world_camera: ArrayLike,
+    *,
+    world_up: ArrayLike | None = None,
+    floor_faces: NDArray[np.bool_] | None = None,
+) -> Levelling:
+    """Find the levelled world of a mesh and the cameras (N, 4, 4) that saw it, both in the input's world.
+
+    `world_up` is the up vector that the input states, `floor_faces` (F,) marks faces that are labelled as floor; both may be
+    None. Of the four directions along the walls the one next to the input's own axes is taken, so that an input that is already
+    level keeps its axes.
+    """
+    normals, areas = mesh.face_normals(), mesh.face_areas()
+    up = estimate_up(normals, areas, T_world_camera, world_up=world_up, floor_faces=floor_faces)
+    R_level_input = _rotation_to_z(up.up)
+    yaw, wall_share = dominant_yaw(normals @ R_level_input.T, areas)
+    if wall_share < 0.2:  # round or cluttered: no direction stands out
+        yaw = 0.0
+    c, s = np.cos(-yaw), np.sin(-yaw)
+    R_world_input = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ R_level_input
+    heights = mesh.vertices[mesh.faces].mean(axis=1) @ R_world_input[2]
+    level_up = normals @ R_world_input[2] > np.cos(np.deg2rad(15.0))
+    if floor_faces is not None and areas[floor_faces & level_up].sum() >= MIN_FLOOR_AREA:
+        level_up &= floor_faces
+    poses = np.asarray(T_world_camera, dtype=np.float64).reshape(-1, 4, 4)
+    camera_heights = poses[:, :3, 3] @ R_world_input[2]
+    floor, floor_area, warning = _floor_height(heights[level_up], areas[level_up], camera_heights)
+    warnings = [warning] if warning else []
+    if up.source == "cameras":
+        warnings.append(up.evidence)
+    T_world_input = from_rotation_translation(R_world_input, [0.0, 0.0, -floor])
+    return Levelling(inverse(T_world_input), up, floor_area, wall_share, tuple(warnings))
+
+
+def estimate_up(
+    normals: ArrayLike,
+    areas: ArrayLike,
+    T_world_camera: ArrayLike,
+    *,
+    world_up: ArrayLike | None = None,
+    floor_faces: NDArray[np.bool_] | None = None,
+) -> UpEstimate:
+    """The up direction from surface normals (N, 3) towards free space with their areas (N,), and camera poses (M, 4, 4).
+
+    In this order: the given vector, which the surfaces may correct between 1 and 10 degrees; the mean normal of faces labelled
+    as floor; the direction near the cameras' mean up for which most surface is level or upright; the cameras alone.
+    """
+    normals, areas = np.asarray(normals, dtype=np.float64), np.asarray(areas, dtype=np.float64)
+    if world_up is not None:
+        return _corrected(_unit(np.asarray(world_up, dtype=np.float64)), normals, areas)
+    if floor_faces is not None and areas[floor_faces].sum() >= MIN_FLOOR_AREA:
+        start = _unit(areas[floor_faces] @ normals[floor_faces])
+        up = _refined(start, normals, areas)
+        area = areas[floor_faces].sum()
+        return UpEstimate(up, "floor labels", _support(up, normals, areas), f"up from {area:.1f} m2 labelled as floor")
+    cameras_up = _mean_camera_up(np.asarray(T_world_camera, dtype=np.float64).reshape(-1, 4, 4))
+    start = _most_level_direction(cameras_up, normals, areas)
+    up = _refined(start, normals, areas)
+    support = _support(up, normals, areas)
+    if support < MIN_SUPPORT:
+        text = (
+            "no direction makes the surfaces level, so up is the mean of the cameras: give it with --up if it is wrong"
+        )
+        return UpEstimate(cameras_up, "cameras", support, text)
+    tilt = np.rad2deg(np.arccos(np.clip(up @ cameras_up, -1, 1)))
+    text = f"up makes {support:.0%} of the surface level or upright, {tilt:.0f} deg from the cameras' mean"
+    return UpEstimate(up, "level surfaces", support, text)
+
+
+def _corrected(given: Array, normals: Array, areas: Array) -> UpEstimate:
+    refined = _refined(given, normals, areas)
+    support = _support(refined, normals, areas)
+    turn = np.arccos(np.clip(refined @ given, -1, 1))
+    if MIN_CORRECTION < turn < MAX_CORRECTION and support >= MIN_SUPPORT:
+        text = f"given up vector corrected by {np.rad2deg(turn):.1f} deg to the level surfaces"
+        return UpEstimate(refined, "given", support, text)
+    return UpEstimate(given, "given", _support(given, normals, areas), "up vector as given")
+
+
+def _mean_camera_up(poses: Array) -> Array:
+    """The mean up of the cameras (M, 4, 4), allowing for their usual pitch; -y when there is none."""
+    up = -poses[:, :3, 1] * np.cos(CAMERA_PITCH) - poses[:, :3, 2] * np.sin(CAMERA_PITCH)
+    mean = up.sum(axis=0) if len(poses) else np.zeros(3)
+    return _unit(mean) if np.linalg.norm(mean) > 1e-6 else np.array([0.0, -1.0, 0.0])
+
+
+def _most_level_direction(cameras_up: Array, normals: Array, areas: Array) -> Array:
+    """Among directions near the cameras' up, the one with most level and upright surface; cameras_up without a surface.
+
+    Surface seen from above counts twice as much as surface seen from below, since a wall ahead of a tilted camera would pass
+    for a ceiling.
+    """
+    binned, weights = _binned_directions(normals, areas)
+    if len(binned) == 0:
+        return cameras_up
+    candidates = _sphere_points(10000)
+    cos_tilt = candidates @ cameras_up
+    candidates, cos_tilt = candidates[cos_tilt > np.cos(MAX_CAMERA_TILT)], cos_tilt[cos_tilt > np.cos(MAX_CAMERA_TILT)]
+    cos = candidates @ binned.T
+    sigma = np.deg2rad(3.0)
+    above = np.exp(-((1 - cos) * 2) / (2 * sigma**2))
+    below = np.exp(-((1 + cos) * 2) / (2 * sigma**2))
+    upright = np.exp(-(cos**2) / (2 * sigma**2))
+    score = (above + 0.5 * below + 0.3 * upright) @ weights * (0.5 + 0.5 * cos_tilt)
+    return np.asarray(candidates[int(np.argmax(score))])
+
+
+def _refined(start: Array, normals: Array, areas: Array) -> Array:
+    """The direction near `start` that level normals are most parallel and upright ones most perpendicular to.
+
+    Minimises sum_upright w (n . d)^2 - sum_level w (n . d)^2 over unit d, an eigenvector problem, with a narrowing gate.
+    """
+    direction = start
+    for gate in np.deg2rad([12.0, 9.0, 7.0, 5.0, 5.0, 5.0]):
+        cos = normals @ direction
+        level_faces, upright = np.abs(cos) > np.cos(gate), np.abs(cos) < np.sin(gate)
+        if areas[level_faces].sum() <= 0:
+            return direction
+        sign = np.where(level_faces, -1.0, 1.0)
+        used = level_faces | upright
+        moment = np.einsum("n,ni,nj->ij", (sign * areas)[used], normals[used], normals[used])
+        smallest = np.linalg.eigh(moment)[1][:, 0]
+        direction = smallest * np.sign(smallest @ direction)
+    return np.asarray(direction)
+
+
+def _support(up: Array, normals: Array, areas: Array) -> float:
+    """Share of the area that is level or upright within 5 degrees."""
+    cos = np.abs(normals @ up)
+    fits = (cos > np.cos(np.deg2rad(5.0))) | (cos < np.sin(np.deg2rad(5.0)))
+    return float(areas[fits].sum() / max(areas.sum(), 1e-12))
+
+
+def _floor_height(heights: Array, areas: Array, camera_heights: Array) -> tuple[float, float, str]:
+    """Height and area of the lowest large surface seen from above, and a warning when it may be no floor."""
+    peaks = weighted_peaks(heights, areas, bin_size=0.02, separation=0.12, min_weight=0.0)
+    if not peaks:
+        lowest = float(heights.min()) if len(heights) else 0.0
+        return lowest, 0.0, "no level surface was seen, so z = 0 is arbitrary"
+    largest = max(peak.weight for peak in peaks)
+    floor = next(peak for peak in peaks if peak.weight >= min(max(0.15 * largest, 0.1), largest))
+    above = float(np.median(camera_heights)) - floor.position if len(camera_heights) else np.inf
+    if above < 0.9:
+        text = (
+            f"the lowest level surface is {above:.1f} m below the cameras: it may be a table top rather than the floor"
+        )
+        return floor.position, floor.weight, text
+    return floor.position, floor.weight, ""
+
+
+def _rotation_to_z(up: Array) -> Array:
+    """(3, 3) the smallest rotation that takes `up` to z; about x when it points straight down."""
+    cross, cos = np.cross(up, [0.0, 0.0, 1.0]), float(up[2])
+    if cos < -1 + 1e-9:
+        return np.diag([1.0, -1.0, -1.0])
+    skew = np.array([[0, -cross[2], cross[1]], [cross[2], 0, -cross[0]], [-cross[1], cross[0], 0]])
+    return np.asarray(np.eye(3) + skew + skew @ skew / (1 + cos))
+
+
+def _binned_directions(normals: Array, areas: Array) -> tuple[Array, Array]:
+    """Mean directions and summed areas of normals that fall into the same cell of a 0.05 grid."""
+    known = np.linalg.norm(normals, axis=1) > 0.5
+    _, index = np.unique(np.round(normals[known] / 0.05).astype(np.int64), axis=0, return_inverse=True)
+    index = index.ravel()
+    weights = np.asarray(np.bincount(index, areas[known]), dtype=np.float64)
+    sums = np.stack([np.bincount(index, areas[known] * normals[known, axis]) for axis in range(3)], axis=1)
+    kept = weights > 0
+    return sums[kept] / np.linalg.norm(sums[kept], axis=1, keepdims=True), weights[kept]
+
+
+def _sphere_points(count: int) -> Array:
+    """(count, 3) evenly spread unit vectors, a Fibonacci spiral."""
+    z = 1 - (2 * np.arange(count) + 1) / count
+    angle = np.arange(count) * np.pi * (3 - np.sqrt(5.0))
+    radius = np.sqrt(1 - z**2)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=1)
+
+
+def _unit(vector: Array) -> Array:
+    """The vector at length 1; raises ValueError when it has none."""
+    length = float(np.linalg.norm(vector))
+    if vector.shape != (3,) or not np.isfinite(length) or length < 1e-9:
+        raise ValueError(f"up must be three finite numbers that are not all 0, got {vector.tolist()}")
+    return vector / length

@@ -1,0 +1,176 @@
+"""Settings of the scene graph's stages."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
+class PlaceConfig:
+    """Voronoi skeleton of free space and its sparsification."""
+
+    cell_size: float = Field(default=0.1, gt=0)
+    """Metres; edge of the cells in which free space is counted."""
+    min_clearance: float = Field(default=0.3, gt=0)
+    """Metres to the nearest surface below which there is no skeleton."""
+    parent_separation: float = Field(default=2.0, gt=0)
+    """Metres (sum over axes) that the nearest surfaces of neighbouring cells must be apart to make a skeleton cell ..."""
+    parent_cos: float = Field(default=0.2, ge=-1, le=1)
+    """... or the cosine that the directions to them must fall below."""
+    compression: float = Field(default=0.9, gt=0)
+    """Metres; connected skeleton cells in one cube of this size become one place."""
+    min_place_clearance: float = Field(default=0.4, gt=0)
+    """Metres; smaller spheres are no places."""
+    min_edge_clearance: float = Field(default=0.25, gt=0)
+    """Metres kept along the line between two places that are joined."""
+    max_bridge: float = Field(default=2.0, ge=0)
+    """Metres; separate pieces of the skeleton are joined by straight lines up to this long ..."""
+    min_bridge_clearance: float = Field(default=0.4, gt=0)
+    """... that keep this clearance (metres)."""
+    min_component: int = Field(default=3, ge=1)
+    """Places; smaller pieces are dropped."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class RoomConfig:
+    """Rooms of a storey from the walls over the floor plan and from the place graph."""
+
+    plan_cell: float = Field(default=0.05, gt=0)
+    """Metres; cells of the floor plan."""
+    wall_share: float = Field(default=0.4, gt=0, le=1)
+    """Share of the heights between railings and door lintels that must hold surface to make a wall."""
+    railing_height: float = Field(default=1.0, gt=0)
+    """Metres above the floor; what ends below closes no room."""
+    lintel_height: float = Field(default=2.1, gt=0)
+    """Metres above the floor; surface above here and below the ceiling closes a doorway."""
+    wall_thickness: float = Field(default=0.4, gt=0)
+    """Metres; the thickest wall that a doorway runs through."""
+    merge_ratio: float = Field(default=0.9, gt=0, le=1)
+    """Width of an opening over the width of the narrower room from which the two are certainly one ..."""
+    split_ratio: float = Field(default=0.5, gt=0, le=1)
+    """... and below which they are certainly two; between, lintels, door labels, jambs and the place graph decide."""
+    min_area: float = Field(default=1.2, gt=0)
+    """Square metres; smaller pieces join a neighbour."""
+    min_width: float = Field(default=0.7, gt=0)
+    """Metres; narrower pieces join a neighbour."""
+    fill_distance: float = Field(default=0.8, ge=0)
+    """Metres that a room is continued into unseen space and under furniture."""
+    min_dilation: float = Field(default=0.4, ge=0)
+    """Metres; least dilation of the obstacles in the place graph's filtration."""
+    max_dilation: float = Field(default=1.2, gt=0)
+    """Metres; greatest dilation."""
+    min_component: int = Field(default=5, ge=1)
+    """Places of a piece of the filtered graph that count as a room."""
+    plateau_ratio: float = Field(default=0.25, gt=0, le=1)
+    """Lifetimes of at least this share of the longest one are considered; of these the one with most rooms is taken."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class StoreyConfig:
+    """Storeys from the heights of floors."""
+
+    min_height: float = Field(default=2.0, gt=0)
+    """Metres between two floors, and the least height of a ceiling."""
+    default_height: float = Field(default=2.4, gt=0)
+    """Metres; height of a storey whose ceiling was not seen."""
+    min_floor_area: float = Field(default=1.0, gt=0)
+    """Square metres of level surface that make a floor."""
+    min_floor_share: float = Field(default=0.15, gt=0, le=1)
+    """A floor has at least this share of the area of the largest one."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ObjectConfig:
+    """Objects from connected surface of one class."""
+
+    smoothing: int = Field(default=2, ge=0)
+    """Rounds in which a vertex takes the label that most of its neighbours bear."""
+    min_area: float = Field(default=0.008, gt=0)
+    """Square metres of surface; less is no object."""
+    min_vertices: int = Field(default=12, ge=1)
+    """Vertices; fewer are no object."""
+    touch_gap: float = Field(default=0.06, ge=0)
+    """Metres between pieces of one class that are one object unless it would be too large for its class."""
+    max_gap: float = Field(default=0.3, ge=0)
+    """Metres between pieces of one class of which one is no whole object by itself."""
+    max_cut: float = Field(default=0.3, ge=0, le=2)
+    """Normalised cut up to which an object too large for its class is cut in two."""
+    trim: float = Field(default=0.004, ge=0, lt=0.5)
+    """Share of the vertices at either end of a box axis that may be strays."""
+    flat_trim: float = Field(default=0.04, ge=0, lt=0.5)
+    """The same for pictures, mirrors and the like, whose labels run over onto the wall."""
+    leg_gap: float = Field(default=0.6, ge=0)
+    """Metres that the box of furniture with legs is continued down to what it stands on."""
+    support_gap: float = Field(default=0.12, ge=0)
+    """Metres that any box is continued down to the surface below it."""
+    wall_gap: float = Field(default=0.06, ge=0)
+    """Metres that any box is continued back to the wall behind it."""
+    flat_depth: float = Field(default=0.03, ge=0)
+    """Metres; least thickness of pictures, mirrors and the like, whose back is never seen."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class StructureConfig:
+    """Floor, walls and ceiling of a map without labels, and the objects between them."""
+
+    plane_distance: float = Field(default=0.08, gt=0)
+    """Metres from a plane within which surface belongs to it."""
+    below_floor: float = Field(default=0.3, ge=0)
+    """Metres under the floor in which surface is floor too: reflections and noise."""
+    min_wall_area: float = Field(default=0.6, gt=0)
+    """Square metres of a connected wall."""
+    min_wall_length: float = Field(default=0.9, gt=0)
+    """Metres along the floor."""
+    min_wall_height: float = Field(default=0.7, gt=0)
+    """Metres from the lowest to the highest seen part of a wall."""
+    wall_top: float = Field(default=1.7, gt=0)
+    """Metres above the floor that a wall must reach (or 80 % of the storey where that is less)."""
+    wall_bottom: float = Field(default=1.25, gt=0)
+    """Metres above the floor below which a wall must begin: hung cupboards do not."""
+    wall_continuation: float = Field(default=1.2, ge=0)
+    """Metres along its plane over which a wall goes on beyond doors and windows."""
+    rim_vertices: int = Field(default=30, ge=0)
+    """Pieces of fewer vertices next to structure are part of it."""
+    smoothness_deg: float = Field(default=60.0, gt=0)
+    """How readily patches of 6 cm make smooth pieces: degrees over the number of patches of a piece."""
+    min_patches: int = Field(default=6, ge=1)
+    """Smooth pieces of fewer patches join a neighbour."""
+    concavity_deg: float = Field(default=20.0, gt=0)
+    """Degrees by which the surface must turn inwards between two smooth pieces to keep them apart."""
+    min_area: float = Field(default=0.03, gt=0)
+    """Square metres of an unlabelled object."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class AgentConfig:
+    """The layer of camera poses."""
+
+    min_distance: float = Field(default=0.5, ge=0)
+    """Metres moved (plus the weighted turn) between two poses that become nodes."""
+    turn_weight: float = Field(default=0.1, ge=0)
+    """Metres for a difference of 1 in the Frobenius norm of the rotations."""
+    min_time: float = Field(default=0.2, ge=0)
+    """Seconds between two poses that become nodes."""
+    view_distance: float = Field(default=5.0, gt=0)
+    """Metres; farther objects are not counted as seen."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class SceneGraphConfig:
+    """All settings from a map to a scene graph."""
+
+    objects: ObjectConfig = Field(default_factory=ObjectConfig)
+    """Objects of a labelled map."""
+    structure: StructureConfig = Field(default_factory=StructureConfig)
+    """Structure and objects of a map without labels."""
+    places: PlaceConfig = Field(default_factory=PlaceConfig)
+    """Places."""
+    rooms: RoomConfig = Field(default_factory=RoomConfig)
+    """Rooms."""
+    storeys: StoreyConfig = Field(default_factory=StoreyConfig)
+    """Storeys."""
+    agents: AgentConfig = Field(default_factory=AgentConfig)
+    """Camera poses."""

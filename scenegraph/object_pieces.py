@@ -1,0 +1,220 @@
+"""Pieces of surface that may be objects: connected vertices of one class, cut where too large, joined over gaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from mapping.mesh import Mesh
+from scenegraph.boxes import points_in_box
+from scenegraph.config import ObjectConfig, StructureConfig
+from scenegraph.faces import Faces
+from scenegraph.labels import LabelSpace
+from scenegraph.nodes import OrientedBox
+from scenegraph.object_boxes import robust_box
+from scenegraph.object_sizes import SIZES, excess, is_whole, plausible
+from scenegraph.object_split import best_cut
+from scenegraph.unlabelled import concave_segments
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+FACING = 0.5  # cosine between a surface's normal and the way across a gap above which the surface ends there
+CLOSEST = 8  # closest pairs of vertices that tell how two surfaces meet
+OVER_SHARE = 0.5  # share of a piece that lies over or under another one to belong to it
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """A mesh prepared for cutting: smoothed labels (V,), edges (E, 2), normals (V, 3) and areas (V,) of vertices."""
+
+    faces: Faces
+    labels: NDArray[np.uint16]
+    edges: Indices
+    normals: Array
+    areas: Array
+
+    @property
+    def mesh(self) -> Mesh:
+        """The mesh itself, with its labels as they came."""
+        return self.faces.mesh
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Vertices (N,) of one class that belong together, with their box and area."""
+
+    label: int
+    vertices: Indices
+    box: OrientedBox
+    area: float
+
+
+def prepare_surface(faces: Faces, smoothing: int) -> Surface:
+    """Edges, normals and areas of a labelled mesh, and its labels after some rounds of majority over neighbours."""
+    mesh = faces.mesh
+    assert mesh.labels is not None
+    count = len(mesh.vertices)
+    sides = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]]).astype(np.int64)
+    sides.sort(axis=1)
+    keys = np.sort(sides[:, 0] * count + sides[:, 1])
+    keys = keys[np.diff(keys, prepend=-1) > 0]
+    edges = np.stack([keys // count, keys % count], axis=1)
+    weights = np.ones(count) if mesh.confidence is None else np.maximum(mesh.confidence.astype(np.float64), 0.05)
+    labels = mesh.labels
+    for _ in range(smoothing):
+        labels = _majority(labels, weights, edges)
+    return Surface(faces, labels, edges, faces.vertex_normals(), faces.vertex_areas())
+
+
+def _majority(labels: NDArray[np.uint16], weights: Array, edges: Indices) -> NDArray[np.uint16]:
+    """The label with most weight among a vertex (counted twice) and its neighbours; unknown (0) only where all are."""
+    mixed = np.zeros(len(labels), dtype=bool)
+    mixed[edges[labels[edges[:, 0]] != labels[edges[:, 1]]]] = True
+    chosen = np.flatnonzero(mixed)
+    row = np.zeros(len(labels), np.int64)
+    row[chosen] = np.arange(len(chosen))
+    classes, column = np.unique(labels, return_inverse=True)
+    votes = np.zeros(len(chosen) * len(classes))
+    for voter, receiver in ((edges[:, 0], edges[:, 1]), (edges[:, 1], edges[:, 0]), (chosen, chosen), (chosen, chosen)):
+        heard = mixed[receiver]
+        keys = row[receiver[heard]] * len(classes) + column[voter[heard]]
+        votes += np.bincount(keys, weights[voter[heard]], minlength=len(votes))
+    votes = votes.reshape(len(chosen), len(classes))
+    votes[:, classes == 0] = 1e-9
+    result = labels.copy()
+    result[chosen] = classes[np.argmax(votes, axis=1)]
+    return result
+
+
+def fragments(surface: Surface, label_space: LabelSpace, config: ObjectConfig) -> list[Piece]:
+    """Connected surface of each object class, without specks of fewer than four vertices."""
+    is_object = label_space.mask_of_kind("object", surface.labels)
+    a, b = surface.edges.T
+    same = is_object[a] & (surface.labels[a] == surface.labels[b])
+    count = len(surface.labels)
+    graph = coo_matrix((np.ones(int(same.sum()), np.int8), (a[same], b[same])), shape=(count, count))
+    component = connected_components(graph, directed=False)[1]
+    chosen = np.flatnonzero(is_object & (np.bincount(component, minlength=1)[component] >= 4))
+    return [make_piece(vertices, surface, config) for vertices in _grouped(chosen, component[chosen])]
+
+
+def unlabelled_pieces(surface: Surface, structure: StructureConfig, config: ObjectConfig) -> list[Piece]:
+    """Surface without a label, between structure and concave creases."""
+    vertices = np.flatnonzero(surface.labels == 0)
+    edges = _edges_within(vertices, surface)
+    segment = concave_segments(surface.mesh.vertices[vertices], surface.normals[vertices], edges, structure)
+    return [make_piece(part, surface, config) for part in _grouped(vertices, segment)]
+
+
+def _edges_within(vertices: Indices, surface: Surface) -> Indices:
+    """Edges (E, 2) of the surface between some vertices, as positions in `vertices`."""
+    position = np.full(len(surface.labels), -1, np.int64)
+    position[vertices] = np.arange(len(vertices))
+    edges = position[surface.edges]
+    return np.asarray(edges[(edges >= 0).all(axis=1)])
+
+
+def cut_oversized(piece: Piece, surface: Surface, label_space: LabelSpace, config: ObjectConfig) -> list[Piece]:
+    """The piece, or the parts it falls into where it is too large to be one object of its class and has a narrow place."""
+    name = label_space.name_of(piece.label)
+    if plausible(name, piece.box.size):
+        return [piece]
+    edges = _edges_within(piece.vertices, surface)
+    cut = best_cut(surface.mesh.vertices[piece.vertices], surface.normals[piece.vertices], edges)
+    if cut is None or cut[1] > config.max_cut:
+        return [piece]
+    parts = [make_piece(piece.vertices[side], surface, config) for side in (cut[0], ~cut[0])]
+    if max(excess(name, part.box.size) for part in parts) >= excess(name, piece.box.size):
+        return [piece]
+    return [whole for part in parts for whole in cut_oversized(part, surface, label_space, config)]
+
+
+def join_fragments(pieces: list[Piece], surface: Surface, label_space: LabelSpace, config: ObjectConfig) -> list[Piece]:
+    """Pieces of one class joined over gaps in the surface, nearest first, as far as one object of the class may be that
+    large."""
+    joined: list[Piece] = []
+    for label in sorted({piece.label for piece in pieces}):
+        joined += _join_class([p for p in pieces if p.label == label], surface, label_space.name_of(label), config)
+    return joined
+
+
+def _join_class(pieces: list[Piece], surface: Surface, name: str, config: ObjectConfig) -> list[Piece]:
+    """Agglomeration of the pieces of one class: the pair with the smallest gap is looked at first."""
+    stack = SIZES[name].stack if name in SIZES else 0.0
+    gaps, facing = _gaps(pieces, surface, max(config.max_gap, stack))
+    alive: list[Piece | None] = list(pieces)
+    while gaps.size and np.isfinite(gaps.min()):
+        i, j = (int(k) for k in np.unravel_index(int(np.argmin(gaps)), gaps.shape))
+        a, b = alive[i], alive[j]
+        gap, gaps[i, j] = float(gaps[i, j]), np.inf
+        assert a is not None
+        assert b is not None
+        union = make_piece(np.sort(np.concatenate([a.vertices, b.vertices])), surface, config)
+        stacked = _stacked(a, b, surface)
+        touching = gap <= config.touch_gap and not facing[i, j]
+        near = stacked and gap <= 2 * config.touch_gap
+        part = not (is_whole(name, a.box.size) and is_whole(name, b.box.size))
+        part &= gap <= config.max_gap or (stacked and gap <= stack)
+        if not plausible(name, union.box.size) or not (touching or near or part):
+            continue
+        alive[i], alive[j] = union, None
+        for k in range(len(alive)):
+            to_i, to_j = (min(k, i), max(k, i)), (min(k, j), max(k, j))
+            if gaps[to_j] < gaps[to_i]:
+                gaps[to_i], facing[to_i] = gaps[to_j], facing[to_j]
+            gaps[to_j] = np.inf
+    return [piece for piece in alive if piece is not None]
+
+
+def _gaps(pieces: list[Piece], surface: Surface, max_gap: float) -> tuple[Array, NDArray[np.bool_]]:
+    """Distances (P, P) between pieces above the diagonal, infinite beyond `max_gap`, and whether their surfaces face each other
+    across the gap: then it is real, not surface that was not seen."""
+    gaps = np.full((len(pieces), len(pieces)), np.inf)
+    facing = np.zeros_like(gaps, dtype=bool)
+    points = [surface.mesh.vertices[piece.vertices] for piece in pieces]
+    trees = [cKDTree(p) for p in points]
+    lows, highs = np.array([p.min(axis=0) for p in points]), np.array([p.max(axis=0) for p in points])
+    for i in range(len(pieces)):
+        apart = np.maximum(np.maximum(lows[i] - highs[i + 1 :], lows[i + 1 :] - highs[i]), 0.0)
+        for j in i + 1 + np.flatnonzero(np.linalg.norm(apart, axis=1) <= max_gap):
+            few, many = (i, int(j)) if len(points[i]) <= len(points[j]) else (int(j), i)
+            distance, nearest = trees[many].query(points[few], distance_upper_bound=max_gap)
+            if not np.isfinite(distance).any():
+                continue
+            closest = np.argsort(distance, kind="stable")[:CLOSEST]
+            closest = closest[np.isfinite(distance[closest])]
+            gaps[i, j] = distance[closest[0]]
+            across = points[many][nearest[closest]] - points[few][closest]
+            across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
+            out = np.einsum("ij,ij->i", surface.normals[pieces[few].vertices[closest]], across)
+            back = np.einsum("ij,ij->i", surface.normals[pieces[many].vertices[nearest[closest]]], -across)
+            facing[i, j] = bool(np.median(np.minimum(out, back)) > FACING)
+    return gaps, facing
+
+
+def _stacked(a: Piece, b: Piece, surface: Surface) -> bool:
+    """Whether most of the smaller piece lies over, under or inside the larger one: a seat and its back, a lamp and its foot."""
+    small, large = (a, b) if a.area < b.area else (b, a)
+    points = surface.mesh.vertices[small.vertices].copy()
+    points[:, 2] = large.box.center[2]
+    return bool(points_in_box(points, large.box, margin=0.05).mean() > OVER_SHARE)
+
+
+def make_piece(vertices: Indices, surface: Surface, config: ObjectConfig) -> Piece:
+    """The piece of some vertices (N,), all of one label."""
+    points, normals, areas = surface.mesh.vertices[vertices], surface.normals[vertices], surface.areas[vertices]
+    box = robust_box(points, normals, areas, config.trim)
+    return Piece(int(surface.labels[vertices[0]]), vertices, box, float(areas.sum()))
+
+
+def _grouped(values: Indices, keys: NDArray[np.integer]) -> list[Indices]:
+    """Values split by key, in the order of the keys; values keep their order."""
+    order = np.argsort(keys, kind="stable")
+    cuts = np.flatnonzero(np.diff(keys[order])) + 1
+    return np.split(values[order], cuts) if len(values) else []

@@ -1,0 +1,137 @@
+"""Objects: connected surface of one class, cut where it is too large, joined over gaps, boxed.
+
+Where Hydra clusters the vertices of a class by distance, here the surface itself says what is connected; what a class allows
+in size and where the surface is concave say what to cut and what to join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mapping.mesh import Mesh
+from mapping.planes import assign_to_planes, vertical_planes
+from scenegraph.config import ObjectConfig, StructureConfig
+from scenegraph.faces import Faces
+from scenegraph.labels import LabelSpace
+from scenegraph.nodes import ObjectNode
+from scenegraph.object_boxes import LEVEL_COS, Surroundings, completed_box, robust_box
+from scenegraph.object_pieces import (
+    Indices,
+    Piece,
+    Surface,
+    cut_oversized,
+    fragments,
+    join_fragments,
+    prepare_surface,
+    unlabelled_pieces,
+)
+from scenegraph.object_sizes import FLAT, is_scrap
+
+
+def extract_objects(
+    faces: Faces, label_space: LabelSpace, config: ObjectConfig, *, floors: Sequence[float] = ()
+) -> tuple[list[ObjectNode], Mesh]:
+    """The objects of a labelled, levelled mesh, numbered from 1 in the order of the list, and the mesh with its `objects`
+    filled.
+
+    Objects are ordered by label, then by position (x, y, z to half a metre), so small changes of the map hardly renumber them.
+    `floors` are the heights of the storeys' floors, where what stands on legs ends if the floor under it was not seen. Without
+    labels there are no objects.
+    """
+    mesh = faces.mesh
+    if mesh.labels is None or not len(mesh.faces):
+        return [], replace(mesh, objects=np.zeros(len(mesh.vertices), np.uint32))
+    surface = prepare_surface(faces, config.smoothing)
+    pieces = fragments(surface, label_space, config)
+    pieces = [part for piece in pieces for part in cut_oversized(piece, surface, label_space, config)]
+    pieces = join_fragments(pieces, surface, label_space, config)
+    pieces = [piece for piece in pieces if _is_object(piece, label_space, config)]
+    return _numbered(pieces, surface, label_space, config, floors)
+
+
+def extract_unlabelled_objects(
+    faces: Faces,
+    label_space: LabelSpace,
+    structure: StructureConfig,
+    config: ObjectConfig,
+    *,
+    floors: Sequence[float] = (),
+) -> tuple[list[ObjectNode], Mesh]:
+    """Objects of label `unknown` of a mesh on which only structure is labelled (see `structure.label_structure`)."""
+    mesh = faces.mesh
+    if mesh.labels is None or not len(mesh.faces):
+        return [], replace(mesh, objects=np.zeros(len(mesh.vertices), np.uint32))
+    surface = prepare_surface(faces, 0)
+    pieces = unlabelled_pieces(surface, structure, config)
+    pieces = [piece for piece in pieces if piece.area >= structure.min_area]
+    return _numbered(pieces, surface, label_space, config, floors)
+
+
+def _numbered(
+    pieces: list[Piece], surface: Surface, label_space: LabelSpace, config: ObjectConfig, floors: Sequence[float]
+) -> tuple[list[ObjectNode], Mesh]:
+    """Nodes of the pieces in a stable order, and the mesh with their numbers."""
+    pieces = sorted(pieces, key=lambda p: (p.label, *np.round(p.box.center / 0.5).tolist(), *p.box.center.tolist()))
+    numbers = np.zeros(len(surface.labels), np.uint32)
+    for number, piece in enumerate(pieces, start=1):
+        numbers[piece.vertices] = number
+    around = surroundings(surface, label_space, numbers.astype(np.int64), floors)
+    nodes = [_node(number, piece, surface, label_space, around, config) for number, piece in enumerate(pieces, start=1)]
+    return nodes, replace(surface.mesh, objects=numbers)
+
+
+def _is_object(piece: Piece, label_space: LabelSpace, config: ObjectConfig) -> bool:
+    """Whether a piece is more than a scrap of surface that bears a label by mistake."""
+    large = piece.area >= config.min_area and len(piece.vertices) >= config.min_vertices
+    return large and not is_scrap(label_space.name_of(piece.label), piece.box.size)
+
+
+def surroundings(
+    surface: Surface, label_space: LabelSpace, numbers: Indices, floors: Sequence[float] = ()
+) -> Surroundings:
+    """What the boxes of objects may stand on and hang at; `numbers` (V,) is the object of each vertex, 0 none."""
+    mesh, normals, areas, centers = surface.mesh, surface.faces.normals, surface.faces.areas, surface.faces.centers
+    level = normals[:, 2] > LEVEL_COS
+    wall = surface.faces.upright & surface.faces.named(label_space, {"wall"})
+    planes = vertical_planes(centers[wall], normals[wall], areas[wall], min_area=0.5)
+    of_plane = assign_to_planes(planes, centers[wall], normals[wall], max_distance=0.06, max_angle=0.35)
+    on_plane = of_plane >= 0
+    return Surroundings(
+        centers[level], numbers[mesh.faces[level, 0]], planes, centers[wall][on_plane], of_plane[on_plane], floors
+    )
+
+
+def _node(
+    number: int, piece: Piece, surface: Surface, label_space: LabelSpace, around: Surroundings, config: ObjectConfig
+) -> ObjectNode:
+    name = label_space.name_of(piece.label)
+    box = piece.box
+    if name in FLAT:
+        at = piece.vertices
+        box = robust_box(surface.mesh.vertices[at], surface.normals[at], surface.areas[at], config.flat_trim)
+    box = completed_box(box, name, number, surface.normals[piece.vertices], around, config)
+    confidence = surface.mesh.confidence
+    certainty = 1.0 if confidence is None else float(np.average(confidence[piece.vertices]))
+    return ObjectNode(
+        label=name,
+        label_id=piece.label,
+        position=box.center,
+        box=box,
+        label_scores=_label_scores(piece, surface, label_space),
+        confidence=round(certainty, 4),
+        number=number,
+    )
+
+
+def _label_scores(piece: Piece, surface: Surface, label_space: LabelSpace) -> dict[str, float]:
+    """Share of the object's surface that bore each label before the labels were smoothed, highest first; unknown counts not."""
+    assert surface.mesh.labels is not None
+    raw = surface.mesh.labels[piece.vertices]
+    areas = np.bincount(raw, surface.areas[piece.vertices] + 1e-12)
+    areas[0] = 0.0
+    shares = {label_space.name_of(int(k)): float(areas[k] / max(areas.sum(), 1e-12)) for k in np.flatnonzero(areas)}
+    scores = {name: round(share, 4) for name, share in shares.items() if share >= 0.01}
+    return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))) or {label_space.name_of(piece.label): 1.0}

@@ -1,0 +1,134 @@
+"""Floor, walls and ceiling without labels: from gravity, planes and how far they reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from mapping.mesh import Mesh
+from mapping.planes import assign_to_planes, vertical_planes
+from scenegraph.config import StructureConfig
+from scenegraph.faces import Faces
+from scenegraph.labels import LabelSpace
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def has_labels(mesh: Mesh, least_share: float = 0.01) -> bool:
+    """Whether the mesh bears labels on at least a share of its vertices."""
+    return mesh.labels is not None and len(mesh.labels) > 0 and float((mesh.labels > 0).mean()) >= least_share
+
+
+def label_structure(
+    faces: Faces, label_space: LabelSpace, storeys: Sequence[tuple[float, float]], config: StructureConfig
+) -> Mesh:
+    """The mesh with its floors, walls and ceilings labelled by geometry, and all else unknown (0).
+
+    The mesh is levelled and `storeys` are its (floor z, ceiling z). Floor is level surface at a storey's height; ceiling is
+    surface seen from below at its top; a wall is a connected upright plane that begins low enough, ends high enough and is
+    long enough not to be furniture. Vertices next to structure and close to its plane join it, so that rims do not become
+    objects.
+
+    Raises LabelSpaceError when the label space has no class of those names.
+    """
+    mesh, centers, normals, areas = faces.mesh, faces.centers, faces.normals, faces.areas
+    floor, ceiling = np.zeros(len(mesh.faces), dtype=bool), np.zeros(len(mesh.faces), dtype=bool)
+    wall = floor.copy()
+    planes = vertical_planes(centers, normals, areas, min_area=config.min_wall_area)
+    of_plane = assign_to_planes(
+        planes, centers, normals, max_distance=config.plane_distance, max_angle=np.deg2rad(30.0)
+    )
+    lowest = min(low for low, _ in storeys)
+    floor |= (centers[:, 2] < lowest + 0.5 * config.plane_distance) & (centers[:, 2] > lowest - config.below_floor)
+    for low, high in storeys:
+        floor |= (np.abs(centers[:, 2] - low) < config.plane_distance) & (normals[:, 2] > 0.8)
+        ceiling |= (np.abs(centers[:, 2] - high) < config.plane_distance) & (normals[:, 2] < -0.8)
+        within = (centers[:, 2] > low) & (centers[:, 2] < high + config.plane_distance) & (of_plane >= 0)
+        patches = _connected_patches(mesh.faces, np.where(within, of_plane, -1))
+        here = centers[(centers[:, 2] > low) & (centers[:, 2] < high), 2]
+        top = (
+            min(config.wall_top, 0.8 * (high - low), 0.85 * (float(np.quantile(here, 0.99)) - low))
+            if len(here)
+            else 0.0
+        )
+        chosen = [p for p in patches if _is_wall(centers[p], areas[p], (low, low + top), config)]
+        for patch in [*chosen, *_in_line(patches, chosen, centers, of_plane, config.wall_continuation)]:
+            wall[patch] = True
+    labels = np.zeros(len(mesh.vertices), np.uint16)
+    for mask, name in ((ceiling, "ceiling"), (wall, "wall"), (floor, "floor")):
+        labels[mesh.faces[mask].ravel()] = label_space.id_of(name)
+    return replace(mesh, labels=_with_rims(mesh, labels, config))
+
+
+def _connected_patches(faces: NDArray[np.int32], group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Faces of each connected piece of each group (F,) >= 0, pieces that share a vertex being one, in the order of the faces."""
+    chosen = np.flatnonzero(group >= 0)
+    if not len(chosen):
+        return []
+    corner = np.repeat(chosen, 3)
+    # A node for every (vertex, group); faces join their three.
+    node = faces[chosen].ravel().astype(np.int64) * (int(group.max()) + 1) + group[corner]
+    nodes, node = np.unique(node, return_inverse=True)
+    node = node.reshape(-1, 3)
+    links = np.concatenate([node[:, [0, 1]], node[:, [1, 2]]])
+    graph = coo_matrix((np.ones(len(links), np.int8), tuple(links.T)), shape=(len(nodes), len(nodes)))
+    piece = connected_components(graph, directed=False)[1][node[:, 0]]
+    order = np.argsort(piece, kind="stable")
+    return np.split(chosen[order], np.flatnonzero(np.diff(piece[order])) + 1)
+
+
+def _is_wall(centers: Array, areas: Array, reach: tuple[float, float], config: StructureConfig) -> bool:
+    """Whether an upright patch is large enough for a wall and spans from near the floor `reach[0]` up to at least `reach[1]`."""
+    if areas.sum() < config.min_wall_area:
+        return False
+    low, high = np.quantile(centers[:, 2], [0.03, 0.97])
+    length = np.linalg.norm(np.ptp(centers[:, :2], axis=0))
+    tall = high >= reach[1] and low <= reach[0] + config.wall_bottom and high - low >= config.min_wall_height
+    return bool(tall and length >= config.min_wall_length)
+
+
+def _in_line(
+    patches: list[NDArray[np.int64]],
+    walls: list[NDArray[np.int64]],
+    centers: Array,
+    of_plane: NDArray[np.int64],
+    reach: float,
+) -> list[NDArray[np.int64]]:
+    """Patches on the plane of a wall within `reach` metres of it: what goes on over doors and around windows."""
+    spans = [(of_plane[w[0]], centers[w].min(axis=0) - reach, centers[w].max(axis=0) + reach) for w in walls]
+    found = []
+    for patch in patches:
+        low, high = centers[patch].min(axis=0), centers[patch].max(axis=0)
+        plane = of_plane[patch[0]]
+        if any(plane == k and (low < top).all() and (high > bottom).all() for k, bottom, top in spans):
+            found.append(patch)
+    return found
+
+
+def _with_rims(mesh: Mesh, labels: NDArray[np.uint16], config: StructureConfig) -> NDArray[np.uint16]:
+    """Small unknown pieces that touch nothing but structure take its label: they are noise on walls and floors."""
+    edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]]).astype(np.int64)
+    unknown = labels == 0
+    inner = edges[unknown[edges].all(axis=1)]
+    count = len(labels)
+    graph = coo_matrix((np.ones(len(inner), np.int8), tuple(inner.T)), shape=(count, count))
+    piece = connected_components(graph, directed=False)[1]
+    small = unknown & (np.bincount(piece, minlength=1)[piece] < config.rim_vertices)
+    result = labels.copy()
+    for _ in range(config.rim_vertices):
+        border = edges[(result[edges[:, 0]] > 0) & small[edges[:, 1]] & (result[edges[:, 1]] == 0)]
+        border = np.concatenate(
+            [border, edges[(result[edges[:, 1]] > 0) & small[edges[:, 0]] & (result[edges[:, 0]] == 0)][:, ::-1]]
+        )
+        if not len(border):
+            break
+        border = border[np.lexsort((-result[border[:, 0]].astype(np.int64), border[:, 1]))]
+        target, first = np.unique(border[:, 1], return_index=True)
+        result[target] = result[border[first, 0]]
+    return result
