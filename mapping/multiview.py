@@ -1,0 +1,297 @@
+"""Depth from several posed images without any network: a plane sweep, and agreement between the frames it was run for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mapping.camera import Intrinsics
+from mapping.multiview_config import MultiviewConfig
+from mapping.multiview_neighbours import choose_neighbours
+from mapping.se3 import inverse
+
+Depth = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Depth (H, W) in metres, 0 unknown, and confidence (H, W) in [0, 1]."""
+
+GREY = np.array([0.299, 0.587, 0.114], np.float32) / 255
+REMEMBERED = 256  # frames whose small images and depths are kept
+SPECKLE_JUMP = 0.05  # step of depth, as a share, that ends a patch
+SAME_SURFACE = 0.05  # share by which pixels beside each other may differ and be mixed when depth is enlarged
+
+
+class PosedImage(Protocol):
+    """What a sweep needs of a frame: rgb (H, W, 3) uint8, its camera without lens distortion, and T_world_camera (4, 4)."""
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]: ...
+
+    @property
+    def intrinsics(self) -> Intrinsics: ...
+
+    @property
+    def T_world_camera(self) -> NDArray[np.float64]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A `PosedImage` and nothing more."""
+
+    rgb: NDArray[np.uint8]
+    intrinsics: Intrinsics
+    T_world_camera: NDArray[np.float64]
+
+
+def sweep_depth(
+    reference: PosedImage,
+    neighbours: Sequence[PosedImage],
+    config: MultiviewConfig | None = None,
+    *,
+    prior_depth: NDArray[np.float32] | None = None,
+    prior_normals: NDArray[np.float32] | None = None,
+) -> Depth:
+    """Depth of one image from its neighbours, at its own size, and how far each pixel is to be believed.
+
+    Every pixel that some neighbour could see gets a depth, right or wrong: the confidence tells them apart, and
+    `MultiviewDepth` proves them against the depth of the neighbours.
+
+    Parameters
+    ----------
+    reference : the image whose depth is wanted.
+    neighbours : images that see the same from other places, see `choose_neighbours`; without any, all is unknown.
+    prior_depth : (H, W) float32 metres that a network gives, 0 unknown. Decides where the images do not.
+    prior_normals : (H, W, 3) float32 in camera axes, 0 unknown. Surfaces are smoothed along them.
+
+    Raises ValueError that names the argument and the expected shape.
+    """
+    config = config or MultiviewConfig()
+    height, width = reference.rgb.shape[:2]
+    for name, image, shape in (
+        ("prior_depth", prior_depth, (height, width)),
+        ("prior_normals", prior_normals, (height, width, 3)),
+    ):
+        if image is not None and image.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {image.shape}")
+    if not neighbours:
+        return np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    size = _working_size(reference.intrinsics, config)
+    small = [
+        _shrink(view, size, f"neighbours[{i - 1}]" if i else "reference")
+        for i, view in enumerate([reference, *neighbours])
+    ]
+    found = _sweep([small[0]], [small[1:]], config, prior_depth, prior_normals)[0]
+    return _enlarge(found, (height, width))
+
+
+class MultiviewDepth:
+    """Depth of the frames of a sequence, each proved against that of its neighbours. Frames are swept once and remembered.
+
+    Parameters
+    ----------
+    load : gives the image of a frame by its number, or None for one that cannot be read, which then helps nobody.
+    poses : (N, 4, 4) `T_world_camera` of frames 0 to N - 1; not finite for those that are lost.
+    intrinsics : the camera, without lens distortion; frames of other sizes are brought to its size.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[int], PosedImage | None],
+        poses: ArrayLike,
+        intrinsics: Intrinsics,
+        config: MultiviewConfig | None = None,
+    ) -> None:
+        self.config = config or MultiviewConfig()
+        self.poses = np.asarray(poses, dtype=np.float64)
+        self.intrinsics = intrinsics
+        self._load = load
+        self._size = _working_size(intrinsics, self.config)
+        self._images: OrderedDict[int, _SmallView | None] = OrderedDict()
+        self._estimates: OrderedDict[int, _Estimate | None] = OrderedDict()
+
+    def __call__(self, index: int) -> Depth:
+        """Depth and confidence (h, w) of a frame at the size of `intrinsics`; all unknown where no neighbour could be found.
+
+        A pixel is known where at least `min_agreeing` neighbours found the same surface by themselves; its depth is then the mean
+        of theirs and its own.
+        """
+        shape = (self.intrinsics.height, self.intrinsics.width)
+        wanted = [index, *self.neighbours(index)]
+        self._ensure(wanted)
+        own = self._estimates[index]
+        others = [estimate for i in wanted[1:] if (estimate := self._estimates[i]) is not None]
+        if own is None or not others:
+            return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        return _enlarge(_proved(own, others, self.config), shape)
+
+    def neighbours(self, index: int) -> list[int]:
+        """The frames that a frame is compared with; none when its pose is lost."""
+        if not np.isfinite(self.poses[index]).all():
+            return []
+        return choose_neighbours(self.poses, self.intrinsics, index, self.config.neighbours)
+
+    def _ensure(self, indices: Sequence[int]) -> None:
+        """Sweep those frames, together, that have not been."""
+        missing = [i for i in indices if i not in self._estimates]
+        ready: list[tuple[int, _SmallView, list[_SmallView]]] = []
+        for i in missing:
+            image = self._image(i)
+            beside = [view for j in self.neighbours(i) if (view := self._image(j)) is not None]
+            if image is None or not beside:
+                self._estimates[i] = None
+            else:
+                ready.append((i, image, beside))
+        if ready:
+            found = _sweep([image for _, image, _ in ready], [beside for _, _, beside in ready], self.config)
+            self._estimates.update({i: estimate for (i, _, _), estimate in zip(ready, found, strict=True)})
+        for i in indices:
+            self._estimates.move_to_end(i)
+        _forget(self._estimates)
+
+    def _image(self, index: int) -> _SmallView | None:
+        if index not in self._images:
+            view = self._load(index)
+            self._images[index] = None if view is None else _shrink(view, self._size, f"frame {index}")
+        self._images.move_to_end(index)
+        _forget(self._images)
+        return self._images[index]
+
+
+@dataclass(frozen=True, eq=False)
+class _SmallView:
+    """A grey image (h, w) float32 in 0..1 with its camera (3, 3) and pose."""
+
+    grey: NDArray[np.float32]
+    K: NDArray[np.float64]
+    T_world_camera: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Estimate:
+    """What a sweep found for a view: inverse depth (h, w), 0 unknown, and confidence (h, w)."""
+
+    inverse: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    view: _SmallView
+
+
+def _working_size(intrinsics: Intrinsics, config: MultiviewConfig) -> tuple[int, int]:
+    """Even (height, width) at which images are compared: the long side as configured, never enlarged."""
+    scale = min(1.0, config.width / max(intrinsics.width, intrinsics.height))
+    return (max(2 * round(0.5 * intrinsics.height * scale), 16), max(2 * round(0.5 * intrinsics.width * scale), 16))
+
+
+def _shrink(view: PosedImage, size: tuple[int, int], name: str) -> _SmallView:
+    shape = (view.intrinsics.height, view.intrinsics.width, 3)
+    if view.rgb.shape != shape:
+        raise ValueError(f"{name}: rgb must have shape {shape} like its intrinsics, got {view.rgb.shape}")
+    if view.intrinsics.is_distorted:
+        raise ValueError(f"{name}: intrinsics have lens distortion; undistort the image first")
+    grey = cv2.resize(view.rgb.astype(np.float32) @ GREY, size[::-1], interpolation=cv2.INTER_AREA)
+    return _SmallView(grey, view.intrinsics.resized(size[1], size[0]).matrix, view.T_world_camera)
+
+
+def _sweep(
+    references: Sequence[_SmallView],
+    neighbours: Sequence[Sequence[_SmallView]],
+    config: MultiviewConfig,
+    prior_depth: NDArray[np.float32] | None = None,
+    prior_normals: NDArray[np.float32] | None = None,
+) -> list[_Estimate]:
+    """Sweep several references at once; the priors are those of a single one."""
+    import torch
+
+    from mapping._sweep import SweepInput, sweep
+
+    device = _device(config)
+    tensors = _stacked(references, neighbours)
+    height, width = references[0].grey.shape
+    if prior_depth is not None:
+        nearest = cv2.resize(prior_depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        tensors["prior_inverse"] = _inverted(nearest)[None]
+    if prior_normals is not None:
+        nearest = cv2.resize(prior_normals, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        tensors["prior_normals"] = np.moveaxis(nearest, -1, 0)[None]
+    views = SweepInput(**{name: torch.from_numpy(np.ascontiguousarray(x)).to(device) for name, x in tensors.items()})
+    inverse_depth, confidence = (x.cpu().numpy() for x in sweep(views, config))
+    return [_Estimate(*found) for found in zip(inverse_depth, confidence, references, strict=True)]
+
+
+def _stacked(references: Sequence[_SmallView], neighbours: Sequence[Sequence[_SmallView]]) -> dict[str, NDArray[Any]]:
+    """The arrays of a `SweepInput`; a reference with fewer neighbours gets itself as one that is not present."""
+    count = max(len(beside) for beside in neighbours)
+    filled = [[*beside, *[view] * (count - len(beside))] for view, beside in zip(references, neighbours, strict=True)]
+    return {
+        "reference": np.stack([view.grey for view in references]),
+        "neighbours": np.stack([[other.grey for other in beside] for beside in filled]),
+        "present": np.arange(count) < np.array([[len(beside)] for beside in neighbours]),
+        "K_reference": np.stack([view.K for view in references]).astype(np.float32),
+        "K_neighbours": np.stack([[other.K for other in beside] for beside in filled]).astype(np.float32),
+        "T_neighbour_reference": np.stack(
+            [
+                [inverse(other.T_world_camera) @ view.T_world_camera for other in beside]
+                for view, beside in zip(references, filled, strict=True)
+            ]
+        ).astype(np.float32),
+    }
+
+
+def _proved(own: _Estimate, others: Sequence[_Estimate], config: MultiviewConfig) -> _Estimate:
+    """The estimate with the depth that frames agree on, unknown where none agrees and where patches stand alone."""
+    import torch
+
+    from mapping._sweep_consistency import agreement, believed, speckles
+    from mapping._sweep_cost import make_warp
+
+    arrays = _stacked([own.view], [[other.view for other in others]])
+    arrays |= {
+        "inverse": own.inverse[None],
+        "confidence": own.confidence[None],
+        "others": np.stack([other.inverse for other in others])[None],
+        "other_confidence": np.stack([other.confidence for other in others])[None],
+    }
+    device = _device(config)
+    t = {name: torch.from_numpy(x).to(device) for name, x in arrays.items()}
+    height, width = own.inverse.shape
+    warp = make_warp(t["K_reference"], t["K_neighbours"], t["T_neighbour_reference"], (height, width))
+    agreed = agreement(t["inverse"], t["confidence"], t["others"], t["other_confidence"], warp, config.agreement)
+    confidence = believed(t["confidence"], agreed, config.min_agreeing)[0].cpu().numpy()
+    inverse_depth = np.where(confidence > config.min_confidence, agreed.inverse[0].cpu().numpy(), 0)
+    alone = speckles(_inverted(inverse_depth), config.speckle_px, SPECKLE_JUMP)
+    known = (inverse_depth > 0) & ~alone
+    return _Estimate(np.where(known, inverse_depth, 0), np.where(known, confidence, 0), own.view)
+
+
+def _enlarge(found: _Estimate, shape: tuple[int, int]) -> Depth:
+    """Depth and confidence at another size: mixed between pixels of one surface, that of the nearest pixel elsewhere."""
+    if found.inverse.shape == shape:
+        return _inverted(found.inverse), found.confidence.astype(np.float32)
+    size = shape[::-1]
+    nearest = cv2.resize(found.inverse, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    linear = cv2.resize(found.inverse, size, interpolation=cv2.INTER_LINEAR)
+    known = cv2.resize((found.inverse > 0).astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 1 - 1e-4
+    same = known & (np.abs(linear - nearest) <= SAME_SURFACE * nearest)
+    confidence = cv2.resize(found.confidence, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return _inverted(np.where(same, linear, nearest)), confidence.astype(np.float32)
+
+
+def _inverted(x: NDArray[np.floating]) -> NDArray[np.float32]:
+    """1 / x, 0 where x is not positive: depth of inverse depth and back."""
+    return np.divide(1, x, out=np.zeros(x.shape, np.float32), where=np.isfinite(x) & (x > 0), casting="unsafe")
+
+
+def _device(config: MultiviewConfig) -> str:
+    import torch
+
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return config.device
+
+
+def _forget(memory: OrderedDict[int, Any]) -> None:
+    while len(memory) > REMEMBERED:
+        memory.popitem(last=False)

@@ -1,0 +1,77 @@
+"""Settings of depth from several posed images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=STRICT)
+class NeighbourConfig:
+    """Which other frames a frame is compared with."""
+
+    count: int = Field(default=4, ge=1, le=8)
+    """Neighbours a frame, at most."""
+    best_angle_deg: float = Field(default=4.5, gt=0)
+    """Angle between the two rays to a surface at `scene_depth` that is looked for: less measures badly, more matches badly."""
+    max_turn_deg: float = Field(default=40.0, gt=0, lt=180)
+    """Frames whose viewing directions differ by more are not compared."""
+    min_overlap: float = Field(default=0.4, gt=0, le=1)
+    """Share of the frame that the other must see, over depths around `scene_depth`."""
+    scene_depth: float = Field(default=2.0, gt=0)
+    """Metres to a typical surface, for angle and overlap."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class MultiviewConfig:
+    """How depth is found from a frame and its neighbours."""
+
+    neighbours: NeighbourConfig = NeighbourConfig()
+    """Which frames are compared."""
+    width: int = Field(default=270, ge=32)
+    """Pixels of the long side of the images that are compared; larger images are shrunk, and the depth brought back."""
+    planes: int = Field(default=64, ge=8, le=512)
+    """Planes of the coarse sweep, evenly spaced in inverse depth."""
+    min_depth: float = Field(default=0.5, gt=0)
+    """Metres to the nearest plane."""
+    max_depth: float = Field(default=8.0, gt=0)
+    """Metres to the farthest plane."""
+    radii_px: tuple[int, ...] = (1, 3)
+    """Half widths of the matching windows; 1 is 3 x 3 pixels. The coarse sweep works at half the size of the images."""
+    best_share: float = Field(default=0.75, gt=0, le=1)
+    """Share of the neighbours, those that match best, whose costs count."""
+    small_step: float = Field(default=0.1, gt=0)
+    """Penalty of a step by one plane between pixels beside each other; a matching cost lies in [0, 1]."""
+    jump: float = Field(default=1.6, gt=0)
+    """Penalty of a larger step where the image has no edge."""
+    edge_contrast: float = Field(default=0.1, gt=0)
+    """The step of grey, white being 1, at which the penalty of a jump has halved."""
+    smoothing: int = Field(default=3, ge=0)
+    """Rounds in which the depth takes the mean of the pixels around that lie on the same surface."""
+    prior_strength: float = Field(default=0.3, ge=0)
+    """Cost of leaving the prior depth, where one is given, by much more than `prior_deviation`."""
+    prior_deviation: float = Field(default=0.1, gt=0)
+    """Relative error that the prior depth may have."""
+    agreement: float = Field(default=0.03, gt=0)
+    """Relative difference of depth up to which two frames mean the same surface."""
+    min_agreeing: int = Field(default=1, ge=0)
+    """Neighbours that must find the same surface for a pixel to be believed at all."""
+    min_confidence: float = Field(default=0.1, ge=0, lt=1)
+    """Pixels of less confidence are given as unknown."""
+    speckle_px: int = Field(default=60, ge=0)
+    """Patches of fewer pixels that stand alone in depth are removed."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the sweep runs; auto takes the GPU if there is one."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> MultiviewConfig:
+        if self.min_depth >= self.max_depth:
+            raise ValueError(f"min_depth must be below max_depth, got {self.min_depth} and {self.max_depth}")
+        if not self.radii_px or min(self.radii_px) < 1:
+            raise ValueError(f"radii_px must be one or more whole numbers >= 1, got {self.radii_px}")
+        return self

@@ -1,0 +1,86 @@
+"""Which frames see the same surfaces as a frame, from far enough beside it to measure them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mapping.camera import Intrinsics
+from mapping.multiview_config import NeighbourConfig
+from mapping.se3 import inverse, transform_points
+
+Array = NDArray[np.float64]
+
+GRID = 6  # points across the image in which overlap is measured
+DEPTH_FACTORS = (0.5, 1.0, 2.0)  # of the scene depth, for overlap
+
+
+def choose_neighbours(
+    poses: ArrayLike, intrinsics: Intrinsics, index: int, config: NeighbourConfig | None = None
+) -> list[int]:
+    """The frames to compare frame `index` with, best first; fewer than `count`, or none, where not enough fit.
+
+    A candidate is worth its overlap times how near its triangulation angle at the scene depth is to the best one (a
+    log-normal, one octave wide on the short side and half of that on the long side, after the view selection of Yao et al.,
+    MVSNet, ECCV 2018). Neighbours are taken one at a time, and one that stands where another already stands is worth less: views
+    from both sides see behind what hides a surface from one.
+
+    Parameters
+    ----------
+    poses : (N, 4, 4) `T_world_camera`; poses that are not finite are never chosen.
+    intrinsics : the camera of all frames, without lens distortion.
+    index : the frame whose neighbours are wanted.
+
+    Raises ValueError when poses have another shape, or the frame's own pose is not finite.
+    """
+    config = config or NeighbourConfig()
+    T_world_camera = np.asarray(poses, dtype=np.float64)
+    if T_world_camera.ndim != 3 or T_world_camera.shape[1:] != (4, 4):
+        raise ValueError(f"poses must have shape (N, 4, 4), got {T_world_camera.shape}")
+    if not np.isfinite(T_world_camera[index]).all():
+        raise ValueError(f"the pose of frame {index} is not finite")
+    candidates, worth = _candidates(T_world_camera, intrinsics, index, config)
+    offsets = T_world_camera[candidates, :3, 3] - T_world_camera[index, :3, 3]
+    chosen: list[int] = []
+    while len(chosen) < config.count and worth.size and worth.max() > 0:
+        best = int(np.argmax(worth))
+        chosen.append(int(candidates[best]))
+        between = np.linalg.norm(offsets - offsets[best], axis=1)
+        apart = between / np.maximum(np.linalg.norm(offsets[best]), 1e-9)
+        worth = worth * np.clip(apart, 0.0, 1.0)
+        worth[best] = 0.0
+    return chosen
+
+
+def _candidates(
+    T_world_camera: Array, intrinsics: Intrinsics, index: int, config: NeighbourConfig
+) -> tuple[NDArray[np.int64], Array]:
+    """Indices (M,) of the frames that could serve and what each is worth (M,)."""
+    T = T_world_camera[index]
+    finite = np.isfinite(T_world_camera).all(axis=(1, 2))
+    with np.errstate(invalid="ignore"):
+        baseline = np.linalg.norm(T_world_camera[:, :3, 3] - T[:3, 3], axis=1)
+        turn = np.degrees(np.arccos(np.clip(T_world_camera[:, :3, 2] @ T[:3, 2], -1, 1)))
+        angle = 2 * np.degrees(np.arctan(0.5 * baseline / config.scene_depth))
+    fits = finite & (baseline > 0) & (turn <= config.max_turn_deg)
+    fits &= (angle > 0.1 * config.best_angle_deg) & (angle < 5 * config.best_angle_deg)
+    candidates = np.flatnonzero(fits)
+    octaves = np.log2(angle[candidates] / config.best_angle_deg)
+    aptness = np.exp(-0.5 * (octaves / np.where(octaves < 0, 1.0, 0.5)) ** 2)
+    # Worth looking at only what is apt; overlap is the costly part.
+    order = np.argsort(-aptness, kind="stable")[: 16 * config.count]
+    candidates, aptness = candidates[order], aptness[order]
+    overlap = np.array([_overlap(T, T_world_camera[i], intrinsics, config.scene_depth) for i in candidates])
+    return candidates, aptness * overlap * (overlap >= config.min_overlap)
+
+
+def _overlap(T_world_a: Array, T_world_b: Array, intrinsics: Intrinsics, scene_depth: float) -> float:
+    """Share of the points seen by a, over some depths, that lie in the image of b."""
+    coarse = intrinsics.resized(GRID, GRID)
+    pinhole = replace(coarse, distortion=())
+    rays = pinhole.rays().reshape(-1, 3)
+    points = np.concatenate([rays * (scene_depth * factor) for factor in DEPTH_FACTORS])
+    in_b = transform_points(inverse(T_world_b) @ T_world_a, points)
+    return float(np.mean(pinhole.contains(pinhole.project(in_b))))
