@@ -58,12 +58,23 @@ def read_blocks(
     """Distance and weight (B, 512) of blocks `coords` (B, 3), which are in `rows` (B, 2) of the `arrays` tsdf and free."""
     tsdf, free = arrays
     scale = np.float32(truncation)
+    sums, weights = np.zeros(VOXELS, np.int32), np.zeros(VOXELS, np.int32)
     for b in range(span[0], span[1]):
-        x, y, z = SIDE * coords[b, 0], SIDE * coords[b, 1], SIDE * coords[b, 2]
+        row, free_row = rows[b, 0], rows[b, 1]
         for voxel in range(VOXELS):
-            cell = cell_number(x + (voxel >> 6), y + (voxel >> 3 & 7), z + (voxel & 7))
-            share, weight[b, voxel] = read_voxel(tsdf, free, (rows[b, 0], rows[b, 1]), voxel, cell)
-            distance[b, voxel] = scale * share
+            sums[voxel] = tsdf[row, 0, voxel] if row >= 0 else 0
+            weights[voxel] = tsdf[row, 1, voxel] if row >= 0 else 0
+        if free_row >= 0:
+            x, y, z = SIDE * coords[b, 0], SIDE * coords[b, 1], SIDE * coords[b, 2]
+            for voxel in range(VOXELS):
+                passed = free[free_row, cell_number(x + (voxel >> 6), y + (voxel >> 3 & 7), z + (voxel & 7))]
+                sums[voxel] += passed
+                weights[voxel] += passed
+        for voxel in range(VOXELS):
+            total = np.float32(weights[voxel] if weights[voxel] > 0 else 0)
+            share = np.float32(sums[voxel]) / max(total, np.float32(1))
+            distance[b, voxel] = scale * share if total > 0 else np.float32(0)
+            weight[b, voxel] = total / _UNIT
 
 
 @numba.njit(inline="always")

@@ -11,7 +11,7 @@ import hashlib
 import os
 from pathlib import Path
 
-SOURCES = ("_*_numba.py", "_tsdf_numpy.py", "_kernel_cache.py")
+SOURCES = ("_*_numba.py", "_*_numpy.py", "_kernel_cache.py")
 
 
 def drop_stale_kernels(folder: Path) -> bool:

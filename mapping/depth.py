@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping._threads import run_parts, split, thread_count
 from mapping.camera import Intrinsics
 from mapping.config import DepthWeightConfig
 
-LEAST_AGREEMENT = 0.1
+NO_PIXELS, NO_NORMALS = np.zeros((0, 0), np.float32), np.zeros((0, 0, 3), np.float32)
 
 
 def normals_from_depth(
@@ -20,22 +21,15 @@ def normals_from_depth(
 
     On a plane the inverse of depth is linear in the pixel, so its slope gives the normal without error. The slope is taken over
     `radius` pixels to both sides, or to one side where the other is unknown or bends away by more than the share `jump` of depth.
+
+    Raises ValueError for a shape that is not the camera's, and for a camera with lens distortion.
     """
+    from mapping import _depth_numba as kernels
+
     _check_shape("depth", depth, (intrinsics.height, intrinsics.width))
-    if intrinsics.is_distorted:
-        raise ValueError("intrinsics have lens distortion; undistort the depth first")
-    inverse = _inverse(depth)
-    slope_u, known_u = _slope(inverse, 1, radius, jump)
-    slope_v, known_v = _slope(inverse, 0, radius, jump)
-    u = np.arange(intrinsics.width, dtype=np.float32) - np.float32(intrinsics.cx)
-    v = (np.arange(intrinsics.height, dtype=np.float32) - np.float32(intrinsics.cy))[:, None]
-    normals = np.zeros((*depth.shape, 3), np.float32)
-    normals[..., 0] = -np.float32(intrinsics.fx) * slope_u
-    normals[..., 1] = -np.float32(intrinsics.fy) * slope_v
-    normals[..., 2] = u * slope_u + v * slope_v - inverse
-    length = np.sqrt(np.einsum("hwc,hwc->hw", normals, normals))
-    known = known_u & known_v & (length > 0)
-    normals *= np.divide(1, length, out=np.zeros_like(length), where=known)[..., None]
+    inverse, normals = _inverse(depth), np.zeros((*depth.shape, 3), np.float32)
+    camera, spans = _camera(intrinsics), _spans(depth)
+    run_parts(lambda part: kernels.find_normals(inverse, camera, radius, jump, spans[part], normals), len(spans))
     return normals
 
 
@@ -46,18 +40,10 @@ def flying_pixels(depth: NDArray[np.float32], *, jump: float = 0.05) -> NDArray[
     same direction and does not go on stepping like that: slopes, however steep, do not count, and neither do the last pixels
     of a surface at a clean step. Unknown neighbours say nothing.
     """
-    inverse = _inverse(depth)
-    marked = np.zeros(depth.shape, bool)
-    for axis in (0, 1):
-        near, far = _ends(inverse, axis, 1)
-        step = np.where((near > 0) & (far > 0), far - near, 0)
-        before, after = _ends(step, axis, 1)
-        least = np.minimum(np.abs(before), np.abs(after))
-        mixed = (before * after > 0) & (least > jump * _middle(inverse, axis, 1))
-        width = [(1, 1) if along == axis else (0, 0) for along in (0, 1)]
-        beyond = np.abs(np.pad(step, width))
-        first, last = _ends(beyond, axis, 3)
-        _middle(marked, axis, 1)[...] |= mixed & (np.minimum(first, last) < 0.5 * least)
+    from mapping import _depth_numba as kernels
+
+    inverse, marked, spans = _inverse(depth), np.zeros(depth.shape, bool), _spans(depth)
+    run_parts(lambda part: kernels.find_flying(inverse, jump, spans[part], marked), len(spans))
     return marked
 
 
@@ -83,83 +69,60 @@ def depth_weight(
 
     Raises ValueError that names an image whose shape is not that of depth.
     """
+    from mapping import _depth_numba as kernels
+
     config = config or DepthWeightConfig()
-    for name, image, shape in (
-        ("normals", normals, (*depth.shape, 3)),
-        ("edges", edges, depth.shape),
-        ("confidence", confidence, depth.shape),
-    ):
+    expected = {
+        "normals": (normals, (*depth.shape, 3)),
+        "edges": (edges, depth.shape),
+        "confidence": (confidence, depth.shape),
+    }
+    for name, (image, shape) in expected.items():
         if image is not None:
             _check_shape(name, image, shape)
-    known = np.isfinite(depth) & (depth > 0)
-    z = np.where(known, depth, np.float32(config.reference_depth))
-    growth = np.maximum(z / np.float32(config.reference_depth), 1)
-    weight = growth ** np.float32(-2 * config.noise_power)  # the inverse of the variance
-    weight *= known & ~flying_pixels(depth, jump=config.jump)
-    if normals is not None:
-        weight *= _grazing(normals, intrinsics, config.min_cosine)
-        if intrinsics is not None:
-            weight *= _agreement(normals, normals_from_depth(depth, intrinsics, radius=2), config.disagreement_deg)
-    if edges is not None:
-        weight *= 1 - np.float32(config.edge_strength) * edges
-    if confidence is not None:
-        weight *= confidence
-    return np.clip(weight, 0, 1).astype(np.float32)
-
-
-def _grazing(normals: NDArray[np.float32], intrinsics: Intrinsics | None, min_cosine: float) -> NDArray[np.float32]:
-    """The cosine between normal and ray, 0 below `min_cosine`; 1 where the normal is unknown."""
-    if intrinsics is None:
-        cosine = -normals[..., 2]
-    else:
-        x = (np.arange(intrinsics.width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
-        y = ((np.arange(intrinsics.height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy))[
-            :, None
-        ]
-        cosine = -(normals[..., 0] * x + normals[..., 1] * y + normals[..., 2]) / np.sqrt(x * x + y * y + 1)
-    unknown = ~normals.any(axis=-1)
-    return np.where(unknown, 1, np.where(cosine < min_cosine, 0, np.minimum(cosine, 1))).astype(np.float32)
-
-
-def _agreement(normals: NDArray[np.float32], own: NDArray[np.float32], angle_deg: float) -> NDArray[np.float32]:
-    """1 where two normals are the same, falling with the cosine to a tenth at `angle_deg`; 1 where one is unknown."""
-    cosine = np.einsum("hwc,hwc->hw", normals, own)
-    limit = np.float32(np.cos(np.deg2rad(angle_deg)))
-    share = np.clip((cosine - limit) / (1 - limit), 0, 1) * (1 - LEAST_AGREEMENT) + LEAST_AGREEMENT
-    unknown = ~(normals.any(axis=-1) & own.any(axis=-1))
-    return np.where(unknown, 1, share).astype(np.float32)
+    if intrinsics is not None:
+        _check_shape("depth", depth, (intrinsics.height, intrinsics.width))
+    images = kernels.WeightImages(
+        depth=_plain(depth, NO_PIXELS),
+        inverse=_inverse(depth),
+        normals=_plain(normals, NO_NORMALS),
+        edges=_plain(edges, NO_PIXELS),
+        confidence=_plain(confidence, NO_PIXELS),
+        out=np.zeros(depth.shape, np.float32),
+    )
+    numbers = (config.noise_power, config.reference_depth, config.min_cosine, config.jump, config.edge_strength)
+    limit = np.cos(np.deg2rad(config.disagreement_deg))
+    power, reference, min_cosine, jump, strength, limit = (np.float32(n) for n in (*numbers, limit))
+    settings = kernels.WeightSettings(power, reference, min_cosine, jump, strength, limit, intrinsics is not None)
+    camera = np.array([np.inf, np.inf, 0, 0], np.float32) if intrinsics is None else _camera(intrinsics)
+    spans = _spans(depth)
+    run_parts(lambda part: kernels.find_weights(images, camera, settings, spans[part]), len(spans))
+    return images.out
 
 
 def _inverse(depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    known = np.isfinite(depth) & (depth > 0)
-    return np.divide(np.float32(1), depth, out=np.zeros(depth.shape, np.float32), where=known)
+    from mapping import _depth_numba as kernels
+
+    inverse = np.zeros(depth.shape, np.float32)
+    kernels.invert(_plain(depth, NO_PIXELS), (0, len(depth)), inverse)
+    return inverse
 
 
-def _slope(
-    inverse: NDArray[np.float32], axis: int, radius: int, jump: float
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The slope of inverse depth along an axis per pixel, and where it is known."""
-    ahead, has_ahead = np.zeros_like(inverse), np.zeros(inverse.shape, bool)
-    near, far = _ends(inverse, axis, radius)
-    first, _ = _ends(ahead, axis, radius)
-    first[...] = (far - near) / radius
-    _ends(has_ahead, axis, radius)[0][...] = (near > 0) & (far > 0)
-    back, has_back = np.zeros_like(inverse), np.zeros(inverse.shape, bool)
-    _ends(back, axis, radius)[1][...] = first
-    _ends(has_back, axis, radius)[1][...] = _ends(has_ahead, axis, radius)[0]
-    smooth = np.abs(ahead - back) * radius <= jump * inverse
-    flatter = np.where(np.abs(ahead) < np.abs(back), ahead, back)
-    both = np.where(smooth, 0.5 * (ahead + back), flatter)
-    return np.where(has_ahead & has_back, both, np.where(has_ahead, ahead, back)), has_ahead | has_back
+def _plain(image: NDArray[Any] | None, missing: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A read-only float32 view, contiguous, so that one compiled version fits all callers."""
+    view = np.ascontiguousarray(missing if image is None else image, np.float32).view()
+    view.setflags(write=False)
+    return view
 
 
-def _ends(image: NDArray[Any], axis: int, radius: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Views of all pixels that have a pixel `radius` further along the axis, and of those."""
-    return (image[:-radius], image[radius:]) if axis == 0 else (image[:, :-radius], image[:, radius:])
+def _camera(intrinsics: Intrinsics) -> NDArray[np.float32]:
+    if intrinsics.is_distorted:
+        raise ValueError("intrinsics have lens distortion; undistort the depth first")
+    return np.array([intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy], np.float32)
 
 
-def _middle(image: NDArray[Any], axis: int, radius: int) -> NDArray[Any]:
-    return image[radius:-radius] if axis == 0 else image[:, radius:-radius]
+def _spans(depth: NDArray[np.float32]) -> list[tuple[int, int]]:
+    return split(len(depth), thread_count(None))
 
 
 def _check_shape(name: str, image: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping._marching_cubes_table import CORNERS, EDGE_OWNERS, case_table
+from mapping._threads import run_parts, split
 from mapping.blocks import BlockMap
 
 SIDE = 8
+LEAST_WEIGHT = 1e-9
+"""What was seen at all weighs more."""
 VERTEX_MARGIN = 1e-3
 """A vertex stays this share of the edge away from its ends."""
 
@@ -30,7 +33,12 @@ class Isosurface:
 
 
 def isosurface(
-    coords: NDArray[np.int32], distance: NDArray[np.float32], weight: NDArray[np.float32], min_weight: float
+    coords: NDArray[np.int32],
+    distance: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    min_weight: float,
+    *,
+    threads: int = 1,
 ) -> Isosurface:
     """The surface between blocks' voxels that were all seen with at least `min_weight`.
 
@@ -42,8 +50,9 @@ def isosurface(
     count = len(coords)
     distance, weight = (np.ascontiguousarray(a, np.float32).reshape(count, SIDE**3) for a in (distance, weight))
     after, table = _blocks_after(coords), case_table()
-    cases = np.zeros((count, SIDE**3), np.uint8)
-    kernels.find_cases(distance, weight, after, np.float32(min_weight), (0, count), cases)
+    cases, least = np.zeros((count, SIDE**3), np.uint8), np.float32(max(min_weight, LEAST_WEIGHT))
+    spans = split(count, threads)
+    run_parts(lambda part: kernels.find_cases(distance, weight, after, least, spans[part], cases), threads)
     used, first = np.zeros_like(cases), np.zeros((count, SIDE**3), np.int32)
     faces = np.zeros((kernels.mark_edges(cases, after, EDGE_OWNERS, table, used), 3), np.int32)
     vertices = kernels.number_vertices(used, first)

@@ -193,10 +193,11 @@ class TSDFVolume:
 
         coords = self._store.observed_blocks(carved=False)
         distance, weight = self._read(coords)
-        surface = isosurface(coords, distance, weight, min_weight)
+        threads = thread_count(self.config.threads)
+        surface = isosurface(coords, distance, weight, min_weight, threads=threads)
         colors, labels = np.zeros((len(surface.ends), 3), np.uint8), np.zeros(len(surface.ends), np.uint16)
         rows = self._store.blocks.find(coords)
-        sums, spans = self._store.for_kernels(), split(len(colors), thread_count(self.config.threads))
+        sums, spans = self._store.for_kernels(), split(len(colors), threads)
 
         def shade(part: int) -> None:
             kernels.shade_vertices(sums, rows, surface.ends, surface.fraction, spans[part], colors, labels)

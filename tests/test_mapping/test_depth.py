@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mapping import _depth_numpy as reference
 from mapping.camera import Intrinsics
 from mapping.config import DepthWeightConfig
 from mapping.depth import depth_weight, flying_pixels, normals_from_depth
@@ -120,3 +121,39 @@ def test_shapes_are_checked():
         depth_weight(depth, edges=np.zeros((60, 81), np.float32))
     with pytest.raises(ValueError, match="depth must have shape"):
         normals_from_depth(depth[1:], CAMERA)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kernels_compute_what_the_reference_defines(seed):
+    rng = np.random.default_rng(seed)
+    v, u = np.mgrid[:60, :80]
+    depth = (1.5 + np.sin(0.1 * u + seed) * np.cos(0.07 * v) + (u > 37) + 0.01 * rng.standard_normal((60, 80))).astype(
+        np.float32
+    )
+    depth[rng.random(depth.shape) < 0.1] = 0
+    normals = rng.normal(size=(60, 80, 3)).astype(np.float32)
+    normals[..., 2] = -2
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    normals[rng.random(depth.shape) < 0.1] = 0
+    edges, confidence = rng.random((2, 60, 80)).astype(np.float32)
+    np.testing.assert_array_equal(flying_pixels(depth), reference.flying_pixels(depth))
+    for radius in (1, 3):
+        ours = normals_from_depth(depth, CAMERA, radius=radius)
+        np.testing.assert_allclose(ours, reference.normals_from_depth(depth, CAMERA, radius=radius), atol=1e-4)
+    for config in (
+        DepthWeightConfig(),
+        DepthWeightConfig(noise_power=1.7, jump=0.2, disagreement_deg=30, min_cosine=0.5),
+    ):
+        for images in ({}, {"normals": normals}, {"normals": normals, "edges": edges, "confidence": confidence}):
+            for camera in (None, CAMERA):
+                ours = depth_weight(depth, camera, config=config, **images)
+                theirs = reference.depth_weight(depth, camera, config=config, **images)
+                assert (np.abs(ours - theirs) > 1e-4).mean() < 1e-3
+
+
+def test_arguments_are_not_changed():
+    depth, normals = plane_depth((0, 0, -1), -2.0), np.zeros((60, 80, 3), np.float32)
+    for array in (depth, normals):
+        array.setflags(write=False)
+    depth_weight(depth, CAMERA, normals=normals, edges=depth * 0)
+    assert depth.max() == 2
