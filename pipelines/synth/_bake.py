@@ -23,19 +23,19 @@ UNKNOWN, BACK = -1, -2
 
 
 @njit(cache=True)
-def _tangents(n: Any) -> tuple[float, float, float, float, float, float]:
+def _tangents(nx: float, ny: float, nz: float) -> tuple[float, float, float, float, float, float]:
     """Two unit vectors across a unit normal (Duff et al. 2017)."""
-    sign = 1.0 if n[2] >= 0.0 else -1.0
-    a = -1.0 / (sign + n[2])
-    b = n[0] * n[1] * a
-    return 1.0 + sign * n[0] * n[0] * a, sign * b, -sign * n[0], b, sign + n[1] * n[1] * a, -n[1]
+    sign = 1.0 if nz >= 0.0 else -1.0
+    a = -1.0 / (sign + nz)
+    b = nx * ny * a
+    return 1.0 + sign * nx * nx * a, sign * b, -sign * nx, b, sign + ny * ny * a, -ny
 
 
 @njit(cache=True)
-def _emit(ray: int, p: Any, n: Any, target: Any, rays: Any) -> None:
+def _emit(ray: int, points: Any, normals: Any, k: int, target: Any, rays: Any) -> None:
     """A segment from just above the surface to just before the target; its parameter runs from 0 to 1."""
     for axis in range(3):
-        origin = p[axis] + LIFT * n[axis]
+        origin = points[k, axis] + LIFT * normals[k, axis]
         rays[ray, axis] = origin
         rays[ray, axis + 3] = (target[axis] - origin) * 0.998
 
@@ -49,12 +49,11 @@ def bulb_rays(points: Any, normals: Any, first: int, lights: Any, capacity: int)
     used = 0
     target = np.zeros(3)
     for k in range(len(points)):
-        p, n = points[k], normals[k]
         for s in range(len(lights)):
-            to = lights[s, :3] - p
-            d2 = max(0.04, np.sum(to * to))
-            cosine = np.sum(to * n) / math.sqrt(d2)
-            if cosine <= 0.0 or lights[s, 3:].max() * cosine / d2 < WEAKEST:
+            dx, dy, dz = lights[s, 0] - points[k, 0], lights[s, 1] - points[k, 1], lights[s, 2] - points[k, 2]
+            d2 = max(0.04, dx * dx + dy * dy + dz * dz)
+            cosine = (dx * normals[k, 0] + dy * normals[k, 1] + dz * normals[k, 2]) / math.sqrt(d2)
+            if cosine <= 0.0 or max(lights[s, 3], lights[s, 4], lights[s, 5]) * cosine / d2 < WEAKEST:
                 continue
             for j in range(BULB_SAMPLES):
                 height = 2.0 * (j + hash01(first + k, j, s, 1)) / BULB_SAMPLES - 1.0
@@ -63,7 +62,7 @@ def bulb_rays(points: Any, normals: Any, first: int, lights: Any, capacity: int)
                 target[0] = lights[s, 0] + BULB_RADIUS * ring * math.cos(around)
                 target[1] = lights[s, 1] + BULB_RADIUS * ring * math.sin(around)
                 target[2] = lights[s, 2] + BULB_RADIUS * height
-                _emit(used, p, n, target, rays)
+                _emit(used, points, normals, k, target, rays)
                 owner[used] = k
                 for axis in range(3):
                     light[used, axis] = lights[s, 3 + axis] * cosine / d2 / BULB_SAMPLES
@@ -81,38 +80,38 @@ def pane_rays(points: Any, normals: Any, first: int, panes: Any, capacity: int) 
     owner = np.zeros(capacity, np.int64)
     light = np.zeros((capacity, 3), np.float32)
     target = np.zeros(3)
+    areas = np.zeros(len(panes))
+    for e in range(len(panes)):
+        areas[e] = 4.0 * math.sqrt(np.sum(panes[e, 3:6] ** 2) * np.sum(panes[e, 6:9] ** 2))
     used = 0
     for k in range(len(points)):
         px, py, pz = points[k, 0], points[k, 1], points[k, 2]
         nx, ny, nz = normals[k, 0], normals[k, 1], normals[k, 2]
         for e in range(len(panes)):
-            pane = panes[e]
-            area = 4.0 * math.sqrt(
-                (pane[3] ** 2 + pane[4] ** 2 + pane[5] ** 2) * (pane[6] ** 2 + pane[7] ** 2 + pane[8] ** 2)
-            )
-            dx, dy, dz = pane[0] - px, pane[1] - py, pane[2] - pz
+            area = areas[e]
+            dx, dy, dz = panes[e, 0] - px, panes[e, 1] - py, panes[e, 2] - pz
             d2 = max(0.25, dx * dx + dy * dy + dz * dz)
-            bright = max(pane[12], pane[13], pane[14]) * area / d2
-            slant = abs(dx * pane[9] + dy * pane[10] + dz * pane[11]) / math.sqrt(d2)
+            bright = max(panes[e, 12], panes[e, 13], panes[e, 14]) * area / d2
+            slant = abs(dx * panes[e, 9] + dy * panes[e, 10] + dz * panes[e, 11]) / math.sqrt(d2)
             if bright * (slant + 0.1) < 6.0 * WEAKEST:
                 continue
             for j in range(PANE_SAMPLES):
                 # Stratified over a 4 x 2 grid of the rectangle.
                 a = 2.0 * ((j % 4) + hash01(first + k, j, e, 4)) / 4.0 - 1.0
                 b = 2.0 * ((j // 4) + hash01(first + k, j, e, 5)) / 2.0 - 1.0
-                target[0] = pane[0] + a * pane[3] + b * pane[6]
-                target[1] = pane[1] + a * pane[4] + b * pane[7]
-                target[2] = pane[2] + a * pane[5] + b * pane[8]
+                target[0] = panes[e, 0] + a * panes[e, 3] + b * panes[e, 6]
+                target[1] = panes[e, 1] + a * panes[e, 4] + b * panes[e, 7]
+                target[2] = panes[e, 2] + a * panes[e, 5] + b * panes[e, 8]
                 dx, dy, dz = target[0] - px, target[1] - py, target[2] - pz
                 d2 = max(0.04, dx * dx + dy * dy + dz * dz)
                 cosine = (dx * nx + dy * ny + dz * nz) / math.sqrt(d2)
-                slant = abs(dx * pane[9] + dy * pane[10] + dz * pane[11]) / math.sqrt(d2)
+                slant = abs(dx * panes[e, 9] + dy * panes[e, 10] + dz * panes[e, 11]) / math.sqrt(d2)
                 if cosine * slant <= 0.0 or bright * cosine * slant < WEAKEST:
                     continue
-                _emit(used, points[k], normals[k], target, rays)
+                _emit(used, points, normals, k, target, rays)
                 owner[used] = k
                 for axis in range(3):
-                    light[used, axis] = pane[12 + axis] * cosine * slant * area / d2 / PANE_SAMPLES
+                    light[used, axis] = panes[e, 12 + axis] * cosine * slant * area / d2 / PANE_SAMPLES
                 used += 1
     return rays[:used], owner[:used], light[:used]
 
@@ -131,16 +130,16 @@ def sun_rays(points: Any, normals: Any, first: int, to_sun: Any, spread: float, 
     """Rays (N * samples, 6) towards the sun from places spread about each node (so that patches of sun have soft borders)."""
     rays = np.zeros((len(points) * samples, 6), np.float32)
     for k in range(len(points)):
-        p, n = points[k], normals[k]
-        x0, x1, x2, y0, y1, y2 = _tangents(n)
+        nx, ny, nz = normals[k, 0], normals[k, 1], normals[k, 2]
+        x0, x1, x2, y0, y1, y2 = _tangents(nx, ny, nz)
         for j in range(samples):
             u = spread * (hash01(first + k, j, 0, 6) - 0.5)
             v = spread * (hash01(first + k, j, 0, 7) - 0.5)
-            row = rays[k * samples + j]
-            row[0] = p[0] + LIFT * n[0] + u * x0 + v * y0
-            row[1] = p[1] + LIFT * n[1] + u * x1 + v * y1
-            row[2] = p[2] + LIFT * n[2] + u * x2 + v * y2
-            row[3], row[4], row[5] = to_sun[0], to_sun[1], to_sun[2]
+            row = k * samples + j
+            rays[row, 0] = points[k, 0] + LIFT * nx + u * x0 + v * y0
+            rays[row, 1] = points[k, 1] + LIFT * ny + u * x1 + v * y1
+            rays[row, 2] = points[k, 2] + LIFT * nz + u * x2 + v * y2
+            rays[row, 3], rays[row, 4], rays[row, 5] = to_sun[0], to_sun[1], to_sun[2]
     return rays
 
 
@@ -148,8 +147,8 @@ def sun_rays(points: Any, normals: Any, first: int, to_sun: Any, spread: float, 
 def hemisphere_rays(first: int, last: int, points: Any, normals: Any, number: int, samples: int, rays: Any) -> None:
     """Fill rays (N * samples, 6), cosine-weighted: one golden-spiral pattern, turned at random about each normal."""
     for k in range(first, last):
-        p, n = points[k], normals[k]
-        x0, x1, x2, y0, y1, y2 = _tangents(n)
+        nx, ny, nz = normals[k, 0], normals[k, 1], normals[k, 2]
+        x0, x1, x2, y0, y1, y2 = _tangents(nx, ny, nz)
         turn = 6.2831853 * hash01(number + k, 0, 0, 8)
         shift = hash01(number + k, 0, 0, 9)
         for j in range(samples):
@@ -157,11 +156,13 @@ def hemisphere_rays(first: int, last: int, points: Any, normals: Any, number: in
             angle = turn + 2.39996323 * j
             r, up = math.sqrt(r2), math.sqrt(max(0.0, 1.0 - r2))
             u, v = r * math.cos(angle), r * math.sin(angle)
-            row = rays[k * samples + j]
-            row[0], row[1], row[2] = p[0] + LIFT * n[0], p[1] + LIFT * n[1], p[2] + LIFT * n[2]
-            row[3] = u * x0 + v * y0 + up * n[0]
-            row[4] = u * x1 + v * y1 + up * n[1]
-            row[5] = u * x2 + v * y2 + up * n[2]
+            row = k * samples + j
+            rays[row, 0] = points[k, 0] + LIFT * nx
+            rays[row, 1] = points[k, 1] + LIFT * ny
+            rays[row, 2] = points[k, 2] + LIFT * nz
+            rays[row, 3] = u * x0 + v * y0 + up * nx
+            rays[row, 4] = u * x1 + v * y1 + up * ny
+            rays[row, 5] = u * x2 + v * y2 + up * nz
 
 
 @njit(cache=True, nogil=True)
@@ -172,12 +173,12 @@ def hit_nodes(first: int, last: int, rays: Any, hits: Any, planes: Any, charts: 
         out[k] = UNKNOWN
         if not t_hit[k] < 1e6:
             continue
-        face = primitive[k]
-        d = rays[k, 3:]
-        if planes[face, 0] * d[0] + planes[face, 1] * d[1] + planes[face, 2] * d[2] >= 0.0:
+        f, t = primitive[k], t_hit[k]
+        dx, dy, dz = rays[k, 3], rays[k, 4], rays[k, 5]
+        if planes[f, 0] * dx + planes[f, 1] * dy + planes[f, 2] * dz >= 0.0:
             out[k] = BACK
         else:
-            out[k] = nearest_node(rays[k, :3] + t_hit[k] * d, face, charts)
+            out[k] = nearest_node(rays[k, 0] + t * dx, rays[k, 1] + t * dy, rays[k, 2] + t * dz, f, charts)
 
 
 @njit(cache=True)

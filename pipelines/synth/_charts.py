@@ -111,11 +111,13 @@ def node_points(vertices: Any, faces: Any, corner_normals: Any, node_face: Any, 
 
 
 @njit(cache=True, inline="always")
-def nearest_node(p: Any, face: int, charts: Charts) -> int:
+def nearest_node(x: float, y: float, z: float, face: int, charts: Charts) -> int:
     """The node of a face's chart that is next to a world point on it."""
     chart = charts.face_chart[face]
-    i = math.floor(p[charts.axes[chart, 0]] / charts.step + 0.5) - charts.origin[chart, 0]
-    j = math.floor(p[charts.axes[chart, 1]] / charts.step + 0.5) - charts.origin[chart, 1]
+    a = x if charts.axes[chart, 0] == 0 else y  # axes are (1, 2), (0, 2) or (0, 1)
+    b = y if charts.axes[chart, 1] == 1 else z
+    i = math.floor(a / charts.step + 0.5) - charts.origin[chart, 0]
+    j = math.floor(b / charts.step + 0.5) - charts.origin[chart, 1]
     i = min(charts.size[chart, 0] - 1, max(0, i))
     j = min(charts.size[chart, 1] - 1, max(0, j))
     return int(charts.offset[chart] + i * charts.size[chart, 1] + j)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -41,19 +42,29 @@ def fade(wavelength: float, width: float) -> float:
     return min(1.0, max(0.0, 2.0 - 4.0 * width / wavelength))
 
 
+@njit(cache=True, inline="always")
+def _scramble(h: Any) -> float:
+    """A number in [0, 1) of mixed coordinates: one round of a multiplicative hash, enough for noise."""
+    h = (h ^ (h >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    return float((h ^ (h >> np.uint64(32))) & np.uint64(0xFFFFFF)) * (1.0 / 16777216.0)
+
+
 @njit(cache=True)
 def value_noise(x: float, y: float, z: float, seed: int) -> float:
     """Smooth noise in [0, 1] with features of size one."""
     ix, iy, iz = math.floor(x), math.floor(y), math.floor(z)
     fx, fy, fz = smooth(x - ix), smooth(y - iy), smooth(z - iz)
-    jx, jy, jz = int(ix), int(iy), int(iz)
-    bottom = (hash01(jx, jy, jz, seed) * (1 - fx) + hash01(jx + 1, jy, jz, seed) * fx) * (1 - fy) + (
-        hash01(jx, jy + 1, jz, seed) * (1 - fx) + hash01(jx + 1, jy + 1, jz, seed) * fx
-    ) * fy
-    top = (hash01(jx, jy, jz + 1, seed) * (1 - fx) + hash01(jx + 1, jy, jz + 1, seed) * fx) * (1 - fy) + (
-        hash01(jx, jy + 1, jz + 1, seed) * (1 - fx) + hash01(jx + 1, jy + 1, jz + 1, seed) * fx
-    ) * fy
-    return bottom * (1 - fz) + top * fz
+    kx, ky, kz = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9)
+    x0 = np.uint64(ix) * kx ^ np.uint64(seed) * np.uint64(0xD6E8FEB86659FD93)
+    x1 = np.uint64(ix + 1) * kx ^ np.uint64(seed) * np.uint64(0xD6E8FEB86659FD93)
+    y0, y1 = np.uint64(iy) * ky, np.uint64(iy + 1) * ky
+    z0, z1 = np.uint64(iz) * kz, np.uint64(iz + 1) * kz
+    near = _scramble(x0 ^ y0 ^ z0) * (1 - fx) + _scramble(x1 ^ y0 ^ z0) * fx
+    far = _scramble(x0 ^ y1 ^ z0) * (1 - fx) + _scramble(x1 ^ y1 ^ z0) * fx
+    bottom = near * (1 - fy) + far * fy
+    near = _scramble(x0 ^ y0 ^ z1) * (1 - fx) + _scramble(x1 ^ y0 ^ z1) * fx
+    far = _scramble(x0 ^ y1 ^ z1) * (1 - fx) + _scramble(x1 ^ y1 ^ z1) * fx
+    return bottom * (1 - fz) + (near * (1 - fy) + far * fy) * fz
 
 
 @njit(cache=True)

@@ -15,6 +15,8 @@ from pipelines.synth.textures import MaterialTable
 
 Array = NDArray[np.float64]
 PI = 3.14159265
+BALL_REACH = 1.2
+"""Metres within which a body dims indirect light."""
 
 
 class FaceTable(NamedTuple):
@@ -79,6 +81,13 @@ class MovingLit(NamedTuple):
     visible: NDArray[np.float32]
 
 
+class Casters(NamedTuple):
+    """What throws shadows: boxes (B, 2, 3) round people, lights (L, 6)."""
+
+    boxes: Array
+    lights: Array
+
+
 class Blockers(NamedTuple):
     """What people do to light: the lights (L, 6), which of them they block (K, L), and the balls (S, 4: centre, radius)
     that stand for their bodies."""
@@ -93,8 +102,8 @@ def world_rays(first: int, last: int, eye: Any, R_world_camera: Any, directions:
     """Turn camera directions (K, 3) into the world: dirs (K, 3) float64 and packed (K, 6) float32 of eye and direction."""
     for k in range(first, last):
         for axis in range(3):
-            row = R_world_camera[axis]
-            d = row[0] * directions[k, 0] + row[1] * directions[k, 1] + row[2] * directions[k, 2]
+            d = R_world_camera[axis, 0] * directions[k, 0] + R_world_camera[axis, 1] * directions[k, 1]
+            d += R_world_camera[axis, 2] * directions[k, 2]
             dirs[k, axis] = d
             packed[k, axis] = eye[axis]
             packed[k, axis + 3] = d
@@ -117,77 +126,74 @@ def towards_boxes(first: int, last: int, eye: Any, dirs: Any, boxes: Any, out: A
                 break
 
 
-@njit(cache=True, inline="always")
-def _plane_depth(plane: Any, eye: Any, d: Any, t: float) -> float:
-    """Ray parameter where the ray meets the plane; the caster's own (single precision) where they are nearly parallel."""
-    slope = plane[0] * d[0] + plane[1] * d[1] + plane[2] * d[2]
-    if abs(slope) < 1e-7:
-        return t
-    exact = (plane[3] - plane[0] * eye[0] - plane[1] * eye[1] - plane[2] * eye[2]) / slope
-    return float(exact) if abs(exact - t) < 1e-3 * (1.0 + t) else t
-
-
 @njit(cache=True, nogil=True)
 def measure(first: int, last: int, rays: Rays, found: Found, table: FaceTable, R_camera_world: Any, out: Any) -> None:
     """Fill out (K, 5) for the chosen rays: depth, then the plane seen, in camera axes: unit normal towards the camera, offset."""
     eye, dirs, _, _ = rays
     chosen, t, face, _ = found
+    planes = table.planes
     for k in range(first, last):
         if not chosen[k]:
             continue
-        plane = table.planes[face[k]]
-        d = dirs[k]
-        sign = -1.0 if plane[0] * d[0] + plane[1] * d[1] + plane[2] * d[2] > 0.0 else 1.0
-        out[k, 0] = _plane_depth(plane, eye, d, t[k])
+        f = face[k]
+        nx, ny, nz = planes[f, 0], planes[f, 1], planes[f, 2]
+        slope = nx * dirs[k, 0] + ny * dirs[k, 1] + nz * dirs[k, 2]
+        distance = planes[f, 3] - nx * eye[0] - ny * eye[1] - nz * eye[2]
+        depth = float(t[k])
+        if abs(slope) > 1e-7 and abs(distance / slope - depth) < 1e-3 * (1.0 + depth):
+            depth = (
+                distance / slope
+            )  # exact; the caster's own (single precision) only where ray and plane are nearly parallel
+        sign = -1.0 if slope > 0.0 else 1.0
+        out[k, 0] = depth
         for axis in range(3):
-            row = R_camera_world[axis]
-            out[k, 1 + axis] = sign * (row[0] * plane[0] + row[1] * plane[1] + row[2] * plane[2])
-        out[k, 4] = sign * (plane[3] - plane[0] * eye[0] - plane[1] * eye[1] - plane[2] * eye[2])
+            out[k, 1 + axis] = sign * (
+                R_camera_world[axis, 0] * nx + R_camera_world[axis, 1] * ny + R_camera_world[axis, 2] * nz
+            )
+        out[k, 4] = sign * distance
 
 
 @njit(cache=True, inline="always")
 def _surface(k: int, rays: Rays, found: Found, look: Look) -> Any:
     """(point, shading normal towards the eye, albedo, unit direction) of a hit."""
+    # Elements one by one: a view of a row costs more than all that is done with it.
     eye, dirs, _, pixel = rays
     _, t, face, uv = found
-    table, materials = look
+    planes, corners, face_body, face_material, T = look.table
     f = face[k]
-    plane = table.planes[f]
     dx, dy, dz = dirs[k, 0], dirs[k, 1], dirs[k, 2]
     px, py, pz = eye[0] + t[k] * dx, eye[1] + t[k] * dy, eye[2] + t[k] * dz
-    length = math.sqrt(dx * dx + dy * dy + dz * dz)
-    dx, dy, dz = dx / length, dy / length, dz / length
+    scale = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz)
+    dx, dy, dz = dx * scale, dy * scale, dz * scale
     v, w = float(uv[k, 0]), float(uv[k, 1])
     u = 1.0 - v - w
-    c = table.corner_normals[f]
-    nx = u * c[0, 0] + v * c[1, 0] + w * c[2, 0]
-    ny = u * c[0, 1] + v * c[1, 1] + w * c[2, 1]
-    nz = u * c[0, 2] + v * c[1, 2] + w * c[2, 2]
-    norm = max(1e-9, math.sqrt(nx * nx + ny * ny + nz * nz))
-    facing = plane[0] * dx + plane[1] * dy + plane[2] * dz
-    if facing > 0.0:
-        norm = -norm
-    nx, ny, nz = nx / norm, ny / norm, nz / norm
-    T = table.T_body_world[table.face_body[f]]
+    nx = u * corners[f, 0, 0] + v * corners[f, 1, 0] + w * corners[f, 2, 0]
+    ny = u * corners[f, 0, 1] + v * corners[f, 1, 1] + w * corners[f, 2, 1]
+    nz = u * corners[f, 0, 2] + v * corners[f, 1, 2] + w * corners[f, 2, 2]
+    mx, my, mz = planes[f, 0], planes[f, 1], planes[f, 2]
+    facing = mx * dx + my * dy + mz * dz
+    scale = (-1.0 if facing > 0.0 else 1.0) / max(1e-9, math.sqrt(nx * nx + ny * ny + nz * nz))
+    nx, ny, nz = nx * scale, ny * scale, nz * scale
+    b = face_body[f]
     p = (
-        T[0, 0] * px + T[0, 1] * py + T[0, 2] * pz + T[0, 3],
-        T[1, 0] * px + T[1, 1] * py + T[1, 2] * pz + T[1, 3],
-        T[2, 0] * px + T[2, 1] * py + T[2, 2] * pz + T[2, 3],
+        T[b, 0, 0] * px + T[b, 0, 1] * py + T[b, 0, 2] * pz + T[b, 0, 3],
+        T[b, 1, 0] * px + T[b, 1, 1] * py + T[b, 1, 2] * pz + T[b, 1, 3],
+        T[b, 2, 0] * px + T[b, 2, 1] * py + T[b, 2, 2] * pz + T[b, 2, 3],
     )
     n = (
-        T[0, 0] * plane[0] + T[0, 1] * plane[1] + T[0, 2] * plane[2],
-        T[1, 0] * plane[0] + T[1, 1] * plane[1] + T[1, 2] * plane[2],
-        T[2, 0] * plane[0] + T[2, 1] * plane[1] + T[2, 2] * plane[2],
+        T[b, 0, 0] * mx + T[b, 0, 1] * my + T[b, 0, 2] * mz,
+        T[b, 1, 0] * mx + T[b, 1, 1] * my + T[b, 1, 2] * mz,
+        T[b, 2, 0] * mx + T[b, 2, 1] * my + T[b, 2, 2] * mz,
     )
     width = pixel * t[k] / max(0.2, abs(facing))
-    color = albedo(materials, table.face_material[f], p, n, width)
+    color = albedo(look.materials, face_material[f], p, n, width)
     return (px, py, pz), (nx, ny, nz), color, (dx, dy, dz)
 
 
 @njit(cache=True, inline="always")
-def _highlight(p: Any, n: Any, d: Any, light: Any, gloss: float) -> tuple[float, float]:
-    """(irradiance factor, mirrored share) of a point light: cos / d^2 and a normalised Blinn-Phong lobe times cos / d^2."""
-    lx, ly, lz = light[0] - p[0], light[1] - p[1], light[2] - p[2]
+def _highlight(p: Any, n: Any, d: Any, lights: Any, s: int, gloss: float) -> tuple[float, float]:
+    """(irradiance factor, mirrored share) of point light s: cos / d^2 and a normalised Blinn-Phong lobe times cos / d^2."""
+    lx, ly, lz = lights[s, 0] - p[0], lights[s, 1] - p[1], lights[s, 2] - p[2]
     d2 = max(0.04, lx * lx + ly * ly + lz * lz)
     length = math.sqrt(d2)
     lx, ly, lz = lx / length, ly / length, lz / length
@@ -210,19 +216,18 @@ def shade_static(first: int, last: int, rays: Rays, found: Found, look: Look, li
     light_map, lights, shadow = lit
     table, materials = look
     chosen, _, face, _ = found
-    charts = light_map.charts
     for k in range(first, last):
         if not chosen[k]:
             continue
         p, n, color, d = _surface(k, rays, found, look)
         f = face[k]
-        direct, indirect = _look_up(p, f, charts, light_map.direct, light_map.indirect)
+        direct, indirect = _look_up(p, f, light_map)
         m = table.face_material[f]
         gloss = materials.specular[m]
         open_light, mirrored = 1e-6, 0.0
         if gloss > 0.0:
             for s in range(len(lights)):
-                plain, lobe = _highlight(p, n, d, lights[s], gloss)
+                plain, lobe = _highlight(p, n, d, lights, s, gloss)
                 open_light += plain * lights[s, 4]
                 mirrored += lobe * lights[s, 4]
             mirrored *= gloss * min(1.0, direct[1] / open_light) * shadow[k, 0]
@@ -233,8 +238,9 @@ def shade_static(first: int, last: int, rays: Rays, found: Found, look: Look, li
 
 
 @njit(cache=True, inline="always")
-def _look_up(p: Any, f: int, charts: Charts, direct: Any, indirect: Any) -> Any:
+def _look_up(p: Any, f: int, light_map: LightMap) -> Any:
     """Bilinear (direct, indirect) irradiance at a point of a face."""
+    charts, direct, indirect = light_map
     chart = charts.face_chart[f]
     n, m = charts.size[chart, 0], charts.size[chart, 1]
     pa = p[0] if charts.axes[chart, 0] == 0 else p[1]  # axes are (1, 2), (0, 2) or (0, 1)
@@ -278,17 +284,17 @@ def shade_moving(first: int, last: int, rays: Rays, found: Found, look: Look, li
         if not chosen[k]:
             continue
         p, n, color, d = _surface(k, rays, found, look)
-        cube = cubes[table.face_body[face[k]]]
+        body = table.face_body[face[k]]
         m = table.face_material[face[k]]
         r, g, b, mirrored = 0.0, 0.0, 0.0, 0.0
         for axis in range(3):
             side = 2 * axis + (1 if n[axis] < 0.0 else 0)
             share = n[axis] * n[axis]
-            r += share * cube[side, 0]
-            g += share * cube[side, 1]
-            b += share * cube[side, 2]
+            r += share * cubes[body, side, 0]
+            g += share * cubes[body, side, 1]
+            b += share * cubes[body, side, 2]
         for s in range(len(lights)):
-            plain, lobe = _highlight(p, n, d, lights[s], materials.specular[m])
+            plain, lobe = _highlight(p, n, d, lights, s, materials.specular[m])
             r += visible[k, s] * plain * lights[s, 3]
             g += visible[k, s] * plain * lights[s, 4]
             b += visible[k, s] * plain * lights[s, 5]
@@ -299,34 +305,88 @@ def shade_moving(first: int, last: int, rays: Rays, found: Found, look: Look, li
 
 
 @njit(cache=True, nogil=True)
-def people_shadow(first: int, last: int, points: Any, normals: Any, blockers: Blockers, out: Any) -> None:
-    """Fill out (K, 2): what people leave of the direct and of the indirect light at points (K, 3).
+def shadow_rays(first: int, last: int, rays: Rays, found: Found, planes: Any, casters: Casters, out: Any) -> None:
+    """Fill out (K, L) with whether the chosen points' way to each light passes a person's box, and so needs a ray."""
+    eye, dirs, _, _ = rays
+    chosen, t, face, _ = found
+    boxes, lights = casters
+    p = np.zeros(3)
+    for k in range(first, last):
+        if not chosen[k]:
+            continue
+        f = face[k]
+        for axis in range(3):
+            p[axis] = eye[axis] + t[k] * dirs[k, axis]
+        for s in range(len(lights)):
+            facing = planes[f, 0] * (lights[s, 0] - p[0]) + planes[f, 1] * (lights[s, 1] - p[1])
+            facing += planes[f, 2] * (lights[s, 2] - p[2])
+            out[k, s] = facing > 0.0 and _meets(p, lights, s, boxes)
+
+
+@njit(cache=True, inline="always")
+def _meets(p: Any, targets: Any, s: int, boxes: Any) -> bool:
+    """Whether the segment from p to target s meets one of the boxes (B, 2, 3)."""
+    for b in range(len(boxes)):
+        enter, leave = 0.0, 1.0
+        for axis in range(3):
+            slope = targets[s, axis] - p[axis]
+            if abs(slope) < 1e-9:
+                slope = 1e-9
+            t0, t1 = (boxes[b, 0, axis] - p[axis]) / slope, (boxes[b, 1, axis] - p[axis]) / slope
+            enter, leave = max(enter, min(t0, t1)), min(leave, max(t0, t1))
+        if enter <= leave:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def people_shadow(first: int, last: int, rays: Rays, found: Found, planes: Any, blockers: Blockers, out: Any) -> None:
+    """Fill out (K, 2): what people leave of the direct and of the indirect light at the chosen points.
 
     Each ball takes cos * (r / d)^2 of the indirect light: the form factor of a ball.
     """
+    eye, dirs, _, _ = rays
+    chosen, t, face, _ = found
     lights, blocked, balls = blockers
     for k in range(first, last):
-        p, n = points[k], normals[k]
-        whole, left = 1e-9, 1e-9
+        if not chosen[k]:
+            continue
+        px, py, pz = eye[0] + t[k] * dirs[k, 0], eye[1] + t[k] * dirs[k, 1], eye[2] + t[k] * dirs[k, 2]
+        f = face[k]
+        nx, ny, nz = planes[f, 0], planes[f, 1], planes[f, 2]
+        whole, lost = 1e-9, 0.0
         for s in range(len(lights)):
-            lx, ly, lz = lights[s, 0] - p[0], lights[s, 1] - p[1], lights[s, 2] - p[2]
+            lx, ly, lz = lights[s, 0] - px, lights[s, 1] - py, lights[s, 2] - pz
             d2 = max(0.04, lx * lx + ly * ly + lz * lz)
-            cosine = (n[0] * lx + n[1] * ly + n[2] * lz) / math.sqrt(d2)
+            cosine = (nx * lx + ny * ly + nz * lz) / math.sqrt(d2)
             if cosine > 0.0:
                 share = lights[s, 4] * cosine / d2
                 whole += share
-                if not blocked[k, s]:
-                    left += share
+                if blocked[k, s]:
+                    lost += share
         dimmed = 1.0
         for s in range(len(balls)):
-            bx, by, bz = balls[s, 0] - p[0], balls[s, 1] - p[1], balls[s, 2] - p[2]
+            bx, by, bz = balls[s, 0] - px, balls[s, 1] - py, balls[s, 2] - pz
             radius = balls[s, 3]
             d2 = max(radius * radius, bx * bx + by * by + bz * bz)
-            if d2 < 1.5:
-                cosine = (n[0] * bx + n[1] * by + n[2] * bz) / math.sqrt(d2)
+            if d2 < BALL_REACH * BALL_REACH:
+                cosine = (nx * bx + ny * by + nz * bz) / math.sqrt(d2)
                 dimmed *= 1.0 - max(0.0, cosine) * radius * radius / d2
-        out[k, 0] = left / whole
+        out[k, 0] = 1.0 - lost / whole
         out[k, 1] = dimmed
+
+
+@njit(cache=True, nogil=True)
+def image_motion(first: int, last: int, directions: Any, depth: Any, T: Any, focal: Any, out: Any) -> None:
+    """Fill out (K, 2) with how far (pixels) points at depths (K,) along camera directions (K, 3) move in the image of a camera
+    that stands at T (3, 4), camera there from camera here; focal (2,) in pixels."""
+    for k in range(first, last):
+        z = depth[k]
+        x, y = z * directions[k, 0], z * directions[k, 1]
+        c = T[2, 0] * x + T[2, 1] * y + T[2, 2] * z + T[2, 3]
+        if z > 0.0 and c > 1e-3:
+            out[k, 0] = focal[0] * ((T[0, 0] * x + T[0, 1] * y + T[0, 2] * z + T[0, 3]) / c - directions[k, 0])
+            out[k, 1] = focal[1] * ((T[1, 0] * x + T[1, 1] * y + T[1, 2] * z + T[1, 3]) / c - directions[k, 1])
 
 
 @njit(cache=True, nogil=True)

@@ -13,10 +13,8 @@ from pydantic.dataclasses import dataclass
 from scipy import ndimage
 
 from mapping.camera import Intrinsics
-from mapping.se3 import inverse, transform_points
-from pipelines.synth._shade import tone_map
+from pipelines.synth._shade import image_motion, tone_map
 from pipelines.synth._threads import spread
-from pipelines.synth.render import View
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -86,19 +84,21 @@ def develop(linear: Floats, exposure: float, config: OpticsConfig, rng: Generato
     return np.clip(np.rint(display), 0, 255).astype(np.uint8)
 
 
-def motion_blur(linear: Floats, view: View, camera: Intrinsics, before: Array, now: Array, after: Array) -> Floats:
-    """The mean of the picture over the shutter's time, from the poses `T_world_camera` at its start, middle and end.
+def motion_blur(linear: Floats, depth: Floats, camera: Intrinsics, T_end_start: Array) -> Floats:
+    """The mean of the picture over the shutter's time, in whose middle it was taken.
 
-    Pixels are carried along by the exact depth; what moves by itself is blurred like its surroundings.
+    `T_end_start` (4, 4) is the camera at the start seen from that at the end. Pixels are carried along by their exact depth,
+    evenly in time; what moves by itself is blurred like its surroundings.
     """
-    points = transform_points(now, camera.unproject(view.depth))
-    total = np.zeros_like(linear)
+    flow = np.zeros((depth.size, 2), np.float32)
+    focal = np.array([camera.fx, camera.fy])
+    directions = camera.rays().reshape(-1, 3)
+    spread(image_motion, len(flow), directions, depth.ravel(), T_end_start[:3], focal, flow)
+    flow = flow.reshape(*depth.shape, 2)
     u, v = np.meshgrid(np.arange(camera.width, dtype=np.float32), np.arange(camera.height, dtype=np.float32))
-    here = np.stack([u, v], axis=-1)
-    moved = [camera.project(transform_points(inverse(pose), points)) for pose in (before, after)]
-    for share in np.linspace(-1.0, 1.0, BLUR_SAMPLES):
-        target = moved[0] if share < 0 else moved[1]
-        flow = np.nan_to_num(abs(float(share)) * (target - here), nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
-        at = here + np.where(view.depth[..., None] > 0, flow, np.float32(0))
-        total += cv2.remap(linear, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return total / np.float32(BLUR_SAMPLES)
+    total = np.zeros_like(linear)
+    for share in np.linspace(-0.5, 0.5, BLUR_SAMPLES, dtype=np.float32):
+        at = (u + share * flow[..., 0], v + share * flow[..., 1])
+        total += cv2.remap(linear, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    total *= np.float32(1 / BLUR_SAMPLES)
+    return total

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -23,15 +24,13 @@ from pipelines.synth.world import World
 
 Array = NDArray[np.float64]
 
+LEAST_DISTANCE = 0.62
+"""Metres that always stay between a person and the camera, and between two people."""
 STEP = 0.14
 """Seconds of a planning step; a step is one cell of the floor grid or a stay."""
 GRID = 0.1
-RADIUS = 0.34
-"""Metres that the middle of a person keeps from furniture."""
-CAMERA_DISTANCE = 1.0
-"""Metres planned between a person and the camera; `LEAST_DISTANCE` is what is kept after smoothing."""
-PERSON_DISTANCE = 0.9
-LEAST_DISTANCE = 0.65
+DISTANCES = ((0.34, 1.0, 0.9), (0.34, 0.8, 0.8), (0.28, 0.7, 0.7), (0.25, LEAST_DISTANCE + 0.02, LEAST_DISTANCE + 0.02))
+"""Metres that the middle of a person keeps from furniture, the camera and other people: the first that can be kept are."""
 DWELL = (4.0, 10.0)
 """Seconds for which a goal holds."""
 IN_VIEW = 0.6
@@ -102,8 +101,8 @@ def person_boxes(surfaces: Surfaces) -> Array:
 def plan_people(world: World, visit: int, count: int, camera: CameraPath, first_number: int, rng: Generator) -> People:
     """`count` people with instance numbers from `first_number`, who walk for as long as the camera does.
 
-    They keep LEAST_DISTANCE from the camera and from each other, and RADIUS from what stands on the floor. Each stays on one
-    storey, one where the camera spends its time.
+    They keep LEAST_DISTANCE from the camera and from each other, and their middle at least 0.25 m from what stands on the floor.
+    Each stays on one storey, one where the camera spends its time.
 
     Raises PeopleError when there is no room for them.
     """
@@ -111,18 +110,19 @@ def plan_people(world: World, visit: int, count: int, camera: CameraPath, first_
     eyes = camera.eyes_at(times)
     storeys = camera.storeys[np.minimum(np.searchsorted(camera.times, times), len(camera.times) - 1)]
     walkers: list[Walker] = []
-    floors: dict[int, Floor] = {}
     for k in range(count):
         storey = int(rng.choice(storeys))
-        if storey not in floors:
-            floors[storey] = _coarse(make_floor(world, visit, storey, RADIUS))
-        floor = floors[storey]
-        others = [walker.feet for walker in walkers if abs(walker.feet[0, 2] - floor.z) < 0.5]
-        goals, goal_of = _goals(world, floor, camera, times, storeys, rng)
-        way = _find_way(floor, goals, goal_of, eyes, others)
-        if way is None:
+        others = [walker.feet for walker in walkers if abs(walker.feet[0, 2] - world.storeys[storey][0]) < 0.5]
+        figure = make_figure(rng, first_number + k)
+        for distances in DISTANCES:
+            floor = _coarse(make_floor(world, visit, storey, distances[0]))
+            goals, goal_of = _goals(floor, camera, times, storeys, rng)
+            way = _find_way(floor, goals, goal_of, _Obstacles(eyes, others, *distances[1:]))
+            if way is not None:
+                walkers.append(_animate(figure, times, way, floor, rng))
+                break
+        else:
             raise PeopleError(f"there is no room for person {k + 1} of {count}: ask for fewer people or larger rooms")
-        walkers.append(_animate(make_figure(rng, first_number + k), times, way, floor, rng))
     return People(tuple(walkers))
 
 
@@ -140,7 +140,7 @@ def _coarse(floor: Floor) -> Floor:
 
 
 def _goals(
-    world: World, floor: Floor, camera: CameraPath, times: Array, storeys: NDArray[np.int64], rng: Generator
+    floor: Floor, camera: CameraPath, times: Array, storeys: NDArray[np.int64], rng: Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Goal cells (G, 2), and which goal holds at each time (T,)."""
     cells = np.argwhere(floor.free)
@@ -172,16 +172,26 @@ def _times_in_view(xy: Array, camera: CameraPath, times: Array) -> NDArray[np.in
     return np.asarray(good.sum(axis=1))
 
 
+class _Obstacles(NamedTuple):
+    """What moves: the camera's eyes (T, 3), others' floor points (T, 3) each, and metres to keep from the one and the others."""
+
+    eyes: Array
+    others: list[Array]
+    camera_distance: float
+    person_distance: float
+
+
 def _find_way(
-    floor: Floor, goals: NDArray[np.int64], goal_of: NDArray[np.int64], eyes: Array, others: list[Array]
+    floor: Floor, goals: NDArray[np.int64], goal_of: NDArray[np.int64], obstacles: _Obstacles
 ) -> Array | None:
-    """Positions (T, 2) on the floor that follow the goals and keep clear of the camera (T, 3) and of others (T, 3) each."""
+    """Positions (T, 2) on the floor that follow the goals and keep clear of what moves; None when there are none."""
+    eyes, others, camera_distance, person_distance = obstacles
     price = np.where(floor.free, 0.3 * np.maximum(0.0, 1 - floor.clearance / 0.4), np.inf)
     walk = np.where(floor.free, 1.0, np.inf)
     goal_price = np.stack([np.minimum(travel(walk, int(i), int(j))[0] * GRID, 9.0) for i, j in goals])
     on_storey = (eyes[:, 2] > floor.z) & (eyes[:, 2] < floor.z + 3.0)
-    discs = [(eyes[:, :2], np.where(on_storey, CAMERA_DISTANCE, 0.0))]
-    discs += [(other[:, :2], np.full(len(other), PERSON_DISTANCE)) for other in others]
+    discs = [(eyes[:, :2], np.where(on_storey, camera_distance, 0.0))]
+    discs += [(other[:, :2], np.full(len(other), person_distance)) for other in others]
     blocked = np.zeros((len(eyes), len(discs), 3))
     for k, (center, radius) in enumerate(discs):
         blocked[:, k, :2] = (center - floor.origin) / GRID - 0.5

@@ -22,12 +22,10 @@ Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-SUBPIXELS = np.array([[-0.375, -0.125], [0.125, -0.375], [0.375, 0.125], [-0.125, 0.375]])
-"""A rotated grid: where pixels on a border are looked at again to smooth it (pixels)."""
+SUBPIXELS = np.array([[-0.35, -0.1], [0.1, -0.35], [0.25, 0.3]])
+"""Where pixels on a border are looked at again to smooth it, beside their middle (pixels)."""
 SHADOW_LIGHTS = 3
 """How many of the strongest lights around a person throw its shadow."""
-SHADOW_REACH = 3.0
-"""Metres around a person within which it dims other surfaces."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +124,10 @@ class Renderer:
         layer = None if moving is None else _layer(moving.surfaces)
         return self._view(directions, rays, T_world_camera, layer, self._trace(rays, layer))
 
-    def color(self, camera: Intrinsics, T_world_camera: Array, moving: Moving | None = None) -> tuple[Floats, View]:
-        """(H, W, 3) linear light and the truth; borders of surfaces are smoothed with four samples a pixel.
+    def color(
+        self, camera: Intrinsics, T_world_camera: Array, moving: Moving | None = None, *, smooth: bool = True
+    ) -> tuple[Floats, View]:
+        """(H, W, 3) linear light and the truth; where surfaces border, `smooth` takes four samples a pixel instead of one.
 
         Raises ValueError for a renderer that was made without lighting.
         """
@@ -141,14 +141,14 @@ class Renderer:
         shadow = self._shadow(rays, traced, moving, layer)
         linear = self._linear(rays, traced, moving, layer, shadow)
         border = np.flatnonzero(_borders(view, traced, self.surfaces).ravel())
-        if len(border):
-            fine = np.zeros((len(border), 3), np.float32)
+        if smooth and len(border):
+            fine = np.minimum(linear[border], 4.0)
             for du, dv in SUBPIXELS:
                 shift = np.array([du / camera.fx, dv / camera.fy, 0.0])
                 shifted = _world_rays(flat[border] + shift, T_world_camera, camera)
                 samples = self._linear(shifted, self._trace(shifted, layer), moving, layer, shadow[border])
                 fine += np.minimum(samples, 4.0)
-            linear[border] = fine / len(SUBPIXELS)
+            linear[border] = fine / (len(SUBPIXELS) + 1)
         return linear.reshape(camera.height, camera.width, 3), view
 
     def _baked(self) -> StaticLight:
@@ -197,20 +197,23 @@ class Renderer:
         shadow = np.ones((len(rays.dirs), 2), np.float32)
         if moving is None or layer is None:
             return shadow
-        static = np.flatnonzero(traced.found & ~traced.moving)
-        points = rays.eye + traced.hits.t[static, None] * rays.dirs[static]
-        near = np.zeros(len(points), np.bool_)
-        for center in moving.centers:
-            near |= np.hypot(points[:, 0] - center[0], points[:, 1] - center[1]) < SHADOW_REACH
-        points, static = points[near], static[near]
+        found, planes = traced.static_part(), self.surfaces.planes
         lights = self._lights[_strongest(self._lights, moving.centers)]
-        normals = self.surfaces.planes[traced.hits.face[static], :3]
-        blocked = np.zeros((len(points), len(lights)), np.bool_)
-        for k, light in enumerate(lights):
-            blocked[:, k] = layer.caster.blocked(_segments(points + 0.004 * normals, light[:3]))
-        left = np.ones((len(points), 2), np.float32)
-        spread(_shade.people_shadow, len(points), points, normals, _shade.Blockers(lights, blocked, moving.balls), left)
-        shadow[static] = left
+        blocked = np.zeros((len(shadow), len(lights)), np.bool_)
+        casters = _shade.Casters(_number_boxes(layer.surfaces), lights)
+        spread(_shade.shadow_rays, len(shadow), rays, found, planes, casters, blocked)
+        k, light = np.nonzero(blocked)
+        points = rays.eye + found.t[k, None] * rays.dirs[k] + 0.004 * planes[found.face[k], :3]
+        blocked[k, light] = layer.caster.blocked(_segments(points, lights[light, :3]))
+        spread(
+            _shade.people_shadow,
+            len(shadow),
+            rays,
+            found,
+            planes,
+            _shade.Blockers(lights, blocked, moving.balls),
+            shadow,
+        )
         return shadow
 
     def _linear(
@@ -274,6 +277,7 @@ def _borders(view: View, traced: _Traced, surfaces: Surfaces) -> Mask:
 
 
 def _segments(points: Array, target: Array, share: float = 0.998) -> Floats:
+    """Segments (K, 6) from points to a target or targets, but for the last of the way."""
     segments = np.zeros((len(points), 6), np.float32)
     segments[:, :3], segments[:, 3:] = points, (target - points) * share
     return segments
@@ -289,6 +293,6 @@ def _strongest(lights: Array, centers: Array) -> NDArray[np.int64]:
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def _nearest(lights: Array, eye: Array, count: int = 8) -> NDArray[np.int64]:
+def _nearest(lights: Array, eye: Array, count: int = 4) -> NDArray[np.int64]:
     order = np.argsort(np.sum((lights[:, :3] - eye) ** 2, axis=1), kind="stable")[:count]
     return np.sort(order)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from m2h import Predictions
 from mapping.camera import Intrinsics
 from mapping.mesh_io import write_mesh
+from mapping.se3 import inverse
 from pipelines.frame import Frame
 from pipelines.ingest import CanonicalWriter
 from pipelines.synth.camera_path import CameraPath
@@ -90,8 +91,8 @@ def render_frame(visit: Visit, index: int, pose: Array, exposure: float) -> Fram
     linear, view = visit.renderer.color(visit.camera, pose, visit.moving(time))
     if visit.optics.shutter > 0:
         ends = np.clip([time - visit.optics.shutter / 2, time + visit.optics.shutter / 2], 0.0, visit.path.duration)
-        before, after = visit.path.poses(ends)
-        linear = motion_blur(linear, view, visit.camera, before, pose, after)
+        start, end = visit.path.poses(ends)
+        linear = motion_blur(linear, view.depth, visit.camera, inverse(end) @ start)
     rng = np.random.default_rng([visit.seed, visit.number, index])
     return Frame(
         index,
@@ -107,7 +108,7 @@ def _exposures(visit: Visit, poses: Array) -> Array:
     small = visit.camera.resized(
         METERING_WIDTH, max(1, round(METERING_WIDTH * visit.camera.height / visit.camera.width))
     )
-    return plan_exposures([meter(visit.renderer.color(small, pose)[0]) for pose in poses], visit.times)
+    return plan_exposures([meter(visit.renderer.color(small, pose, smooth=False)[0]) for pose in poses], visit.times)
 
 
 @contextmanager

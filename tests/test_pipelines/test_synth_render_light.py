@@ -17,7 +17,7 @@ from pipelines.synth._texture import albedo
 from pipelines.synth.casting import Caster
 from pipelines.synth.lighting import LightingConfig, bake, probe_light
 from pipelines.synth.optics import KEY, OpticsConfig, develop, meter, motion_blur, plan_exposures
-from pipelines.synth.render import Moving, Renderer, View
+from pipelines.synth.render import Moving, Renderer
 from pipelines.synth.shapes import block
 from pipelines.synth.surfaces import local_surfaces, world_surfaces
 from pipelines.synth.textures import TEXTURES, material_table, mean_albedo
@@ -218,14 +218,11 @@ def test_a_perfect_camera_is_monotonous_and_the_default_one_is_not():
 def test_motion_blurs_along_the_motion():
     picture = np.zeros((60, 80, 3), np.float32)
     picture[:, 40:] = 1.0
-    empty = np.zeros((60, 80))
-    bytes_, numbers = empty.astype(np.uint8), empty.astype(np.uint16)
-    view = View(np.full((60, 80), 2.0, np.float32), bytes_, numbers, np.zeros((60, 80, 3), np.float32), bytes_)
-    now = np.eye(4)
-    ends = [np.eye(4), np.eye(4)]
-    ends[0][0, 3], ends[1][0, 3] = -0.1, 0.1  # 0.1 m at 2 m is 3.25 pixels
-    np.testing.assert_allclose(motion_blur(picture, view, CAMERA, now, now, now), picture, atol=1e-6)
-    blurred = motion_blur(picture, view, CAMERA, ends[0], now, ends[1])
+    depth, still, moved = np.full((60, 80), 2.0, np.float32), np.eye(4), np.eye(4)
+    moved[0, 3] = 0.2  # 0.2 m at 2 m is 6.5 pixels
+    np.testing.assert_allclose(motion_blur(picture, depth, CAMERA, still), picture, atol=1e-6)
+    blurred = motion_blur(picture, depth, CAMERA, moved)
     soft = (blurred[30, :, 0] > 0.01) & (blurred[30, :, 0] < 0.99)
     assert 5 <= soft.sum() <= 8
     assert (np.diff(blurred[30, :, 0]) >= -1e-6).all()
+    np.testing.assert_allclose(motion_blur(picture, 0 * depth, CAMERA, moved), picture, atol=1e-6)
