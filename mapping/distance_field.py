@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
+from scipy.spatial import cKDTree
 
 from mapping.mesh import Mesh
 
@@ -85,32 +86,47 @@ class FreeSpace:
     @cached_property
     def nearest(self) -> NDArray[np.int32]:
         """(X, Y, Z) row in `surface_points` of the nearest surface of each cell (Voronoi parent); -1 when there is none."""
-        if not len(self.surface_points):
-            return np.full(self.state.shape, -1, np.int32)
-        reach = int(np.ceil(TILE_REACH / self.cell_size))
-        return _nearest_rows(self.occupied, reach)
+        return self._field[0]
 
     @cached_property
     def distance(self) -> NDArray[np.float32]:
         """(X, Y, Z) metres from each cell's centre to the nearest surface; infinite where there is none."""
-        result = np.full(self.state.shape, np.inf, np.float32)
+        return self._field[1]
+
+    @cached_property
+    def _field(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Nearest surface and distance.
+
+        The transform is exact between the centres of cells. The surface lies somewhere else in its cell, so each cell then looks
+        whether the surface that a neighbour found is nearer to it than its own.
+        """
+        if not len(self.surface_points):
+            return np.full(self.state.shape, -1, np.int32), np.full(self.state.shape, np.inf, np.float32)
+        coarse = _nearest_rows(self.occupied, int(np.ceil(TILE_REACH / self.cell_size)))
+        nearest, distance = coarse.copy(), np.full(self.state.shape, np.inf, np.float32)
+        padded = np.pad(coarse, 1, constant_values=-1)
+        steps = [step for step in np.ndindex(3, 3, 3) if sum(np.abs(np.array(step) - 1)) <= 1]
+        points = np.vstack([self.surface_points, np.full(3, np.inf)])  # row -1: nothing near
+        columns = np.stack(np.meshgrid(*(np.arange(n) for n in self.state.shape[1:]), indexing="ij"), axis=-1)
         for i in range(self.state.shape[0]):  # by slices, so that no (X, Y, Z, 3) array is made
-            cells = np.stack(np.meshgrid([i], *map(np.arange, self.state.shape[1:]), indexing="ij"), axis=-1)[0]
-            rows = self.nearest[i]
-            known = rows >= 0
-            offset = self.centers(cells[known]) - self.surface_points[rows[known]]
-            result[i][known] = np.linalg.norm(offset, axis=-1)
-        return result
+            centers = self.centers(np.concatenate([np.full((*columns.shape[:2], 1), i), columns], axis=-1))
+            for di, dj, dk in steps:
+                rows = padded[i + di, dj : dj + columns.shape[0], dk : dk + columns.shape[1]]
+                to_surface = np.linalg.norm(points[rows] - centers, axis=-1)
+                nearer = to_surface < distance[i]
+                nearest[i][nearer], distance[i][nearer] = rows[nearer], to_surface[nearer]
+        return nearest, distance
+
+    @cached_property
+    def _surface_tree(self) -> cKDTree:
+        return cKDTree(self.surface_points)
 
     def clearance(self, points: ArrayLike) -> Array:
-        """Metres (...) from points (..., 3) to the nearest surface; infinite when the map holds no surface."""
+        """Metres (...) from points (..., 3) to the nearest surface, exact; infinite when the map holds no surface."""
         points = np.asarray(points, dtype=np.float64)
-        i, j, k = np.moveaxis(self.cell_of(points), -1, 0)
-        rows = self.nearest[i, j, k]
         if not len(self.surface_points):
             return np.full(points.shape[:-1], np.inf)
-        distance = np.linalg.norm(points - self.surface_points[rows], axis=-1)
-        return np.asarray(np.where(rows >= 0, distance, np.inf))
+        return np.asarray(self._surface_tree.query(points)[0])
 
     def clearance_along(self, starts: ArrayLike, ends: ArrayLike) -> Array:
         """Metres (N,): the least clearance on the straight lines from starts to ends (N, 3), sampled every half cell."""

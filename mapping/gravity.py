@@ -218,9 +218,9 @@ def _rotation_to_z(up: Array) -> Array:
 
 
 def _binned_directions(normals: Array, areas: Array) -> tuple[Array, Array]:
-    """Mean directions and summed areas of normals that fall into the same cell of a 0.05 grid."""
+    """Mean directions and summed areas of normals that fall into the same cell of a 0.08 grid."""
     known = np.linalg.norm(normals, axis=1) > 0.5
-    _, index = np.unique(np.round(normals[known] / 0.05).astype(np.int64), axis=0, return_inverse=True)
+    _, index = np.unique(np.round(normals[known] / 0.08).astype(np.int64), axis=0, return_inverse=True)
     index = index.ravel()
     weights = np.asarray(np.bincount(index, areas[known]), dtype=np.float64)
     sums = np.stack([np.bincount(index, areas[known] * normals[known, axis]) for axis in range(3)], axis=1)

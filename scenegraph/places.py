@@ -116,7 +116,8 @@ def _representatives(
     order = np.lexsort((np.arange(len(skeleton)), -distance, clusters))
     first = np.flatnonzero(np.diff(clusters[order], prepend=-1))
     best = order[first]  # by cluster number
-    positions, radii = free_space.centers(skeleton[best]).reshape(-1, 3), distance[best].astype(np.float64)
+    positions = free_space.centers(skeleton[best]).reshape(-1, 3)
+    radii = free_space.clearance(positions)
     joined = np.sort(clusters[pairs], axis=1)
     joined = np.unique(joined[joined[:, 0] != joined[:, 1]], axis=0).reshape(-1, 2)
     large = radii >= config.min_place_clearance
