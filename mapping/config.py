@@ -58,11 +58,11 @@ class DepthWeightConfig:
     """The standard deviation of depth grows as z to this power: 1 for learned depth, 2 for stereo and structured light."""
     reference_depth: float = Field(default=1.0, gt=0)
     """Metres up to which noise does not grow: the weight there is 1."""
-    min_cosine: float = Field(default=0.1, ge=0, lt=1)
+    min_cosine: float = Field(default=0.02, ge=0, lt=1)
     """A surface seen at a smaller cosine between its normal and the ray counts for nothing."""
     jump: float = Field(default=0.05, gt=0)
     """The share of depth by which a pixel hangs between its neighbours to count for nothing, as flying in the air."""
-    edge_strength: float = Field(default=0.8, ge=0, le=1)
+    edge_strength: float = Field(default=0.5, ge=0, le=1)
     """The share of its weight that a pixel loses where the edge probability is 1."""
     disagreement_deg: float = Field(default=60.0, gt=0, le=90)
     """The angle between the given normal and that of the depth itself at which a pixel has lost nine tenths of its weight."""

@@ -80,7 +80,7 @@ def test_weight_falls_with_the_variance_of_depth():
 
 def test_weight_falls_at_grazing_angles():
     normals = np.zeros((1, 3, 3), np.float32)
-    normals[0, 0], normals[0, 1] = (0, 0.8, -0.6), (0, 0.999, -0.05)
+    normals[0, 0], normals[0, 1] = (0, 0.8, -0.6), (0, 0.9999, -0.01)
     weight = depth_weight(np.ones((1, 3), np.float32), normals=normals)
     np.testing.assert_allclose(weight, [[0.6, 0, 1]], atol=1e-6)
 
