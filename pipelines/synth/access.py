@@ -47,7 +47,7 @@ def shared_walls(rooms: Sequence[RoomPlan], thickness: float, *, least: float = 
     end = np.concatenate([np.roll(room.polygon, -1, axis=0) for room in rooms])
     length = np.linalg.norm(end - start, axis=1)
     along = (end - start) / length[:, None]
-    outward = np.c_[along[:, 1], -along[:, 0]]
+    outward = np.column_stack((along[:, 1], -along[:, 0]))
     gap = np.einsum("abk,ak->ab", start[None] - start[:, None], outward)
     back_to_back = (along @ along.T < -0.5) & (np.abs(gap - thickness) < 1e-3) & (owner[:, None] < owner[None])
     found = []

@@ -20,15 +20,17 @@ Maker = Callable[[Generator, Style], Model]
 def sofa_group(rng: Generator, style: Style, room: RoomScene) -> Item | None:
     """A television on a stand at one wall, a sofa that faces it, a rug with a coffee table between them, an armchair."""
     sofa, stand = seating.sofa(rng, style), storage.tv_stand(rng, style)
-    for edge in room.edges(rng, float(stand.size[0]) + 0.3):
-        for _ in range(4):
-            along = float(rng.uniform(stand.size[0] / 2 + 0.1, edge.length - stand.size[0] / 2 - 0.1))
+    half = float(stand.size[0]) / 2
+    for edge in room.edges(rng, 2 * half + 0.1):
+        stretches = [s for s in room.free_stretches(edge, float(stand.size[1]), 1.2) if s[1] - s[0] > 2 * half]
+        for low, high in stretches * 3:
+            along = float(rng.uniform(low + half, high - half))
             distance = _free_depth(room, edge, along)
             reach = distance - float(stand.size[1]) - float(sofa.size[1]) - 0.05
             if reach < 1.1:
                 continue
-            television = room.at_edge(stand, edge, along)
-            if television is None:
+            bench = room.at_edge(stand, edge, along)
+            if bench is None:
                 continue
             depth = (
                 distance - float(sofa.size[1]) / 2 - 0.03
@@ -36,12 +38,13 @@ def sofa_group(rng: Generator, style: Style, room: RoomScene) -> Item | None:
                 else float(stand.size[1] + sofa.size[1] / 2) + 2.4
             )
             x, y = edge.point(along, depth)
-            seat = room.try_at(sofa, float(x), float(y), yaw_facing(-edge.inward))
+            seat = None
+            if _television(rng, style, room, bench):
+                seat = room.try_at(sofa, float(x), float(y), yaw_facing(-edge.inward))
             if seat is None:
-                room.remove(television)
+                room.remove_with_load(bench)
                 continue
-            _television(rng, style, room, television)
-            _between(rng, style, room, seat, television)
+            _between(rng, style, room, seat, bench)
             return seat
     return room.at_wall(rng, sofa, front=0.5)
 
@@ -54,16 +57,16 @@ def _free_depth(room: RoomScene, edge: Edge, along: float) -> float:
     return float(first.length) + 0.01
 
 
-def _television(rng: Generator, style: Style, room: RoomScene, stand: Item) -> None:
-    """A television that fits on the stand."""
+def _television(rng: Generator, style: Style, room: RoomScene, stand: Item) -> bool:
+    """Whether a television found its place on the stand."""
     if not stand.model.surfaces:
-        return
+        return False
     surface = stand.model.surfaces[-1]
     for _ in range(6):
         model = props.television(rng, style)
         if model.size[0] <= surface.x[1] - surface.x[0]:
-            room.put_on(model, stand, surface, (0.0, 0.0), 0.0)
-            return
+            return room.put_on(model, stand, surface, (0.0, 0.0), 0.0) is not None
+    return False
 
 
 def _between(rng: Generator, style: Style, room: RoomScene, sofa: Item, stand: Item) -> None:
@@ -91,36 +94,55 @@ def _between(rng: Generator, style: Style, room: RoomScene, sofa: Item, stand: I
                 break
 
 
-def dining_group(
-    rng: Generator, style: Style, room: RoomScene, *, seats: int = 6, chair: Maker = seating.dining_chair
-) -> Item | None:
-    """A table with chairs pushed in around it, in the middle of free floor or with one end at a wall."""
-    table = tables.round_table(rng, style) if rng.random() < 0.35 or seats <= 3 else tables.dining_table(rng, style)
-    low, high = room.plan.polygon.min(axis=0), room.plan.polygon.max(axis=0)
-    middle = (low + high) / 2
+def dining_group(rng: Generator, style: Style, room: RoomScene, *, seats: int = 6) -> Item | None:
+    """A table with chairs pushed in around it: in the middle of free floor, or with one end or its back at a wall."""
     seed = int(rng.integers(1 << 31))
-    for attempt in range(24):
-        spread = 0.1 + 0.4 * attempt / 24
-        x, y = middle + (high - low) * rng.uniform(-spread, spread, 2)
-        yaw = float(rng.choice([0.0, np.pi / 2])) + (float(rng.uniform(-0.05, 0.05)))
-        placed = room.try_at(table, float(x), float(y), yaw)
-        if placed is None:
+    best: tuple[int, int, int] | None = None
+    for attempt in range(10):
+        plan = int(rng.integers(1 << 31))
+        table, count = _try_dining(np.random.default_rng(plan), style, room, (seats, seed, attempt))
+        if table is None:
             continue
-        count = _chairs(rng, style, room, placed, (seats, seed), chair)
-        if count >= min(2, seats) or attempt > 16:
-            return placed
-        for item in room.items[room.items.index(placed) :]:
-            room.remove(item)
-    return None
+        if count >= min(seats, 4):
+            return table
+        room.remove_with_load(table, also=[item for item in room.items if item.model.name == "dining chair"])
+        if best is None or count > best[0]:
+            best = (count, plan, attempt)
+    if best is None:
+        return None
+    return _try_dining(np.random.default_rng(best[1]), style, room, (seats, seed, best[2]))[0]
 
 
-def _chairs(
-    rng: Generator, style: Style, room: RoomScene, table: Item, seats_seed: tuple[int, int], chair: Maker
-) -> int:
+def _try_dining(
+    rng: Generator, style: Style, room: RoomScene, request: tuple[int, int, int]
+) -> tuple[Item | None, int]:
+    """One table at one place with as many chairs as fit; request: seats, seed of the chairs, number of the attempt."""
+    seats, seed, attempt = request
+    round_one = rng.random() < 0.35 or seats <= 3
+    model = tables.round_table(rng, style) if round_one else tables.dining_table(rng, style)
+    low, high = room.plan.polygon.min(axis=0), room.plan.polygon.max(axis=0)
+    for k in range(6):
+        if attempt % 2 == 0 or round_one:
+            spread = 0.08 + 0.06 * k
+            x, y = (low + high) / 2 + (high - low) * rng.uniform(-spread, spread, 2)
+            yaw = float(rng.choice([0.0, np.pi / 2])) + float(rng.uniform(-0.04, 0.04))
+        else:
+            edge = room.edges(rng, 1.0)[0]
+            end_on = rng.random() < 0.6
+            depth = float(model.size[0 if end_on else 1]) / 2 + 0.03
+            x, y = edge.point(float(rng.uniform(0.15, 0.85)) * edge.length, depth)
+            yaw = yaw_facing(edge.inward) + (np.pi / 2 if end_on else 0.0)
+        table = room.try_at(model, float(x), float(y), yaw)
+        if table is not None:
+            return table, _chairs(rng, style, room, table, (seats, seed))
+    return None, 0
+
+
+def _chairs(rng: Generator, style: Style, room: RoomScene, table: Item, seats_seed: tuple[int, int]) -> int:
     """Chairs that face the table, as many of the same kind as find room; how many did."""
     seats, seed = seats_seed
     w, d = table.model.size[:2]
-    model = chair(np.random.default_rng(seed), style)
+    model = seating.dining_chair(np.random.default_rng(seed), style)
     depth = float(model.size[1])
     tuck = 0.14
     spots: list[tuple[float, float, float]] = []
@@ -151,23 +173,26 @@ def _chairs(
 
 
 def kitchen_run(rng: Generator, style: Style, room: RoomScene) -> bool:
-    """Fridge, counters, sink and stove side by side along a wall, cabinets and a hood above."""
-    for edge in room.edges(rng, 1.6):
-        for attempt in range(3):
-            units = _kitchen_units(rng, style, edge.length - 0.06 - 0.4 * attempt)
-            length = sum(float(model.size[0]) for model in units) + 0.006 * len(units)
-            if length > edge.length - 0.05:
+    """Fridge, counters, sink and stove side by side along the longest free stretch of wall, cabinets and a hood above."""
+    stretches = [
+        (edge, low, high)
+        for edge in room.plan.edges()
+        for low, high in room.free_stretches(edge, kitchen.COUNTER_DEPTH + 0.05, kitchen.COUNTER_HEIGHT)
+    ]
+    for edge, low, high in sorted(stretches, key=lambda s: s[1] - s[2])[:4]:
+        for shorter in (0.0, 0.5, 1.0):
+            units = _kitchen_units(rng, style, high - low - shorter)
+            length = sum(float(model.size[0]) for model in units) + 0.01 * len(units)
+            if length > high - low:
                 continue
-            slack = edge.length - length - 0.05
-            offset = 0.025 + (0.0 if rng.random() < 0.5 else slack)
+            offset = low + float(rng.choice([0.0, 1.0])) * (high - low - length)
             items: list[Item] = []
             for model in units:
-                item = room.at_edge(model, edge, offset + float(model.size[0]) / 2 + 0.003)
-                if item is None:
-                    break
-                items.append(item)
-                offset += float(model.size[0]) + 0.006 + 0.004
-            if len(items) == len(units) or (len(items) >= 2 and any(i.model.label == "counter" for i in items)):
+                item = room.at_edge(model, edge, offset + float(model.size[0]) / 2 + 0.004)
+                if item is not None:
+                    items.append(item)
+                offset += float(model.size[0]) + 0.01
+            if len(items) == len(units) or (shorter == 1.0 and any(i.model.label == "counter" for i in items)):
                 _kitchen_upper(rng, style, room, edge, items)
                 return True
             for item in items:
@@ -283,32 +308,24 @@ def desk_group(rng: Generator, style: Style, room: RoomScene) -> Item | None:
 
 def bath_group(rng: Generator, style: Style, room: RoomScene) -> None:
     """Tub with curtain, basin with mirror, toilet with paper."""
-    if rng.random() < 0.75:
-        tub = bath.bathtub(rng, style)
-        edges = room.edges(rng, float(tub.size[0]) + 0.04)
-        for edge in edges:
-            along = 0.03 + float(tub.size[0]) / 2
-            for at in (along, edge.length - along):
-                placed = room.at_edge(tub, edge, at)
-                if placed is not None:
-                    _shower_curtain(rng, style, room, placed)
-                    break
-            else:
-                continue
-            break
-    basin = room.at_wall(rng, bath.basin(rng, style), tries=20, front=0.45, corner=0.2)
+    tub = room.at_wall(rng, bath.bathtub(rng, style), corner=0.95) if rng.random() < 0.85 else None
+    model = bath.toilet(rng, style)
+    toilet = room.at_wall(rng, model, tries=30, front=0.4, corner=0.15)
+    if toilet is None and tub is not None:  # rather a toilet than a tub
+        room.remove(tub)
+        tub = None
+        toilet = room.at_wall(rng, model, tries=30, front=0.4, corner=0.15)
+    basin = room.at_wall(rng, bath.basin(rng, style), tries=30, front=0.4, corner=0.3)
+    if tub is not None:
+        _shower_curtain(rng, style, room, tub)
     if basin is not None:
         edge, along = _edge_of(room, basin)
         room.hang(decor.mirror(rng, style), edge, along, 1.15)
-    toilet = room.at_wall(rng, bath.toilet(rng, style), tries=24, front=0.45, corner=0.0)
     if toilet is not None:
         edge, along = _edge_of(room, toilet)
-        room.hang(bath_paper(rng, style), edge, along + float(rng.choice([-0.38, 0.38])), 0.65)
-
-
-def bath_paper(rng: Generator, style: Style) -> Model:
-    """The roll beside a toilet."""
-    return props.toilet_paper(rng, style)
+        for side in (-0.38, 0.38, -0.5, 0.5):
+            if room.hang(props.toilet_paper(rng, style), edge, along + side, 0.65) is not None:
+                break
 
 
 def _shower_curtain(rng: Generator, style: Style, room: RoomScene, tub: Item) -> None:

@@ -126,15 +126,30 @@ def _entry(path: Path, number: int, fields: Mapping[str, str], licence: str) -> 
         return None
     size = (length("width"), length("depth"), length("height"))
     role = role_of(name, size)
-    if role is None or (float(fields.get("elevation", "0") or 0) > 1.0 and not role.hangs):
+    if role is None or (_number(path, f"elevation#{number}", fields.get("elevation", "0")) > 1.0 and not role.hangs):
         return None
-    rotation = tuple(float(v) for v in fields.get("modelRotation", "1 0 0 0 1 0 0 0 1").split())
-    if len(rotation) != 9:
-        raise CatalogueError(f"{path}: modelRotation#{number}: expected nine numbers, got {fields['modelRotation']!r}")
-    drop = float(fields.get("dropOnTopElevation", fields["height"])) / 100
+    drop = _number(path, f"dropOnTopElevation#{number}", fields.get("dropOnTopElevation", fields["height"])) / 100
     top = drop if role.carries and drop > 0 else None
+    rotation = _rotation(path, number, fields.get("modelRotation", "1 0 0 0 1 0 0 0 1"))
     credit = f"{name} by {fields.get('creator', 'unknown')} ({licence})"
     return Entry(path, fields.get("model", "").lstrip("/"), name, role, size, rotation, top, credit)
+
+
+def _number(path: Path, key: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise CatalogueError(f"{path}: {key}: expected a number of centimetres, got {text!r}") from error
+
+
+def _rotation(path: Path, number: int, text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(word) for word in text.split())
+    except ValueError:
+        values = ()
+    if len(values) != 9 or abs(np.linalg.det(np.reshape(values, (3, 3)))) < 0.5:
+        raise CatalogueError(f"{path}: modelRotation#{number}: expected nine numbers of a rotation, got {text!r}")
+    return values
 
 
 def role_of(name: str, size: Sequence[float]) -> Role | None:

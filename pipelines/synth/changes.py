@@ -38,6 +38,8 @@ NEW: tuple[Callable[[Generator, Style], Model], ...] = (
     props.waste_bin,
 )
 """What may be added."""
+SMALL = (props.bag, props.backpack, props.waste_bin, seating.stool)
+"""What is added where nothing larger finds room."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,10 +182,10 @@ def _add(rng: Generator, style: Style, scenes: Sequence[RoomScene], count: int) 
     """Up to `count` new things on free floor."""
     added: list[Item] = []
     for _ in range(count):
-        for _ in range(12):
+        for attempt in range(30):
             scene = scenes[int(rng.integers(len(scenes)))]
-            model = NEW[int(rng.integers(len(NEW)))](rng, style)
-            item = scene.on_floor(rng, model, tries=4)
+            choices = NEW if attempt < 12 else SMALL
+            item = scene.on_floor(rng, choices[int(rng.integers(len(choices)))](rng, style), tries=6)
             if item is not None:
                 added.append(item)
                 break

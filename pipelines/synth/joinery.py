@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.synth.materials import METAL, WHITE, Style, lacquer, plain
-from pipelines.synth.openings import FRAME, leaf_line
+from pipelines.synth.openings import CASING, FRAME, leaf_line
 from pipelines.synth.plan import DoorPlan, WallOpening
 from pipelines.synth.shapes import Shape, box, cylinder, merge, rounded_box, tube
 from pipelines.synth.world import Material
@@ -18,8 +18,6 @@ from pipelines.synth.world import Material
 Array = NDArray[np.float64]
 Pieces = list[tuple[Shape, Material]]
 
-CASING = 0.062
-"""How far a door's casing reaches over the wall beyond the hole, in metres."""
 GAP = 0.0015
 """Play between touching solids, so that no two faces coincide."""
 

@@ -87,6 +87,11 @@ def plain(color: Color, *, specular: float = 0.05, emission: float = 0.0) -> Mat
     return Material(color, specular=specular, emission=emission)
 
 
+def plaster(rng: Generator, color: Color) -> Material:
+    """Painted plaster, faintly uneven."""
+    return Material(color, shade(color, 0.8), "plaster", 0.5, 0.4, 0.02, seed=_seed(rng))
+
+
 def lacquer(color: Color) -> Material:
     """Painted wood or plastic with some shine."""
     return Material(color, specular=0.2)
@@ -96,7 +101,7 @@ def _seed(rng: Generator) -> int:
     return int(rng.integers(1 << 16))
 
 
-METAL = Material((0.55, 0.56, 0.58), specular=0.6)
+METAL = Material((0.55, 0.56, 0.58), (0.42, 0.43, 0.45), "metal", 0.05, 0.6, 0.6)
 DARK_METAL = Material((0.10, 0.10, 0.11), specular=0.35)
 CERAMIC = Material((0.82, 0.82, 0.80), specular=0.45)
 BLACK = Material((0.03, 0.03, 0.035), specular=0.25)
@@ -152,7 +157,7 @@ class RoomFinish:
 
 def room_finish(rng: Generator, style: Style, kind: str) -> RoomFinish:
     """Paint, floor and baseboard that suit a kind of room; wet rooms are tiled and have no baseboard."""
-    ceiling = plain((0.82, 0.82, 0.81))
+    ceiling = plaster(rng, (0.82, 0.82, 0.81))
     board = lacquer(WHITE) if rng.random() < 0.6 else style.second_wood
     if kind in ("bathroom",):
         tile = pick(rng, ((0.78, 0.80, 0.80), (0.55, 0.68, 0.72), (0.72, 0.68, 0.60), (0.60, 0.72, 0.64)))
@@ -163,7 +168,7 @@ def room_finish(rng: Generator, style: Style, kind: str) -> RoomFinish:
             wall, Material(dark, shade(dark, 0.6), "tiles", 0.3, 0.5, 0.2, seed=_seed(rng)), ceiling, None
         )
     paint = pick(rng, PAINTS)
-    wall = plain(paint)
+    wall = plaster(rng, paint)
     if rng.random() < 0.2 and kind in ("living_room", "bedroom", "dining_room"):
         wall = Material(paint, shade(paint, 0.85), "stripes", 0.25, 0.4, seed=_seed(rng))
     elif rng.random() < 0.06 and kind in ("living_room", "office"):

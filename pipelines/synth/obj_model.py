@@ -151,10 +151,10 @@ class Target:
 def to_model(mesh: ObjMesh, materials: dict[str, Material], target: Target) -> Model:
     """A model of a true size whose front faces +y. Raises ObjError when nothing of the mesh has an area."""
     points = mesh.vertices @ target.rotation.T @ Y_UP_TO_Z_UP.T
-    low, high = points.min(axis=0), points.max(axis=0)
+    used = points[np.unique(np.concatenate([faces.ravel() for _, faces in mesh.groups]))]
+    low, high = used.min(axis=0), used.max(axis=0)
     extent = np.where(high - low > 1e-9, high - low, 1.0)
-    points = (points - (low + high) / 2) / extent * np.asarray(target.size)
-    points[:, 2] -= points[:, 2].min()
+    points = (points - [*((low + high) / 2)[:2], low[2]]) / extent * np.asarray(target.size)
     points = coarser(points, np.concatenate([faces for _, faces in mesh.groups]), target.most)
     default = Material((0.5, 0.5, 0.5))
     mirrored = float(np.linalg.det(target.rotation)) < 0

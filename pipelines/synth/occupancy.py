@@ -144,7 +144,7 @@ def walkable_grid(
     shape = np.ceil((np.array(ground.bounds[2:]) - low) / cell).astype(int) + 1
     occupied = np.zeros(shape, bool)
     for body in world.bodies:
-        mark_band(_triangles_in_band(body, visit, floor_z), BAND, low, cell, occupied)
+        mark_band(_triangles(body, visit, floor_z), BAND, low, cell, occupied)
     x = low[0] + (np.arange(shape[0]) + 0.5) * cell
     y = low[1] + (np.arange(shape[1]) + 0.5) * cell
     gx, gy = np.meshgrid(x, y, indexing="ij")
@@ -186,14 +186,13 @@ def _has_floor(world: World, storey: int, x: Array, y: Array) -> Mask:
     return floor
 
 
-def _triangles_in_band(body: Body, visit: int, floor_z: float) -> Array:
-    """Triangles (F, 3, 3) of a body's parts that reach into the walker's band, z above the floor."""
+def _triangles(body: Body, visit: int, floor_z: float) -> Array:
+    """(F, 3, 3) triangles of a body, z above the floor; none when it is absent or all of it lies out of the walker's band."""
     pose = body.poses[visit]
-    found: list[Array] = []
     if pose is None:
         return np.zeros((0, 3, 3))
-    for part in body.parts:
-        vertices = part.vertices @ pose[:3, :3].T + pose[:3, 3] - [0.0, 0.0, floor_z]
-        if vertices[:, 2].max() > BAND[0] and vertices[:, 2].min() < BAND[1]:
-            found.append(vertices[part.faces])
-    return np.concatenate(found) if found else np.zeros((0, 3, 3))
+    corners = np.concatenate([part.vertices[part.faces] for part in body.parts])
+    corners = corners @ pose[:3, :3].T + pose[:3, 3] - [0.0, 0.0, floor_z]
+    if corners[..., 2].max() <= BAND[0] or corners[..., 2].min() >= BAND[1]:
+        return np.zeros((0, 3, 3))
+    return np.asarray(corners)

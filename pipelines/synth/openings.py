@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 
 FRAME = 0.035
 """Thickness of a door's lining; the hole in the wall is wider and higher than the clear opening by this much on each side."""
+CASING = 0.062
+"""How far a door's casing reaches over the wall beyond the hole, in metres."""
 OPEN_PAIRS = (
     {"living_room", "dining_room"},
     {"living_room", "kitchen"},

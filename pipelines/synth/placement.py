@@ -93,7 +93,7 @@ class RoomScene:
         shapely.prepare(self._hanging)
         self.grid = RoomGrid(plan.polygon, WALKER)
         self._empty = self.grid.free.copy()
-        self.share = 0.22
+        self.share = 0.14
 
     def fits(self, item: Item, *, margin: float = 0.006, soft: bool = True, hanging: bool = False) -> bool:
         """Whether an item lies inside the room, off everything that is there and off the areas that stay free."""
@@ -136,6 +136,11 @@ class RoomScene:
             if other.support is None:
                 self.grid.free &= ~self.grid.blocked_by(self._above_floor(other))
 
+    def remove_with_load(self, item: Item, *, also: Sequence[Item] = ()) -> None:
+        """Take an item out with everything that stands on it, and other items with it."""
+        for other in [i for i in self.items if i is item or i.support is item or any(i is a for a in also)]:
+            self.remove(other)
+
     def _above_floor(self, item: Item) -> Array:
         """The item's boxes with heights above this room's floor."""
         relative = item.boxes.copy()
@@ -166,29 +171,50 @@ class RoomScene:
         keys = [edge.length * rng.uniform(0.4, 1.0) for edge in edges]
         return [edges[i] for i in np.argsort(keys)[::-1]]
 
+    def free_stretches(self, edge: Edge, depth: float, height: float) -> list[tuple[float, float]]:
+        """Stretches along a side (from, to in metres) before which a strip `depth` deep is free up to a height."""
+        ends = [edge.point(0.0, WALL_GAP), edge.point(edge.length, WALL_GAP)]
+        corners = [*ends, edge.point(edge.length, WALL_GAP + depth), edge.point(0.0, WALL_GAP + depth)]
+        strip = shapely.Polygon(corners)
+        taken: list[BaseGeometry] = [strip.difference(self._standing)]
+        taken += [zone.area for zone in self.keep_out if zone.z0 < height and zone.area.intersects(strip)]
+        for item in self.items:
+            if item.boxes[:, 6].min() - self.z < height:
+                taken.append(footprint(item.boxes))
+        spans = []
+        for area in taken:
+            for piece in shapely.get_parts(area.intersection(strip)):
+                along = (shapely.get_coordinates(piece) - edge.start) @ edge.along
+                if len(along) and np.ptp(along) > 1e-6:
+                    spans.append((float(along.min()) - 0.008, float(along.max()) + 0.008))
+        free, at = [], WALL_GAP
+        for low, high in [*sorted(spans), (edge.length - WALL_GAP, edge.length)]:
+            if low - at > 0.05:
+                free.append((at, low))
+            at = max(at, high)
+        return free
+
     def at_wall(
         self,
         rng: Generator,
         model: Model,
         *,
-        tries: int = 14,
+        tries: int = 12,
         front: float = 0.0,
         gap: float = WALL_GAP,
         corner: float = 0.5,
     ) -> Item | None:
         """Put a model on the floor with its back to a wall; `front` metres before it stay free; `corner`: chance of a corner."""
         w = float(model.size[0])
-        edges = self.edges(rng, w + 2 * WALL_GAP)
-        for attempt in range(tries):
-            if not edges:
-                return None
-            edge = edges[attempt % len(edges)]
-            slack = edge.length - w - 2 * WALL_GAP - 0.01
-            if rng.random() < corner:
-                along = 0.0 if rng.random() < 0.5 else slack
-            else:
-                along = float(rng.uniform(0, max(slack, 0.0)))
-            item = self.at_edge(model, edge, WALL_GAP + 0.005 + along + w / 2, front=front, gap=gap)
+        options = []
+        for edge in self.edges(rng, w + 2 * WALL_GAP):
+            stretches = self.free_stretches(edge, float(model.size[1]) + gap - WALL_GAP, float(model.size[2]))
+            options += [(edge, a, b) for a, b in stretches if b - a > w]
+        for attempt in range(tries if options else 0):
+            edge, a, b = options[attempt % len(options)]
+            slack = b - a - w
+            draw = float(rng.choice([0.001, 0.999])) if rng.random() < corner else float(rng.uniform(0.001, 0.999))
+            item = self.at_edge(model, edge, a + draw * slack + w / 2, front=front, gap=gap)
             if item is not None:
                 return item
         return None

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from pipelines.synth.openings import clear_zone, leaf_footprint
+from pipelines.synth.openings import CASING, FRAME, clear_zone, leaf_footprint
 from pipelines.synth.placement import KeepOut, RoomScene
 from pipelines.synth.plan import BuildingPlan, DoorPlan, StairPlan
 
@@ -31,6 +31,7 @@ def room_scenes(plan: BuildingPlan, storey: int) -> list[RoomScene]:
             keep.append(KeepOut(clear_zone(room, door, into_second=second), 0.02, 2.2))
             inward = door.direction if second else -door.direction
             targets.append(door.center + inward * (construction.inner_wall / 2 + 0.34))
+            keep.append(KeepOut(_casing_zone(door, inward, construction.inner_wall), 0.0, door.height + 0.13))
             if door.leaf_room == index:
                 keep.append(KeepOut(leaf_footprint(door, construction.inner_wall), 0.0, 2.2))
         if floor.entrance is not None and floor.entrance.room == index:
@@ -48,6 +49,13 @@ def room_scenes(plan: BuildingPlan, storey: int) -> list[RoomScene]:
                 scene.block(area.area)
         scenes.append(scene)
     return scenes
+
+
+def _casing_zone(door: DoorPlan, inward: Array, wall: float) -> shapely.Polygon:
+    """The strip of wall round a door that its casing covers, seen from above."""
+    side = np.array([-inward[1], inward[0]]) * (door.width / 2 + FRAME + CASING + 0.01)
+    face = door.center + inward * wall / 2
+    return shapely.Polygon([face - side, face + side, face + side + 0.03 * inward, face - side + 0.03 * inward])
 
 
 def _flights(plan: BuildingPlan, storey: int) -> list[tuple[StairPlan, bool]]:

@@ -109,11 +109,11 @@ def prism(polygon: ArrayLike, z0: float, z1: float) -> Shape:
     """A convex polygon (N, 2), counter-clockwise, raised from z0 to z1."""
     points = np.asarray(polygon, dtype=np.float64)
     n = len(points)
-    vertices = np.concatenate([np.c_[points, np.full(n, z0)], np.c_[points, np.full(n, z1)]])
+    vertices = np.concatenate([np.column_stack((points, np.full(n, z0))), np.column_stack((points, np.full(n, z1)))])
     i = np.arange(n)
     j = (i + 1) % n
-    fan = np.c_[np.zeros(n - 2, int), i[1:-1], i[2:]]
-    return _shape(vertices, np.concatenate([fan[:, ::-1], fan + n, _quads(np.c_[i, j, j + n, i + n])]))
+    fan = np.column_stack((np.zeros(n - 2, int), i[1:-1], i[2:]))
+    return _shape(vertices, np.concatenate([fan[:, ::-1], fan + n, _quads(np.column_stack((i, j, j + n, i + n)))]))
 
 
 def extrude_x(profile_yz: ArrayLike, x0: float, x1: float) -> Shape:
@@ -139,7 +139,7 @@ def lathe(profile: ArrayLike, segments: int = 20) -> Shape:
     count = 0
     for r, z in points:
         size = segments if r > 0 else 1
-        ring = np.c_[r * np.cos(angles), r * np.sin(angles), np.full(segments, z)][:size]
+        ring = np.column_stack((r * np.cos(angles), r * np.sin(angles), np.full(segments, z)))[:size]
         vertices.append(ring)
         rings.append(np.resize(np.arange(count, count + size), segments))
         count += size
@@ -147,10 +147,18 @@ def lathe(profile: ArrayLike, segments: int = 20) -> Shape:
     for lower, upper in itertools.pairwise(rings):
         a, b, c, d = lower, np.roll(lower, -1), np.roll(upper, -1), upper
         if lower[0] != lower[1]:
-            faces.append(np.c_[a, b, c])
+            faces.append(np.column_stack((a, b, c)))
         if upper[0] != upper[1]:
-            faces.append(np.c_[a, c, d])
+            faces.append(np.column_stack((a, c, d)))
     return _shape(np.concatenate(vertices), np.concatenate(faces))
+
+
+def ring(profile: ArrayLike, segments: int = 28) -> Shape:
+    """A closed profile (N, 2) of (radius, z) off the z axis turned about it: tubes, rims, lamp shades. Solid to its left."""
+    angles = 2 * np.pi * np.arange(segments) / segments
+    c, s = np.cos(angles), np.sin(angles)
+    points = np.asarray(profile, dtype=np.float64)
+    return loft([np.column_stack((r * c, r * s, np.full(segments, z))) for r, z in points], closed=True)
 
 
 def cylinder(radius: float, z0: float, z1: float, segments: int = 18, top_radius: float | None = None) -> Shape:
@@ -162,7 +170,7 @@ def cylinder(radius: float, z0: float, z1: float, segments: int = 18, top_radius
 def sphere(radius: float, center: Sequence[float] = (0.0, 0.0, 0.0), segments: int = 14) -> Shape:
     """A sphere of latitude and longitude lines."""
     angles = np.linspace(-np.pi / 2, np.pi / 2, max(segments // 2, 3) + 1)
-    profile = np.c_[radius * np.cos(angles), radius * np.sin(angles)]
+    profile = np.column_stack((radius * np.cos(angles), radius * np.sin(angles)))
     profile[[0, -1], 0] = 0.0
     return lathe(profile, segments).moved(*center)
 
@@ -198,12 +206,12 @@ def loft(rings: Sequence[Array], *, closed: bool = False) -> Shape:
     i = np.arange(m)
     j = (i + 1) % m
     steps = [(k * m, (k + 1) % n * m) for k in range(n if closed else n - 1)]
-    faces = [_quads(np.c_[i + low, j + low, j + high, i + high]) for low, high in steps]
+    faces = [_quads(np.column_stack((i + low, j + low, j + high, i + high))) for low, high in steps]
     if closed:
         return _shape(np.concatenate(rings), np.concatenate(faces))
     vertices = np.concatenate([*rings, [rings[0].mean(axis=0)], [rings[-1].mean(axis=0)]])
-    faces.append(np.c_[j, i, np.full(m, n * m)])
-    faces.append(np.c_[i + (n - 1) * m, j + (n - 1) * m, np.full(m, n * m + 1)])
+    faces.append(np.column_stack((j, i, np.full(m, n * m))))
+    faces.append(np.column_stack((i + (n - 1) * m, j + (n - 1) * m, np.full(m, n * m + 1))))
     return _shape(vertices, np.concatenate(faces))
 
 
@@ -251,6 +259,7 @@ def cushion(
     lattice, faces = _cube_lattice(segments + 1)
     points = np.tan((lattice / segments * 2 - 1) * np.pi / 4)
     points = points / np.sum(np.abs(points) ** exponent, axis=1, keepdims=True) ** (1 / exponent)
+    points /= np.abs(points).max(axis=0)  # an odd number of segments has no vertex on the axes
     half = np.asarray(size, dtype=np.float64) / 2
     return _shape(points * half, faces).moved(center[0], center[1], center[2] + half[2])
 
@@ -261,7 +270,7 @@ def tray(size: Sequence[float], wall: float, floor: float, center: Sequence[floa
     outer = np.array([(-w / 2, -d / 2), (w / 2, -d / 2), (w / 2, d / 2), (-w / 2, d / 2)])
     inner = outer - wall * np.sign(outer)
     levels = [(outer, 0.0), (outer, h), (inner, h), (inner, floor)]
-    rings = [np.c_[ring, np.full(4, z)] for ring, z in levels]
+    rings = [np.column_stack((ring, np.full(4, z))) for ring, z in levels]
     return loft(rings).moved(*center)
 
 
@@ -269,7 +278,7 @@ def ribbon(path: ArrayLike, thickness: float, z0: float, z1: float) -> Shape:
     """An upright sheet along a plane curve (N, 2), of a thickness in metres (curtains, bent panels)."""
     points = np.asarray(path, dtype=np.float64)
     along = np.gradient(points, axis=0)
-    normal = np.c_[-along[:, 1], along[:, 0]] / np.linalg.norm(along, axis=1, keepdims=True)
+    normal = np.column_stack((-along[:, 1], along[:, 0])) / np.linalg.norm(along, axis=1, keepdims=True)
     left, right = points + normal * thickness / 2, points - normal * thickness / 2
     rings = []
     for p, q in zip(left, right, strict=True):

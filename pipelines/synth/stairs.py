@@ -56,7 +56,7 @@ def _along_y(profile_xz: list[tuple[float, float]], y0: float, y1: float) -> Sha
     """A convex profile of (x, z), counter-clockwise seen from -y, drawn out along y."""
     shape = extrude_x([(x, z) for x, z in profile_xz], -y1, -y0)  # x <- -y, y <- x, z <- z
     v = shape.vertices
-    return Shape(np.ascontiguousarray(np.c_[v[:, 1], -v[:, 0], v[:, 2]]), shape.faces)
+    return Shape(np.ascontiguousarray(np.column_stack((v[:, 1], -v[:, 0], v[:, 2]))), shape.faces)
 
 
 def railing_parts(stair: StairPlan, z: float, style: Style, *, open_end: bool) -> list[tuple[Shape, Material]]:

@@ -16,9 +16,9 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 from shapely.geometry.base import BaseGeometry
 
-from pipelines.synth.joinery import CASING, door_parts, entrance_parts, window_parts
+from pipelines.synth.joinery import door_parts, entrance_parts, window_parts
 from pipelines.synth.materials import RoomFinish, Style
-from pipelines.synth.openings import FRAME
+from pipelines.synth.openings import CASING, FRAME
 from pipelines.synth.plan import BuildingPlan, DoorPlan, Edge, StairPlan, StoreyPlan, WallOpening
 from pipelines.synth.shapes import Shape, merge
 from pipelines.synth.stairs import railing_parts, stair_parts

@@ -14,7 +14,7 @@ GAP = 0.0015
 
 def _oval(half_width: float, half_depth: float, z: float, y: float = 0.0, segments: int = 28) -> Array:
     angles = 2 * np.pi * np.arange(segments) / segments
-    return np.c_[half_width * np.cos(angles), y + half_depth * np.sin(angles), np.full(segments, z)]
+    return np.column_stack((half_width * np.cos(angles), y + half_depth * np.sin(angles), np.full(segments, z)))
 
 
 def _rounded(half_width: float, half_depth: float, z: float, exponent: float = 5.0, segments: int = 32) -> Array:
@@ -23,7 +23,7 @@ def _rounded(half_width: float, half_depth: float, z: float, exponent: float = 5
     c, s = np.cos(angles), np.sin(angles)
     x = np.sign(c) * np.abs(c) ** (2 / exponent)
     y = np.sign(s) * np.abs(s) ** (2 / exponent)
-    return np.c_[half_width * x, half_depth * y, np.full(segments, z)]
+    return np.column_stack((half_width * x, half_depth * y, np.full(segments, z)))
 
 
 @replaceable("toilet")
@@ -125,7 +125,7 @@ def shower_curtain(rng: Generator, style: Style) -> Model:
     color = pick(rng, BRIGHTS) if rng.random() < 0.6 else WHITE
     fabric = cloth(rng, shade(color, 1.2), texture=choose(rng, ("stripes", "plain", "checker")), scale=0.12)
     t = np.linspace(0, 1, 72)
-    b.add(fabric, ribbon(np.c_[w * (t - 0.5), 0.03 * np.sin(t * np.pi * 16)], 0.004, 0.0, h))
+    b.add(fabric, ribbon(np.column_stack((w * (t - 0.5), 0.03 * np.sin(t * np.pi * 16))), 0.004, 0.0, h))
     return b.model("shower curtain", "shower_curtain")
 
 

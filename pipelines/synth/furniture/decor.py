@@ -20,7 +20,7 @@ from pipelines.synth.materials import (
     plain,
     shade,
 )
-from pipelines.synth.shapes import blade, block, box, cylinder, lathe, loft, ribbon, rounded_box, sphere, tube
+from pipelines.synth.shapes import blade, block, box, cylinder, lathe, ribbon, ring, rounded_box, sphere, tube
 from pipelines.synth.world import Material
 
 GAP = 0.0015
@@ -45,7 +45,9 @@ def picture(rng: Generator, style: Style) -> Model:
     b = Builder()
     w, h = uniform(rng, 0.3, 1.0), uniform(rng, 0.3, 0.8)
     colors = [pick(rng, BRIGHTS), pick(rng, BRIGHTS)]
-    paint = Material(colors[0], colors[1], "painting", uniform(rng, 0.25, 0.6), 1.0, seed=int(rng.integers(1 << 16)))
+    paint = Material(
+        colors[0], colors[1], "painting", round(uniform(rng, 1.4, 2.2) * h, 3), 1.0, seed=int(rng.integers(1 << 16))
+    )
     frame = (style.wood, style.second_wood, BLACK, lacquer(WHITE))[int(rng.integers(4))]
     _framed(b, (w, h), uniform(rng, 0.012, 0.045), frame, paint)
     return b.model("picture", "picture")
@@ -79,7 +81,7 @@ def curtain(rng: Generator, style: Style, width: float, drop: float) -> Model:
         x0, x1 = sorted((s * width / 2, s * (width / 2 - share * width)))
         folds = max(2, round((x1 - x0) / 0.085))
         t = np.linspace(0, 1, folds * 8 + 1)
-        path = np.c_[x0 + (x1 - x0) * t, 0.024 * np.sin(2 * np.pi * folds * t)]
+        path = np.column_stack((x0 + (x1 - x0) * t, 0.024 * np.sin(2 * np.pi * folds * t)))
         b.add(fabric, ribbon(path, 0.003, 0.0, drop - 0.03))
     rail = tube([(-width / 2 - 0.06, 0, drop), (width / 2 + 0.06, 0, drop)], 0.011, 8)
     b.add(style.metal, rail, *(sphere(0.02, (s * (width / 2 + 0.065), 0, drop), 10) for s in (-1, 1)))
@@ -104,7 +106,8 @@ def blinds(rng: Generator, style: Style, width: float, drop: float) -> Model:
 def rug(rng: Generator, style: Style, width: float, depth: float) -> Model:
     """A rectangular rug, 8 to 14 mm thick."""
     b = Builder()
-    fabric = cloth(rng, pick(rng, CLOTHS), texture=choose(rng, ("carpet", "checker", "stripes")), scale=0.25)
+    color = pick(rng, CLOTHS)
+    fabric = cloth(rng, color, texture=choose(rng, ("carpet", "rug", "rug", "stripes")), scale=uniform(rng, 0.25, 0.5))
     thickness = uniform(rng, 0.008, 0.014)
     border = cloth(rng, shade(fabric.color, 0.6), texture="carpet")
     edge = 0.08 if min(width, depth) > 0.9 else 0.04
@@ -145,14 +148,10 @@ def pendant_lamp(rng: Generator, style: Style) -> Model:
         (r * 0.45, 0.125),
         (r * 0.88, 0.045),
     ]
-    rings = [np.c_[q * np.cos(_TURN), q * np.sin(_TURN), np.full(len(_TURN), z)] for q, z in [*shell, (r - 0.006, 0.0)]]
-    b.add(shade_color, loft(rings, closed=True))
+    b.add(shade_color, ring([*shell, (r - 0.006, 0.0)]))
     b.add(GLOW, sphere(0.045, (0, 0, 0.085), 14))
     b.add(BLACK, cylinder(0.003, 0.13, drop + 0.17, 6), cylinder(0.045, drop + 0.1705, drop + 0.195, 16))
     return b.model("pendant lamp", "lamp")
-
-
-_TURN = 2 * np.pi * np.arange(28) / 28
 
 
 def floor_lamp(rng: Generator, style: Style) -> Model:
@@ -181,10 +180,7 @@ def _lamp_shade(rng: Generator, b: Builder, r: float, z0: float, z1: float) -> N
     fabric = Material((0.95, 0.86, 0.68), texture="plain", emission=0.8)
     top = r * uniform(rng, 0.6, 0.95)
     profile = [(r, z0), (top, z1), (top - 0.004, z1), (r - 0.004, z0)]
-    b.add(
-        fabric,
-        loft([np.c_[q * np.cos(_TURN), q * np.sin(_TURN), np.full(len(_TURN), z)] for q, z in profile], closed=True),
-    )
+    b.add(fabric, ring(profile))
     b.add(plain((1.0, 0.92, 0.76), emission=3.0), sphere(0.03, (0, 0, (z0 + z1) / 2 - 0.02), 10))
     z = (z0 + z1) / 2 + 0.03
     b.add(METAL, tube([(-top + 0.004, 0, z), (top - 0.004, 0, z)], 0.003, 5), cylinder(0.012, z0 - 0.08, z - 0.0505, 8))
@@ -231,7 +227,7 @@ def _plant(rng: Generator, style: Style, height: float, r: float, name: str) -> 
         shade((0.10, 0.30, 0.07), uniform(rng, 0.7, 1.4)),
         shade((0.20, 0.36, 0.12), uniform(rng, 0.7, 1.3)),
     )
-    leafy = [Material(g, shade(g, 0.7), "noise", 0.05, 0.4, 0.12) for g in green]
+    leafy = [Material(g, shade(g, 0.55), "leaves", 0.05, 0.7, 0.12, seed=int(rng.integers(1 << 16))) for g in green]
     tall = height - base
     if rng.random() < 0.5:  # sword-shaped leaves from the ground
         for k in range(int(rng.integers(9, 16))):
@@ -240,7 +236,7 @@ def _plant(rng: Generator, style: Style, height: float, r: float, name: str) -> 
             t = np.linspace(0, 1, 6)
             out = 0.03 + 0.55 * min(lean, 0.9) * reach * t**2
             up = base + reach * (t - 0.25 * lean * t**3)
-            path = np.c_[out * np.cos(angle), out * np.sin(angle), np.minimum(up, height)]
+            path = np.column_stack((out * np.cos(angle), out * np.sin(angle), np.minimum(up, height)))
             widths = 0.16 * r + 0.5 * r * np.sin(np.pi * np.clip(t * 0.92 + 0.04, 0, 1))
             b.add(leafy[k % 2], blade(path, widths, 0.006))
     else:  # stems with leaves
@@ -255,7 +251,9 @@ def _plant(rng: Generator, style: Style, height: float, r: float, name: str) -> 
                 turn = angle + 2.4 * k
                 t = np.linspace(0, 1, 5)
                 length = rng.uniform(0.55, 0.95) * min(1.3 * r + 0.04, 0.22)
-                path = at + np.c_[np.cos(turn) * length * t, np.sin(turn) * length * t, 0.3 * length * (t - 1.4 * t**2)]
+                path = at + np.column_stack(
+                    (np.cos(turn) * length * t, np.sin(turn) * length * t, 0.3 * length * (t - 1.4 * t**2))
+                )
                 b.add(leafy[k % 2], blade(path, 0.012 + 0.5 * length * np.sin(np.pi * (0.06 + 0.88 * t)), 0.005))
     return b.model(name, "otherprop")
 
@@ -280,8 +278,7 @@ def wall_clock(rng: Generator, style: Style) -> Model:
     r = uniform(rng, 0.12, 0.18)
     face = cylinder(r - 0.012, 0.0, 0.026, 28).rotated("x", -np.pi / 2).moved(0, 0.002, r)
     rim = [(r - 0.0115, 0.0), (r, 0.0), (r, 0.03), (r - 0.0115, 0.03)]
-    ring = loft([np.c_[q * np.cos(_TURN), q * np.sin(_TURN), np.full(len(_TURN), z)] for q, z in rim], closed=True)
-    b.add(BLACK, ring.rotated("x", -np.pi / 2).moved(0, 0.0, r))
+    b.add(BLACK, ring(rim).rotated("x", -np.pi / 2).moved(0, 0.0, r))
     b.add(plain((0.82, 0.82, 0.8)), face)
     b.add(
         BLACK,

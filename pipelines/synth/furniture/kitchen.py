@@ -55,7 +55,8 @@ def counter(rng: Generator, style: Style, width: float, *, sink: bool = False) -
 def _worktop(style: Style) -> Material:
     dark = sum(style.front.color) > 1.5
     color = (0.16, 0.15, 0.15) if dark else (0.68, 0.66, 0.62)
-    return Material(color, shade(color, 1.5 if dark else 0.8), "marble", 0.3, 0.4, 0.35, seed=style.wood.seed)
+    texture, scale = ("speckle", 0.006) if style.wood.seed % 2 else ("marble", 0.35)
+    return Material(color, shade(color, 2.2 if dark else 0.7), texture, scale, 0.6, 0.35, seed=style.wood.seed)
 
 
 def kitchen_sink(rng: Generator, style: Style) -> Model:

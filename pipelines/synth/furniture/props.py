@@ -11,7 +11,7 @@ from pipelines.synth.shapes import block, box, cushion, cylinder, lathe, rounded
 from pipelines.synth.world import Material
 
 GAP = 0.0015
-PAPER = plain((0.80, 0.79, 0.74))
+PAPER = Material((0.80, 0.79, 0.74), (0.2, 0.2, 0.22), "text", 0.01, 0.8)
 
 
 def book_row(rng: Generator, style: Style, width: float, height: float, depth: float) -> Model:
@@ -81,7 +81,9 @@ def bag(rng: Generator, style: Style) -> Model:
     b.add(hide, cushion((w, d, h), exponent=6.0))
     for s in (-1, 1):
         t = np.linspace(0, np.pi, 7)
-        path = np.c_[0.22 * w * np.cos(t) / 0.5, np.full(7, s * d * 0.22), h - 0.03 + (0.45 * h) * np.sin(t)]
+        path = np.column_stack(
+            (0.22 * w * np.cos(t) / 0.5, np.full(7, s * d * 0.22), h - 0.03 + (0.45 * h) * np.sin(t))
+        )
         b.add(hide, tube(path, 0.007, 6))
     return b.model("bag", "bag")
 
@@ -97,8 +99,13 @@ def backpack(rng: Generator, style: Style) -> Model:
         path = [(s * 0.08, -0.09, 0.4), (s * 0.09, -0.14, 0.3), (s * 0.1, -0.12, 0.14), (s * 0.1, -0.085, 0.08)]
         b.add(BLACK, tube(path, 0.012, 6))
     t = np.linspace(0, np.pi, 5)
-    b.add(BLACK, tube(np.c_[0.035 * np.cos(t), np.full(5, -0.05), 0.43 + 0.04 * np.sin(t)], 0.007, 6))
+    b.add(BLACK, tube(np.column_stack((0.035 * np.cos(t), np.full(5, -0.05), 0.43 + 0.04 * np.sin(t))), 0.007, 6))
     return b.model("backpack", "bag")
+
+
+def _screen(rng: Generator, scale: float) -> Material:
+    """A computer screen that is switched on."""
+    return Material((0.05, 0.1, 0.2), (0, 0, 0), "screen", scale, 1.0, 0.3, 0.8, int(rng.integers(1 << 16)))
 
 
 @replaceable("laptop")
@@ -108,9 +115,7 @@ def laptop(rng: Generator, style: Style) -> Model:
     body = METAL if rng.random() < 0.6 else BLACK
     b.add(body, rounded_box((0.33, 0.23, 0.016), 0.005, 1))
     b.add(BLACK, block((0.28, 0.1, 0.001), (0, -0.03, 0.0163)))
-    screen = Material(
-        (0.12, 0.25, 0.45), (0.6, 0.7, 0.8), "painting", 0.2, 0.6, 0.3, emission=0.6, seed=int(rng.integers(99))
-    )
+    screen = _screen(rng, 0.42)
     lid = [(body, block((0.33, 0.008, 0.22))), (screen, block((0.31, 0.002, 0.19), (0, 0.0055, 0.018)))]
     for material, shape in lid:
         b.add(material, shape.rotated("x", 0.3).moved(0, -0.108, 0.0185))
@@ -125,9 +130,7 @@ def monitor(rng: Generator, style: Style) -> Model:
     b.add(BLACK, rounded_box((0.24, 0.18, 0.012), 0.005, 1, (0, -0.02, 0)))
     b.add(BLACK, block((0.045, 0.03, 0.2), (0, -0.06, 0.0125)))
     b.add(BLACK, rounded_box((w, 0.035, h), 0.008, 1, (0, -0.025, 0.11)))
-    screen = Material(
-        (0.10, 0.20, 0.40), (0.7, 0.7, 0.7), "painting", 0.3, 0.7, 0.3, emission=0.7, seed=int(rng.integers(99))
-    )
+    screen = _screen(rng, round(1.4 * w, 3))
     b.add(screen, box((-w / 2 + 0.012, -0.0073, 0.122), (w / 2 - 0.012, -0.0055, 0.098 + h)))
     return b.model("monitor", "otherprop")
 
@@ -147,9 +150,10 @@ def television(rng: Generator, style: Style) -> Model:
     w = uniform(rng, 0.85, 1.3)
     h = 0.58 * w
     b.add(BLACK, rounded_box((w, 0.045, h), 0.008, 1, (0, 0, 0.06)))
-    screen = Material(
-        (0.03, 0.05, 0.09), (0.25, 0.3, 0.35), "painting", 0.8, 0.8, 0.4, emission=0.35, seed=int(rng.integers(99))
-    )
+    screen = Material((0.02, 0.02, 0.025), specular=0.5)
+    if rng.random() < 0.5:
+        seed = int(rng.integers(1 << 16))
+        screen = Material((0.1, 0.1, 0.1), (0, 0, 0), "painting", round(2.2 * h, 3), 1.0, 0.3, 0.8, seed)
     b.add(screen, box((-w / 2 + 0.012, 0.0228, 0.072), (w / 2 - 0.012, 0.0248, 0.048 + h)))
     for s in (-1, 1):
         b.add(
@@ -168,7 +172,9 @@ def cup(rng: Generator, style: Style) -> Model:
     glaze = lacquer(pick(rng, BRIGHTS))
     b.add(glaze, lathe([(r * 0.85, 0), (r, 0.012), (r, h), (r - 0.004, h), (r - 0.005, 0.01)], 18))
     t = np.linspace(-np.pi / 2, np.pi / 2, 6)
-    b.add(glaze, tube(np.c_[r - 0.003 + 0.026 * np.cos(t), np.zeros(6), h / 2 + 0.028 * np.sin(t)], 0.0045, 6))
+    b.add(
+        glaze, tube(np.column_stack((r - 0.003 + 0.026 * np.cos(t), np.zeros(6), h / 2 + 0.028 * np.sin(t))), 0.0045, 6)
+    )
     return b.model("cup", "otherprop")
 
 

@@ -35,13 +35,13 @@ def dining_table(rng: Generator, style: Style) -> Model:
         _apron(b, style, w - 0.3, d - 0.28, under)
     else:
         for sx in (-1, 1):
-            x = sx * (w / 2 - 0.2)
+            x = sx * (w / 2 - 0.1)
             b.add(
                 style.metal, block((0.05, d - 0.1, 0.03), (x, 0, 0)), block((0.05, d - 0.1, 0.03), (x, 0, under - 0.03))
             )
             for sy in (-1, 1):
                 b.add(style.metal, block((0.05, 0.05, under - 0.06), (x, sy * (d / 2 - 0.09), 0.03)))
-        b.add(style.metal, block((w - 0.45, 0.04, 0.04), (0, 0, 0.2)))
+        b.add(style.metal, block((w - 0.25, 0.04, 0.04), (0, 0, 0.2)))
     b.top((-w / 2 + 0.05, w / 2 - 0.05), (-d / 2 + 0.05, d / 2 - 0.05), h)
     return b.model("dining table", "table")
 
