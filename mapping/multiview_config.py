@@ -56,10 +56,10 @@ class MultiviewConfig:
     """Cost of leaving the prior depth, where one is given, by much more than `prior_deviation`."""
     prior_deviation: float = Field(default=0.1, gt=0)
     """Relative error that the prior depth may have."""
-    agreement: float = Field(default=0.03, gt=0)
+    agreement: float = Field(default=0.05, gt=0)
     """Relative difference of depth up to which two frames mean the same surface."""
-    min_agreeing: int = Field(default=1, ge=0)
-    """Neighbours that must find the same surface for a pixel to be believed at all."""
+    min_agreeing: int = Field(default=2, ge=0)
+    """Neighbours that must find the same surface for a pixel to be believed at all; all of them where there are fewer."""
     min_confidence: float = Field(default=0.1, ge=0, lt=1)
     """Pixels of less confidence are given as unknown."""
     speckle_px: int = Field(default=60, ge=0)
