@@ -70,4 +70,6 @@ class Faces:
     def vertex_areas(self) -> Array:
         """(V,) a third of the area of the faces around each vertex."""
         thirds = np.repeat(self.areas / 3, 3)
-        return np.asarray(np.bincount(self.mesh.faces.ravel(), thirds, minlength=len(self.mesh.vertices)), dtype=np.float64)
+        return np.asarray(
+            np.bincount(self.mesh.faces.ravel(), thirds, minlength=len(self.mesh.vertices)), dtype=np.float64
+        )

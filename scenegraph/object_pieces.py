@@ -80,12 +80,12 @@ def _majority(labels: NDArray[np.uint16], weights: Array, edges: Indices) -> NDA
     row = np.zeros(len(labels), np.int64)
     row[chosen] = np.arange(len(chosen))
     classes, column = np.unique(labels, return_inverse=True)
-    votes = np.zeros(len(chosen) * len(classes))
+    flat_votes = np.zeros(len(chosen) * len(classes))
     for voter, receiver in ((edges[:, 0], edges[:, 1]), (edges[:, 1], edges[:, 0]), (chosen, chosen), (chosen, chosen)):
         heard = mixed[receiver]
         keys = row[receiver[heard]] * len(classes) + column[voter[heard]]
-        votes += np.bincount(keys, weights[voter[heard]], minlength=len(votes))
-    votes = votes.reshape(len(chosen), len(classes))
+        flat_votes += np.bincount(keys, weights[voter[heard]], minlength=len(flat_votes))
+    votes = flat_votes.reshape(len(chosen), len(classes))
     votes[:, classes == 0] = 1e-9
     result = labels.copy()
     result[chosen] = classes[np.argmax(votes, axis=1)]

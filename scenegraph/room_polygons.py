@@ -14,7 +14,8 @@ Mask = NDArray[np.bool_]
 
 LINE_LENGTH = 0.3  # metres of outline that make a line to which the rest is straightened
 LINE_WINDOW = 0.15  # metres within which parallel pieces of outline count as one line
-MIN_AGREEMENT = 0.9  # intersection over union of a rectilinear outline with the cells it stands for
+MIN_AGREEMENT = 0.9  # intersection over union of a rectilinear outline with the cells it stands for ...
+STRAIGHT_LOSS = 0.04  # ... and how much worse than the free outline it may be
 SIMPLIFY = 0.15  # metres
 SMOOTH = 0.4  # metres
 SNAP_DISTANCE = 0.15  # metres from a side to the wall surface it is moved to
@@ -31,10 +32,14 @@ def region_polygon(region: Mask, origin: Array, cell_size: float) -> Array:
     counts = np.bincount(pieces.ravel())
     counts[0] = 0
     mask = binary_fill_holes(pieces == int(np.argmax(counts)))
-    for outline in (_rectilinear(mask, cell_size), _contour(mask, cell_size)):
-        if outline is not None:
-            return np.asarray(origin + _ring(outline) * cell_size)
-    raise ValueError("region_polygon needs at least one cell")
+    if not mask.any():
+        raise ValueError("region_polygon needs at least one cell")
+    outline, straight = _contour(mask, cell_size), _rectilinear(mask, cell_size)
+    if straight is not None and _agreement(straight, mask) >= max(
+        MIN_AGREEMENT, _agreement(outline, mask) - STRAIGHT_LOSS
+    ):
+        outline = straight
+    return np.asarray(origin + _ring(outline) * cell_size)
 
 
 def snap_to_walls(polygon: Array, centers: Array, normals: Array, areas: Array) -> Array:
@@ -84,11 +89,14 @@ def _rectilinear(mask: Mask, cell_size: float) -> shapely.Polygon | None:
     union = shapely.union_all(rectangles)
     if not isinstance(union, shapely.Polygon) or union.is_empty:
         return None
-    outline = _simple(union, 1e-6)
+    return _simple(union, 1e-6)
+
+
+def _agreement(outline: shapely.Polygon, mask: Mask) -> float:
+    """Intersection over union of an outline with the cells that it stands for."""
     cells = np.argwhere(mask) + 0.5
     covered = int(shapely.contains_xy(outline, cells[:, 0], cells[:, 1]).sum())
-    agreement = covered / (len(cells) + outline.area - covered)
-    return outline if agreement >= MIN_AGREEMENT else None
+    return float(covered / (len(cells) + outline.area - covered))
 
 
 def _lines(counts: NDArray[np.int64], cell_size: float) -> list[float]:

@@ -252,7 +252,7 @@ def _has_jambs(evidence: Evidence, cell: Pair, half_width: float) -> bool:
     return True
 
 
-def _peaks(regions: Indices, depth: Array, count: int = 0) -> Array:
+def _peaks(regions: Indices, depth: Array) -> Array:
     """Greatest depth of each region by number."""
     peaks = np.zeros(int(regions.max(initial=-1)) + 1)
     np.maximum.at(peaks, regions[regions >= 0], depth[regions >= 0])
@@ -271,15 +271,10 @@ def _difference(rooms_a: Indices, rooms_b: Indices) -> float:
 
 def _too_small(regions: Indices, depth: Array, cell_size: float, config: RoomConfig) -> Indices:
     """Numbers of regions that are no rooms by themselves, smallest first."""
-    areas = np.bincount(regions[regions >= 0], minlength=1) * cell_size**2
-    small = np.flatnonzero(
-        (areas > 0) & ((areas < config.min_area) | (2 * _padded_to(_peaks(regions, depth), areas) < config.min_width))
-    )
+    areas = np.bincount(regions[regions >= 0]) * cell_size**2
+    is_small = (areas < config.min_area) | (2 * _peaks(regions, depth) < config.min_width)
+    small = np.flatnonzero((areas > 0) & is_small)
     return small[np.argsort(areas[small], kind="stable")]
-
-
-def _padded_to(values: Array, like: Array) -> Array:
-    return np.pad(values, (0, len(like) - len(values)))
 
 
 def _of_smallest(

@@ -76,11 +76,11 @@ class WallSurface:
         flat = [c.id for c in label_space.classes if c.name in FLAT_ON_WALLS]
         wall = faces.upright & faces.bearing(walls)
         closing, door = faces.upright & faces.bearing(walls + flat), faces.upright & faces.named(label_space, {"door"})
-        points = [
+        closing_points, door_points = (
             np.concatenate([faces.centers[mask], faces.mesh.vertices[np.unique(faces.mesh.faces[mask])]])
             for mask in (closing, door)
-        ]
-        return WallSurface(*points, faces.centers[wall], faces.normals[wall], faces.areas[wall])
+        )
+        return WallSurface(closing_points, door_points, faces.centers[wall], faces.normals[wall], faces.areas[wall])
 
     def faces_between(self, z_range: tuple[float, float]) -> tuple[Array, Array, Array]:
         """Centers, normals and areas of the wall faces between two heights."""

@@ -1,0 +1,349 @@
+import numpy as np
+import pytest
+import shapely
+from apartments import LABELS, WALL, Apartment, Opening, box, patch, two_rooms
+from helpers import box_mesh
+
+from mapping.distance_field import build_free_space
+from mapping.mesh import Mesh, concatenate
+from scenegraph.config import PlaceConfig, RoomConfig, StoreyConfig
+from scenegraph.faces import Faces
+from scenegraph.places import Places, extract_places
+from scenegraph.room_filtration import component_counts, filter_places
+from scenegraph.room_names import VOTES, name_room
+from scenegraph.room_polygons import region_polygon, snap_to_walls
+from scenegraph.room_segments import basins
+from scenegraph.rooms import find_rooms, room_node
+from scenegraph.storeys import find_storeys, storey_of
+
+CONFIG = RoomConfig()
+
+
+def layout_of(flat, storeys=None, free=None):
+    free = free or flat.free_space()
+    storeys = storeys or [(flat.z, flat.z + flat.ceiling)]
+    return find_rooms(Faces.of(flat.mesh()), LABELS, free, extract_places(free, PlaceConfig()), storeys, CONFIG)
+
+
+def overlap(a, b):
+    a, b = shapely.Polygon(a), shapely.Polygon(b)
+    return a.intersection(b).area / a.union(b).area
+
+
+def assert_rooms(layout, polygons, tolerance=0.97):
+    """As many rooms as polygons, one for each."""
+    scores = np.array([[overlap(room.polygon, truth) for room in layout.rooms] for truth in polygons])
+    assert scores.shape == (len(polygons), len(polygons))
+    assert (scores.max(axis=1) > tolerance).all()
+
+
+def hydra_f1(layout, flat):
+    """Hydra's overlap precision and recall on free-space voxels, as their harmonic mean."""
+    free = flat.free_space()
+    points = free.centers(np.argwhere(free.free))
+    inside = [
+        np.array([shapely.contains_xy(shapely.Polygon(p), *points[:, :2].T) for p in polygons])
+        for polygons in (flat.polygons(), [room.polygon for room in layout.rooms])
+    ]
+    shared = inside[0].astype(float) @ inside[1].T
+    recall, precision = shared.max(axis=1).sum() / inside[0].sum(), shared.max(axis=0).sum() / inside[1].sum()
+    return 2 * precision * recall / (precision + recall)
+
+
+def grid_flat(columns, rows, size=3.0, height=2.05, width=0.9):
+    """A grid of square rooms with doors from each to the next in its row, and between the rows in the first column."""
+    pitch = size + WALL
+    flat = Apartment(
+        [(i * pitch, j * pitch, i * pitch + size, j * pitch + size) for j in range(rows) for i in range(columns)]
+    )
+    for j in range(rows):
+        for i in range(columns - 1):
+            flat.openings.append(Opening(0, i * pitch + size + WALL / 2, j * pitch + 1.1, width, height))
+    for j in range(rows - 1):
+        flat.openings.append(Opening(1, j * pitch + size + WALL / 2, 1.9, width, height))
+    return flat
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(1, 1), (2, 1), (3, 1), (2, 2), (4, 2)])
+def test_rooms_with_doors_are_found_to_the_centimetre(columns, rows):
+    flat = grid_flat(columns, rows)
+    layout = layout_of(flat)
+    assert_rooms(layout, flat.polygons(), 0.99)
+    assert hydra_f1(layout, flat) > 0.99
+    assert len(layout.doors) == len(flat.openings)
+    for o in flat.openings:
+        middle = np.zeros(2)
+        middle[o.axis], middle[1 - o.axis] = o.at, o.middle
+        assert min(np.linalg.norm(np.array(d.position[:2]) - middle) for d in layout.doors) < 0.15
+    assert [d.width for d in layout.doors] == pytest.approx([0.9] * len(flat.openings), abs=0.15)
+
+
+@pytest.mark.parametrize("width", [1.2, 1.6, 2.0])
+@pytest.mark.parametrize("height", [2.1, 2.5])
+def test_open_passages_part_rooms_with_and_without_a_lintel(width, height):
+    flat = two_rooms(width, height)
+    layout = layout_of(flat)
+    assert_rooms(layout, flat.polygons(), 0.95)
+    evidence = layout.doors[0].evidence
+    assert evidence["lintel"] if height < 2.5 else evidence["jambs"]
+
+
+def test_furniture_does_not_cut_a_room():
+    flat = Apartment([(0, 0, 5, 4)])
+    flat.furnish(box((1.5, 0, 0), (2.1, 2.9, 1.0), "counter")).furnish(box((3.4, 3.3, 0), (4.4, 4, 2.0), "cabinet"))
+    assert_rooms(layout_of(flat), flat.polygons())
+
+
+def test_an_alcove_belongs_to_its_room():
+    """An L: 4 x 3 m with a nook of 2 x 2 m that opens over its whole width."""
+    flat = Apartment([(0, 0, 4, 3), (4, 0, 6, 2)], [Opening(0, 4.0, 1.0, 1.999, 2.5)])
+    layout = layout_of(flat)
+    assert len(layout.rooms) == 1
+    assert layout.rooms[0].area == pytest.approx(16.0, rel=0.05)
+
+
+def test_a_wide_opening_joins_two_halves_of_a_room():
+    flat = two_rooms(width=2.9, height=2.5)
+    assert len(layout_of(flat).rooms) == 1
+
+
+def test_rooms_are_apart_when_no_door_joins_them():
+    flat = two_rooms()
+    flat.openings.clear()
+    layout = layout_of(flat)
+    assert_rooms(layout, flat.polygons())
+    assert layout.doors == ()
+
+
+def test_polygons_are_simple_counter_clockwise_and_have_no_holes():
+    flat = grid_flat(2, 2).furnish(box((1.0, 1.0, 0), (2.0, 2.0, 2.5), "cabinet"))
+    for room in layout_of(flat).rooms:
+        ring = shapely.Polygon(room.polygon)
+        assert ring.is_valid
+        assert shapely.LinearRing(room.polygon).is_ccw
+
+
+def test_every_place_and_point_has_the_room_it_is_in():
+    flat = grid_flat(2, 2)
+    layout = layout_of(flat)
+    free = flat.free_space()
+    places = extract_places(free, PlaceConfig())
+    numbers = layout.room_of(places.positions)
+    assert (numbers >= 0).all()
+    for number, room in enumerate(layout.rooms):
+        inside = shapely.contains_xy(shapely.Polygon(room.polygon).buffer(-0.1), *places.positions[:, :2].T)
+        assert (numbers[inside] == number).all()
+    assert layout.room_of([[100.0, 100.0, 1.0]])[0] in range(4)  # the nearest one, far outside
+
+
+def test_rooms_and_their_order_are_the_same_in_every_run():
+    first, second = (layout_of(grid_flat(3, 2)) for _ in range(2))
+    assert [r.polygon.tobytes() for r in first.rooms] == [r.polygon.tobytes() for r in second.rooms]
+    assert first.doors == second.doors
+
+
+def test_storeys_have_their_own_rooms_joined_by_the_stair():
+    low, high = Apartment([(0, 0, 4, 3)]), Apartment([(0, 0, 4, 3)], z=2.8)
+    hole = ((1.0, 1.0), (3.0, 2.0))
+    mesh = concatenate([low.mesh(), high.mesh()])
+
+    def is_free(points):
+        x, y, z = points.T
+        shaft = (x > hole[0][0]) & (x < hole[1][0]) & (y > hole[0][1]) & (y < hole[1][1]) & (z > 2.4) & (z < 2.9)
+        return low.is_free(points) | high.is_free(points) | shaft
+
+    through = (np.abs(mesh.vertices[:, 2] - 2.65) < 0.2) & (np.abs(mesh.vertices[:, :2] - [2.0, 1.5]) < [1.0, 0.5]).all(
+        axis=1
+    )
+    kept = mesh.submesh(~through[mesh.faces].any(axis=1))
+    cameras = np.concatenate([low.cameras(), high.cameras()])[:, :3, 3]
+    storeys = find_storeys(Faces.of(kept), LABELS, cameras, StoreyConfig())
+    assert np.array(storeys) == pytest.approx(np.array([[0, 2.5], [2.8, 5.3]]), abs=0.02)
+    free = build_free_space(kept.vertices, is_free)
+    layout = find_rooms(Faces.of(kept), LABELS, free, extract_places(free, PlaceConfig()), storeys, CONFIG)
+    assert [room.storey for room in layout.rooms] == [0, 1]
+    assert [door.rooms for door in layout.doors] == [(0, 1)]
+    assert layout.doors[0].evidence == {"stair": True}
+    assert layout.room_of([[2, 1.5, 1.2], [2, 1.5, 4.0]]).tolist() == [0, 1]
+
+
+def test_a_map_without_any_free_space_is_one_room_around_its_surface():
+    mesh = patch(np.zeros(3), np.array([2.0, 0, 0]), np.array([0, 1.0, 0]), "floor", 0.05)
+    mesh = concatenate([mesh, box((0.5, 0.3, 0), (1.0, 0.8, 0.7), "desk")])
+    free = build_free_space(mesh.vertices, lambda p: np.zeros(len(p), bool))
+    layout = find_rooms(Faces.of(mesh), LABELS, free, extract_places(free, PlaceConfig()), [(0.0, 2.4)], CONFIG)
+    assert len(layout.rooms) == 1
+    assert layout.room_of([[0.7, 0.5, 0.8]]).tolist() == [0]
+
+
+def test_a_room_is_named_and_placed_inside_itself():
+    flat = two_rooms()
+    layout = layout_of(flat)
+    node = room_node(layout, 0, ["bed", "pillow", "pillow", "night_stand"])
+    assert node.label == "bedroom"
+    assert shapely.contains_xy(shapely.Polygon(node.polygon), *node.position[:2])
+    assert node.area == pytest.approx(12.0, rel=0.02)
+    assert node.z_range == (0.0, 2.5)
+    assert node.evidence["doors"] == 1
+
+
+@pytest.mark.parametrize(
+    ("objects", "doors", "elongation", "area", "name"),
+    [
+        (["toilet", "sink", "mirror", "towel"], 1, 1.2, 5, "bathroom"),
+        (["refrigerator", "cabinet", "cabinet", "sink", "counter", "table", "chair"], 1, 1.2, 10, "kitchen"),
+        (["bed", "night_stand", "lamp", "dresser", "pillow"], 1, 1.3, 14, "bedroom"),
+        (["sofa", "table", "television", "lamp", "bookshelf"], 2, 1.2, 22, "living_room"),
+        (["table", "chair", "chair", "chair", "chair"], 1, 1.2, 12, "dining_room"),
+        (["desk", "chair", "bookshelf", "books", "television"], 1, 1.2, 10, "office"),
+        (["shelves", "box", "box", "box"], 1, 1.2, 3, "storage"),
+        (["clothes", "mirror"], 5, 4.0, 10, "hallway"),
+        ([], 4, 1.0, 8, "hallway"),
+        ([], 1, 1.0, 12, "room"),
+        (["unknown", "unknown"], 1, 1.0, 30, "room"),
+    ],
+)
+def test_rooms_are_named_by_what_they_hold(objects, doors, elongation, area, name):
+    label, scores = name_room(objects, doors=doors, elongation=elongation, area=area)
+    assert label == name
+    assert sum(scores.values()) == pytest.approx(1.0, abs=2e-3)
+    assert max(scores, key=scores.get) == name
+
+
+def test_only_classes_of_the_label_space_vote():
+    assert {name for votes in VOTES.values() for name in votes} <= set(LABELS.names)
+
+
+# --- the place graph ---
+
+
+def ring(center, radius, count=8):
+    angle = np.arange(count) * 2 * np.pi / count
+    return np.stack([center + radius * np.cos(angle), radius * np.sin(angle), np.ones(count)], axis=1)
+
+
+def two_rings(neck, inner=1.0):
+    """Two rings of eight places with clearance `inner`, joined by one edge with clearance `neck`."""
+    positions = np.concatenate([ring(0, 1), ring(5, 1)])
+    edges = [(k, (k + 1) % 8) for k in range(8)] + [(8 + k, 8 + (k + 1) % 8) for k in range(8)] + [(0, 12)]
+    edges = np.sort(np.array(edges), axis=1)
+    clearances = np.array([inner] * 16 + [neck])
+    return Places(positions, np.full(16, inner), edges, clearances)
+
+
+def test_the_filtration_cuts_at_the_neck():
+    found = filter_places(two_rings(0.45), CONFIG)
+    assert found.count == 2
+    assert 0.45 <= found.dilation < 1.0
+    assert found.rooms.tolist() == [0] * 8 + [1] * 8
+
+
+def test_components_are_counted_at_each_dilation():
+    counts = component_counts(two_rings(0.45), np.array([0.0, 0.44, 0.45, 0.99, 1.0]), 5)
+    assert counts.tolist() == [1, 1, 2, 2, 0]
+    assert component_counts(two_rings(0.45), np.array([0.5]), 9).tolist() == [0]
+
+
+def test_a_graph_without_a_neck_is_one_room():
+    found = filter_places(two_rings(1.0), CONFIG)
+    assert (found.count, set(found.rooms)) == (1, {0})
+
+
+def test_too_few_places_are_one_room():
+    few = Places(ring(0, 1, 3), np.ones(3), np.array([[0, 1]]), np.ones(1))
+    assert filter_places(few, CONFIG).count == 1
+    none = Places(np.zeros((0, 3)), np.zeros(0), np.zeros((0, 2), np.int64), np.zeros(0))
+    assert filter_places(none, CONFIG).count == 0
+
+
+# --- the floor plan ---
+
+
+def test_basins_follow_the_way_uphill():
+    depth = np.array([[1.0, 2.0, 1.0, 3.0, 1.0, 9.0]])
+    inside = np.array([[True, True, True, True, True, False]])
+    assert basins(depth, inside).tolist() == [[0, 0, 1, 1, 1, -1]]
+
+
+def test_basins_of_a_plateau_are_told_apart_the_same_way_each_time():
+    first, second = (basins(np.ones((5, 7)), np.ones((5, 7), bool)) for _ in range(2))
+    assert (first >= 0).all()
+    assert np.array_equal(first, second)
+
+
+def test_the_outline_of_a_rectangle_is_its_corners():
+    mask = np.zeros((40, 30), bool)
+    mask[5:25, 10:28] = True
+    polygon = region_polygon(mask, np.array([1.0, 2.0]), 0.1)
+    assert polygon == pytest.approx(np.array([[1.5, 3.0], [3.5, 3.0], [3.5, 4.8], [1.5, 4.8]]))
+
+
+def test_a_ragged_outline_with_a_hole_is_straightened_and_filled():
+    rng = np.random.default_rng(0)
+    mask = np.zeros((60, 80), bool)
+    mask[5:55, 5:75] = True
+    mask[30:55, 40:75] = False  # an L
+    ragged = mask.copy()
+    ragged[4, 5:75] |= rng.random(70) < 0.2
+    ragged[5:55, 5] &= rng.random(50) < 0.8
+    ragged[12:18, 20:30] = False
+    polygon = region_polygon(ragged, np.zeros(2), 0.05)
+    assert len(polygon) == 6
+    truth = np.array([[0.25, 0.25], [2.75, 0.25], [2.75, 2.0], [1.5, 2.0], [1.5, 3.75], [0.25, 3.75]])
+    assert polygon == pytest.approx(truth, abs=0.03)
+
+
+def test_the_outline_of_a_disc_stays_round():
+    i, j = np.mgrid[:80, :80]
+    polygon = region_polygon((i - 40) ** 2 + (j - 40) ** 2 < 35**2, np.zeros(2), 0.05)
+    assert len(polygon) > 6
+    assert shapely.Polygon(polygon).area == pytest.approx(np.pi * 1.75**2, rel=0.05)
+
+
+def test_sides_move_onto_the_walls():
+    walls = Faces.of(box_mesh((4.0, 3.0, 2.5), (2.0, 1.5, 1.25), inward=True))
+    rough = np.array([[0.06, 0.05], [3.92, 0.05], [3.92, 2.95], [0.06, 2.95]])
+    snapped = snap_to_walls(rough, walls.centers, walls.normals, walls.areas)
+    assert snapped == pytest.approx(np.array([[0, 0], [4, 0], [4, 3], [0, 3]]), abs=1e-9)
+    far = rough + 1.0
+    assert np.array_equal(snap_to_walls(far, walls.centers, walls.normals, walls.areas)[:1], far[:1])
+
+
+# --- storeys ---
+
+
+def storeys_of(mesh, cameras, config=None):
+    return find_storeys(Faces.of(mesh), LABELS, cameras, config or StoreyConfig())
+
+
+def test_one_storey_from_floor_to_ceiling():
+    flat = two_rooms()
+    assert np.array(storeys_of(flat.mesh(), flat.cameras()[:, :3, 3])) == pytest.approx(np.array([[0, 2.5]]), abs=0.01)
+
+
+def test_a_floor_that_nobody_walked_on_is_no_storey():
+    low, high = Apartment([(0, 0, 4, 3)]), Apartment([(0, 0, 4, 3)], z=2.8)
+    found = storeys_of(concatenate([low.mesh(), high.mesh()]), low.cameras()[:, :3, 3])
+    assert len(found) == 1
+
+
+def test_without_labels_tables_are_no_storeys():
+    flat = Apartment([(0, 0, 4, 3)]).furnish(box((0.5, 0.5, 0), (3.5, 2.5, 0.75), "table"))
+    mesh = flat.mesh()
+    bare = Mesh(mesh.vertices, mesh.faces)
+    assert np.array(storeys_of(bare, flat.cameras()[:, :3, 3])) == pytest.approx(np.array([[0, 2.5]]), abs=0.01)
+
+
+def test_a_storey_without_a_ceiling_ends_above_what_was_seen():
+    mesh = box((0, 0, -0.1), (4, 3, 0), "floor", step=0.1)
+    assert storeys_of(mesh, [[2, 1, 1.5]])[0][1] == pytest.approx(StoreyConfig().default_height, abs=0.02)
+
+
+def test_an_empty_map_has_a_storey_under_its_cameras():
+    assert storeys_of(Mesh.empty(), [[0, 0, 1.5]]) == [(0.0, 2.4)]
+    assert storeys_of(Mesh.empty(), np.zeros((0, 3))) == [(0.0, 2.4)]
+
+
+def test_heights_belong_to_the_floor_below_them():
+    storeys = [(0.0, 2.5), (2.8, 5.3)]
+    assert storey_of([-0.3, 0.0, 2.5, 2.7, 2.9, 9.0], storeys).tolist() == [0, 0, 0, 1, 1, 1]
