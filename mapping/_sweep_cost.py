@@ -26,8 +26,8 @@ class Warp:
         """Pixels [B, N, D, H, W] u and v of inverse depths [B, D, H, W] or [B, D, 1, 1]; far outside behind the camera."""
         w = inverse[:, None]
         x, y, z = (self.slope[:, :, i, None] + self.offset[:, :, i, None] * w for i in range(3))
-        scale = torch.where(z > 1e-6, 1 / z.clamp(min=1e-6), torch.full_like(z, -1e6))
-        return x * scale, y * scale
+        scale = 1 / z.clamp(min=1e-6)
+        return torch.where(z > 1e-6, x * scale, -1e6), y * scale
 
 
 def make_warp(K_reference: Tensor, K_neighbours: Tensor, T_neighbour_reference: Tensor, size: tuple[int, int]) -> Warp:

@@ -70,8 +70,8 @@ def smooth(
     """Inverse depth [B, H, W] after taking means over pixels beside that continue the same surface.
 
     Inverse depth is linear on a plane, so the mean over opposite sides, or along given slopes [B, 2, H, W] per pixel
-    (d/du, d/dv), leaves planes as they are. weight [B, H, W] is how far a pixel is to be believed, image [B, H, W] its grey:
-    smoothing stops at image edges and where the depth leaves the surface.
+    (d/du, d/dv; nan where not known), leaves planes as they are. weight [B, H, W] is how far a pixel is to be believed,
+    image [B, H, W] its grey: smoothing stops at image edges and where the depth leaves the surface.
     """
     for turn in range(rounds):
         reach = 1 << min(turn, 2)
@@ -79,7 +79,10 @@ def smooth(
         for du, dv in ((reach, 0), (0, reach), (reach, reach), (reach, -reach)):
             sides = [_beside(x, du * sign, dv * sign) for sign in (1, -1) for x in (inverse, weight, image)]
             ahead, weight_ahead, image_ahead, back, weight_back, image_back = sides
-            tilt = 0.5 * (ahead - back) if slope is None else slope[:, 0] * du + slope[:, 1] * dv
+            tilt = 0.5 * (ahead - back)
+            if slope is not None:
+                along = slope[:, 0] * du + slope[:, 1] * dv
+                tilt = torch.where(along.isnan(), tilt, along)
             for there, w, grey, sign in ((ahead, weight_ahead, image_ahead, -1), (back, weight_back, image_back, 1)):
                 guess = there + sign * tilt
                 off = (guess - inverse) / (SURFACE * plane_step)
@@ -93,13 +96,13 @@ def smooth(
 def slopes_from_normals(inverse: Tensor, normals: Tensor, rays: Tensor, focal: Tensor) -> Tensor:
     """d/du and d/dv [B, 2, H, W] of inverse depth on planes of normals [B, 3, H, W] through the pixels.
 
-    On a plane n . X = c the inverse depth is (n . ray) / c, with rays [B, 3, H, W] of z = 1; focal [B, 2] in pixels. Unknown
-    normals (zero) and grazing ones give no slope.
+    On a plane n . X = c the inverse depth is (n . ray) / c, with rays [B, 3, H, W] of z = 1; focal [B, 2] in pixels. Where
+    normals are unknown (zero) or grazing, the slope is nan.
     """
     towards = (normals * rays).sum(dim=1, keepdim=True)
     steep = towards > -0.1
     factor = inverse[:, None] / torch.where(steep, -1.0, towards)
-    return torch.where(steep, 0.0, factor * normals[:, :2] / focal[:, :, None, None])
+    return torch.where(steep, torch.nan, factor * normals[:, :2] / focal[:, :, None, None])
 
 
 def confidence_of(match: Tensor, distinct: Tensor, reach: Tensor) -> Tensor:

@@ -47,6 +47,15 @@ class View:
     T_world_camera: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """What a network says about a frame, at any size: depth (H, W) float32 metres, 0 unknown, or None; normals (H, W, 3)
+    float32 in camera axes, 0 unknown, or None."""
+
+    depth: NDArray[np.float32] | None = None
+    normals: NDArray[np.float32] | None = None
+
+
 def sweep_depth(
     reference: PosedImage,
     neighbours: Sequence[PosedImage],
@@ -84,7 +93,7 @@ def sweep_depth(
         _shrink(view, size, f"neighbours[{i - 1}]" if i else "reference")
         for i, view in enumerate([reference, *neighbours])
     ]
-    found = _sweep([small[0]], [small[1:]], config, prior_depth, prior_normals)[0]
+    found = _sweep([small[0]], [small[1:]], [Prior(prior_depth, prior_normals)], config)[0]
     return _enlarge(found, (height, width))
 
 
@@ -96,6 +105,7 @@ class MultiviewDepth:
     load : gives the image of a frame by its number, or None for one that cannot be read, which then helps nobody.
     poses : (N, 4, 4) `T_world_camera` of frames 0 to N - 1; not finite for those that are lost.
     intrinsics : the camera, without lens distortion; frames of other sizes are brought to its size.
+    prior : gives what a network says about a frame by its number.
     """
 
     def __init__(
@@ -104,11 +114,14 @@ class MultiviewDepth:
         poses: ArrayLike,
         intrinsics: Intrinsics,
         config: MultiviewConfig | None = None,
+        *,
+        prior: Callable[[int], Prior] | None = None,
     ) -> None:
         self.config = config or MultiviewConfig()
         self.poses = np.asarray(poses, dtype=np.float64)
         self.intrinsics = intrinsics
         self._load = load
+        self._prior = prior
         self._size = _working_size(intrinsics, self.config)
         self._images: OrderedDict[int, _SmallView | None] = OrderedDict()
         self._estimates: OrderedDict[int, _Estimate | None] = OrderedDict()
@@ -146,7 +159,8 @@ class MultiviewDepth:
             else:
                 ready.append((i, image, beside))
         if ready:
-            found = _sweep([image for _, image, _ in ready], [beside for _, _, beside in ready], self.config)
+            priors = [Prior() if self._prior is None else self._prior(i) for i, _, _ in ready]
+            found = _sweep([image for _, image, _ in ready], [beside for _, _, beside in ready], priors, self.config)
             self._estimates.update({i: estimate for (i, _, _), estimate in zip(ready, found, strict=True)})
         for i in indices:
             self._estimates.move_to_end(i)
@@ -198,27 +212,36 @@ def _shrink(view: PosedImage, size: tuple[int, int], name: str) -> _SmallView:
 def _sweep(
     references: Sequence[_SmallView],
     neighbours: Sequence[Sequence[_SmallView]],
+    priors: Sequence[Prior],
     config: MultiviewConfig,
-    prior_depth: NDArray[np.float32] | None = None,
-    prior_normals: NDArray[np.float32] | None = None,
 ) -> list[_Estimate]:
-    """Sweep several references at once; the priors are those of a single one."""
+    """Sweep several references at once."""
     import torch
 
     from mapping._sweep import SweepInput, sweep
 
     device = _device(config)
-    tensors = _stacked(references, neighbours)
-    height, width = references[0].grey.shape
-    if prior_depth is not None:
-        nearest = cv2.resize(prior_depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        tensors["prior_inverse"] = _inverted(nearest)[None]
-    if prior_normals is not None:
-        nearest = cv2.resize(prior_normals, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        tensors["prior_normals"] = np.moveaxis(nearest, -1, 0)[None]
+    tensors = _stacked(references, neighbours) | _stacked_priors(priors, references[0].grey.shape)
     views = SweepInput(**{name: torch.from_numpy(np.ascontiguousarray(x)).to(device) for name, x in tensors.items()})
     inverse_depth, confidence = (x.cpu().numpy() for x in sweep(views, config))
     return [_Estimate(*found) for found in zip(inverse_depth, confidence, references, strict=True)]
+
+
+def _stacked_priors(priors: Sequence[Prior], shape: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
+    """The priors of a `SweepInput` at the size (h, w) of its images; a kind that no frame has is left out."""
+    height, width = shape[:2]
+    arrays: dict[str, NDArray[np.float32]] = {}
+    if any(prior.depth is not None for prior in priors):
+        depths = [np.zeros((1, 1), np.float32) if prior.depth is None else prior.depth for prior in priors]
+        arrays["prior_inverse"] = np.stack([_inverted(_nearest(depth, width, height)) for depth in depths])
+    if any(prior.normals is not None for prior in priors):
+        normals = [np.zeros((1, 1, 3), np.float32) if prior.normals is None else prior.normals for prior in priors]
+        arrays["prior_normals"] = np.stack([_nearest(image, width, height).transpose(2, 0, 1) for image in normals])
+    return arrays
+
+
+def _nearest(image: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
 def _stacked(references: Sequence[_SmallView], neighbours: Sequence[Sequence[_SmallView]]) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,7 @@ from helpers import box_mesh
 
 from mapping.camera import Intrinsics
 from mapping.mesh import concatenate
-from mapping.multiview import MultiviewDepth, View, sweep_depth
+from mapping.multiview import MultiviewDepth, Prior, View, sweep_depth
 from mapping.multiview_config import MultiviewConfig, NeighbourConfig
 from mapping.multiview_neighbours import choose_neighbours
 from mapping.raycast import MeshCaster
@@ -150,6 +150,22 @@ def test_prior_normals_do_no_harm_and_are_used(room):
     assert np.median(relative_error(helped, truth)) <= np.median(relative_error(plain, truth)) * 1.05
 
 
+def test_a_sequence_takes_priors_frame_by_frame(room):
+    asked = []
+
+    def prior(i):
+        asked.append(i)
+        return Prior(room.depth(room.poses[i])) if i == 4 else Prior()
+
+    poses = room.poses[[2, 4, 6]]
+    views = [room.views[i] for i in (2, 4, 6)]
+    plain = MultiviewDepth(views.__getitem__, poses, CAMERA, CONFIG)(1)[0]
+    helped = MultiviewDepth(views.__getitem__, poses, CAMERA, CONFIG, prior=lambda i: prior(2 * i + 2))(1)[0]
+    assert sorted(asked) == [2, 4, 6]
+    truth = room.depth(room.poses[4])
+    assert np.median(relative_error(helped, truth)) <= np.median(relative_error(plain, truth)) + 1e-3
+
+
 def test_no_neighbour_means_no_depth(room):
     depth, confidence = sweep_depth(room.views[4], [], CONFIG)
     assert not depth.any()
@@ -261,3 +277,11 @@ def test_wrong_poses_are_rejected():
 def test_settings_that_make_no_sense_are_rejected(field, wrong):
     with pytest.raises(ValueError, match=field):
         MultiviewConfig(**wrong)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_the_gpu_finds_the_same_depth(room, swept):
+    config = MultiviewConfig(width=160, min_depth=0.6, max_depth=6.0, device="cuda")
+    depth, _ = sweep_depth(room.views[4], [room.views[i] for i in (1, 2, 6, 7)], config)
+    assert np.mean(np.abs(depth / swept[0] - 1) > 1e-2) < 0.01
