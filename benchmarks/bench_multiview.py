@@ -1,0 +1,178 @@
+"""Depth and maps from images and poses alone, against the depth that a sensor recorded.
+
+`python benchmarks/bench_multiview.py DATA` measures DATA/hololens_office and DATA/redkitchen, prints a table and writes
+benchmarks/results/multiview.json. The recorded depth is read only to be compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping import Intrinsics, Mesh, TSDFConfig, TSDFVolume
+from mapping.config import DepthWeightConfig
+from mapping.depth import depth_weight
+from mapping.files import write_text_atomic
+from mapping.metrics import mesh_metrics
+from mapping.multiview import MultiviewDepth, View, sweep_depth
+from mapping.multiview_config import MultiviewConfig
+from mapping.multiview_neighbours import choose_neighbours
+from mapping.raycast import MeshCaster
+from pipelines import open_sequence
+from pipelines.frame import Frame
+
+COLOR_FOCAL = {"hololens_office": None, "redkitchen": 525.0}
+"""Pixels of the colour camera where the sequence states those of the depth camera only."""
+MIN_WEIGHT = 0.1  # what `m2h run` asks of a voxel
+SAMPLES = 100_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder that holds the recorded sequences")
+    parser.add_argument("--only", choices=sorted(COLOR_FOCAL), action="append", help="measure these sequences")
+    parser.add_argument("--every", type=int, default=1, help="fuse every n-th frame; neighbours come from all")
+    parser.add_argument("--voxel", type=float, default=0.05, help="voxel size in metres")
+    parser.add_argument("--threads", type=int, default=None, help="threads of PyTorch and of the fusion")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "multiview.json")
+    arguments = parser.parse_args()
+    import torch
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    results = json.loads(arguments.out.read_text()) if arguments.only and arguments.out.exists() else {}
+    results["machine"] = {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+    }
+    for name in arguments.only or COLOR_FOCAL:
+        results[name] = measure(arguments.data / name, arguments.every, arguments.voxel, COLOR_FOCAL[name])
+        print_result(name, results[name])
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(arguments.out, json.dumps(results, indent=2) + "\n")
+
+
+def measure(folder: Path, every: int, voxel: float, color_focal: float | None) -> dict[str, Any]:
+    """All figures of one sequence."""
+    sequence = open_sequence(str(folder))
+    frames = [sequence[i] for i, info in enumerate(sequence.infos) if info.used]
+    camera = frames[0].intrinsics
+    if color_focal is not None:
+        camera = replace(camera, fx=color_focal, fy=color_focal)
+    config = MultiviewConfig()
+    small = camera.resized(config.width, round(config.width * camera.height / camera.width))
+    truth_mesh = sensor_mesh(frames, voxel)
+    caster = MeshCaster(truth_mesh) if color_focal is not None else None
+    views = [View(frame.rgb, camera, frame.T_world_camera) for frame in frames]
+    poses = np.stack([view.T_world_camera for view in views])
+    depths = MultiviewDepth(views.__getitem__, poses, small, config)
+    volume = TSDFVolume(TSDFConfig(voxel_size=voxel))
+    swept, proved = DepthErrors(), DepthErrors()
+    chosen = range(0, len(frames), every)
+    started = time.perf_counter()
+    for i in chosen:
+        depth, confidence = depths(i)
+        weight = depth_weight(depth, small, confidence=confidence, config=DepthWeightConfig())
+        volume.integrate(depth, small, poses[i], weight=weight)
+        if i % 10 == 0:
+            truth = nearest(frames[i].recorded.depth, small) if caster is None else caster.cast(small, poses[i])[0]
+            proved.add(depth, confidence, truth)
+            beside = [views[j] for j in choose_neighbours(poses, camera, i, config.neighbours)]
+            raw, raw_confidence = sweep_depth(views[i], beside, config)
+            swept.add(nearest(raw, small), nearest(raw_confidence, small), truth)
+    seconds = time.perf_counter() - started
+    mesh = volume.extract_mesh(min_weight=MIN_WEIGHT)
+    scores = mesh_metrics(mesh, truth_mesh, np.random.default_rng(0), samples=SAMPLES)
+    return {
+        "frames": len(chosen),
+        "image": [small.width, small.height],
+        "sweep": swept.summary(),
+        "proved": proved.summary(),
+        "mesh": {key: value for key, value in scores.items() if not key.startswith("label")},
+        "sweep_frames_per_second": sweep_rate(views, poses, camera, config),
+        "sequence_seconds": seconds,
+    }
+
+
+def sensor_mesh(frames: list[Frame], voxel: float) -> Mesh:
+    """The map of the recorded depth."""
+    volume = TSDFVolume(TSDFConfig(voxel_size=voxel))
+    for frame in frames:
+        assert frame.recorded.depth is not None
+        volume.integrate(frame.recorded.depth, frame.intrinsics, frame.T_world_camera)
+    return volume.extract_mesh(min_weight=1.0)
+
+
+class DepthErrors:
+    """Figures of depth against the truth, a frame at a time."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def add(self, depth: NDArray[np.float32], confidence: NDArray[np.float32], truth: NDArray[np.float32]) -> None:
+        """Where both are known; the certain half are the pixels whose confidence is at least the median of the frame's."""
+        measured, known = truth > 0, (truth > 0) & (depth > 0)
+        if known.sum() < 1000:
+            return
+        sure = known & (confidence >= np.median(confidence[known]))
+        self.rows.append(
+            {"known_share": float(known.sum() / measured.sum())}
+            | {f"{name}_all": value for name, value in errors(depth[known], truth[known]).items()}
+            | {f"{name}_certain_half": value for name, value in errors(depth[sure], truth[sure]).items()}
+        )
+
+    def summary(self) -> dict[str, float]:
+        """Means over frames."""
+        return {name: float(np.mean([row[name] for row in self.rows])) for name in self.rows[0]}
+
+
+def errors(depth: NDArray[np.float32], truth: NDArray[np.float32]) -> dict[str, float]:
+    ratio = np.maximum(depth / truth, truth / depth)
+    return {"abs_rel": float(np.mean(np.abs(depth / truth - 1))), "delta_1": float(np.mean(ratio < 1.25))}
+
+
+def sweep_rate(views: list[View], poses: NDArray[np.float64], camera: Intrinsics, config: MultiviewConfig) -> float:
+    """Frames a second of a sweep alone: the median of seven frames, after one that is not counted."""
+    seconds = []
+    for i in np.linspace(0, len(views) - 1, 8).astype(int):
+        beside = [views[j] for j in choose_neighbours(poses, camera, int(i), config.neighbours)]
+        started = time.perf_counter()
+        sweep_depth(views[i], beside, config)
+        seconds.append(time.perf_counter() - started)
+    return float(1 / np.median(seconds[1:]))
+
+
+def nearest(image: NDArray[np.float32] | None, camera: Intrinsics) -> NDArray[np.float32]:
+    """The image at the size of a camera, no two pixels mixed."""
+    assert image is not None
+    rows = ((np.arange(camera.height) + 0.5) * image.shape[0] / camera.height).astype(int)
+    columns = ((np.arange(camera.width) + 0.5) * image.shape[1] / camera.width).astype(int)
+    return np.ascontiguousarray(image[rows[:, None], columns])
+
+
+def print_result(name: str, result: dict[str, Any]) -> None:
+    mesh = result["mesh"]
+    print(f"{name}: {result['frames']} frames of {result['image'][0]} x {result['image'][1]}")
+    for what in ("sweep", "proved"):
+        row = result[what]
+        print(
+            f"  {what:7} AbsRel {row['abs_rel_all']:.3f} / {row['abs_rel_certain_half']:.3f}   "
+            f"delta1 {row['delta_1_all']:.3f} / {row['delta_1_certain_half']:.3f} (all / certain half)   "
+            f"known {row['known_share']:.2f}"
+        )
+    print(f"  mesh    F 5 cm {mesh['f_5cm']:.3f}   F 10 cm {mesh['f_10cm']:.3f}")
+    print(f"  sweep   {result['sweep_frames_per_second']:.2f} frames/s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
