@@ -121,6 +121,7 @@ class M2HConfig:
             image_size=224,
             channels=32,
             head_channels=(16,),
+            attention_heads=1,
             separable=separable,
             classes=classes,
         )
