@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping._threads import run_parts, split
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
 from mapping.blocks import BlockMap, with_rows
 from mapping.volume_io import VolumeSums
@@ -53,6 +54,21 @@ class SumStore:
     def find(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (B, 2) of measured blocks (B, 3) and of the free-space blocks around them, -1 where there is none."""
         return np.stack([self.blocks.find(coords), self.free_blocks.find(coords // CELL_VOXELS)], axis=1)
+
+    def read_blocks(
+        self, coords: NDArray[np.int32], truncation: float, threads: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Distance in metres and weight (B, 512) of blocks (B, 3); weight 0 where never seen."""
+        from mapping import _field_numba as kernels
+
+        distance, weight = np.zeros((len(coords), VOXELS), np.float32), np.zeros((len(coords), VOXELS), np.float32)
+        arrays, rows, spans = (self.tsdf, self.free), self.find(coords), split(len(coords), threads)
+
+        def read(part: int) -> None:
+            kernels.read_blocks(arrays, coords, rows, spans[part], truncation, distance, weight)
+
+        run_parts(read, threads)
+        return distance, weight
 
     def read_voxels(self, voxels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Distance in truncations and weight (N,) of voxels (N, 3), both 0 where never seen."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping._store import SumStore
 from mapping._threads import run_parts, split
-from mapping._tsdf_numpy import CELL_VOXELS, SIDE
+from mapping._tsdf_numpy import CELL_VOXELS
 from mapping.camera import Intrinsics
+from mapping.se3 import inverse
+
+if TYPE_CHECKING:
+    from mapping._render_numba import Blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,39 +71,29 @@ class RayCaster:
             color=np.zeros((*shape, 3), np.uint8),
             labels=np.zeros(shape, np.uint16),
         )
-        limits = (self.voxel_size, self.truncation, reach.min_depth, reach.max_depth, reach.min_weight)
+        limits = (self.voxel_size, reach.min_depth, reach.max_depth, reach.min_weight)
         scale = kernels.Scale(*(float(limit) for limit in limits))
-        blocks, sums, spans = (
-            self._index(intrinsics, T, reach.max_depth),
-            self.store.for_kernels(),
-            split(shape[0], self.threads),
-        )
+        ranges = np.full((-(-shape[0] // kernels.TILE), -(-shape[1] // kernels.TILE), 2), [np.inf, 0.0])
+        visible = np.zeros(self.store.blocks.count, bool)
+        kernels.find_ranges(self.store.blocks.coords, (camera, inverse(T)), scale, shape, ranges, visible)
+        rows = np.flatnonzero(visible).astype(np.int32)
+        if len(rows):
+            blocks, sums, spans = self._blocks(rows, ranges), self.store.for_kernels(), split(len(ranges), self.threads)
 
-        def cast(part: int) -> None:
-            kernels.cast_rays(blocks, sums, self.store.free, (camera, T), scale, spans[part], images)
+            def cast(part: int) -> None:
+                kernels.cast_rays(blocks, sums, rows, (camera, T), scale, spans[part], images)
 
-        run_parts(cast, self.threads)
+            run_parts(cast, self.threads)
         return RenderedView(images.depth, images.labels, images.color, images.normals, images.weight)
 
-    def _index(
-        self, intrinsics: Intrinsics, T_world_camera: NDArray[np.float64], max_depth: float
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Rows (2, X, Y, Z) of the measured and free-space blocks in a box around the view, and the box's first block (3,)."""
+    def _blocks(self, rows: NDArray[np.int32], ranges: NDArray[np.float64]) -> Blocks:
+        """The measured blocks in `rows` of the store, all that is known of their voxels, and a table of the box around them."""
         from mapping import _render_numba as kernels
 
-        blocks, free_blocks = self.store.blocks.coords, self.store.free_blocks.coords
-        corner_u, corner_v = np.meshgrid([-0.5, intrinsics.width - 0.5], [-0.5, intrinsics.height - 0.5])
-        x, y = (corner_u - intrinsics.cx) / intrinsics.fx, (corner_v - intrinsics.cy) / intrinsics.fy
-        rays = max_depth * np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 3)
-        points = np.concatenate([rays, np.zeros((1, 3))]) @ T_world_camera[:3, :3].T + T_world_camera[:3, 3]
-        inside = points / (self.voxel_size * SIDE)
-        low, high = np.floor(inside.min(axis=0)).astype(np.int64) - 1, np.floor(inside.max(axis=0)).astype(np.int64) + 2
-        known = [blocks, CELL_VOXELS * free_blocks, CELL_VOXELS * free_blocks + CELL_VOXELS - 1]
-        known = [coords for coords in known if len(coords)]
-        if known:  # no larger than the map
-            low = np.maximum(low, np.min([coords.min(axis=0) for coords in known], axis=0))
-            high = np.minimum(high, np.max([coords.max(axis=0) for coords in known], axis=0) + 1)
-        index = np.full((2, *np.maximum(high - low, 0)), -1, np.int32)
-        kernels.index_blocks(blocks, low, 1, index[0])
-        kernels.index_blocks(free_blocks, low, CELL_VOXELS, index[1])
-        return index, low
+        coords = self.store.blocks.coords[rows]
+        field = np.stack(self.store.read_blocks(coords, self.truncation, self.threads), axis=-1)
+        low, high = coords.min(axis=0).astype(np.int64) - 1, coords.max(axis=0).astype(np.int64) + 2
+        table = np.full((2, *(high - low)), -1, np.int32)
+        kernels.index_blocks(coords, low, 1, table[0])
+        kernels.index_blocks(self.store.free_blocks.coords, low, CELL_VOXELS, table[1])
+        return kernels.Blocks(table, low, field, self.store.free, ranges)

@@ -54,7 +54,8 @@ class TSDFVolume:
         from mapping._fusion import Fuser  # brings numba, which `import mapping` does not
 
         self.config = config or TSDFConfig()
-        self._store = SumStore(thread_count(self.config.threads))
+        self._threads = thread_count(self.config.threads)
+        self._store = SumStore(self._threads)
         self._fuser = Fuser(self.config, self._store)
         self._weight_bound = 0.0
 
@@ -138,7 +139,7 @@ class TSDFVolume:
         With `carved` also those that were only looked through; their voxels are at distance `truncation`.
         """
         coords = self._store.observed_blocks(carved=carved)
-        distance, weight = self._read(coords)
+        distance, weight = self._store.read_blocks(coords, self.config.truncation_distance, self._threads)
         labels = self._labels(self._store.blocks.find(coords))
         shape = (len(coords), SIDE, SIDE, SIDE)
         return VoxelBlocks(coords, distance.reshape(shape), weight.reshape(shape), labels.reshape(shape))
@@ -184,7 +185,7 @@ class TSDFVolume:
         """
         config = self.config
         farthest = config.max_depth + config.truncation_distance if max_depth is None else max_depth
-        caster = RayCaster(self._store, config.voxel_size, config.truncation_distance, thread_count(config.threads))
+        caster = RayCaster(self._store, config.voxel_size, config.truncation_distance, self._threads)
         return caster.render(intrinsics, T_world_camera, RayRange(config.min_depth, farthest, min_weight))
 
     def extract_mesh(self, *, min_weight: float = 1.0) -> Mesh:
@@ -192,12 +193,11 @@ class TSDFVolume:
         from mapping import _field_numba as kernels
 
         coords = self._store.observed_blocks(carved=False)
-        distance, weight = self._read(coords)
-        threads = thread_count(self.config.threads)
-        surface = isosurface(coords, distance, weight, min_weight, threads=threads)
+        distance, weight = self._store.read_blocks(coords, self.config.truncation_distance, self._threads)
+        surface = isosurface(coords, distance, weight, min_weight, threads=self._threads)
         colors, labels = np.zeros((len(surface.ends), 3), np.uint8), np.zeros(len(surface.ends), np.uint16)
         rows = self._store.blocks.find(coords)
-        sums, spans = self._store.for_kernels(), split(len(colors), threads)
+        sums, spans = self._store.for_kernels(), split(len(colors), self._threads)
 
         def shade(part: int) -> None:
             kernels.shade_vertices(sums, rows, surface.ends, surface.fraction, spans[part], colors, labels)
@@ -218,20 +218,6 @@ class TSDFVolume:
                 f"a voxel has been seen with a weight of {self._weight_bound:g}; it can hold {MOST_WEIGHT:g}"
             )
         self._weight_bound += more
-
-    def _read(self, coords: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Distance and weight (B, 512) of blocks (B, 3)."""
-        from mapping import _field_numba as kernels
-
-        distance, weight = np.zeros((len(coords), VOXELS), np.float32), np.zeros((len(coords), VOXELS), np.float32)
-        arrays, rows = (self._store.tsdf, self._store.free), self._store.find(coords)
-        spans, truncation = split(len(coords), thread_count(self.config.threads)), self.config.truncation_distance
-
-        def read(part: int) -> None:
-            kernels.read_blocks(arrays, coords, rows, spans[part], truncation, distance, weight)
-
-        run_parts(read, len(spans))
-        return distance, weight
 
     def _labels(self, rows: NDArray[np.int32]) -> NDArray[np.uint16]:
         from mapping import _field_numba as kernels
