@@ -15,7 +15,7 @@ LIFT = 0.004
 """Metres that rays start above their surface."""
 BULB_RADIUS = 0.06
 """Metres: how soft the shadows of point lights are."""
-BULB_SAMPLES = 4
+BULB_SAMPLES = 8
 PANE_SAMPLES = 8
 WEAKEST = 0.004
 """Irradiance below which a light is not worth a ray."""
@@ -117,12 +117,19 @@ def pane_rays(points: Any, normals: Any, first: int, panes: Any, capacity: int) 
 
 
 @njit(cache=True)
-def add_light(total: Any, first: int, owner: Any, light: Any, blocked: Any) -> None:
-    """Add the irradiance of the rays that nothing blocked to their nodes, in place and in order."""
+def add_light(total: Any, partly: Any, first: int, rays: Any, blocked: Any) -> None:
+    """Add the irradiance of the rays (see `bulb_rays`) that nothing blocked to their nodes, in place and in order.
+
+    partly (N,) is set where one light is seen from a node by some of its rays and not by others.
+    """
+    _, owner, light = rays
     for k in range(len(owner)):
+        node = first + owner[k]
         if not blocked[k]:
             for axis in range(3):
-                total[first + owner[k], axis] += light[k, axis]
+                total[node, axis] += light[k, axis]
+        if k > 0 and owner[k] == owner[k - 1] and blocked[k] != blocked[k - 1]:
+            partly[node] = True
 
 
 @njit(cache=True)

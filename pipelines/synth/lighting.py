@@ -84,43 +84,75 @@ def make_charts(surfaces: Surfaces, step: float) -> tuple[Charts, int]:
     return Charts(face_chart, axes, origin, size, node_offset[:-1], step), int(node_offset[-1])
 
 
+class _Nodes(NamedTuple):
+    """The grid of the light map: N nodes, of which some (A) lie on a face.
+
+    active (A,) their numbers; points and normals (A, 3); face (N,) -1 for none; valid (N,) active and in the open.
+    """
+
+    charts: Charts
+    active: NDArray[np.int64]
+    points: Array
+    normals: Array
+    face: NDArray[np.int32]
+    valid: NDArray[np.bool_]
+
+    def spread_out(self, values: Floats) -> Floats:
+        """Values (A, 3) of the active nodes for all nodes (N, 3): those inside of something get their neighbours' mean."""
+        out = np.zeros((len(self.face), 3), np.float32)
+        out[self.active] = values
+        fill_invalid(out, self.valid.copy(), self.charts, 4)
+        return out
+
+    def blurred(self, values: Floats) -> Floats:
+        """Values (N, 3) smoothed over each chart."""
+        out = np.zeros_like(values)
+        spread(blur, len(self.charts.offset), values, self.valid, self.charts, out, grain=64)
+        return out
+
+
 def bake(surfaces: Surfaces, lights: Sequence[Light], sun_direction: Array, config: LightingConfig) -> StaticLight:
     """The light of a world at one visit."""
-    charts, count = make_charts(surfaces, config.step)
-    table = material_table(surfaces.materials)
-    node_face, weights = assign_nodes(surfaces.vertices, surfaces.faces, charts, count)
-    active = np.flatnonzero(node_face >= 0)
-    points, normals = (
-        values[active]
-        for values in node_points(surfaces.vertices, surfaces.faces, surfaces.corner_normals, node_face, weights)
-    )
-    everything = Caster(surfaces)
-    seen = _look_around(points, normals, everything, surfaces, charts, config.rays)
-    inside = _bake.count_hits(seen, config.rays, _bake.BACK) * 2 > config.rays
-    valid = np.zeros(count, np.bool_)
-    valid[active] = ~inside
-
-    lamps, panes = np.zeros((2, count, 3), np.float32)
-    opaque = Caster(surfaces, table.emission[surfaces.face_material] <= 0)
-    lamps[active] = _lamp_light(points, normals, lights, opaque)
-    emitters = _panes(surfaces, table)
-    panes[active] = _pane_light(points, normals, emitters, opaque)
-    if config.sun > 0 and len(emitters):
-        lamps[active] += _sun_light(points, normals, sun_direction, config, everything, surfaces, table)
-    for values in (lamps, panes):
-        fill_invalid(values, valid.copy(), charts, 4)
-    panes = _blurred(panes, valid, charts)
-
-    albedo = mean_albedo(table)[surfaces.face_material[np.maximum(node_face, 0)]].astype(np.float32)
-    albedo[node_face < 0] = 0.0
-    bounced = np.zeros((count, 3), np.float32)
+    caster, table = Caster(surfaces), material_table(surfaces.materials)
+    nodes, seen = _make_nodes(surfaces, caster, config)
+    lamps, panes = _direct_light(nodes, surfaces, lights, table)
+    if config.sun > 0:
+        sun = _sun_light(nodes, sun_direction, config, caster, surfaces, table)
+        lamps += nodes.spread_out(sun)
+    albedo = mean_albedo(table)[surfaces.face_material[np.maximum(nodes.face, 0)]].astype(np.float32)
+    albedo[nodes.face < 0] = 0.0
+    ambient, share = np.float32(config.ambient), albedo / np.float32(np.pi)
+    bounced = np.zeros_like(lamps)
     for _ in range(config.bounces):
-        radiance = albedo / np.float32(np.pi) * (lamps + panes + bounced + np.float32(config.ambient))
-        bounced[active] = _gathered(seen, config.rays, radiance)
-        fill_invalid(bounced, valid.copy(), charts, 4)
-    indirect = _blurred(bounced, valid, charts) + panes + np.float32(config.ambient)
-    radiance = albedo / np.float32(np.pi) * (lamps + indirect)
-    return StaticLight(LightMap(charts, lamps, indirect), radiance)
+        bounced = nodes.spread_out(_gathered(seen, config.rays, share * (lamps + panes + bounced + ambient)))
+    indirect = nodes.blurred(bounced) + panes + ambient
+    return StaticLight(LightMap(nodes.charts, lamps, indirect), share * (lamps + indirect))
+
+
+def _make_nodes(surfaces: Surfaces, caster: Caster, config: LightingConfig) -> tuple[_Nodes, NDArray[np.int32]]:
+    """The nodes, and what each active one sees around it (A * rays,)."""
+    charts, count = make_charts(surfaces, config.step)
+    face, weights = assign_nodes(surfaces.vertices, surfaces.faces, charts, count)
+    active = np.flatnonzero(face >= 0)
+    points, normals = node_points(surfaces.vertices, surfaces.faces, surfaces.corner_normals, face, weights)
+    points, normals = points[active], normals[active]
+    seen = _look_around(points, normals, caster, surfaces, charts, config.rays)
+    valid = np.zeros(count, np.bool_)
+    valid[active] = _bake.count_hits(seen, config.rays, _bake.BACK) * 2 <= config.rays
+    return _Nodes(charts, active, points, normals, face, valid), seen
+
+
+def _direct_light(
+    nodes: _Nodes, surfaces: Surfaces, lights: Sequence[Light], table: MaterialTable
+) -> tuple[Floats, Floats]:
+    """Irradiance (N, 3) from lamps and from glowing panes. What glows throws no shadow: lamps stand in their shades."""
+    opaque = Caster(surfaces, table.emission[surfaces.face_material] <= 0)
+    light, partly = _lamp_light(nodes.points, nodes.normals, lights, opaque)
+    lamps = nodes.spread_out(light)
+    penumbra = nodes.active[partly]
+    lamps[penumbra] = nodes.blurred(lamps)[penumbra]  # few rays a bulb: smooth where they disagree
+    panes = nodes.spread_out(_pane_light(nodes.points, nodes.normals, _panes(surfaces, table), opaque))
+    return lamps, nodes.blurred(panes)
 
 
 def _chunks(count: int) -> list[slice]:
@@ -148,20 +180,17 @@ def _gathered(seen: NDArray[np.int32], samples: int, radiance: Floats) -> Floats
     return out
 
 
-def _blurred(values: Floats, valid: NDArray[np.bool_], charts: Charts) -> Floats:
-    out = np.zeros_like(values)
-    spread(blur, len(charts.offset), values, valid, charts, out, grain=64)
-    return out
-
-
-def _lamp_light(points: Array, normals: Array, lights: Sequence[Light], opaque: Caster) -> Floats:
-    total = np.zeros((len(points), 3), np.float32)
+def _lamp_light(
+    points: Array, normals: Array, lights: Sequence[Light], opaque: Caster
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Irradiance (N, 3) from lamps, and where it comes from a part of a bulb only (the borders of shadows)."""
+    total, partly = np.zeros((len(points), 3), np.float32), np.zeros(len(points), np.bool_)
     table = np.array([[*light.position, *light.intensity] for light in lights], np.float64).reshape(-1, 6)
     for part in _chunks(len(points)):
         capacity = (part.stop - part.start) * len(table) * _bake.BULB_SAMPLES
-        rays, owner, light = _bake.bulb_rays(points[part], normals[part], part.start, table, capacity)
-        _bake.add_light(total, part.start, owner, light, opaque.blocked(rays))
-    return total
+        rays = _bake.bulb_rays(points[part], normals[part], part.start, table, capacity)
+        _bake.add_light(total, partly, part.start, rays, opaque.blocked(rays[0]))
+    return total, partly
 
 
 def _panes(surfaces: Surfaces, table: MaterialTable) -> Array:
@@ -191,21 +220,20 @@ def _panes(surfaces: Surfaces, table: MaterialTable) -> Array:
 
 
 def _pane_light(points: Array, normals: Array, panes: Array, opaque: Caster) -> Floats:
-    total = np.zeros((len(points), 3), np.float32)
+    total, partly = np.zeros((len(points), 3), np.float32), np.zeros(len(points), np.bool_)
     for part in _chunks(len(points)):
         capacity = (part.stop - part.start) * len(panes) * _bake.PANE_SAMPLES
         if capacity:
-            rays, owner, light = _bake.pane_rays(points[part], normals[part], part.start, panes, capacity)
-            _bake.add_light(total, part.start, owner, light, opaque.blocked(rays))
+            rays = _bake.pane_rays(points[part], normals[part], part.start, panes, capacity)
+            _bake.add_light(total, partly, part.start, rays, opaque.blocked(rays[0]))
     return total
 
 
 def _sun_light(
-    points: Array,
-    normals: Array,
+    nodes: _Nodes,
     sun_direction: Array,
     config: LightingConfig,
-    everything: Caster,
+    caster: Caster,
     surfaces: Surfaces,
     table: MaterialTable,
 ) -> Floats:
@@ -213,12 +241,13 @@ def _sun_light(
     to_sun = -np.asarray(sun_direction, dtype=np.float64) / np.linalg.norm(sun_direction)
     is_window = (surfaces.labels[surfaces.face_body] == WINDOW_LABEL) & (table.emission[surfaces.face_material] > 0)
     samples, color = 4, np.array([1.0, 0.9, 0.75], np.float32)
+    points, normals = nodes.points, nodes.normals
     total = np.zeros((len(points), 3), np.float32)
-    lit = np.flatnonzero(normals @ to_sun > 0.02)
+    lit = np.flatnonzero(normals @ to_sun > 0.02) if is_window.any() else np.zeros(0, np.int64)
     for part in _chunks(len(lit)):
         mine = lit[part]
         rays = _bake.sun_rays(points[mine], normals[mine], part.start, to_sun, config.step, samples)
-        hit = everything.cast(rays)
+        hit = caster.cast(rays)
         through = (np.isfinite(hit.t) & is_window[np.minimum(hit.face, len(is_window) - 1)]).reshape(-1, samples)
         share = through.mean(axis=1) * (normals[mine] @ to_sun) * config.sun
         total[mine] = share[:, None].astype(np.float32) * color

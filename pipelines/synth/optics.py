@@ -19,7 +19,7 @@ from pipelines.synth._threads import spread
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
-KEY = 0.24
+KEY = 0.26
 """Exposed mean (geometric) of a picture's linear light."""
 BRIGHTEST = 1.5
 """Linear light that counts at most in metering, so that a window does not darken its room."""

@@ -28,7 +28,8 @@ from pipelines.synth.write import Progress, Visit, write_visit
 HEADER = "synth.json"
 VERSION = 1
 """Counts changes that alter what a configuration renders, so that older folders are not taken for finished."""
-FRAMES_PER_ROOM = 80
+FRAME_RATE = 3.0
+"""Frames a second where their number is not given: about 80 a room, with half a picture turned between two at most."""
 CAMERA_STREAM, PEOPLE_STREAM = 1, 2
 
 
@@ -45,7 +46,7 @@ class SynthConfig:
     people: int = Field(default=0, ge=0, le=20)
     """People who walk about."""
     frames: int | None = Field(default=None, ge=2)
-    """Frames a visit, evenly over the walk; None takes 80 for each room."""
+    """Frames a visit, evenly over the walk; None takes three a second, about 80 a room."""
     width: int = Field(default=320, ge=16, le=4096)
     """Pixels."""
     height: int = Field(default=240, ge=16, le=4096)
@@ -114,7 +115,7 @@ def _plan_visit(world: World, number: int, config: SynthConfig) -> Visit:
     if config.people:
         rng = np.random.default_rng([config.seed, number, PEOPLE_STREAM])
         people = plan_people(world, number, config.people, path, largest_number(world.bodies) + 1, rng)
-    count = config.frames or FRAMES_PER_ROOM * len(world.rooms)
+    count = config.frames or max(2, round(FRAME_RATE * path.duration))
     times = np.round(path.frame_times(count), 6)
     return Visit(world, number, renderer, config.camera, path, times, people, config.optics, config.seed)
 

@@ -206,6 +206,13 @@ def test_an_empty_folder_is_taken(tmp_path):
     assert (tmp_path / "world" / "transforms.json").is_file()
 
 
+def test_without_a_number_frames_follow_the_walk(tmp_path):
+    result = simulate(tmp_path / "world", replace(TINY, frames=None, width=16, height=16))
+    times = [info.timestamp for info in open_sequence(tmp_path / "world").infos]
+    assert len(times) == result["frames"]
+    np.testing.assert_allclose(np.diff(times), 1 / 3, rtol=0.05)
+
+
 def test_two_visits_are_two_sequences_with_their_changes(two_visits):
     out, config = two_visits
     world = generate_world(config.world, config.seed)
