@@ -16,7 +16,7 @@ class NeighbourConfig:
 
     count: int = Field(default=4, ge=1, le=8)
     """Neighbours a frame, at most."""
-    best_angle_deg: float = Field(default=4.5, gt=0)
+    best_angle_deg: float = Field(default=7.0, gt=0)
     """Angle between the two rays to a surface at `scene_depth` that is looked for: less measures badly, more matches badly."""
     max_turn_deg: float = Field(default=40.0, gt=0, lt=180)
     """Frames whose viewing directions differ by more are not compared."""
