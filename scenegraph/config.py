@@ -102,7 +102,7 @@ class ObjectConfig:
     """Share of the vertices at either end of a box axis that may be strays."""
     flat_trim: float = Field(default=0.04, ge=0, lt=0.5)
     """The same for pictures, mirrors and the like, whose labels run over onto the wall."""
-    leg_gap: float = Field(default=0.6, ge=0)
+    leg_gap: float = Field(default=0.8, ge=0)
     """Metres that the box of furniture with legs is continued down to what it stands on."""
     support_gap: float = Field(default=0.12, ge=0)
     """Metres that any box is continued down to the surface below it."""
