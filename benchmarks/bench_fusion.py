@@ -59,7 +59,8 @@ def ours(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str)
     from mapping import TSDFConfig, TSDFVolume
 
     threads = 1 if kind == "1 thread" else None
-    config = TSDFConfig(voxel_size=voxel_size, max_depth=MAX_DEPTH, carve=kind == "carve", threads=threads)
+    band = {"truncation": TRUNCATION_VOXELS * voxel_size, "behind": TRUNCATION_VOXELS * voxel_size}
+    config = TSDFConfig(voxel_size=voxel_size, **band, max_depth=MAX_DEPTH, carve=kind == "carve", threads=threads)
 
     def fuse(volume: TSDFVolume, frame: RecordedFrame) -> None:
         volume.integrate(frame.depth, camera, frame.T_world_camera, rgb=frame.rgb, labels=frame.labels)

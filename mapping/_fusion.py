@@ -28,7 +28,13 @@ class Fuser:
         self._config, self._store = config, store
         self._threads = thread_count(config.threads)
         self._marks = {SIDE: np.zeros(0, np.uint8), SIDE * CELL_VOXELS: np.zeros(0, np.uint8)}
-        meters = (config.truncation_distance, config.surface_distance, config.min_depth, config.max_depth)
+        meters = (
+            config.truncation_distance,
+            config.behind_distance,
+            config.surface_distance,
+            config.min_depth,
+            config.max_depth,
+        )
         self._limits = kernels.Limits(np.float64(config.voxel_size), *(np.float32(m) for m in meters))
 
     def fuse(self, observation: Observation, sign: int) -> None:

@@ -88,7 +88,7 @@ def mark_rays(grid: Grid, pixels: Any, limits: Any, size: float, stride: int, sp
             depth = np.float64(pixels.depth[v * width + u])
             if not limits.min_depth <= depth <= FAR or (not free and depth > limits.max_depth):
                 continue
-            near, far = max(depth - truncation, closest), depth + truncation
+            near, far = max(depth - truncation, closest), depth + limits.behind
             if free:
                 near, far = closest, min(depth, np.float64(limits.max_depth)) - truncation
             if far > near:

@@ -44,6 +44,7 @@ class Limits(NamedTuple):
 
     voxel_size: np.float64
     truncation: np.float32
+    behind: np.float32
     surface: np.float32
     min_depth: np.float32
     max_depth: np.float32
@@ -145,15 +146,15 @@ def look_up(image: Any, pixel: Any, out: Any) -> None:
 @numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
 def measure(limits: Any, scratch: Any) -> None:
     """Weight and weighted distance of every voxel and which are near the surface."""
-    truncation, surface, eps = limits.truncation, limits.surface, np.float32(limits.voxel_size)
-    per_truncation, fall = _ONE / truncation, _ONE / max(truncation - eps, np.float32(1e-9))
+    truncation, behind, surface, eps = limits.truncation, limits.behind, limits.surface, np.float32(limits.voxel_size)
+    per_truncation, fall = _ONE / truncation, _ONE / max(behind - eps, np.float32(1e-9))
     z, depth, pixel_weight = scratch.z, scratch.depth, scratch.pixel_weight
     weight, distance, near = scratch.weight, scratch.distance, scratch.near
     for n in range(VOXELS):
         sdf = depth[n] - z[n]
-        seen = (sdf >= -truncation) & (depth[n] >= limits.min_depth) & (depth[n] <= _FAR)
+        seen = (sdf >= -behind) & (depth[n] >= limits.min_depth) & (depth[n] <= _FAR)
         seen &= (depth[n] <= limits.max_depth) | (sdf >= truncation)
-        drop = (truncation + sdf) * fall
+        drop = (behind + sdf) * fall
         scale = pixel_weight[n] * (drop if drop < _ONE else _ONE) * _UNIT + _HALF
         quanta = np.int32(scale if seen else _ZERO)
         part = (sdf if sdf < truncation else truncation) * per_truncation * np.float32(quanta)

@@ -56,7 +56,7 @@ def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int3
     depth = observation.depth[stride // 2 :: stride, stride // 2 :: stride].astype(np.float64)
     v, u = np.nonzero((depth >= config.min_depth) & (depth <= config.max_depth))
     near = np.maximum(depth[v, u] - config.truncation_distance, NEAR)
-    far = depth[v, u] + config.truncation_distance
+    far = depth[v, u] + config.behind_distance
     pixels = np.stack([u, v], axis=1) * stride + stride // 2
     return _crossed(observation, pixels, near, far, config.voxel_size * SIDE)
 
@@ -125,14 +125,15 @@ def contribution(observation: Observation, blocks: NDArray[np.int32], config: TS
     The weight falls linearly from one voxel behind the surface to the end of the band (the drop-off of Voxblox and Hydra). Pixels
     beyond the greatest depth say only that the space is free.
     """
-    truncation, eps = np.float32(config.truncation_distance), np.float32(config.voxel_size)
+    truncation, behind = np.float32(config.truncation_distance), np.float32(config.behind_distance)
+    eps = np.float32(config.voxel_size)
     z, row, column, inside = project(observation, blocks, config.voxel_size)
     depth = observation.depth[row, column]
     sdf = depth - z
-    seen = inside & (depth >= np.float32(config.min_depth)) & (sdf >= -truncation) & (depth <= FAR)
+    seen = inside & (depth >= np.float32(config.min_depth)) & (sdf >= -behind) & (depth <= FAR)
     seen &= (depth <= np.float32(config.max_depth)) | (sdf >= truncation)
     weight = np.ones_like(z) if observation.weight is None else observation.weight[row, column]
-    fall = np.where(sdf < -eps, (truncation + sdf) / max(truncation - eps, np.float32(1e-9)), np.float32(1))
+    fall = np.where(sdf < -eps, (behind + sdf) / max(behind - eps, np.float32(1e-9)), np.float32(1))
     quanta = np.where(seen, weight * fall * np.float32(WEIGHT_UNIT) + np.float32(0.5), 0).astype(np.int32)
     distance = np.where(seen, np.minimum(sdf, truncation) / truncation, 0) * quanta
     near = seen & (np.abs(sdf) <= np.float32(config.surface_distance)) & (quanta > 0)

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 TRUNCATION_VOXELS = 4.0
+BEHIND_VOXELS = 3.0
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -16,6 +17,11 @@ class TSDFConfig:
     """Metres between neighbouring voxels."""
     truncation: float | None = Field(default=None, gt=0)
     """Metres in front of and behind a surface that are measured; None means four voxels."""
+    behind: float | None = Field(default=None, gt=0)
+    """Metres behind a surface that are measured; None means three voxels, but not more than in front.
+
+    Less keeps the two sides of a thin wall apart; more keeps walls whole when depth is off by more than that from frame to frame.
+    """
     max_depth: float = Field(default=5.0, gt=0)
     """Metres along camera z; a farther pixel says only that the space up to here is free."""
     min_depth: float = Field(default=0.1, ge=0)
@@ -37,12 +43,19 @@ class TSDFConfig:
             raise ValueError(f"truncation must be at least one voxel of {self.voxel_size} m, got {self.truncation}")
         if self.surface_distance > self.truncation_distance:
             raise ValueError(f"surface_band must not exceed the truncation, got {self.surface_band}")
+        if not self.voxel_size <= self.behind_distance <= self.truncation_distance:
+            raise ValueError(f"behind must be between one voxel and the truncation, got {self.behind}")
         return self
 
     @property
     def truncation_distance(self) -> float:
         """The truncation in metres."""
         return TRUNCATION_VOXELS * self.voxel_size if self.truncation is None else self.truncation
+
+    @property
+    def behind_distance(self) -> float:
+        """How far behind a surface space is measured, in metres."""
+        return min(BEHIND_VOXELS * self.voxel_size, self.truncation_distance) if self.behind is None else self.behind
 
     @property
     def surface_distance(self) -> float:

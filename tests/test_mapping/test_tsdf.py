@@ -85,7 +85,7 @@ def test_signed_distance_is_positive_in_front_and_negative_behind():
 
 def test_weight_falls_linearly_behind_the_surface():
     T = np.eye(4)
-    volume = TSDFVolume(TSDFConfig(voxel_size=0.05, truncation=0.25))
+    volume = TSDFVolume(TSDFConfig(voxel_size=0.05, truncation=0.25, behind=0.25))
     volume.integrate(plane_depth(T, (0, 0, 1), 2.025), CAMERA, T)
     z = 2.025 + 0.05 * np.arange(1, 4)  # on sample points behind the surface
     _, weight = volume.sample(np.stack([np.full(3, 0.025), np.full(3, 0.025), z], axis=1))
@@ -327,8 +327,21 @@ def test_volumes_of_different_sampling_do_not_merge():
         TSDFVolume(CONFIG).merge(TSDFVolume(TSDFConfig(voxel_size=0.06, truncation=0.12)))
 
 
+@pytest.mark.parametrize("thickness", [0.12, 0.2])
+def test_thin_walls_seen_from_both_sides_keep_their_thickness(thickness):
+    volume = TSDFVolume(TSDFConfig(voxel_size=0.04, behind=0.08))
+    for side in (1, -1):
+        for x in (-0.2, 0.0, 0.2):
+            T = look_at((x, 0.1, 1.5 * side), (0, 0, 0), up=(0, 1, 0))
+            volume.integrate(plane_depth(T, (0, 0, side), thickness / 2), CAMERA, T)
+    z = volume.extract_mesh(min_weight=1).vertices[:, 2]
+    np.testing.assert_allclose(z[z > 0], thickness / 2, atol=0.004)
+    np.testing.assert_allclose(z[z < 0], -thickness / 2, atol=0.004)
+
+
 @pytest.mark.parametrize(
-    "settings", [{"voxel_size": 0}, {"truncation": 0.01}, {"min_depth": 6}, {"surface_band": 1.0}, {"voxels": 3}]
+    "settings",
+    [{"voxel_size": 0}, {"truncation": 0.01}, {"min_depth": 6}, {"surface_band": 1.0}, {"behind": 0.5}, {"voxels": 3}],
 )
 def test_settings_that_make_no_volume_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):

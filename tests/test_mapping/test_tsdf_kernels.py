@@ -16,7 +16,7 @@ FAR_AWAY = np.array([10**8, -(10**8), 0])
 CONFIGS = [
     TSDFConfig(voxel_size=0.05),
     TSDFConfig(voxel_size=0.03, truncation=0.07, max_depth=2.0),
-    TSDFConfig(voxel_size=0.08, surface_band=0.3, min_depth=1.2),
+    TSDFConfig(voxel_size=0.08, surface_band=0.3, behind=0.1, min_depth=1.2),
 ]
 
 
