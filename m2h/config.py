@@ -44,6 +44,9 @@ class M2HConfig:
     """Width after each x2 step of the heads; each entry doubles the resolution once more."""
     classes: int = 41
     """Semantic classes, with unknown as class 0."""
+    detail_channels: int = 0
+    """Width of a convolutional stem from the image straight to the heads, our addition for small backbones whose tokens cannot
+    carry fine detail; 0, as published, for none."""
     tasks: tuple[TaskName, ...] = ATTENTION_ORDER
     """Tasks that the network has, in the order of their tokens in a window."""
     attention_layers: int = 2
@@ -76,8 +79,9 @@ class M2HConfig:
                 f"M2HConfig.channels must divide into {self.attention_heads} attention heads"
                 f"{' and 4 groups' if self.separable else ''}, got {self.channels} and head_channels {self.head_channels}"
             )
-        if self.min_depth < 0:
-            raise ValueError(f"M2HConfig.min_depth must not be negative, got {self.min_depth}")
+        for name in ("min_depth", "detail_channels"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"M2HConfig.{name} must not be negative, got {getattr(self, name)}")
         if self.taps is not None and (sorted(set(self.taps)) != list(self.taps) or self.taps[0] < 0):
             raise ValueError(f"M2HConfig.taps must be four rising block numbers from 0, got {self.taps}")
 
@@ -122,6 +126,7 @@ class M2HConfig:
             channels=32,
             head_channels=(16,),
             attention_heads=1,
+            detail_channels=16,
             separable=separable,
             classes=classes,
         )

@@ -34,7 +34,7 @@ def tiny_model(*, separable: bool = True, published: bool = False, **changes: ob
     """A tiny network with rough weights; `published` squeezes padding and leaves normals as the published one does."""
     config = M2HConfig.tiny(separable=separable, classes=7)
     if published:
-        config = replace(config, crop_padding=False, unit_normals=False)
+        config = replace(config, crop_padding=False, unit_normals=False, detail_channels=0)
     return plain_network.roughen(build_model(replace(config, **changes)))
 
 

@@ -17,7 +17,7 @@ from m2h.model.blocks import resize
 from m2h.model.cross_task import CrossTaskAttention
 from m2h.model.gating import GatedMerge
 from m2h.model.heads import HEADS
-from m2h.model.reassemble import Reassemble, TaskFusion, UniqueFeatures
+from m2h.model.reassemble import Detail, Reassemble, TaskFusion, UniqueFeatures
 from m2h.tasks import TASKS, TaskName
 
 MERGED: tuple[TaskName, ...] = ("depth", "semantics")
@@ -43,6 +43,7 @@ class M2H(nn.Module):
         self.cross_task = CrossTaskAttention(config)
         self.unique = nn.ModuleDict({task: UniqueFeatures(width, c, separable=separable) for task in merged})
         self.merge = nn.ModuleDict({task: GatedMerge(c, separable=separable) for task in merged})
+        self.detail = Detail(config.detail_channels, c, config.tasks) if config.detail_channels else None
         self.heads = nn.ModuleDict({task: HEADS[task](config) for task in config.tasks})
 
     def forward(self, images: Tensor, tasks: Collection[TaskName] | None = None) -> dict[str, Tensor]:
@@ -57,11 +58,14 @@ class M2H(nn.Module):
         pyramid = self.reassemble(taps)
         before = {task: fusion(pyramid) for task, fusion in self.fusion.items()}
         after = dict(zip(before, self.cross_task(list(before.values())), strict=True))
+        detail = self.detail(canvas, next(iter(after.values())).shape[-2:]) if self.detail else {}
         outputs: dict[str, Tensor] = {}
         for task in wanted:
             features = after[task]
             if task in self.merge:
                 features = self.merge[task](before[task], features, self.unique[task](taps[-1][0]))
+            if task in detail:
+                features = features + detail[task]
             outputs[task] = self.heads[task](features, lambda x: self._to_image(x, images.shape[-2:], padding))
         return outputs
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m2h.model.blocks import FusionBlock, make_conv
+from m2h.model.blocks import ConvNorm, FusionBlock, make_conv, resize
+from m2h.tasks import TaskName
 
 
 def pyramid_channels(width: int) -> list[int]:
@@ -66,6 +70,25 @@ class TaskFusion(nn.Module):
         for block, skip in zip(self.blocks[1:], pyramid[2::-1], strict=True):
             x = block(x, skip)
         return F.relu_(self.project(x))
+
+
+class Detail(nn.Module):
+    """Fine detail from the image itself: two convolutions at half its size, then a 1x1 for each task."""
+
+    def __init__(self, width: int, channels: int, tasks: Collection[TaskName]) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            ConvNorm(nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False), width),
+            ConvNorm(nn.Conv2d(width, width, 3, padding=1, bias=False), width),
+        )
+        self.project = nn.ModuleDict({task: nn.Conv2d(width, channels, 1) for task in tasks})
+
+    def forward(self, images: Tensor, size: torch.Size) -> dict[str, Tensor]:
+        """Images [B, 3, H, W] to a map [B, C, *size] a task."""
+        x = self.stem(images)
+        if x.shape[-2:] != size:
+            x = resize(x, size)
+        return {task: project(x) for task, project in self.project.items()}
 
 
 class UniqueFeatures(nn.Module):

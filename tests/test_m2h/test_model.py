@@ -54,6 +54,24 @@ def test_training_and_inference_paths_agree(separable: bool) -> None:
         assert relative_error(traced[task].detach(), value) < 5e-5, task
 
 
+def test_detail_reaches_the_heads() -> None:
+    """Without its stem's projections the network with detail is the one without."""
+    model, images = tiny_model(), random_images(1, 48, 80)
+    plain = tiny_model(detail_channels=0)
+    assert model.detail is not None
+    with torch.inference_mode():
+        outputs, without = model(images), plain(images)
+        for project in model.detail.project.values():
+            project.weight.zero_()
+            project.bias.zero_()
+        silent = model(images)
+        prepared = prepare_for_inference(tiny_model())(images)
+    for task, value in without.items():
+        assert relative_error(silent[task], value) < 1e-6
+        assert relative_error(outputs[task], value) > 0.01
+        assert relative_error(prepared[task], outputs[task]) < 5e-5
+
+
 def test_outputs_have_the_size_of_the_image() -> None:
     model = tiny_model()
     with torch.inference_mode():
@@ -170,6 +188,7 @@ def test_position_codes_by_either_rule() -> None:
         ({"tasks": ("flow",)}, "tasks"),
         ({"window": 0}, "window"),
         ({"min_depth": -1.0}, "min_depth"),
+        ({"detail_channels": -1}, "detail_channels"),
         ({"taps": (3, 2, 1, 0)}, "taps"),
     ],
 )
