@@ -18,8 +18,24 @@ Maker = Callable[[Generator, Style], Model]
 
 
 def sofa_group(rng: Generator, style: Style, room: RoomScene) -> Item | None:
-    """A television on a stand at one wall, a sofa that faces it, a rug with a coffee table between them, an armchair."""
-    sofa, stand = seating.sofa(rng, style), storage.tv_stand(rng, style)
+    """A television on a stand at one wall, a sofa that faces it, a rug with a coffee table between them, an armchair.
+
+    Where no two walls allow that, a sofa at a wall with its table and rug.
+    """
+    sofa = seating.sofa(rng, style)
+    for _ in range(3):
+        seat = _facing_television(rng, style, room, sofa)
+        if seat is not None:
+            return seat
+    seat = room.at_wall(rng, sofa, front=0.5, tries=20)
+    if seat is not None:
+        _lounge(rng, style, room, seat, 2.2)
+    return seat
+
+
+def _facing_television(rng: Generator, style: Style, room: RoomScene, sofa: Model) -> Item | None:
+    """The sofa opposite a television on a stand of some width, with what lies between; None where that does not fit."""
+    stand = storage.tv_stand(rng, style)
     half = float(stand.size[0]) / 2
     for edge in room.edges(rng, 2 * half + 0.1):
         stretches = [s for s in room.free_stretches(edge, float(stand.size[1]), 1.2) if s[1] - s[0] > 2 * half]
@@ -32,21 +48,18 @@ def sofa_group(rng: Generator, style: Style, room: RoomScene) -> Item | None:
             bench = room.at_edge(stand, edge, along)
             if bench is None:
                 continue
-            depth = (
-                distance - float(sofa.size[1]) / 2 - 0.03
-                if reach < 2.9
-                else float(stand.size[1] + sofa.size[1] / 2) + 2.4
-            )
-            x, y = edge.point(along, depth)
+            near = float(stand.size[1] + sofa.size[1] / 2) + 2.4
+            x, y = edge.point(along, distance - float(sofa.size[1]) / 2 - 0.03 if reach < 2.9 else near)
             seat = None
             if _television(rng, style, room, bench):
                 seat = room.try_at(sofa, float(x), float(y), yaw_facing(-edge.inward))
             if seat is None:
                 room.remove_with_load(bench)
                 continue
-            _between(rng, style, room, seat, bench)
+            gap = float(np.hypot(seat.x - bench.x, seat.y - bench.y)) - float(sofa.size[1] + stand.size[1]) / 2
+            _lounge(rng, style, room, seat, gap)
             return seat
-    return room.at_wall(rng, sofa, front=0.5)
+    return None
 
 
 def _free_depth(room: RoomScene, edge: Edge, along: float) -> float:
@@ -69,9 +82,8 @@ def _television(rng: Generator, style: Style, room: RoomScene, stand: Item) -> b
     return False
 
 
-def _between(rng: Generator, style: Style, room: RoomScene, sofa: Item, stand: Item) -> None:
-    """Rug, coffee table and perhaps an armchair in front of a sofa."""
-    gap = float(np.hypot(sofa.x - stand.x, sofa.y - stand.y)) - float(sofa.model.size[1] + stand.model.size[1]) / 2
+def _lounge(rng: Generator, style: Style, room: RoomScene, sofa: Item, gap: float) -> None:
+    """Rug, coffee table and perhaps an armchair in front of a sofa that has `gap` metres free before it."""
     table = tables.coffee_table(rng, style)
     mat = None
     front = float(sofa.model.size[1]) / 2
@@ -79,11 +91,11 @@ def _between(rng: Generator, style: Style, room: RoomScene, sofa: Item, stand: I
         width, depth = float(min(sofa.model.size[0] + 0.2, 2.4)), min(gap - 0.35, 1.5)
         rug = decor.rug(rng, style, width, depth)
         x, y = sofa.to_building(0.0, front + 0.05 + depth / 2)
-        mat = room.try_at(rug, x, y, sofa.yaw)
+        mat = room.try_at(rug, x, y, sofa.yaw, soft=False)
     step = min(0.38, max(0.28, (gap - float(table.size[1])) / 2 - 0.35))
     x, y = sofa.to_building(0.0, front + step + float(table.size[1]) / 2)
     if gap - step - table.size[1] > 0.62:
-        room.try_at(table, x, y, sofa.yaw, on=mat) or (mat is None and room.try_at(table, x, y, sofa.yaw))
+        room.try_at(table, x, y, sofa.yaw, soft=False, on=mat)
     if rng.random() < 0.6:
         chair = seating.armchair(rng, style)
         for side in rng.permutation([-1.0, 1.0]):
@@ -319,10 +331,10 @@ def bath_group(rng: Generator, style: Style, room: RoomScene) -> None:
     if tub is not None:
         _shower_curtain(rng, style, room, tub)
     if basin is not None:
-        edge, along = _edge_of(room, basin)
+        edge, along = room.edge_behind(basin)
         room.hang(decor.mirror(rng, style), edge, along, 1.15)
     if toilet is not None:
-        edge, along = _edge_of(room, toilet)
+        edge, along = room.edge_behind(toilet)
         for side in (-0.38, 0.38, -0.5, 0.5):
             if room.hang(props.toilet_paper(rng, style), edge, along + side, 0.65) is not None:
                 break
@@ -336,17 +348,3 @@ def _shower_curtain(rng: Generator, style: Style, room: RoomScene, tub: Item) ->
     item = Item(model, x, y, room.z + 0.3, tub.yaw, room.index)
     if room.fits(item, soft=False) and room.keeps_way(item):
         room.add(item)
-
-
-def _edge_of(room: RoomScene, item: Item) -> tuple[Edge, float]:
-    """The side at an item's back and the item's place along it."""
-    c, s = np.cos(item.yaw), np.sin(item.yaw)
-    front = np.array([-s, c])
-    best = min(
-        (edge for edge in room.plan.edges() if np.dot(edge.inward, front) > 0.9),
-        key=lambda edge: (
-            abs(float(np.dot(np.array([item.x, item.y]) - edge.start, edge.inward)))
-            + 10 * (not 0 <= float(np.dot(np.array([item.x, item.y]) - edge.start, edge.along)) <= edge.length)
-        ),
-    )
-    return best, float(np.dot(np.array([item.x, item.y]) - best.start, best.along))

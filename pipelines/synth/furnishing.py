@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import shapely
 from numpy.random import Generator
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from pipelines.synth import arrangements as groups
 from pipelines.synth.furniture import bath, decor, kitchen, props, seating, storage, tables
@@ -54,6 +56,10 @@ def living_room(rng: Generator, style: Style, room: RoomScene) -> None:
         room,
         [(0.85, storage.bookshelf, 0.4), (0.6, storage.sideboard, 0.4), (0.3, storage.open_shelves, 0.3)],
     )
+    if room.plan.area > 20:
+        if rng.random() < 0.5:
+            groups.dining_group(rng, style, room, seats=4)
+        _some(rng, style, room, [(0.6, storage.bookshelf, 0.4), (0.4, storage.sideboard, 0.4), (0.3, tables.desk, 0.7)])
     if sofa is not None:
         for side in (-1, 1):
             maker: Maker = decor.floor_lamp if side == 1 else tables.side_table
@@ -96,7 +102,7 @@ def bedroom(rng: Generator, style: Style, room: RoomScene) -> None:
     _some(rng, style, room, [(0.95, storage.wardrobe, 0.5)])
     dressers = _some(rng, style, room, [(0.75, storage.dresser, 0.45)])
     for dresser in dressers:
-        edge, along = groups._edge_of(room, dresser)
+        edge, along = room.edge_behind(dresser)
         if rng.random() < 0.6:
             room.hang(decor.mirror(rng, style), edge, along, float(dresser.model.size[2]) + 0.35)
     if room.plan.area > 11 and rng.random() < 0.45:
@@ -182,7 +188,7 @@ def hallway(rng: Generator, style: Style, room: RoomScene) -> None:
     rack = room.on_wall(rng, storage.coat_rack(rng, style), (1.6, 1.7), tries=24)
     if rack is not None:
         coats = props.hanging_coats(rng, style)
-        edge, along = groups._edge_of(room, rack)
+        edge, along = room.edge_behind(rack)
         room.hang(coats, edge, along, 1.58 - float(coats.size[2]), gap=0.012)
     _some(rng, style, room, [(0.7, tables.console, 0.0), (0.4, seating.bench, 0.0), (0.35, storage.dresser, 0.0)])
     if room.plan.area > 8:
@@ -257,26 +263,40 @@ def _wall_things(rng: Generator, style: Style, room: RoomScene) -> None:
 
 
 def ceiling_lamps(rng: Generator, style: Style, room: RoomScene) -> None:
-    """One lamp on the ceiling over the middle of the room, two in large or long rooms."""
-    polygon = room.polygon
-    low, high = room.plan.polygon.min(axis=0), room.plan.polygon.max(axis=0)
-    span = high - low
-    center = np.array(shapely.maximum_inscribed_circle(polygon, tolerance=0.05).coords[0])
-    if polygon.contains(shapely.Point((low + high) / 2).buffer(0.4)):
-        center = (low + high) / 2
-    spots = [center]
-    if room.plan.area > 19 or max(span) > 4.8:
-        step = np.where(span == span.max(), span * 0.25, 0.0)
-        pair = [center - step, center + step]
-        if all(polygon.contains(shapely.Point(p).buffer(0.4)) for p in pair):
-            spots = pair
+    """Lamps on the ceiling: one over the middle of a room, more in large, long or angled ones."""
+    span = np.ptp(room.plan.polygon, axis=0)
+    count = int(np.clip(max(round(room.plan.area / 16), np.ceil(max(span) / 5.5)), 1, 4))
     model = decor.ceiling_lamp(rng, style)
     if model.size[2] > 0.2 and room.height < 2.55:
         model = decor.dome_lamp(rng, style)
-    for x, y in spots:
+    for x, y in lamp_spots(room, count):
         item = Item(model, float(x), float(y), room.z + room.height - float(model.size[2]) - 0.001, 0.0, room.index)
         if room.fits(item, hanging=True, soft=False):
             room.items.append(item)
+
+
+def lamp_spots(room: RoomScene, count: int) -> NDArray[np.float64]:
+    """(count, 2) points that share a ceiling evenly among them: Lloyd's algorithm on a grid, off the holes of stairs."""
+    free: BaseGeometry = room.polygon.buffer(-0.3)
+    for zone in room.keep_out:
+        if zone.z1 >= room.height:
+            free = free.difference(zone.area.buffer(0.3))
+    low, high = room.plan.polygon.min(axis=0), room.plan.polygon.max(axis=0)
+    x, y = (np.arange(a + 0.1, b, 0.2) for a, b in zip(low, high, strict=True))
+    points = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
+    points = points[shapely.contains_xy(free, points[:, 0], points[:, 1])]
+    if not len(points):
+        return np.zeros((0, 2))
+    order = np.argsort(points @ (high - low), kind="stable")
+    spots = points[order[((np.arange(count) + 0.5) / count * len(points)).astype(int)]]
+    for _ in range(12):
+        nearest = np.argmin(np.linalg.norm(points[:, None] - spots[None], axis=2), axis=1)
+        spots = np.stack(
+            [points[nearest == k].mean(axis=0) if (nearest == k).any() else spots[k] for k in range(count)]
+        )
+    closest = np.argmin(np.linalg.norm(points[:, None] - spots[None], axis=2), axis=0)
+    inside = shapely.contains_xy(free, spots[:, 0], spots[:, 1])
+    return np.where(inside[:, None], spots, points[closest])
 
 
 def dress_windows(rng: Generator, style: Style, room: RoomScene, windows: Sequence[WallOpening]) -> None:

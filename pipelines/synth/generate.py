@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from mapping.se3 import from_rotation_translation, transform_points
 from pipelines.synth.catalogue import Library
 from pipelines.synth.changes import ChangeCounts, Presence, one_visit, two_visits
 from pipelines.synth.clutter import clutter_room
@@ -48,6 +49,8 @@ class WorldConfig:
     """Objects that are there only on the first visit."""
     clutter: float = Field(default=1.0, ge=0.0, le=3.0)
     """Small things: 0 none, 1 lived in, 3 a mess."""
+    turn_deg: float = Field(default=0.0, ge=-180.0, le=180.0)
+    """How far the whole building is turned about the vertical against the world's axes, in degrees."""
     models: Path | None = None
     """Folder with OBJ furniture catalogues (*.sh3f) that replace some of the parametric furniture."""
 
@@ -90,7 +93,7 @@ def generate_world(config: WorldConfig, seed: int) -> World:
         presences = one_visit(rooms_only)
     furniture = _bodies(presences, len(bodies.bodies))
     rooms = _rooms(plan)
-    return World(
+    world = World(
         seed=seed,
         visits=config.visits,
         rooms=rooms,
@@ -100,10 +103,39 @@ def generate_world(config: WorldConfig, seed: int) -> World:
         credits=tuple(library.used) if library is not None else (),
         storeys=tuple((plan.floor_z(k), plan.floor_z(k) + plan.construction.ceiling) for k in range(len(plan.storeys))),
     )
+    return set_down(world, np.radians(config.turn_deg))
+
+
+def set_down(world: World, turn: float) -> World:
+    """The world turned about the vertical by `turn` radians, the middle of its rooms' bounds above the origin."""
+    corners = np.concatenate([room.polygon for room in world.rooms])
+    middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
+    c, s = np.cos(turn), np.sin(turn)
+    R = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    T = from_rotation_translation(R, -R @ [*middle, 0.0])
+
+    def polygon(points: Array) -> Array:
+        return (points - middle) @ R[:2, :2].T
+
+    rooms = tuple(replace(room, polygon=polygon(room.polygon)) for room in world.rooms)
+    openings = tuple(
+        replace(
+            o,
+            position=transform_points(T, o.position),
+            direction=R[:2, :2] @ o.direction,
+            waypoints=transform_points(T, o.waypoints),
+        )
+        for o in world.openings
+    )
+    bodies = tuple(
+        replace(body, poses=tuple(None if pose is None else T @ pose for pose in body.poses)) for body in world.bodies
+    )
+    lights = tuple(replace(light, position=transform_points(T, light.position)) for light in world.lights)
+    return replace(world, rooms=rooms, openings=openings, bodies=bodies, lights=lights)
 
 
 def plan_building(layout: Generator, openings: Generator, config: WorldConfig) -> BuildingPlan:
-    """Rooms and openings of all storeys, the building's middle at the origin."""
+    """Rooms and openings of all storeys."""
     construction = Construction(
         inner_wall=float(layout.choice([0.1, 0.12, 0.15, 0.18])),
         outer_wall=float(layout.choice([0.25, 0.28, 0.3])),

@@ -161,6 +161,8 @@ class RoomScene:
         """Put a model on the floor (or on a rug) at a point if it fits and ways stay open."""
         z = self.z + REST if on is None else on.z + on.model.size[2] + REST
         item = Item(model, x, y, float(z), yaw, self.index, on)
+        if on is not None and not footprint(on.boxes).covers(footprint(item.boxes)):
+            return None
         if self.fits(item, margin=margin, soft=soft) and self.keeps_way(item):
             return self.add(item)
         return None
@@ -268,6 +270,18 @@ class RoomScene:
         if self.fits(item, hanging=True, soft=False) and self.keeps_way(item):
             return self.add(item)
         return None
+
+    def edge_behind(self, item: Item) -> tuple[Edge, float]:
+        """The side at an item's back and the item's place along it in metres."""
+        front = np.array([-np.sin(item.yaw), np.cos(item.yaw)])
+        at = np.array([item.x, item.y])
+        sides = []
+        for number, edge in enumerate(self.plan.edges()):
+            along, away = float(np.dot(at - edge.start, edge.along)), float(np.dot(at - edge.start, edge.inward))
+            if np.dot(edge.inward, front) > 0.9 and away > 0:
+                sides.append((not 0 <= along <= edge.length, away, number, along))
+        _, _, number, along = min(sides)
+        return self.plan.edges()[number], along
 
     def on_floor(self, rng: Generator, model: Model, *, tries: int = 20, near_wall: bool = True) -> Item | None:
         """Put a model somewhere on the floor at a random turn, by preference near a wall or a corner."""

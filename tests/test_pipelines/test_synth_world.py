@@ -28,8 +28,10 @@ each_world = pytest.mark.parametrize(("rooms", "storeys", "seed"), CASES)
 
 @cache
 def world(rooms, storeys, seed):
+    """A world with changes; every third is turned against the axes."""
+    counts = {"visits": 2, "moved": 3, "added": 2, "removed": 2}
     return generate_world(
-        WorldConfig(rooms=rooms, storeys=storeys, visits=2, moved=3, added=2, removed=2, clutter=1.3), seed
+        WorldConfig(rooms=rooms, storeys=storeys, clutter=1.3, turn_deg=23.0 * (seed % 3 == 0), **counts), seed
     )
 
 
@@ -268,6 +270,24 @@ def test_changes_leave_the_first_visit_as_it_is():
         assert a.name == b.name
 
 
+def test_a_turned_building_is_the_same_seen_from_elsewhere():
+    straight, turned = (generate_world(WorldConfig(rooms=3, turn_deg=angle), 4) for angle in (0.0, 30.0))
+    corners = np.concatenate([room.polygon for room in straight.rooms])
+    np.testing.assert_allclose(corners.min(axis=0) + corners.max(axis=0), 0.0, atol=1e-9)
+    c, s = np.cos(np.pi / 6), np.sin(np.pi / 6)
+    R = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
+    for a, b in zip(straight.bodies, turned.bodies, strict=True):
+        np.testing.assert_allclose(triangles(b, 0), triangles(a, 0) @ R.T, atol=1e-9)
+    for a, b in zip(straight.rooms, turned.rooms, strict=True):
+        np.testing.assert_allclose(b.polygon, a.polygon @ R[:2, :2].T, atol=1e-9)
+    for a, b in zip(straight.openings, turned.openings, strict=True):
+        np.testing.assert_allclose(b.waypoints, a.waypoints @ R.T, atol=1e-9)
+    for a, b in zip(straight.lights, turned.lights, strict=True):
+        np.testing.assert_allclose(b.position, R @ a.position, atol=1e-9)
+    areas = [walkable_grid(w, 0, 0)[2].sum() for w in (straight, turned)]
+    assert areas[1] == pytest.approx(areas[0], rel=0.1)
+
+
 def test_every_class_but_people_comes_up_over_seeds():
     seen = {body.label_id for case in QUICK for body in world(*case).bodies}
     missing = {name for name in LABELS.names if LABELS.id_of(name) not in seen} - {"unknown", "person"}
@@ -297,6 +317,7 @@ def test_clutter_adds_small_things():
         ({"added": -1, "visits": 2}, "added"),
         ({"clutter": 4.0}, "clutter"),
         ({"room": 3}, "room"),
+        ({"turn_deg": 200.0}, "turn_deg"),
     ],
 )
 def test_configurations_that_make_no_world_are_refused(fields, said):

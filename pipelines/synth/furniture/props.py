@@ -147,7 +147,7 @@ def keyboard(rng: Generator, style: Style) -> Model:
 def television(rng: Generator, style: Style) -> Model:
     """A flat television on two feet; its screen looks to +y."""
     b = Builder()
-    w = uniform(rng, 0.85, 1.3)
+    w = uniform(rng, 0.75, 1.3)
     h = 0.58 * w
     b.add(BLACK, rounded_box((w, 0.045, h), 0.008, 1, (0, 0, 0.06)))
     screen = Material((0.02, 0.02, 0.025), specular=0.5)

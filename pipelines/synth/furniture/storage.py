@@ -82,7 +82,7 @@ def sideboard(rng: Generator, style: Style) -> Model:
 def tv_stand(rng: Generator, style: Style) -> Model:
     """A low bench with an open compartment for devices between two doors."""
     b = Builder()
-    w, d, h = uniform(rng, 1.3, 1.8), uniform(rng, 0.38, 0.45), uniform(rng, 0.42, 0.55)
+    w, d, h = uniform(rng, 1.0, 1.8), uniform(rng, 0.38, 0.45), uniform(rng, 0.42, 0.55)
     b.add(style.wood, *carcass((w, d - 0.02, h - 0.05), 0.05))
     b.add(style.wood, block((w - 0.1, d - 0.1, 0.05), (0, -0.02, 0)))
     third = w / 3
