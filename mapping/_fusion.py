@@ -37,19 +37,23 @@ class Fuser:
         )
         self._limits = kernels.Limits(np.float64(config.voxel_size), *(np.float32(m) for m in meters))
 
-    def fuse(self, observation: Observation, sign: int) -> None:
-        """Add (sign 1) or subtract (-1) what the frame says: find the blocks that it tells of, make rows for them, sum."""
+    def fuse(self, observation: Observation, sign: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Add (sign 1) or subtract (-1) what the frame says: find the blocks that it tells of, make rows for them, sum.
+
+        Returns the rows of measured and of free-space blocks that it changed.
+        """
         pixels = flatten(observation)
         band, free = self._mark(pixels)
         coords, free_coords = _marked(band), _marked(free)
         rows = self._store.insert(coords, color=observation.rgb is not None)
         free_rows = self._store.insert_free(free_coords)
         self._sum(pixels, (coords, rows), (free_coords, free_rows), band, sign)
+        return rows, free_rows
 
     def _mark(self, pixels: kernels.Pixels) -> tuple[rays.Grid, rays.Grid]:
         """Cast rays: the grid of blocks to measure and that of free-space blocks, which has no cells unless carving."""
         config, geometry = self._config, _without_images(pixels)
-        stride = sample_stride(config, float(pixels.camera[0]))
+        stride = sample_stride(config, float(pixels.camera[0]), pixels.shape)
         deepest = float(pixels.depth.max(initial=0))
         depth = (deepest if deepest <= config.max_depth else config.max_depth) + config.truncation_distance
         band, free = (

@@ -109,10 +109,9 @@ class SumStore:
         used = self.blocks.count * per_block + self.free_blocks.count * VOXELS * 4 + channels * (VOXELS * 4 + 12)
         return used + self.blocks.nbytes + self.free_blocks.nbytes
 
-    def has_negative_weight(self) -> bool:
-        """Whether more was taken out of a voxel than was put in."""
-        weights = self.tsdf[: self.blocks.count, 1], self.free[: self.free_blocks.count]
-        return min(int(w.min(initial=0)) for w in weights) < 0
+    def has_negative_weight(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> bool:
+        """Whether more was taken out of a voxel in these rows of measured or free-space blocks than was put in."""
+        return min(int(w.min(initial=0)) for w in (self.tsdf[rows, 1], self.free[free_rows])) < 0
 
     def greatest_weight(self) -> float:
         """The greatest sum of weights of a voxel or cell."""

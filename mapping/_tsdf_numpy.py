@@ -44,15 +44,18 @@ class Contribution:
     label: NDArray[np.uint16]
 
 
-def sample_stride(config: TSDFConfig, focal_length_px: float) -> int:
-    """Pixels between the rays that find blocks: at half the greatest depth they are two voxels apart."""
+def sample_stride(config: TSDFConfig, focal_length_px: float, shape: tuple[int, int]) -> int:
+    """Pixels between the rays that find blocks: at half the greatest depth they are two voxels apart.
+
+    `shape` is that of the image, which gets at least eight rays along its shorter side, or one a pixel.
+    """
     pixels = 2 * config.voxel_size * focal_length_px / (0.5 * config.max_depth)
-    return int(min(max(pixels, 1), MAX_STRIDE))
+    return int(max(min(pixels, MAX_STRIDE, min(shape) / 8), 1))
 
 
 def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:
     """Blocks (B, 3), sorted, that the truncation band of a grid of rays passes through."""
-    stride = sample_stride(config, float(observation.camera[0]))
+    stride = sample_stride(config, float(observation.camera[0]), observation.depth.shape)
     depth = observation.depth[stride // 2 :: stride, stride // 2 :: stride].astype(np.float64)
     v, u = np.nonzero((depth >= config.min_depth) & (depth <= config.max_depth))
     near = np.maximum(depth[v, u] - config.truncation_distance, NEAR)
@@ -63,7 +66,7 @@ def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int3
 
 def free_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:
     """Blocks (B, 3), sorted, of the free-space grid that a grid of rays passes through in front of the truncation band."""
-    stride = 2 * sample_stride(config, float(observation.camera[0]))
+    stride = 2 * sample_stride(config, float(observation.camera[0]), observation.depth.shape)
     depth = observation.depth[stride // 2 :: stride, stride // 2 :: stride].astype(np.float64)
     far = np.minimum(depth, config.max_depth) - config.truncation_distance
     v, u = np.nonzero((depth >= config.min_depth) & (depth <= FAR) & (far > NEAR))

@@ -47,7 +47,7 @@ class TSDFVolume:
     The volume is a sum over frames (Curless and Levoy 1996) kept in integers, so it does not depend on their order, volumes of
     parts of a sequence merge into that of the whole, and a frame can be taken out again, all without any error. Surfaces are
     measured in the blocks around them; with `TSDFConfig.carve` the space in front is recorded in cells of two voxels, and a voxel
-    counts as free for every frame that looks through it without measuring its block.
+    counts as free for every frame that looks through it without measuring its block. One thread at a time may change a volume.
     """
 
     def __init__(self, config: TSDFConfig | None = None) -> None:
@@ -101,8 +101,8 @@ class TSDFVolume:
         Raises FusionError, and changes nothing, when the volume cannot hold such a frame.
         """
         frame = observe(self.config, depth, intrinsics, T_world_camera, rgb=rgb, labels=labels, weight=weight)
-        self._fuser.fuse(frame, -1)
-        if self._store.has_negative_weight():
+        rows, free_rows = self._fuser.fuse(frame, -1)
+        if self._store.has_negative_weight(rows, free_rows):
             self._fuser.fuse(frame, 1)
             raise FusionError("this frame was not fused with these arguments, so it cannot be removed")
 

@@ -274,6 +274,29 @@ def test_empty_volume():
     assert len(volume.blocks().coords) == 0
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (1, 200)])
+def test_small_images_are_fused(shape):
+    camera = Intrinsics(20.0, 20.0, shape[1] / 2, shape[0] / 2, shape[1], shape[0])
+    volume = TSDFVolume(TSDFConfig(voxel_size=0.2))
+    volume.integrate(np.full(shape, 2.0, np.float32), camera, np.eye(4))
+    blocks = volume.blocks()
+    assert (blocks.weight > 0).any()
+    assert volume.render(camera, np.eye(4)).depth.shape == shape
+
+
+def test_depth_that_is_no_number_is_unknown():
+    depth = plane_depth(np.eye(4), (0, 0, 1), 2.0)
+    odd = depth.copy()
+    odd[::3], odd[1::3, ::2] = np.nan, np.inf
+    odd[2::3, 1::2] = -1
+    zero = np.where(np.isfinite(odd) & (odd > 0), odd, 0).astype(np.float32)
+    volumes = [TSDFVolume(CONFIG), TSDFVolume(CONFIG)]
+    for volume, image in zip(volumes, (odd, zero), strict=True):
+        volume.integrate(image, CAMERA, np.eye(4))
+    np.testing.assert_array_equal(volumes[0].blocks().weight, volumes[1].blocks().weight)
+    np.testing.assert_array_equal(volumes[0].extract_mesh().vertices, volumes[1].extract_mesh().vertices)
+
+
 def test_memory_grows_with_what_is_seen():
     views = random_views(np.random.default_rng(7), 4)
     sizes = [fused(views[:n]).memory_bytes for n in (0, 1, 4)]
