@@ -171,11 +171,7 @@ def _ground(navigator: Navigator, place: Place) -> Array:
 def _room_order(navigator: Navigator, rooms: list[list[Stand]], rng: Generator) -> list[int]:
     """A short tour through the rooms from one on the lowest storey that is drawn."""
     places = [stands[0].place for stands in rooms]
-    lengths = np.zeros((len(rooms), len(rooms)))
-    for a in range(len(rooms)):
-        for b in range(a + 1, len(rooms)):
-            path = navigator.path(places[a], places[b])
-            lengths[a, b] = lengths[b, a] = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+    lengths = np.stack([navigator.distances(place, places) for place in places])
     lowest = min(place.storey for place in places)
     starts = [k for k, place in enumerate(places) if place.storey == lowest]
     return tour(lengths, int(rng.choice(starts)))
@@ -185,7 +181,7 @@ def _stand_order(navigator: Navigator, at: Place, stands: list[Stand]) -> list[S
     """The stands of a room, always the nearest next."""
     left, order = list(stands), []
     while left:
-        lengths = [len(navigator.path(at, stand.place)) for stand in left]
+        lengths = navigator.distances(at, [stand.place for stand in left])
         order.append(left.pop(int(np.argmin(lengths))))
         at = order[-1].place
     return order

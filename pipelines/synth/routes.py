@@ -109,7 +109,23 @@ class Navigator:
     stairs: tuple[Opening, ...]
     stair_storeys: tuple[tuple[int, int], ...]
 
-    def lengths(self, place: Place) -> Array:
+    def distances(self, start: Place, ends: Sequence[Place]) -> Array:
+        """(N,) comfortable lengths in metres of the ways to places, inf where there is none."""
+        fields = {start.storey: self._field(start)}
+        for step in (1, -1):
+            storey, length = start.storey, fields[start.storey]
+            while 0 <= storey + step < len(self.floors):
+                (stair, upwards), *_ = self._climbs(storey, storey + step)
+                waypoints = stair.waypoints if upwards else stair.waypoints[::-1]
+                foot = self.floors[storey].nearest_free(waypoints[0, :2])
+                climb = float(np.linalg.norm(np.diff(waypoints, axis=0), axis=1).sum())
+                storey += step
+                length = length[tuple(foot)] + climb + self._field(Place(storey, waypoints[-1, :2]))
+                fields[storey] = length
+        cells = [tuple(self.floors[end.storey].nearest_free(end.xy)) for end in ends]
+        return np.array([fields[end.storey][cell] for end, cell in zip(ends, cells, strict=True)])
+
+    def _field(self, place: Place) -> Array:
         """(nx, ny) comfortable length in metres from a place to every cell of its storey; inf where there is no way."""
         floor = self.floors[place.storey]
         start = floor.nearest_free(place.xy)

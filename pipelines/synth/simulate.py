@@ -95,7 +95,7 @@ def simulate(out: Path, config: SynthConfig, progress: Progress | None = None) -
         frames = 0
         for number in range(world.visits):
             folder = partial / f"visit_{number}" if world.visits > 1 else partial
-            visit = _plan_visit(world, number, config)
+            visit = _plan_visit(world, number, config, report)
             frames += len(visit.times)
             write_visit(folder, visit, report, image_format=config.image_format, extra={"synth": header["config"]})
         result = _result(out, world.visits, frames)
@@ -106,15 +106,19 @@ def simulate(out: Path, config: SynthConfig, progress: Progress | None = None) -
     return {**result, "rendered": True}
 
 
-def _plan_visit(world: World, number: int, config: SynthConfig) -> Visit:
+def _plan_visit(world: World, number: int, config: SynthConfig, report: Progress) -> Visit:
     """Everything about a visit but its pictures."""
+    report("prepare", 0, 3)
     renderer = Renderer(world, number, config.lighting)
+    report("prepare", 1, 3)
     rng = np.random.default_rng([config.seed, number, CAMERA_STREAM])
     path = plan_camera(world, number, renderer.surfaces, renderer.caster, config.camera, rng)
+    report("prepare", 2, 3)
     people = None
     if config.people:
         rng = np.random.default_rng([config.seed, number, PEOPLE_STREAM])
         people = plan_people(world, number, config.people, path, largest_number(world.bodies) + 1, rng)
+    report("prepare", 3, 3)
     count = config.frames or max(2, round(FRAME_RATE * path.duration))
     times = np.round(path.frame_times(count), 6)
     return Visit(world, number, renderer, config.camera, path, times, people, config.optics, config.seed)

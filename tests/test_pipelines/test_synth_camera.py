@@ -152,6 +152,20 @@ def test_paths_go_round_furniture():
     assert np.linalg.norm(gap, axis=1).min() >= 0.25
 
 
+def test_distances_go_over_stairs():
+    world = generate_world(WorldConfig(rooms=2, storeys=2), 3)
+    navigator = make_navigator(world, 0, 0.25)
+    places = [Place(f.storey, f.points(np.argwhere(f.free)[k])) for f in navigator.floors for k in (0, -1)]
+    lengths = np.stack([navigator.distances(place, places) for place in places])
+    np.testing.assert_allclose(lengths, lengths.T, rtol=0.1, atol=0.2)
+    np.testing.assert_allclose(np.diag(lengths), 0)
+    for i, j in ((0, 1), (0, 3), (3, 0)):
+        walked = np.linalg.norm(np.diff(navigator.path(places[i], places[j]), axis=0), axis=1).sum()
+        assert (
+            0.8 * walked < lengths[i, j] < 4 * walked
+        )  # a comfortable metre is one metre, beside furniture up to four
+
+
 def test_travel_agrees_with_scipy():
     rng = np.random.default_rng(1)
     cost = np.where(rng.random((9, 8)) < 0.25, np.inf, rng.uniform(1, 3, (9, 8)))

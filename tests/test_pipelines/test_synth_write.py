@@ -41,7 +41,7 @@ def rendered(tmp_path_factory):
     out = tmp_path_factory.mktemp("synth") / "world"
     calls = []
     result = simulate(out, CONFIG, progress=lambda *call: calls.append(call))
-    assert calls == [("render", k + 1, 24) for k in range(24)]
+    assert calls == [("prepare", k, 3) for k in range(4)] + [("render", k + 1, 24) for k in range(24)]
     assert result == {"frames": 24, "visits": 1, "sequences": [str(out)], "rendered": True}
     return out
 
@@ -192,7 +192,7 @@ def test_a_folder_with_anything_else_is_refused(rendered, tmp_path):
 
 def test_nothing_is_left_when_rendering_fails(tmp_path):
     def fail(what, done, total):
-        if done == 2:
+        if (what, done) == ("render", 2):
             raise RuntimeError("stop here")
 
     with pytest.raises(RuntimeError, match="stop here"):
