@@ -16,6 +16,7 @@ from training_helpers import tiny_training, write_world
 
 from m2h.checkpoint import load_checkpoint, save_checkpoint
 from m2h.data.loading import Order
+from m2h.evaluate import evaluate_checkpoint
 from m2h.model import build_model
 from m2h.record import CheckpointRecord
 from m2h.train import Progress, TrainError, load_backbone, train
@@ -91,6 +92,23 @@ def test_loss_falls(base: Path, tmp_path: Path) -> None:
     train(config, tmp_path, base=base, progress=told.append)
     first, last = (sum(p.loss for p in part) / 4 for part in (told[:4], told[-4:]))
     assert last < 0.5 * first
+
+
+@pytest.mark.full
+def test_a_small_network_learns_eight_images_by_heart(base: Path, tmp_path: Path) -> None:
+    """All four tasks together; edges within one pixel, which is the tolerance at this size."""
+    config = tiny_training(epochs=120, augment=None, weighting="fixed", batch_size=4, ema=0.95)
+    model = replace(config.model, attention_heads=1, detail_channels=16)
+    optimizer = OptimizerConfig(
+        learning_rate=4e-3, backbone_factor=0.5, schedule="cosine", warmup_steps=20, weight_decay=0
+    )
+    result = train(replace(config, model=model, optimizer=optimizer), tmp_path, base=base)
+    scores = evaluate_checkpoint(result.last, f"folder:{base / 'world'}")
+    known = {name: value for name, value in scores.items() if value is not None}
+    assert known["abs_rel"] < 0.08
+    assert known["miou"] > 0.9
+    assert known["normal_mean_deg"] < 5
+    assert known["edge_ods_f"] > 0.6
 
 
 def test_frozen_backbones_stay(base: Path, tmp_path: Path) -> None:
