@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid")
@@ -66,6 +66,17 @@ class RoomConfig:
     """Places of a piece of the filtered graph that count as a room."""
     plateau_ratio: float = Field(default=0.25, gt=0, le=1)
     """Lifetimes of at least this share of the longest one are considered; of these the one with most rooms is taken."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> RoomConfig:
+        for low, high in (
+            ("split_ratio", "merge_ratio"),
+            ("min_dilation", "max_dilation"),
+            ("railing_height", "lintel_height"),
+        ):
+            if getattr(self, low) >= getattr(self, high):
+                raise ValueError(f"{low} must be below {high}, got {getattr(self, low)} and {getattr(self, high)}")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -111,17 +111,17 @@ def build_wall_map(
     free_low, free_high = (
         _state_share(free_space, free_space.free, band, cell, shape) for band in ((low, high), (top, ceiling - 0.1))
     )
-    passable = (free_low >= 0.5) & ~middle
     reach = max(round(config.wall_thickness / 2 / cell), 1)
+    door = _covered_share(doors, (low, high), origin, cell, shape) >= config.wall_share
+    doorway = ((free_low >= 0.5) | binary_dilation(door, iterations=reach)) & ~middle
     inside_lintel = (free_high == 0) & binary_closing(np.pad(above, reach), iterations=reach)[
         reach:-reach, reach:-reach
     ]
-    lintel = passable & (above | inside_lintel)
-    wall = middle | (above & ~passable)
+    lintel = doorway & (above | inside_lintel)
+    wall = middle | (above & ~doorway)
     room_height = (floor + 0.1, ceiling - 0.05)
     any_free = _state_share(free_space, free_space.free, room_height, cell, shape) > 0
     observed = any_free | (_state_share(free_space, free_space.occupied, room_height, cell, shape) > 0)
-    door = _covered_share(doors, (low, high), origin, cell, shape) >= config.wall_share
     return WallMap(origin, cell, wall, lintel, any_free & ~wall & ~lintel, observed, door)
 
 

@@ -115,6 +115,33 @@ def test_rooms_are_apart_when_no_door_joins_them():
     assert layout.doors == ()
 
 
+def test_a_closed_door_joins_its_rooms():
+    flat = two_rooms(width=0.9, height=2.05)
+    flat.furnish(box((4.03, 1.06, 0), (4.09, 1.94, 2.04), "door"))
+    layout = layout_of(flat)
+    assert_rooms(layout, flat.polygons())
+    (door,) = layout.doors
+    assert door.rooms == (0, 1)
+    assert door.evidence["door"] is True
+    assert door.position == pytest.approx((4.06, 1.5, 0.0), abs=0.1)
+
+
+def test_an_open_leaf_along_a_wall_is_no_door_through_it():
+    """Two rooms side by side without a door; a leaf stands open flat against the wall between them."""
+    flat = two_rooms()
+    flat.openings.clear()
+    flat.furnish(box((3.90, 1.0, 0), (3.95, 1.85, 2.0), "door"))
+    layout = layout_of(flat)
+    assert_rooms(layout, flat.polygons(), 0.95)
+    assert layout.doors == ()
+
+
+@pytest.mark.parametrize("wrong", [{"split_ratio": 0.95}, {"min_dilation": 2.0}, {"railing_height": 2.2}])
+def test_settings_out_of_order_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be below"):
+        RoomConfig(**wrong)
+
+
 def test_polygons_are_simple_counter_clockwise_and_have_no_holes():
     flat = grid_flat(2, 2).furnish(box((1.0, 1.0, 0), (2.0, 2.0, 2.5), "cabinet"))
     for room in layout_of(flat).rooms:
