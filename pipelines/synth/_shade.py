@@ -15,8 +15,7 @@ from pipelines.synth.textures import MaterialTable
 
 Array = NDArray[np.float64]
 PI = 3.14159265
-BALL_REACH = 1.2
-"""Metres within which a body dims indirect light."""
+BALL_REACH = 1.2  # metres within which a body dims indirect light
 
 
 class FaceTable(NamedTuple):
@@ -140,10 +139,9 @@ def measure(first: int, last: int, rays: Rays, found: Found, table: FaceTable, R
         slope = nx * dirs[k, 0] + ny * dirs[k, 1] + nz * dirs[k, 2]
         distance = planes[f, 3] - nx * eye[0] - ny * eye[1] - nz * eye[2]
         depth = float(t[k])
+        # Exact; the caster's own (single precision) only where ray and plane are nearly parallel.
         if abs(slope) > 1e-7 and abs(distance / slope - depth) < 1e-3 * (1.0 + depth):
-            depth = (
-                distance / slope
-            )  # exact; the caster's own (single precision) only where ray and plane are nearly parallel
+            depth = distance / slope
         sign = -1.0 if slope > 0.0 else 1.0
         out[k, 0] = depth
         for axis in range(3):
