@@ -59,7 +59,12 @@ def print_comparison(found: SceneGraph, truth: SceneGraph, metrics: dict[str, An
     table = Table(title="found beside the truth")
     for column in ("what", "found", "true"):
         table.add_column(column, justify="left" if column == "what" else "right")
-    for layer, name in (("storey", "storeys"), ("room", "rooms"), ("object", "objects"), ("track", "people, a track for each stay in view")):
+    for layer, name in (
+        ("storey", "storeys"),
+        ("room", "rooms"),
+        ("object", "objects"),
+        ("track", "people, a track for each stay in view"),
+    ):
         table.add_row(name, str(len(_seen(found, layer))), str(len(_seen(truth, layer))), style="bold")
         if layer in ("room", "object"):
             here, there = (Counter(node.label for node in _seen(graph, layer)) for graph in (found, truth))
