@@ -40,6 +40,8 @@ def export_run(run_folder: Path, form: str, out: Path | None = None) -> Path:
     write, default_name = EXPORTERS[form]
     mesh, graph = load_run(run_folder)
     path = out or run_folder / "export" / default_name
+    if not path.suffix:
+        path = path.with_suffix(Path(default_name).suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(mesh, graph, path)
     return path

@@ -51,7 +51,7 @@ def fuse(context: RunContext, record: StageRecord) -> None:
         T_world_camera = T_world_input @ frame.T_world_camera
         seen = predicted(context, frame)
         fuse_frame(state.volume, frame, seen, T_world_camera, config=config, label_space=context.source.label_space)
-        if seen.labels is not None and context.source.label_space is not None:
+        if seen.depth is not None and seen.labels is not None and context.source.label_space is not None:
             view = LabelledView(
                 frame.timestamp,
                 seen.depth,

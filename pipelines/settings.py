@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+import math
+
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mapping.config import DepthWeightConfig, TSDFConfig
@@ -52,3 +54,9 @@ class PipelineConfig:
     """What moves."""
     graph: SceneGraphConfig = SceneGraphConfig()
     """Objects, places, rooms and storeys."""
+
+    @model_validator(mode="after")
+    def _up_is_a_direction(self) -> PipelineConfig:
+        if self.up is not None and not (all(map(math.isfinite, self.up)) and any(self.up)):
+            raise ValueError(f"up must be three finite numbers that are not all zero, got {self.up}")
+        return self

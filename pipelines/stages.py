@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from m2h import Predictions
 from mapping.files import write_text_atomic
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import chosen_positions, read_frames
@@ -134,8 +135,17 @@ def store_predictions(context: RunContext, record: StageRecord) -> None:
     record.summary["text"] = f"{count} frames predicted" if count else "read with the frames"
 
 
-def predicted(context: RunContext, frame: Frame) -> Any:
-    """The predictions of a frame: stored ones when the source is costly."""
+def predicted(context: RunContext, frame: Frame) -> Predictions:
+    """The predictions of a frame, stored ones when the source is costly; labels that the label space lacks are unknown."""
     if context.source.is_costly:
-        return read_predictions(prediction_path(context.workspace.path("predictions"), frame.index))
-    return context.source.predict(frame)
+        seen = read_predictions(prediction_path(context.workspace.path("predictions"), frame.index))
+    else:
+        seen = context.source.predict(frame)
+    if seen.labels is None or context.source.label_space is None:
+        return seen
+    known = np.isin(np.arange(int(seen.labels.max(initial=0)) + 1), list(context.source.label_space.by_id))
+    return (
+        seen
+        if known.all()
+        else replace(seen, labels=np.where(known[seen.labels], seen.labels, 0).astype(seen.labels.dtype))
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -175,34 +176,33 @@ class Workspace:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for this process; raises WorkspaceError while another live process holds it."""
+        """Hold the folder for this process; raises WorkspaceError while another process holds it.
+
+        The kernel gives the lock back when its holder ends, however it ends, so a killed run never blocks the next one.
+        """
         path = self.path(".lock")
-        for _ in range(2):
-            try:
-                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-                break
-            except FileExistsError:
-                if _is_alive(path):
-                    raise WorkspaceError(f"{self.root}: another run is at work in it (lock file {path.name})") from None
-                path.unlink(missing_ok=True)  # left behind by a killed run
-            except OSError as error:
-                raise WorkspaceError(f"{self.root}: cannot be written ({error.strerror})") from error
-        else:
-            raise WorkspaceError(f"{self.root}: cannot be locked")
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(f"{os.getpid()} {platform.node()}")
+        try:
+            descriptor = _locked(path)
+        except BlockingIOError:
+            raise WorkspaceError(f"{self.root}: another run is at work in it (it holds {path.name})") from None
+        except OSError as error:
+            raise WorkspaceError(f"{self.root}: cannot be locked ({error.strerror})") from error
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+            os.close(descriptor)
 
 
-def _is_alive(lock: Path) -> bool:
-    try:
-        pid, _, host = lock.read_text(encoding="utf-8").partition(" ")
-        if host and host != platform.node():
-            return True  # on another machine nobody can tell: believe it
-        os.kill(int(pid), 0)
-    except (OSError, ValueError):
-        return False
-    return int(pid) != os.getpid()
+def _locked(path: Path) -> int:
+    """A descriptor of the file that is locked and still has this name; raises BlockingIOError when another process holds it."""
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return descriptor
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its holder removed it between our two steps: look again

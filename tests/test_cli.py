@@ -1,7 +1,6 @@
 """The command line as people use it: results, exit codes, one-line errors, resume."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from click.testing import CliRunner
 
 from mapping.mesh_io import read_mesh
 from pipelines.cli import COMMANDS, main
+from pipelines.workspace import Workspace
 from scenegraph import load_scene_graph
 
 RUN_FILES = {
@@ -181,7 +181,8 @@ class TestErrors:
         out = tmp_path / "run"
         assert "voxel_size" in self.one_line("run", box_room, "--out", out, "--voxel", "-1", "-q")
         assert "--range 5: expected A:B" in self.one_line("run", box_room, "--out", out, "--range", "5", "-q")
-        assert "up" in self.one_line("run", box_room, "--out", out, "--up", "north", "-q")
+        for up in ("north", "1,2", "0,0,0", "nan,0,1"):
+            assert "expected X,Y,Z" in self.one_line("run", box_room, "--out", out, "--up", up, "-q")
         assert "known are" in self.one_line("run", box_room, "--out", out, "--source", "recoded", "-q")
 
     def test_output_that_cannot_be_written(self, box_room, tmp_path):
@@ -220,14 +221,8 @@ class TestErrors:
         assert "mesh.ply: is missing" in self.one_line("eval", tmp_path, tmp_path)
 
     def test_two_runs_at_once(self, box_room, tmp_path):
-        (tmp_path / "run").mkdir()
-        other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
-        (tmp_path / "run" / ".lock").write_text(f"{other.pid} {os.uname().nodename}")
-        try:
+        with Workspace(tmp_path / "run").lock():
             assert "another run" in self.one_line("run", box_room, "--out", tmp_path / "run", "-q")
-        finally:
-            other.kill()
-            other.wait()
 
 
 def test_doctor_says_that_all_is_well():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -112,7 +113,7 @@ def shortcut_overrides(
 
     overrides = []
     if up is not None:
-        overrides.append(f"up=[{up}]")
+        overrides.append(f"up={_direction(up)}")
     if stride is not None:
         overrides.append(f"frames.stride={stride}")
     if frame_range is not None:
@@ -123,6 +124,19 @@ def shortcut_overrides(
     if voxel is not None:
         overrides.append(f"tsdf.voxel_size={voxel}")
     return overrides
+
+
+def _direction(text: str) -> list[float]:
+    """X,Y,Z as three numbers that are not all zero; raises ConfigError."""
+    from pipelines.config import ConfigError
+
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)) or not any(numbers):
+        raise ConfigError(f"--up {text}: expected X,Y,Z, three finite numbers that are not all zero")
+    return numbers
 
 
 def print_summary(manifest: dict[str, Any], out: Path) -> None:

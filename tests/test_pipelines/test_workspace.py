@@ -1,7 +1,6 @@
 """The run folder knows what is up to date, and two runs never share it."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -63,20 +62,24 @@ def test_opening_what_is_no_run_folder(tmp_path):
         Workspace.open(tmp_path)
 
 
-def test_lock_holds_against_a_living_process_and_not_against_a_dead_one(tmp_path):
+def test_lock_holds_against_a_living_process_and_not_against_a_killed_one(tmp_path):
     workspace = Workspace(tmp_path / "run")
-    lock = workspace.path(".lock")
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    code = (
+        "import sys, time; from pathlib import Path; from pipelines.workspace import Workspace\n"
+        "with Workspace(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, str(workspace.root)], stdout=subprocess.PIPE, text=True)
     try:
-        lock.write_text(f"{other.pid} {os.uname().nodename}")
+        assert other.stdout.readline() == "held\n"
         with pytest.raises(WorkspaceError, match="another run"), workspace.lock():
             pass
     finally:
         other.kill()
         other.wait()
+        other.stdout.close()
     with workspace.lock():
-        assert lock.read_text().split()[0] == str(os.getpid())
-    assert not lock.exists()
+        assert workspace.path(".lock").exists()
+    assert not workspace.path(".lock").exists()
 
 
 def test_digest_is_the_same_for_equal_values_in_any_order():
