@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.se3 import look_at
-from scenegraph.dynamic import LabelledView
+from scenegraph.dynamic import Detection, LabelledView
 from scenegraph.labels import nyu40
 
 Array = NDArray[np.float64]
@@ -132,3 +133,35 @@ def _cylinder_hit(origin: Array, rays: Array, center: Array, walker: Walker, hea
         lid = (top - origin[2]) / rays[:, 2]
         on_lid = (lid > 0) & (((o + lid[:, None] * r) ** 2).sum(axis=1) <= 1)
     return np.minimum(side, np.where(on_lid, lid, np.inf))
+
+
+def detection(
+    low: Sequence[float],
+    high: Sequence[float],
+    cut: Iterable[str] = (),
+    *,
+    time: float = 0.0,
+    floor: float | None = None,
+    bearing: float = 0.0,
+    label_id: int = PERSON,
+    pixels: int = 500,
+) -> Detection:
+    """A detection with these bounds along its own axes, seen from the origin."""
+    bounds = np.array(low, dtype=np.float64), np.array(high, dtype=np.float64)
+    return Detection(time, label_id, pixels, bearing, abs(float(low[0])), *bounds, frozenset(cut), floor)
+
+
+def walk(
+    times: Iterable[float], start: Sequence[float], velocity: Sequence[float], **fields: Any
+) -> dict[float, Detection]:
+    """Detections of an upright body 0.5 m wide that is seen from far along x, without noise."""
+    found = {}
+    for time in times:
+        x, y = np.asarray(start) + np.asarray(velocity) * time
+        found[time] = detection([x - 0.15, y - 0.25, 0], [x, y + 0.25, 1.8], time=time, floor=0.0, **fields)
+    return found
+
+
+def as_frames(times: Iterable[float], *walks: dict[float, Detection]) -> list[tuple[float, list[Detection]]]:
+    """The detections of each time in all walks."""
+    return [(time, [found[time] for found in walks if time in found]) for time in times]

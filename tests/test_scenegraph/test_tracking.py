@@ -2,12 +2,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from walkers import HEIGHT, PERSON, THICKNESS, WALL, WIDTH, Block, Walker, camera, render, straight
+from walkers import (
+    HEIGHT,
+    PERSON,
+    THICKNESS,
+    WALL,
+    WIDTH,
+    Block,
+    Walker,
+    as_frames,
+    camera,
+    render,
+    straight,
+    walk,
+)
 
-from scenegraph import kalman
-from scenegraph.appearance import MOST_UNLIKE, look, mean_look, unlikeness
-from scenegraph.completion import BodySize, body_size, complete, floors_under
-from scenegraph.dynamic import Detection, detect
+from scenegraph.dynamic import detect
 from scenegraph.dynamic_config import DynamicsConfig, TrackingConfig
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
@@ -18,131 +28,6 @@ SPACE = nyu40()
 CONFIG = TrackingConfig()
 FRONT = camera((0, -3, 1.5), (0, 2, 1.0))
 CROSSING = [Walker(straight((-2.5, 2), (2.5, 2), 0, 5)), Walker(straight((2.5, 2.7), (-2.5, 2.7), 0, 5))]
-
-
-# ---- the filter -----------------------------------------------------------------------------------------------------
-
-
-def test_splitting_a_step_changes_nothing():
-    rng = np.random.default_rng(0)
-    x, root = rng.normal(size=6), rng.normal(size=(6, 6))
-    P, acceleration = root @ root.T, np.array([1.0, 0.5, 0.1])
-    whole = kalman.predict(x, P, 0.7, acceleration)
-    half = kalman.predict(*kalman.predict(x, P, 0.3, acceleration), 0.4, acceleration)
-    for a, b in zip(whole, half, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-12)
-
-
-def test_smoother_is_the_least_squares_solution():
-    """All states at once, by the normal equations of the same linear Gaussian model."""
-    rng = np.random.default_rng(1)
-    times = np.array([0.0, 0.3, 0.5, 1.1, 1.2])
-    speed, acceleration = np.array([1.0, 1.0, 0.2]), np.array([0.8, 0.8, 0.1])
-    R = np.diag([0.01, 0.04, 0.02])
-    measured = [(rng.normal(size=3), R) if k != 2 else None for k in range(5)]
-    states, covariances, _ = kalman.smooth(times, measured, speed=speed, accelerations=[acceleration])
-    information, vector = np.zeros((30, 30)), np.zeros(30)
-    information[3:6, 3:6] += np.diag(1 / speed**2)
-    for k, measurement in enumerate(measured):
-        if measurement is not None:
-            position, noise = measurement
-            information[6 * k : 6 * k + 3, 6 * k : 6 * k + 3] += np.linalg.inv(noise)
-            vector[6 * k : 6 * k + 3] += np.linalg.solve(noise, position)
-    for k in range(4):
-        F, Q = kalman.motion(times[k + 1] - times[k], acceleration)
-        J = np.zeros((6, 30))
-        J[:, 6 * k : 6 * k + 6], J[:, 6 * k + 6 : 6 * k + 12] = -F, np.eye(6)
-        information += J.T @ np.linalg.solve(Q, J)
-    np.testing.assert_allclose(states.ravel(), np.linalg.solve(information, vector), atol=1e-8)
-    blocks = np.linalg.inv(information)
-    for k in range(5):
-        np.testing.assert_allclose(covariances[k], blocks[6 * k : 6 * k + 6, 6 * k : 6 * k + 6], atol=1e-8)
-
-
-def test_smoothing_starts_with_a_measurement():
-    with pytest.raises(ValueError, match="starts at a measured time"):
-        kalman.smooth(np.array([0.0]), [None], speed=np.ones(3), accelerations=np.ones((1, 3)))
-
-
-@pytest.mark.parametrize("true", [0.02, 0.3, 3.0])
-def test_the_likeliest_acceleration_is_taken(true):
-    rng = np.random.default_rng(2)
-    times = np.arange(300) * 0.1
-    F, Q = kalman.motion(0.1, np.full(3, true))
-    x, measured = np.zeros(6), []
-    for _ in times:
-        x = rng.multivariate_normal(F @ x, Q)
-        measured.append((x[:3] + 0.05 * rng.normal(size=3), 0.05**2 * np.eye(3)))
-    tried = [0.02, 0.3, 3.0]
-    states, _, best = kalman.smooth(times, measured, speed=np.ones(3), accelerations=np.outer(tried, np.ones(3)))
-    assert tried[best] == true
-    alone = kalman.smooth(times, measured, speed=np.ones(3), accelerations=np.full((1, 3), true))[0]
-    np.testing.assert_allclose(states, alone, atol=1e-9)
-
-
-# ---- from what is visible to the whole box --------------------------------------------------------------------------
-
-
-def detection(low, high, cut=(), *, time=0.0, floor=None, bearing=0.0, label_id=PERSON, pixels=500):
-    distance = float(abs(low[0]))
-    low, high = np.array(low, dtype=float), np.array(high, dtype=float)
-    return Detection(time, label_id, pixels, bearing, distance, low, high, frozenset(cut), floor)
-
-
-SIZE = BodySize(thickness=0.3, width=0.5, height=1.8)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "cut", "floor", "expected"),
-    [
-        ([4, -0.25, 0], [4.1, 0.25, 1.8], (), None, [4.15, 0, 0.9]),  # the far side is half a thickness behind
-        ([4, -0.25, 1.0], [4.1, 0.25, 1.8], ("below",), 0.0, [4.15, 0, 0.9]),  # the floor completes the legs
-        ([4, -0.25, 1.0], [4.1, 0.25, 1.8], ("below",), None, [4.15, 0, 0.9]),  # so does the known height
-        ([4, -0.25, 4.0], [4.1, 0.25, 4.8], ("below",), 3.0, [4.15, 0, 3.9]),  # on the storey above
-        ([4, -0.25, 0], [4.1, 0.25, 1.2], ("above",), None, [4.15, 0, 0.9]),  # the head
-        ([4, -0.25, 0.5], [4.1, 0.25, 1.2], ("above", "below"), 0.0, [4.15, 0, 0.9]),
-        ([4, -0.25, 0.5], [4.1, 0.25, 1.1], ("above", "below"), None, [4.15, 0, 0.8]),  # nothing to go by
-        ([4, 0.15, 0], [4.1, 0.25, 1.8], ("right",), None, [4.15, 0, 0.9]),
-        ([4, -0.25, 0], [4.1, -0.15, 1.8], ("left",), None, [4.15, 0, 0.9]),
-        ([4, -0.1, 0], [4.1, 0.2, 1.8], ("left", "right"), None, [4.15, 0.05, 0.9]),
-        ([4, -0.25, 0], [6.0, 0.25, 1.8], (), None, [4.25, 0, 0.9]),  # smeared depth makes nobody thicker than wide
-    ],
-)
-def test_completion(low, high, cut, floor, expected):
-    found = detection(low, high, cut, floor=floor)
-    center, covariance = complete(found, SIZE, floor, CONFIG)
-    np.testing.assert_allclose(center, expected, atol=1e-12)
-    turned = replace(found, bearing=np.pi / 2)
-    center, turned_covariance = complete(turned, SIZE, floor, CONFIG)
-    np.testing.assert_allclose(center, [-expected[1], expected[0], expected[2]], atol=1e-12)
-    assert turned_covariance[1, 1] == pytest.approx(covariance[0, 0])
-    whole = complete(detection([4, -0.25, 0], [4.1, 0.25, 1.8]), SIZE, None, CONFIG)[1]
-    assert (np.diag(covariance) >= np.diag(whole) - 1e-12).all()
-
-
-def test_size_comes_from_the_views_that_are_not_cut():
-    whole = [detection([4, -w / 2, 0], [4.1, w / 2, 1.8]) for w in (0.3, 0.3, 0.4, 0.5, 0.5)]
-    cut = [detection([4, -0.05, 1.0], [4.1, 0.05, 1.2], ("left", "below", "above")) for _ in range(20)]
-    size = body_size(whole + cut)
-    assert (size.thickness, size.width, size.height) == pytest.approx((0.3, 0.5, 1.8))
-    assert body_size(cut, prior=SIZE) == SIZE
-    assert body_size(cut).width == pytest.approx(0.1)
-
-
-def test_height_over_the_floor_counts_where_the_feet_are_hidden():
-    behind = [detection([4, -0.2, 1.0], [4.1, 0.2, 1.8], ("below",), floor=0.1) for _ in range(5)]
-    assert body_size(behind).height == pytest.approx(1.7)
-
-
-def test_floors_are_filled_in_from_other_times():
-    seen = [
-        detection([4, 0, 0.0], [4, 0, 1.8], time=0.0),
-        detection([4, 0, 1.0], [4, 0, 1.8], ("below",), time=1.0),
-        detection([4, 0, 4.0], [4, 0, 4.8], ("below",), time=9.0, floor=3.0),
-    ]
-    assert floors_under(seen[1:2]) == [None]
-    assert floors_under(seen[:2]) == [0.0, 0.0]
-    assert floors_under(seen[1:]) == [3.0, 3.0]
 
 
 # ---- tracks of simulated people -------------------------------------------------------------------------------------
@@ -282,22 +167,9 @@ def test_a_moving_camera_and_someone_who_stands():
 # ---- laws of the tracker --------------------------------------------------------------------------------------------
 
 
-def walk(times, start, velocity, **fields):
-    """Detections of an upright body 0.5 m wide that is seen from far along x, without noise."""
-    found = {}
-    for time in times:
-        x, y = np.asarray(start) + np.asarray(velocity) * time
-        found[time] = detection([x - 0.15, y - 0.25, 0], [x, y + 0.25, 1.8], time=time, floor=0.0, **fields)
-    return found
-
-
 def farther(found, by):
     shift = np.array([by, 0, 0])
     return replace(found, low=found.low + shift, high=found.high + shift)
-
-
-def as_frames(times, *walks):
-    return [(time, [found[time] for found in walks if time in found]) for time in times]
 
 
 TIMES = [round(0.25 * k, 2) for k in range(24)]
@@ -397,23 +269,6 @@ def test_clothes_tell_apart_who_meets_and_turns_back(dressed):
     assert len(nodes) == 2
     sides = [np.sign(node.positions[[0, -1], 1]).tolist() for node in nodes]
     assert sorted(sides) == ([[-1, -1], [1, 1]] if dressed else [[-1, 1], [1, -1]])
-
-
-def test_a_look_is_of_colour_more_than_of_light():
-    rng = np.random.default_rng(0)
-    heights = np.linspace(0, 1.7, 500)
-    shirt = np.clip(rng.normal((150, 40, 40), 8, (500, 3)), 0, 255).astype(np.uint8)
-    darker, other = (shirt * 0.7).astype(np.uint8), shirt[:, ::-1]
-    reference = look(shirt, heights)
-    assert unlikeness(reference, look(darker, heights)) < 1
-    assert unlikeness(reference, look(other, heights)) == MOST_UNLIKE
-    assert unlikeness(reference, (None, None)) == 0
-    upper, lower = look(shirt[:80], heights[:80])  # up to 0.27 m: some of the legs, nothing above
-    assert upper is None
-    assert lower is not None
-    mean = mean_look([reference, (None, reference[1]), (None, None)])
-    np.testing.assert_allclose(mean[0], reference[0])
-    assert mean_look([]) == (None, None)
 
 
 def test_times_must_differ():
