@@ -12,6 +12,14 @@ from pipelines.settings import FramesConfig
 READ_AHEAD = 4
 
 
+class BrokenFramesError(SequenceError):
+    """More frames cannot be read than the settings allow; `broken` holds the reason of each by its index."""
+
+    def __init__(self, message: str, broken: dict[int, str]) -> None:
+        super().__init__(message)
+        self.broken = broken
+
+
 def chosen_positions(sequence: FrameSequence, config: FramesConfig) -> list[int]:
     """Positions in `sequence.infos` of the usable frames that stride and range choose.
 
@@ -34,7 +42,7 @@ def read_frames(
     """The frames at `positions`, in order, decoded by a second thread ahead of their use.
 
     A frame whose files cannot be read is left out, and its index and the reason are put into `broken`.
-    Raises SequenceError with the first reason when `broken` holds more than `max_broken` frames.
+    Raises BrokenFramesError with the first reason when `broken` holds more than `max_broken` frames.
     """
     pending: deque[tuple[int, Future[Frame]]] = deque()
     remaining = iter(positions)
@@ -52,8 +60,10 @@ def read_frames(
                 if len(broken) > max_broken:
                     pool.shutdown(cancel_futures=True)
                     first = next(iter(broken.values()))
-                    raise SequenceError(
-                        f"{len(broken)} frames cannot be read, more than frames.max_broken allows; the first: {first}"
+                    raise BrokenFramesError(
+                        f"{len(broken)} frames cannot be read, more than the {int(max_broken)} that frames.max_broken allows; "
+                        f"the first: {first}",
+                        broken,
                     ) from error
                 continue
             yield frame

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 from mapping.files import write_text_atomic
 from pipelines import fusion, outputs, stages
 from pipelines.config import config_to_mapping, dump_config
-from pipelines.frame import FrameSequence
+from pipelines.frame import FrameSequence, SequenceError
+from pipelines.loading import BrokenFramesError
+from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources import open_source
 from pipelines.stages import Progress, RunContext
@@ -63,7 +66,7 @@ def run(
     source : where predictions come from, as `--source`.
     config : settings; None is all defaults.
     until : the last stage wanted, one of `STAGE_NAMES`.
-    progress : called with (what, done, total) as the work goes on.
+    progress : called with (what, done, total) as the work goes on; with (stage, 0, 0) for a stage that is up to date.
 
     Raises SequenceError, SourceError, WorkspaceError and the errors of the packages below, each with one line that names the
     file and the field.
@@ -74,24 +77,52 @@ def run(
     with workspace.lock():
         context = RunContext(workspace, sequence, opened, config, progress)
         settings = config_to_mapping(config)
-        key = digest(folder_fingerprint(sequence.path), sequence.format, opened.name, opened.fingerprint)
-        _write_header(workspace, sequence, opened.name, config)
+        fingerprint = digest(folder_fingerprint(sequence.path), sequence.format)
+        key = digest(fingerprint, opened.name, opened.fingerprint)
+        _write_header(workspace, sequence, fingerprint, opened.name, config)
         for stage in STAGES[: STAGE_NAMES.index(until) + 1]:
             chosen = {name: settings[name] for name in stage.settings}
             key = digest(key, stage.name, stage.version, chosen)
             if workspace.is_current(stage.name, key):
-                progress(stage.name, 1, 1)
+                workspace.note_current(stage.name)
+                progress(stage.name, 0, 0)
                 continue
-            with workspace.stage(stage.name, key, chosen, stage.outputs) as record:
+            with _broken_frames_noted(context), workspace.stage(stage.name, key, chosen, stage.outputs) as record:
                 stage.run(replace(context, stage_key=key), record)
     return workspace.manifest
 
 
-def _write_header(workspace: Workspace, sequence: FrameSequence, source: str, config: PipelineConfig) -> None:
+@contextmanager
+def _broken_frames_noted(context: RunContext) -> Iterator[None]:
+    """Where a stage gives up because of broken frames, list them in frames.csv and say how many were allowed."""
+    try:
+        yield
+    except BrokenFramesError as error:
+        positions, share = context.positions, context.config.frames.max_broken
+        first = next(iter(error.broken.values()))
+        last = max(error.broken)
+        infos = [context.sequence.infos[position] for position in positions]
+        unread = {info.index: "not read, the run stopped before it" for info in infos if info.index > last}
+        path = context.workspace.path("frames.csv")
+        write_frame_table(path, context.sequence, set(positions), {**error.broken, **unread})
+        raise SequenceError(
+            f"{context.sequence.path}: {len(error.broken)} of {len(positions)} frames cannot be read, "
+            f"frames.max_broken={share:g} allows {int(share * len(positions))}; all in {path}; the first: {first}"
+        ) from error
+
+
+def _write_header(
+    workspace: Workspace, sequence: FrameSequence, fingerprint: str, source: str, config: PipelineConfig
+) -> None:
     header = {
         "versions": package_versions(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "input": {"name": sequence.name, "format": sequence.format, "path": str(sequence.path)},
+        "input": {
+            "name": sequence.name,
+            "format": sequence.format,
+            "path": str(sequence.path),
+            "fingerprint": fingerprint,
+        },
         "source": source,
     }
     if any(workspace.manifest.get(name) != value for name, value in header.items() if name != "command"):

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import platform
-import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from mapping.files import write_text_atomic
+from pipelines.memory import PeakMemory
 
-MANIFEST_VERSION = 1
+RUN_FORMAT, MANIFEST_VERSION = "m2h-run", 1
+STAGE_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "key": str,
+    "seconds": (int, float),
+    "peak_memory_mb": (int, float),
+    "outputs": dict,
+    "warnings": list,
+    "summary": dict,
+}
+"""What the record of a stage must hold to be of use, and of which type."""
 REPORTED_PACKAGES = (
     "m2h-mapping",
     "numpy",
@@ -56,17 +65,39 @@ def _sha256(stream: Any) -> str:
 
 
 def folder_fingerprint(path: Path) -> str:
-    """A hash of the names, sizes and times of all files under `path` (or of one file): changes when the input does."""
+    """A hash of the names, sizes and times of all files under `path` (or of one file): changes when the input does.
+
+    Run folders below `path` are results, not input, and do not count.
+    """
     if path.is_file():
         stat = path.stat()
         return digest(path.name, stat.st_size, stat.st_mtime_ns)
-    files = sorted(p for p in path.rglob("*") if p.is_file())
-    return digest([(str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files])
+    return digest(sorted(_files_below(path, "", set())))
 
 
-def peak_memory_mb() -> float:
-    """The largest resident memory of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _files_below(folder: Path, prefix: str, seen: set[Path]) -> Iterator[tuple[str, int, int]]:
+    """Name, size and time of every file; links to folders are followed, each folder once."""
+    real = folder.resolve()
+    if real in seen:
+        return
+    seen.add(real)
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir():
+                if not is_run_folder(Path(entry.path)):
+                    yield from _files_below(Path(entry.path), f"{prefix}{entry.name}/", seen)
+            elif entry.is_file():
+                stat = entry.stat()
+                yield prefix + entry.name, stat.st_size, stat.st_mtime_ns
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether a folder holds the manifest of a run."""
+    try:
+        with (path / "manifest.json").open(encoding="utf-8") as stream:
+            return f'"format": "{RUN_FORMAT}"' in stream.read(200)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def package_versions() -> dict[str, str]:
@@ -122,13 +153,22 @@ class Workspace:
     def _load(self) -> dict[str, Any]:
         path = self.root / "manifest.json"
         if not path.exists():
-            return {"format": "m2h-run", "version": MANIFEST_VERSION, "stages": {}}
+            return {"format": RUN_FORMAT, "version": MANIFEST_VERSION, "stages": {}}
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise WorkspaceError(f"{path}: not readable as JSON ({error}); remove it to start again") from error
-        if not isinstance(data, dict) or data.get("format") != "m2h-run" or data.get("version") != MANIFEST_VERSION:
-            raise WorkspaceError(f"{path}: expected format m2h-run version {MANIFEST_VERSION}")
+        if not isinstance(data, dict) or data.get("format") != RUN_FORMAT or data.get("version") != MANIFEST_VERSION:
+            raise WorkspaceError(f"{path}: expected format {RUN_FORMAT} version {MANIFEST_VERSION}")
+        stages = data.get("stages")
+        for name, record in stages.items() if isinstance(stages, dict) else [("", None)]:
+            if not isinstance(record, dict) or any(
+                not isinstance(record.get(key), kind) for key, kind in STAGE_FIELDS.items()
+            ):
+                at = f"stages.{name}" if name else "stages"
+                raise WorkspaceError(
+                    f"{path}: {at}: expected {', '.join(STAGE_FIELDS)}; remove the file to start again"
+                )
         return data
 
     def path(self, name: str) -> Path:
@@ -151,6 +191,12 @@ class Workspace:
             self.path(name).is_file() and file_sha256(self.path(name)) == sha for name, sha in record["outputs"].items()
         )
 
+    def note_current(self, stage: str) -> None:
+        """Say in the manifest that the latest run found the stage up to date."""
+        if not self.manifest["stages"][stage].get("up_to_date"):
+            self.manifest["stages"][stage]["up_to_date"] = True
+            self.save()
+
     def summary(self, stage: str) -> dict[str, Any]:
         """What the stage noted when it last ran."""
         return dict(self.manifest["stages"][stage]["summary"])
@@ -162,12 +208,15 @@ class Workspace:
         if self.manifest["stages"].pop(name, None) is not None:
             self.save()  # its files are about to change: until it is done it counts as not run
         start = time.perf_counter()
-        yield record
+        with PeakMemory() as memory:
+            yield record
         self.manifest["stages"][name] = {
             "key": key,
+            "up_to_date": False,
             "config_hash": digest(config),
             "seconds": round(time.perf_counter() - start, 3),
-            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "peak_memory_mb": round(memory.mib, 1),
+            "peak_memory_method": memory.method,
             "outputs": {output: file_sha256(self.path(output)) for output in outputs if self.path(output).exists()},
             "warnings": record.warnings,
             "summary": record.summary,

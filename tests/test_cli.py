@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from mapping.mesh_io import read_mesh
 from pipelines.cli import COMMANDS, main
+from pipelines.pipeline import STAGE_NAMES
 from pipelines.workspace import Workspace
 from scenegraph import load_scene_graph
 
@@ -86,7 +87,9 @@ class TestRun:
 
     def test_a_second_run_does_nothing(self, run_folder, box_room):
         before = {p: p.stat().st_mtime_ns for p in run_folder.rglob("*") if p.name != "manifest.json"}
-        m2h("run", box_room, "--out", run_folder)
+        result = m2h("run", box_room, "--out", run_folder)
+        assert result.stderr.splitlines() == [f"{name}: up to date" for name in STAGE_NAMES]
+        assert "nothing had to be done" in result.stdout
         assert {p: p.stat().st_mtime_ns for p in run_folder.rglob("*") if p.name != "manifest.json"} == before
 
     def test_the_same_input_gives_the_same_files(self, run_folder, box_room, tmp_path):
@@ -108,6 +111,7 @@ class TestRun:
         result = m2h("run", box_room, "--out", run_folder, "--json")
         manifest = json.loads(result.stdout)
         assert manifest["format"] == "m2h-run"
+        assert manifest["input"]["fingerprint"]
         assert manifest["stages"]["graph"]["summary"]["counts"]["object"] == len(FURNITURE)
 
     @pytest.mark.parametrize("form", ["ply", "obj", "glb", "html", "spark_dsg", "graphml", "csv", "geojson"])
@@ -209,7 +213,11 @@ class TestErrors:
             path.write_bytes(path.read_bytes()[:200])
         text = self.one_line("run", sequence, "--out", tmp_path / "run", "-q")
         assert "000000.png" in text
-        assert "frames.max_broken" in text
+        assert "2 of 30 frames cannot be read, frames.max_broken=0.05 allows 1" in text
+        lines = (tmp_path / "run" / "frames.csv").read_text().splitlines()
+        assert [line.split(",")[3] for line in lines] == ["used", *"0" * 30]
+        assert "truncated" in lines[2]
+        assert "not read, the run stopped" in lines[3]
         m2h("fuse", sequence, "--out", tmp_path / "run", "--set", "frames.max_broken=0.1", "-q")
         lines = (tmp_path / "run" / "frames.csv").read_text().splitlines()
         assert sum(",0," in line and "truncated" in line for line in lines) == 3

@@ -46,7 +46,10 @@ def print_json(data: Any) -> None:
 
 @contextmanager
 def progress_reporter(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A callback `(what, done, total)`: a bar on standard error, or a line every ten seconds where that is no terminal."""
+    """A callback `(what, done, total)`: a bar on standard error, or a line every ten seconds where that is no terminal.
+
+    A total of 0 says that there is nothing to do.
+    """
     if quiet:
         yield lambda what, done, total: None
     elif sys.stderr.isatty():
@@ -79,6 +82,9 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
         tasks: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int) -> None:
+            if total == 0:
+                progress.console.print(f"{what}: up to date")
+                return
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=total)
             progress.update(tasks[what], completed=done, total=total)
@@ -91,7 +97,9 @@ def _plain_lines(every: float = 10.0) -> Callable[[str, int, int], None]:
 
     def report(what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if done >= total or now - last.setdefault(what, now) >= every:
+        if total == 0:
+            click.echo(f"{what}: up to date", err=True)
+        elif done >= total or now - last.setdefault(what, now) >= every:
             last[what] = now
             click.echo(f"{what}: {done}/{total}", err=True)
 

@@ -101,7 +101,7 @@ def execute(
     if as_json:
         print_json(manifest)
     elif not quiet:
-        print_summary(manifest, out)
+        print_summary(manifest, out, until)
     return manifest
 
 
@@ -139,12 +139,16 @@ def _direction(text: str) -> list[float]:
     return numbers
 
 
-def print_summary(manifest: dict[str, Any], out: Path) -> None:
-    """The table at the end of a run, on standard output."""
+def print_summary(manifest: dict[str, Any], out: Path, until: str = "report") -> None:
+    """The table at the end of a run up to the stage `until`, on standard output."""
     from rich.console import Console
     from rich.table import Table
 
-    stages = manifest["stages"]
+    from pipelines.pipeline import STAGE_NAMES
+
+    names = STAGE_NAMES[: STAGE_NAMES.index(until) + 1]
+    stages = {name: manifest["stages"][name] for name in names}
+    fresh = [stage for stage in stages.values() if not stage["up_to_date"]]
     console = Console()
     table = Table(title=f"{manifest['input']['name']} ({manifest['input']['format']}, {manifest['source']})")
     for column in ("stage", "result"):
@@ -153,8 +157,9 @@ def print_summary(manifest: dict[str, Any], out: Path) -> None:
         table.add_column(column, justify="right")
     for name, stage in stages.items():
         text = stage["summary"].get("text", "")
-        table.add_row(name, text, f"{stage['seconds']:.2f}", f"{stage['peak_memory_mb']:.0f}")
-    table.add_row("all", "", f"{sum(s['seconds'] for s in stages.values()):.2f}", "")
+        took = "up to date" if stage["up_to_date"] else f"{stage['seconds']:.2f}"
+        table.add_row(name, text, took, f"{stage['peak_memory_mb']:.0f}")
+    table.add_row("all", "" if fresh else "nothing had to be done", f"{sum(s['seconds'] for s in fresh):.2f}", "")
     console.print(table)
     for stage in stages.values():
         for warning in stage["warnings"]:

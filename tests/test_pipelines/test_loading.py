@@ -50,7 +50,9 @@ def test_frames_come_in_order_and_broken_ones_are_noted():
 
 
 def test_too_many_broken_frames_end_it_with_the_first_reason():
-    with pytest.raises(SequenceError, match=r"2 frames cannot be read.*the first: 1\.png: is truncated"):
+    with pytest.raises(
+        SequenceError, match=r"2 frames cannot be read, more than the 1 .*the first: 1\.png: is truncated"
+    ):
         list(read_frames(FakeSequence(broken=(1, 2, 8)), range(10), {}, max_broken=1))
 
 

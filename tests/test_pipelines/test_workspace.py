@@ -50,7 +50,18 @@ def test_unwritable_place_is_named(tmp_path):
         Workspace(tmp_path / "file" / "run")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": "m2h-run", "version": 99, "stages": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"format": "m2h-run", "version": 99, "stages": {}}',
+        '{"format": "m2h-run", "version": 1}',
+        '{"format": "m2h-run", "version": 1, "stages": {"fuse": 3}}',
+        '{"format": "m2h-run", "version": 1, "stages": {"fuse": {"key": "k1"}}}',
+        "\x00\x01",
+    ],
+)
 def test_a_broken_manifest_is_named(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(WorkspaceError, match=r"manifest\.json"):
@@ -95,11 +106,35 @@ def test_fingerprint_changes_with_the_input(tmp_path):
     assert folder_fingerprint(tmp_path) != before
 
 
+def test_fingerprint_leaves_runs_out_and_follows_links(tmp_path):
+    sequence, elsewhere = tmp_path / "sequence", tmp_path / "elsewhere"
+    sequence.mkdir()
+    elsewhere.mkdir()
+    (sequence / "a").write_text("1")
+    (sequence / "images").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(sequence)
+    before = folder_fingerprint(sequence)
+    run_stage(Workspace(sequence / "run"))
+    assert folder_fingerprint(sequence) == before
+    (elsewhere / "0.png").write_text("2")
+    assert folder_fingerprint(sequence) != before
+
+
+def test_a_stage_that_is_found_up_to_date_says_so(tmp_path):
+    workspace = Workspace(tmp_path / "run")
+    run_stage(workspace)
+    assert not Workspace.open(workspace.root).manifest["stages"]["fuse"]["up_to_date"]
+    workspace.note_current("fuse")
+    assert Workspace.open(workspace.root).manifest["stages"]["fuse"]["up_to_date"]
+    run_stage(workspace)
+    assert not workspace.manifest["stages"]["fuse"]["up_to_date"]
+
+
 def test_manifest_is_plain_json(tmp_path):
     workspace = Workspace(tmp_path / "run")
     run_stage(workspace)
     data = json.loads(workspace.path("manifest.json").read_text())
     assert data["format"] == "m2h-run"
     assert set(data["stages"]["fuse"]) == {
-        "key", "config_hash", "seconds", "peak_memory_mb", "outputs", "warnings", "summary",
+        "key", "up_to_date", "config_hash", "seconds", "peak_memory_mb", "peak_memory_method", "outputs", "warnings", "summary",
     }  # fmt: skip
