@@ -20,6 +20,7 @@ from scenegraph.nodes import AgentNode, BuildingNode, ObjectNode, PlaceNode, Sto
 from scenegraph.object_views import count_views
 from scenegraph.objects import extract_objects, extract_unlabelled_objects
 from scenegraph.places import Places, extract_places
+from scenegraph.relations import object_relations
 from scenegraph.rooms import RoomLayout, find_rooms, room_node
 from scenegraph.storeys import find_storeys
 from scenegraph.structure import has_labels, label_structure
@@ -88,6 +89,9 @@ def build_scene_graph(
     _add_places(graph, places, layout)
     for node in objects:
         graph.add(node, parent=_parent(layout, node.position))
+    for relation in object_relations(objects, faces.with_mesh(mesh), config.relations):
+        attributes = {"score": relation.score, "evidence": relation.evidence}
+        graph.connect(f"O{relation.source}", f"O{relation.target}", kind=relation.kind, **attributes)
     for pose in agent_nodes(trajectory, config.agents):
         graph.add(pose, parent=_parent(layout, pose.position))
     for track in tracks:
@@ -130,12 +134,16 @@ def _surface_objects(
 def _with_views(
     objects: list[ObjectNode], mesh: Mesh, trajectory: Trajectory, free_space: FreeSpace, config: SceneGraphConfig
 ) -> list[ObjectNode]:
-    """The objects with the number of frames that saw them; unchanged when the camera is not known."""
+    """The objects with the number of frames that saw them, and the less confidence the fewer; unchanged when the camera is not
+    known."""
     if trajectory.intrinsics is None:
         return objects
     poses = trajectory.T_world_camera
     views = count_views(mesh, len(objects), poses, trajectory.intrinsics, free_space, config.agents.view_distance)
-    return [replace(node, views=int(seen)) for node, seen in zip(objects, views, strict=True)]
+    return [
+        replace(node, views=int(seen), confidence=round(node.confidence * seen / (seen + 1), 4))
+        for node, seen in zip(objects, views.tolist(), strict=True)
+    ]
 
 
 def _add_places(graph: SceneGraph, places: Places, layout: RoomLayout) -> None:

@@ -170,6 +170,26 @@ class AgentConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class RelationConfig:
+    """Relations between objects."""
+
+    margin: float = Field(default=0.08, ge=0)
+    """Metres around an object's footprint in which the surface that it stands on is looked for."""
+    max_gap: float = Field(default=0.08, gt=0)
+    """Metres between the base of an object and what it stands on."""
+    min_touch: float = Field(default=0.3, ge=0, le=1)
+    """How well base and support must meet: 1 at no gap, 0.37 at `max_gap`; or the support's share of the surface around."""
+    min_overlap: float = Field(default=0.5, ge=0, le=1)
+    """Share of an object's footprint that lies over what it is on."""
+    min_inside: float = Field(default=0.85, ge=0, le=1)
+    """Share of an object's box that lies in the box of what it is in."""
+    next_distance: float = Field(default=0.3, gt=0)
+    """Metres over the floor plan between objects next to each other."""
+    min_beside: float = Field(default=0.5, ge=0, le=1)
+    """Share of the lower object's height over which two objects next to each other stand side by side."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class SceneGraphConfig:
     """All settings from a map to a scene graph."""
 
@@ -185,3 +205,5 @@ class SceneGraphConfig:
     """Storeys."""
     agents: AgentConfig = Field(default_factory=AgentConfig)
     """Camera poses."""
+    relations: RelationConfig = Field(default_factory=RelationConfig)
+    """Relations between objects."""

@@ -86,7 +86,10 @@ class PlaceNode:
 
 @dataclass(frozen=True, eq=False)
 class ObjectNode:
-    """A static object; `number` is its value in the mesh's object field, `presence` the intervals [t0, t1] when it was there."""
+    """A static object; `number` is its value in the mesh's object field, `presence` the intervals [t0, t1] when it was there.
+
+    confidence in [0, 1] : the share of its surface that bore its label, times n / (n + 1) for n views.
+    """
 
     layer: ClassVar[str] = "object"
     prefix: ClassVar[str] = "O"

@@ -113,15 +113,14 @@ def _node(
         at = piece.vertices
         box = robust_box(surface.mesh.vertices[at], surface.normals[at], surface.areas[at], config.flat_trim)
     box = completed_box(box, name, number, surface.normals[piece.vertices], around, config)
-    confidence = surface.mesh.confidence
-    certainty = 1.0 if confidence is None else float(np.average(confidence[piece.vertices]))
+    scores = _label_scores(piece, surface, label_space)
     return ObjectNode(
         label=name,
         label_id=piece.label,
         position=box.center,
         box=box,
-        label_scores=_label_scores(piece, surface, label_space),
-        confidence=round(certainty, 4),
+        label_scores=scores,
+        confidence=scores.get(name, 0.0),
         number=number,
     )
 

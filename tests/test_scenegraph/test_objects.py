@@ -244,12 +244,14 @@ def test_without_labels_or_surface_there_are_no_objects():
         assert (numbered.objects == 0).all()
 
 
-def test_confidence_is_the_mean_of_the_surface():
-    body = box((0, 0, 0), (0.6, 0.6, 0.6), "box")
-    confident = Mesh(
-        body.vertices, body.faces, labels=body.labels, confidence=np.full(len(body.vertices), 0.25, np.float32)
-    )
-    assert only(objects_of(confident)[0], "box").confidence == 0.25
+def test_confidence_is_the_share_of_the_surface_that_bore_the_label():
+    body = box((0, 0, 0), (0.6, 0.6, 0.6), "box", step=0.05)
+    labels = body.labels.copy()
+    stray = (np.abs(body.vertices - (0.3, 0.3, 0.6)) < 0.02).all(axis=1)
+    labels[stray] = LABELS.id_of("books")
+    node = only(objects_of(Mesh(body.vertices, body.faces, labels=labels))[0], "box")
+    assert node.confidence == node.label_scores["box"]
+    assert 0.99 < node.confidence < 1.0
 
 
 @pytest.mark.parametrize("name", sorted(SIZES))
