@@ -39,9 +39,11 @@ class SweepInput:
 def sweep(views: SweepInput, config: MultiviewConfig) -> tuple[Tensor, Tensor]:
     """Inverse depth [B, H, W] at every pixel and its confidence [B, H, W] in [0, 1].
 
-    All planes are compared at half the size, the costs are aggregated along image paths, and the depth found is refined
-    at full size around itself and smoothed along surfaces.
+    The settings must tell the depth range. All planes are compared at half the size, the costs are aggregated along image
+    paths, and the depth found is refined at full size around itself and smoothed along surfaces.
     """
+    assert config.min_depth is not None
+    assert config.max_depth is not None
     planes = torch.linspace(1 / config.max_depth, 1 / config.min_depth, config.planes, device=views.reference.device)
     plane_step = float(planes[1] - planes[0])
     size = (views.reference.shape[1], views.reference.shape[2])

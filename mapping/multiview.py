@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import cv2
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from mapping.camera import Intrinsics
 from mapping.multiview_config import MultiviewConfig
 from mapping.multiview_neighbours import choose_neighbours
+from mapping.multiview_range import DepthRange, find_depth_range
 from mapping.se3 import inverse
 
 Depth = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -21,6 +23,9 @@ Depth = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32) / 255
 REMEMBERED = 256  # frames whose small images and depths are kept
+IN_ORDER = 32  # frames that are read on the way to a later one rather than gone back for
+ROOM = DepthRange(0.5, 8.0, 2.0, 0)
+"""What is taken where neither the settings nor the images tell: a room, in metres."""
 SPECKLE_JUMP = 0.05  # step of depth, as a share, that ends a patch
 SAME_SURFACE = 0.05  # share by which pixels beside each other may differ and be mixed when depth is enlarged
 
@@ -72,13 +77,14 @@ def sweep_depth(
     Parameters
     ----------
     reference : the image whose depth is wanted.
+    config : settings; a depth range that they leave open is that of a room in metres.
     neighbours : images that see the same from other places, see `choose_neighbours`; without any, all is unknown.
     prior_depth : (H, W) float32 metres that a network gives, 0 unknown. Decides where the images do not.
     prior_normals : (H, W, 3) float32 in camera axes, 0 unknown. Surfaces are smoothed along them.
 
     Raises ValueError that names the argument and the expected shape.
     """
-    config = config or MultiviewConfig()
+    config = with_range(config or MultiviewConfig(), ROOM)
     height, width = reference.rgb.shape[:2]
     for name, image, shape in (
         ("prior_depth", prior_depth, (height, width)),
@@ -102,9 +108,11 @@ class MultiviewDepth:
 
     Parameters
     ----------
-    load : gives the image of a frame by its number, or None for one that cannot be read, which then helps nobody.
+    load : gives the image of a frame by its number, or None for one that cannot be read, which then helps nobody. Mostly
+        asked in order.
     poses : (N, 4, 4) `T_world_camera` of frames 0 to N - 1; not finite for those that are lost.
     intrinsics : the camera, without lens distortion; frames of other sizes are brought to its size.
+    config : settings; a depth range that they leave open is found from the images when it is first needed.
     prior : gives what a network says about a frame by its number.
     """
 
@@ -117,22 +125,37 @@ class MultiviewDepth:
         *,
         prior: Callable[[int], Prior] | None = None,
     ) -> None:
-        self.config = config or MultiviewConfig()
+        self._given = config or MultiviewConfig()
         self.poses = np.asarray(poses, dtype=np.float64)
         self.intrinsics = intrinsics
         self._load = load
         self._prior = prior
-        self._size = _working_size(intrinsics, self.config)
+        self._size = _working_size(intrinsics, self._given)
+        self._farthest = -1
+        self._neighbours: dict[int, list[int]] = {}
         self._images: OrderedDict[int, _SmallView | None] = OrderedDict()
         self._estimates: OrderedDict[int, _Estimate | None] = OrderedDict()
 
-    def __call__(self, index: int) -> Depth:
-        """Depth and confidence (h, w) of a frame at the size of `intrinsics`; all unknown where no neighbour could be found.
+    @cached_property
+    def range(self) -> DepthRange | None:
+        """The depth range that the images show; None when they share too few points to tell."""
+        return find_depth_range(self._load, self.poses)
+
+    @cached_property
+    def config(self) -> MultiviewConfig:
+        """The settings with a depth range: the given one, else that of the images, else that of a room in metres."""
+        if with_range(self._given, ROOM) == self._given:
+            return self._given
+        return with_range(self._given, self.range or ROOM)
+
+    def __call__(self, index: int, shape: tuple[int, int] | None = None) -> Depth:
+        """Depth and confidence of a frame at a size (h, w), that of `intrinsics` by default; all unknown where no neighbour
+        could be found.
 
         A pixel is known where at least `min_agreeing` neighbours found the same surface by themselves; its depth is then the mean
         of theirs and its own.
         """
-        shape = (self.intrinsics.height, self.intrinsics.width)
+        shape = shape or (self.intrinsics.height, self.intrinsics.width)
         wanted = [index, *self.neighbours(index)]
         self._ensure(wanted)
         own = self._estimates[index]
@@ -143,9 +166,12 @@ class MultiviewDepth:
 
     def neighbours(self, index: int) -> list[int]:
         """The frames that a frame is compared with; none when its pose is lost."""
-        if not np.isfinite(self.poses[index]).all():
-            return []
-        return choose_neighbours(self.poses, self.intrinsics, index, self.config.neighbours)
+        if index not in self._neighbours:
+            lost = not np.isfinite(self.poses[index]).all()
+            settings = self.config.neighbours
+            found = [] if lost else choose_neighbours(self.poses, self.intrinsics, index, settings)
+            self._neighbours[index] = found
+        return self._neighbours[index]
 
     def _ensure(self, indices: Sequence[int]) -> None:
         """Sweep those frames, together, that have not been."""
@@ -168,11 +194,28 @@ class MultiviewDepth:
 
     def _image(self, index: int) -> _SmallView | None:
         if index not in self._images:
-            view = self._load(index)
-            self._images[index] = None if view is None else _shrink(view, self._size, f"frame {index}")
+            # Frames on the way will be wanted too, and a video goes back slowly.
+            on_the_way = range(max(self._farthest + 1, index - IN_ORDER), index)
+            for i in [*on_the_way, index]:
+                if i not in self._images:
+                    view = self._load(i) if np.isfinite(self.poses[i]).all() else None
+                    self._images[i] = None if view is None else _shrink(view, self._size, f"frame {i}")
+            self._farthest = max(self._farthest, index)
         self._images.move_to_end(index)
         _forget(self._images)
         return self._images[index]
+
+
+def with_range(config: MultiviewConfig, depths: DepthRange) -> MultiviewConfig:
+    """The settings with what they leave open of the depth range filled in."""
+    near, far = config.min_depth, config.max_depth
+    if near is None:
+        near = depths.near if far is None else min(depths.near, 0.5 * far)
+    far = max(depths.far, 2 * near) if far is None else far
+    neighbours = config.neighbours
+    if neighbours.scene_depth is None:
+        neighbours = replace(neighbours, scene_depth=float(np.clip(depths.typical, near, far)))
+    return replace(config, min_depth=near, max_depth=far, neighbours=neighbours)
 
 
 @dataclass(frozen=True, eq=False)

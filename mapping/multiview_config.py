@@ -22,8 +22,8 @@ class NeighbourConfig:
     """Frames whose viewing directions differ by more are not compared."""
     min_overlap: float = Field(default=0.4, gt=0, le=1)
     """Share of the frame that the other must see, over depths around `scene_depth`."""
-    scene_depth: float = Field(default=2.0, gt=0)
-    """Metres to a typical surface, for angle and overlap."""
+    scene_depth: float | None = Field(default=None, gt=0)
+    """Depth of a typical surface in the unit of the poses, for angle and overlap; None finds it from the images."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -36,10 +36,10 @@ class MultiviewConfig:
     """Pixels of the long side of the images that are compared; larger images are shrunk, and the depth brought back."""
     planes: int = Field(default=64, ge=8, le=512)
     """Planes of the coarse sweep, evenly spaced in inverse depth."""
-    min_depth: float = Field(default=0.5, gt=0)
-    """Metres to the nearest plane."""
-    max_depth: float = Field(default=8.0, gt=0)
-    """Metres to the farthest plane."""
+    min_depth: float | None = Field(default=None, gt=0)
+    """Depth of the nearest plane in the unit of the poses; None finds it from the images."""
+    max_depth: float | None = Field(default=None, gt=0)
+    """Depth of the farthest plane; None finds it from the images."""
     radii_px: tuple[int, ...] = (1, 3)
     """Half widths of the matching windows; 1 is 3 x 3 pixels. The coarse sweep works at half the size of the images."""
     best_share: float = Field(default=0.75, gt=0, le=1)
@@ -70,7 +70,7 @@ class MultiviewConfig:
 
     @model_validator(mode="after")
     def _check_together(self) -> MultiviewConfig:
-        if self.min_depth >= self.max_depth:
+        if self.min_depth is not None and self.max_depth is not None and self.min_depth >= self.max_depth:
             raise ValueError(f"min_depth must be below max_depth, got {self.min_depth} and {self.max_depth}")
         if not self.radii_px or min(self.radii_px) < 1:
             raise ValueError(f"radii_px must be one or more whole numbers >= 1, got {self.radii_px}")

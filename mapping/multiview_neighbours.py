@@ -9,12 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
 from mapping.multiview_config import NeighbourConfig
-from mapping.se3 import inverse, transform_points
+from mapping.se3 import inverse
 
 Array = NDArray[np.float64]
 
 GRID = 6  # points across the image in which overlap is measured
 DEPTH_FACTORS = (0.5, 1.0, 2.0)  # of the scene depth, for overlap
+ROOM_DEPTH = 2.0  # metres, where the settings do not tell the scene depth
 
 
 def choose_neighbours(
@@ -31,6 +32,7 @@ def choose_neighbours(
     ----------
     poses : (N, 4, 4) `T_world_camera`; poses that are not finite are never chosen.
     intrinsics : the camera of all frames, without lens distortion.
+    config : settings; a scene depth that they leave open is that of a room in metres.
     index : the frame whose neighbours are wanted.
 
     Raises ValueError when poses have another shape, or the frame's own pose is not finite.
@@ -58,12 +60,12 @@ def _candidates(
     T_world_camera: Array, intrinsics: Intrinsics, index: int, config: NeighbourConfig
 ) -> tuple[NDArray[np.int64], Array]:
     """Indices (M,) of the frames that could serve and what each is worth (M,)."""
-    T = T_world_camera[index]
+    T, scene_depth = T_world_camera[index], config.scene_depth or ROOM_DEPTH
     finite = np.isfinite(T_world_camera).all(axis=(1, 2))
     with np.errstate(invalid="ignore"):
         baseline = np.linalg.norm(T_world_camera[:, :3, 3] - T[:3, 3], axis=1)
         turn = np.degrees(np.arccos(np.clip(T_world_camera[:, :3, 2] @ T[:3, 2], -1, 1)))
-        angle = 2 * np.degrees(np.arctan(0.5 * baseline / config.scene_depth))
+        angle = 2 * np.degrees(np.arctan(0.5 * baseline / scene_depth))
     fits = finite & (baseline > 0) & (turn <= config.max_turn_deg)
     fits &= (angle > 0.1 * config.best_angle_deg) & (angle < 5 * config.best_angle_deg)
     candidates = np.flatnonzero(fits)
@@ -72,15 +74,15 @@ def _candidates(
     # Worth looking at only what is apt; overlap is the costly part.
     order = np.argsort(-aptness, kind="stable")[: 16 * config.count]
     candidates, aptness = candidates[order], aptness[order]
-    overlap = np.array([_overlap(T, T_world_camera[i], intrinsics, config.scene_depth) for i in candidates])
+    overlap = _overlap(T, T_world_camera[candidates], intrinsics, scene_depth)
     return candidates, aptness * overlap * (overlap >= config.min_overlap)
 
 
-def _overlap(T_world_a: Array, T_world_b: Array, intrinsics: Intrinsics, scene_depth: float) -> float:
-    """Share of the points seen by a, over some depths, that lie in the image of b."""
-    coarse = intrinsics.resized(GRID, GRID)
-    pinhole = replace(coarse, distortion=())
+def _overlap(T_world_a: Array, T_world_b: Array, intrinsics: Intrinsics, scene_depth: float) -> Array:
+    """Share (M,) of the points seen by a, over some depths, that lie in the images of b (M, 4, 4)."""
+    pinhole = replace(intrinsics.resized(GRID, GRID), distortion=())
     rays = pinhole.rays().reshape(-1, 3)
     points = np.concatenate([rays * (scene_depth * factor) for factor in DEPTH_FACTORS])
-    in_b = transform_points(inverse(T_world_b) @ T_world_a, points)
-    return float(np.mean(pinhole.contains(pinhole.project(in_b))))
+    T_b_a = inverse(T_world_b) @ T_world_a
+    in_b = points @ T_b_a[:, :3, :3].swapaxes(1, 2) + T_b_a[:, None, :3, 3]
+    return np.asarray(pinhole.contains(pinhole.project(in_b)).mean(axis=1), dtype=np.float64)

@@ -14,7 +14,9 @@ from mapping.raycast import MeshCaster
 from mapping.se3 import from_rotation_translation, look_at
 
 CAMERA = Intrinsics(100.0, 100.0, 79.5, 59.5, 160, 120)
-CONFIG = MultiviewConfig(width=160, min_depth=0.6, max_depth=6.0, device="cpu")
+CONFIG = MultiviewConfig(
+    width=160, min_depth=0.6, max_depth=6.0, neighbours=NeighbourConfig(scene_depth=2.0), device="cpu"
+)
 
 
 def texture(points):
@@ -268,7 +270,7 @@ def test_wrong_poses_are_rejected():
 @pytest.mark.parametrize(
     ("field", "wrong"),
     [
-        ("min_depth", {"min_depth": 9.0}),
+        ("min_depth", {"min_depth": 9.0, "max_depth": 8.0}),
         ("radii_px", {"radii_px": ()}),
         ("radii_px", {"radii_px": (0,)}),
         ("planes", {"planes": 2}),
