@@ -92,19 +92,6 @@ class MeshCaster:
         """Metres (N,) from points (N, 3) to the nearest surface, never negative; inf for an empty mesh."""
         return self.closest(points)[0]
 
-    def visible_faces(
-        self, poses: Iterable[ArrayLike], intrinsics: Intrinsics, *, max_depth: float = np.inf
-    ) -> NDArray[np.bool_]:
-        """(F,) faces that the centre of some pixel of some pose hits nearer than `max_depth` metres.
-
-        Right for meshes of small faces; a large face counts as a whole, see `visible_points` for those.
-        """
-        seen = np.zeros(len(self.mesh.faces) + 1, dtype=bool)  # the last one collects the misses
-        for T_world_camera in poses:
-            depth, faces = self.cast(intrinsics, T_world_camera)
-            seen[np.where(depth <= max_depth, faces, -1)] = True
-        return seen[:-1]
-
     def visible_points(
         self,
         points: ArrayLike,

@@ -1,4 +1,4 @@
-"""Upright oriented boxes: fitting to points, overlap, containment. World metres, z up."""
+"""Upright oriented boxes: the best yaw, overlap, containment. World metres, z up."""
 
 from __future__ import annotations
 
@@ -24,35 +24,13 @@ def yaw_rotation(yaw: float) -> Array:
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
-def fit_upright_box(points: ArrayLike, *, trim: float = 0.0) -> OrientedBox:
-    """The upright box of least volume around points (N, 3): the smallest rectangle over the floor plan, times the height.
+def smallest_rectangle_yaw(points_xy: ArrayLike) -> float:
+    """Yaw in [0, pi / 2) of the rectangle of least area around points (N, 2); 0 when they all lie on one spot.
 
     One side of the smallest rectangle lies on an edge of the convex hull (Freeman and Shapira 1975), so every hull edge is
-    tried. The yaw is always in [0, 90) degrees, and of equally small rectangles the one with the smallest yaw is taken, so that
-    size and rotation do not depend on the order of the points.
-
-    `trim` in [0, 0.5) is the share of points that may be dropped at either end of each box axis before the box is fitted again:
-    0.01 keeps a few stray points from stretching it. Points without thickness give a box with a size of 0.
-
-    Raises ValueError when there is no point, one is not finite, or `trim` is out of range.
+    tried. Of equally small rectangles the one with the smallest yaw is taken, so that it does not depend on the order of the
+    points.
     """
-    points = np.asarray(points, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0 or not np.isfinite(points).all():
-        raise ValueError(f"points must be (N >= 1, 3) finite numbers, got shape {points.shape}")
-    if not 0.0 <= trim < 0.5:
-        raise ValueError(f"trim must be in [0, 0.5), got {trim}")
-    yaw = smallest_rectangle_yaw(points[:, :2])
-    if trim > 0:
-        points = _without_tails(points @ yaw_rotation(yaw), points, trim)
-        yaw = smallest_rectangle_yaw(points[:, :2])
-    rotation = yaw_rotation(yaw)
-    local = points @ rotation
-    low, high = local.min(axis=0), local.max(axis=0)
-    return OrientedBox(rotation @ ((low + high) / 2), high - low, rotation)
-
-
-def smallest_rectangle_yaw(points_xy: ArrayLike) -> float:
-    """Yaw in [0, pi / 2) of the rectangle of least area around points (N, 2); 0 when they all lie on one spot."""
     points_xy = np.asarray(points_xy, dtype=np.float64)
     corners = _convex_hull(points_xy)
     sides = np.roll(corners, -1, axis=0) - corners
@@ -156,12 +134,3 @@ def _convex_hull(points_xy: Array) -> Array:
         direction = np.linalg.svd(spread.T @ spread)[0][:, 0]
         along = spread @ direction
         return points_xy[[int(np.argmin(along)), int(np.argmax(along))]]
-
-
-def _without_tails(local: Array, points: Array, trim: float) -> Array:
-    """The points whose box coordinates `local` all lie between the `trim` and the 1 - `trim` quantile."""
-    # The nearest existing values, so that at least the median point of each axis stays.
-    low = np.quantile(local, trim, axis=0, method="lower")
-    high = np.quantile(local, 1 - trim, axis=0, method="higher")
-    kept = ((local >= low) & (local <= high)).all(axis=1)
-    return points[kept] if kept.any() else points

@@ -89,20 +89,7 @@ def test_an_empty_mesh_is_nowhere():
     assert (faces == -1).all()
     assert np.isinf(caster.distance([[0, 0, 0]])).all()
     assert len(caster.all_hits([[0, 0, 0]], [[1, 0, 0]])[0]) == 0
-    assert caster.visible_faces([np.eye(4)], CAMERA).shape == (0,)
     assert MeshCaster(box_mesh()).distance(np.zeros((0, 3))).shape == (0,)
-
-
-def test_visible_faces_are_those_towards_the_camera():
-    box = box_mesh()
-    caster = MeshCaster(box)
-    poses = [look_at([3, 0.1, 0.1], [0, 0, 0]), look_at([0.1, 0.1, 4], [0, 0, 0])]
-    seen = caster.visible_faces(poses[:1], CAMERA)
-    np.testing.assert_array_equal(seen, box.face_normals()[:, 0] > 0.5)
-    both = caster.visible_faces(poses, CAMERA)
-    np.testing.assert_array_equal(both, (box.face_normals()[:, [0, 2]] > 0.5).any(axis=1))
-    assert not caster.visible_faces(poses, CAMERA, max_depth=2.0).any()
-    np.testing.assert_array_equal(caster.visible_faces(poses, CAMERA, max_depth=3.0), box.face_normals()[:, 0] > 0.5)
 
 
 def test_visible_points_agree_with_the_depth_image():
