@@ -51,8 +51,10 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     return dict(data)
 
 
-def config_from_mapping(cls: type[Any], data: Mapping[str, Any], where: str) -> Any:
-    """Build a config dataclass from nested mappings.
+def config_from_mapping(
+    cls: type[Any], data: Mapping[str, Any], where: str, *, origins: Mapping[str, str] | None = None
+) -> Any:
+    """Build a config dataclass from nested mappings. `origins` tells for single settings (`a.b`) where else they come from.
 
     Raises ConfigError in one line: the place, the key, what was expected, and the nearest known name for an unknown key.
     """
@@ -61,14 +63,26 @@ def config_from_mapping(cls: type[Any], data: Mapping[str, Any], where: str) -> 
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
+        where = _origin(path, origins or {}) or where
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             known = _field_names(cls, path[:-1])
             near = difflib.get_close_matches(path[-1], known, 1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             raise ConfigError(f"{where}: unknown setting {'.'.join(path)}; {hint}") from error
-        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: {'.'.join(path) or 'config'}: {message}{got}"[:400]) from error
+        if path:
+            got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+            message = f"{'.'.join(path)}: {message}{got}"
+        raise ConfigError(f"{where}: {message}"[:400]) from error
+
+
+def _origin(path: list[str], origins: Mapping[str, str]) -> str:
+    """What set the setting at `path`, or the group or the part of it that was set; of several the last. Empty when none did."""
+    dotted = ".".join(path) + "."
+    hits = [
+        text for key, text in origins.items() if dotted.startswith(f"{key}.") or (path and f"{key}.".startswith(dotted))
+    ]
+    return hits[-1] if hits else ""
 
 
 def _field_names(cls: Any, path: list[str]) -> list[str]:
@@ -83,11 +97,20 @@ def config_to_mapping(config: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", TypeAdapter(type(config)).dump_python(config, mode="json"))
 
 
-def load_config(cls: type[Any], path: Path | None, overrides: Sequence[str] = ()) -> Any:
-    """Defaults of `cls`, then the YAML file, then the overrides; raises ConfigError."""
+def load_config(
+    cls: type[Any], path: Path | None, overrides: Sequence[str] = (), *, options: Mapping[str, str] | None = None
+) -> Any:
+    """Defaults of `cls`, then the YAML file, then `options`, then the overrides.
+
+    `options` maps assignments (`tsdf.voxel_size=0.02`) to the short command-line options that they come from (`--voxel 0.02`).
+    Raises ConfigError that names the file, the option or the `--set` that is to blame.
+    """
     data = read_yaml_mapping(path) if path else {}
-    where = " and ".join([*([str(path)] if path else []), *(["--set"] if overrides else [])]) or "config"
-    return config_from_mapping(cls, merge_overrides(data, overrides), where)
+    given = [(f"--set {text}", text) for text in overrides]
+    given = [(option, text) for text, option in (options or {}).items()] + given
+    origins = {text.partition("=")[0]: origin for origin, text in given}
+    merged = merge_overrides(data, [text for _, text in given])
+    return config_from_mapping(cls, merged, str(path) if path else "config", origins=origins)
 
 
 def dump_config(config: Any) -> str:

@@ -19,7 +19,7 @@ from pipelines.frame import Frame
 from pipelines.loading import read_frames
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
-from pipelines.stages import RunContext, predicted
+from pipelines.stages import RunContext, foreign_label_warning, predicted
 from pipelines.workspace import StageRecord
 from scenegraph.dynamic import Detection, LabelledView, detect, detections_from_json, detections_to_json, dynamic_mask
 from scenegraph.labels import LabelSpace
@@ -141,5 +141,6 @@ def _summarise(context: RunContext, record: StageRecord, state: FusionState, *, 
         "detections": sum(len(found) for _, found in state.moving),
         "text": f"{frames} frames, {rate:.1f} a second, volume {state.volume.memory_bytes / 2**20:.0f} MiB",
     }
+    record.warnings += foreign_label_warning(context)
     for reason in state.broken.values():
         record.warnings.append(f"left out: {reason}")

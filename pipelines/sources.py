@@ -75,10 +75,14 @@ def open_network(argument: str, sequence: FrameSequence) -> Source:
     Raises SourceError without an argument, m2h's own WeightsError or CheckpointError for weights that cannot be had, and
     LabelSpaceError when the checkpoint speaks an unknown label space.
     """
-    from m2h.infer import Predictor
+    from m2h.weights import resolve_weights
 
     if not argument:
         raise SourceError("--source m2h: expected m2h:NAME_OR_FILE; `m2h weights list` shows the names")
+    if Path(argument).suffix not in (".onnx", ".xml"):
+        resolve_weights(argument)  # a wrong name is said before torch is imported
+    from m2h.infer import Predictor
+
     predictor = Predictor.from_checkpoint(argument)
     label_space = load_label_space(predictor.record.label_space) if "semantics" in predictor.tasks else None
     path = Path(argument)

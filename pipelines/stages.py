@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ class RunContext:
     config: PipelineConfig
     progress: Progress
     stage_key: str = ""
+    foreign_labels: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Of frames with labels that the label space lacks, by index: how many pixels have each of them."""
 
     @property
     def positions(self) -> list[int]:
@@ -60,6 +62,7 @@ def list_frames(context: RunContext, record: StageRecord) -> None:
     """Count the frames that will be used and those that cannot, by reason."""
     chosen, infos = context.positions, context.sequence.infos
     unused = Counter(info.reason.partition("(")[0].strip() for info in infos if not info.used)
+    lost, reasons = unused.total(), ", ".join(f"{count} {reason}" for reason, count in unused.most_common(3))
     skipped = sum(info.used for info in infos) - len(chosen)
     if skipped:
         unused["left out by stride or range"] = skipped
@@ -67,6 +70,8 @@ def list_frames(context: RunContext, record: StageRecord) -> None:
     left_out = "".join(f", {count} {reason}" for reason, count in unused.most_common(3))
     record.summary["text"] = f"{len(chosen)} of {len(infos)} frames{left_out}"
     record.warnings += getattr(context.sequence, "notes", ())
+    if lost > context.config.frames.max_broken * len(infos):
+        record.warnings.append(f"{lost} of {len(infos)} frames cannot be used: {reasons}; frames.csv lists them")
 
 
 def find_level(context: RunContext, record: StageRecord) -> None:
@@ -144,8 +149,21 @@ def predicted(context: RunContext, frame: Frame) -> Predictions:
     if seen.labels is None or context.source.label_space is None:
         return seen
     known = np.isin(np.arange(int(seen.labels.max(initial=0)) + 1), list(context.source.label_space.by_id))
-    return (
-        seen
-        if known.all()
-        else replace(seen, labels=np.where(known[seen.labels], seen.labels, 0).astype(seen.labels.dtype))
-    )
+    if known.all():
+        return seen
+    foreign, counts = np.unique(seen.labels[~known[seen.labels]], return_counts=True)
+    context.foreign_labels[frame.index] = dict(zip(foreign.tolist(), counts.tolist(), strict=True))
+    return replace(seen, labels=np.where(known[seen.labels], seen.labels, 0).astype(seen.labels.dtype))
+
+
+def foreign_label_warning(context: RunContext) -> list[str]:
+    """One sentence on the labels that `predicted` took as unknown; empty when there were none."""
+    if not context.foreign_labels or context.source.label_space is None:
+        return []
+    ids = sorted({label for counts in context.foreign_labels.values() for label in counts})
+    shown = ", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else "")
+    pixels = sum(sum(counts.values()) for counts in context.foreign_labels.values())
+    name, frames = context.source.label_space.name, len(context.foreign_labels)
+    return [
+        f"{pixels} pixels in {frames} frames have labels that label space {name} lacks ({shown}); they count as unknown"
+    ]

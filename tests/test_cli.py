@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from mapping.mesh_io import read_mesh
 from pipelines.cli import COMMANDS, main
+from pipelines.images import read_labels, write_png
 from pipelines.pipeline import STAGE_NAMES
 from pipelines.workspace import Workspace
 from scenegraph import load_scene_graph
@@ -129,6 +130,36 @@ class TestRun:
         assert "no class" in m2h("query", run_folder, "--label", "bedd", code=1).stderr
 
 
+def copy_sequence(box_room, folder):
+    """A copy of the sequence that a test may spoil."""
+    shutil.copytree(box_room, folder)
+    return folder
+
+
+class TestWarnings:
+    """What a run did not use is said once, with numbers."""
+
+    def test_labels_that_the_label_space_lacks(self, box_room, tmp_path):
+        sequence = copy_sequence(box_room, tmp_path / "sequence")
+        for number, label in ((3, 255), (4, 77)):
+            path = sequence / "semantics" / f"{number:06d}.png"
+            labels = read_labels(path)
+            labels[:10, :20] = label
+            write_png(path, labels)
+        manifest = json.loads(m2h("fuse", sequence, "--out", tmp_path / "run", "--json").stdout)
+        assert manifest["stages"]["fuse"]["warnings"] == [
+            "400 pixels in 2 frames have labels that label space nyu40 lacks (77, 255); they count as unknown"
+        ]
+
+    def test_frames_that_are_missing(self, box_room, tmp_path):
+        sequence = copy_sequence(box_room, tmp_path / "sequence")
+        for number in range(20):
+            (sequence / "images" / f"{number:06d}.png").unlink()
+        result = m2h("predict", sequence, "--out", tmp_path / "run", "--set", "frames.max_broken=0.5")
+        warning = "20 of 30 frames cannot be used: 20 image file is missing; frames.csv lists them"
+        assert warning in " ".join(result.stdout.split())
+
+
 @pytest.mark.slow
 def test_a_killed_run_continues(box_room, tmp_path):
     """Killed without warning in the middle of fusion, the next run ends with the same map."""
@@ -221,6 +252,27 @@ class TestErrors:
         m2h("fuse", sequence, "--out", tmp_path / "run", "--set", "frames.max_broken=0.1", "-q")
         lines = (tmp_path / "run" / "frames.csv").read_text().splitlines()
         assert sum(",0," in line and "truncated" in line for line in lines) == 3
+
+    def test_an_unknown_network_is_said_before_torch_is_loaded(self, box_room, tmp_path):
+        code = (
+            "import sys; from pipelines.cli import main\n"
+            "try: main(sys.argv[1:])\n"
+            "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
+        )
+        command = [sys.executable, "-c", code, "run", box_room, "--out", tmp_path / "run", "--source", "m2h:typo", "-q"]
+        result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+        assert result.stderr.startswith("m2h: typo: neither a file nor a checkpoint's name; names are ")
+        assert result.stdout == "1 False\n"
+
+    def test_the_option_is_to_blame_not_what_it_stands_for(self, box_room, tmp_path):
+        run, out = ("run", box_room, "--out", tmp_path / "run"), tmp_path / "run"
+        assert self.one_line(*run, "--voxel", "0").startswith("m2h: --voxel 0: tsdf.voxel_size: ")
+        assert self.one_line(*run, "--stride", "0").startswith("m2h: --stride 0: frames.stride: ")
+        assert self.one_line(*run, "--set", "tsdf.voxel_size=0").startswith("m2h: --set tsdf.voxel_size=0: ")
+        assert self.one_line("synth", out, "--size", "0x0").startswith("m2h: --size 0x0: width: ")
+        assert self.one_line("synth", out, "--rooms", "99").startswith("m2h: --rooms 99: world.rooms: ")
+        assert self.one_line("ingest", box_room, out, "--stride", "0").startswith("m2h: --stride 0: stride: ")
+        assert not out.exists()
 
     def test_commands_on_what_is_no_run(self, tmp_path):
         for command in ("view", "query"):

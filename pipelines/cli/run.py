@@ -94,7 +94,7 @@ def execute(
     from pipelines.sequences.detect import open_sequence
     from pipelines.settings import PipelineConfig
 
-    config = load_config(PipelineConfig, config_file, [*shortcut_overrides(**shortcuts), *overrides])
+    config = load_config(PipelineConfig, config_file, overrides, options=shortcut_overrides(**shortcuts))
     with progress_reporter(quiet=quiet) as progress:
         opened = open_sequence(sequence)
         manifest = run_pipeline(opened, out, source=source, config=config, until=until, progress=progress)
@@ -107,22 +107,23 @@ def execute(
 
 def shortcut_overrides(
     *, up: str | None, stride: int | None, frame_range: str | None, voxel: float | None
-) -> list[str]:
-    """The short options as `--set` assignments; raises ConfigError for a range or direction that is none."""
+) -> dict[str, str]:
+    """The short options by the `--set` assignments that they stand for; raises ConfigError for what is no range or direction."""
     from pipelines.config import ConfigError
 
-    overrides = []
+    overrides = {}
     if up is not None:
-        overrides.append(f"up={_direction(up)}")
+        overrides[f"up={_direction(up)}"] = f"--up {up}"
     if stride is not None:
-        overrides.append(f"frames.stride={stride}")
+        overrides[f"frames.stride={stride}"] = f"--stride {stride}"
     if frame_range is not None:
         start, colon, stop = frame_range.partition(":")
         if not colon or not all(part == "" or part.isdigit() for part in (start, stop)):
             raise ConfigError(f"--range {frame_range}: expected A:B, frame indices, either may be empty")
-        overrides += [f"frames.start={start or 0}", f"frames.stop={stop or 'null'}"]
+        for assignment in (f"frames.start={start or 0}", f"frames.stop={stop or 'null'}"):
+            overrides[assignment] = f"--range {frame_range}"
     if voxel is not None:
-        overrides.append(f"tsdf.voxel_size={voxel}")
+        overrides[f"tsdf.voxel_size={voxel}"] = f"--voxel {voxel:g}"
     return overrides
 
 

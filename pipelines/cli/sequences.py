@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def ingest(
     from pipelines.sequences.detect import open_sequence
     from pipelines.settings import FramesConfig
 
-    frames = config_from_mapping(FramesConfig, {"stride": stride}, "--stride")
+    frames = config_from_mapping(FramesConfig, {"stride": stride}, f"--stride {stride}")
     with progress_reporter(quiet=quiet) as progress:
         result = copy(
             open_sequence(sequence),
@@ -93,7 +94,7 @@ def synth(
     from pipelines.config import load_config
     from pipelines.synth.simulate import SynthConfig, simulate
 
-    config = load_config(SynthConfig, config_file, [*synth_overrides(**options), *overrides])
+    config = load_config(SynthConfig, config_file, overrides, options=synth_overrides(**options))
     with progress_reporter(quiet=quiet) as progress:
         result = simulate(out, config, progress=progress)
     if as_json:
@@ -102,17 +103,20 @@ def synth(
         click.echo(f"wrote {result['frames']} frames to {out}")
 
 
-def synth_overrides(**options: Any) -> list[str]:
-    """The options of `m2h synth` as `--set` assignments; raises ConfigError for a size that is none."""
+def synth_overrides(**options: Any) -> dict[str, str]:
+    """The options of `m2h synth` by the `--set` assignments that they stand for; raises ConfigError for a size that is none."""
     from pipelines.config import ConfigError
 
-    width, x, height = options.pop("size").partition("x")
+    size = options.pop("size")
+    width, x, height = size.partition("x")
     if not (x and width.isdigit() and height.isdigit()):
-        raise ConfigError("--size: expected WxH in pixels, such as 320x240")
+        raise ConfigError(f"--size {size}: expected WxH in pixels, such as 320x240")
     visits = 2 if options["moved"] or options["added"] or options["removed"] else 1
-    overrides = [f"width={width}", f"height={height}", f"world.visits={visits}"]
-    for name in ("rooms", "storeys", "moved", "added", "removed", "models"):
-        if options[name] is not None:
-            overrides.append(f"world.{name}={options[name]}")
-    overrides += [f"{name}={options[name]}" for name in ("seed", "people", "frames") if options[name] is not None]
+    overrides = {f"world.visits={visits}": "--moved, --added, --removed"}
+    overrides |= {f"width={width}": f"--size {size}", f"height={height}": f"--size {size}"}
+    for name, value in options.items():
+        if value is not None:
+            group = "" if name in ("seed", "people", "frames") else "world."
+            text = json.dumps(str(value)) if isinstance(value, Path) else value  # a path may look like YAML
+            overrides[f"{group}{name}={text}"] = f"--{name} {value}"
     return overrides

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from mapping.camera import Intrinsics
 from pipelines.config import ConfigError, config_from_mapping, read_yaml_mapping
 from pipelines.frame import SequenceError
-from pipelines.sequences.conventions import CameraAxes, PoseDirection
+from pipelines.sequences.conventions import CameraAxes, PoseDirection, is_direction
 
 CAMERA_FILE = "camera.yaml"
 
@@ -73,6 +73,8 @@ class CameraFile:
             raise ValueError("needs either fx in pixels or hfov_deg")
         if self.hfov_deg is not None and not 0 < self.hfov_deg < 180:
             raise ValueError(f"hfov_deg must lie between 0 and 180, got {self.hfov_deg}")
+        if self.world_up is not None and not is_direction(self.world_up):
+            raise ValueError(f"world_up must be three finite numbers that are not all 0, got {self.world_up}")
         for name in ("fps", "max_gap", "depth_scale"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):

@@ -101,8 +101,8 @@ class Overrides:
     def __post_init__(self) -> None:
         if self.depth_scale is not None and not (np.isfinite(self.depth_scale) and self.depth_scale > 0):
             raise ValueError(f"depth_scale must be a positive number of units per metre, got {self.depth_scale}")
-        if self.world_up is not None and not np.linalg.norm(self.world_up) > 0:
-            raise ValueError(f"world_up must be a direction, got {self.world_up}")
+        if self.world_up is not None and not is_direction(self.world_up):
+            raise ValueError(f"world_up must be three finite numbers that are not all 0, got {self.world_up}")
 
     def applied_to(self, convention: Convention) -> Convention:
         """The format's convention with what is overridden."""
@@ -112,6 +112,12 @@ class Overrides:
             camera_axes=self.camera_axes or convention.camera_axes,
             depth_scale=self.depth_scale or convention.depth_scale,
         )
+
+
+def is_direction(vector: ArrayLike) -> bool:
+    """Whether three finite numbers point somewhere."""
+    numbers = np.asarray(vector, dtype=np.float64)
+    return numbers.shape == (3,) and bool(np.isfinite(numbers).all()) and 1e-9 < float(np.linalg.norm(numbers)) < 1e9
 
 
 def read_overrides(folder: Path) -> Overrides:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
-from pipelines.sequences.conventions import Convention
+from pipelines.sequences.conventions import Convention, is_direction
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
 from pipelines.sequences.text import natural_key, read_text
 from scenegraph.labels import LabelSpace, LabelSpaceError, load_label_space
@@ -197,8 +197,8 @@ def _world_up(header: Mapping[str, Any], file: Path) -> tuple[float, float, floa
     up = header.get("world_up", [0.0, 0.0, 1.0])
     if up is None:
         return None
-    if not (isinstance(up, list) and len(up) == 3 and all(isinstance(x, (int, float)) for x in up) and any(up)):
-        raise SequenceError(f"{file}: world_up must be three numbers or null, got {up!r}")
+    if not (isinstance(up, list) and all(isinstance(x, (int, float)) for x in up) and is_direction(up)):
+        raise SequenceError(f"{file}: world_up must be three finite numbers that are not all 0, or null; got {up!r}")
     x, y, z = map(float, up)
     return x, y, z
 

@@ -7,7 +7,7 @@ images are undistorted, intrinsics follow the image's real size, depth and label
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -103,8 +103,8 @@ class RecordedSequence:
             depth=self._depth(record, lens),
             labels=self._labels(record, lens),
             instances=None if record.instances is None else self._instances(record.instances, lens),
-            normals=None if record.normals is None else _like_image(images.read_normals(record.normals), lens),
-            edges=None if record.edges is None else _like_image(images.read_edges(record.edges), lens, blend=True),
+            normals=None if record.normals is None else _layer(record.normals, images.read_normals, lens),
+            edges=None if record.edges is None else _layer(record.edges, images.read_edges, lens, blend=True),
         )
         rgb = np.asarray(_like_image(rgb, lens, blend=True), dtype=np.uint8)
         return Frame(index, info.timestamp, rgb, pinhole, info.T_world_camera, recorded)
@@ -142,20 +142,17 @@ class RecordedSequence:
             if source != lens.undistorted():
                 return np.asarray(_resampled(depth, lens.undistorted(), source), dtype=np.float32)
             return depth
-        _fitted(lens, size, str(record.depth))
-        return np.asarray(_like_image(depth, lens), dtype=np.float32)
+        return np.asarray(_like_image(_checked(depth, lens, record.depth), lens), dtype=np.float32)
 
     def _labels(self, record: FrameRecord, lens: Intrinsics) -> NDArray[Any] | None:
         if record.labels is None:
             return None
-        labels = images.read_labels(record.labels)
+        labels = _layer(record.labels, images.read_labels, lens)
         table = self._details.label_map
-        if table is not None:
-            labels = table[np.minimum(labels, len(table) - 1)]
-        return _like_image(labels, lens)
+        return labels if table is None else table[np.minimum(labels, len(table) - 1)]
 
     def _instances(self, path: Path, lens: Intrinsics) -> NDArray[np.uint16]:
-        return np.asarray(_like_image(images.read_labels(path), lens), dtype=np.uint16)
+        return np.asarray(_layer(path, images.read_labels, lens), dtype=np.uint16)
 
 
 def camera_from_matrix(K: Array, size: tuple[int, int], where: str, distortion: Sequence[float] = ()) -> Intrinsics:
@@ -200,6 +197,17 @@ def _fitted(intrinsics: Intrinsics, size: tuple[int, int], where: str) -> Intrin
             f"{where}: is {size[0]}x{size[1]} pixels, but its camera is {intrinsics.width}x{intrinsics.height}"
         )
     return intrinsics.resized(*size)
+
+
+def _checked(array: NDArray[Any], lens: Intrinsics, path: Path) -> NDArray[Any]:
+    """The array; raises SequenceError when it has another shape than the image, so that it cannot be of the same view."""
+    _fitted(lens, (array.shape[1], array.shape[0]), str(path))
+    return array
+
+
+def _layer(path: Path, read: Callable[[Path], NDArray[Any]], lens: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
+    """A file of the image's view on the undistorted image's pixels; raises SequenceError for another shape."""
+    return _like_image(_checked(read(path), lens, path), lens, blend=blend)
 
 
 def _like_image(array: NDArray[Any], lens: Intrinsics, *, blend: bool = False) -> NDArray[Any]:

@@ -38,7 +38,10 @@ def test_dump_and_load_are_inverse(tmp_path):
         ("- 1", [], r"a\.yaml: expected settings by name"),
         ("a: [", [], r"a\.yaml: not readable as YAML"),
         ("", ["threshold"], r"--set threshold: expected key\.key=value"),
-        ("", ["threshold=high"], r"--set: threshold: .*number.*'high'"),
+        ("", ["threshold=high"], r"--set threshold=high: threshold: .*number.*'high'"),
+        ("frames: {stride: 0}", ["threshold=3"], r"a\.yaml: frames\.stride: "),
+        ("threshold: 3", ["frames.stride=0"], r"^--set frames\.stride=0: frames\.stride: "),
+        ("", ["frames=3"], r"^--set frames=3: frames: "),
         ("threshold: 1", ["threshold.x=1"], r"threshold is a value"),
     ],
 )

@@ -148,7 +148,11 @@ def test_pose_that_is_no_rigid_motion_is_lost_with_the_reason(tmp_path: Path) ->
         ({"fl_x": "wide"}, {}, "fl_x must be a number, got 'wide'"),
         ({"fl_x": -4}, {}, "makes no camera"),
         ({"fl_x": 9, "camera_model": "FISHEYE624"}, {}, "camera_model 'FISHEYE624' is not known"),
-        ({"fl_x": 9, "world_up": "up"}, {}, "world_up must be three numbers or null"),
+        ({"fl_x": 9, "world_up": "up"}, {}, "world_up must be three finite numbers"),
+        ({"fl_x": 9, "world_up": [0, 0, 0]}, {}, "world_up must be three finite numbers"),
+        ({"fl_x": 9, "world_up": [0, float("nan"), 1]}, {}, "world_up must be three finite numbers"),
+        ({"fl_x": 9, "world_up": [0, float("inf"), 1]}, {}, "world_up must be three finite numbers"),
+        ({"fl_x": 9, "world_up": [0, 1]}, {}, "world_up must be three finite numbers"),
         ({"fl_x": 9, "depth_unit_scale_factor": 0}, {}, "depth_unit_scale_factor must be positive"),
         ({"fl_x": 9}, {"transform_matrix": [1, 2]}, "transform_matrix must be 4x4 numbers"),
         ({"fl_x": 9, "format": "m2h-sequence", "version": 2}, {}, "version 2"),
@@ -167,3 +171,15 @@ def test_files_that_are_no_sequence(tmp_path: Path, text: str) -> None:
     (tmp_path / "transforms.json").write_text(text)
     with pytest.raises(SequenceError, match=r"transforms\.json"):
         open_sequence(tmp_path)
+
+
+@pytest.mark.parametrize("layer", ["depth", "semantics", "instances", "normals", "edges"])
+def test_layer_of_another_shape_is_named(tmp_path: Path, layer: str) -> None:
+    """A picture of half the size is the same view; one of another shape cannot be."""
+    write(tmp_path, {"fl_x": 9}, [frame("a.png", **{f"{layer}_file_path": "layer.png"})])
+    kind = (np.uint8, (3,)) if layer == "normals" else (np.uint16, ())
+    write_png(tmp_path / "layer.png", np.ones((3, 4, *kind[1]), kind[0]))
+    assert open_sequence(tmp_path)[0].rgb.shape == (6, 8, 3)
+    write_png(tmp_path / "layer.png", np.ones((6, 6, *kind[1]), kind[0]))
+    with pytest.raises(SequenceError, match=r"layer\.png: is 6x6 pixels, but its camera is 8x6"):
+        open_sequence(tmp_path)[0]

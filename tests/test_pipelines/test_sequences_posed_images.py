@@ -169,6 +169,8 @@ def test_file_that_is_no_video(tmp_path: Path) -> None:
         ("fx: wide\n", "fx"),
         ("fx: 20\nfps: 0\n", "fps must be a positive number"),
         ("fx: 20\ncamera_axes: up\n", "camera_axes"),
+        ("fx: 20\nworld_up: [0, 0, 0]\n", "world_up must be three finite numbers"),
+        ("fx: 20\nworld_up: [0, .nan, 1]\n", "world_up must be three finite numbers"),
         ("fx: 20\ndistortion: [1, 2]\n", "distortion"),
         ("fx: 20\nposes: nowhere.txt\n", r"nowhere\.txt: file is missing"),
         ("fx: 20\nimages: nowhere\n", "no images in nowhere/"),
