@@ -83,7 +83,7 @@ def align_scale_shift(
     slope, shift = 1 / start.scale, 0.0
     for _ in range(ROUNDS):
         error = (slope * x + shift) / y - 1
-        trust = w * _biweight(error, weighted_spread(error, w)) / (y * y)
+        trust = w * biweight(error, weighted_spread(error, w)) / (y * y)
         new = _weighted_line(x, y, trust)
         if new is None:
             return start
@@ -161,7 +161,7 @@ def solve_scales(count: int, pairs: Iterable[PairRatio], *, prior_deviation: flo
     return SequenceScales(
         np.exp(logs),
         _frame_spread(count, first, second, residual, trust > 0),
-        _outliers(logs, groups),
+        frame_outliers(logs, groups),
         groups,
         tuple(pair for pair, t in zip(pairs, trust, strict=True) if t <= 0),
     )
@@ -203,7 +203,7 @@ def _relative_spread(depth: Array, reference: Array, weight: Array) -> float:
     return weighted_spread(depth / reference - 1, weight)
 
 
-def _biweight(error: Array, spread: Array | float) -> Array:
+def biweight(error: Array, spread: Array | float) -> Array:
     """Tukey's weights: 1 for no error, 0 beyond 4.685 standard deviations."""
     share = error / (TUNING * np.maximum(spread, LEAST_SPREAD))
     return np.where(np.abs(share) < 1, (1 - share * share) ** 2, 0.0)
@@ -264,7 +264,7 @@ def _robust_logs(
             trust = 1 / np.maximum(np.abs(standard) / spread, 1e-2)
             trust /= trust.max()
         else:
-            trust = _biweight(standard, spread)
+            trust = biweight(standard, spread)
             if np.abs(logs - before).max() < SETTLED:
                 break
     return logs, trust
@@ -309,7 +309,7 @@ def _frame_spread(
     return np.sqrt(np.divide(total, number, out=np.full(count, np.nan), where=number > 0))
 
 
-def _outliers(logs: Array, groups: NDArray[np.int64]) -> tuple[int, ...]:
+def frame_outliers(logs: Array, groups: NDArray[np.int64]) -> tuple[int, ...]:
     """Frames whose log scale is far from the others' in their group."""
     found: list[int] = []
     for group in np.unique(groups):
