@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
-from mapping.multiview_config import MultiviewConfig
+from mapping.multiview_config import MultiviewConfig, NeighbourConfig
 from mapping.multiview_neighbours import choose_neighbours
 from mapping.multiview_range import DepthRange, find_depth_range
 from mapping.se3 import inverse
@@ -26,6 +26,7 @@ REMEMBERED = 256  # frames whose small images and depths are kept
 IN_ORDER = 32  # frames that are read on the way to a later one rather than gone back for
 ROOM = DepthRange(0.5, 8.0, 2.0, 0)
 """What is taken where neither the settings nor the images tell: a room, in metres."""
+RIM_PX = 7  # width of the window around a pixel that must hold no empty pixel
 SPECKLE_JUMP = 0.05  # step of depth, as a share, that ends a patch
 SAME_SURFACE = 0.05  # share by which pixels beside each other may differ and be mixed when depth is enlarged
 
@@ -114,6 +115,8 @@ class MultiviewDepth:
     intrinsics : the camera, without lens distortion; frames of other sizes are brought to its size.
     config : settings; a depth range that they leave open is found from the images when it is first needed.
     prior : gives what a network says about a frame by its number.
+    wanted : (N,) bool, the frames whose depth will be asked for: they prove each other; None is all. Others are compared with
+        and swept only where too few of the wanted see the same.
     """
 
     def __init__(
@@ -124,6 +127,7 @@ class MultiviewDepth:
         config: MultiviewConfig | None = None,
         *,
         prior: Callable[[int], Prior] | None = None,
+        wanted: NDArray[np.bool_] | None = None,
     ) -> None:
         self._given = config or MultiviewConfig()
         self.poses = np.asarray(poses, dtype=np.float64)
@@ -132,7 +136,7 @@ class MultiviewDepth:
         self._prior = prior
         self._size = _working_size(intrinsics, self._given)
         self._farthest = -1
-        self._neighbours: dict[int, list[int]] = {}
+        self._wanted_poses = self.poses if wanted is None else np.where(wanted[:, None, None], self.poses, np.nan)
         self._images: OrderedDict[int, _SmallView | None] = OrderedDict()
         self._estimates: OrderedDict[int, _Estimate | None] = OrderedDict()
 
@@ -140,6 +144,11 @@ class MultiviewDepth:
     def range(self) -> DepthRange | None:
         """The depth range that the images show; None when they share too few points to tell."""
         return find_depth_range(self._load, self.poses)
+
+    @property
+    def range_is_assumed(self) -> bool:
+        """Whether settings and images leave the depth range open, so that a room in metres is taken."""
+        return with_range(self._given, ROOM) != self._given and self.range is None
 
     @cached_property
     def config(self) -> MultiviewConfig:
@@ -156,22 +165,31 @@ class MultiviewDepth:
         of theirs and its own.
         """
         shape = shape or (self.intrinsics.height, self.intrinsics.width)
-        wanted = [index, *self.neighbours(index)]
-        self._ensure(wanted)
+        together = [index, *self.witnesses(index)]
+        self._ensure(together)
         own = self._estimates[index]
-        others = [estimate for i in wanted[1:] if (estimate := self._estimates[i]) is not None]
+        others = [estimate for i in together[1:] if (estimate := self._estimates[i]) is not None]
         if own is None or not others:
             return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         return _enlarge(_proved(own, others, self.config), shape)
 
     def neighbours(self, index: int) -> list[int]:
         """The frames that a frame is compared with; none when its pose is lost."""
-        if index not in self._neighbours:
-            lost = not np.isfinite(self.poses[index]).all()
-            settings = self.config.neighbours
-            found = [] if lost else choose_neighbours(self.poses, self.intrinsics, index, settings)
-            self._neighbours[index] = found
-        return self._neighbours[index]
+        return self._chosen(self.poses, index, self.config.neighbours)
+
+    def witnesses(self, index: int) -> list[int]:
+        """The frames whose depth proves that of a frame; none when its pose is lost."""
+        settings = replace(self.config.neighbours, count=self.config.witnesses)
+        found = self._chosen(self._wanted_poses, index, settings)
+        return found if len(found) >= self.config.min_agreeing else self._chosen(self.poses, index, settings)
+
+    def _chosen(self, poses: NDArray[np.float64], index: int, settings: NeighbourConfig) -> list[int]:
+        if not np.isfinite(self.poses[index]).all():
+            return []
+        if not np.isfinite(poses[index]).all():
+            poses = poses.copy()
+            poses[index] = self.poses[index]
+        return choose_neighbours(poses, self.intrinsics, index, settings)
 
     def _ensure(self, indices: Sequence[int]) -> None:
         """Sweep those frames, together, that have not been."""
@@ -220,11 +238,12 @@ def with_range(config: MultiviewConfig, depths: DepthRange) -> MultiviewConfig:
 
 @dataclass(frozen=True, eq=False)
 class _SmallView:
-    """A grey image (h, w) float32 in 0..1 with its camera (3, 3) and pose."""
+    """A grey image (h, w) float32 in 0..1 with its camera (3, 3) and pose; `empty` (h, w) is where there is no picture."""
 
     grey: NDArray[np.float32]
     K: NDArray[np.float64]
     T_world_camera: NDArray[np.float64]
+    empty: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +268,9 @@ def _shrink(view: PosedImage, size: tuple[int, int], name: str) -> _SmallView:
     if view.intrinsics.is_distorted:
         raise ValueError(f"{name}: intrinsics have lens distortion; undistort the image first")
     grey = cv2.resize(view.rgb.astype(np.float32) @ GREY, size[::-1], interpolation=cv2.INTER_AREA)
-    return _SmallView(grey, view.intrinsics.resized(size[1], size[0]).matrix, view.T_world_camera)
+    # Pure black is what lies outside of an undistorted lens; its rim moves with the camera and would match itself.
+    empty = cv2.dilate((grey == 0).astype(np.uint8), np.ones((RIM_PX, RIM_PX), np.uint8)) > 0
+    return _SmallView(grey, view.intrinsics.resized(size[1], size[0]).matrix, view.T_world_camera, empty)
 
 
 def _sweep(
@@ -267,7 +288,10 @@ def _sweep(
     tensors = _stacked(references, neighbours) | _stacked_priors(priors, references[0].grey.shape)
     views = SweepInput(**{name: torch.from_numpy(np.ascontiguousarray(x)).to(device) for name, x in tensors.items()})
     inverse_depth, confidence = (x.cpu().numpy() for x in sweep(views, config))
-    return [_Estimate(*found) for found in zip(inverse_depth, confidence, references, strict=True)]
+    return [
+        _Estimate(np.where(view.empty, 0, w), np.where(view.empty, 0, sure), view)
+        for w, sure, view in zip(inverse_depth, confidence, references, strict=True)
+    ]
 
 
 def _stacked_priors(priors: Sequence[Prior], shape: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -67,3 +69,39 @@ def read_frames(
                     ) from error
                 continue
             yield frame
+
+
+class FramesByNumber:
+    """Frames at any positions, None for those that cannot be read; what follows in order is decoded ahead by a second thread.
+
+    Keeps no frame that was given out. The sequence is copied, so that a video is read here beside other readers of it.
+    """
+
+    def __init__(self, sequence: FrameSequence, positions: Sequence[int]) -> None:
+        self._sequence = copy.deepcopy(sequence)
+        self._following = dict(itertools.pairwise(positions))
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="frames")
+        self._pending: dict[int, Future[Frame | None]] = {}
+
+    def __call__(self, position: int) -> Frame | None:
+        future = self._taken(position)
+        ahead: dict[int, Future[Frame | None]] = {}
+        following = self._following.get(position)
+        while following is not None and len(ahead) < READ_AHEAD:
+            ahead[following] = self._taken(following)
+            following = self._following.get(following)
+        for unwanted in self._pending.values():
+            unwanted.cancel()
+        self._pending = ahead
+        return future.result()
+
+    def _taken(self, position: int) -> Future[Frame | None]:
+        if position in self._pending:
+            return self._pending.pop(position)
+        return self._pool.submit(self._read, position)
+
+    def _read(self, position: int) -> Frame | None:
+        try:
+            return self._sequence[position]
+        except SequenceError:
+            return None

@@ -37,8 +37,8 @@ class Stage:
 
 STAGES = (
     Stage("sequence", 1, ("frames",), (), stages.list_frames),
-    Stage("level", 1, ("frames", "up"), ("levelling.json",), stages.find_level),
     Stage("predict", 1, ("frames",), ("predictions/index.json",), stages.store_predictions),
+    Stage("level", 1, ("frames", "up"), ("levelling.json",), stages.find_level),
     Stage(
         "fuse", 1, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fusion.fuse
     ),
@@ -72,7 +72,7 @@ def run(
     file and the field.
     """
     config = config or PipelineConfig()
-    opened = open_source(source, sequence)
+    opened = open_source(source, sequence, config)
     workspace = Workspace(Path(out))
     with workspace.lock():
         context = RunContext(workspace, sequence, opened, config, progress)

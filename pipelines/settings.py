@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mapping.config import DepthWeightConfig, TSDFConfig
+from mapping.multiview_config import MultiviewConfig
 from scenegraph.config import SceneGraphConfig
 from scenegraph.dynamic_config import DynamicsConfig
 
@@ -44,6 +45,8 @@ class PipelineConfig:
     """Which frames are used."""
     up: tuple[float, float, float] | None = None
     """Up direction in the sequence's world; None takes what the format says or what the floor shows."""
+    multiview: MultiviewConfig = MultiviewConfig()
+    """Depth from images and poses, for --source multiview and --refine multiview."""
     depth: DepthWeightConfig = DepthWeightConfig()
     """How far each depth pixel is believed."""
     tsdf: TSDFConfig = TSDFConfig()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from m2h import Predictions
@@ -11,6 +11,7 @@ from pipelines.frame import Frame, FrameSequence
 from pipelines.loading import read_frames
 from pipelines.plugins import resolve
 from pipelines.predictions import FIELDS, PredictionError, prediction_path, read_predictions
+from pipelines.settings import PipelineConfig
 from pipelines.workspace import digest, folder_fingerprint
 from scenegraph.labels import LabelSpace, load_label_space, nyu40
 
@@ -18,8 +19,11 @@ SOURCES = {
     "m2h": "pipelines.sources:open_network",
     "recorded": "pipelines.sources:open_recorded",
     "precomputed": "pipelines.sources:open_precomputed",
+    "multiview": "pipelines.multiview:open_multiview",
+    "refined": "pipelines.multiview:open_refined",
     "mixed": "pipelines.sources:open_mixed",
 }
+"""A function from what follows the colon, the sequence and the settings to a Source."""
 PARTS = {
     "depth": ("depth", "confidence"),
     "semantics": ("labels", "label_confidence", "instances"),
@@ -37,7 +41,8 @@ class Source:
     """A prediction source: `predict(frame)` gives depth and perhaps more, at the frame's size.
 
     `fingerprint` changes when its answers would; `is_costly` says that answers are worth storing in the run folder;
-    `label_space` is what its labels mean, None when it gives none.
+    `label_space` is what its labels mean, None when it gives none. `notes` are things that a user should know, some found only
+    while it answers.
     """
 
     name: str
@@ -45,31 +50,33 @@ class Source:
     fingerprint: str
     label_space: LabelSpace | None
     is_costly: bool = False
+    notes: list[str] = field(default_factory=list)
 
 
-def open_source(spec: str, sequence: FrameSequence) -> Source:
-    """The source called `recorded`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, or `mixed:depth=SRC,semantics=SRC`.
+def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | None = None) -> Source:
+    """The source called `recorded`, `multiview`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, `refined:SRC`, or
+    `mixed:depth=SRC,semantics=SRC`, with the settings of the run.
 
     Raises SourceError for an unknown name or a source that the sequence cannot feed.
     """
     name, _, argument = spec.partition(":")
     if name not in SOURCES:
         raise SourceError(f"--source {spec}: unknown source {name!r}; known are {', '.join(sorted(SOURCES))}")
-    source = resolve(name, SOURCES)(argument, sequence)
+    source = resolve(name, SOURCES)(argument, sequence, config or PipelineConfig())
     assert isinstance(source, Source)
     return source
 
 
-def open_recorded(argument: str, sequence: FrameSequence) -> Source:
+def open_recorded(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
     """Depth and labels as the sequence holds them; raises SourceError when its first readable frame has no depth."""
     positions = [i for i, info in enumerate(sequence.infos) if info.used]
     first = next(read_frames(sequence, positions, {}, max_broken=len(positions)), None)
     if first is not None and first.recorded.depth is None:
-        raise SourceError(f"--source recorded: {sequence.name} holds no depth; give precomputed:DIR")
+        raise SourceError(f"--source recorded: {sequence.name} holds no depth; give multiview or precomputed:DIR")
     return Source("recorded", lambda frame: frame.recorded, "recorded", sequence.label_space)
 
 
-def open_network(argument: str, sequence: FrameSequence) -> Source:
+def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
     """The multi-task network from a named checkpoint or a file (`m2h:NAME_OR_FILE`), also exported to ONNX or OpenVINO.
 
     Raises SourceError without an argument, m2h's own WeightsError or CheckpointError for weights that cannot be had, and
@@ -94,7 +101,7 @@ def open_network(argument: str, sequence: FrameSequence) -> Source:
     return Source(f"m2h:{path.name}", predict, digest(fingerprint), label_space, is_costly=True)
 
 
-def open_precomputed(argument: str, sequence: FrameSequence) -> Source:
+def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
     """Another model's output: a folder with one NNNNNN.npz a frame index (`depth`, `labels`, `normals`, ... as `Predictions`).
 
     Raises SourceError when the folder is missing, PredictionError when a frame's file is, or when it does not fit the image.
@@ -118,7 +125,7 @@ def open_precomputed(argument: str, sequence: FrameSequence) -> Source:
     return Source(f"precomputed:{folder.name}", predict, folder_fingerprint(folder), label_space)
 
 
-def open_mixed(argument: str, sequence: FrameSequence) -> Source:
+def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
     """Each output from its own source: `depth=recorded,semantics=precomputed:DIR`; raises SourceError for other words."""
     specs: dict[str, str] = {}
     for assignment in filter(None, argument.split(",")):
@@ -131,7 +138,7 @@ def open_mixed(argument: str, sequence: FrameSequence) -> Source:
         specs[part] = spec
     if "depth" not in specs:
         raise SourceError(f"--source mixed:{argument}: depth=SOURCE is missing")
-    sources = {spec: open_source(spec, sequence) for spec in dict.fromkeys(specs.values())}
+    sources = {spec: open_source(spec, sequence, config) for spec in dict.fromkeys(specs.values())}
 
     def predict(frame: Frame) -> Predictions:
         answers = {spec: source.predict(frame) for spec, source in sources.items()}
@@ -142,4 +149,4 @@ def open_mixed(argument: str, sequence: FrameSequence) -> Source:
     name = "mixed:" + ",".join(f"{part}={sources[spec].name}" for part, spec in specs.items())
     labels = sources[specs["semantics"]].label_space if "semantics" in specs else None
     costly = any(source.is_costly for source in sources.values())
-    return Source(name, predict, fingerprint, labels, is_costly=costly)
+    return Source(name, predict, fingerprint, labels, is_costly=costly, notes=sources[specs["depth"]].notes)

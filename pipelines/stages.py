@@ -87,7 +87,7 @@ def find_level(context: RunContext, record: StageRecord) -> None:
     poses = []
     broken: dict[int, str] = {}
     for done, frame in enumerate(read_frames(context.sequence, few, broken, max_broken=len(few) - 1)):
-        seen = context.source.predict(frame)
+        seen = predicted(context, frame)
         assert seen.depth is not None
         volume.integrate(seen.depth, frame.intrinsics, frame.T_world_camera, labels=seen.labels)
         poses.append(frame.T_world_camera)
@@ -136,6 +136,7 @@ def store_predictions(context: RunContext, record: StageRecord) -> None:
             context.progress("predict", done + 1, len(missing))
         index["frames"] = sorted(int(path.stem) for path in folder.glob("*.npz"))
     write_text_atomic(marker, json.dumps(index))
+    record.warnings += context.source.notes
     count = len(index["frames"])
     record.summary["text"] = f"{count} frames predicted" if count else "read with the frames"
 
