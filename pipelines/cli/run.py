@@ -25,7 +25,12 @@ def run_options(command: F) -> F:
             "--source",
             default="recorded",
             show_default=True,
-            help="recorded, precomputed:DIR or mixed:depth=...,semantics=...",
+            help="recorded, multiview (from images and poses alone), m2h:NAME, precomputed:DIR or mixed:depth=...,semantics=...",
+        ),
+        click.option(
+            "--refine",
+            type=click.Choice(["multiview"]),
+            help="Check and correct the source's depth against the images of neighbouring frames.",
         ),
         click.option("--up", metavar="X,Y,Z", help="Up direction in the sequence's world, when it is not found."),
         click.option("--stride", type=int, help="Every n-th frame. [config: frames.stride]"),
@@ -81,6 +86,7 @@ def execute(
     sequence: str,
     out: Path,
     source: str,
+    refine: str | None = None,
     until: str,
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -96,6 +102,7 @@ def execute(
 
     config = load_config(PipelineConfig, config_file, overrides, options=shortcut_overrides(**shortcuts))
     with progress_reporter(quiet=quiet) as progress:
+        source = f"refined:{source}" if refine else source
         opened = open_sequence(sequence)
         manifest = run_pipeline(opened, out, source=source, config=config, until=until, progress=progress)
     if as_json:
