@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from m2h.model.blocks import mean, stretch, stretched_mean
+from m2h.model.strips import LazyMap, by_strips, runs_whole
 
 
 class GatedMerge(nn.Module):
@@ -39,14 +40,23 @@ class GatedMerge(nn.Module):
 
     def forward(self, original: Tensor, attended: Tensor, unique: Tensor) -> Tensor:
         """Two maps [B, C, H, W] and a smaller unique map [B, C, h, w] to [B, C, H, W]."""
-        size = original.shape[-2:]
+        size = (original.shape[2], original.shape[3])
         means = [
             self.original(mean(original)),
             self.attended(mean(attended)),
             self.unique(stretched_mean(unique, size)),
         ]
         gates = torch.sigmoid(self.gate(torch.cat(means, dim=1))).chunk(3, dim=1)
-        merged = stretch(self.unique(unique) * gates[2], size)
-        merged = torch.addcmul(merged, self.original(original), gates[0])
-        merged = torch.addcmul(merged, self.attended(attended), gates[1])
-        return self.out(merged + self.ffn(merged))
+        third = stretch(self.unique(unique) * gates[2], size)
+
+        def merged(start: int, stop: int) -> Tensor:
+            rows = torch.addcmul(third[:, :, start:stop], self.original(original[:, :, start:stop]), gates[0])
+            return torch.addcmul(rows, self.attended(attended[:, :, start:stop]), gates[1])
+
+        (result,) = by_strips(
+            LazyMap((*third.shape[:2], *size), merged, runs_whole(third)),
+            lambda rows: (self.out(rows + self.ffn(rows)),),
+            halo=0,
+            channels=self.ffn[0].out_channels,
+        )
+        return result

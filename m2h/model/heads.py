@@ -1,13 +1,14 @@
 """The four heads: context, two gated up-sampling stages, and the last few channels of each task.
 
-Each head takes the task's decoder map and a `resize` function that brings a map to the size of the image; what is pointwise and
-widens the map (class logits) runs behind it, what narrows it in front.
+Each head takes the task's decoder map and a `resize` that brings a map to the size of the image; what is pointwise and widens the
+map (class logits) runs behind it, what narrows it in front. The maps at the heads' full size are made strip by strip.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +16,21 @@ from torch import Tensor, nn
 
 from m2h.config import M2HConfig
 from m2h.model.blocks import ConvNorm, bias_of, double, make_conv, mean, normalize_vectors, stretched_mean
+from m2h.model.strips import LazyMap, by_strips, stretched_rows
 from m2h.tasks import TaskName
 
-Resize = Callable[[Tensor], Tensor]
+
+class Resize(Protocol):
+    """Brings maps to the pixels of the image."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[B, C, h, w] to [B, C, H, W]."""
+        ...
+
+    def narrowed(self, x: Tensor) -> Tensor:
+        """The first half of it, along the rows only, where that makes them shorter; a whole resize may follow it."""
+        ...
+
 
 INITIAL_DEPTH = 2.0
 """Metres around which an untrained network's depth lies: at 0 the ReLU behind it would pass no gradient."""
@@ -45,12 +58,15 @@ class Context(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape in and out."""
-        local = torch.cat([branch(x) for branch in self.branches], dim=1)
-        overall = F.relu(self.global_norm(self.global_conv(mean(x))))
         conv = self.merge.conv
         assert isinstance(conv, nn.Conv2d)
-        weight, shared = torch.split(conv.weight, [local.shape[1], overall.shape[1]], dim=1)
-        merged = F.conv2d(local, weight) + F.conv2d(overall, shared, conv.bias)
+        # One branch after the other through its columns of the merging convolution: their maps are never side by side.
+        weights = conv.weight.chunk(len(self.branches) + 1, dim=1)
+        overall = F.relu(self.global_norm(self.global_conv(mean(x))))
+        merged = F.conv2d(self.branches[0](x), weights[0])
+        for branch, weight in zip(self.branches[1:], weights[1:-1], strict=True):
+            merged += F.conv2d(branch(x), weight)
+        merged += F.conv2d(overall, weights[-1], conv.bias)
         return F.relu_(self.merge.norm(merged))
 
 
@@ -64,6 +80,7 @@ class UpBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, separable: bool) -> None:
         super().__init__()
+        self.separable = separable
         bias, groups = not separable, 4 if separable else 1
         self.first = ConvNorm(make_conv(in_channels, out_channels, 3, bias=bias, separable=separable), out_channels)
         self.second = ConvNorm(make_conv(out_channels, out_channels, 3, bias=bias, separable=separable), out_channels)
@@ -80,27 +97,41 @@ class UpBlock(nn.Module):
             nn.Sigmoid(),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: LazyMap) -> LazyMap:
         """[B, in, H, W] to [B, out, 2H, 2W]."""
-        y = self.second(self.first(x))
+        y, residual = by_strips(x, lambda rows: (self._convolved(rows), self.residual(rows)), halo=2)
         gate = self._gate(y)
-        if isinstance(self.expand, nn.ConvTranspose2d):
-            return torch.addcmul(double(self.residual(x)), self.expand(y), gate)
-        return double(torch.addcmul(self.residual(x), self.expand(y), gate))
+        size = (2 * y.shape[2], 2 * y.shape[3])
+        low = torch.addcmul(residual, self.expand(y), gate) if self.separable else residual
 
-    def into(self, x: Tensor, last: nn.Conv2d) -> Tensor:
+        def rows(start: int, stop: int) -> Tensor:
+            stretched = stretched_rows(low, size, start, stop)
+            if self.separable:
+                return stretched
+            first = start // 2
+            expanded = self.expand(y[:, :, first : -(-stop // 2)])[:, :, start - 2 * first : stop - 2 * first]
+            return torch.addcmul(stretched, expanded, gate)
+
+        return LazyMap((*y.shape[:2], *size), rows, x.whole)
+
+    def into(self, x: LazyMap, last: nn.Conv2d) -> Tensor:
         """`last(self(x))` for a pointwise `last` with few outputs, without making the wide map at full size."""
-        y = self.second(self.first(x))
-        gate = self._gate(y)
-        if not isinstance(self.expand, nn.ConvTranspose2d):
-            return double(last(torch.addcmul(self.residual(x), self.expand(y), gate)))
         weight = last.weight.flatten(1)
+        if not isinstance(self.expand, nn.ConvTranspose2d):
+            y, residual = by_strips(
+                x, lambda rows: (self._convolved(rows), F.conv2d(self.residual(rows), last.weight)), halo=2
+            )
+            return double(residual + last(self.expand(y) * self._gate(y)))
+        merged = torch.einsum("po,oi->pi", weight, self.residual.weight.flatten(1))[:, :, None, None]
+        y, residual = by_strips(x, lambda rows: (self._convolved(rows), F.conv2d(rows, merged)), halo=2)
         # The gates differ between images, so each image gets its own transposed convolution straight to the outputs.
-        gated = weight * gate.flatten(1).unsqueeze(1)
+        gated = weight * self._gate(y).flatten(1).unsqueeze(1)
         taps = torch.einsum("bpo,iokl->bipkl", gated, self.expand.weight)
-        residual = F.conv2d(x, torch.einsum("po,oi->pi", weight, self.residual.weight.flatten(1))[:, :, None, None])
         bias = gated @ bias_of(self.expand) + weight @ bias_of(self.residual) + bias_of(last)
         return double(residual) + _transpose_2x2(y, taps) + bias[:, :, None, None]
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
 
     def _gate(self, y: Tensor) -> Tensor:
         if isinstance(self.expand, nn.ConvTranspose2d):
@@ -124,6 +155,7 @@ class Refine(nn.Module):
         super().__init__()
         self.first = make_conv(channels, channels, 3, bias=not separable, separable=separable)
         self.second = None if separable else make_conv(channels, channels, 3, bias=True, separable=False)
+        self.reach = 1 if separable else 2  # rows
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape in and out."""
@@ -143,12 +175,12 @@ class DenseHead(nn.Module):
         self.spatial = nn.Conv2d(widths[-1], 1, 3, padding=1)
         self.out = nn.Conv2d(widths[-1], out_channels, kernel, padding=kernel // 2)
 
-    def features(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to the refined map at the head's full size, before the spatial gate."""
-        x = self.context(x)
+    def features(self, x: Tensor) -> LazyMap:
+        """[B, C, H, W] to the map at the head's full size, before the refinement."""
+        source = LazyMap.of(self.context(x))
         for block in self.up:
-            x = block(x)
-        return self.refine(x)
+            source = block(source)
+        return source
 
 
 class DepthHead(DenseHead):
@@ -165,10 +197,14 @@ class DepthHead(DenseHead):
         Gate and depth are 3x3 convolutions to one channel: one pointwise convolution gives the nine taps of both, which are then
         shifted and added. The gate is a number a pixel, so it multiplies the taps instead of the wide map.
         """
-        kernels = torch.cat([self.spatial.weight, self.out.weight])
-        taps = F.conv2d(self.features(x), kernels.flatten(2).transpose(1, 2).reshape(18, -1, 1, 1)).contiguous()
-        gate = torch.sigmoid(sum_shifted(taps[:, :9]) + bias_of(self.spatial))
-        depth = sum_shifted(taps[:, 9:] * gate) + bias_of(self.out)
+        kernels = torch.cat([nine_taps(self.spatial), nine_taps(self.out)])
+
+        def work(rows: Tensor) -> tuple[Tensor]:
+            taps = F.conv2d(self.refine(rows), kernels).contiguous()
+            gate = torch.sigmoid(sum_shifted(taps[:, :9]) + bias_of(self.spatial))
+            return (sum_shifted(taps[:, 9:] * gate) + bias_of(self.out),)
+
+        (depth,) = by_strips(self.features(x), work, halo=self.refine.reach + 2)
         return resize(F.relu(depth) + self.min_depth)
 
 
@@ -180,10 +216,21 @@ class SemanticsHead(DenseHead):
 
     def forward(self, x: Tensor, resize: Resize) -> Tensor:
         """[B, C, H, W] to logits [B, classes, ...] of the resized size."""
-        x = self.features(x)
-        taps = F.conv2d(x, self.spatial.weight.flatten(2).transpose(1, 2).reshape(9, -1, 1, 1)).contiguous()
-        gate = torch.sigmoid(sum_shifted(taps) + bias_of(self.spatial))
-        return self.out(resize(x * gate))
+        kernels = nine_taps(self.spatial)
+
+        def work(rows: Tensor) -> tuple[Tensor]:
+            refined = self.refine(rows)
+            taps = F.conv2d(refined, kernels).contiguous()
+            gate = torch.sigmoid(sum_shifted(taps) + bias_of(self.spatial))
+            return (resize.narrowed(refined * gate),)
+
+        (gated,) = by_strips(self.features(x), work, halo=self.refine.reach + 1)
+        return self.out(resize(gated))
+
+
+def nine_taps(conv: nn.Conv2d) -> Tensor:
+    """The kernel of a 3x3 convolution to one channel as a pointwise one to nine: [9, C, 1, 1], row-major."""
+    return conv.weight.flatten(2).transpose(1, 2).reshape(9, -1, 1, 1)
 
 
 def sum_shifted(taps: Tensor) -> Tensor:
@@ -208,11 +255,12 @@ class PointHead(nn.Module):
 
     def raw(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to the outputs at the head's full size."""
+        source = LazyMap.of(x)
         for block in self.up[:-1]:
-            x = block(x)
+            source = block(source)
         last = self.up[-1]
         assert isinstance(last, UpBlock)
-        return last.into(x, self.out)
+        return last.into(source, self.out)
 
 
 class NormalsHead(PointHead):

@@ -6,6 +6,7 @@ Written from a description of the published network; the numbers agree with it, 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -66,16 +67,11 @@ class M2H(nn.Module):
                 features = self.merge[task](before[task], features, self.unique[task](taps[-1][0]))
             if task in detail:
                 features = features + detail[task]
-            outputs[task] = self.heads[task](features, lambda x: self._to_image(x, images.shape[-2:], padding))
+            to_image = ToImage(
+                (images.shape[2], images.shape[3]), padding if self.config.crop_padding else (0, 0, 0, 0)
+            )
+            outputs[task] = self.heads[task](features, to_image)
         return outputs
-
-    def _to_image(self, x: Tensor, size: torch.Size, padding: tuple[int, int, int, int]) -> Tensor:
-        """A map of the padded canvas at any resolution, resized to the image's pixels."""
-        if not self.config.crop_padding:
-            return resize(x, size)
-        left, right, top, bottom = padding
-        x = resize(x, (size[0] + top + bottom, size[1] + left + right))
-        return x[..., top : top + size[0], left : left + size[1]]
 
     def _check(self, images: Tensor, tasks: Collection[TaskName] | None) -> list[TaskName]:
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
@@ -84,6 +80,26 @@ class M2H(nn.Module):
         if unknown:
             raise ValueError(f"no such task {sorted(unknown)}; this network has {', '.join(self.config.tasks)}")
         return [task for task in TASKS if task in (self.config.tasks if tasks is None else tasks)]
+
+
+@dataclass(frozen=True)
+class ToImage:
+    """Maps of the canvas at any resolution to `size` (H, W), with `padding` (left, right, top, bottom) about it cut away."""
+
+    size: tuple[int, int]
+    padding: tuple[int, int, int, int]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[B, C, h, w] to [B, C, H, W]."""
+        left, right, top, bottom = self.padding
+        height, width = self.size
+        x = resize(x, (height + top + bottom, width + left + right))
+        return x[..., top : top + height, left : left + width]
+
+    def narrowed(self, x: Tensor) -> Tensor:
+        """Rows resized to their final length, uncut, where that makes them shorter; a whole resize may follow."""
+        width = self.size[1] + self.padding[0] + self.padding[1]
+        return resize(x, (x.shape[2], width)) if width < x.shape[3] else x
 
 
 def centre_padding(size: tuple[int, int] | torch.Size, patch: int) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from network_helpers import plain_network, random_images, relative_error, tiny_model
 
-from m2h.model import M2HConfig, build_model, prepare_for_inference
+from m2h.model import M2HConfig, build_model, prepare_for_inference, strips
 from m2h.model.backbone import Backbone
 from m2h.model.blocks import double, stretch, stretched_mean
 from m2h.model.cross_task import cut_windows, join_windows
@@ -42,6 +42,31 @@ def test_two_stage_heads_agree_with_the_plain_order(separable: bool) -> None:
         outputs = model(images)
     for task, value in plain_network.PlainM2H(model)(images).items():
         assert relative_error(outputs[task], value) < 5e-5, task
+
+
+@pytest.mark.parametrize("separable", [False, True])
+@pytest.mark.parametrize("size", [(2, 112, 48), (1, 93, 50)])
+def test_strips_of_a_few_rows_join(
+    size: tuple[int, int, int], separable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every map cut into strips as thin as they get, in heads that start above the size of the image and below it."""
+    monkeypatch.setattr(strips, "STRIP_BYTES", 1)
+    model = tiny_model(separable=separable, published=True, head_channels=(24, 16))
+    images = random_images(*size)
+    with torch.inference_mode():
+        outputs = model(images)
+    for task, value in plain_network.PlainM2H(model)(images).items():
+        assert relative_error(outputs[task], value) < 5e-5, task
+
+
+@pytest.mark.parametrize("size", [(9, 5), (14, 10), (1, 10), (30, 7)])
+def test_stretched_rows_are_rows_of_the_stretched_map(size: tuple[int, int]) -> None:
+    x = random_images(2, 7, 5)
+    whole = stretch(x, size)
+    for start in range(size[0]):
+        for stop in (start + 1, size[0]):
+            rows = strips.stretched_rows(x, size, start, stop)
+            torch.testing.assert_close(rows, whole[:, :, start:stop], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("separable", [False, True])
