@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mapping._threads import thread_count
 from mapping.camera import Intrinsics
 from mapping.multiview_config import MultiviewConfig, NeighbourConfig
 from mapping.multiview_neighbours import choose_neighbours
@@ -100,7 +102,8 @@ def sweep_depth(
         _shrink(view, size, f"neighbours[{i - 1}]" if i else "reference")
         for i, view in enumerate([reference, *neighbours])
     ]
-    found = _sweep([small[0]], [small[1:]], [Prior(prior_depth, prior_normals)], config)[0]
+    found = _sweep(small[0], small[1:], Prior(prior_depth, prior_normals), config)
+    assert found is not None
     return _enlarge(found, (height, width))
 
 
@@ -138,7 +141,9 @@ class MultiviewDepth:
         self._farthest = -1
         self._wanted_poses = self.poses if wanted is None else np.where(wanted[:, None, None], self.poses, np.nan)
         self._images: OrderedDict[int, _SmallView | None] = OrderedDict()
-        self._estimates: OrderedDict[int, _Estimate | None] = OrderedDict()
+        self._estimates: OrderedDict[int, Future[_Estimate | None]] = OrderedDict()
+        self._expected: int | None = None
+        self._pool = _threads()
 
     @cached_property
     def range(self) -> DepthRange | None:
@@ -166,12 +171,16 @@ class MultiviewDepth:
         """
         shape = shape or (self.intrinsics.height, self.intrinsics.width)
         together = [index, *self.witnesses(index)]
-        self._ensure(together)
-        own = self._estimates[index]
-        others = [estimate for i in together[1:] if (estimate := self._estimates[i]) is not None]
+        self._begin(together)
+        if index == self._expected:  # asked in order: what the next frame needs can be swept meanwhile
+            following = self._following(index)
+            self._begin([] if following is None else [following, *self.witnesses(following)])
+        self._expected = self._following(index)
+        own, *found = (self._estimates[i].result() for i in together)
+        others = [estimate for estimate in found if estimate is not None]
         if own is None or not others:
             return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        return _enlarge(_proved(own, others, self.config), shape)
+        return _enlarge(self._pool.submit(_proved, own, others, self.config).result(), shape)
 
     def neighbours(self, index: int) -> list[int]:
         """The frames that a frame is compared with; none when its pose is lost."""
@@ -191,22 +200,19 @@ class MultiviewDepth:
             poses[index] = self.poses[index]
         return choose_neighbours(poses, self.intrinsics, index, settings)
 
-    def _ensure(self, indices: Sequence[int]) -> None:
-        """Sweep those frames, together, that have not been."""
-        missing = [i for i in indices if i not in self._estimates]
-        ready: list[tuple[int, _SmallView, list[_SmallView]]] = []
-        for i in missing:
-            image = self._image(i)
-            beside = [view for j in self.neighbours(i) if (view := self._image(j)) is not None]
-            if image is None or not beside:
-                self._estimates[i] = None
-            else:
-                ready.append((i, image, beside))
-        if ready:
-            priors = [Prior() if self._prior is None else self._prior(i) for i, _, _ in ready]
-            found = _sweep([image for _, image, _ in ready], [beside for _, _, beside in ready], priors, self.config)
-            self._estimates.update({i: estimate for (i, _, _), estimate in zip(ready, found, strict=True)})
+    def _following(self, index: int) -> int | None:
+        """The next frame whose depth is wanted."""
+        finite = np.isfinite(self._wanted_poses[index + 1 :]).all(axis=(1, 2))
+        return index + 1 + int(finite.argmax()) if finite.any() else None
+
+    def _begin(self, indices: Sequence[int]) -> None:
+        """Have those frames swept that have not been, by threads of their own: a sweep is one frame's, whoever asks for it."""
         for i in indices:
+            if i not in self._estimates:
+                image = self._image(i)
+                beside = [view for j in self.neighbours(i) if (view := self._image(j)) is not None]
+                prior = Prior() if self._prior is None or image is None else self._prior(i)
+                self._estimates[i] = self._pool.submit(_sweep, image, beside, prior, self.config)
             self._estimates.move_to_end(i)
         _forget(self._estimates)
 
@@ -274,24 +280,30 @@ def _shrink(view: PosedImage, size: tuple[int, int], name: str) -> _SmallView:
 
 
 def _sweep(
-    references: Sequence[_SmallView],
-    neighbours: Sequence[Sequence[_SmallView]],
-    priors: Sequence[Prior],
-    config: MultiviewConfig,
-) -> list[_Estimate]:
-    """Sweep several references at once."""
+    reference: _SmallView | None, neighbours: Sequence[_SmallView], prior: Prior, config: MultiviewConfig
+) -> _Estimate | None:
+    """Sweep a view; None without a picture of it or a neighbour."""
     import torch
 
     from mapping._sweep import SweepInput, sweep
 
+    if reference is None or not neighbours:
+        return None
     device = _device(config)
-    tensors = _stacked(references, neighbours) | _stacked_priors(priors, references[0].grey.shape)
+    tensors = _stacked([reference], [neighbours]) | _stacked_priors([prior], reference.grey.shape)
     views = SweepInput(**{name: torch.from_numpy(np.ascontiguousarray(x)).to(device) for name, x in tensors.items()})
-    inverse_depth, confidence = (x.cpu().numpy() for x in sweep(views, config))
-    return [
-        _Estimate(np.where(view.empty, 0, w), np.where(view.empty, 0, sure), view)
-        for w, sure, view in zip(inverse_depth, confidence, references, strict=True)
-    ]
+    inverse_depth, confidence = (x[0].cpu().numpy() for x in sweep(views, config))
+    seen = ~reference.empty
+    return _Estimate(np.where(seen, inverse_depth, 0), np.where(seen, confidence, 0), reference)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads that sweep a frame each. PyTorch's own, which share every small step of one sweep, mostly wait for each other."""
+    import torch
+
+    torch.get_num_threads()  # settles the number of the caller's thread before that of new ones changes
+    return ThreadPoolExecutor(thread_count(None), "multiview", initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _stacked_priors(priors: Sequence[Prior], shape: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
