@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,12 @@ DARK = 0.05  # keeps logarithms of dark colours from following the noise
 BRIGHTNESS_WEIGHT = 0.3  # light changes from place to place, the colour of clothes hardly does
 SPREAD = 0.25  # standard deviation of the features of one thing between views
 MOST_UNLIKE = 9.0  # beyond three standard deviations a larger difference says no more
+STAY_SPREAD = (
+    0.08  # standard deviation of the features of one thing between its stays in view: other light, other sides
+)
+VIEW_SPREAD = 0.25  # between single views within a stay
+PEOPLE_SPREAD = 0.35  # between different things of a class
+MISTAKEN = 0.01  # share of stays whose features are those of something else
 
 
 def look(rgb: NDArray[np.uint8], heights: Array) -> Look:
@@ -43,6 +50,40 @@ def unlikeness(a: Look, b: Look) -> float:
         float(np.sum((x - y) ** 2)) / SPREAD**2 for x, y in zip(a, b, strict=True) if x is not None and y is not None
     ]
     return min(float(np.mean(squared)), MOST_UNLIKE) if squared else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class LookSummary:
+    """The middle (2, 3) of the looks in some views, a row a band, and the number of views (2,) that show each band."""
+
+    middle: Array
+    views: NDArray[np.int64]
+
+
+def summarise_looks(looks: Sequence[Look]) -> LookSummary:
+    """The median of each feature, which a few views of something else do not move; rows of 0 where no view has the band."""
+    middle, views = np.zeros((2, 3)), np.zeros(2, dtype=np.int64)
+    for number in (0, 1):
+        band = [each[number] for each in looks if each[number] is not None]
+        views[number] = len(band)
+        if band:
+            middle[number] = np.median(np.array(band), axis=0)
+    return LookSummary(middle, views)
+
+
+def look_odds(a: LookSummary, b: LookSummary) -> float:
+    """Log odds that two looks are of one thing rather than of two, from what is known of both; 0 when they share no band.
+
+    Differences are normal, narrow between stays of one thing and wide between two things; a few stays look like nothing else.
+    """
+    total = 0.0
+    for number in np.flatnonzero((a.views > 0) & (b.views > 0)):
+        seldom = VIEW_SPREAD**2 * (1 / a.views[number] + 1 / b.views[number])
+        same, other = 2 * STAY_SPREAD**2 + seldom, 2 * PEOPLE_SPREAD**2 + seldom
+        squared = float(np.sum((a.middle[number] - b.middle[number]) ** 2))
+        odds = 1.5 * np.log(other / same) - squared * (1 / same - 1 / other) / 2
+        total += float(np.logaddexp(np.log(1 - MISTAKEN) + odds, np.log(MISTAKEN)))
+    return total
 
 
 def _features(rgb: ArrayLike) -> Array:

@@ -37,7 +37,7 @@ def body_size(detections: Sequence[Detection], prior: BodySize | None = None) ->
         thickness, width = prior.thickness, prior.width
     else:
         thickness = width = max(float(d.high[1] - d.low[1]) for d in detections)
-    heights = [height for height in map(_height, detections) if height is not None]
+    heights = [height for height in map(visible_height, detections) if height is not None]
     if len(heights) >= 3:
         height = float(np.quantile(heights, 0.8))
     elif prior is not None:
@@ -79,7 +79,7 @@ def _complete_axis(detection: Detection, axis: int, extent: float, config: Track
     return (high - half if low_cut else low + half), noise
 
 
-def _height(detection: Detection) -> float | None:
+def visible_height(detection: Detection) -> float | None:
     """Height over the floor where the head is visible and the feet or the floor are."""
     if "above" in detection.cut:
         return None

@@ -29,6 +29,7 @@ REPAIR_ANGLE = 0.04  # radians: flying pixels this near to a part belong to it
 OUTLINE_ANGLE = 0.025  # radians: how far beyond its outline a part is looked for what hides it
 FLOOR_COLUMNS = 160  # about as many columns of the image, evenly spaced, say where the floor is
 MIN_FLOOR_PIXELS = 10
+USUAL_HEIGHT = 1.7  # metres
 TAIL = 0.01  # share of a thing's pixels that may lie outside of its bounds at either end
 
 
@@ -183,7 +184,7 @@ def _describe(view: LabelledView, part: Mask, floor_points: Array, floor: Mask, 
     around = around[around[:, 2] < middle[2]]
     level = float(np.median(around[:, 2])) if len(around) >= MIN_FLOOR_PIXELS else None
     cut = _cut_sides(view, part, local, axes, _hiding(view, part, floor, config))
-    base = level if level is not None else float(low[2]) if "below" not in cut else None
+    base = level if level is not None else _base(low, high, cut)
     return Detection(
         time=view.time,
         label_id=int(view.labels[part][0]),
@@ -196,6 +197,14 @@ def _describe(view: LabelledView, part: Mask, floor_points: Array, floor: Mask, 
         floor=level,
         look=NO_LOOK if view.rgb is None or base is None else look(view.rgb[part], inside[:, 2] - base),
     )
+
+
+def _base(low: Array, high: Array, cut: frozenset[str]) -> float | None:
+    """Where a thing stands, to tell its upper from its lower part, when its floor is out of view: its feet, or about a
+    person's height below its top; None when both are out of view."""
+    if "below" not in cut:
+        return float(low[2])
+    return float(high[2]) - USUAL_HEIGHT if "above" not in cut else None
 
 
 def _window(view: LabelledView, mask: Mask) -> tuple[slice, slice]:

@@ -52,12 +52,16 @@ class TrackingConfig:
     """Metres; standard deviation of a centre that is completed because the thing is cut off on one side."""
     gate: float = Field(default=4.0, gt=0)
     """Standard deviations within which a detection can belong to a track."""
-    max_gap: float = Field(default=1.5, gt=0)
-    """Seconds without a detection after which a track ends."""
-    max_stitch_gap: float = Field(default=6.0, ge=0)
-    """Seconds over which the end of a track is joined to the beginning of another."""
+    max_gap: float = Field(default=0.5, gt=0)
+    """Seconds without a detection after which a stay in view ends; who comes next is then found by way and look."""
     max_speed: float = Field(default=2.5, gt=0)
-    """m/s; the fastest way over such a gap."""
+    """m/s; the fastest way from where a thing was last seen to where it is seen again."""
+    return_odds: float = Field(default=1.5)
+    """Log odds that what comes into view was in view before, rather than somebody new; 0 is even."""
+    absence_cost: float = Field(default=0.3, ge=0)
+    """What is taken off these log odds as an absence grows: this times log(1 + absence / 10 s)."""
+    join_margin: float = Field(default=1.0, ge=0)
+    """Log odds by which a stay must fit one thing better than another before it is given to it."""
     max_interpolation: float = Field(default=0.5, ge=0)
     """Seconds; frames in shorter gaps get a position as well."""
     min_detections: int = Field(default=3, ge=1)

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from scenegraph import kalman
-from scenegraph.appearance import Look, mean_look, unlikeness
-from scenegraph.completion import BodySize, body_size, complete, floors_under
+from scenegraph.appearance import Look, look_odds, mean_look, summarise_looks, unlikeness
+from scenegraph.completion import BodySize, body_size, complete, floors_under, visible_height
 from scenegraph.detection import Detection
 from scenegraph.dynamic_config import TrackingConfig as TrackingConfig
+from scenegraph.identity import Stay, group_stays
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import TrackNode
 
@@ -25,6 +26,7 @@ Array = NDArray[np.float64]
 
 STEADINESS = (1.0, 0.3, 0.1)  # shares of the configured acceleration that are tried on each track
 LOOK_MEMORY = 10  # detections
+DOUBLE_GAP = 2.0  # seconds that a track may be lost while another keeps to it
 END_LENGTH = 20  # detections at either end of a track that say where it came from and where it went
 FORBIDDEN = 1e9  # cost of a pair that must not be assigned
 
@@ -99,7 +101,7 @@ def _axes(config: TrackingConfig) -> tuple[Array, Array]:
 def _link(
     frames: Sequence[tuple[float, list[Detection]]], sizes: dict[int, BodySize], config: TrackingConfig
 ) -> list[_Track]:
-    return _without_doubles(_stitch(_associate(frames, sizes, config), sizes, config), sizes, config)
+    return _without_doubles(_joined(_associate(frames, sizes, config), sizes, config), sizes, config)
 
 
 def _depth_noise(tracks: Sequence[_Track], sizes: dict[int, BodySize], config: TrackingConfig) -> float:
@@ -131,13 +133,16 @@ def _associate(
     speed, acceleration = _axes(config)
     finished: list[_Track] = []
     tracks: list[_Track] = []
-    now = frames[0][0] if frames else 0.0
+    times = [time for time, _ in frames]
+    now = times[0] if times else 0.0
+    # Where frames are further apart than that, one frame may still follow the other.
+    longest = max(config.max_gap, 1.5 * float(np.median(np.diff(times)))) if len(times) > 1 else config.max_gap
     for time, detections in frames:
         for each in tracks:
             each.state, each.covariance = kalman.predict(each.state, each.covariance, time - now, acceleration)
         now = time
-        finished += [each for each in tracks if time - each.end > config.max_gap]
-        tracks = [each for each in tracks if time - each.end <= config.max_gap]
+        finished += [each for each in tracks if time - each.end > longest]
+        tracks = [each for each in tracks if time - each.end <= longest]
         measured = [complete(d, sizes[d.label_id], d.floor, config) for d in detections]
         pairs = _assign(_costs(tracks, detections, measured, config))
         for t, d in pairs:
@@ -184,44 +189,28 @@ def _part_of_another(center: Array, rivals: Sequence[Array], size: BodySize) -> 
     return any(np.linalg.norm(center[:2] - rival[:2]) < size.width / 2 + 0.1 for rival in rivals)
 
 
-def _stitch(fragments: Sequence[_Track], sizes: dict[int, BodySize], config: TrackingConfig) -> list[_Track]:
-    """Join ends of tracks to later beginnings of the same class that a person could have walked to, at least total cost."""
+def _joined(fragments: Sequence[_Track], sizes: dict[int, BodySize], config: TrackingConfig) -> list[_Track]:
+    """The fragments of each thing as one track, however long it was out of view."""
     ordered = sorted(fragments, key=lambda each: (each.begin, each.label_id, *each.detections[0].low))
-    # What is far from an end in time says nothing about it.
-    first = [_smoothed(each.detections[:END_LENGTH], sizes[each.label_id], config)[1][0] for each in ordered]
-    last = [_smoothed(each.detections[-END_LENGTH:], sizes[each.label_id], config)[1][-1] for each in ordered]
-    costs = np.full((len(ordered), len(ordered)), FORBIDDEN)
-    for a, before in enumerate(ordered):
-        for b, after in enumerate(ordered):
-            gap = after.begin - before.end
-            if before.label_id == after.label_id and 0 < gap <= config.max_stitch_gap:
-                unlike = unlikeness(before.look, mean_look([d.look for d in after.detections[:LOOK_MEMORY]]))
-                costs[a, b] = _stitch_cost(last[a], first[b], gap, config, unlike)
-    successor = dict(_assign(costs))
+    groups = group_stays([_stay(each, sizes[each.label_id], config) for each in ordered], config)
     joined = []
-    for a in sorted(set(range(len(ordered))) - set(successor.values())):
-        whole, link = ordered[a], a
-        while link in successor:
-            link = successor[link]
-            whole.detections.extend(ordered[link].detections)
+    for first, *others in groups:
+        whole = ordered[first]
+        for number in others:
+            whole.detections.extend(ordered[number].detections)
+        whole.detections.sort(key=lambda d: d.time)
         joined.append(whole)
     return joined
 
 
-def _stitch_cost(before: Array, after: Array, gap: float, config: TrackingConfig, unlike: float) -> float:
-    """How far off the later beginning lies from where the earlier end was heading, in units of what a gap allows.
-
-    Both are smoothed states (6,). People slow down and turn, so the velocity is believed for about a second. Other clothes
-    (`unlike`) count against it.
-    """
-    lasting = 1.0 - np.exp(-gap / 2.0)
-    middle_of_before = before[:3] + before[3:] * lasting
-    middle_of_after = after[:3] - after[3:] * lasting
-    distance = float(np.linalg.norm(after[:2] - before[:2]))
-    if distance > config.max_speed * gap + 0.5 or abs(after[2] - before[2]) > 0.5 + 0.5 * gap:
-        return FORBIDDEN
-    off = float(np.linalg.norm(middle_of_after - middle_of_before)) / (0.6 + 0.5 * gap) + 0.15 * unlike
-    return off if off <= 1.5 else FORBIDDEN
+def _stay(each: _Track, size: BodySize, config: TrackingConfig) -> Stay:
+    # What is far from an end in time says nothing about it.
+    _, begun, begun_covariances = _smoothed(each.detections[:END_LENGTH], size, config)
+    _, ended, ended_covariances = _smoothed(each.detections[-END_LENGTH:], size, config)
+    times = np.array([d.time for d in each.detections])
+    heights = [height for d in each.detections if (height := visible_height(d)) is not None]
+    first, last = (begun[0], begun_covariances[0]), (ended[-1], ended_covariances[-1])
+    return Stay(each.label_id, times, first, last, tuple(d.look for d in each.detections), np.array(heights))
 
 
 def _without_doubles(tracks: Sequence[_Track], sizes: dict[int, BodySize], config: TrackingConfig) -> list[_Track]:
@@ -245,8 +234,9 @@ def _accompanies(each: _Track, other: _Track, size: BodySize, config: TrackingCo
     begin, end = max(each.begin, other.begin), min(each.end, other.end)
     if each.label_id != other.label_id or begin > end or end - begin < 0.8 * (each.end - each.begin):
         return False
-    common = [d for d in each.detections if begin <= d.time <= end]
-    if not common:
+    known = np.array([d.time for d in other.detections])
+    common = [d for d in each.detections if begin <= d.time <= end and _gap_around(known, d.time) <= DOUBLE_GAP]
+    if len(common) < 0.8 * len(each.detections) or _look_odds(each, other) < 0:
         return False
     times = np.array([d.time for d in common])
     apart = np.array([d.center for d in common]) - _positions_at(other, times)
@@ -254,6 +244,16 @@ def _accompanies(each: _Track, other: _Track, size: BodySize, config: TrackingCo
     if not _times(each) & _times(other):
         limit += 2 * config.depth_noise * float(np.median([d.distance for d in common]))
     return bool(np.median(np.linalg.norm(apart[:, :2], axis=1)) < limit)
+
+
+def _gap_around(known: Array, time: float) -> float:
+    """Seconds between the last of the known times up to a time and the first after it; 0 at a known one."""
+    after = int(np.searchsorted(known, time))
+    return 0.0 if known[after] == time else float(known[after] - known[after - 1])
+
+
+def _look_odds(each: _Track, other: _Track) -> float:
+    return look_odds(*(summarise_looks([d.look for d in track.detections]) for track in (each, other)))
 
 
 def _times(each: _Track) -> set[float]:

@@ -214,12 +214,11 @@ def test_positions_stand_at_detected_times_and_in_short_gaps():
 
 
 def test_a_gap_is_bridged_only_by_a_way_that_can_be_walked():
-    first, gap = TIMES[:8], 3.0
+    first = TIMES[:8]
     near = {**walk(first, (4, -2), (0, 0.8)), **walk(TIMES[20:], (4, -2), (0, 0.8))}
     far = {**walk(first, (4, -2), (0, 0.8)), **walk(TIMES[20:], (14, 6), (0, 0.8))}
     assert len(track(as_frames(TIMES, near), SPACE)) == 1
     assert len(track(as_frames(TIMES, far), SPACE)) == 2
-    assert len(track(as_frames(TIMES, near), SPACE, replace(CONFIG, max_stitch_gap=gap - 0.5, max_gap=1.0))) == 2
 
 
 def test_classes_make_their_own_tracks():
