@@ -13,9 +13,11 @@ from mapping.metrics import (
     MESH_SCORES,
     TruthError,
     double_wall_rate,
+    doubled_share,
     harmonic_mean,
     label_scores,
     mesh_metrics,
+    rim_per_area,
     sample_with_labels,
 )
 
@@ -192,3 +194,22 @@ def test_a_rough_surface_is_one_sheet():
 def test_harmonic_mean():
     assert harmonic_mean(0.0, 0.0) == 0.0
     assert harmonic_mean(1.0, 0.5) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("second", "share"), [(None, 0), (0.03, 0), (0.12, 2 / 3), (0.4, 0)])
+def test_doubled_surface_is_seen_without_truth(second, share):
+    wide, rng = sheet(0.0, (0.0, 2.0)), np.random.default_rng(0)
+    mesh = wide if second is None else concatenate([wide, sheet(second)])
+    assert doubled_share(mesh, rng, samples=20000) == pytest.approx(share, abs=0.01)
+
+
+def test_two_sides_of_a_wall_are_not_doubled_and_nothing_is_nothing():
+    rng = np.random.default_rng(0)
+    assert doubled_share(concatenate([sheet(0.1), sheet(0.0, up=False)]), rng, samples=2000) == 0
+    empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
+    assert (doubled_share(empty, rng), rim_per_area(empty)) == (0, 0)
+
+
+def test_rim_is_the_open_edge():
+    assert rim_per_area(ROOM) == 0
+    assert rim_per_area(sheet(0.0, (0.0, 0.5))) == pytest.approx(2 * 1.5 / 0.5)
