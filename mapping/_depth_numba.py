@@ -27,7 +27,7 @@ class WeightImages(NamedTuple):
 
 
 class WeightSettings(NamedTuple):
-    """`DepthWeightConfig` with the angle as a cosine, and whether normals are compared with the depth."""
+    """`DepthWeightConfig` with the angle as a cosine; `compare` says whether normals are compared with the depth."""
 
     power: np.float32
     reference: np.float32
@@ -35,6 +35,8 @@ class WeightSettings(NamedTuple):
     jump: np.float32
     edge_strength: np.float32
     limit: np.float32
+    flying: bool
+    grazing: bool
     compare: bool
 
 
@@ -134,10 +136,12 @@ def normal_weight(normal: Any, own: Any, ray: Any, settings: WeightSettings) -> 
     if normal[0] == _ZERO and normal[1] == _ZERO and normal[2] == _ZERO:
         return _ONE
     x, y = ray
-    cosine = -(normal[0] * x + normal[1] * y + normal[2]) / np.sqrt(x * x + y * y + _ONE)
-    if cosine < settings.min_cosine:
-        return _ZERO
-    weight = min(cosine, _ONE)
+    weight = _ONE
+    if settings.grazing:
+        cosine = -(normal[0] * x + normal[1] * y + normal[2]) / np.sqrt(x * x + y * y + _ONE)
+        if cosine < settings.min_cosine:
+            return _ZERO
+        weight = min(cosine, _ONE)
     if own[0] != _ZERO or own[1] != _ZERO or own[2] != _ZERO:
         agreement = normal[0] * own[0] + normal[1] * own[1] + normal[2] * own[2]
         share = min(max((agreement - settings.limit) / (_ONE - settings.limit), _ZERO), _ONE)
@@ -156,7 +160,7 @@ def find_weights(
     for v in range(span[0], span[1]):
         y = (np.float32(v) - camera[3]) / camera[1]
         for u in range(depth.shape[1]):
-            if inverse[v, u] == _ZERO or is_flying(inverse, v, u, settings.jump):
+            if inverse[v, u] == _ZERO or (settings.flying and is_flying(inverse, v, u, settings.jump)):
                 out[v, u] = _ZERO
                 continue
             growth = max(depth[v, u] / settings.reference, _ONE)

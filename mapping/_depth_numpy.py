@@ -64,14 +64,17 @@ def depth_weight(
     z = np.where(known, depth, np.float32(config.reference_depth))
     growth = np.maximum(z / np.float32(config.reference_depth), 1)
     weight = growth ** np.float32(-2 * config.noise_power)  # the inverse of the variance
-    weight *= known & ~flying_pixels(depth, jump=config.jump)
+    weight *= known
+    if config.flying:
+        weight *= ~flying_pixels(depth, jump=config.jump)
     if normals is not None:
-        weight *= _grazing(normals, intrinsics, config.min_cosine)
-        if intrinsics is not None:
+        if config.grazing:
+            weight *= _grazing(normals, intrinsics, config.min_cosine)
+        if intrinsics is not None and config.agreement:
             weight *= _agreement(normals, normals_from_depth(depth, intrinsics, radius=2), config.disagreement_deg)
     if edges is not None:
         weight *= 1 - np.float32(config.edge_strength) * edges
-    if confidence is not None:
+    if confidence is not None and config.confidence:
         weight *= confidence
     return np.clip(weight, 0, 1).astype(np.float32)
 

@@ -87,13 +87,16 @@ def depth_weight(
         inverse=_inverse(depth),
         normals=_plain(normals, NO_NORMALS),
         edges=_plain(edges, NO_PIXELS),
-        confidence=_plain(confidence, NO_PIXELS),
+        confidence=_plain(confidence if config.confidence else None, NO_PIXELS),
         out=np.zeros(depth.shape, np.float32),
     )
     numbers = (config.noise_power, config.reference_depth, config.min_cosine, config.jump, config.edge_strength)
     limit = np.cos(np.deg2rad(config.disagreement_deg))
     power, reference, min_cosine, jump, strength, limit = (np.float32(n) for n in (*numbers, limit))
-    settings = kernels.WeightSettings(power, reference, min_cosine, jump, strength, limit, intrinsics is not None)
+    compare = config.agreement and intrinsics is not None
+    settings = kernels.WeightSettings(
+        power, reference, min_cosine, jump, strength, limit, config.flying, config.grazing, compare
+    )
     camera = np.array([np.inf, np.inf, 0, 0], np.float32) if intrinsics is None else _camera(intrinsics)
     spans = _spans(depth)
     run_parts(lambda part: kernels.find_weights(images, camera, settings, spans[part]), len(spans))

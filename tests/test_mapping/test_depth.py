@@ -115,6 +115,22 @@ def test_flying_pixels_have_no_weight():
     assert (weight[:, 41:] == 1).all()
 
 
+def test_every_care_can_be_switched_off():
+    depth = 0.5 * step_depth(1.5)
+    leaning = np.broadcast_to(np.array([0.6, 0, -0.8], np.float32), (60, 80, 3)).copy()
+    half = np.full((60, 80), 0.5, np.float32)
+    images = {"normals": leaning, "edges": half, "confidence": half}
+    off = {"noise_power": 0, "grazing": False, "flying": False, "edge_strength": 0, "agreement": False}
+    np.testing.assert_array_equal(
+        depth_weight(4 * depth, CAMERA, config=DepthWeightConfig(**off, confidence=False), **images), 1
+    )
+    for name, value in DepthWeightConfig(**off, confidence=False).__dict__.items():
+        if value != getattr(DepthWeightConfig(), name):
+            rest = {**off, "confidence": False}
+            rest.pop(name)
+            assert depth_weight(4 * depth, CAMERA, config=DepthWeightConfig(**rest), **images).min() < 0.9, name
+
+
 def test_shapes_are_checked():
     depth = np.ones((60, 80), np.float32)
     with pytest.raises(ValueError, match=r"edges must have shape \(60, 80\), got \(60, 81\)"):
@@ -143,6 +159,8 @@ def test_kernels_compute_what_the_reference_defines(seed):
     for config in (
         DepthWeightConfig(),
         DepthWeightConfig(noise_power=1.7, jump=0.2, disagreement_deg=30, min_cosine=0.5),
+        DepthWeightConfig(flying=False, agreement=False),
+        DepthWeightConfig(grazing=False, confidence=False, edge_strength=0),
     ):
         for images in ({}, {"normals": normals}, {"normals": normals, "edges": edges, "confidence": confidence}):
             for camera in (None, CAMERA):
