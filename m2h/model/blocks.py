@@ -117,13 +117,14 @@ def mean(x: Tensor) -> Tensor:
 def stretched_mean(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
     """Mean over space of `stretch(x, size)`, [B, C, 1, 1], without making the large map.
 
-    Interpolation is separable, so its mean is a weighted mean of x: weights of the rows times weights of the columns.
+    Interpolation is separable, so its mean is a weighted mean of x along the columns, then along the rows.
     """
-    rows = x.new_tensor(_stretch_weights(x.shape[-2], size[0]))
-    columns = x.new_tensor(_stretch_weights(x.shape[-1], size[1]))
-    weights = (rows[:, None] * columns[None, :]).reshape(1, 1, -1)
-    pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
-    return (weights.expand(len(x), -1, -1) @ pixels).transpose(1, 2).unsqueeze(-1)
+    rows = x.new_tensor(_stretch_weights(x.shape[-2], size[0])).expand(len(x), 1, -1)
+    columns = x.new_tensor(_stretch_weights(x.shape[-1], size[1])).expand(len(x), 1, -1)
+    # One axis after the other: products of both weights would be too small for float16.
+    pixels = x.permute(0, 2, 3, 1)
+    means = columns @ torch.unflatten(rows @ pixels.flatten(2), 2, pixels.shape[2:]).squeeze(1)
+    return means.transpose(1, 2).unsqueeze(-1)
 
 
 @lru_cache(maxsize=256)

@@ -19,7 +19,7 @@ class GatedMerge(nn.Module):
     def __init__(self, channels: int, *, separable: bool) -> None:
         super().__init__()
         groups = 4 if separable else 1
-        hidden = 3 * channels // 2 if separable else 4 * channels
+        self.hidden = hidden = 3 * channels // 2 if separable else 4 * channels
         self.original = nn.Conv2d(channels, channels, 1, groups=groups, bias=False)
         self.attended = nn.Conv2d(channels, channels, 1, groups=groups, bias=False)
         self.unique = nn.Conv2d(channels, channels, 1, groups=groups, bias=False)
@@ -57,6 +57,6 @@ class GatedMerge(nn.Module):
             LazyMap((*third.shape[:2], *size), merged, runs_whole(third)),
             lambda rows: (self.out(rows + self.ffn(rows)),),
             halo=0,
-            channels=self.ffn[0].out_channels,
+            channels=self.hidden,
         )
         return result

@@ -70,7 +70,7 @@ def stretched_rows(x: Tensor, size: tuple[int, int], start: int, stop: int) -> T
     if (start, stop) == (0, size[0]):
         return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
     scale = (x.shape[2] - 1) / (size[0] - 1)
-    positions = torch.arange(start, stop, dtype=torch.float32) * scale
+    positions = torch.arange(start, stop, dtype=torch.promote_types(x.dtype, torch.float32)) * scale
     above = positions.long().clamp(max=x.shape[2] - 1)
     below = (above + 1).clamp(max=x.shape[2] - 1)
     low, high = int(above[0]), int(below[-1]) + 1
