@@ -1,4 +1,4 @@
-"""Numba kernels: from hits to depth, normals and linear-light colour. Rays share one eye; directions have camera z = 1."""
+"""Numba kernels: from hits to linear-light colour. Rays share one eye; directions have camera z = 1."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from numba import njit
 from numpy.typing import NDArray
 
 from pipelines.synth._charts import Charts
+from pipelines.synth._kernel import pixel_kernel
 from pipelines.synth._texture import albedo
 from pipelines.synth.textures import MaterialTable
 
 Array = NDArray[np.float64]
 PI = 3.14159265
-BALL_REACH = 1.2  # metres within which a body dims indirect light
 
 
 class FaceTable(NamedTuple):
-    """What the kernels read of `Surfaces`: planes (F, 4), corner_normals (F, 3, 3), face_body and face_material (F,),
-    T_body_world (B, 3, 4)."""
+    """What the kernels read of `Surfaces`: planes (F, 4), corner_normals (F, 3, 3), whether these are no others than the
+    plane's (F,), face_body and face_material (F,), T_body_world (B, 3, 4)."""
 
     planes: Array
     corner_normals: NDArray[np.float32]
+    is_flat: NDArray[np.bool_]
     face_body: NDArray[np.int32]
     face_material: NDArray[np.int32]
     T_body_world: Array
@@ -38,12 +39,10 @@ class LightMap(NamedTuple):
 
 
 class Rays(NamedTuple):
-    """Rays from one eye: eye (3,), directions (K, 3) in the world with camera z = 1, both as the caster takes them (K, 6),
-    radians across a pixel."""
+    """Rays from one eye: eye (3,), directions (K, 3) in the world with camera z = 1, radians across a pixel."""
 
     eye: Array
     dirs: Array
-    packed: NDArray[np.float32]
     pixel: float
 
 
@@ -80,97 +79,29 @@ class MovingLit(NamedTuple):
     visible: NDArray[np.float32]
 
 
-class Casters(NamedTuple):
-    """What throws shadows: boxes (B, 2, 3) round people, lights (L, 6)."""
-
-    boxes: Array
-    lights: Array
-
-
-class Blockers(NamedTuple):
-    """What people do to light: the lights (L, 6), which of them they block (K, L), and the balls (S, 4: centre, radius)
-    that stand for their bodies."""
-
-    lights: Array
-    blocked: NDArray[np.bool_]
-    balls: Array
-
-
-@njit(cache=True, nogil=True)
-def world_rays(first: int, last: int, eye: Any, R_world_camera: Any, directions: Any, dirs: Any, packed: Any) -> None:
-    """Turn camera directions (K, 3) into the world: dirs (K, 3) float64 and packed (K, 6) float32 of eye and direction."""
-    for k in range(first, last):
-        for axis in range(3):
-            d = R_world_camera[axis, 0] * directions[k, 0] + R_world_camera[axis, 1] * directions[k, 1]
-            d += R_world_camera[axis, 2] * directions[k, 2]
-            dirs[k, axis] = d
-            packed[k, axis] = eye[axis]
-            packed[k, axis + 3] = d
-
-
-@njit(cache=True, nogil=True)
-def towards_boxes(first: int, last: int, eye: Any, dirs: Any, boxes: Any, out: Any) -> None:
-    """Fill out (K,) with whether a ray from the eye meets one of the boxes (B, 2, 3) of lowest and highest corners."""
-    for k in range(first, last):
-        out[k] = False
-        for b in range(len(boxes)):
-            enter, leave = 0.0, 1e30
-            for axis in range(3):
-                slope = dirs[k, axis] if abs(dirs[k, axis]) > 1e-12 else 1e-12
-                t0 = (boxes[b, 0, axis] - eye[axis]) / slope
-                t1 = (boxes[b, 1, axis] - eye[axis]) / slope
-                enter, leave = max(enter, min(t0, t1)), min(leave, max(t0, t1))
-            if enter <= leave:
-                out[k] = True
-                break
-
-
-@njit(cache=True, nogil=True)
-def measure(first: int, last: int, rays: Rays, found: Found, table: FaceTable, R_camera_world: Any, out: Any) -> None:
-    """Fill out (K, 5) for the chosen rays: depth, then the plane seen, in camera axes: unit normal towards the camera, offset."""
-    eye, dirs, _, _ = rays
-    chosen, t, face, _ = found
-    planes = table.planes
-    for k in range(first, last):
-        if not chosen[k]:
-            continue
-        f = face[k]
-        nx, ny, nz = planes[f, 0], planes[f, 1], planes[f, 2]
-        slope = nx * dirs[k, 0] + ny * dirs[k, 1] + nz * dirs[k, 2]
-        distance = planes[f, 3] - nx * eye[0] - ny * eye[1] - nz * eye[2]
-        depth = float(t[k])
-        # Exact; the caster's own (single precision) only where ray and plane are nearly parallel.
-        if abs(slope) > 1e-7 and abs(distance / slope - depth) < 1e-3 * (1.0 + depth):
-            depth = distance / slope
-        sign = -1.0 if slope > 0.0 else 1.0
-        out[k, 0] = depth
-        for axis in range(3):
-            out[k, 1 + axis] = sign * (
-                R_camera_world[axis, 0] * nx + R_camera_world[axis, 1] * ny + R_camera_world[axis, 2] * nz
-            )
-        out[k, 4] = sign * distance
-
-
 @njit(cache=True, inline="always")
 def _surface(k: int, rays: Rays, found: Found, look: Look) -> Any:
     """(point, shading normal towards the eye, albedo, unit direction) of a hit."""
     # Elements one by one: a view of a row costs more than all that is done with it.
-    eye, dirs, _, pixel = rays
+    eye, dirs, pixel = rays
     _, t, face, uv = found
-    planes, corners, face_body, face_material, T = look.table
+    planes, corners, is_flat, face_body, face_material, T = look.table
     f = face[k]
     dx, dy, dz = dirs[k, 0], dirs[k, 1], dirs[k, 2]
     px, py, pz = eye[0] + t[k] * dx, eye[1] + t[k] * dy, eye[2] + t[k] * dz
     scale = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz)
     dx, dy, dz = dx * scale, dy * scale, dz * scale
-    v, w = float(uv[k, 0]), float(uv[k, 1])
-    u = 1.0 - v - w
-    nx = u * corners[f, 0, 0] + v * corners[f, 1, 0] + w * corners[f, 2, 0]
-    ny = u * corners[f, 0, 1] + v * corners[f, 1, 1] + w * corners[f, 2, 1]
-    nz = u * corners[f, 0, 2] + v * corners[f, 1, 2] + w * corners[f, 2, 2]
     mx, my, mz = planes[f, 0], planes[f, 1], planes[f, 2]
     facing = mx * dx + my * dy + mz * dz
-    scale = (-1.0 if facing > 0.0 else 1.0) / max(1e-9, math.sqrt(nx * nx + ny * ny + nz * nz))
+    nx, ny, nz, length = mx, my, mz, 1.0
+    if not is_flat[f]:
+        v, w = float(uv[k, 0]), float(uv[k, 1])
+        u = 1.0 - v - w
+        nx = u * corners[f, 0, 0] + v * corners[f, 1, 0] + w * corners[f, 2, 0]
+        ny = u * corners[f, 0, 1] + v * corners[f, 1, 1] + w * corners[f, 2, 1]
+        nz = u * corners[f, 0, 2] + v * corners[f, 1, 2] + w * corners[f, 2, 2]
+        length = max(1e-9, math.sqrt(nx * nx + ny * ny + nz * nz))
+    scale = (-1.0 if facing > 0.0 else 1.0) / length
     nx, ny, nz = nx * scale, ny * scale, nz * scale
     b = face_body[f]
     p = (
@@ -208,7 +139,7 @@ def _highlight(p: Any, n: Any, d: Any, lights: Any, s: int, gloss: float) -> tup
     return cosine / d2, cosine / d2 * (exponent + 8.0) / (8.0 * PI) * math.exp(-fall)
 
 
-@njit(cache=True, nogil=True)
+@pixel_kernel
 def shade_static(first: int, last: int, rays: Rays, found: Found, look: Look, lit: StaticLit, out: Any) -> None:
     """Linear RGB (K, 3) of the chosen rays, whose faces have a light map."""
     light_map, lights, shadow = lit
@@ -272,7 +203,7 @@ def _look_up(p: Any, f: int, light_map: LightMap) -> Any:
     )
 
 
-@njit(cache=True, nogil=True)
+@pixel_kernel
 def shade_moving(first: int, last: int, rays: Rays, found: Found, look: Look, lit: MovingLit, out: Any) -> None:
     """Linear RGB (K, 3) of the chosen rays, whose bodies move."""
     cubes, lights, visible = lit
@@ -300,101 +231,3 @@ def shade_moving(first: int, last: int, rays: Rays, found: Found, look: Look, li
         out[k, 0] = color[0] * r / PI + mirrored
         out[k, 1] = color[1] * g / PI + mirrored
         out[k, 2] = color[2] * b / PI + mirrored
-
-
-@njit(cache=True, nogil=True)
-def shadow_rays(first: int, last: int, rays: Rays, found: Found, planes: Any, casters: Casters, out: Any) -> None:
-    """Fill out (K, L) with whether the chosen points' way to each light passes a person's box, and so needs a ray."""
-    eye, dirs, _, _ = rays
-    chosen, t, face, _ = found
-    boxes, lights = casters
-    p = np.zeros(3)
-    for k in range(first, last):
-        if not chosen[k]:
-            continue
-        f = face[k]
-        for axis in range(3):
-            p[axis] = eye[axis] + t[k] * dirs[k, axis]
-        for s in range(len(lights)):
-            facing = planes[f, 0] * (lights[s, 0] - p[0]) + planes[f, 1] * (lights[s, 1] - p[1])
-            facing += planes[f, 2] * (lights[s, 2] - p[2])
-            out[k, s] = facing > 0.0 and _meets(p, lights, s, boxes)
-
-
-@njit(cache=True, inline="always")
-def _meets(p: Any, targets: Any, s: int, boxes: Any) -> bool:
-    """Whether the segment from p to target s meets one of the boxes (B, 2, 3)."""
-    for b in range(len(boxes)):
-        enter, leave = 0.0, 1.0
-        for axis in range(3):
-            slope = targets[s, axis] - p[axis]
-            if abs(slope) < 1e-9:
-                slope = 1e-9
-            t0, t1 = (boxes[b, 0, axis] - p[axis]) / slope, (boxes[b, 1, axis] - p[axis]) / slope
-            enter, leave = max(enter, min(t0, t1)), min(leave, max(t0, t1))
-        if enter <= leave:
-            return True
-    return False
-
-
-@njit(cache=True, nogil=True)
-def people_shadow(first: int, last: int, rays: Rays, found: Found, planes: Any, blockers: Blockers, out: Any) -> None:
-    """Fill out (K, 2): what people leave of the direct and of the indirect light at the chosen points.
-
-    Each ball takes cos * (r / d)^2 of the indirect light: the form factor of a ball.
-    """
-    eye, dirs, _, _ = rays
-    chosen, t, face, _ = found
-    lights, blocked, balls = blockers
-    for k in range(first, last):
-        if not chosen[k]:
-            continue
-        px, py, pz = eye[0] + t[k] * dirs[k, 0], eye[1] + t[k] * dirs[k, 1], eye[2] + t[k] * dirs[k, 2]
-        f = face[k]
-        nx, ny, nz = planes[f, 0], planes[f, 1], planes[f, 2]
-        whole, lost = 1e-9, 0.0
-        for s in range(len(lights)):
-            lx, ly, lz = lights[s, 0] - px, lights[s, 1] - py, lights[s, 2] - pz
-            d2 = max(0.04, lx * lx + ly * ly + lz * lz)
-            cosine = (nx * lx + ny * ly + nz * lz) / math.sqrt(d2)
-            if cosine > 0.0:
-                share = lights[s, 4] * cosine / d2
-                whole += share
-                if blocked[k, s]:
-                    lost += share
-        dimmed = 1.0
-        for s in range(len(balls)):
-            bx, by, bz = balls[s, 0] - px, balls[s, 1] - py, balls[s, 2] - pz
-            radius = balls[s, 3]
-            d2 = max(radius * radius, bx * bx + by * by + bz * bz)
-            if d2 < BALL_REACH * BALL_REACH:
-                cosine = (nx * bx + ny * by + nz * bz) / math.sqrt(d2)
-                dimmed *= 1.0 - max(0.0, cosine) * radius * radius / d2
-        out[k, 0] = 1.0 - lost / whole
-        out[k, 1] = dimmed
-
-
-@njit(cache=True, nogil=True)
-def image_motion(first: int, last: int, directions: Any, depth: Any, T: Any, focal: Any, out: Any) -> None:
-    """Fill out (K, 2) with how far (pixels) points at depths (K,) along camera directions (K, 3) move in the image of a camera
-    that stands at T (3, 4), camera there from camera here; focal (2,) in pixels."""
-    for k in range(first, last):
-        z = depth[k]
-        x, y = z * directions[k, 0], z * directions[k, 1]
-        c = T[2, 0] * x + T[2, 1] * y + T[2, 2] * z + T[2, 3]
-        if z > 0.0 and c > 1e-3:
-            out[k, 0] = focal[0] * ((T[0, 0] * x + T[0, 1] * y + T[0, 2] * z + T[0, 3]) / c - directions[k, 0])
-            out[k, 1] = focal[1] * ((T[1, 0] * x + T[1, 1] * y + T[1, 2] * z + T[1, 3]) / c - directions[k, 1])
-
-
-@njit(cache=True, nogil=True)
-def tone_map(first: int, last: int, linear: Any, exposure: Any, table: Any, out: Any) -> None:
-    """Fill out (K, 3) float32 with display values 0-255 of linear light: times exposure (K,), then the tone curve.
-
-    The curve is `table`, indexed by the square root of the light from 0 to 16.
-    """
-    end = len(table) - 1
-    for k in range(first, last):
-        for c in range(3):
-            x = math.sqrt(max(0.0, linear[k, c] * exposure[k])) * (0.25 * end)
-            out[k, c] = table[min(end, int(x + 0.5))]

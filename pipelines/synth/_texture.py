@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from pipelines.synth._kernel import pixel_kernel
 from pipelines.synth._noise import fade, fractal_noise, hash01, step, value_noise
 
 Color = tuple[float, float, float]
@@ -275,7 +276,7 @@ def _solid_pattern(kind: int, x: float, y: float, z: float, w: float, seed: int)
     return fractal_noise(x, y, z, 5, w, seed)  # NOISE
 
 
-@njit(cache=True)
+@pixel_kernel
 def albedo(materials: Any, m: int, p: Color, n: Color, width: float) -> Color:
     """Linear RGB reflectance in [0.005, 0.95] of material m of a `MaterialTable` at body point p (metres) with body normal n."""
     kind, scale, strength, seed = materials.kind[m], materials.scale[m], materials.strength[m], materials.seed[m]

@@ -1,20 +1,54 @@
-"""Kernels on several cores: the range of a loop is split, each piece is one call that holds no lock.
+"""Kernels and frames on several cores.
 
-Pieces write to places of their own, so the result does not depend on how many there are.
+Pieces of a kernel write to places of their own and frames share nothing that changes, so results do not depend on how many
+threads there are. Where whole frames go side by side, a frame's kernels are not split any further.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from mapping._threads import run_parts, split, thread_count
 
 GRAIN = 4096
 """Least length of a piece: below it a thread costs more than it saves."""
+AHEAD = 2
+"""Pieces of work a thread that wait for one that is not done."""
+
+Result = TypeVar("Result")
+_here = threading.local()
 
 
 def spread(kernel: Callable[..., None], count: int, *args: Any, grain: int = GRAIN) -> None:
     """Call `kernel(first, last, *args)` over pieces of range(count), in parallel where that pays."""
-    pieces = split(count, max(1, min(thread_count(None), count // grain)))
+    threads = 1 if getattr(_here, "is_worker", False) else thread_count(None)
+    pieces = split(count, max(1, min(threads, count // grain)))
     run_parts(lambda part: kernel(*pieces[part], *args), len(pieces))
+
+
+def in_order(work: Callable[[int], Result], count: int) -> Generator[Result, None, None]:
+    """work(0), ..., work(count - 1), computed side by side; no more than a few are ahead of the one that is taken.
+
+    Close it when it is left early: what has begun is waited for, the rest is dropped.
+    """
+    threads = thread_count(None)
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="synth", initializer=_become_worker) as pool:
+        try:
+            for index in range(count):
+                pending.append(pool.submit(work, index))
+                if len(pending) >= AHEAD * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _become_worker() -> None:
+    _here.is_worker = True

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from scipy import ndimage
+from scipy import ndimage, special
 
 from mapping.camera import Intrinsics
-from pipelines.synth._shade import image_motion, tone_map
+from pipelines.synth._film import Curves, Lens, blur_along, expose, image_motion
 from pipelines.synth._threads import spread
 
 Array = NDArray[np.float64]
@@ -25,7 +24,8 @@ BRIGHTEST = 1.5
 """Linear light that counts at most in metering, so that a window does not darken its room."""
 ADAPTION = 1.2
 """Seconds over which the exposure follows the scene."""
-BLUR_SAMPLES = 5
+ROWS = 32
+"""Least number of rows for a thread."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -53,7 +53,7 @@ def _tone_curve(entries: int = 4097) -> Floats:
     return np.asarray(255.0 * srgb, dtype=np.float32)
 
 
-TONE_CURVE = _tone_curve()
+CURVES = Curves(_tone_curve(), special.ndtri((np.arange(4096) + 0.5) / 4096).astype(np.float32))
 
 
 def meter(linear: Floats) -> float:
@@ -73,15 +73,10 @@ def develop(linear: Floats, exposure: float, config: OpticsConfig, rng: Generato
     """(H, W, 3) linear light to the picture."""
     height, width = linear.shape[:2]
     factor = exposure * (1.0 + config.wobble * float(rng.standard_normal()))
-    u, v = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
-    fall = factor * (1.0 - config.vignetting * ((u**2 + v**2) / 2.0) ** 2)
-    display = np.zeros((height * width, 3), np.float32)
-    spread(tone_map, len(display), np.ascontiguousarray(linear).reshape(-1, 3), fall.ravel(), TONE_CURVE, display)
-    display = display.reshape(height, width, 3)
-    if config.noise > 0:
-        grain = rng.standard_normal(display.shape, dtype=np.float32)
-        display += np.float32(config.noise) * grain * (1.2 - display * np.float32(0.8 / 255))
-    return np.clip(np.rint(display), 0, 255).astype(np.uint8)
+    lens = Lens(width, height, factor, config.vignetting, config.noise, int(rng.integers(1 << 62)))
+    picture = np.zeros((height, width, 3), np.uint8)
+    spread(expose, height, np.ascontiguousarray(linear), lens, CURVES, picture, grain=ROWS)
+    return picture
 
 
 def motion_blur(linear: Floats, depth: Floats, camera: Intrinsics, T_end_start: Array) -> Floats:
@@ -95,10 +90,6 @@ def motion_blur(linear: Floats, depth: Floats, camera: Intrinsics, T_end_start: 
     directions = camera.rays().reshape(-1, 3)
     spread(image_motion, len(flow), directions, depth.ravel(), T_end_start[:3], focal, flow)
     flow = flow.reshape(*depth.shape, 2)
-    u, v = np.meshgrid(np.arange(camera.width, dtype=np.float32), np.arange(camera.height, dtype=np.float32))
-    total = np.zeros_like(linear)
-    for share in np.linspace(-0.5, 0.5, BLUR_SAMPLES, dtype=np.float32):
-        at = (u + share * flow[..., 0], v + share * flow[..., 1])
-        total += cv2.remap(linear, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    total *= np.float32(1 / BLUR_SAMPLES)
-    return total
+    blurred = np.zeros_like(linear)
+    spread(blur_along, len(linear), linear, flow, blurred, grain=ROWS)
+    return blurred

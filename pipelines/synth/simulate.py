@@ -26,7 +26,7 @@ from pipelines.synth.world import World
 from pipelines.synth.write import Progress, Visit, write_visit
 
 HEADER = "synth.json"
-VERSION = 1
+VERSION = 2
 """Counts changes that alter what a configuration renders, so that older folders are not taken for finished."""
 FRAME_RATE = 3.0
 """Frames a second where their number is not given: about 80 a room, with half a picture turned between two at most."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.synth._corner_normals import smooth_corner_normals
+from pipelines.synth._posing import moved_faces, moved_points
 from pipelines.synth.world import Body, Material
 
 Array = NDArray[np.float64]
@@ -43,18 +44,16 @@ class Surfaces:
     def posed(self, T_world_body: Array) -> Surfaces:
         """The same bodies moved from identity poses to (B, 4, 4) poses; only for surfaces made with `local_surfaces`."""
         R, t = T_world_body[:, :3, :3], T_world_body[:, :3, 3]
-        vertices = np.einsum("nij,nj->ni", R[self.vertex_body], self.vertices) + t[self.vertex_body]
-        R_face = R[self.face_body]
-        normals = np.einsum("nij,nj->ni", R_face, self.planes[:, :3])
-        offsets = np.einsum("ni,ni->n", normals, vertices[self.faces[:, 0]])
-        corner_normals = np.einsum("nij,nkj->nki", R_face, self.corner_normals).astype(np.float32)
+        poses = np.ascontiguousarray(T_world_body)
+        vertices = moved_points(self.vertices, self.vertex_body, poses)
+        planes, corner_normals = moved_faces(self.planes, self.corner_normals, self.face_body, poses)
         R_inverse = R.transpose(0, 2, 1)
         T_body_world = np.concatenate([R_inverse, -R_inverse @ t[:, :, None]], axis=2)
         return Surfaces(
             vertices,
             self.vertex_body,
             self.faces,
-            np.concatenate([normals, offsets[:, None]], axis=1),
+            planes,
             corner_normals,
             self.face_body,
             self.face_material,

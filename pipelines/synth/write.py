@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +17,12 @@ from mapping.mesh_io import write_mesh
 from mapping.se3 import inverse
 from pipelines.frame import Frame
 from pipelines.ingest import CanonicalWriter
+from pipelines.synth._threads import in_order
 from pipelines.synth.camera_path import CameraPath
 from pipelines.synth.optics import OpticsConfig, develop, meter, motion_blur, plan_exposures
 from pipelines.synth.people import People
-from pipelines.synth.render import Moving, Renderer
+from pipelines.synth.people_light import Moving
+from pipelines.synth.render import Renderer
 from pipelines.synth.truth import Seen, count_pixels, largest_number, truth_graph, truth_mesh
 from pipelines.synth.world import World
 from scenegraph.json_io import save_scene_graph
@@ -32,8 +33,6 @@ Progress = Callable[[str, int, int], None]
 
 METERING_WIDTH = 40
 """Pixels across of the pictures from which the exposure is planned."""
-WAITING_FRAMES = 3
-"""Frames that may wait to be written while the next is rendered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +70,15 @@ def write_visit(
     writer = CanonicalWriter(
         folder, visit.camera, world_up=(0.0, 0.0, 1.0), label_space=nyu40(), image_format=image_format, extra=extra
     )
-    with writer, _in_background(writer.add) as write:
-        for index in range(len(poses)):
-            frame = render_frame(visit, index, poses[index], float(exposures[index]))
-            assert frame.recorded.instances is not None
-            pixels[index] = count_pixels(frame.recorded.instances, most)
-            write(frame)
+
+    def make(index: int) -> NDArray[np.int64]:
+        frame = render_frame(visit, index, poses[index], float(exposures[index]))
+        assert frame.recorded.instances is not None
+        writer.add(frame)
+        return count_pixels(frame.recorded.instances, most)
+
+    with writer, closing(in_order(make, len(poses))) as counts:
+        for index, pixels[index] in enumerate(counts):
             progress("render", index + 1, len(poses))
     truth = folder / "ground_truth"
     truth.mkdir()
@@ -108,20 +110,9 @@ def _exposures(visit: Visit, poses: Array) -> Array:
     small = visit.camera.resized(
         METERING_WIDTH, max(1, round(METERING_WIDTH * visit.camera.height / visit.camera.width))
     )
-    return plan_exposures([meter(visit.renderer.color(small, pose, smooth=False)[0]) for pose in poses], visit.times)
 
+    def measure(index: int) -> float:
+        return meter(visit.renderer.color(small, poses[index], smooth=False)[0])
 
-@contextmanager
-def _in_background(work: Callable[[Frame], None]) -> Iterator[Callable[[Frame], None]]:
-    """A function that hands frames to `work` in one other thread, in order, and waits when too many are on the way."""
-    pending: list[Future[None]] = []
-    with ThreadPoolExecutor(1, thread_name_prefix="synth-writer") as pool:
-
-        def submit(frame: Frame) -> None:
-            if len(pending) >= WAITING_FRAMES:
-                pending.pop(0).result()
-            pending.append(pool.submit(work, frame))
-
-        yield submit
-        for job in pending:
-            job.result()
+    with closing(in_order(measure, len(poses))) as brightness:
+        return plan_exposures(list(brightness), visit.times)

@@ -8,7 +8,8 @@ from mapping.camera import Intrinsics
 from pipelines.synth.camera_path import CameraPath
 from pipelines.synth.figure import LIMBS, PERSON_LABEL, make_figure, pose_figure
 from pipelines.synth.people import LEAST_DISTANCE, PeopleError, person_boxes, plan_people
-from pipelines.synth.render import Moving, Renderer
+from pipelines.synth.people_light import Moving
+from pipelines.synth.render import Renderer
 from pipelines.synth.surfaces import local_surfaces
 
 TABLE = (np.array([2.6, 1.8, 0.0]), np.array([3.4, 2.6, 0.8]))

@@ -7,7 +7,8 @@ from synth_worlds import BOX, CEILING, FLOOR, GREY, WALL, at, body, box_world, c
 from mapping.camera import Intrinsics
 from mapping.se3 import inverse, look_at, transform_points
 from pipelines.synth.edges import CONTACT, CREASE, NONE, OCCLUSION, true_edges
-from pipelines.synth.render import Moving, Renderer
+from pipelines.synth.people_light import Moving
+from pipelines.synth.render import Renderer
 from pipelines.synth.shapes import block, sphere
 from pipelines.synth.surfaces import local_surfaces, world_surfaces
 

@@ -17,7 +17,8 @@ from pipelines.synth._texture import albedo
 from pipelines.synth.casting import Caster
 from pipelines.synth.lighting import LightingConfig, bake, probe_light
 from pipelines.synth.optics import KEY, OpticsConfig, develop, meter, motion_blur, plan_exposures
-from pipelines.synth.render import Moving, Renderer
+from pipelines.synth.people_light import Moving
+from pipelines.synth.render import Renderer
 from pipelines.synth.shapes import block
 from pipelines.synth.surfaces import local_surfaces, world_surfaces
 from pipelines.synth.textures import TEXTURES, material_table, mean_albedo
