@@ -29,9 +29,9 @@ def load_run(run_folder: Path) -> tuple[Mesh, SceneGraph]:
 
 
 def export_run(run_folder: Path, form: str, out: Path | None = None) -> Path:
-    """Write a run as `form` to `out` (None: RUN/export/ under the format's usual name) and return the path.
+    """Write a run as `form` to `out` and return the path. None is RUN/export/; in a folder it gets the format's usual name.
 
-    Raises WorkspaceError for an unknown format or an unfinished run.
+    Raises WorkspaceError for an unknown format, a name with the suffix of another format, or an unfinished run.
     """
     if form not in EXPORTERS:
         near = difflib.get_close_matches(form, EXPORTERS, 1)
@@ -39,9 +39,14 @@ def export_run(run_folder: Path, form: str, out: Path | None = None) -> Path:
         raise WorkspaceError(f"--to {form}: unknown format, known are {', '.join(EXPORTERS)}{hint}")
     write, default_name = EXPORTERS[form]
     mesh, graph = load_run(run_folder)
-    path = out or run_folder / "export" / default_name
-    if not path.suffix:
-        path = path.with_suffix(Path(default_name).suffix)
+    suffix = Path(default_name).suffix
+    path = run_folder / "export" / default_name if out is None else out
+    if path.is_dir():
+        path /= default_name
+    elif not path.suffix:
+        path = path.with_suffix(suffix)
+    elif path.suffix.lower() not in (suffix, ".json" if suffix == ".geojson" else suffix):
+        raise WorkspaceError(f"{path}: --to {form} writes a {suffix} file")
     path.parent.mkdir(parents=True, exist_ok=True)
     write(mesh, graph, path)
     return path
@@ -100,6 +105,12 @@ def _write_geojson(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
     export_floorplan(graph, path)
 
 
+def _write_rerun(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+    from pipelines.rerun_export import export_rerun
+
+    export_rerun(mesh, graph, path)
+
+
 EXPORTERS: dict[str, tuple[Writer, str]] = {
     "ply": (_write_mesh, "mesh.ply"),
     "obj": (_write_mesh, "mesh.obj"),
@@ -109,4 +120,5 @@ EXPORTERS: dict[str, tuple[Writer, str]] = {
     "graphml": (_write_graphml, "scene_graph.graphml"),
     "csv": (_write_csv, "objects.csv"),
     "geojson": (_write_geojson, "floorplan.geojson"),
+    "rerun": (_write_rerun, "map.rrd"),
 }

@@ -21,6 +21,10 @@ LABEL_HEIGHT = 2.6
 """Metres above its floor at which a room's name floats."""
 
 
+class ViewError(ValueError):
+    """A viewer that cannot be started; the message names the option."""
+
+
 def write_scene_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
     """One offline HTML file with the mesh, object boxes, places, rooms and tracks; drag to turn, scroll to zoom."""
     # viser greets and takes leave on standard output, which belongs to `--json`
@@ -43,6 +47,15 @@ def _camera_script(mesh: Mesh) -> str:
         "initialCameraUp=0,0,1",
     ]
     return f"<script>if(!location.search)history.replaceState(null,'','?{'&'.join(terms)}')</script>"
+
+
+def check_host(host: str) -> None:
+    """Raises ViewError unless this machine can listen on the address."""
+    try:
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        raise ViewError(f"--host {host}: this machine cannot listen there ({error.strerror})") from error
 
 
 def serve(mesh: Mesh, graph: SceneGraph, *, host: str, port: int) -> Any:

@@ -156,7 +156,7 @@ class Workspace:
             return {"format": RUN_FORMAT, "version": MANIFEST_VERSION, "stages": {}}
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise WorkspaceError(f"{path}: not readable as JSON ({error}); remove it to start again") from error
         if not isinstance(data, dict) or data.get("format") != RUN_FORMAT or data.get("version") != MANIFEST_VERSION:
             raise WorkspaceError(f"{path}: expected format {RUN_FORMAT} version {MANIFEST_VERSION}")

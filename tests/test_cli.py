@@ -19,6 +19,7 @@ from pipelines.workspace import Workspace
 from scenegraph import load_scene_graph
 
 RUN_FILES = {
+    "alignment.json",
     "config.yaml",
     "detections.json",
     "dsg.json",
@@ -122,6 +123,21 @@ class TestRun:
             out = out.with_suffix(".json")
         m2h("export", run_folder, out, "--to", form)
         assert out.stat().st_size > 100
+
+    def test_exports_are_named_by_their_format(self, run_folder, tmp_path):
+        assert "wrote" in m2h("export", run_folder, tmp_path, "--to", "csv").stdout
+        assert [p.name for p in tmp_path.iterdir()] == ["objects.csv"]
+        text = m2h("export", run_folder, tmp_path / "map.ply", "--to", "obj", code=1).stderr
+        assert text == f"m2h: {tmp_path / 'map.ply'}: --to obj writes a .obj file\n"
+
+    def test_an_address_that_is_not_ours_is_said(self, run_folder):
+        text = m2h("view", run_folder, "--host", "192.0.2.1", code=1).stderr
+        assert text.startswith("m2h: --host 192.0.2.1: this machine cannot listen there")
+        m2h("view", run_folder, "--port", "99999999", code=2)
+
+    def test_queries_that_make_no_sense(self, run_folder):
+        for arguments in (("--near", "1,2"), ("--near", "nan,0,0"), ("--radius", "1"), ("--time", "nan")):
+            assert m2h("query", run_folder, *arguments, code=1).stderr.count("\n") == 1
 
     def test_queries(self, run_folder):
         hits = json.loads(m2h("query", run_folder, "--label", "bed", "--json").stdout)["hits"]
@@ -273,6 +289,26 @@ class TestErrors:
         assert self.one_line("synth", out, "--rooms", "99").startswith("m2h: --rooms 99: world.rooms: ")
         assert self.one_line("ingest", box_room, out, "--stride", "0").startswith("m2h: --stride 0: stride: ")
         assert not out.exists()
+
+    @pytest.mark.parametrize(
+        ("error", "text"),
+        [
+            (
+                MemoryError("Unable to allocate 118. TiB"),
+                "m2h: not enough memory (Unable to allocate 118. TiB); a larger --voxel",
+            ),
+            (OSError(28, "No space left on device", "/x/volume.npz"), "m2h: /x/volume.npz: No space left on device"),
+            (OSError(36, "File name too long", "a" * 5000), "m2h: aaa"),
+        ],
+    )
+    def test_what_the_machine_lacks(self, monkeypatch, box_room, tmp_path, error, text):
+        def fail(*_):
+            raise error
+
+        monkeypatch.setattr("pipelines.sequences.detect.open_sequence", fail)
+        line = self.one_line("run", box_room, "--out", tmp_path / "run", "-q")
+        assert line.startswith(text)
+        assert len(line) < 1010
 
     def test_commands_on_what_is_no_run(self, tmp_path):
         for command in ("view", "query"):

@@ -26,6 +26,7 @@ COMMANDS = {
     "weights": ("pipelines.cli.network:weights", "Named checkpoints: list, fetch, import, info."),
     "doctor": ("pipelines.cli.doctor:doctor", "Versions, devices, system libraries and missing extras."),
 }
+LONGEST_LINE = 1000
 OUR_PACKAGES = ("m2h", "mapping", "scenegraph", "pipelines")
 
 
@@ -53,11 +54,25 @@ class LazyGroup(click.Group):
         except BrokenPipeError:  # the reader of our output (`| head`) has seen enough
             sys.stderr.close()
             ctx.exit(0)
+        except KeyboardInterrupt:
+            click.echo("m2h: stopped; the same command goes on from here", err=True)
+            ctx.exit(130)
         except Exception as error:
             if not is_known(error):
                 raise
-            click.echo(f"m2h: {' '.join(str(error).split())}", err=True)
+            click.echo(f"m2h: {one_line(error)}", err=True)
             ctx.exit(1)
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, in one line that begins with the file where the system knows it."""
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error or 'none is left'}); a larger --voxel or a smaller tsdf.max_depth needs less"
+    text = str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    line = " ".join(text.split()) or type(error).__name__
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 4]} ..."
 
 
 def is_known(error: Exception) -> bool:
@@ -65,7 +80,7 @@ def is_known(error: Exception) -> bool:
     if isinstance(error, (click.ClickException, click.exceptions.Exit, click.Abort)):
         return False
     ours = type(error).__module__.partition(".")[0] in OUR_PACKAGES
-    return isinstance(error, OSError) or (ours and isinstance(error, ValueError))
+    return isinstance(error, (OSError, MemoryError)) or (ours and isinstance(error, ValueError))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def print_metrics(result: dict[str, Any]) -> None:
 @click.command()
 @RUN
 @click.argument("out", required=False, type=click.Path(path_type=Path))
-@click.option("--to", "form", required=True, help="ply, obj, glb, html, spark_dsg, graphml, csv or geojson.")
+@click.option("--to", "form", required=True, help="ply, obj, glb, html, spark_dsg, graphml, csv, geojson or rerun.")
 @common_options
 def export(run_folder: Path, out: Path | None, form: str, quiet: bool, as_json: bool, **_: Any) -> None:
     """Write RUN's map as FORMAT to OUT (default: RUN/export/, named by the format)."""
@@ -55,14 +56,15 @@ def export(run_folder: Path, out: Path | None, form: str, quiet: bool, as_json: 
 @click.command()
 @RUN
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8080, show_default=True, help="Port to listen on.")
+@click.option("--port", default=8080, type=click.IntRange(1, 65535), show_default=True, help="Port to listen on.")
 @common_options
 def view(run_folder: Path, host: str, port: int, quiet: bool, as_json: bool, **_: Any) -> None:
     """Serve an interactive 3D view of RUN until Ctrl-C; RUN/scene.html shows the same without a server."""
     from pipelines.exporters import load_run
-    from pipelines.viewer import serve
+    from pipelines.viewer import check_host, serve
 
     mesh, graph = load_run(run_folder)
+    check_host(host)
     server = serve(mesh, graph, host=host, port=port)
     address = f"http://{server.get_host()}:{server.get_port()}"
     if as_json:
@@ -119,9 +121,13 @@ def _way(graph: Any, ends: tuple[str, str]) -> dict[str, Any]:
 
 
 def _hits(graph: Any, conditions: dict[str, Any]) -> dict[str, Any]:
-    from scenegraph.query import objects, tracks
+    from scenegraph.query import QueryError, objects, tracks
 
     at, near = conditions["at"], conditions["near"]
+    if conditions["radius"] is not None and (near is None or not conditions["radius"] > 0):
+        raise QueryError("--radius: expected metres above 0, together with --near X,Y,Z")
+    if at is not None and not math.isfinite(at):
+        raise QueryError(f"--time {at}: expected seconds")
     where = {"label": conditions["label"], "room": conditions["room"]}
     radius = {} if conditions["radius"] is None else {"radius": conditions["radius"]}
     hits = objects(graph, **where, near=None if near is None else _point(near), time=at, **radius)
@@ -135,7 +141,9 @@ def _point(text: str) -> list[float]:
     from scenegraph.query import QueryError
 
     try:
-        x, y, z = (float(part) for part in text.split(","))
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        raise QueryError(f"{text}: expected a point x,y,z in metres") from None
-    return [x, y, z]
+        numbers = []
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
+        raise QueryError(f"{text}: expected a point x,y,z in metres")
+    return numbers

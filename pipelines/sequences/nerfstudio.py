@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,8 @@ def _read_header(file: Path) -> Mapping[str, Any]:
         header = json.loads(read_text(file))
     except json.JSONDecodeError as error:
         raise SequenceError(f"{file} line {error.lineno}: is not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise SequenceError(f"{file}: is nested too deeply to be a sequence") from error
     if not isinstance(header, Mapping):
         raise SequenceError(f"{file}: expected an object with camera keys and frames")
     version = header.get("version", 1)
@@ -93,7 +96,18 @@ def _frame_entries(header: Mapping[str, Any], file: Path) -> list[Mapping[str, A
     for number, entry in enumerate(entries):
         if not isinstance(entry, Mapping) or not isinstance(entry.get("file_path"), str):
             raise SequenceError(f"{file}: frames[{number}].file_path must be a file name")
+        for key in ("file_path", *LAYER_KEYS.values()):
+            if isinstance(name := entry.get(key), str) and _leaves_folder(name):
+                raise SequenceError(
+                    f"{file}: frames[{number}].{key} must lie below the sequence's folder, got {name[:200]!r}; link it there"
+                )
     return entries
+
+
+def _leaves_folder(name: str) -> bool:
+    """Whether a name leads out of the folder: what lies elsewhere is no part of the sequence and would change unnoticed."""
+    normal = Path(os.path.normpath(name))
+    return normal.is_absolute() or normal.parts[:1] == ("..",)
 
 
 def _ordered(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from pipelines.sequences.video import VideoFrame
 from scenegraph.labels import LabelSpace
 
 Array = NDArray[np.float64]
+LATEST_TIME = 1e11
+"""Seconds; time stamps beyond it (the year 5138) are in another unit."""
 ASPECT_TOLERANCE = 0.02
 """Share by which two aspect ratios may differ and still be the same picture, resampled (ScanNet's differ by 0.4 %)."""
 
@@ -71,7 +73,8 @@ class Details:
 class RecordedSequence:
     """A FrameSequence over records; `convention` is how its files were read and `notes` what a user should know.
 
-    `folder` holds the `m2h.yaml` that overrides the format's convention. Records are ordered by time, equal times as they come.
+    `folder` holds the `m2h.yaml` that overrides the format's convention. Records are ordered by time; of equal times the first
+    can be used.
     Raises SequenceError when there is no image, and, with the counted reasons, when none can be used.
     """
 
@@ -84,7 +87,7 @@ class RecordedSequence:
         self.label_space, self.notes = details.label_space, details.notes
         self._details = details
         self._records = tuple(sorted(records, key=lambda record: record.timestamp))
-        self.infos = tuple(self._info(i, record) for i, record in enumerate(self._records))
+        self.infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)])
         self._check_usable()
 
     def __len__(self) -> int:
@@ -114,6 +117,9 @@ class RecordedSequence:
         return self._records[index]
 
     def _info(self, index: int, record: FrameRecord) -> FrameInfo:
+        if not abs(record.timestamp) < LATEST_TIME:
+            shown = self._shown(record.image)
+            raise SequenceError(f"{self.path}: {shown}: {record.timestamp:g} is no time stamp in seconds")
         T, reason = rigid_pose(record.matrix)
         reason = record.problem or reason
         pose = None if T is None else self.convention.T_world_camera(T)
@@ -153,6 +159,19 @@ class RecordedSequence:
 
     def _instances(self, path: Path, lens: Intrinsics) -> NDArray[np.uint16]:
         return np.asarray(_layer(path, images.read_labels, lens), dtype=np.uint16)
+
+
+def _one_a_time(infos: list[FrameInfo]) -> tuple[FrameInfo, ...]:
+    """The frames, of usable ones with the same time stamp only the first: nothing is at two places at once."""
+    checked: list[FrameInfo] = []
+    latest = -np.inf
+    for info in infos:
+        if info.used and info.timestamp <= latest:
+            info = replace(info, used=False, reason="time stamp of another frame")
+        elif info.used:
+            latest = info.timestamp
+        checked.append(info)
+    return tuple(checked)
 
 
 def camera_from_matrix(K: Array, size: tuple[int, int], where: str, distortion: Sequence[float] = ()) -> Intrinsics:

@@ -37,6 +37,7 @@ def test_dump_and_load_are_inverse(tmp_path):
         ("frames: {stride: 0}", [], r"frames\.stride: .*greater than or equal to 1"),
         ("- 1", [], r"a\.yaml: expected settings by name"),
         ("a: [", [], r"a\.yaml: not readable as YAML"),
+        ("[" * 3000, [], r"a\.yaml: not readable as YAML"),
         ("", ["threshold"], r"--set threshold: expected key\.key=value"),
         ("", ["threshold=high"], r"--set threshold=high: threshold: .*number.*'high'"),
         ("frames: {stride: 0}", ["threshold=3"], r"a\.yaml: frames\.stride: "),

@@ -183,3 +183,34 @@ def test_layer_of_another_shape_is_named(tmp_path: Path, layer: str) -> None:
     write_png(tmp_path / "layer.png", np.ones((6, 6, *kind[1]), kind[0]))
     with pytest.raises(SequenceError, match=r"layer\.png: is 6x6 pixels, but its camera is 8x6"):
         open_sequence(tmp_path)[0]
+
+
+@pytest.mark.parametrize("key", ["file_path", "depth_file_path", "semantics_file_path"])
+@pytest.mark.parametrize("name", ["../other/a.png", "images/../../a.png", "/a.png", ".."])
+def test_files_outside_of_the_folder_are_refused(tmp_path: Path, key: str, name: str) -> None:
+    write(tmp_path, {"fl_x": 9}, [frame("a.png"), frame("b.png")])
+    header = json.loads((tmp_path / "transforms.json").read_text())
+    header["frames"][1][key] = name
+    (tmp_path / "transforms.json").write_text(json.dumps(header))
+    with pytest.raises(
+        SequenceError, match=rf"transforms\.json: frames\[1\]\.{key} must lie below the sequence's folder"
+    ):
+        open_sequence(tmp_path)
+
+
+def test_of_two_frames_with_one_time_stamp_the_first_is_used(tmp_path: Path) -> None:
+    frames = [frame(f"{i}.png", timestamp=time) for i, time in enumerate((0.5, 1.0, 1.0, 2.0))]
+    sequence = open_sequence(write(tmp_path, {"fl_x": 9}, frames))
+    assert [info.reason for info in sequence.infos] == ["", "", "time stamp of another frame", ""]
+
+
+def test_time_stamp_in_another_unit_is_named(tmp_path: Path) -> None:
+    frames = [frame("a.png", timestamp=1305031453359684000)]
+    with pytest.raises(SequenceError, match=r"images/a\.png: 1\.30503e\+18 is no time stamp in seconds"):
+        open_sequence(write(tmp_path, {"fl_x": 9}, frames))
+
+
+def test_deep_nesting_is_no_sequence(tmp_path: Path) -> None:
+    (tmp_path / "transforms.json").write_text("[" * 100_000)
+    with pytest.raises(SequenceError, match="nested too deeply"):
+        open_sequence(tmp_path)

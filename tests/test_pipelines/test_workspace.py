@@ -60,6 +60,7 @@ def test_unwritable_place_is_named(tmp_path):
         '{"format": "m2h-run", "version": 1, "stages": {"fuse": 3}}',
         '{"format": "m2h-run", "version": 1, "stages": {"fuse": {"key": "k1"}}}',
         "\x00\x01",
+        "[" * 100_000,
     ],
 )
 def test_a_broken_manifest_is_named(tmp_path, text):
