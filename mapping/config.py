@@ -68,7 +68,7 @@ class DepthWeightConfig:
     """How much a depth pixel is worth in fusion. Each reason for less can be switched off."""
 
     noise_power: float = Field(default=1.0, ge=0)
-    """The standard deviation of depth grows as z to this power: 1 for learned depth, 2 for stereo and structured light, 0 if not."""
+    """The deviation of depth grows as z to this power: 1 for learned depth, 2 for stereo and structured light, 0 if not."""
     reference_depth: float = Field(default=1.0, gt=0)
     """Metres up to which noise does not grow: the weight there is 1."""
     grazing: bool = True

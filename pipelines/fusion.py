@@ -48,7 +48,7 @@ def fuse(context: RunContext, record: StageRecord) -> None:
     T_world_input = inverse(context.stored_T_input_world())
     max_broken = config.frames.max_broken * len(positions)
     for frame in read_frames(context.sequence, positions[first:], state.broken, max_broken=max_broken):
-        T_world_camera = T_world_input @ frame.T_world_camera
+        T_world_camera = T_world_input @ context.alignment.metric_pose(frame.T_world_camera)
         seen = predicted(context, frame)
         fuse_frame(state.volume, frame, seen, T_world_camera, config=config, label_space=context.source.label_space)
         if seen.depth is not None and seen.labels is not None and context.source.label_space is not None:

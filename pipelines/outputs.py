@@ -42,6 +42,7 @@ GRAPH_FILES = (
 )
 REPORT_FILES = ("report.html", "scene.html")
 PICTURES = 4
+SURFACE_SAMPLES = 20_000
 PICTURE_SIZE = (480, 360)
 TOP_VIEW_CUT = 1.9
 """Metres above a storey's floor at which the map is cut to look into its rooms."""
@@ -79,10 +80,23 @@ def build_graph(context: RunContext, record: StageRecord) -> None:
     labels = Counter(node.label for _, node in graph.nodes("object"))
     record.summary |= {"faces": len(mesh.faces), "vertices": len(mesh.vertices), "counts": counts}
     record.summary |= {"objects": dict(sorted(labels.items()))}
+    record.summary |= _surface_figures(mesh)
     record.summary["text"] = (
         f"{len(mesh.faces) / 1e3:.0f} k triangles, {counts['room']} rooms, {counts['object']} objects, "
         f"{counts['place']} places, {counts['track']} moving"
     )
+
+
+def _surface_figures(mesh: Mesh) -> dict[str, float]:
+    """What the mesh says about itself: its area, how much of it is doubled, how open it is."""
+    from mapping.metrics import doubled_share, rim_per_area
+
+    doubled = doubled_share(mesh, np.random.default_rng(0), samples=SURFACE_SAMPLES)
+    return {
+        "area": round(float(mesh.face_areas().sum()), 2),
+        "doubled_share": round(doubled, 4),
+        "rim_per_area": round(rim_per_area(mesh), 3),
+    }
 
 
 def write_report_files(context: RunContext, record: StageRecord) -> None:
@@ -136,7 +150,8 @@ def _levelled_trajectory(context: RunContext) -> Trajectory:
     """The chosen frames' cameras in the levelled world."""
     infos = [context.sequence.infos[position] for position in context.positions]
     T_world_input = inverse(context.stored_T_input_world())
-    poses = [T_world_input @ info.T_world_camera for info in infos if info.T_world_camera is not None]
+    given = [info.T_world_camera for info in infos if info.T_world_camera is not None]
+    poses = [T_world_input @ context.alignment.metric_pose(T_world_camera) for T_world_camera in given]
     camera = context.first_frame().intrinsics
     return Trajectory(np.array([info.timestamp for info in infos]), np.array(poses), camera)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mapping.files import write_text_atomic
-from pipelines import fusion, outputs, stages
+from pipelines import alignment, fusion, outputs, stages
 from pipelines.config import config_to_mapping, dump_config
 from pipelines.frame import FrameSequence, SequenceError
 from pipelines.loading import BrokenFramesError
@@ -38,12 +38,13 @@ class Stage:
 STAGES = (
     Stage("sequence", 1, ("frames",), (), stages.list_frames),
     Stage("predict", 1, ("frames",), ("predictions/index.json",), stages.store_predictions),
+    Stage("align", 1, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), alignment.align),
     Stage("level", 1, ("frames", "up"), ("levelling.json",), stages.find_level),
     Stage(
         "fuse", 1, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fusion.fuse
     ),
-    Stage("graph", 1, ("frames", "mesh", "graph", "dynamics"), outputs.GRAPH_FILES, outputs.build_graph),
-    Stage("report", 1, (), outputs.REPORT_FILES, outputs.write_report_files),
+    Stage("graph", 2, ("frames", "mesh", "graph", "dynamics"), outputs.GRAPH_FILES, outputs.build_graph),
+    Stage("report", 2, (), outputs.REPORT_FILES, outputs.write_report_files),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 

@@ -61,6 +61,7 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
         "<h2>Rooms</h2>" + _rooms(graph),
         "<h2>Objects</h2>" + _objects(graph),
         *_tracks(graph),
+        "<h2>Surface and depth</h2>" + _surface(stages),
         "<h2>Frames</h2>" + _frames(stages),
         "<h2>Time and memory</h2>" + _timings(stages),
         "<h2>Versions</h2>" + _table(("package", "version"), list(manifest["versions"].items())),
@@ -150,6 +151,28 @@ def _tracks(graph: SceneGraph) -> list[str]:
         )
     header = ("track", "label", "seen (s)", "observations", "way (m)")
     return ["<h2>What moved</h2>" + _table(header, rows, numbers=(3, 4))] if rows else []
+
+
+def _surface(stages: Mapping[str, Any]) -> str:
+    """What tells of walls that came out double, of holes, and of depth that did not agree, without any truth."""
+    surface, depth = stages["graph"]["summary"], stages.get("align", {}).get("summary", {})
+    rows = []
+    if "doubled_share" in surface:
+        rows += [
+            ("surface", f"{surface['area']:.1f} m²"),
+            ("with a second parallel sheet within 30 cm", f"{surface['doubled_share']:.1%}"),
+            ("open edge per m² (holes, rims)", f"{surface['rim_per_area']:.2f} m"),
+        ]
+    if depth.get("applied"):
+        rows += [
+            ("depth scale, spread over frames", f"{depth['scale_spread']:.1%}"),
+            ("depth error within frames that was mended", f"{depth['unevenness']:.1%}"),
+            ("disagreement left between frames", "" if depth["residual"] is None else f"{depth['residual']:.1%}"),
+            ("frames of outlying scale", ", ".join(map(str, depth["outliers"])) or "none"),
+        ]
+    elif depth:
+        rows.append(("depth", depth["text"]))
+    return _table(("figure", "value"), rows, numbers=(1,))
 
 
 def _frames(stages: Mapping[str, Any]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from mapping.alignment_config import AlignmentConfig
 from mapping.config import DepthWeightConfig, TSDFConfig
 from mapping.multiview_config import MultiviewConfig
 from scenegraph.config import SceneGraphConfig
@@ -30,6 +32,18 @@ class FramesConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class AlignConfig:
+    """How the depth of all frames is brought to one scale before it is fused."""
+
+    mode: Literal["auto", "on", "off"] = "auto"
+    """`auto` aligns predicted depth, and leaves alone what a sensor measured or the images themselves proved."""
+    map_rounds: int = Field(default=0, ge=0, le=5)
+    """Times that the frames are fused as they are then and aligned anew with what the map shows at their poses."""
+    solver: AlignmentConfig = AlignmentConfig()
+    """What may be wrong with the depth of a frame, and what it is compared with."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class MeshConfig:
     """Which part of the volume becomes surface."""
 
@@ -47,6 +61,8 @@ class PipelineConfig:
     """Up direction in the sequence's world; None takes what the format says or what the floor shows."""
     multiview: MultiviewConfig = MultiviewConfig()
     """Depth from images and poses, for --source multiview and --refine multiview."""
+    align: AlignConfig = AlignConfig()
+    """The scale of depth, frame by frame."""
     depth: DepthWeightConfig = DepthWeightConfig()
     """How far each depth pixel is believed."""
     tsdf: TSDFConfig = TSDFConfig()

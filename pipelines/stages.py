@@ -6,13 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
+from m2h.runtime import prefetched
 from mapping.files import write_text_atomic
+from pipelines import alignment_file
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import chosen_positions, read_frames
 from pipelines.predictions import prediction_path, read_predictions, write_predictions
@@ -52,6 +55,11 @@ class RunContext:
             return frame
         raise SequenceError(f"{self.sequence.path}: no frame can be read: {next(iter(broken.values()))}")
 
+    @cached_property
+    def alignment(self) -> alignment_file.Alignment:
+        """What the alignment stage found, as long as this stage runs."""
+        return alignment_file.read_alignment(self.workspace.path(alignment_file.FILE))
+
     def stored_T_input_world(self) -> Array:
         """(4, 4) of the levelling stage: points of the levelled world to the input's world."""
         data = json.loads(self.workspace.path("levelling.json").read_text(encoding="utf-8"))
@@ -89,8 +97,9 @@ def find_level(context: RunContext, record: StageRecord) -> None:
     for done, frame in enumerate(read_frames(context.sequence, few, broken, max_broken=len(few) - 1)):
         seen = predicted(context, frame)
         assert seen.depth is not None
-        volume.integrate(seen.depth, frame.intrinsics, frame.T_world_camera, labels=seen.labels)
-        poses.append(frame.T_world_camera)
+        T_world_camera = context.alignment.metric_pose(frame.T_world_camera)
+        volume.integrate(seen.depth, frame.intrinsics, T_world_camera, labels=seen.labels)
+        poses.append(T_world_camera)
         context.progress("level", done + 1, len(few))
     mesh = volume.extract_mesh(min_weight=1.0)
     floor_faces: NDArray[np.bool_] | None = None
@@ -131,8 +140,9 @@ def store_predictions(context: RunContext, record: StageRecord) -> None:
         frames = read_frames(
             context.sequence, missing, {}, max_broken=context.config.frames.max_broken * len(context.positions)
         )
-        for done, frame in enumerate(frames):
-            write_predictions(folder, frame.index, context.source.predict(frame))
+        answers = ((frame.index, context.source.predict(frame)) for frame in frames)
+        for done, (index, seen) in enumerate(prefetched(answers)):  # a thread asks while this one writes
+            write_predictions(folder, index, seen)
             context.progress("predict", done + 1, len(missing))
         index["frames"] = sorted(int(path.stem) for path in folder.glob("*.npz"))
     write_text_atomic(marker, json.dumps(index))
@@ -141,12 +151,17 @@ def store_predictions(context: RunContext, record: StageRecord) -> None:
     record.summary["text"] = f"{count} frames predicted" if count else "read with the frames"
 
 
-def predicted(context: RunContext, frame: Frame) -> Predictions:
-    """The predictions of a frame, stored ones when the source is costly; labels that the label space lacks are unknown."""
+def predicted(context: RunContext, frame: Frame, *, aligned: bool = True) -> Predictions:
+    """The predictions of a frame, stored ones when the source is costly; labels that the label space lacks are unknown.
+
+    `aligned` depth is corrected as the alignment stage found.
+    """
     if context.source.is_costly:
         seen = read_predictions(prediction_path(context.workspace.path("predictions"), frame.index))
     else:
         seen = context.source.predict(frame)
+    if aligned:
+        seen = context.alignment.corrected(frame.index, seen)
     if seen.labels is None or context.source.label_space is None:
         return seen
     known = np.isin(np.arange(int(seen.labels.max(initial=0)) + 1), list(context.source.label_space.by_id))

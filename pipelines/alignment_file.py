@@ -1,0 +1,108 @@
+"""alignment.json: what was found wrong with the depth of each frame, and how many metres the unit of the poses is."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2h import Predictions
+from mapping.correction import DepthField
+from mapping.files import write_text_atomic
+
+FILE = "alignment.json"
+FORMAT, VERSION = "m2h-alignment", 1
+
+
+class AlignmentFileError(ValueError):
+    """An alignment.json that cannot be used; the message names the file, the field and what was expected."""
+
+
+@dataclass(frozen=True)
+class FrameAlignment:
+    """The correction of one frame; residual is the log ratio to the other frames that is left, None without any overlap."""
+
+    field: DepthField
+    residual: float | None = None
+    matches: int = 0
+    outlier: bool = False
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Corrections by frame index, and the metres to which one unit of the sequence's poses is brought."""
+
+    frames: dict[int, FrameAlignment] = field(default_factory=dict)
+    pose_scale: float = 1.0
+
+    def corrected(self, index: int, seen: Predictions) -> Predictions:
+        """The predictions of a frame with its depth corrected; as they are for a frame that has no correction."""
+        found = self.frames.get(index)
+        if found is None or seen.depth is None:
+            return seen
+        return replace(seen, depth=found.field(seen.depth))
+
+    def metric_pose(self, T_world_camera: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The pose (4, 4) in metres."""
+        if self.pose_scale == 1:
+            return T_world_camera
+        T = np.array(T_world_camera, dtype=np.float64)
+        T[:3, 3] *= self.pose_scale
+        return T
+
+
+def write_alignment(path: Path, alignment: Alignment) -> None:
+    """Write alignment.json."""
+    frames = [
+        {
+            "index": index,
+            "scale": round(frame.field.scale, 6),
+            "shift": round(frame.field.shift, 6),
+            "residual": None if frame.residual is None else round(frame.residual, 6),
+            "matches": frame.matches,
+            "outlier": frame.outlier,
+            "log_scale": np.round(frame.field.nodes, 6).tolist(),
+        }
+        for index, frame in sorted(alignment.frames.items())
+    ]
+    data = {"format": FORMAT, "version": VERSION, "pose_scale": alignment.pose_scale, "frames": frames}
+    write_text_atomic(path, json.dumps(data, allow_nan=False) + "\n")
+
+
+def read_alignment(path: Path) -> Alignment:
+    """Read alignment.json; a file that is not there says that nothing is to be corrected.
+
+    Raises AlignmentFileError naming the field that is missing or wrong.
+    """
+    if not path.exists():
+        return Alignment()
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AlignmentFileError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT or data.get("version") != VERSION:
+        raise AlignmentFileError(f"{path}: expected format {FORMAT} version {VERSION}")
+    try:
+        scale = float(data["pose_scale"])
+        frames = {int(entry["index"]): _frame(entry) for entry in data["frames"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise AlignmentFileError(
+            f"{path}: frames or pose_scale are not as written by the align stage ({error})"
+        ) from error
+    if not (math.isfinite(scale) and scale > 0):
+        raise AlignmentFileError(f"{path}: pose_scale must be a positive number, got {scale}")
+    return Alignment(frames, scale)
+
+
+def _frame(entry: dict[str, Any]) -> FrameAlignment:
+    nodes = np.array(entry["log_scale"], dtype=np.float64)
+    if nodes.ndim != 2 or not nodes.size or not np.isfinite(nodes).all():
+        raise ValueError(f"log_scale of frame {entry['index']} must be rows of finite numbers")
+    residual = None if entry["residual"] is None else float(entry["residual"])
+    correction = DepthField(nodes, float(entry["shift"]))
+    return FrameAlignment(correction, residual, int(entry["matches"]), bool(entry["outlier"]))
