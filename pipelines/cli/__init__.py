@@ -19,6 +19,7 @@ COMMANDS = {
     "export": ("pipelines.cli.results:export", "Write a run's map in another format."),
     "view": ("pipelines.cli.results:view", "Look at a run in the browser."),
     "query": ("pipelines.cli.results:query", "Ask a run's scene graph: objects, rooms, paths."),
+    "diff": ("pipelines.cli.diff:diff", "What appeared, disappeared and moved between two visits."),
     "eval": ("pipelines.cli.results:evaluate", "Measure a run against the sequence's ground truth."),
     "synth": ("pipelines.cli.sequences:synth", "Make a synthetic world with exact ground truth."),
     "train": ("pipelines.cli.network:train", "Train a network; resumable."),
