@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 VOXELS = SIDE**3
 CHANNELS_PER_TAKE = 4096
 LINK_COLUMNS = 3
+FIRST_LABELS = 4
+"""Labels of a block that compiled code finds without walking the list of its channels."""
 
 
 class SumStore:
@@ -34,13 +36,16 @@ class SumStore:
         self.free = np.zeros((0, VOXELS), np.int32)
         self.evidence = np.zeros((0, VOXELS), np.int32)
         self._head, self._link = np.zeros(0, np.int32), np.zeros((0, LINK_COLUMNS), np.int32)
+        self._first = np.zeros((0, FIRST_LABELS, 2), np.int32)
         self._channels_taken = 1
         self.arenas = np.zeros((threads, 2), np.int64)
 
     def insert(self, coords: NDArray[np.int32], *, color: bool) -> NDArray[np.int32]:
         """Rows (B,) of measured blocks (B, 3), new ones all zero; with `color` they can hold colour."""
         rows = self.blocks.insert(coords)
-        self.tsdf, self._head = with_rows(self.tsdf, self.blocks.count), with_rows(self._head, self.blocks.count)
+        count = self.blocks.count
+        self.tsdf, self._head = with_rows(self.tsdf, count), with_rows(self._head, count)
+        self._first = with_rows(self._first, count)
         if color:
             self.color = with_rows(self.color, len(self.tsdf))
         return rows
@@ -99,13 +104,13 @@ class SumStore:
         """The arrays as compiled code takes them."""
         from mapping._tsdf_numba import Sums
 
-        return Sums(self.tsdf, self.color, self.evidence, self._head, self._link)
+        return Sums(self.tsdf, self.color, self.evidence, self._head, self._link, self._first)
 
     @property
     def memory_bytes(self) -> int:
         """Bytes in use: of blocks and channels that were given out, without the address space reserved for growth."""
         channels = len(self.channels()[0])
-        per_block = VOXELS * 4 * (2 + (4 if len(self.color) else 0)) + 4
+        per_block = VOXELS * 4 * (2 + (4 if len(self.color) else 0)) + 4 + FIRST_LABELS * 8
         used = self.blocks.count * per_block + self.free_blocks.count * VOXELS * 4 + channels * (VOXELS * 4 + 12)
         return used + self.blocks.nbytes + self.free_blocks.nbytes
 

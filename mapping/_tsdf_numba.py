@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from mapping import _kernel_cache as _kernel_cache
 from mapping._rays_numba import is_marked
+from mapping._store import FIRST_LABELS
 from mapping._tsdf_numpy import CELL_VOXELS, COLOR_SHIFT, FAR, NEAR, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
 LABEL, NEXT, ROW = 0, 1, 2  # columns of Sums.link
-KNOWN_LABELS = 16
+KNOWN_LABELS = 16  # a power of two
+TURN = 8  # blocks that a thread takes at a time: neighbours share pixels, and far parts of the view cost less than near ones
 BEHIND = np.float32(1e30)  # the depth of a voxel that falls on no pixel: behind everything
 FAST = {"contract", "nsz", "arcp"}
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -54,6 +56,7 @@ class Sums(NamedTuple):
     """The arrays of a volume.
 
     Label channels of a block form a list: from head[row] through link[channel, NEXT] until 0; link also tells label and row.
+    first[row] (4, 2) repeats the first of them as label and channel, so that most are found in one place.
     """
 
     tsdf: NDArray[np.int32]
@@ -61,6 +64,7 @@ class Sums(NamedTuple):
     evidence: NDArray[np.int32]
     head: NDArray[np.int32]
     link: NDArray[np.int32]
+    first: NDArray[np.int32]
 
 
 class Scratch(NamedTuple):
@@ -75,7 +79,8 @@ class Scratch(NamedTuple):
     words: NDArray[np.uint64]
     surface: NDArray[np.int32]
     pixel_weight: NDArray[np.float32]
-    known: NDArray[np.int32]
+    label: NDArray[np.int32]
+    known: NDArray[np.int64]
 
 
 @numba.njit(nogil=True)
@@ -92,7 +97,8 @@ def make_scratch() -> Any:
         words,
         np.zeros(VOXELS + 1, np.int32),
         np.ones(VOXELS, np.float32),
-        np.zeros((KNOWN_LABELS, 2), np.int32),
+        np.zeros(VOXELS, np.int32),
+        np.zeros((1 + KNOWN_LABELS, 2), np.int64),
     )
 
 
@@ -185,14 +191,18 @@ def list_near(scratch: Any) -> int:
 @numba.njit(nogil=True)
 def paint(color: NDArray[np.int32], rgb: NDArray[np.uint8], scratch: Any, count: int, sign: int) -> None:
     """Add the pixels' colours to the voxels near the surface, (512, 4)."""
+    surface, pixels, weights = scratch.surface, scratch.pixel, scratch.weight
     for m in range(count):
-        n = np.uint32(scratch.surface[m])
-        pixel = np.uint32(scratch.pixel[n])
-        weight = np.int32(sign) * max(scratch.weight[n] >> COLOR_SHIFT, np.int32(1))
-        color[n, 0] += weight * np.int32(rgb[pixel, 0])
-        color[n, 1] += weight * np.int32(rgb[pixel, 1])
-        color[n, 2] += weight * np.int32(rgb[pixel, 2])
-        color[n, 3] += weight
+        n = np.uint32(surface[m])
+        pixel = np.uint32(pixels[n])
+        weight = np.int32(sign) * max(weights[n] >> COLOR_SHIFT, np.int32(1))
+        # All reads before all writes: the four sums then take one vector addition.
+        red, green, blue = np.int32(rgb[pixel, 0]), np.int32(rgb[pixel, 1]), np.int32(rgb[pixel, 2])
+        sum_red, sum_green, sum_blue, total = color[n, 0], color[n, 1], color[n, 2], color[n, 3]
+        color[n, 0] = sum_red + weight * red
+        color[n, 1] = sum_green + weight * green
+        color[n, 2] = sum_blue + weight * blue
+        color[n, 3] = total + weight
 
 
 @numba.njit(nogil=True)
@@ -207,7 +217,23 @@ def channel_of(sums: Any, row: Any, label: Any, arena: NDArray[np.int64]) -> Any
         link = sums.link[channel]
         link[LABEL], link[NEXT], link[ROW] = label, sums.head[row], row
         sums.head[row] = channel
+        first = sums.first[row]
+        for m in range(FIRST_LABELS):
+            if first[m, 0] == 0:
+                first[m, 0], first[m, 1] = label, channel
+                break
     return channel
+
+
+@numba.njit(nogil=True)
+def recall_labels(first: NDArray[np.int32], known: NDArray[np.int64]) -> None:
+    """Set `known` (17, 2) to the first labels of a block and where their evidence begins, placed by their last bits."""
+    known[:] = 0
+    for m in range(FIRST_LABELS):
+        label = np.int64(first[m, 0])
+        if label != 0:
+            slot = 1 + (label & (KNOWN_LABELS - 1))
+            known[slot, 0], known[slot, 1] = label, np.int64(VOXELS) * first[m, 1]
 
 
 @numba.njit(nogil=True)
@@ -216,29 +242,30 @@ def vote(
 ) -> None:
     """Add the weight of the voxels near the surface to the evidence for their pixel's label.
 
-    Labels alternate along a border between two of them, so the channels of this block are kept by the label's last bits.
+    Labels alternate along a border between two of them, so where the evidence for each begins is kept at hand. They are read
+    first, all together: reads from memory that do not wait for each other overlap.
     """
-    known = scratch.known
-    known[:] = 0
+    if count == 0:
+        return
+    known, surface, pixels, weights, seen = scratch.known, scratch.surface, scratch.pixel, scratch.weight, scratch.label
     evidence = sums.evidence.reshape(-1)
-    current, first = np.int32(0), np.uint64(0)
+    recall_labels(sums.first[row], known)
     for m in range(count):
-        n = np.uint32(scratch.surface[m])
-        label = np.int32(labels[np.uint32(scratch.pixel[n])])
+        seen[m] = labels[np.uint32(pixels[np.uint32(surface[m])])]
+    for m in range(count):
+        n, label = np.uint32(surface[m]), np.int64(seen[m])
         if label != 0:
-            if label != current:
-                slot = np.uint32(label % KNOWN_LABELS)
-                if known[slot, 0] != label:
-                    known[slot, 0], known[slot, 1] = label, channel_of(sums, row, label, arena)
-                current, first = label, np.uint64(known[slot, 1]) * np.uint64(VOXELS)
-            evidence[first + np.uint64(n)] += np.int32(sign) * scratch.weight[n]
+            slot = np.uint64(1 + (label & (KNOWN_LABELS - 1)))
+            if known[slot, 0] != label:
+                known[slot, 0], known[slot, 1] = label, np.int64(VOXELS) * channel_of(sums, row, label, arena)
+            evidence[np.uint64(known[slot, 1]) + np.uint64(n)] += np.int32(sign) * weights[n]
 
 
 @numba.njit(nogil=True, cache=True)
 def fuse_blocks(
     sums: Sums,
     blocks: tuple[NDArray[np.int32], NDArray[np.int32]],
-    span: tuple[int, int],
+    share: tuple[int, int, int],
     pixels: Pixels,
     limits: Limits,
     sign: int,
@@ -246,13 +273,16 @@ def fuse_blocks(
 ) -> int:
     """Add (sign 1) or subtract (-1) what a frame says to the blocks `coords` (B, 3) in `rows` (B,) of the sums.
 
-    Works on blocks span[0] .. span[1] and stops before one that could need more label channels than `arena` has left; returns
-    where it stopped.
+    `share` is (start, part, parts): from block `start` on, thread `part` of `parts` takes turns of a few blocks. Stops before a
+    block that could need more label channels than `arena` has left; returns where it stopped.
     """
     coords, rows = blocks
     spacing = limits.voxel_size
     offsets, scratch = voxel_offsets(pixels, spacing), make_scratch()
-    for b in range(span[0], span[1]):
+    start, part, parts = share
+    for b in range(start, len(rows)):
+        if (b // TURN) % parts != part:
+            continue
         if len(pixels.labels) and arena[1] - arena[0] < VOXELS:
             return b
         row = rows[b]
@@ -268,7 +298,7 @@ def fuse_blocks(
             paint(sums.color[row], pixels.rgb, scratch, near, sign)
         if len(pixels.labels):
             vote(sums, row, pixels.labels, scratch, near, sign, arena)
-    return span[1]
+    return len(rows)
 
 
 @numba.njit(nogil=True, error_model="numpy", fastmath=FAST)

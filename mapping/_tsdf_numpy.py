@@ -28,6 +28,8 @@ NEAR = np.float32(0.01)
 FAR = np.float32(1e6)
 """Metres; depth beyond is not a measurement."""
 MAX_STRIDE = 16
+BAND_SAMPLES = 4
+"""Samples along a ray for each edge of a block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +55,23 @@ def sample_stride(config: TSDFConfig, focal_length_px: float, shape: tuple[int, 
     return int(max(min(pixels, MAX_STRIDE, min(shape) / 8), 1))
 
 
+def band_offsets(config: TSDFConfig) -> NDArray[np.float64]:
+    """Metres behind the surface of the samples of a ray's band: both ends, the surface, at most a quarter of a block apart."""
+    step = config.voxel_size * SIDE / BAND_SAMPLES
+    front, back = (int(np.ceil(d / step)) for d in (config.truncation_distance, config.behind_distance))
+    before = np.linspace(-config.truncation_distance, 0, front + 1)
+    return np.concatenate([before, np.linspace(0, config.behind_distance, back + 1)[1:]])
+
+
 def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:
-    """Blocks (B, 3), sorted, that the truncation band of a grid of rays passes through."""
+    """Blocks (B, 3), sorted, that hold a sample of the truncation band of a grid of rays."""
     stride = sample_stride(config, float(observation.camera[0]), observation.depth.shape)
     depth = observation.depth[stride // 2 :: stride, stride // 2 :: stride].astype(np.float64)
     v, u = np.nonzero((depth >= config.min_depth) & (depth <= config.max_depth))
-    near = np.maximum(depth[v, u] - config.truncation_distance, NEAR)
-    far = depth[v, u] + config.behind_distance
-    pixels = np.stack([u, v], axis=1) * stride + stride // 2
-    return _crossed(observation, pixels, near, far, config.voxel_size * SIDE)
+    z = np.maximum(depth[v, u, None] + band_offsets(config), NEAR)
+    start, rays = _rays(observation, np.stack([u, v], axis=1) * stride + stride // 2, config.voxel_size * SIDE)
+    samples = start + rays[:, None] * z[:, :, None]
+    return np.unique(np.floor(samples.reshape(-1, 3)).astype(np.int32), axis=0)
 
 
 def free_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:
@@ -75,6 +85,16 @@ def free_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int3
     return _crossed(observation, pixels, near, far[v, u], config.voxel_size * SIDE * CELL_VOXELS)
 
 
+def _rays(
+    observation: Observation, pixels: NDArray[np.int64], size: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The camera's centre (3,) and the rays of `pixels` (N, 2) by metre of depth (N, 3), in cubes of edge `size`."""
+    fx, fy, cx, cy = observation.camera.astype(np.float64)
+    rays = np.stack([(pixels[:, 0] - cx) / fx, (pixels[:, 1] - cy) / fy, np.ones(len(pixels))], axis=1)
+    T_world_camera = observation.T_world_camera
+    return T_world_camera[:3, 3] / size, rays @ T_world_camera[:3, :3].T / size
+
+
 def _crossed(
     observation: Observation,
     pixels: NDArray[np.int64],
@@ -83,11 +103,8 @@ def _crossed(
     size: float,
 ) -> NDArray[np.int32]:
     """Cubes of edge `size` that the rays of `pixels` (N, 2) pass through between depths `near` and `far` (N,)."""
-    fx, fy, cx, cy = observation.camera.astype(np.float64)
-    rays = np.stack([(pixels[:, 0] - cx) / fx, (pixels[:, 1] - cy) / fy, np.ones(len(pixels))], axis=1)
-    T_world_camera = observation.T_world_camera
-    rays = rays @ T_world_camera[:3, :3].T / size
-    start, end = (T_world_camera[:3, 3] / size + rays * z[:, None] for z in (near, far))
+    origin, rays = _rays(observation, pixels, size)
+    start, end = (origin + rays * z[:, None] for z in (near, far))
     # Between two crossings of grid planes a ray is inside one cube: the one that holds the midpoint.
     steps = int(np.ceil(np.abs(end - start).max(initial=0))) + 1
     first = np.where(end > start, np.ceil(start), np.floor(start))

@@ -70,6 +70,33 @@ def agrees(ours, theirs, quanta=2):
     assert (np.abs(ours - theirs) > quanta).mean() < 1e-3
 
 
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_samples_of_a_ray_cover_its_band(config):
+    offsets = reference.band_offsets(config)
+    assert offsets[0] == -config.truncation_distance
+    assert offsets[-1] == config.behind_distance
+    assert 0 in offsets
+    assert 0 < np.diff(offsets).min() <= np.diff(offsets).max() <= 2 * config.voxel_size + 1e-12
+
+
+def test_labels_with_the_same_last_bits_do_not_get_mixed_up():
+    labels = np.zeros((CAMERA.height, CAMERA.width), np.uint8)
+    labels[:, ::2], labels[::3] = 3, 19
+    labels[1::5], labels[2::7] = 16, 35
+    view = random_views(np.random.default_rng(0), 1)[0]
+    volume = TSDFVolume(TSDFConfig(voxel_size=0.04, threads=1))
+    for _ in range(2):  # the second time the labels are known
+        volume.integrate(view.depth, CAMERA, view.T_world_camera, labels=labels)
+    sums = volume._store.sums()
+    frame = observe(volume.config, view.depth, CAMERA, view.T_world_camera, labels=labels)
+    part = reference.contribution(frame, sums.coords, volume.config)
+    assert set(sums.label.tolist()) == {3, 16, 19, 35}
+    for label in (3, 16, 19, 35):
+        evidence = np.zeros((len(sums.coords), 512), np.int32)
+        evidence[sums.label_row[sums.label == label]] = sums.evidence[sums.label == label]
+        agrees(evidence, 2 * np.where(part.label == label, part.weight, 0), quanta=4)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_block_map_numbers_blocks_like_a_dictionary(seed):
     rng = np.random.default_rng(seed)
