@@ -1,46 +1,64 @@
 """Speed, memory and agreement of the M2H network, side by side with the plain order of its published description.
 
-Every variant runs in a process of its own, one at a time, round by round in turn, so that all see the same disturbances. A run is
-`clean` when other processes took less than 15 % of a core meanwhile; medians are over clean runs where there are any.
+Every variant runs in a process of its own with the same weights, the same image and the same number of threads, one at a time,
+round by round in turn, so that all see the same disturbances. The first run of each is a warm-up and not counted. A run is
+`clean` when other processes took less than 15 % of a core meanwhile; medians are over clean runs where there are any. Memory is
+the peak of the resident set over the runs, and how much of it was not there before the first.
 
-    python benchmarks/bench_network.py --networks light full --variants plain eager openvino --rounds 5
+    python benchmarks/bench_network.py                         # light and full, some minutes on two quiet cores
+    python benchmarks/bench_network.py --networks light --rounds 15 --variants plain eager eager-bf16 onnxruntime openvino
+    python benchmarks/bench_network.py --device cuda
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
+import gc
 import multiprocessing
 import os
-import platform
-import resource
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from common import machine, table, write_json
+
+if TYPE_CHECKING:
+    from m2h.config import M2HConfig
+
 CLEAN = 0.15
 VARIANTS = {
     "plain": "plain order: 1x1 behind upsamplings, attention that returns weights, unfolded norms, contiguous layout",
-    "eager": "this package, float32, one image after the other",
-    "eager-depth-semantics": "the same, asked for depth and semantics only",
-    "eager-bf16": "the same with all outputs under bfloat16 autocast",
-    "compile": "this package through torch.compile",
+    "plain-keep": "the same with the allocator setting of the predictor",
+    "eager": "this package as the predictor runs it: float32, prepared for inference, freed memory kept",
+    "eager-bare": "this package's model in evaluation mode, nothing prepared, the allocator as it comes",
+    "eager-depth-semantics": "eager, asked for depth and semantics only",
+    "eager-depth": "eager, asked for depth only",
+    "eager-bf16": "eager under bfloat16 autocast",
+    "eager-fp16": "eager under float16 autocast",
+    "compile": "eager through torch.compile",
     "onnxruntime": "this package exported to ONNX, through ONNX Runtime",
     "openvino": "this package exported to ONNX, through OpenVINO in float32",
-    "cuda": "this package on a GPU, float32",
-    "cuda-fp16": "this package on a GPU, float16 autocast",
-    "cuda-bf16": "this package on a GPU, bfloat16 autocast",
-    "cuda-graph-fp16": "the same as cuda-fp16, replayed as a CUDA graph",
+    "cuda-plain": "plain on a GPU",
+    "cuda": "this package on a GPU, float32, channels-last",
+    "cuda-fp16": "the same under float16 autocast",
+    "cuda-bf16": "the same under bfloat16 autocast",
+    "cuda-graph": "cuda, replayed as a CUDA graph",
+    "cuda-graph-fp16": "cuda-fp16, replayed as a CUDA graph",
+}
+DEFAULT_VARIANTS = {
+    "cpu": ["plain", "eager", "eager-bare", "eager-depth-semantics", "openvino"],
+    "cuda": ["cuda-plain", "cuda", "cuda-fp16", "cuda-bf16", "cuda-graph", "cuda-graph-fp16"],
 }
 
 
@@ -61,9 +79,11 @@ def serve(line: Connection, variant: str, setting: Setting, folder: str) -> None
 
     torch.set_num_threads(setting.threads)
     start = time.perf_counter()
-    run = make_variant(variant, setting, Path(folder))
+    run, parameters = make_variant(variant, setting, Path(folder))
+    reset_peak()
+    before = resident("VmRSS")
     run()
-    line.send({"setup_s": time.perf_counter() - start})
+    line.send({"setup_s": time.perf_counter() - start, "parameters": parameters})
     while (order := line.recv()) != "stop":
         if order == "outputs":
             line.send({name: np.asarray(x, np.float32) for name, x in run().items()})
@@ -72,8 +92,24 @@ def serve(line: Connection, variant: str, setting: Setting, folder: str) -> None
         run()
         seconds = time.perf_counter() - start
         foreign = max(0.0, busy_seconds() - busy - (time.process_time() - own)) / seconds
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        line.send({"seconds": seconds, "foreign": foreign, "peak_mb": peak} | gpu_memory(variant))
+        peak = resident("VmHWM")
+        memory = {"peak_mb": peak, "added_mb": peak - before}
+        line.send({"seconds": seconds, "foreign": foreign} | memory | gpu_memory(variant))
+
+
+def resident(field: str) -> float:
+    """VmRSS (resident memory) or VmHWM (its peak) of this process in MiB; 0 where /proc does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(row.split()[1]) / 1024 for row in lines if row.startswith(field)), 0.0)
+
+
+def reset_peak() -> None:
+    """Let the peak start again from what is resident now, so that making the network does not count."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def busy_seconds() -> float:
@@ -94,38 +130,54 @@ def gpu_memory(variant: str) -> dict[str, float]:
     return {"gpu_peak_mb": torch.cuda.max_memory_allocated() / 2**20}
 
 
-def make_variant(variant: str, setting: Setting, folder: Path) -> Callable[[], dict[str, Any]]:
-    """The network of the setting with rough weights as a function without arguments that gives its outputs as arrays."""
+def make_variant(variant: str, setting: Setting, folder: Path) -> tuple[Callable[[], dict[str, Any]], int]:
+    """The network of the setting with rough weights as a function that gives its outputs, and how many parameters."""
     import torch
     from plain_network import PlainM2H, roughen
 
-    from m2h.model import M2HConfig, build_model, prepare_for_inference
+    from m2h.model import build_model, prepare_for_inference
     from m2h.runtime import keep_freed_memory
 
-    model = roughen(build_model(M2HConfig.published(setting.network)))  # type: ignore[arg-type]
+    model: Any = roughen(build_model(configuration(setting.network)))
+    parameters = sum(x.numel() for x in model.parameters())
     noise = np.random.default_rng(0).normal(size=(setting.batch, 3, setting.height, setting.width))
     images = torch.from_numpy(noise.astype(np.float32))
-    if variant == "plain":
-        plain = PlainM2H(model)
-        return lambda: plain(images)
-    if variant in ("onnxruntime", "openvino"):
-        return exported(variant, model, images, folder)
-    keep_freed_memory()
-    ready: Any = prepare_for_inference(model)
     if variant.startswith("cuda"):
-        return on_gpu(variant, ready, images)
+        return on_gpu(variant, model, images), parameters
+    if variant in ("onnxruntime", "openvino"):
+        run = exported(variant, model, images, folder, setting.threads)
+        del model
+        gc.collect()
+        return run, parameters
+    if variant not in ("plain", "eager-bare"):
+        keep_freed_memory()
+    if variant.startswith("plain"):
+        plain = PlainM2H(model.to(memory_format=torch.contiguous_format))
+        return lambda: plain(images), parameters
+    if variant != "eager-bare":
+        model = prepare_for_inference(model)
     if variant == "compile":
-        ready = torch.compile(ready)
-    tasks = ("depth", "semantics") if variant.endswith("depth-semantics") else None
+        model = torch.compile(model)
+    tasks = {"eager-depth-semantics": ("depth", "semantics"), "eager-depth": ("depth",)}.get(variant)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(variant.rpartition("-")[2])
 
     def run() -> dict[str, Any]:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=variant.endswith("bf16")):
-            return {name: x.float() for name, x in ready(images, tasks).items()}
+        with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype is not None):
+            return {name: x.float() for name, x in model(images, tasks).items()}
 
-    return run
+    return run, parameters
 
 
-def exported(runtime: str, model: Any, images: Any, folder: Path) -> Callable[[], dict[str, Any]]:
+def configuration(name: str) -> M2HConfig:
+    """A published network, or `tiny`: a small one of the same kind, to try this script."""
+    from m2h.config import M2HConfig
+
+    if name == "tiny":
+        return replace(M2HConfig.tiny(), crop_padding=False, unit_normals=False, detail_channels=0)
+    return M2HConfig.published(name)  # type: ignore[arg-type]
+
+
+def exported(runtime: str, model: Any, images: Any, folder: Path, threads: int) -> Callable[[], dict[str, Any]]:
     from m2h.backends import open_exported
     from m2h.export import export_onnx
     from m2h.record import CheckpointRecord, Preprocessing
@@ -134,20 +186,31 @@ def exported(runtime: str, model: Any, images: Any, folder: Path) -> Callable[[]
     path = folder / f"{'light' if model.config.separable else 'full'}-{model.config.channels}-{size[0]}x{size[1]}.onnx"
     if not path.is_file():
         export_onnx(model, CheckpointRecord(config=model.config, preprocessing=Preprocessing(size=size)), path)
-    network, _ = open_exported(path, runtime)
-    return lambda: network(images, model.config.tasks)
+    tasks = model.config.tasks
+    network, _ = open_exported(path, runtime, threads=threads)
+    return lambda: network(images, tasks)
 
 
 def on_gpu(variant: str, model: Any, images: Any) -> Callable[[], dict[str, Any]]:
     import torch
+    from plain_network import PlainM2H
 
-    model, images = model.cuda(), images.cuda().contiguous(memory_format=torch.channels_last)
+    from m2h.model import prepare_for_inference
+
+    if variant == "cuda-plain":
+        model = PlainM2H(model.to(memory_format=torch.contiguous_format).cuda())
+        images = images.cuda()
+    else:
+        model = prepare_for_inference(model).cuda()
+        images = images.cuda().contiguous(memory_format=torch.channels_last)
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(variant.rpartition("-")[2])
 
     def once() -> dict[str, Any]:
         # The cast weights of an autocast cache must not outlive a captured graph.
         with torch.inference_mode(), torch.autocast("cuda", dtype, enabled=dtype is not None, cache_enabled=False):
             return dict(model(images))
+
+    torch.cuda.reset_peak_memory_stats()
 
     replay: Callable[[], dict[str, Any]] = once
     if "graph" in variant:
@@ -206,16 +269,17 @@ def measure(variants: list[str], setting: Setting, rounds: int) -> dict[str, dic
             outputs = worker.ask("outputs") if worker is not workers[variants[0]] else reference
             results[variant] = summarize(worker) | difference(outputs, reference)
             worker.stop()
-    base = results[variants[0]]["median_s"]
+    base = results[variants[0]]
     for result in results.values():
-        result["speed_up"] = base / result["median_s"]
+        result["speed_up"] = base["median_s"] / result["median_s"]
+        result["best_speed_up"] = base["best_s"] / result["best_s"]
     return results
 
 
 def summarize(worker: Worker) -> dict[str, Any]:
     clean = [run["seconds"] for run in worker.runs if run["foreign"] < CLEAN]
     every = [run["seconds"] for run in worker.runs]
-    memory = {name: worker.runs[-1][name] for name in ("peak_mb", "gpu_peak_mb") if name in worker.runs[-1]}
+    memory = {n: round(worker.runs[-1][n]) for n in ("peak_mb", "added_mb", "gpu_peak_mb") if n in worker.runs[-1]}
     times = {"median_s": statistics.median(clean or every), "best_s": min(every), "clean_runs": len(clean)}
     return {**times, "runs": len(every), **memory, **worker.setup}
 
@@ -229,35 +293,60 @@ def difference(outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray])
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=["light"], choices=["full", "light", "small"])
-    parser.add_argument("--variants", nargs="+", default=["plain", "eager"], choices=list(VARIANTS))
+    parser.add_argument("--networks", nargs="+", default=["light", "full"], choices=["full", "light", "small", "tiny"])
+    parser.add_argument(
+        "--variants", nargs="+", choices=list(VARIANTS), help="the first is what the others are compared with"
+    )
+    parser.add_argument("--device", choices=list(DEFAULT_VARIANTS), default="cpu", help="chooses the default variants")
     parser.add_argument("--size", nargs=2, type=int, default=(224, 224), metavar=("H", "W"))
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "network.json")
     arguments = parser.parse_args()
-    results = []
+    variants = arguments.variants or DEFAULT_VARIANTS[arguments.device]
+    report = {"machine": machine(), "variants": {name: VARIANTS[name] for name in variants}, "results": []}
     for network in arguments.networks:
         setting = Setting(network, arguments.batch, *arguments.size, arguments.threads)
-        measured = measure(arguments.variants, setting, arguments.rounds)
-        results.append({**asdict(setting), "variants": measured})
-        print(f"{network} {setting.batch}x{setting.height}x{setting.width}, {setting.threads} threads")
-        for variant, r in measured.items():
-            times = (
-                f"{1000 * r['median_s']:8.0f} ms (best {1000 * r['best_s']:.0f}, {r['clean_runs']}/{r['runs']} clean)"
-            )
-            print(f"  {variant:22}{times}  {r['speed_up']:5.2f}x  peak {r['peak_mb']:.0f} MB", end="  ")
-            print(f"difference {r['worst_difference']:.1e}, rms {r['rms_difference']:.1e}")
-    import torch
+        measured = measure(variants, setting, arguments.rounds)
+        report["results"].append({**asdict(setting), "variants": measured})
+        show(setting, measured)
+        write_json(arguments.out, report)
 
-    machine = {
-        "machine": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({**machine, "results": results}, indent=1) + "\n")
+
+def show(setting: Setting, measured: dict[str, dict[str, Any]]) -> None:
+    """Print a table of what was measured."""
+    parameters = next(iter(measured.values()))["parameters"]
+    image = f"{setting.batch}x{setting.height}x{setting.width}"
+    print(f"\n{setting.network} ({parameters:,} parameters), {image}, {setting.threads} threads")
+    header = [
+        "",
+        "median ms",
+        "best ms",
+        "clean",
+        "speed-up",
+        "of best",
+        "peak MB",
+        "added MB",
+        "worst diff.",
+        "rms diff.",
+    ]
+    rows = [
+        [
+            variant,
+            f"{1000 * r['median_s']:.0f}",
+            f"{1000 * r['best_s']:.0f}",
+            f"{r['clean_runs']}/{r['runs']}",
+            f"{r['speed_up']:.2f}x",
+            f"{r['best_speed_up']:.2f}x",
+            r["peak_mb"],
+            r["added_mb"],
+            f"{r['worst_difference']:.1e}",
+            f"{r['rms_difference']:.1e}",
+        ]
+        for variant, r in measured.items()
+    ]
+    print(table(header, rows), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-PACKAGES = ("numpy", "numba", "open3d", "torch", "opencv-python-headless")
+PACKAGES = ("numpy", "numba", "open3d", "torch", "opencv-python-headless", "onnxruntime", "openvino")
 NOISY_SHARE = 0.1
 """The share of processor time taken by other processes from which on a measurement counts as noisy."""
 

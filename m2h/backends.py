@@ -30,27 +30,32 @@ def require(package: str) -> Any:
         raise CheckpointError(f"this needs the package {package}: pip install {package}") from error
 
 
-def open_exported(path: Path, runtime: str | None = None) -> tuple[Network, CheckpointRecord]:
+def open_exported(
+    path: Path, runtime: str | None = None, *, threads: int | None = None
+) -> tuple[Network, CheckpointRecord]:
     """An exported network (.onnx or OpenVINO's .xml) as a function on torch tensors, and its record.
 
-    `runtime` is openvino or onnxruntime; None takes the first that is installed. Raises CheckpointError when the file is none of
+    `runtime` is openvino or onnxruntime; None takes the first that is installed. `threads` is how many it uses on a CPU; None
+    leaves that to the runtime. Raises CheckpointError when the file is none of
     ours, when no runtime is installed, and, on use, for images of another size than it was exported for.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     if path.suffix == ".xml":
-        return _open_openvino(path)
+        return _open_openvino(path, threads)
     installed = [name for name in RUNTIMES if importlib.util.find_spec(name) is not None]
     chosen = runtime or (installed[0] if installed else None)
     if chosen is None:
         raise CheckpointError(f"{path}: running it needs one of the packages {', '.join(RUNTIMES)}")
-    return _open_openvino(path) if chosen == "openvino" else _open_onnxruntime(path)
+    return _open_openvino(path, threads) if chosen == "openvino" else _open_onnxruntime(path, threads)
 
 
-def _open_onnxruntime(path: Path) -> tuple[Network, CheckpointRecord]:
+def _open_onnxruntime(path: Path, threads: int | None) -> tuple[Network, CheckpointRecord]:
     onnxruntime = require("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+        session = onnxruntime.InferenceSession(str(path), options, providers=onnxruntime.get_available_providers())
     except Exception as error:  # the runtime's errors share no public base class
         raise CheckpointError(f"{path}: not a network that onnxruntime reads: {error}") from error
     record, exported = _parse(session.get_modelmeta().custom_metadata_map, path)
@@ -61,7 +66,7 @@ def _open_onnxruntime(path: Path) -> tuple[Network, CheckpointRecord]:
     return _network(run, tuple(session.get_inputs()[0].shape), exported, path), record
 
 
-def _open_openvino(path: Path) -> tuple[Network, CheckpointRecord]:
+def _open_openvino(path: Path, threads: int | None) -> tuple[Network, CheckpointRecord]:
     openvino = require("openvino")
     core = openvino.Core()
     try:
@@ -74,7 +79,10 @@ def _open_openvino(path: Path) -> tuple[Network, CheckpointRecord]:
         metadata = read_onnx_metadata(path)
     record, exported = _parse(metadata, path)
     # float32 whatever the processor offers: bfloat16 changes the outputs by percents.
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = str(threads)
+    compiled = core.compile_model(model, "CPU", settings)
 
     def run(image: Any) -> list[Any]:
         return list(compiled(image).values())

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from network_helpers import random_images, relative_error, tiny_model
+from network_helpers import plain_network, random_images, relative_error, tiny_model
 
 from m2h.backends import open_exported, read_onnx_metadata, require
 from m2h.infer import Predictor
+from m2h.model import M2HConfig, build_model
 from m2h.record import CheckpointError, CheckpointRecord, Preprocessing
 
 SIZE = (40, 72)
@@ -89,6 +90,32 @@ def test_predictors_open_exported_networks(exported: tuple[Path, CheckpointRecor
     predictions = Predictor.from_checkpoint(exported[0])(np.zeros((50, 60, 3), np.uint8))
     assert predictions.depth is not None
     assert predictions.depth.shape == (50, 60)
+
+
+EXPORTED_SIZES = [(1, 224, 224), (2, 225, 301), (1, 97, 131)]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("size", EXPORTED_SIZES, ids=lambda size: f"{size[1]}x{size[2]}")
+@pytest.mark.parametrize("variant", ["light", "full"])
+def test_exported_published_networks_agree(variant: str, size: tuple[int, int, int], tmp_path: Path) -> None:
+    """The published networks as exported files against torch, at sizes that are whole patches and that are not."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("openvino")
+    from m2h.export import export_onnx
+
+    torch.set_num_threads(2)
+    model = plain_network.roughen(build_model(M2HConfig.published(variant)))
+    record = CheckpointRecord(config=model.config, preprocessing=Preprocessing(size=size[1:]))
+    export_onnx(model, record, tmp_path / "published.onnx")
+    network, _ = open_exported(tmp_path / "published.onnx", "openvino")
+    images = random_images(*size)
+    with torch.inference_mode():
+        expected = model(images)
+    outputs = network(images, record.config.tasks)
+    for task, value in expected.items():
+        assert outputs[task].shape == value.shape
+        assert relative_error(outputs[task], value) < 1e-3, task
 
 
 def test_sizes_must_agree_with_the_preprocessing(tmp_path: Path) -> None:

@@ -87,7 +87,9 @@ def test_double_is_exact() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(1, 97, 131), (3, 30, 57), (1, 224, 448)])
+@pytest.mark.parametrize(
+    "size", [(3, 30, 57), *(pytest.param(size, marks=pytest.mark.full) for size in [(1, 97, 131), (1, 224, 448)])]
+)
 def test_the_light_network_at_odd_sizes(size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strips, "STRIP_BYTES", 8 << 20)
     model, images = plain_network.roughen(build_model(M2HConfig.published("light"))), random_images(*size)
