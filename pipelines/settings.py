@@ -27,7 +27,7 @@ class FramesConfig:
     """First frame index."""
     stop: int | None = None
     """One past the last frame index; None is the end."""
-    max_broken: float = 0.05
+    max_broken: float = Field(default=0.05, ge=0, le=1)
     """Share of frames that may turn out to be unreadable before the run is given up."""
 
 
@@ -37,6 +37,10 @@ class AlignConfig:
 
     mode: Literal["auto", "on", "off"] = "auto"
     """`auto` aligns predicted depth, and leaves alone what a sensor measured or the images themselves proved."""
+    points: bool = True
+    """Whether depth is compared with the sparse points of a COLMAP reconstruction, where the sequence has them."""
+    pose_scale: float | None = Field(default=None, gt=0)
+    """Metres in one unit of the sequence's poses; None takes metres, but for COLMAP finds it from predicted depth."""
     map_rounds: int = Field(default=0, ge=0, le=5)
     """Times that the frames are fused as they are then and aligned anew with what the map shows at their poses."""
     solver: AlignmentConfig = AlignmentConfig()

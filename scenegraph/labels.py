@@ -22,6 +22,27 @@ NYU40_NAMES = tuple(
         "person night_stand toilet sink lamp bathtub bag otherstructure otherfurniture otherprop"
     ).split()
 )
+CITYSCAPES19: tuple[tuple[str, tuple[int, int, int], Kind], ...] = (
+    ("road", (128, 64, 128), "structure"),
+    ("sidewalk", (244, 35, 232), "structure"),
+    ("building", (70, 70, 70), "structure"),
+    ("wall", (102, 102, 156), "structure"),
+    ("fence", (190, 153, 153), "structure"),
+    ("pole", (153, 153, 153), "object"),
+    ("traffic_light", (250, 170, 30), "object"),
+    ("traffic_sign", (220, 220, 0), "object"),
+    ("vegetation", (107, 142, 35), "structure"),
+    ("terrain", (152, 251, 152), "structure"),
+    ("sky", (70, 130, 180), "structure"),
+    ("person", (220, 20, 60), "dynamic"),
+    ("rider", (255, 0, 0), "dynamic"),
+    ("car", (0, 0, 142), "dynamic"),
+    ("truck", (0, 0, 70), "dynamic"),
+    ("bus", (0, 60, 100), "dynamic"),
+    ("train", (0, 80, 100), "dynamic"),
+    ("motorcycle", (0, 0, 230), "dynamic"),
+    ("bicycle", (119, 11, 32), "dynamic"),
+)
 NYU40_STRUCTURE = {"wall", "floor", "ceiling", "door", "window", "floor_mat", "otherstructure", "blinds", "curtain"}
 
 
@@ -127,6 +148,18 @@ def nyu40() -> LabelSpace:
     return LabelSpace("nyu40", tuple(classes))
 
 
+def cityscapes19() -> LabelSpace:
+    """The 19 classes that Cityscapes trains on (Cordts et al., CVPR 2016): training ids + 1, 0 unknown; vehicles are dynamic."""
+    classes = [LabelClass(0, "unknown", (90, 90, 90), "unknown")]
+    for i, (name, color, kind) in enumerate(CITYSCAPES19, 1):
+        classes.append(LabelClass(i, name, color, kind))
+    return LabelSpace("cityscapes19", tuple(classes))
+
+
+BUILT_IN = {"nyu40": nyu40, "cityscapes19": cityscapes19}
+"""Label spaces that are known by name."""
+
+
 def label_space_from_mapping(data: object, where: str) -> LabelSpace:
     """A label space from parsed YAML: `{name, classes: [{id, name, kind, color?}]}`.
 
@@ -163,12 +196,12 @@ def label_space_from_mapping(data: object, where: str) -> LabelSpace:
 
 
 def load_label_space(name_or_path: str) -> LabelSpace:
-    """The built-in space of that name (`nyu40`) or one read from a YAML file."""
-    if name_or_path == "nyu40":
-        return nyu40()
+    """The built-in space of that name (`nyu40`, `cityscapes19`) or one read from a YAML file."""
+    if name_or_path in BUILT_IN:
+        return BUILT_IN[name_or_path]()
     path = Path(name_or_path)
     if not path.is_file():
-        raise LabelSpaceError(f"{name_or_path}: neither a built-in label space (nyu40) nor a file")
+        raise LabelSpaceError(f"{name_or_path}: neither a built-in label space ({', '.join(BUILT_IN)}) nor a file")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -129,3 +129,12 @@ def test_refused_files(tmp_path):
 def test_space_itself_is_checked():
     with pytest.raises(LabelSpaceError, match="id 0"):
         LabelSpace("x", (LabelClass(1, "a", (0, 0, 0), "object"),))
+
+
+def test_cityscapes_numbers_are_training_ids_plus_one():
+    space = load_label_space("cityscapes19")
+    assert len(space.classes) == 20
+    assert (space.id_of("road"), space.id_of("person"), space.id_of("car"), space.id_of("bicycle")) == (1, 12, 14, 19)
+    assert space.ids_of_kind("dynamic") == frozenset(range(12, 20))
+    assert space.name_of(6) == "pole"
+    assert space.by_id[6].kind == "object"

@@ -1,0 +1,73 @@
+"""Each preset is a valid configuration and does what its first line says; label spaces beside them can be read."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mapping.camera import Intrinsics
+from mapping.depth import depth_weight
+from pipelines import open_sequence, run
+from pipelines.config import load_config, read_yaml_mapping
+from pipelines.settings import PipelineConfig
+from scenegraph.labels import load_label_space
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+PRESETS = sorted(CONFIGS.glob("*.yaml"))
+DEFAULT = PipelineConfig()
+
+
+def preset(name):
+    return load_config(PipelineConfig, CONFIGS / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_a_preset_loads_and_sets_something_that_is_not_the_default(path):
+    assert load_config(PipelineConfig, path) != DEFAULT
+    assert path.read_text(encoding="utf-8").startswith("# ")
+    assert set(read_yaml_mapping(path)) <= {"frames", "align", "depth", "tsdf", "mesh", "graph", "dynamics"}
+
+
+def test_fast_is_a_tenth_of_the_work(box_room, tmp_path):
+    def fused(config, name):
+        manifest = run(open_sequence(box_room), tmp_path / name, config=config, until="fuse")
+        return manifest["stages"]["fuse"]["summary"]
+
+    fast, usual = fused(preset("fast"), "fast"), fused(DEFAULT, "usual")
+    assert (fast["frames"], usual["frames"]) == (10, 30)
+    assert fast["volume_bytes"] < 0.4 * usual["volume_bytes"]
+
+
+def test_fine_resolves_two_centimetres():
+    config = preset("fine")
+    assert config.tsdf.voxel_size == 0.02
+    assert config.tsdf.truncation_distance < DEFAULT.tsdf.truncation_distance
+    assert config.graph.objects.touch_gap < DEFAULT.graph.objects.touch_gap
+
+
+def weight_at(config, metres):
+    camera = Intrinsics(100, 100, 9.5, 9.5, 20, 20)
+    return float(depth_weight(np.full((20, 20), metres, np.float32), camera, config=config.depth)[10, 10])
+
+
+def test_weights_follow_the_noise_of_the_depth():
+    """The weight is one over the variance: it falls with the fourth power of the distance, or with its square."""
+    assert weight_at(preset("sensor_depth"), 2.0) / weight_at(preset("sensor_depth"), 4.0) == pytest.approx(
+        16, rel=1e-3
+    )
+    assert weight_at(preset("monocular"), 2.0) / weight_at(preset("monocular"), 4.0) == pytest.approx(4, rel=1e-3)
+
+
+def test_only_predicted_depth_is_aligned():
+    assert preset("monocular").align.mode == "on"
+    assert preset("sensor_depth").align.mode == "off"
+    assert preset("monocular").tsdf.behind_distance > DEFAULT.tsdf.behind_distance
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "label_spaces").glob("*.yaml")), ids=lambda path: path.stem)
+def test_label_space_files_load(path):
+    space = load_label_space(str(path))
+    assert space.name == path.stem
+    assert {"floor", "wall", "ceiling"} <= set(space.names)
+    assert space.ids_of_kind("structure")
+    assert space.ids_of_kind("object")
