@@ -40,7 +40,7 @@ def _emit(ray: int, points: Any, normals: Any, k: int, target: Any, rays: Any) -
         rays[ray, axis + 3] = (target[axis] - origin) * 0.998
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def bulb_rays(points: Any, normals: Any, first: int, lights: Any, capacity: int) -> tuple[Any, Any, Any]:
     """Shadow rays from nodes to point lights (L, 6: position, intensity): segments (K, 6), node (K,) and irradiance (K, 3)."""
     rays = np.zeros((capacity, 6), np.float32)
@@ -70,7 +70,7 @@ def bulb_rays(points: Any, normals: Any, first: int, lights: Any, capacity: int)
     return rays[:used], owner[:used], light[:used]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def pane_rays(points: Any, normals: Any, first: int, panes: Any, capacity: int) -> tuple[Any, Any, Any]:
     """Shadow rays from nodes to glowing panes, as `bulb_rays`.
 
@@ -116,7 +116,7 @@ def pane_rays(points: Any, normals: Any, first: int, panes: Any, capacity: int) 
     return rays[:used], owner[:used], light[:used]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def add_light(total: Any, partly: Any, first: int, rays: Any, blocked: Any) -> None:
     """Add the irradiance of the rays (see `bulb_rays`) that nothing blocked to their nodes, in place and in order.
 
@@ -132,7 +132,7 @@ def add_light(total: Any, partly: Any, first: int, rays: Any, blocked: Any) -> N
             partly[node] = True
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def sun_rays(points: Any, normals: Any, first: int, to_sun: Any, spread: float, samples: int) -> Any:
     """Rays (N * samples, 6) towards the sun from places spread about each node (so that patches of sun have soft borders)."""
     rays = np.zeros((len(points) * samples, 6), np.float32)

@@ -8,7 +8,8 @@ Synthesis", 1993). Everything is hashed from node numbers: the same world gives 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from pipelines.synth import _bake
 from pipelines.synth._charts import Charts, assign_nodes, blur, fill_invalid, node_points
 from pipelines.synth._shade import LightMap
-from pipelines.synth._threads import spread
+from pipelines.synth._threads import in_order, spread
 from pipelines.synth.casting import Caster
 from pipelines.synth.surfaces import Surfaces
 from pipelines.synth.textures import MaterialTable, material_table, mean_albedo
@@ -42,7 +43,7 @@ class LightingConfig:
 
     step: float = 0.06
     """Metres between the nodes of the light map."""
-    rays: int = 40
+    rays: int = 30
     """Rays a node for indirect light."""
     bounces: int = 4
     """How often light is passed on."""
@@ -147,16 +148,31 @@ def _direct_light(
 ) -> tuple[Floats, Floats]:
     """Irradiance (N, 3) from lamps and from glowing panes. What glows throws no shadow: lamps stand in their shades."""
     opaque = Caster(surfaces, table.emission[surfaces.face_material] <= 0)
-    light, partly = _lamp_light(nodes.points, nodes.normals, lights, opaque)
+    open_ = np.flatnonzero(nodes.valid[nodes.active])  # the others take over their neighbours' light
+    points, normals = nodes.points[open_], nodes.normals[open_]
+    light, pane_light = np.zeros((2, len(nodes.active), 3), np.float32)
+    light[open_], partly = _lamp_light(points, normals, lights, opaque)
+    pane_light[open_] = _pane_light(points, normals, _panes(surfaces, table), opaque)
     lamps = nodes.spread_out(light)
-    penumbra = nodes.active[partly]
+    penumbra = nodes.active[open_[partly]]
     lamps[penumbra] = nodes.blurred(lamps)[penumbra]  # few rays a bulb: smooth where they disagree
-    panes = nodes.spread_out(_pane_light(nodes.points, nodes.normals, _panes(surfaces, table), opaque))
-    return lamps, nodes.blurred(panes)
+    return lamps, nodes.blurred(nodes.spread_out(pane_light))
 
 
 def _chunks(count: int) -> list[slice]:
     return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+
+
+def _each_chunk(count: int, work: Callable[[slice], None]) -> None:
+    """Work on the chunks of range(count), each by itself, side by side."""
+    chunks = _chunks(count)
+    if len(chunks) < 2:
+        for part in chunks:
+            work(part)
+        return
+    with closing(in_order(lambda k: work(chunks[k]), len(chunks))) as done:
+        for _ in done:
+            pass
 
 
 def _look_around(
@@ -164,13 +180,16 @@ def _look_around(
 ) -> NDArray[np.int32]:
     """(N * samples,) node seen by each hemisphere ray."""
     seen = np.zeros(len(points) * samples, np.int32)
-    for part in _chunks(len(points)):
+
+    def look(part: slice) -> None:
         count = part.stop - part.start
         rays = np.zeros((count * samples, 6), np.float32)
         spread(_bake.hemisphere_rays, count, points[part], normals[part], part.start, samples, rays)
         hit = caster.cast(rays)
         mine = seen[part.start * samples : part.stop * samples]
         spread(_bake.hit_nodes, len(rays), rays, hit, surfaces.planes, charts, mine)
+
+    _each_chunk(len(points), look)
     return seen
 
 
@@ -186,10 +205,13 @@ def _lamp_light(
     """Irradiance (N, 3) from lamps, and where it comes from a part of a bulb only (the borders of shadows)."""
     total, partly = np.zeros((len(points), 3), np.float32), np.zeros(len(points), np.bool_)
     table = np.array([[*light.position, *light.intensity] for light in lights], np.float64).reshape(-1, 6)
-    for part in _chunks(len(points)):
+
+    def shine(part: slice) -> None:
         capacity = (part.stop - part.start) * len(table) * _bake.BULB_SAMPLES
         rays = _bake.bulb_rays(points[part], normals[part], part.start, table, capacity)
         _bake.add_light(total, partly, part.start, rays, opaque.blocked(rays[0]))
+
+    _each_chunk(len(points), shine)
     return total, partly
 
 
@@ -221,11 +243,14 @@ def _panes(surfaces: Surfaces, table: MaterialTable) -> Array:
 
 def _pane_light(points: Array, normals: Array, panes: Array, opaque: Caster) -> Floats:
     total, partly = np.zeros((len(points), 3), np.float32), np.zeros(len(points), np.bool_)
-    for part in _chunks(len(points)):
+
+    def shine(part: slice) -> None:
         capacity = (part.stop - part.start) * len(panes) * _bake.PANE_SAMPLES
         if capacity:
             rays = _bake.pane_rays(points[part], normals[part], part.start, panes, capacity)
             _bake.add_light(total, partly, part.start, rays, opaque.blocked(rays[0]))
+
+    _each_chunk(len(points), shine)
     return total
 
 

@@ -14,6 +14,7 @@ from scipy import ndimage, special
 from mapping.camera import Intrinsics
 from pipelines.synth._film import Curves, Lens, blur_along, expose, image_motion
 from pipelines.synth._threads import spread
+from pipelines.synth.sight import camera_rays
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -87,7 +88,7 @@ def motion_blur(linear: Floats, depth: Floats, camera: Intrinsics, T_end_start: 
     """
     flow = np.zeros((depth.size, 2), np.float32)
     focal = np.array([camera.fx, camera.fy])
-    directions = camera.rays().reshape(-1, 3)
+    directions = camera_rays(camera).reshape(-1, 3)
     spread(image_motion, len(flow), directions, depth.ravel(), T_end_start[:3], focal, flow)
     flow = flow.reshape(*depth.shape, 2)
     blurred = np.zeros_like(linear)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -65,6 +66,14 @@ class Traced(NamedTuple):
         return Found(self.moving, self.t, self.face, self.uv)
 
 
+@lru_cache(maxsize=4)
+def camera_rays(camera: Intrinsics) -> Array:
+    """(H, W, 3) directions with z = 1 through the middles of the pixels; computed once a camera."""
+    directions = camera.rays()
+    directions.flags.writeable = False
+    return directions
+
+
 class Sight:
     """A camera at a pose `T_world_camera` and the layers before it: what stands still and, or None, what moves."""
 
@@ -72,7 +81,7 @@ class Sight:
         if camera.is_distorted:
             raise ValueError("synthetic cameras have no lens distortion")
         self.camera, self.T_world_camera = camera, T_world_camera
-        self.directions = camera.rays()
+        self.directions = camera_rays(camera)
         self._pinhole = _raster.Pinhole(camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height)
         T_camera_world = np.ascontiguousarray(inverse(T_world_camera))
         self._layers = [static] if moving is None else [static, moving]
