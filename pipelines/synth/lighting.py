@@ -43,7 +43,7 @@ class LightingConfig:
 
     step: float = 0.06
     """Metres between the nodes of the light map."""
-    rays: int = 30
+    rays: int = 40
     """Rays a node for indirect light."""
     bounces: int = 4
     """How often light is passed on."""
