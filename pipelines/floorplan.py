@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -11,10 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from scenegraph.graph import SceneGraph
 from scenegraph.nodes import ObjectNode, RoomNode
 
+OBJECT_NAME_PX = 9.5
 ROOM_FILLS = ("#e8f1fa", "#fdf0e1", "#eaf6e9", "#f6eaf5", "#fdf7d9", "#e6f5f4", "#f3ede6", "#ececf8")
 
 
-def floor_plan_svg(graph: SceneGraph, *, storey: str | None = None, width_px: int = 760) -> str:
+def floor_plan_svg(graph: SceneGraph, *, storey: str | None = None, width_px: int = 1040) -> str:
     """An SVG picture of one storey (or of everything), x to the right, y up, one metre grid, north of the page is +y."""
     points = _extent_points(graph, storey)
     if not len(points):
@@ -29,17 +31,21 @@ def floor_plan_svg(graph: SceneGraph, *, storey: str | None = None, width_px: in
         '<rect width="100%" height="100%" fill="#fbfbfa"/>',
         *draw.grid(),
     ]
-    for number, (key, room) in enumerate(_in_storey(graph, "room", storey)):
-        parts += _draw_room(draw, key, room, ROOM_FILLS[number % len(ROOM_FILLS)])
+    rooms = _in_storey(graph, "room", storey)
+    parts += [
+        _room_outline(draw, key, room, ROOM_FILLS[number % len(ROOM_FILLS)]) for number, (key, room) in enumerate(rooms)
+    ]
     palette = {c.name: c.color for c in graph.label_space.classes}
-    for key, node in _in_storey(graph, "object", storey):
-        parts += _draw_object(draw, key, node, palette.get(node.label, (128, 128, 128)))
+    objects = _in_storey(graph, "object", storey)
+    objects.sort(key=lambda item: -float(np.prod(item[1].box.size[:2])))  # what is small lies on top
+    parts += [_footprint(draw, key, node, palette.get(node.label, (128, 128, 128))) for key, node in objects]
     parts += _draw_doors(draw, graph, storey)
     agents = [node.position for _, node in _in_storey(graph, "agent", storey)]
     if len(agents) > 1:
         parts.append(draw.line(agents, "#3b6fb6", 1.2, opacity=0.55))
     for key, track in _in_storey(graph, "track", storey):
         parts.append(draw.line(track.positions, "#d23c3c", 1.8, dash="4 3", title=f"{key} {track.label}"))
+    parts += _names(draw, rooms, objects)
     return "\n".join([*parts, "</svg>"])
 
 
@@ -69,8 +75,15 @@ class _Canvas:
         x, y = self(position)[0]
         return (
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{color}" text-anchor="middle" '
-            f'dominant-baseline="middle" pointer-events="none">{escape(text)}</text>'
+            'dominant-baseline="middle" pointer-events="none" stroke="#fff" stroke-width="2.5" stroke-opacity="0.8" '
+            f'paint-order="stroke">{escape(text)}</text>'
         )
+
+    def text_box(self, position: ArrayLike, text: str, size: float) -> tuple[float, float, float, float]:
+        """About where a text will lie: left, top, right, bottom in pixels."""
+        x, y = self(position)[0]
+        half_width, half_height = 0.29 * size * len(text), 0.6 * size
+        return float(x - half_width), float(y - half_height), float(x + half_width), float(y + half_height)
 
     def grid(self) -> list[str]:
         lines = []
@@ -82,26 +95,42 @@ class _Canvas:
         return lines
 
 
-def _draw_room(draw: _Canvas, key: str, room: RoomNode, fill: str) -> list[str]:
+def _room_outline(draw: _Canvas, key: str, room: RoomNode, fill: str) -> str:
     title = f"{key} {room.label}, {room.area:.1f} m²"
-    return [
+    return (
         f'<polygon points="{draw.path(room.polygon)}" fill="{fill}" stroke="#555" stroke-width="2">'
-        f"<title>{escape(title)}</title></polygon>",
-        draw.text(room.position, f"{key} {room.label.replace('_', ' ')}", 13, "#333"),
-        draw.text(np.asarray(room.position)[:2] - [0, 16 / draw.scale], f"{room.area:.1f} m²", 11, "#666"),
-    ]
+        f"<title>{escape(title)}</title></polygon>"
+    )
 
 
-def _draw_object(draw: _Canvas, key: str, node: ObjectNode, color: tuple[int, int, int]) -> list[str]:
-    footprint = node.box.corners()[:4]
+def _footprint(draw: _Canvas, key: str, node: ObjectNode, color: tuple[int, int, int]) -> str:
     rgb = f"rgb({color[0]},{color[1]},{color[2]})"
     size = " × ".join(f"{s:.2f}" for s in node.box.size)
-    parts = [
-        f'<polygon points="{draw.path(footprint)}" fill="{rgb}" fill-opacity="0.35" stroke="{rgb}" stroke-width="1.2">'
-        f"<title>{escape(f'{key} {node.label}, {size} m, {node.views} views')}</title></polygon>"
-    ]
-    if min(node.box.size[:2]) * draw.scale > 24:
-        parts.append(draw.text(node.box.center, node.label.replace("_", " "), 9, "#333"))
+    return (
+        f'<polygon points="{draw.path(node.box.corners()[:4])}" fill="{rgb}" fill-opacity="0.35" stroke="{rgb}" '
+        f'stroke-width="1.2"><title>{escape(f"{key} {node.label}, {size} m, {node.views} views")}</title></polygon>'
+    )
+
+
+def _names(
+    draw: _Canvas, rooms: Sequence[tuple[str, RoomNode]], objects: Sequence[tuple[str, ObjectNode]]
+) -> list[str]:
+    """Names of the rooms, then of the objects from large to small, as far as none lies on another."""
+    taken: list[tuple[float, float, float, float]] = []
+    parts = []
+    for key, room in rooms:
+        lines = ((f"{key} {room.label.replace('_', ' ')}", 13.0, "#333"), (f"{room.area:.1f} m²", 11.0, "#666"))
+        for row, (text, size, color) in enumerate(lines):
+            at = np.asarray(room.position)[:2] - [0, 16 * row / draw.scale]
+            taken.append(draw.text_box(at, text, size))
+            parts.append(draw.text(at, text, size, color))
+    for _, node in objects:
+        text = node.label.replace("_", " ")
+        box = draw.text_box(node.box.center, text, OBJECT_NAME_PX)
+        is_clear = all(box[0] > b[2] or box[2] < b[0] or box[1] > b[3] or box[3] < b[1] for b in taken)
+        if is_clear and node.label != "unknown" and max(node.box.size[:2]) * draw.scale > 24:
+            taken.append(box)
+            parts.append(draw.text(node.box.center, text, OBJECT_NAME_PX, "#333"))
     return parts
 
 

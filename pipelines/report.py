@@ -18,6 +18,12 @@ from pipelines.floorplan import floor_plan_svg
 from pipelines.images import encode_jpeg
 from scenegraph.graph import SceneGraph
 
+MANY_OBJECTS = 20
+PLAN_LEGEND = (
+    '<p class="legend">One square of the grid is a metre. <span style="color:#3b6fb6">━</span> the camera\'s way, '
+    '<span style="color:#d23c3c">┅</span> what moved, <span style="color:#8a5a2b">○</span> doors. '
+    "Point at a thing to read what it is.</p>"
+)
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1080px;margin:2rem auto;padding:0 1rem;background:#fff}
 h1{font-size:1.6rem;margin-bottom:.2rem}
@@ -30,7 +36,8 @@ td.n,th.n{text-align:right}
 .tile b{display:block;font-size:1.4rem}
 .pictures{display:grid;grid-template-columns:1fr 1fr;gap:.8rem}
 figure{margin:.5rem 0;display:inline-block}
-figcaption{color:#666;font-size:.85rem}
+figcaption,.legend{color:#666;font-size:.85rem}
+summary{cursor:pointer}
 img{max-width:100%;border-radius:6px}
 .warning{background:#fff4e0;border-left:4px solid #e0912a;padding:.4rem .8rem;margin:.4rem 0}
 code{background:#f4f5f7;padding:.1rem .3rem;border-radius:4px}
@@ -56,7 +63,7 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
         '<a href="mesh.glb">mesh.glb</a>. Graph: <a href="scene_graph.json">scene_graph.json</a>.</p>',
         _tiles(graph, stages),
         *(f'<div class="warning">{escape(text)}</div>' for stage in stages.values() for text in stage["warnings"]),
-        "<h2>Pictures</h2>" + _pictures(pictures),
+        *(["<h2>Pictures</h2>" + _pictures(pictures)] if pictures else []),
         "<h2>Floor plan</h2>" + _floor_plans(graph),
         "<h2>Rooms</h2>" + _rooms(graph),
         "<h2>Objects</h2>" + _objects(graph),
@@ -79,16 +86,20 @@ def _tiles(graph: SceneGraph, stages: Mapping[str, Any]) -> str:
     rooms = graph.nodes("room")
     seconds = sum(stage["seconds"] for stage in stages.values())
     tiles = [
-        (len(rooms), "rooms"),
-        (len(graph.nodes("object")), "objects"),
+        _counted(len(rooms), "room"),
+        _counted(len(graph.nodes("object")), "object"),
         (len(graph.nodes("track")), "moving"),
-        (len(graph.nodes("place")), "places"),
+        _counted(len(graph.nodes("place")), "place"),
         (f"{sum(room.area for _, room in rooms):.0f} m²", "floor in rooms"),
         (f"{stages['graph']['summary']['faces'] / 1e3:.0f} k", "triangles"),
         (stages["fuse"]["summary"]["frames"], "frames fused"),
         (f"{seconds:.1f} s", "in all"),
     ]
     return '<div class="tiles">' + "".join(f'<div class="tile"><b>{v}</b>{name}</div>' for v, name in tiles) + "</div>"
+
+
+def _counted(count: int, name: str) -> tuple[int, str]:
+    return count, name if count == 1 else f"{name}s"
 
 
 def _pictures(pictures: Sequence[Picture]) -> str:
@@ -105,8 +116,8 @@ def _pictures(pictures: Sequence[Picture]) -> str:
 def _floor_plans(graph: SceneGraph) -> str:
     storeys = graph.nodes("storey")
     if len(storeys) < 2:
-        return floor_plan_svg(graph)
-    plans = []
+        return floor_plan_svg(graph) + PLAN_LEGEND
+    plans = [PLAN_LEGEND]
     for key, storey in storeys:
         heading = f"<h3>{key}: {storey.z_range[0]:.2f} to {storey.z_range[1]:.2f} m</h3>"
         plans.append(heading + floor_plan_svg(graph, storey=key))
@@ -139,7 +150,12 @@ def _objects(graph: SceneGraph) -> str:
                 f"{node.confidence:.2f}",
             )
         )
-    return _table(("object", "label", "in", "size (m)", "centre (m)", "views", "confidence"), rows, numbers=(5, 6))
+    table = _table(("object", "label", "in", "size (m)", "centre (m)", "views", "confidence"), rows, numbers=(5, 6))
+    if len(rows) <= MANY_OBJECTS:
+        return table
+    counts = Counter(node.label for _, node in graph.nodes("object"))
+    classes = ", ".join(f"{label.replace('_', ' ')} {count}" for label, count in counts.most_common())
+    return f"<p>{escape(classes)}</p><details><summary>All {len(rows)} objects</summary>{table}</details>"
 
 
 def _tracks(graph: SceneGraph) -> list[str]:

@@ -17,6 +17,13 @@ from scenegraph.graph import SceneGraph
 
 Array = NDArray[np.float64]
 BOX_EDGES = np.array([[0, 1], [1, 2], [2, 3], [3, 0], [4, 5], [5, 6], [6, 7], [7, 4], [0, 4], [1, 5], [2, 6], [3, 7]])
+HELP = (
+    '<div style="position:fixed;left:12px;bottom:10px;z-index:9;font:13px system-ui,sans-serif;color:#444;'
+    'background:#ffffffcc;padding:4px 10px;border-radius:6px;pointer-events:none">'
+    "drag to turn, right-drag to move, scroll to zoom &nbsp; boxes: objects, "
+    '<span style="color:#e68c1e">rooms</span>, <span style="color:#3c6ebe">the camera\'s way</span>, '
+    '<span style="color:#dc3232">what moved</span></div>'
+)
 LABEL_HEIGHT = 2.6
 """Metres above its floor at which a room's name floats."""
 
@@ -35,7 +42,8 @@ def write_scene_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
             html = server.scene.as_html()
         finally:
             server.stop()
-    write_text_atomic(path, html.replace("<head>", "<head>" + _camera_script(mesh), 1))
+    html = html.replace("<head>", "<head>" + _camera_script(mesh), 1)
+    write_text_atomic(path, html.replace("<body>", "<body>" + HELP, 1))
 
 
 def _camera_script(mesh: Mesh) -> str:
@@ -79,7 +87,9 @@ def fill_scene(server: Any, mesh: Mesh, graph: SceneGraph, *, is_live: bool) -> 
     """Put the map into a viser scene; returns the handles of each layer."""
     scene = server.scene
     scene.set_up_direction("+z")
-    scene.configure_default_lights(cast_shadow=False)
+    scene.configure_default_lights(enabled=False)
+    scene.add_light_ambient("/light/even", intensity=2.2)  # colours were seen in their own light: little more than that
+    scene.add_light_directional("/light/above", intensity=0.9, cast_shadow=False)
     layers: dict[str, list[Any]] = {"mesh": _add_mesh(scene, mesh, "/mesh/color", mesh.colors, visible=True)}
     if is_live and mesh.labels is not None:
         colors = graph.label_space.colorize(mesh.labels)
@@ -106,9 +116,9 @@ def _first_camera(mesh: Mesh) -> tuple[Array, Array]:
     """A position from which the whole map is in view, and what to look at."""
     if not len(mesh.vertices):
         return np.array([3.0, -3.0, 3.0]), np.zeros(3)
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    low, high = np.quantile(mesh.vertices, [0.01, 0.99], axis=0)  # a few stray triangles must not make the rest small
     center, reach = (low + high) / 2, float(np.linalg.norm((high - low)[:2]))
-    return center + reach * np.array([-0.3, -0.6, 0.6]), center
+    return center + reach * np.array([-0.22, -0.45, 0.45]), center
 
 
 def _add_mesh(scene: Any, mesh: Mesh, name: str, colors: NDArray[np.uint8] | None, *, visible: bool) -> list[Any]:
