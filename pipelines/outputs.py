@@ -16,6 +16,7 @@ from mapping.mesh_io import write_glb, write_mesh
 from mapping.se3 import from_rotation_translation, inverse, rotation_from_quat_xyzw
 from pipelines.exporters import load_run, scene_glb_nodes
 from pipelines.frame import SequenceError
+from pipelines.presence import fill_presence
 from pipelines.stages import RunContext
 from pipelines.workspace import StageRecord
 from scenegraph.build import Trajectory, build_scene_graph
@@ -73,6 +74,7 @@ def build_graph(context: RunContext, record: StageRecord) -> None:
         T_input_world=context.stored_T_input_world(),
         config=context.config.graph,
     )
+    fill_presence(context, graph, mesh)
     context.progress("graph", 3, 4)
     _write_map(context.workspace.root, mesh, graph, trajectory)
     context.progress("graph", 4, 4)

@@ -1,4 +1,4 @@
-"""Settings of what moves: detections in single views, and tracks over a sequence."""
+"""Settings of what moves: detections in single views, tracks over a sequence, and when static objects were there."""
 
 from __future__ import annotations
 
@@ -69,8 +69,33 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class PresenceConfig:
+    """When static objects were there."""
+
+    frames: int = Field(default=400, ge=0)
+    """Frames, evenly chosen, that are asked; 0 leaves presence open."""
+    points: int = Field(default=64, ge=1)
+    """Points on each object's surface that a frame is compared with."""
+    max_depth: float = Field(default=5.0, gt=0)
+    """Metres; what is farther is not asked for."""
+    tolerance: float = Field(default=0.08, gt=0)
+    """Metres by which measured depth and the map may differ; twice that behind a point, a ray has passed through it."""
+    tolerance_share: float = Field(default=0.02, ge=0)
+    """What is added to that, as a share of the depth."""
+    least_points: int = Field(default=4, ge=1)
+    """Points of an object that a frame must tell something about."""
+    least_share: float = Field(default=0.1, ge=0, le=1)
+    """The same as a share of the object's points."""
+    certainty: float = Field(default=2.0, gt=0)
+    """Log odds that a frame gives when all of its points agree."""
+    change_cost: float = Field(default=6.0, ge=0)
+    """Log odds that an appearing or disappearing must gain to be believed."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class DynamicsConfig:
-    """Things that move."""
+    """Things that move, and things that come and go."""
 
     detection: DetectionConfig = DetectionConfig()
     tracking: TrackingConfig = TrackingConfig()
+    presence: PresenceConfig = PresenceConfig()

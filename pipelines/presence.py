@@ -1,0 +1,60 @@
+"""When objects were there: a second look at the frames, after the map is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.mesh import Mesh
+from mapping.se3 import inverse
+from pipelines.loading import read_frames
+from pipelines.stages import RunContext, predicted
+from scenegraph.graph import SceneGraph
+from scenegraph.presence import SurfacePoints, frame_evidence, presence_intervals
+
+
+def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh) -> None:
+    """Give the graph's objects their presence intervals, by the depth of `dynamics.presence.frames` evenly chosen frames.
+
+    `mesh.objects` holds the objects' numbers. Where a frame cannot be read it says nothing.
+    """
+    config = context.config.dynamics.presence
+    objects = sorted(graph.nodes("object"), key=lambda item: item[1].number)
+    if config.frames == 0 or not objects or mesh.objects is None:
+        return
+    label_ids = np.zeros(max(node.number for _, node in objects), np.int64)
+    for _, node in objects:
+        label_ids[node.number - 1] = node.label_id
+    surface = SurfacePoints.of(mesh, label_ids, config.points)
+    positions = context.positions
+    chosen = [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, config.frames).astype(int))]
+    T_world_input = inverse(context.stored_T_input_world())
+    times: list[float] = []
+    confirmed: list[NDArray[np.int64]] = []
+    denied: list[NDArray[np.int64]] = []
+    for done, frame in enumerate(read_frames(context.sequence, chosen, {}, max_broken=len(chosen))):
+        seen = predicted(context, frame)
+        if seen.depth is not None:
+            pose = T_world_input @ context.alignment.metric_pose(frame.T_world_camera)
+            evidence = frame_evidence(
+                surface,
+                seen.depth,
+                frame.intrinsics,
+                pose,
+                config,
+                labels=seen.labels,
+                label_space=context.source.label_space,
+            )
+            times.append(frame.timestamp)
+            confirmed.append(evidence[0])
+            denied.append(evidence[1])
+        context.progress("presence", done + 1, len(chosen))
+    if not times:
+        return
+    sizes = np.bincount(surface.owner, minlength=surface.count)
+    least = np.maximum(config.least_points, np.ceil(config.least_share * sizes)).astype(np.int64)
+    found = presence_intervals(times, np.array(confirmed), np.array(denied), least, config)
+    for key, node in objects:
+        graph.replace(key, replace(node, presence=found[node.number - 1]))
