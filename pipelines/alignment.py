@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mapping.depth import depth_weight
 from mapping.depth_samples import DepthSamples, sample_frame, sample_shape
 from mapping.joint_alignment import KnownDepth, SequenceAlignment, align_sequence
+from mapping.pose_scale import pose_scale_from_overlap, pose_scale_from_points, scaled
+from mapping.se3 import inverse, transform_points
 from mapping.tsdf import TSDFVolume
 from pipelines.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
 from pipelines.loading import read_frames
+from pipelines.sequences.colmap_points import read_sparse_points
 from pipelines.sources import Source
 from pipelines.stages import RunContext, predicted
 from pipelines.workspace import StageRecord
@@ -19,6 +23,8 @@ from scenegraph.dynamic import dynamic_mask
 
 MAP_DEVIATION = 0.1
 """Relative deviation of a sample from the map as one of many that are wrong together: a frame has three thousand."""
+POINT_DEVIATION = 0.05
+"""Relative deviation of a sparse point."""
 WIDE_SPREAD = 0.15  # log scale; frames that differ by more make a map that only looks right
 FEW_MATCHES_SHARE = 0.2
 
@@ -27,19 +33,22 @@ def align(context: RunContext, record: StageRecord) -> None:
     """Corrections of all frames into alignment.json; an empty one where depth is left as it is."""
     path, settings = context.workspace.path(FILE), context.config.align
     if not is_wanted(settings.mode, context.source):
-        write_alignment(path, Alignment())
+        write_alignment(path, Alignment(pose_scale=settings.pose_scale or 1.0))
         record.summary |= {"applied": False, "text": f"depth of {context.source.name} is left as it is"}
         return
     path.unlink(missing_ok=True)
     samples = _sample_all(context)
-    frames = list(samples.values())
-    found = align_sequence(frames, settings.solver)
+    points = _depth_of_points(context, samples) if settings.points else {}
+    pose_scale = _pose_scale(context, samples, points, record)
+    indices, frames = list(samples), [scaled(frame, pose_scale) for frame in samples.values()]
+    known = [_known_points(points.get(index), pose_scale) for index in indices]
+    found = align_sequence(frames, settings.solver, known)
     for turn in range(settings.map_rounds):
-        found = align_sequence(frames, settings.solver, _against_map(context, list(samples), frames, found))
+        shown = _against_map(context, indices, frames, found)
+        found = align_sequence(frames, settings.solver, [_joined(*both) for both in zip(known, shown, strict=True)])
         context.progress("align to the map", turn + 1, settings.map_rounds)
-    alignment = Alignment(_by_index(list(samples), found))
-    write_alignment(path, alignment)
-    _summarise(record, list(samples), found)
+    write_alignment(path, Alignment(_by_index(indices, found), pose_scale))
+    _summarise(record, indices, found)
 
 
 def is_wanted(mode: str, source: Source) -> bool:
@@ -85,12 +94,67 @@ def _sample_all(context: RunContext) -> dict[int, DepthSamples]:
     return samples
 
 
+def _depth_of_points(
+    context: RunContext, samples: dict[int, DepthSamples]
+) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """By frame index the samples (n,) on which sparse points fall, and the depth (n,) of those in the poses' unit."""
+    sparse = read_sparse_points(context.sequence.path) if context.sequence.format == "colmap" else None
+    found = {}
+    for info in context.sequence.infos:
+        frame = samples.get(info.index)
+        if sparse is None or frame is None:
+            continue
+        inside, z, sample = frame.look_up(transform_points(inverse(frame.T_world_camera), sparse.of_image(info.image)))
+        inside &= frame.depth.ravel()[sample] > 0
+        found[info.index] = (sample[inside], z[inside])
+    return found
+
+
+def _pose_scale(
+    context: RunContext,
+    samples: dict[int, DepthSamples],
+    points: dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]],
+    record: StageRecord,
+) -> float:
+    """Metres in one unit of the poses, and what to say about it."""
+    given = context.config.align.pose_scale
+    if given is not None or context.sequence.format != "colmap":
+        return given or 1.0
+    found = pose_scale_from_points([samples[i].depth.ravel()[sample] / z for i, (sample, z) in points.items()])
+    found = found or pose_scale_from_overlap(list(samples.values()))
+    if found is None:
+        record.warnings.append("the unit of the poses cannot be told from the depth: give align.pose_scale")
+        return 1.0
+    record.summary |= {"pose_scale": round(found.scale, 5), "pose_scale_spread": found.spread}
+    if found.spread is not None and found.spread > WIDE_SPREAD:
+        record.warnings.append(
+            f"one unit of the poses is {found.scale:.3g} m by the median frame, but frames differ by {found.spread:.0%}: "
+            "check it against a known length and give align.pose_scale"
+        )
+    return found.scale
+
+
+def _known_points(points: tuple[NDArray[np.int64], NDArray[np.float64]] | None, pose_scale: float) -> KnownDepth | None:
+    if points is None or not len(points[0]):
+        return None
+    sample, z = points
+    return KnownDepth(sample, z * pose_scale, np.full(len(z), POINT_DEVIATION))
+
+
+def _joined(a: KnownDepth | None, b: KnownDepth | None) -> KnownDepth | None:
+    if a is None or b is None:
+        return a or b
+    parts = ((getattr(a, name), getattr(b, name)) for name in ("sample", "depth", "deviation"))
+    return KnownDepth(*(np.concatenate(part) for part in parts))
+
+
 def _against_map(
     context: RunContext, indices: Sequence[int], frames: Sequence[DepthSamples], found: SequenceAlignment
 ) -> list[KnownDepth | None]:
     """What the map of all frames, corrected as found, says of each frame's depth."""
     volume = TSDFVolume(context.config.tsdf)
     fields = dict(zip(indices, found.fields, strict=True))
+    poses = {index: frame.T_world_camera for index, frame in zip(indices, frames, strict=True)}
     positions = context.positions
     for frame in read_frames(context.sequence, positions, {}, max_broken=len(positions)):
         seen = predicted(context, frame, aligned=False)
@@ -100,7 +164,7 @@ def _against_map(
         weight = depth_weight(
             depth, frame.intrinsics, normals=seen.normals, edges=seen.edges, confidence=seen.confidence
         )
-        volume.integrate(depth, frame.intrinsics, frame.T_world_camera, weight=weight)
+        volume.integrate(depth, frame.intrinsics, poses[frame.index], weight=weight)
     return [known_from_map(volume, frame) for frame in frames]
 
 

@@ -45,12 +45,13 @@ UNSUPPORTED = ("FOV", "THIN_PRISM_FISHEYE")
 
 @dataclass(frozen=True)
 class RegisteredImage:
-    """One line of the model: name, camera id, translation and rotation world-to-camera."""
+    """One line of the model: name, camera id, translation and rotation world-to-camera, and the image's own number."""
 
     name: str
     camera: int
     translation: tuple[float, ...]
     quat_wxyz: tuple[float, ...]
+    number: int = 0
 
 
 def open_colmap(path: Path) -> RecordedSequence:
@@ -59,7 +60,7 @@ def open_colmap(path: Path) -> RecordedSequence:
     if not folders:
         raise SequenceError(f"{path}: no COLMAP model: expected cameras and images as .bin or .txt here or in sparse/0")
     models = [(folder, read_registered(folder)) for folder in folders]
-    folder, registered = max(models, key=lambda model: len(model[1]))  # of equal ones the first
+    folder, registered = largest_model(models)
     if not registered:
         raise SequenceError(f"{folder}: the model has no registered image")
     cameras = read_cameras(folder)
@@ -75,6 +76,11 @@ def open_colmap(path: Path) -> RecordedSequence:
         notes.append(f"{len(models)} models found, took {folder.name} with {len(registered)} images")
     details = Details(Convention("world_to_camera"), notes=tuple(notes))
     return RecordedSequence(path, "colmap", records, details)
+
+
+def largest_model(models: list[tuple[Path, list[RegisteredImage]]]) -> tuple[Path, list[RegisteredImage]]:
+    """The model of most images; of equal ones the first."""
+    return max(models, key=lambda model: len(model[1]))
 
 
 def model_folders(path: Path) -> list[Path]:
@@ -188,14 +194,14 @@ def _images_text(path: Path) -> Iterator[RegisteredImage]:
             continue
         try:
             values = tuple(map(float, fields[1:8]))
-            yield RegisteredImage(fields[9], int(fields[8]), values[4:], values[:4])
+            yield RegisteredImage(fields[9], int(fields[8]), values[4:], values[:4], int(fields[0]))
         except (ValueError, IndexError):
             raise SequenceError(
                 f"{path} line {number}: expected `id qw qx qy qz tx ty tz camera name`, found {line[:60]!r}"
             ) from None
 
 
-class _Binary:
+class BinaryFile:
     """A little-endian file read from front to back."""
 
     def __init__(self, path: Path) -> None:
@@ -231,7 +237,7 @@ class _Binary:
 
 
 def _cameras_binary(path: Path) -> Iterator[Camera]:
-    file = _Binary(path)
+    file = BinaryFile(path)
     for _ in range(int(file.take("Q")[0])):
         camera, model, width, height = map(int, file.take("iiQQ"))
         if not 0 <= model < len(CAMERA_MODELS):
@@ -241,9 +247,9 @@ def _cameras_binary(path: Path) -> Iterator[Camera]:
 
 
 def _images_binary(path: Path) -> Iterator[RegisteredImage]:
-    file = _Binary(path)
+    file = BinaryFile(path)
     for _ in range(int(file.take("Q")[0])):
         values = file.take("i7di")
         name = file.text()
         file.skip(24 * int(file.take("Q")[0]))  # x, y as doubles and a point number each
-        yield RegisteredImage(name, int(values[8]), values[5:8], values[1:5])
+        yield RegisteredImage(name, int(values[8]), values[5:8], values[1:5], int(values[0]))

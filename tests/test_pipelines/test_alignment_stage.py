@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from box_room import write_box_room
+import sequence_folders as folders
+from box_room import ROOM_SIZE, write_box_room
+from scipy.spatial.transform import Rotation
 
 from m2h import Predictions
 from mapping.correction import DepthField
+from mapping.se3 import inverse, transform_points
+from mapping.tsdf import TSDFVolume
 from pipelines.alignment import has_one_scale, is_wanted
 from pipelines.alignment_file import Alignment, AlignmentFileError, FrameAlignment, read_alignment, write_alignment
 from pipelines.config import config_from_mapping
+from pipelines.frame import SequenceError
+from pipelines.images import write_png
 from pipelines.pipeline import run
 from pipelines.predictions import write_predictions
+from pipelines.sequences.colmap_points import read_sparse_points
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
 from pipelines.sources import Source
@@ -64,8 +72,6 @@ def test_fusion_uses_the_corrections(spoiled, tmp_path):
     for mode, closed in (("on", True), ("off", False)):
         out = tmp_path / mode
         aligned_run(spoiled, out, mode=mode)
-        from mapping.tsdf import TSDFVolume
-
         mesh = TSDFVolume.load(out / "volume.npz").extract_mesh(min_weight=0.05)
         # The walls of the room are at x = -2 and 2 in the sequence's world, which is level already.
         side = np.abs(mesh.vertices[np.abs(np.abs(mesh.vertices[:, 0]) - 2) < 0.3, 0])
@@ -139,3 +145,68 @@ def test_broken_files_are_named(tmp_path, change, message):
     path.write_text("{")
     with pytest.raises(AlignmentFileError, match="not readable as JSON"):
         read_alignment(path)
+
+
+def write_colmap_room(spoiled, folder, unit, *, points):
+    """The room as COLMAP would give it: poses in units of `unit` metres, and sparse points that three images saw."""
+    sequence = open_sequence(spoiled[0] / "room")
+    (folder / "sparse/0").mkdir(parents=True)
+    (folder / "images").mkdir()
+    rng, images, lines = np.random.default_rng(5), [], []
+    camera = sequence[0].intrinsics
+    for i in range(FRAMES):
+        frame = sequence[i]
+        write_png(folder / f"images/{i:03d}.png", frame.rgb)
+        T = inverse(frame.T_world_camera)
+        x, y, z, w = Rotation.from_matrix(T[:3, :3]).as_quat()
+        numbers = " ".join(repr(float(v)) for v in (w, x, y, z, *(T[:3, 3] / unit)))
+        images += [f"{i + 1} {numbers} 1 {i:03d}.png", ""]
+        seen = frame.intrinsics.unproject(frame.recorded.depth).reshape(-1, 3)
+        for point in transform_points(frame.T_world_camera, rng.choice(seen, 60)) / unit:
+            track = " ".join(f"{(i + k) % FRAMES + 1} {k}" for k in range(3))
+            lines.append(f"{len(lines)} {point[0]} {point[1]} {point[2]} 9 9 9 0.5 {track}")
+    (folder / "sparse/0/images.txt").write_text("\n".join(images) + "\n")
+    size = f"{camera.width} {camera.height}"
+    intrinsics = f"{camera.fx} {camera.fy} {camera.cx + 0.5} {camera.cy + 0.5}"
+    (folder / "sparse/0/cameras.txt").write_text(f"1 PINHOLE {size} {intrinsics}\n")
+    (folder / "sparse/0/points3D.txt").write_text("\n".join(lines) + "\n" if points else "")
+
+
+@pytest.mark.parametrize("points", [True, False])
+def test_colmap_is_brought_to_metres(spoiled, tmp_path, points):
+    write_colmap_room(spoiled, tmp_path / "colmap", 0.4, points=points)
+    spec = f"precomputed:{spoiled[0] / 'predictions'}"
+    config = config_from_mapping(PipelineConfig, QUICK, "test")
+    manifest = run(open_sequence(tmp_path / "colmap"), tmp_path / "run", source=spec, config=config, until="fuse")
+    summary = manifest["stages"]["align"]["summary"]
+    assert summary["pose_scale"] == pytest.approx(0.4, rel=0.03 if points else 0.06)
+    assert (summary["pose_scale_spread"] is not None) == points
+    alignment = read_alignment(tmp_path / "run" / "alignment.json")
+    found = np.array([alignment.frames[i].field.scale for i in range(FRAMES)]) * spoiled[1]
+    assert np.log(found).std() < 0.015
+    mesh = TSDFVolume.load(tmp_path / "run" / "volume.npz").extract_mesh(min_weight=0.05)
+    extent = np.subtract(*np.percentile(mesh.vertices, [99, 1], axis=0))
+    np.testing.assert_allclose(np.sort(extent), np.sort(ROOM_SIZE), atol=0.3)  # metres, not units
+
+
+def test_sparse_points_of_text_and_binary_agree(tmp_path):
+    folders.write_colmap_text(tmp_path / "text")
+    assert read_sparse_points(tmp_path / "text").positions.shape == (0, 3)
+    line = "5 1.0 2.0 3.0 9 9 9 0.5 1 0 2 0 3 1"
+    (tmp_path / "text/sparse/0/points3D.txt").write_text(f"# points\n{line}\n6 0 0 0 9 9 9 0.5 1 0 2 4\n")
+    folders.write_colmap_binary(tmp_path / "binary")
+    assert read_sparse_points(tmp_path / "binary") is None
+    data = struct.pack("<Q", 1) + struct.pack("<Q3d3Bd", 5, 1, 2, 3, 9, 9, 9, 0.5)
+    data += struct.pack("<Q6i", 3, 1, 0, 2, 0, 3, 1)
+    (tmp_path / "binary/sparse/0/points3D.bin").write_bytes(data)
+    for kind, name in (("text", "images/shot 1.png"), ("binary", "images/1.png")):
+        points = read_sparse_points(tmp_path / kind)
+        assert points.of_image(name).tolist() == [[1, 2, 3]]
+        assert points.of_image("images/other.png").shape == (0, 3)
+    (tmp_path / "binary/sparse/0/points3D.bin").write_bytes(data[:-4])
+    with pytest.raises(SequenceError, match="ends in the middle"):
+        read_sparse_points(tmp_path / "binary")
+    (tmp_path / "text/sparse/0/points3D.txt").write_text("5 1.0 here 3.0\n")
+    with pytest.raises(SequenceError, match=r"points3D.txt line 1: expected"):
+        read_sparse_points(tmp_path / "text")
+    assert read_sparse_points(tmp_path) is None
