@@ -11,8 +11,8 @@ the maps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -66,24 +66,13 @@ def compute_losses(
     outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], config: LossConfig
 ) -> dict[str, Tensor]:
     """Each term that has a weight, its prediction and its target, times that weight, by name in the order of TERMS."""
-    terms: dict[str, Tensor] = {}
     has = {name for name in outputs if name in targets}
-    if "depth" in has:
-        terms["depth"] = depth_loss(outputs["depth"], targets["depth"], config)
-        terms["depth_gradient"] = depth_gradient_loss(outputs["depth"], targets["depth"])
-    if "semantics" in has:
-        terms["semantics"] = semantic_loss(outputs["semantics"], targets["semantics"])
-    if "normals" in has:
-        terms["normals"] = normal_loss(outputs["normals"], targets["normals"])
-    if "edges" in has:
-        terms["edges"] = edge_loss(outputs["edges"], targets["edges"], config.edge_positive)
-    if {"depth", "normals", "edges"} <= has and "camera" in targets:
-        smooth = (targets["edges"] >= 0) & (targets["edges"] < 0.5) & (targets["depth"] > 0)
-        terms["depth_normal"] = depth_normal_loss(outputs["depth"], outputs["normals"], targets["camera"], smooth)
-    if {"semantics", "edges"} <= has:
-        terms["edge_semantic"] = edge_semantic_loss(outputs["edges"], outputs["semantics"], targets["semantics"])
-    weights = {name: float(getattr(config, name)) for name in TERMS}
-    return {name: weights[name] * terms[name] for name in TERMS if name in terms and weights[name] > 0}
+    terms: dict[str, Tensor] = {}
+    for name in TERMS:
+        weight, (needs, compute) = float(getattr(config, name)), _TERMS[name]
+        if weight > 0 and needs <= has and (name != "depth_normal" or "camera" in targets):
+            terms[name] = weight * compute(outputs, targets, config)
+    return terms
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -180,10 +169,43 @@ def edge_semantic_loss(edge_logits: Tensor, class_logits: Tensor, labels: Tensor
     probabilities. Our own form of the paper's edge-semantic consistency, one-sided because edges within a class are right.
     """
     p = class_logits.softmax(dim=1)
-    spread = F.max_pool2d(p, 3, stride=1, padding=1) + F.max_pool2d(-p, 3, stride=1, padding=1)
-    boundary = spread.amax(dim=1, keepdim=True)
+    boundary = (_of_neighbours(p, torch.maximum) - _of_neighbours(p, torch.minimum)).amax(dim=1, keepdim=True)
     return masked_mean(boundary * torch.sigmoid(-edge_logits), (labels != UNKNOWN_LABEL).unsqueeze(1))
+
+
+def _of_neighbours(x: Tensor, extreme: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The extreme of each pixel's 3x3 neighbourhood within the map; on a CPU several times as fast as max pooling."""
+    for dim in (-1, -2):
+        if x.shape[dim] > 1:
+            count = x.shape[dim] - 1
+            pairs = extreme(x.narrow(dim, 0, count), x.narrow(dim, 1, count))
+            inner = extreme(pairs.narrow(dim, 0, count - 1), pairs.narrow(dim, 1, count - 1))
+            x = torch.cat([pairs.narrow(dim, 0, 1), inner, pairs.narrow(dim, count - 1, 1)], dim=dim)
+    return x
 
 
 def _log(depth: Tensor) -> Tensor:
     return torch.log(depth.clamp_min(1e-3))
+
+
+_Maps: TypeAlias = Mapping[str, Tensor]
+
+
+def _depth_normal(outputs: _Maps, targets: _Maps, _: LossConfig) -> Tensor:
+    smooth = (targets["edges"] >= 0) & (targets["edges"] < 0.5) & (targets["depth"] > 0)
+    return depth_normal_loss(outputs["depth"], outputs["normals"], targets["camera"], smooth)
+
+
+_TERMS: dict[str, tuple[set[str], Callable[[_Maps, _Maps, LossConfig], Tensor]]] = {
+    "depth": ({"depth"}, lambda o, t, c: depth_loss(o["depth"], t["depth"], c)),
+    "depth_gradient": ({"depth"}, lambda o, t, _: depth_gradient_loss(o["depth"], t["depth"])),
+    "semantics": ({"semantics"}, lambda o, t, _: semantic_loss(o["semantics"], t["semantics"])),
+    "normals": ({"normals"}, lambda o, t, _: normal_loss(o["normals"], t["normals"])),
+    "edges": ({"edges"}, lambda o, t, c: edge_loss(o["edges"], t["edges"], c.edge_positive)),
+    "depth_normal": ({"depth", "normals", "edges"}, _depth_normal),
+    "edge_semantic": (
+        {"edges", "semantics"},
+        lambda o, t, _: edge_semantic_loss(o["edges"], o["semantics"], t["semantics"]),
+    ),
+}
+"""By term: the tasks it needs, and the term itself, before its weight."""

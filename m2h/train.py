@@ -24,17 +24,14 @@ from m2h.losses import TERMS, compute_losses
 from m2h.metrics import Scores
 from m2h.model import M2H, build_model
 from m2h.record import CheckpointRecord
-from m2h.tasks import TaskName
 from m2h.train_config import TrainConfig, TrainError
-from m2h.train_state import TrainState, learning_rate, load_state, new_state, save_state
+from m2h.train_state import Sums, TrainState, learning_rate, load_state, merge_sums, new_state, save_state
 from m2h.weighting import UncertaintyWeights, dynamic_weight_average, weighted_sum
 from m2h.weights import load_weights
 
 STATE, BEST, LAST = "state.safetensors", "best.safetensors", "last.safetensors"
 SHARES = ("delta_1", "miou", "normal_30", "edge_ods_f")
 """Scores between 0 and 1, one a task, whose mean says which epoch is the best."""
-QUICK_TASKS: tuple[TaskName, ...] = ("depth", "semantics", "normals")
-"""Tasks measured while training; matching edges takes longer than an epoch."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def train(
         uncertainty = UncertaintyWeights(TERMS).to(process.device) if config.weighting == "uncertainty" else None
         state = new_state(config, _initial_model(config).to(process.device), uncertainty)
         if (out / STATE).is_file():
-            load_state(out / STATE, state, config)
+            load_state(out / STATE, state, config, process.rank, process.count)
         run = _Run(config, out, process, data, order, state, datasets[0].label_space)
         validation = [open_dataset(address, base) for address in config.validation] if process.rank == 0 else []
         return run.run(validation, progress, stop_after)
@@ -218,14 +215,14 @@ class _Run:
 
     def _count(self, terms: dict[str, float]) -> None:
         for name, value in terms.items():
-            self.state.sums[name] = self.state.sums.get(name, 0.0) + value
-            self.state.counts[name] = self.state.counts.get(name, 0) + 1
+            total, number = self.state.sums.get(name, (0.0, 0))
+            self.state.sums[name] = (total + value, number + 1)
 
     def _finish_epoch(self, epoch: int, validation: list[Dataset], log: EventLog | None) -> Scores:
         """Note the epoch's means, measure when it is time, save."""
         state = self.state
         state.history.append(self._means())
-        state.sums, state.counts = {}, {}
+        state.sums = {}
         scores: Scores = {}
         final = epoch + 1 == self.config.epochs
         if self.process.rank == 0:
@@ -245,12 +242,20 @@ class _Run:
 
     def _means(self) -> dict[str, float]:
         """Epoch means of the terms over all processes, which therefore weigh them alike."""
-        names = [name for name in TERMS if name in self.state.sums]
-        sums = torch.tensor([[self.state.sums[n], self.state.counts[n]] for n in names], dtype=torch.float64)
-        if self.process.count > 1 and names:
-            sums = sums.to(self.process.device)
-            dist.all_reduce(sums)
-        return {name: float(total / count) for name, (total, count) in zip(names, sums.tolist(), strict=True)}
+        return {name: total / number for name, (total, number) in merge_sums(self._all_sums()).items()}
+
+    def _all_sums(self) -> list[Sums]:
+        """The sums of every process, in every process."""
+        if self.process.count == 1:
+            return [self.state.sums]
+        rows = [self.state.sums.get(name, (0.0, 0)) for name in TERMS]
+        own = torch.tensor(rows, dtype=torch.float64, device=self.process.device)
+        parts = [torch.zeros_like(own) for _ in range(self.process.count)]
+        dist.all_gather(parts, own)
+        return [
+            {name: (total, int(number)) for name, (total, number) in zip(TERMS, part.tolist(), strict=True) if number}
+            for part in parts
+        ]
 
     def _validate(self, validation: list[Dataset]) -> Scores:
         record = self._record({})
@@ -259,8 +264,8 @@ class _Run:
         network = self.state.measured
         was_training = network.training
         predictor = Predictor(torch_network(network.eval(), device, options), record, options)
-        limit = self.config.validation_limit
-        scores = [evaluate(predictor, one, tasks=QUICK_TASKS, limit=limit) for one in validation]
+        tasks, limit = self.config.validation_tasks, self.config.validation_limit
+        scores = [evaluate(predictor, one, tasks=tasks, limit=limit) for one in validation]
         network.train(was_training)
         known = {name: [s[name] for s in scores if s.get(name) is not None] for score in scores for name in score}
         return {name: sum(values) / len(values) if values else None for name, values in known.items()}  # type: ignore[arg-type]
@@ -282,8 +287,9 @@ class _Run:
         save_checkpoint(path, self.state.measured, self._record(scores))
 
     def _save_state(self) -> None:
+        sums = self._all_sums()
         if self.process.rank == 0:
-            save_state(self.out / STATE, self.state, self.config)
+            save_state(self.out / STATE, self.state, self.config, sums)
 
     def _log(self) -> contextlib.AbstractContextManager[EventLog | None]:
         if self.process.rank:

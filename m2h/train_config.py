@@ -15,6 +15,7 @@ from m2h.config import M2HConfig
 from m2h.data.transforms import AugmentConfig
 from m2h.losses import LossConfig
 from m2h.record import Preprocessing
+from m2h.tasks import TaskName
 from m2h.weighting import WeightingName
 
 
@@ -88,6 +89,8 @@ class TrainConfig:
     """A checkpoint, by path or name, to start all weights from."""
     validate_every: int = 1
     """Epochs between measurements."""
+    validation_tasks: tuple[TaskName, ...] = ("depth", "semantics", "normals")
+    """What is measured; matching the edges of a large validation set takes longer than an epoch."""
     validation_limit: int | None = None
     """Images measured at most."""
     save_every: int = 500

@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,12 +23,14 @@ from m2h.train_config import OptimizerConfig, TrainConfig, TrainError
 from m2h.weighting import UncertaintyWeights
 
 STATE_KEY = "m2h_training"
+Sums: TypeAlias = dict[str, tuple[float, int]]
+"""By loss term: the sum of its values and how many there are."""
 
 
 @dataclass
 class TrainState:
     """A run in progress. `step` counts optimizer steps in all; `history` holds the epoch means of the loss terms before
-    dynamic weights; `sums` and `counts` are those of the epoch that is under way."""
+    dynamic weights; `sums` holds those of this process in the epoch that is under way."""
 
     model: M2H
     average: M2H | None
@@ -37,8 +39,7 @@ class TrainState:
     uncertainty: UncertaintyWeights | None
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    sums: Sums = field(default_factory=dict)
     best: float = -math.inf
 
     @property
@@ -104,8 +105,8 @@ def learning_rate(config: OptimizerConfig, step: int, total: int) -> float:
     return config.learning_rate * factors[config.schedule] * warmup
 
 
-def save_state(path: Path, state: TrainState, config: TrainConfig) -> None:
-    """Write the state, atomically."""
+def save_state(path: Path, state: TrainState, config: TrainConfig, sums: list[Sums]) -> None:
+    """Write the state, atomically, with the `sums` of every process that trains."""
     tensors = {f"model/{name}": value for name, value in state.model.state_dict().items()}
     if state.average is not None:
         tensors |= {f"average/{name}": value for name, value in state.average.state_dict().items()}
@@ -117,8 +118,7 @@ def save_state(path: Path, state: TrainState, config: TrainConfig) -> None:
         "config": json.loads(config.to_json()),
         "step": state.step,
         "history": state.history,
-        "sums": state.sums,
-        "counts": state.counts,
+        "sums": sums,
         "best": None if math.isinf(state.best) else state.best,
         "scale": state.scaler.get_scale(),
     }
@@ -131,8 +131,8 @@ def save_state(path: Path, state: TrainState, config: TrainConfig) -> None:
     temporary.replace(path)
 
 
-def load_state(path: Path, state: TrainState, config: TrainConfig) -> None:
-    """Put a saved state into a new one of the same configuration.
+def load_state(path: Path, state: TrainState, config: TrainConfig, rank: int = 0, count: int = 1) -> None:
+    """Put a saved state into a new one of the same configuration, in process `rank` of `count`.
 
     Raises TrainError when the file is damaged or belongs to a run of another configuration, naming the first field that differs.
     """
@@ -159,8 +159,26 @@ def load_state(path: Path, state: TrainState, config: TrainConfig) -> None:
     if state.scaler.is_enabled():
         state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": counters["scale"]})
     state.step, state.history = counters["step"], counters["history"]
-    state.sums, state.counts = counters["sums"], counters["counts"]
+    state.sums = share_of(counters["sums"], rank, count)
     state.best = -math.inf if counters["best"] is None else counters["best"]
+
+
+def share_of(sums: list[Sums], rank: int, count: int) -> Sums:
+    """The saved sums that process `rank` of `count` goes on with: its own, or, when there were other processes then, all in the
+    first process. The epoch's means come from the total either way."""
+    if len(sums) == count:
+        return {name: (total, number) for name, (total, number) in sums[rank].items()}
+    return merge_sums(sums) if rank == 0 else {}
+
+
+def merge_sums(parts: list[Sums]) -> Sums:
+    """The sums of several processes as one, added in their order."""
+    merged: Sums = {}
+    for part in parts:
+        for name, (total, number) in part.items():
+            before = merged.get(name, (0.0, 0))
+            merged[name] = (before[0] + total, before[1] + number)
+    return merged
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -223,6 +223,24 @@ def test_weights_and_missing_tasks() -> None:
     torch.testing.assert_close(twice["depth"], 2 * once["depth"])
 
 
+def test_terms_without_weight_are_not_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Tensor:
+        raise AssertionError("a term of weight 0 was worked out")
+
+    monkeypatch.setattr(losses, "edge_semantic_loss", refuse)
+    assert "edge_semantic" not in compute_losses(some_outputs(), unknown_targets(), LossConfig(edge_semantic=0))
+    with pytest.raises(AssertionError):
+        compute_losses(some_outputs(), unknown_targets(), LossConfig())
+
+
+@pytest.mark.parametrize("size", [(5, 7), (1, 4), (3, 1), (1, 1), (2, 2)])
+def test_extremes_of_neighbours_are_those_of_pooling(size: tuple[int, int]) -> None:
+    x = rand(2, 3, *size, low=-2)
+    pooled = torch.nn.functional.max_pool2d(x, 3, stride=1, padding=1)
+    assert torch.equal(losses._of_neighbours(x, torch.maximum), pooled)
+    assert torch.equal(-losses._of_neighbours(-x, torch.minimum), pooled)
+
+
 @pytest.mark.parametrize("change", [{"depth": -1}, {"edge_positive": 1.0}, {"silog_variance": 1.5}, {"unknown": 1}])
 def test_impossible_configurations_are_rejected(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):

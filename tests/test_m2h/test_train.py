@@ -8,9 +8,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from training_helpers import tiny_training, write_world
 
@@ -21,7 +23,7 @@ from m2h.model import build_model
 from m2h.record import CheckpointRecord
 from m2h.train import Progress, TrainError, load_backbone, train
 from m2h.train_config import OptimizerConfig, TrainConfig, load_train_config
-from m2h.train_state import learning_rate, make_optimizer
+from m2h.train_state import STATE_KEY, Sums, learning_rate, make_optimizer, merge_sums, share_of
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tensors(path: Path) -> dict[str, torch.Tensor]:
     return load_file(path / "state.safetensors")
+
+
+def counters(path: Path) -> dict[str, Any]:
+    with safe_open(path / "state.safetensors", framework="pt") as file:
+        return json.loads(file.metadata()[STATE_KEY])
 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
@@ -177,8 +184,21 @@ from pathlib import Path
 from training_helpers import tiny_training
 from m2h.train import train
 if __name__ == "__main__":
-    train(tiny_training(epochs=2, weighting={weighting!r}), Path({out!r}), base=Path({base!r}))
+    config = tiny_training(epochs={epochs}, weighting={weighting!r}, ema=0.9)
+    train(config, Path({out!r}), base=Path({base!r}), stop_after={steps})
 """
+
+
+def train_in_two(base: Path, out: Path, epochs: int, weighting: str, steps: int | None = None) -> None:
+    """Trains with two gloo processes into the folder `out`, to the end or for so many steps."""
+    script = out.with_suffix(".py")
+    paths = {"tests": str(Path(__file__).parents[1]), "base": str(base), "out": str(out)}
+    script.write_text(SCRIPT.format(epochs=epochs, weighting=weighting, steps=steps, **paths))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
 
 
 @pytest.mark.slow
@@ -186,18 +206,32 @@ if __name__ == "__main__":
 def test_two_processes_equal_accumulation(base: Path, tmp_path: Path, weighting: str) -> None:
     """Two gloo processes see the same images in a step as one that sums two passes, so they learn the same weights."""
     train(tiny_training(epochs=2, accumulation=2, weighting=weighting), tmp_path / "one", base=base)
-    script = tmp_path / "script.py"
-    paths = {"tests": str(Path(__file__).parents[1]), "out": str(tmp_path / "two"), "base": str(base)}
-    script.write_text(SCRIPT.format(weighting=weighting, **paths))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
-    run = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
+    train_in_two(base, tmp_path / "two", 2, weighting)
     one, two = tensors(tmp_path / "one"), tensors(tmp_path / "two")
     for name, value in one.items():
         if name.startswith("model/") and "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_resume_in_the_middle_of_an_epoch(base: Path, tmp_path: Path) -> None:
+    """Epochs have two steps here. Each process goes on with its own sums, from which the third epoch's weights come."""
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    train_in_two(base, straight, 4, "dwa")
+    for steps in (3, None):
+        train_in_two(base, resumed, 4, "dwa", steps)
+    assert_same(tensors(straight), tensors(resumed))
+    assert counters(straight)["history"] == counters(resumed)["history"]
+    assert len(counters(straight)["history"]) == 4
+
+
+def test_saved_sums_are_shared_out_again() -> None:
+    one: Sums = {"depth": (1.5, 2)}
+    two: Sums = {"depth": (2.0, 1), "edges": (4.0, 1)}
+    assert [share_of([one, two], rank, 2) for rank in range(2)] == [one, two]
+    total = {"depth": (3.5, 3), "edges": (4.0, 1)}
+    assert share_of([one, two], 0, 1) == merge_sums([one, two]) == total
+    assert [share_of([one, two], rank, 3) for rank in range(3)] == [total, {}, {}]
 
 
 @pytest.mark.slow
