@@ -141,8 +141,8 @@ def store_predictions(context: RunContext, record: StageRecord) -> None:
             context.sequence, missing, {}, max_broken=context.config.frames.max_broken * len(context.positions)
         )
         answers = ((frame.index, context.source.predict(frame)) for frame in frames)
-        for done, (index, seen) in enumerate(prefetched(answers)):  # a thread asks while this one writes
-            write_predictions(folder, index, seen)
+        for done, (number, seen) in enumerate(prefetched(answers)):  # a thread asks while this one writes
+            write_predictions(folder, number, seen)
             context.progress("predict", done + 1, len(missing))
         index["frames"] = sorted(int(path.stem) for path in folder.glob("*.npz"))
     write_text_atomic(marker, json.dumps(index))
