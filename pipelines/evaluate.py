@@ -1,8 +1,8 @@
 """`m2h eval`: a run folder against the ground truth of its sequence, as one JSON-able object.
 
 Everything is compared in the world of the true graph, which has z up (the sequence's world when there is only a true mesh): the
-run is brought there by its own `T_input_world`. A section is absent when the truth has nothing of its kind;
-`tracks` and `changes` are there with every true graph, since a world where nothing moves is a truth too. A number that is not
+run is brought there by its own `T_input_world`. A section is absent when the truth has nothing of its kind, `tracks` and
+`changes` only when the run tells of none either, since a world where nothing moves is a truth too. A number that is not
 defined is None. The protocols are those of `mapping.metrics`, `scenegraph.metrics`, `scenegraph.track_metrics`, `m2h.metrics`.
 """
 
@@ -181,11 +181,13 @@ def _graph_sections(comparison: _Comparison) -> dict[str, Section]:
         sections["rooms"] = dict(room_metrics([node for _, node in run.nodes("room")], true_rooms, obstacles))
     if true_storeys:
         sections["storeys"] = dict(storey_metrics([node for _, node in run.nodes("storey")], true_storeys))
-    sections["tracks"] = _track_section(comparison)
+    if run.nodes("track") or truth.nodes("track"):
+        sections["tracks"] = _track_section(comparison)
     times, _, _ = comparison.cameras
     time_range = float(times[0]), float(times[-1])
-    changes = (changes_of(list(objects.values()), time_range) for objects in (found, asked))
-    sections["changes"] = dict(change_metrics(*changes))
+    told, true = (changes_of(list(objects.values()), time_range) for objects in (found, asked))
+    if told or true:
+        sections["changes"] = dict(change_metrics(told, true))
     true_relations = _relations(truth, asked)
     if true_relations:
         matched = match_objects(found, asked, min_iou=0.25)

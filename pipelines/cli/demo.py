@@ -63,7 +63,7 @@ def print_comparison(found: SceneGraph, truth: SceneGraph, metrics: dict[str, An
         ("storey", "storeys"),
         ("room", "rooms"),
         ("object", "objects"),
-        ("track", "people, a track for each stay in view"),
+        ("track", "people"),
     ):
         table.add_row(name, str(len(_seen(found, layer))), str(len(_seen(truth, layer))), style="bold")
         if layer in ("room", "object"):

@@ -40,8 +40,8 @@ KEYS = {
     "objects": {"precision_25", "recall_25", "f1_25", "f1_50", "count", "count_true"},
     "rooms": {"precision", "recall", "f1", "count", "count_true", "label_accuracy"},
     "storeys": {"count", "count_true", "height_error_m"},
-    "tracks": {"precision", "recall", "id_switches", "ghost_share"},
-    "changes": {"precision", "recall"},
+    "tracks": {"precision", "recall", "id_switches", "id_f1", "count", "count_true", "ghost_share"},
+    "changes": {"precision", "recall", "count", "count_true"},
     "relations": {"precision", "recall"},
     "network": {"abs_rel", "rmse", "delta_1", "miou", "normal_mean_deg", "edge_ods_f"},
 }
@@ -137,8 +137,9 @@ def test_the_truth_is_perfect_in_whatever_world_the_run_chose(tmp_path, sequence
     assert result["rooms"]["f1"] == pytest.approx(1.0, abs=0.05)  # the lattice falls otherwise on a turned room
     assert result["rooms"]["label_accuracy"] == 1.0
     assert result["storeys"] == {"count": 1, "count_true": 1, "height_error_m": pytest.approx(0, abs=1e-3)}
-    assert result["tracks"] == {"precision": 1.0, "recall": 1.0, "id_switches": 0, "ghost_share": 0.0}
-    assert result["changes"] == {"precision": 1.0, "recall": 1.0}
+    tracks = {"precision": 1.0, "recall": 1.0, "id_switches": 0, "id_f1": 1.0, "count": 1, "count_true": 1}
+    assert result["tracks"] == {**tracks, "ghost_share": 0.0}
+    assert (result["changes"]["precision"], result["changes"]["recall"]) == (1.0, 1.0)
     assert result["relations"] == {"precision": 1.0, "recall": 1.0}
 
 
@@ -176,7 +177,7 @@ def test_faults_are_seen_in_their_sections(tmp_path, sequence):
     assert (result["tracks"]["precision"], result["tracks"]["recall"]) == (0.0, 0.0)
     total = true_mesh().face_areas().sum() + ghost.face_areas().sum() + doubled.face_areas().sum()
     assert result["tracks"]["ghost_share"] == pytest.approx(ghost.face_areas().sum() / total, rel=0.05)
-    assert result["changes"] == {"precision": 1.0, "recall": 0.0}
+    assert (result["changes"]["precision"], result["changes"]["recall"], result["changes"]["count"]) == (1.0, 0.0, 0)
     assert result["relations"] == {"precision": 1.0, "recall": 0.0}
 
 
@@ -212,6 +213,11 @@ def test_sections_without_truth_are_absent(tmp_path, sequence):
     result = evaluate(run, bare)
     assert set(result) == {"tracks", "changes"}
     assert result["tracks"]["ghost_share"] is None
+    graph = without(true_graph(), "O0", "O1", "O2", "T0")
+    save_scene_graph(graph, bare / "ground_truth" / "scene_graph.json")
+    quiet = write_run(tmp_path / "quiet", true_mesh(), graph)
+    assert set(evaluate(quiet, bare)) == {"rooms", "storeys"}  # nothing moves or changes, and the run says so
+    assert "tracks" in evaluate(run, bare)
 
 
 @pytest.mark.parametrize("missing", ["mesh.ply", "scene_graph.json"])

@@ -195,9 +195,14 @@ def test_changes_by_hand():
         change("disappeared", "bag", 6),  # the wrong kind
         change("appeared", "lamp", 6),  # the wrong label
     ]
-    assert change_metrics(predicted, truth) == {"precision": 1 / 5, "recall": pytest.approx(1 / 3)}
-    assert change_metrics([], []) == {"precision": 1.0, "recall": 1.0}
-    assert change_metrics([], truth) == {"precision": 1.0, "recall": 0.0}
+    assert change_metrics(predicted, truth) == {
+        "precision": 1 / 5,
+        "recall": pytest.approx(1 / 3),
+        "count": 5,
+        "count_true": 3,
+    }
+    assert change_metrics([], []) == {"precision": 1.0, "recall": 1.0, "count": 0, "count_true": 0}
+    assert change_metrics([], truth) == {"precision": 1.0, "recall": 0.0, "count": 0, "count_true": 3}
 
 
 def test_positions_between_samples_and_in_gaps():
@@ -220,11 +225,14 @@ def test_tracks_by_hand():
     truth = [still(0), still(5)]
     # The first is followed by one track and then by another; the second is missed; a third one is invented for 4 stamps.
     predicted = [still(0.3, TIMES[:6]), still(-0.3, TIMES[6:]), still(9, TIMES[:4])]
-    assert track_metrics(predicted, truth, TIMES) == {"precision": 10 / 14, "recall": 10 / 20, "id_switches": 1}
+    # For good, the first can only be one of the two tracks that follow it, for 6 of its 10 stamps; 14 were said, 20 asked for.
+    expected = {"precision": 10 / 14, "recall": 10 / 20, "id_switches": 1, "id_f1": 2 * 6 / (14 + 20)}
+    assert track_metrics(predicted, truth, TIMES) == {**expected, "count": 3, "count_true": 2}
 
 
 def test_tracks_too_far_do_not_count():
-    assert track_metrics([still(0.6)], [still(0)], TIMES) == {"precision": 0.0, "recall": 0.0, "id_switches": 0}
+    found = track_metrics([still(0.6)], [still(0)], TIMES)
+    assert (found["precision"], found["recall"], found["id_switches"], found["id_f1"]) == (0.0, 0.0, 0, 0.0)
 
 
 def test_earlier_partners_are_kept():
@@ -244,7 +252,14 @@ def test_swapped_tracks_switch_twice():
         walker(TIMES, [(0 if k < 5 else 3, 0, 1) for k in range(10)]),
         walker(TIMES, [(3 if k < 5 else 0, 0, 1) for k in range(10)]),
     ]
-    assert track_metrics(swap, [a, b], TIMES) == {"precision": 1.0, "recall": 1.0, "id_switches": 2}
+    found = track_metrics(swap, [a, b], TIMES)
+    assert (found["precision"], found["recall"], found["id_switches"], found["id_f1"]) == (1.0, 1.0, 2, 0.5)
+
+
+def test_one_track_for_two_who_come_one_after_the_other_is_seen_by_the_identity_alone():
+    """CLEAR MOT has no switch here: each of the two only ever had one partner."""
+    found = track_metrics([still(0)], [still(0, TIMES[:5]), still(0, TIMES[5:])], TIMES)
+    assert (found["precision"], found["recall"], found["id_switches"], found["id_f1"]) == (1.0, 1.0, 0, 0.5)
 
 
 def test_most_pairs_come_before_least_distance():
@@ -255,11 +270,10 @@ def test_most_pairs_come_before_least_distance():
 
 def test_what_cannot_be_seen_is_not_asked_for():
     visible = np.array([[True] * 5 + [False] * 5])
-    assert track_metrics([still(0)], [still(0)], TIMES, visible=visible) == {
-        "precision": 1.0,
-        "recall": 1.0,
-        "id_switches": 0,
-    }
+    found = track_metrics([still(0)], [still(0)], TIMES, visible=visible)
+    assert (found["precision"], found["recall"], found["id_switches"], found["id_f1"]) == (1.0, 1.0, 0, 1.0)
+    hidden = track_metrics([], [still(0), still(3)], TIMES, visible=np.array([[True] * 10, [False] * 10]))
+    assert hidden["count_true"] == 1
     seen_half = track_metrics([still(0, TIMES[:5])], [still(0)], TIMES, visible=visible)
     assert seen_half["recall"] == 1.0
     nothing = track_metrics([still(4)], [still(0)], TIMES, visible=visible)
@@ -267,7 +281,8 @@ def test_what_cannot_be_seen_is_not_asked_for():
 
 
 def test_no_tracks():
-    assert track_metrics([], [], TIMES) == {"precision": 1.0, "recall": 1.0, "id_switches": 0}
+    none = {"precision": 1.0, "recall": 1.0, "id_switches": 0, "id_f1": 1.0, "count": 0, "count_true": 0}
+    assert track_metrics([], [], TIMES) == none
     assert track_metrics([still(0)], [], TIMES)["precision"] == 0.0
     assert track_metrics([], [still(0)], TIMES)["recall"] == 0.0
 
