@@ -53,7 +53,7 @@ def run(
     sequence: FrameSequence,
     out: Path | str,
     *,
-    source: str = "recorded",
+    source: str = "auto",
     config: PipelineConfig | None = None,
     until: str = "report",
     progress: Progress = lambda what, done, total: None,

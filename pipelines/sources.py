@@ -16,6 +16,7 @@ from pipelines.workspace import digest, folder_fingerprint
 from scenegraph.labels import LabelSpace, load_label_space, nyu40
 
 SOURCES = {
+    "auto": "pipelines.sources:open_default",
     "m2h": "pipelines.sources:open_network",
     "recorded": "pipelines.sources:open_recorded",
     "precomputed": "pipelines.sources:open_precomputed",
@@ -54,7 +55,7 @@ class Source:
 
 
 def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | None = None) -> Source:
-    """The source called `recorded`, `multiview`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, `refined:SRC`, or
+    """The source called `auto`, `recorded`, `multiview`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, `refined:SRC`, or
     `mixed:depth=SRC,semantics=SRC`, with the settings of the run.
 
     Raises SourceError for an unknown name or a source that the sequence cannot feed.
@@ -67,38 +68,50 @@ def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | Non
     return source
 
 
+def open_default(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
+    """What the sequence holds, or, when its first readable frame has no depth, the network with the shipped checkpoint."""
+    first = _first_frame(sequence)
+    if first is None or first.recorded.depth is not None:
+        return open_recorded("", sequence, config)
+    return open_network("", sequence, config)
+
+
 def open_recorded(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
     """Depth and labels as the sequence holds them; raises SourceError when its first readable frame has no depth."""
-    positions = [i for i, info in enumerate(sequence.infos) if info.used]
-    first = next(read_frames(sequence, positions, {}, max_broken=len(positions)), None)
+    first = _first_frame(sequence)
     if first is not None and first.recorded.depth is None:
-        raise SourceError(f"--source recorded: {sequence.name} holds no depth; give multiview or precomputed:DIR")
+        raise SourceError(f"--source recorded: {sequence.name} holds no depth; give m2h, multiview or precomputed:DIR")
     return Source("recorded", lambda frame: frame.recorded, "recorded", sequence.label_space)
 
 
+def _first_frame(sequence: FrameSequence) -> Frame | None:
+    """The first frame that can be read."""
+    positions = [i for i, info in enumerate(sequence.infos) if info.used]
+    return next(read_frames(sequence, positions, {}, max_broken=len(positions)), None)
+
+
 def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """The multi-task network from a named checkpoint or a file (`m2h:NAME_OR_FILE`), also exported to ONNX or OpenVINO.
+    """The multi-task network from a named checkpoint or a file (`m2h:NAME_OR_FILE`), also exported to ONNX or OpenVINO; from
+    the shipped checkpoint without an argument.
 
-    Raises SourceError without an argument, m2h's own WeightsError or CheckpointError for weights that cannot be had, and
-    LabelSpaceError when the checkpoint speaks an unknown label space.
+    Raises m2h's own WeightsError or CheckpointError for weights that cannot be had, and LabelSpaceError when the checkpoint
+    speaks an unknown label space.
     """
-    from m2h.weights import resolve_weights
+    from m2h.weights import DEFAULT_NAME, resolve_weights
 
-    if not argument:
-        raise SourceError("--source m2h: expected m2h:NAME_OR_FILE; `m2h weights list` shows the names")
-    if Path(argument).suffix not in (".onnx", ".xml"):
-        resolve_weights(argument)  # a wrong name is said before torch is imported
+    name = argument or DEFAULT_NAME
+    exported = Path(name).suffix in (".onnx", ".xml")
+    path = Path(name) if exported else resolve_weights(name)[0]  # a wrong name is said before torch is imported
     from m2h.infer import Predictor
 
-    predictor = Predictor.from_checkpoint(argument)
+    predictor = Predictor.from_checkpoint(name)
     label_space = load_label_space(predictor.record.label_space) if "semantics" in predictor.tasks else None
-    path = Path(argument)
-    fingerprint = f"{predictor.record.to_json()} {folder_fingerprint(path) if path.exists() else argument}"
+    fingerprint = f"{predictor.record.to_json()} {folder_fingerprint(path)}"
 
     def predict(frame: Frame) -> Predictions:
         return predictor(frame.rgb, frame.intrinsics)
 
-    return Source(f"m2h:{path.name}", predict, digest(fingerprint), label_space, is_costly=True)
+    return Source(f"m2h:{Path(name).name}", predict, digest(fingerprint), label_space, is_costly=True)
 
 
 def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:

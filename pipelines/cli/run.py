@@ -23,9 +23,10 @@ def run_options(command: F) -> F:
         ),
         click.option(
             "--source",
-            default="recorded",
+            default="auto",
             show_default=True,
-            help="recorded, multiview (from images and poses alone), m2h:NAME, precomputed:DIR or mixed:depth=...,semantics=...",
+            help="recorded, m2h[:NAME] (a network), multiview (from images and poses alone), precomputed:DIR or "
+            "mixed:depth=...,semantics=...; auto: recorded where there is depth, else m2h with the shipped network",
         ),
         click.option(
             "--refine",
