@@ -26,6 +26,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(target)
+    except OSError as error:  # a full disk, say, of which the system does not tell the file
+        if error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(f"{target}: cannot be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -310,6 +310,15 @@ class TestErrors:
         assert line.startswith(text)
         assert len(line) < 1010
 
+    def test_control_c(self, monkeypatch, box_room, tmp_path):
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("pipelines.sequences.detect.open_sequence", stop)
+        result = m2h("run", box_room, "--out", tmp_path / "run", "-q", code=130)
+        assert result.stderr == "m2h: stopped; the same command goes on from here\n"
+        assert m2h("ingest", box_room, tmp_path / "copy", "-q", code=130).stderr == "m2h: stopped\n"
+
     def test_commands_on_what_is_no_run(self, tmp_path):
         for command in ("view", "query"):
             assert "no run folder" in self.one_line(command, tmp_path)

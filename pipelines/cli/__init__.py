@@ -27,6 +27,7 @@ COMMANDS = {
     "weights": ("pipelines.cli.network:weights", "Named checkpoints: list, fetch, import, info."),
     "doctor": ("pipelines.cli.doctor:doctor", "Versions, devices, system libraries and missing extras."),
 }
+RESUMABLE = ("run", "predict", "fuse", "graph", "train")
 LONGEST_LINE = 1000
 OUR_PACKAGES = ("m2h", "mapping", "scenegraph", "pipelines")
 
@@ -56,7 +57,8 @@ class LazyGroup(click.Group):
             sys.stderr.close()
             ctx.exit(0)
         except KeyboardInterrupt:
-            click.echo("m2h: stopped; the same command goes on from here", err=True)
+            more = "; the same command goes on from here" if ctx.invoked_subcommand in RESUMABLE else ""
+            click.echo(f"m2h: stopped{more}", err=True)
             ctx.exit(130)
         except Exception as error:
             if not is_known(error):

@@ -35,3 +35,17 @@ def test_temporary_keeps_the_suffix(tmp_path):
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(OSError, match="does not exist"):
         write_text_atomic(tmp_path / "no" / "a.txt", "x")
+
+
+def test_a_full_disk_is_said_with_the_file(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"map\.ply: cannot be written \(No space left on device\)"),
+        atomic_path(tmp_path / "map.ply"),
+    ):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_about_another_file_is_left_alone(tmp_path):
+    with pytest.raises(FileNotFoundError, match="other"), atomic_path(tmp_path / "map.ply"):
+        (tmp_path / "other").read_bytes()
