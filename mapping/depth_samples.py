@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from mapping.depth import normals_from_depth
 from mapping.se3 import inverse
 
 Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
 SAMPLE_COLUMNS = 64
@@ -30,9 +32,9 @@ class DepthSamples:
     the sampled pixels, z = 1; `predicted` says whether the normals are a network's own and not those of the depth.
     """
 
-    depth: Array
-    normals: Array
-    weight: Array
+    depth: Floats
+    normals: Floats
+    weight: Floats
     rays: Array
     intrinsics: Intrinsics
     T_world_camera: Array
@@ -73,6 +75,15 @@ def sample_pixels(intrinsics: Intrinsics, columns: int = SAMPLE_COLUMNS) -> tupl
     return v[:, None], u[None]
 
 
+@lru_cache(maxsize=4)
+def _sample_rays(intrinsics: Intrinsics, columns: int) -> Array:
+    """(R, C, 3) rays of a camera's samples, one read-only array for all frames of the camera."""
+    v, u = sample_pixels(intrinsics, columns)
+    rays = intrinsics.rays()[v, u]
+    rays.setflags(write=False)
+    return rays
+
+
 def sample_frame(
     depth: NDArray[np.float32],
     intrinsics: Intrinsics,
@@ -96,10 +107,10 @@ def sample_frame(
     if weight is not None:
         known &= weight[v, u] > 0
     return DepthSamples(
-        depth=np.where(known, depth[v, u], 0).astype(np.float64),
-        normals=own[v, u].astype(np.float64),
-        weight=known.astype(np.float64) if weight is None else weight[v, u].astype(np.float64) * known,
-        rays=intrinsics.rays()[v, u],
+        depth=np.where(known, depth[v, u], 0).astype(np.float32),
+        normals=own[v, u].astype(np.float32),
+        weight=known.astype(np.float32) if weight is None else weight[v, u].astype(np.float32) * known,
+        rays=_sample_rays(intrinsics, columns),
         intrinsics=intrinsics,
         T_world_camera=np.asarray(T_world_camera, np.float64),
         predicted=normals is not None,
