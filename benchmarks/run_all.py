@@ -22,6 +22,7 @@ def main() -> None:
         ["bench_synth.py"],
         ["bench_quality.py", "--out", str(HERE / "results" / "quality.json")],
         ["bench_network.py"],
+        ["bench_monocular.py"],
     ]
     failed = []
     for name, *arguments in runs:
