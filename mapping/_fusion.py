@@ -50,6 +50,7 @@ class Fuser:
         rows = self._store.insert(coords, color=observation.rgb is not None)
         free_rows = self._store.insert_free(free_coords)
         self._sum(pixels, (coords, rows), (free_coords, free_rows), band, sign)
+        self._store.used(rows, free_rows)
         return rows, free_rows
 
     def _mark(self, pixels: kernels.Pixels) -> tuple[rays.Grid, rays.Grid]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping._spill import RowMemory
 from mapping._threads import run_parts, split
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
 from mapping.blocks import BlockMap, with_rows
@@ -29,7 +30,8 @@ class SumStore:
     channel 0 as the end. Each thread takes new channels from an arena of its own, a stretch of the channel arrays.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, max_bytes: int | None = None) -> None:
+        self.memory = RowMemory(max_bytes)
         self.blocks, self.free_blocks = BlockMap(), BlockMap()
         self.tsdf = np.zeros((0, 2, VOXELS), np.int32)
         self.color = np.zeros((0, VOXELS, 4), np.int32)
@@ -44,16 +46,16 @@ class SumStore:
         """Rows (B,) of measured blocks (B, 3), new ones all zero; with `color` they can hold colour."""
         rows = self.blocks.insert(coords)
         count = self.blocks.count
-        self.tsdf, self._head = with_rows(self.tsdf, count), with_rows(self._head, count)
-        self._first = with_rows(self._first, count)
+        self.tsdf = self.memory.with_rows("tsdf", self.tsdf, count)
+        self._head, self._first = with_rows(self._head, count), with_rows(self._first, count)
         if color:
-            self.color = with_rows(self.color, len(self.tsdf))
+            self.color = self.memory.with_rows("color", self.color, len(self.tsdf))
         return rows
 
     def insert_free(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (F,) of free-space blocks (F, 3), new ones all zero."""
         rows = self.free_blocks.insert(coords)
-        self.free = with_rows(self.free, self.free_blocks.count)
+        self.free = self.memory.with_rows("free", self.free, self.free_blocks.count)
         return rows
 
     def find(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -97,8 +99,15 @@ class SumStore:
         size = max(count, CHANNELS_PER_TAKE, self._channels_taken // 4)
         self.arenas[thread] = self._channels_taken, self._channels_taken + size
         self._channels_taken += size
-        self.evidence = with_rows(self.evidence, self._channels_taken)
+        self.evidence = self.memory.with_rows("evidence", self.evidence, self._channels_taken)
         self._link = with_rows(self._link, self._channels_taken)
+
+    def used(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> None:
+        """Note that a frame changed these rows of measured and free-space blocks: what was used last stays in memory."""
+        if self.memory.spills:
+            colored = rows[rows < len(self.color)]
+            channels = self._first[rows, :, 1].ravel()
+            self.memory.touch({"tsdf": rows, "color": colored, "evidence": channels[channels > 0], "free": free_rows})
 
     def for_kernels(self) -> Sums:
         """The arrays as compiled code takes them."""
@@ -178,3 +187,4 @@ class SumStore:
         if len(sums.label):
             self.reserve_channels(0, len(sums.label))
             kernels.add_evidence(self.for_kernels(), rows[sums.label_row], sums.label, sums.evidence, self.arenas[0])
+        self.used(rows, free)

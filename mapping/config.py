@@ -34,6 +34,10 @@ class TSDFConfig:
     """Record free space along the whole ray, in cells of two voxels, not only in the blocks around surfaces."""
     threads: int | None = Field(default=None, ge=1)
     """Threads that fuse; None means one a core, at most four. The result is the same bytes for any number."""
+    max_memory: int | None = Field(default=None, gt=0)
+    """Bytes of the map that stay in memory while fusing; what was not used for longest moves to unnamed files in the folder for
+    temporary files (TMPDIR). None means all of it. The result is the same bytes; reading the map as a whole still loads it.
+    """
 
     @model_validator(mode="after")
     def _check_together(self) -> TSDFConfig:

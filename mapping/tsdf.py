@@ -47,7 +47,8 @@ class TSDFVolume:
     The volume is a sum over frames (Curless and Levoy 1996) kept in integers, so it does not depend on their order, volumes of
     parts of a sequence merge into that of the whole, and a frame can be taken out again, all without any error. Surfaces are
     measured in the blocks around them; with `TSDFConfig.carve` the space in front is recorded in cells of two voxels, and a voxel
-    counts as free for every frame that looks through it without measuring its block. One thread at a time may change a volume.
+    counts as free for every frame that looks through it without measuring its block. With `TSDFConfig.max_memory` what was not
+    used for longest moves to disk; the map is the same to the last bit. One thread at a time may change a volume.
     """
 
     def __init__(self, config: TSDFConfig | None = None) -> None:
@@ -55,7 +56,7 @@ class TSDFVolume:
 
         self.config = config or TSDFConfig()
         self._threads = thread_count(self.config.threads)
-        self._store = SumStore(self._threads)
+        self._store = SumStore(self._threads, self.config.max_memory)
         self._fuser = Fuser(self.config, self._store)
         self._weight_bound = 0.0
 
@@ -130,7 +131,7 @@ class TSDFVolume:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes that the map takes."""
+        """Bytes that the map takes; with `max_memory` part of them is on disk."""
         return self._store.memory_bytes
 
     def blocks(self, *, carved: bool = True) -> VoxelBlocks:

@@ -19,6 +19,8 @@ from mapping.config import TSDFConfig
 FORMAT = "m2h-tsdf-volume"
 VERSION = 1
 VOXELS = 512
+OF_THE_MACHINE = ("threads", "max_memory")
+"""Settings that do not change what a volume holds; its file leaves them out."""
 
 
 class VolumeError(ValueError):
@@ -70,7 +72,7 @@ SHAPES: dict[str, tuple[type, tuple[int, ...], str]] = {
 def write_volume(path: str | Path, config: TSDFConfig, sums: VolumeSums) -> None:
     """Write a volume; the same volume gives the same bytes."""
     path = Path(path)
-    settings = {name: value for name, value in asdict(config).items() if name != "threads"}  # that is the machine's
+    settings = {name: value for name, value in asdict(config).items() if name not in OF_THE_MACHINE}
     header = json.dumps({"format": FORMAT, "version": VERSION, "config": settings}, sort_keys=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

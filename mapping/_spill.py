@@ -1,0 +1,123 @@
+"""Arrays of rows that may be larger than memory: in unnamed files, of which the stretches used last stay in memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.blocks import FIRST_ROWS, with_rows
+
+CHUNK = 1 << 20
+"""Bytes that are let go of together."""
+KEEP_SHARE = 0.75
+"""The share of the cap down to which memory is freed at once, so that it need not be freed at every frame."""
+
+
+class SpillError(OSError):
+    """The file system cannot hold what does not fit into memory."""
+
+
+class RowFile:
+    """One growing array (rows, *row_shape) of zeros in a file without a name, mapped into memory.
+
+    The file is sparse and vanishes with the process; growing copies nothing. Pages that are let go of are read again when they
+    are used, so what the array holds never depends on what was let go of.
+    """
+
+    def __init__(self, row_shape: tuple[int, ...], dtype: Any) -> None:
+        self._row_shape, self._dtype = row_shape, np.dtype(dtype)
+        self._row_bytes = int(np.prod(row_shape)) * self._dtype.itemsize
+        self._file = tempfile.TemporaryFile(prefix="m2h-volume-")  # noqa: SIM115  lives as long as the array
+        self._map: mmap.mmap | None = None
+        self.used = np.zeros(0, np.int64)
+        """By chunk: the number of the frame that used it last, 0 when it is not in memory."""
+
+    def grow(self, array: NDArray[Any], count: int) -> NDArray[Any]:
+        """The array with at least `count` rows. Raises SpillError."""
+        if len(array) >= count:
+            return array
+        rows = max(count, 2 * len(array), FIRST_ROWS)
+        size = -(-rows * self._row_bytes // CHUNK) * CHUNK
+        try:
+            self._file.truncate(size)
+            self._map = mmap.mmap(self._file.fileno(), size)
+        except OSError as error:
+            raise SpillError(f"{tempfile.gettempdir()}: no room for {size} bytes of the volume ({error})") from error
+        self.used = with_rows(self.used, size // CHUNK)[: size // CHUNK]
+        cells = np.frombuffer(self._map, self._dtype, rows * int(np.prod(self._row_shape)))
+        return cells.reshape(rows, *self._row_shape)
+
+    def touch(self, rows: NDArray[Any], frame: int) -> None:
+        """Note that a frame used these rows."""
+        first = np.asarray(rows, np.int64) * self._row_bytes
+        self.used[first // CHUNK] = frame
+        self.used[(first + self._row_bytes - 1) // CHUNK] = frame
+
+    def release(self, chunks: NDArray[np.int64]) -> None:
+        """Write these chunks to the file and take them out of memory."""
+        assert self._map is not None
+        for chunk in np.sort(chunks).tolist():
+            self._map.flush(chunk * CHUNK, CHUNK)
+            if hasattr(mmap, "MADV_DONTNEED"):
+                self._map.madvise(mmap.MADV_DONTNEED, chunk * CHUNK, CHUNK)
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(self._file.fileno(), chunk * CHUNK, CHUNK, os.POSIX_FADV_DONTNEED)
+        self.used[chunks] = 0
+
+
+class RowMemory:
+    """Where the large arrays of a volume live: in memory or, with a cap on their bytes, in files beside it."""
+
+    def __init__(self, max_bytes: int | None) -> None:
+        self._max_bytes = max_bytes
+        self._files: dict[str, RowFile] = {}
+        self._frame = 0
+
+    def with_rows(self, name: str, array: NDArray[Any], count: int) -> NDArray[Any]:
+        """The array of that name with at least `count` rows, the new ones 0. Raises SpillError when the disk is full."""
+        if self._max_bytes is None:
+            return with_rows(array, count)
+        if name not in self._files:
+            self._files[name] = RowFile(array.shape[1:], array.dtype)
+        return self._files[name].grow(array, count)
+
+    def touch(self, rows: dict[str, NDArray[Any]]) -> None:
+        """Note the rows that a frame used, by array; where there is too much in memory, let go of what was not used for longest.
+
+        What this frame used stays, even if that alone is above the cap.
+        """
+        if self._max_bytes is None:
+            return
+        self._frame += 1
+        for name, used in rows.items():
+            if name in self._files and len(used):
+                self._files[name].touch(used, self._frame)
+        if self.resident_bytes > self._max_bytes:
+            self._shrink(int(KEEP_SHARE * self._max_bytes))
+
+    @property
+    def spills(self) -> bool:
+        """Whether there is a cap."""
+        return self._max_bytes is not None
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of the chunks that were used and not taken out of memory again."""
+        return CHUNK * sum(int(np.count_nonzero(file.used)) for file in self._files.values())
+
+    def _shrink(self, wanted: int) -> None:
+        files = [file for file in self._files.values() if len(file.used)]
+        used = np.concatenate([file.used for file in files])
+        owner = np.repeat(np.arange(len(files)), [len(file.used) for file in files])
+        chunk = np.concatenate([np.arange(len(file.used)) for file in files])
+        candidates = np.flatnonzero((used > 0) & (used < self._frame))
+        oldest = candidates[np.argsort(used[candidates], kind="stable")]
+        excess = -(-(self.resident_bytes - wanted) // CHUNK)
+        for number, file in enumerate(files):
+            gone = oldest[:excess]
+            file.release(chunk[gone[owner[gone] == number]])
