@@ -52,9 +52,9 @@ class DiffConfig:
     size_ratio: float = Field(default=1.5, ge=1)
     """Largest ratio of an edge of a moved object between the visits, on top of 5 cm."""
     min_views: int = Field(default=2, ge=0)
-    """Frames that must have seen an object for it to count, where graphs know their frames."""
-    min_diagonal: float = Field(default=0.25, ge=0)
-    """Metres; smaller objects are left out, as they are found in one visit and missed in the next."""
+    """Frames that must have seen an object for it to count as a change, where graphs know their frames."""
+    min_diagonal: float = Field(default=0.35, ge=0)
+    """Metres; smaller objects are no change, as they are found in one visit and missed in the next."""
     reach: float = Field(default=1.0, gt=0)
     """Metres around the free places of a visit within which it has seen what there is."""
 
@@ -116,10 +116,10 @@ def diff_graphs(a: SceneGraph, b: SceneGraph, config: DiffConfig | None = None) 
         raise DiffError(
             f"up differs by {lean:.0f} degrees between the two visits: expected recordings in the same world"
         )
-    all_a, all_b = _objects(a, np.eye(4), config), _objects(b, T_a_b, config)
+    all_a, all_b = _objects(a, np.eye(4)), _objects(b, T_a_b)
     pairs = _stayed(all_a, all_b, config)
-    rest_a = _uncovered(all_a, {i for i, _ in pairs}, all_b, config)
-    rest_b = _uncovered(all_b, {j for _, j in pairs}, all_a, config)
+    rest_a = _counting(all_a, _uncovered(all_a, {i for i, _ in pairs}, all_b, config), config)
+    rest_b = _counting(all_b, _uncovered(all_b, {j for _, j in pairs}, all_a, config), config)
     # Whether something is gone can be told only where the other visit has been.
     looked_a, looked_b = _looked_at(a, np.eye(4), config), _looked_at(b, T_a_b, config)
     moved = _moved([all_a[i] for i in rest_a], [all_b[j] for j in rest_b], config)
@@ -136,13 +136,19 @@ def diff_graphs(a: SceneGraph, b: SceneGraph, config: DiffConfig | None = None) 
     )
 
 
-def _objects(graph: SceneGraph, T: Array, config: DiffConfig) -> list[Keyed]:
-    """Key, node and upright box in the common world of what is large and well seen enough."""
-    known = any(node.views > 0 for _, node in graph.nodes("object"))
+def _objects(graph: SceneGraph, T: Array) -> list[Keyed]:
+    """Key, node and upright box in the common world of every object."""
+    return [(key, node, upright(transform_box(T, node.box))) for key, node in graph.nodes("object")]
+
+
+def _counting(objects: Sequence[Keyed], numbers: Sequence[int], config: DiffConfig) -> list[int]:
+    """Those of the numbers whose objects are large and well seen enough that the other visit would have found them."""
+    known = any(node.views > 0 for _, node, _ in objects)
     return [
-        (key, node, upright(transform_box(T, node.box)))
-        for key, node in graph.nodes("object")
-        if (node.views >= config.min_views or not known) and np.linalg.norm(node.box.size) >= config.min_diagonal
+        i
+        for i in numbers
+        if (objects[i][1].views >= config.min_views or not known)
+        and np.linalg.norm(objects[i][2].size) >= config.min_diagonal
     ]
 
 
