@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +22,21 @@ from mapping.config import DepthWeightConfig
 from mapping.depth import depth_weight
 from mapping.files import write_text_atomic
 from mapping.metrics import mesh_metrics
-from mapping.multiview import MultiviewDepth, View, sweep_depth
+from mapping.multiview import MultiviewDepth, sweep_depth
 from mapping.multiview_config import MultiviewConfig
-from mapping.multiview_neighbours import choose_neighbours
-from mapping.raycast import MeshCaster
 from pipelines import open_sequence
 from pipelines.frame import Frame
+from pipelines.settings import MeshConfig
 
-COLOR_FOCAL = {"hololens_office": None, "redkitchen": 525.0}
-"""Pixels of the colour camera where the sequence states those of the depth camera only."""
-MIN_WEIGHT = 0.1  # what `m2h run` asks of a voxel
+SEQUENCES = ("hololens_office", "redkitchen")
+MIN_WEIGHT = MeshConfig().min_weight  # what `m2h run` asks of a voxel
 SAMPLES = 100_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder that holds the recorded sequences")
-    parser.add_argument("--only", choices=sorted(COLOR_FOCAL), action="append", help="measure these sequences")
+    parser.add_argument("--only", choices=SEQUENCES, action="append", help="measure these sequences")
     parser.add_argument("--every", type=int, default=1, help="fuse every n-th frame; neighbours come from all")
     parser.add_argument("--voxel", type=float, default=0.05, help="voxel size in metres")
     parser.add_argument("--threads", type=int, default=None, help="threads of PyTorch and of the fusion")
@@ -55,52 +52,49 @@ def main() -> None:
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
     }
-    for name in arguments.only or COLOR_FOCAL:
-        results[name] = measure(arguments.data / name, arguments.every, arguments.voxel, COLOR_FOCAL[name])
+    for name in arguments.only or SEQUENCES:
+        results[name] = measure(arguments.data / name, arguments.every, arguments.voxel)
         print_result(name, results[name])
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomic(arguments.out, json.dumps(results, indent=2) + "\n")
 
 
-def measure(folder: Path, every: int, voxel: float, color_focal: float | None) -> dict[str, Any]:
+def measure(folder: Path, every: int, voxel: float) -> dict[str, Any]:
     """All figures of one sequence."""
     sequence = open_sequence(str(folder))
     frames = [sequence[i] for i, info in enumerate(sequence.infos) if info.used]
-    camera = frames[0].intrinsics
-    if color_focal is not None:
-        camera = replace(camera, fx=color_focal, fy=color_focal)
-    config = MultiviewConfig()
-    small = camera.resized(config.width, round(config.width * camera.height / camera.width))
+    camera, width = frames[0].intrinsics, MultiviewConfig().width
+    small = camera.resized(width, round(width * camera.height / camera.width))
     truth_mesh = sensor_mesh(frames, voxel)
-    caster = MeshCaster(truth_mesh) if color_focal is not None else None
-    views = [View(frame.rgb, camera, frame.T_world_camera) for frame in frames]
-    poses = np.stack([view.T_world_camera for view in views])
-    depths = MultiviewDepth(views.__getitem__, poses, small, config)
+    poses = np.stack([frame.T_world_camera for frame in frames])
+    started = time.perf_counter(), time.process_time()
+    wanted = np.arange(len(frames)) % every == 0
+    depths = MultiviewDepth(frames.__getitem__, poses, small, wanted=wanted)
     volume = TSDFVolume(TSDFConfig(voxel_size=voxel))
     swept, proved = DepthErrors(), DepthErrors()
     chosen = range(0, len(frames), every)
-    started = time.perf_counter()
     for i in chosen:
         depth, confidence = depths(i)
         weight = depth_weight(depth, small, confidence=confidence, config=DepthWeightConfig())
         volume.integrate(depth, small, poses[i], weight=weight)
         if i % 10 == 0:
-            truth = nearest(frames[i].recorded.depth, small) if caster is None else caster.cast(small, poses[i])[0]
-            proved.add(depth, confidence, truth)
-            beside = [views[j] for j in choose_neighbours(poses, camera, i, config.neighbours)]
-            raw, raw_confidence = sweep_depth(views[i], beside, config)
-            swept.add(nearest(raw, small), nearest(raw_confidence, small), truth)
-    seconds = time.perf_counter() - started
+            proved.add(depth, confidence, nearest(frames[i].recorded.depth, small))
+    taken = time.perf_counter() - started[0], time.process_time() - started[1]
+    for i in chosen[:: max(10 // every, 1)]:
+        raw, raw_confidence = sweep_depth(frames[i], [frames[j] for j in depths.neighbours(i)], depths.config)
+        swept.add(nearest(raw, small), nearest(raw_confidence, small), nearest(frames[i].recorded.depth, small))
     mesh = volume.extract_mesh(min_weight=MIN_WEIGHT)
     scores = mesh_metrics(mesh, truth_mesh, np.random.default_rng(0), samples=SAMPLES)
     return {
         "frames": len(chosen),
         "image": [small.width, small.height],
+        "depth_range": [depths.config.min_depth, depths.config.max_depth],
         "sweep": swept.summary(),
         "proved": proved.summary(),
         "mesh": {key: value for key, value in scores.items() if not key.startswith("label")},
-        **sweep_cost(views, poses, camera, config),
-        "sequence_seconds": seconds,
+        "frames_per_second": len(chosen) / taken[0],
+        "processor_seconds_per_frame": taken[1] / len(chosen),
+        **sweep_cost(frames, depths),
     }
 
 
@@ -141,18 +135,16 @@ def errors(depth: NDArray[np.float32], truth: NDArray[np.float32]) -> dict[str, 
     return {"abs_rel": float(np.mean(np.abs(depth / truth - 1))), "delta_1": float(np.mean(ratio < 1.25))}
 
 
-def sweep_cost(
-    views: list[View], poses: NDArray[np.float64], camera: Intrinsics, config: MultiviewConfig
-) -> dict[str, float]:
+def sweep_cost(frames: list[Frame], depths: MultiviewDepth) -> dict[str, float]:
     """What a sweep alone takes: the median of seven frames, after one that is not counted.
 
     The processor's seconds, over all threads, tell what the work is on a machine that does other things too.
     """
     wall, processor = [], []
-    for i in np.linspace(0, len(views) - 1, 8).astype(int):
-        beside = [views[j] for j in choose_neighbours(poses, camera, int(i), config.neighbours)]
+    for i in np.linspace(0, len(frames) - 1, 8).astype(int):
+        beside = [frames[j] for j in depths.neighbours(int(i))]
         started = time.perf_counter(), time.process_time()
-        sweep_depth(views[i], beside, config)
+        sweep_depth(frames[i], beside, depths.config)
         wall.append(time.perf_counter() - started[0])
         processor.append(time.process_time() - started[1])
     return {
@@ -181,6 +173,8 @@ def print_result(name: str, result: dict[str, Any]) -> None:
         )
     print(f"  mesh    F 5 cm {mesh['f_5cm']:.3f}   F 10 cm {mesh['f_10cm']:.3f}")
     print(
+        f"  all     {result['frames_per_second']:.2f} frames/s, "
+        f"{result['processor_seconds_per_frame']:.2f} s of processor a frame\n"
         f"  sweep   {result['sweep_frames_per_second']:.2f} frames/s, "
         f"{result['sweep_processor_seconds']:.2f} s of processor a frame",
         flush=True,

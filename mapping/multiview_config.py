@@ -56,7 +56,7 @@ class MultiviewConfig:
     """Cost of leaving the prior depth, where one is given, by much more than `prior_deviation`."""
     prior_deviation: float = Field(default=0.1, gt=0)
     """Relative error that the prior depth may have."""
-    witnesses: int = Field(default=4, ge=1, le=16)
+    witnesses: int = Field(default=8, ge=1, le=16)
     """Frames whose own depth is compared with a frame's, at most."""
     agreement: float = Field(default=0.05, gt=0)
     """Relative difference of depth up to which two frames mean the same surface."""
