@@ -30,8 +30,6 @@ GROWN = 0.1  # metres added to each side of a box before two are compared, so th
 EQUAL_SIZE = 1.2  # ratio of edges that mapping twice leaves
 COST_OF_WAY = 0.02  # a metre, against the logarithm of the ratio of sizes
 FORBIDDEN = 1e9
-
-
 KINDS = ("appeared", "disappeared", "moved")
 
 
