@@ -54,7 +54,7 @@ def aligned_run(spoiled, out, source="precomputed", **align):
     return run(open_sequence(root / "room"), out, source=spec, config=config, until="fuse")
 
 
-@pytest.mark.parametrize("rounds", [0, 1])
+@pytest.mark.parametrize("rounds", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_scales_of_predicted_depth_are_found(spoiled, tmp_path, rounds):
     summary = aligned_run(spoiled, tmp_path, map_rounds=rounds)["stages"]["align"]["summary"]
     alignment = read_alignment(tmp_path / "alignment.json")
@@ -172,7 +172,7 @@ def write_colmap_room(spoiled, folder, unit, *, points):
     (folder / "sparse/0/points3D.txt").write_text("\n".join(lines) + "\n" if points else "")
 
 
-@pytest.mark.parametrize("points", [True, False])
+@pytest.mark.parametrize("points", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_colmap_is_brought_to_metres(spoiled, tmp_path, points):
     write_colmap_room(spoiled, tmp_path / "colmap", 0.4, points=points)
     spec = f"precomputed:{spoiled[0] / 'predictions'}"
