@@ -1,11 +1,14 @@
-"""Fusion and meshing of recorded RGB-D frames: `mapping.TSDFVolume` against Open3D's VoxelBlockGrid on the CPU.
+"""Fusion and meshing of recorded RGB-D frames: `mapping.TSDFVolume` against Open3D's volumes on the CPU.
 
 python benchmarks/bench_fusion.py ../shared/data/redkitchen
 
 Same frames, poses, voxel sizes, truncation (4 voxels) and depth limit (5 m). Open3D fuses depth and colour; m2h depth, colour and
 labels. `m2h` measures the blocks around surfaces, as Open3D does; `m2h carve` also records the free space in front of them.
-Open3D runs with blocks of 8 and of 16 voxels; the faster one is what m2h is compared with. Timed is a second pass over the
-sequence into a new volume, frame by frame, the first pass being warm-up.
+Open3D's VoxelBlockGrid runs with blocks of 8 and of 16 voxels; the faster one is what m2h is compared with. (The older
+ScalableTSDFVolume fuses nothing in Open3D 0.20: its mesh of a plane has no vertices.) Timed is a second pass over the sequence
+into a new volume, frame by frame, the first pass being warm-up; with `--repeat n` the median of n processes counts. Bytes per
+voxel are those of the blocks in use over the voxels that were observed; the peak is that of the process, which also holds the
+frames.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[1]
 SYSTEMS = ("open3d 8", "open3d 16", "m2h", "m2h carve", "m2h 1 thread")
+OPEN3D_VOXEL_BYTES = 20  # distance, weight and three colours as float32
 VOXEL_SIZES = (0.01, 0.02, 0.05)
 MAX_DEPTH, TRUNCATION_VOXELS = 5.0, 4.0
 
@@ -68,7 +72,8 @@ def ours(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str)
     volume, result = time_passes(lambda: TSDFVolume(config), fuse, frames)
     meshes = time_calls(lambda: volume.extract_mesh(min_weight=1.0), repeat=20, warmup=1)
     vertices = len(volume.extract_mesh(min_weight=1.0).vertices)
-    return result | {"mesh": summarise(meshes), "vertices": vertices, "volume_bytes": volume.memory_bytes}
+    observed = int((volume.blocks(carved=False).weight > 0).sum())
+    return result | {"mesh": summarise(meshes), "vertices": vertices} | memory(volume.memory_bytes, observed)
 
 
 def open3d_grid(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str) -> dict[str, Any]:
@@ -99,7 +104,16 @@ def open3d_grid(camera: Any, frames: list[RecordedFrame], voxel_size: float, kin
 
     volume, result = time_passes(grid, fuse, ready)
     meshes = time_calls(lambda: volume.extract_triangle_mesh(1.0), repeat=20, warmup=1)
-    return result | {"mesh": summarise(meshes), "vertices": len(volume.extract_triangle_mesh(1.0).vertex.positions)}
+    result |= {"mesh": summarise(meshes), "vertices": len(volume.extract_triangle_mesh(1.0).vertex.positions)}
+    rows = volume.hashmap().active_buf_indices().numpy()
+    observed = int((volume.attribute("weight").numpy()[rows] > 0).sum())
+    return result | memory(len(rows) * int(kind) ** 3 * OPEN3D_VOXEL_BYTES, observed)
+
+
+def memory(volume_bytes: int, observed: int) -> dict[str, Any]:
+    """Bytes of the blocks in use, in all and by observed voxel."""
+    per_voxel = round(volume_bytes / max(observed, 1), 1)
+    return {"volume_bytes": volume_bytes, "observed_voxels": observed, "bytes_per_observed_voxel": per_voxel}
 
 
 def time_passes(
@@ -139,7 +153,7 @@ def compare(options: argparse.Namespace) -> None:
         by_system = results.setdefault(f"{voxel:g}", {})
         for system in SYSTEMS:
             arguments = [options.sequence, "--frames", str(options.frames), "--system", system, "--voxel", str(voxel)]
-            by_system[system] = run_worker(__file__, arguments)
+            by_system[system] = middle([run_worker(__file__, arguments) for _ in range(options.repeat)])
         best = {key: min(by_system[s][key]["median_ms"] for s in SYSTEMS[:2]) for key in ("fuse", "mesh")}
         for system, result in by_system.items():
             for key in ("fuse", "mesh"):
@@ -147,10 +161,29 @@ def compare(options: argparse.Namespace) -> None:
             fuse, mesh = result["fuse"], result["mesh"]
             cells = [f"{fuse['median_ms']:.2f}", f"{fuse['iqr_ms']:.2f}", f"{result['fuse_speed_up']:.2f}x"]
             cells += [f"{mesh['median_ms']:.1f}", f"{result['mesh_speed_up']:.2f}x", result["vertices"]]
+            cells += [result.get("bytes_per_observed_voxel", ""), f"{result['peak_rss_bytes'] / 1e6:.0f}"]
             rows.append([f"{100 * voxel:g} cm  {system}", *cells, "noisy" if result.get("noisy") else ""])
-    print(table(["voxel  system", "fuse ms", "iqr", "speed-up", "mesh ms", "speed-up", "vertices", ""], rows))
+    header = [
+        "voxel  system",
+        "fuse ms",
+        "iqr",
+        "speed-up",
+        "mesh ms",
+        "speed-up",
+        "vertices",
+        "B/voxel",
+        "peak MB",
+        "",
+    ]
+    print(table(header, rows))
     data = {"machine": machine(), "sequence": Path(options.sequence).name, "results": results}
     write_json(options.out, data)
+
+
+def middle(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The run with the median time of fusion, and the times of all."""
+    by_time = sorted(runs, key=lambda run: run["fuse"]["median_ms"])
+    return by_time[len(runs) // 2] | {"runs_ms": [run["fuse"]["median_ms"] for run in runs]}
 
 
 def main() -> None:
@@ -159,6 +192,7 @@ def main() -> None:
     default = ROOT.parent / "shared" / "data" / "redkitchen"
     parser.add_argument("sequence", nargs="?", default=str(default), help="a sequence with depth that m2h can read")
     parser.add_argument("--frames", type=int, default=100, help="how many frames to fuse")
+    parser.add_argument("--repeat", type=int, default=1, help="processes a system, of which the median counts")
     parser.add_argument("--voxels", type=float, nargs="+", default=VOXEL_SIZES, help="voxel sizes in metres")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "fusion.json"))
     parser.add_argument("--system", choices=SYSTEMS, help=argparse.SUPPRESS)

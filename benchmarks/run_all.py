@@ -18,7 +18,8 @@ def main() -> None:
     parser.add_argument("--sequence", type=Path, required=True, help="a sequence with depth, for the fusion benchmark")
     options = parser.parse_args()
     runs = [
-        ["bench_fusion.py", str(options.sequence)],
+        ["bench_fusion.py", str(options.sequence), "--repeat", "5"],
+        ["bench_long_walk.py"],
         ["bench_synth.py"],
         ["bench_quality.py", "--out", str(HERE / "results" / "quality.json")],
         ["bench_network.py"],
