@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mapping._sweep_cost import Warp, sample
 
+ENOUGH = 5  # neighbours that agree, from which more add nothing
 DOUBT = 0.5  # neighbours without an opinion that stand against those that agree
 
 
@@ -49,12 +50,16 @@ def agreement(
     return Agreement(mean, agrees.sum(dim=1), denies.sum(dim=1))
 
 
-def believed(confidence: Tensor, agreed: Agreement, min_agreeing: int) -> Tensor:
-    """Confidence [B, H, W] in [0, 1] after the neighbours have spoken: that of the frame, raised to what agrees."""
+def believed(confidence: Tensor, agreed: Agreement, min_agreeing: int, witnesses: int) -> Tensor:
+    """Confidence [B, H, W] in [0, 1] after `witnesses` neighbours have spoken: that of the frame, raised to what agrees.
+
+    It falls with the square of how many of the first few are missing: what two of eight saw is mostly a coincidence.
+    """
     agreeing, denying = agreed.agreeing.to(confidence), agreed.denying.to(confidence)
     share = agreeing / (agreeing + denying + DOUBT)
-    # Two views that find the same place by themselves are better proof than any matching cost.
-    joint = share * (0.5 + 0.5 * confidence)
+    enough = (agreeing / max(min(witnesses, ENOUGH), 1)).clamp(max=1)
+    # Views that find the same place by themselves are better proof than any matching cost.
+    joint = share * enough * enough * (0.5 + 0.5 * confidence)
     return torch.where(agreed.agreeing >= min_agreeing, joint, 0.0)
 
 

@@ -361,7 +361,8 @@ def _proved(own: _Estimate, others: Sequence[_Estimate], config: MultiviewConfig
     height, width = own.inverse.shape
     warp = make_warp(t["K_reference"], t["K_neighbours"], t["T_neighbour_reference"], (height, width))
     agreed = agreement(t["inverse"], t["confidence"], t["others"], t["other_confidence"], warp, config.agreement)
-    confidence = believed(t["confidence"], agreed, min(config.min_agreeing, len(others)))[0].cpu().numpy()
+    least = min(config.min_agreeing, len(others))
+    confidence = believed(t["confidence"], agreed, least, len(others))[0].cpu().numpy()
     inverse_depth = np.where(confidence > config.min_confidence, agreed.inverse[0].cpu().numpy(), 0)
     alone = speckles(_inverted(inverse_depth), config.speckle_px, SPECKLE_JUMP)
     known = (inverse_depth > 0) & ~alone

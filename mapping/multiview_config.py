@@ -62,7 +62,7 @@ class MultiviewConfig:
     """Relative difference of depth up to which two frames mean the same surface."""
     min_agreeing: int = Field(default=2, ge=0)
     """Neighbours that must find the same surface for a pixel to be believed at all; all of them where there are fewer."""
-    min_confidence: float = Field(default=0.1, ge=0, lt=1)
+    min_confidence: float = Field(default=0.02, ge=0, lt=1)
     """Pixels of less confidence are given as unknown."""
     speckle_px: int = Field(default=60, ge=0)
     """Patches of fewer pixels that stand alone in depth are removed."""

@@ -191,9 +191,10 @@ def test_belief_grows_with_agreement_and_needs_enough_of_it():
     one_of_two = torch.stack([1 / depth[0], torch.zeros_like(depth[0])])[None]
     both = agreement(1 / depth, confidence, others, torch.ones_like(others), two, 0.02)
     single = agreement(1 / depth, confidence, one_of_two, torch.ones_like(others), two, 0.02)
-    assert (believed(confidence, both, 1) > believed(confidence, single, 1)).all()
-    assert not believed(confidence, single, 2).any()
-    assert believed(confidence, both, 2).max() <= 1
+    assert (believed(confidence, both, 1, 2) > believed(confidence, single, 1, 2)).all()
+    assert not believed(confidence, single, 2, 2).any()
+    assert believed(confidence, both, 2, 2).max() <= 1
+    np.testing.assert_allclose(believed(confidence, both, 2, 8), 0.8 * 0.4**2 * 0.75)  # two of the five that are enough
 
 
 def test_small_patches_are_speckles():
