@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +121,13 @@ class TSDFVolume:
         write_volume(path, self.config, self._store.sums())
 
     @staticmethod
-    def load(path: str | Path) -> TSDFVolume:
-        """Read a volume. Raises VolumeError in one line for a file that is not a whole volume."""
+    def load(path: str | Path, *, max_memory: int | None = None) -> TSDFVolume:
+        """Read a volume, which may take `max_memory` bytes of memory from then on.
+
+        Raises VolumeError in one line for a file that is not a whole volume.
+        """
         config, sums = read_volume(path)
-        volume = TSDFVolume(config)
+        volume = TSDFVolume(replace(config, max_memory=max_memory))
         volume._store.add(sums)
         volume._weight_bound = volume._store.greatest_weight()
         return volume

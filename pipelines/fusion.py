@@ -125,7 +125,8 @@ def _load_checkpoint(context: RunContext) -> FusionState | None:
             return None
         moving = detections_from_json(data["moving"], str(header))
         broken = {int(index): str(reason) for index, reason in data["broken"]}
-        return FusionState(int(data["done"]), TSDFVolume.load(volume), moving, broken)
+        max_memory = context.config.tsdf.max_memory
+        return FusionState(int(data["done"]), TSDFVolume.load(volume, max_memory=max_memory), moving, broken)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # half a checkpoint is no checkpoint: start again
 

@@ -39,6 +39,12 @@ def run_options(command: F) -> F:
             "--range", "frame_range", metavar="A:B", help="Frames A up to B. [config: frames.start, frames.stop]"
         ),
         click.option("--voxel", type=float, help="Voxel size in metres. [default: 0.04; config: tsdf.voxel_size]"),
+        click.option(
+            "--max-memory",
+            type=float,
+            metavar="GIB",
+            help="Memory that the map may take while it grows; more moves to disk. [config: tsdf.max_memory, in bytes]",
+        ),
         common_options,
     ]
     for option in reversed(options):
@@ -114,7 +120,12 @@ def execute(
 
 
 def shortcut_overrides(
-    *, up: str | None, stride: int | None, frame_range: str | None, voxel: float | None
+    *,
+    up: str | None,
+    stride: int | None,
+    frame_range: str | None,
+    voxel: float | None,
+    max_memory: float | None = None,
 ) -> dict[str, str]:
     """The short options by the `--set` assignments that they stand for; raises ConfigError for what is no range or direction."""
     from pipelines.config import ConfigError
@@ -132,6 +143,10 @@ def shortcut_overrides(
             overrides[assignment] = f"--range {frame_range}"
     if voxel is not None:
         overrides[f"tsdf.voxel_size={voxel}"] = f"--voxel {voxel:g}"
+    if max_memory is not None:
+        if not math.isfinite(max_memory):
+            raise ConfigError(f"--max-memory {max_memory}: expected a number of GiB")
+        overrides[f"tsdf.max_memory={int(max_memory * 2**30)}"] = f"--max-memory {max_memory:g}"
     return overrides
 
 

@@ -56,6 +56,18 @@ def test_frames_come_out_of_a_capped_volume_and_parts_merge(fine, tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_a_loaded_volume_keeps_to_a_cap(fine, tmp_path):
+    views = spread_views(5)
+    fused(views[:4]).save(tmp_path / "first")
+    volume = TSDFVolume.load(tmp_path / "first", max_memory=CAP)
+    views[4].into(volume)
+    assert volume._store.memory.resident_bytes < 0.6 * volume.memory_bytes  # the last frame alone is above the cap
+    for name, other in (("a", fused(views)), ("b", volume)):
+        other.save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert TSDFVolume.load(tmp_path / "a").config.max_memory is None
+
+
 def test_what_was_let_go_of_is_read_again():
     file = RowFile((256,), np.int32)
     array = file.grow(np.zeros((0, 256), np.int32), 5000)

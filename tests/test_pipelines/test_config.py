@@ -4,8 +4,9 @@ import pytest
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from pipelines.cli.run import shortcut_overrides
 from pipelines.config import ConfigError, config_to_mapping, dump_config, load_config
-from pipelines.settings import FramesConfig
+from pipelines.settings import FramesConfig, PipelineConfig
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -57,3 +58,10 @@ def test_refusals(tmp_path, text, overrides, message):
 def test_missing_file(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
         load_config(Outer, tmp_path / "none.yaml")
+
+
+def test_max_memory_is_given_in_gibibytes():
+    overrides = shortcut_overrides(up=None, stride=None, frame_range=None, voxel=None, max_memory=1.5)
+    assert load_config(PipelineConfig, None, (), options=overrides).tsdf.max_memory == 3 << 29
+    with pytest.raises(ConfigError, match="--max-memory nan: expected a number of GiB"):
+        shortcut_overrides(up=None, stride=None, frame_range=None, voxel=None, max_memory=float("nan"))
