@@ -14,6 +14,8 @@ from mapping.se3 import from_rotation_translation, inverse
 
 MAX_WEIGHT = 256.0
 """The largest weight of one pixel; 1 is a sure observation."""
+MAX_LABEL = 65535
+KINDS: dict[str, Any] = {"float": np.floating, "integer": np.integer, "uint8": np.uint8}
 
 
 POSE_TOLERANCE = 5e-3
@@ -64,16 +66,20 @@ def observe(
     if intrinsics.is_distorted:
         raise FusionError("intrinsics have lens distortion; undistort the images first")
     shape = (intrinsics.height, intrinsics.width)
-    depth = _checked("depth", depth, shape, (np.float32,))
+    depth = _checked("depth", depth, shape, "float", np.float32)
     weight, rgb, labels = images.get("weight"), images.get("rgb"), images.get("labels")
     if weight is not None:
-        weight = _checked("weight", weight, shape, (np.float32,))
+        weight = _checked("weight", weight, shape, "float", np.float32)
         if not (weight.min(initial=0.0) >= 0 and weight.max(initial=0.0) <= MAX_WEIGHT):
             raise FusionError(f"weight must be in [0, {MAX_WEIGHT:g}], got {weight.min()}..{weight.max()}")
     if rgb is not None:
-        rgb = _checked("rgb", rgb, (*shape, 3), (np.uint8,))
+        rgb = _checked("rgb", rgb, (*shape, 3), "uint8", np.uint8)
     if labels is not None:
-        labels = _checked("labels", labels, shape, (np.uint8, np.uint16))
+        labels = _checked("labels", labels, shape, "integer", None)
+        if labels.dtype not in (np.uint8, np.uint16):
+            if not 0 <= labels.min(initial=0) <= labels.max(initial=0) <= MAX_LABEL:
+                raise FusionError(f"labels must be in 0..{MAX_LABEL}, got {labels.min()}..{labels.max()}")
+            labels = labels.astype(np.uint16)
     if config.range_weight:
         near = np.maximum(depth, np.float32(1)) ** -4
         weight = np.ascontiguousarray(near if weight is None else near * weight, dtype=np.float32)
@@ -94,8 +100,11 @@ def _rigid(T_world_camera: NDArray[np.float64]) -> NDArray[np.float64]:
     return from_rotation_translation(R, T[:3, 3])
 
 
-def _checked(name: str, array: NDArray[Any], shape: tuple[int, ...], dtypes: tuple[type, ...]) -> NDArray[Any]:
-    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype not in dtypes:
+def _checked(
+    name: str, array: NDArray[Any], shape: tuple[int, ...], kind: str, dtype: type[np.generic] | None
+) -> NDArray[Any]:
+    """The array, C-contiguous, as `dtype` (None keeps its own); FusionError when it is not of the kind and shape."""
+    if not isinstance(array, np.ndarray) or array.shape != shape or not np.issubdtype(array.dtype, KINDS[kind]):
         got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise FusionError(f"{name} must be {' or '.join(np.dtype(d).name for d in dtypes)} {shape}, got {got}")
-    return np.ascontiguousarray(array)
+        raise FusionError(f"{name} must be {kind} {shape}, got {got}")
+    return np.ascontiguousarray(array, dtype=dtype)

@@ -74,12 +74,12 @@ class TSDFVolume:
 
         Parameters
         ----------
-        depth : (H, W) float32 metres along camera z, 0 unknown. Depth beyond `max_depth` says that the space up to there is free.
+        depth : (H, W) float metres along camera z, 0 unknown. Depth beyond `max_depth` says that the space up to there is free.
         intrinsics : the camera of the images, without lens distortion.
         T_world_camera : (4, 4) pose.
         rgb : (H, W, 3) uint8, or None.
-        labels : (H, W) uint8 or uint16, 0 unknown, or None.
-        weight : (H, W) float32 in 0..256, 1 for a sure observation; None means 1 everywhere.
+        labels : (H, W) integers in 0..65535, 0 unknown, or None; uint8 and uint16 are taken as they are.
+        weight : (H, W) float in 0..256, 1 for a sure observation; None means 1 everywhere.
 
         Raises FusionError that names the argument and what was expected.
         """

@@ -304,16 +304,19 @@ def test_memory_grows_with_what_is_seen():
 
 
 BAD = {
-    "depth must be float32": lambda v: View(v.depth.astype(np.float64), v.T_world_camera, v.images),
-    "depth must be float32 (120, 160), got float32 (60, 160)": lambda v: View(v.depth[::2], v.T_world_camera, v.images),
+    "depth must be float (120, 160), got uint16 (120, 160)": lambda v: View(
+        (1000 * v.depth).astype(np.uint16), v.T_world_camera, v.images
+    ),
+    "depth must be float (120, 160), got float32 (60, 160)": lambda v: View(v.depth[::2], v.T_world_camera, v.images),
     "T_world_camera must be a finite": lambda v: View(v.depth, 2 * np.eye(4), v.images),
     "not a mirror image": lambda v: View(v.depth, np.diag([1.0, 1, -1, 1]), v.images),
     "rgb must be uint8 (120, 160, 3), got uint8 (120, 160, 4)": lambda v: View(
         v.depth, v.T_world_camera, {"rgb": np.zeros((120, 160, 4), np.uint8)}
     ),
-    "labels must be uint8 or uint16": lambda v: View(
-        v.depth, v.T_world_camera, {"labels": np.zeros((120, 160), np.int64)}
+    "labels must be in 0..65535, got -1..-1": lambda v: View(
+        v.depth, v.T_world_camera, {"labels": np.full((120, 160), -1)}
     ),
+    "labels must be integer": lambda v: View(v.depth, v.T_world_camera, {"labels": np.zeros((120, 160))}),
     "weight must be in [0, 256]": lambda v: View(
         v.depth, v.T_world_camera, {"weight": -np.ones((120, 160), np.float32)}
     ),
@@ -328,6 +331,17 @@ def test_bad_frames_are_refused_in_one_line(message):
         BAD[message](view).into(volume)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_images_of_wider_types_give_the_same_volume():
+    view = random_views(np.random.default_rng(8), 1)[0]
+    labels = np.full(view.depth.shape, 300, np.uint16)
+    volumes = [TSDFVolume(CONFIG), TSDFVolume(CONFIG)]
+    volumes[0].integrate(view.depth, CAMERA, view.T_world_camera, labels=labels)
+    volumes[1].integrate(view.depth.astype(np.float64), CAMERA, view.T_world_camera, labels=labels.astype(np.int64))
+    meshes = [volume.extract_mesh() for volume in volumes]
+    np.testing.assert_array_equal(meshes[0].vertices, meshes[1].vertices)
+    np.testing.assert_array_equal(meshes[0].labels, meshes[1].labels)
 
 
 def test_lenses_and_weights_out_of_bounds_are_refused():
