@@ -12,7 +12,8 @@ from pathlib import Path
 
 from mapping._glb import GlbNode as GlbNode
 from mapping._glb import write_glb as write_glb
-from mapping._obj import read_obj, write_obj
+from mapping._obj import read_obj
+from mapping._obj import write_obj as write_obj
 from mapping._ply import ObjectProperty, read_ply
 from mapping._ply import write_ply as write_ply
 from mapping.mesh import Mesh
@@ -21,7 +22,7 @@ from mapping.mesh import MeshFormatError as MeshFormatError
 READERS: dict[str, Callable[[Path], Mesh]] = {".ply": read_ply, ".obj": read_obj}
 WRITERS: dict[str, Callable[[Mesh, Path], None]] = {
     ".ply": write_ply,
-    ".obj": write_obj,
+    ".obj": lambda mesh, path: write_obj(mesh, path),
     ".glb": lambda mesh, path: write_glb(path, [GlbNode("mesh", mesh)]),
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mapping.mesh import Mesh
-from mapping.mesh_io import GlbNode, read_mesh, write_glb, write_mesh
+from mapping.mesh_io import GlbNode, read_mesh, write_glb, write_mesh, write_obj
 from pipelines.workspace import Workspace, WorkspaceError
 from scenegraph.graph import SceneGraph
 from scenegraph.json_io import load_scene_graph
@@ -71,6 +71,11 @@ def _write_mesh(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
     write_mesh(mesh, path)
 
 
+def _write_obj(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+    names = {node.number: f"{key}_{node.label.replace(' ', '_')}" for key, node in graph.nodes("object")}
+    write_obj(mesh, path, names=names)
+
+
 def _write_glb(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
     write_glb(path, scene_glb_nodes(mesh, graph))
 
@@ -113,7 +118,7 @@ def _write_rerun(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
 
 EXPORTERS: dict[str, tuple[Writer, str]] = {
     "ply": (_write_mesh, "mesh.ply"),
-    "obj": (_write_mesh, "mesh.obj"),
+    "obj": (_write_obj, "mesh.obj"),
     "glb": (_write_glb, "mesh.glb"),
     "html": (_write_html, "scene.html"),
     "spark_dsg": (_write_spark_dsg, "dsg.json"),
