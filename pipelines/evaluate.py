@@ -25,6 +25,7 @@ from mapping.se3 import from_rotation_translation, inverse, transform_points
 from pipelines.frame import FrameSequence
 from pipelines.network_evaluation import evaluate_network, evenly_chosen, translated
 from pipelines.sequences.detect import open_sequence
+from pipelines.workspace import Workspace, input_fingerprint
 from scenegraph import SceneGraph, load_scene_graph
 from scenegraph.boxes import upright, yaw_rotation
 from scenegraph.graph import SYMMETRIC_KINDS
@@ -87,6 +88,14 @@ def evaluate(run_folder: Path, sequence_folder: Path, *, samples: int = SAMPLES)
             f"in {run_folder} with recorded layers to compare them with"
         )
     return sections
+
+
+def foreign_input(run_folder: Path, sequence_folder: Path) -> str | None:
+    """The name of the sequence that a run was made from when that is another one, by its name and by its files."""
+    stated = Workspace.open(Path(run_folder)).manifest.get("input", {})
+    sequence = open_sequence(Path(sequence_folder))
+    same = stated.get("name") == sequence.name or stated.get("fingerprint") == input_fingerprint(sequence)
+    return None if same or not stated else str(stated.get("name"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -51,7 +53,7 @@ class FrameInfo:
     """What is known of a frame before its pixels are read: one line of frames.csv.
 
     `used` is False when it has no usable pose or image, and `reason` then says why in a few words.
-    `T_world_camera` is None when lost.
+    `T_world_camera` is None when lost. `has_depth` is False when no depth image belongs to it.
     """
 
     index: int
@@ -60,6 +62,7 @@ class FrameInfo:
     used: bool
     reason: str
     T_world_camera: NDArray[np.float64] | None
+    has_depth: bool = True
 
 
 class FrameSequence(Protocol):
@@ -80,3 +83,21 @@ class FrameSequence(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Frame: ...
+
+
+def only_with_depth(sequence: FrameSequence) -> FrameSequence:
+    """The same sequence in which frames without a depth image are not used."""
+    view = copy.copy(sequence)
+    view.infos = tuple(
+        replace(info, used=False, reason="no depth image") if info.used and not info.has_depth else info
+        for info in sequence.infos
+    )
+    return view
+
+
+def depth_notes(infos: Sequence[FrameInfo]) -> tuple[str, ...]:
+    """A sentence when some of the usable frames have a depth image and others do not."""
+    without = [not info.has_depth for info in infos if info.used]
+    return (
+        (f"{sum(without)} of {len(without)} frames have no depth image",) if any(without) and not all(without) else ()
+    )

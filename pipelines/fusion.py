@@ -87,7 +87,7 @@ def fuse_frame(
     label_space: LabelSpace | None,
 ) -> None:
     """Weigh the frame's depth pixel by pixel, leave out what may move, and add the rest to the volume."""
-    assert seen.depth is not None
+    assert seen.depth is not None  # `predicted` saw to it
     weight = depth_weight(
         seen.depth,
         frame.intrinsics,

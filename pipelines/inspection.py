@@ -24,7 +24,7 @@ from pipelines.convention_check import (
     score_by_depth,
     score_by_images,
 )
-from pipelines.frame import Frame, FrameSequence, SequenceError
+from pipelines.frame import Frame, FrameSequence, SequenceError, depth_notes
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention, read_overrides
 from pipelines.sequences.recorded import RecordedSequence
 
@@ -219,7 +219,7 @@ def inspect_sequence(sequence: FrameSequence, *, voxel_size: float = 0.04) -> In
         verdict=verdict,
         undecided=undecided,
         estimate=_estimate(frames, voxel_size),
-        notes=sequence.notes if isinstance(sequence, RecordedSequence) else (),
+        notes=(sequence.notes if isinstance(sequence, RecordedSequence) else ()) + depth_notes(sequence.infos),
     )
 
 

@@ -12,13 +12,13 @@ from typing import Any
 from mapping.files import write_text_atomic
 from pipelines import alignment, fusion, outputs, stages
 from pipelines.config import config_to_mapping, dump_config
-from pipelines.frame import FrameSequence, SequenceError
+from pipelines.frame import FrameSequence, SequenceError, only_with_depth
 from pipelines.loading import BrokenFramesError
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources import open_source
 from pipelines.stages import Progress, RunContext
-from pipelines.workspace import StageRecord, Workspace, digest, folder_fingerprint, package_versions
+from pipelines.workspace import StageRecord, Workspace, digest, input_fingerprint, package_versions
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ STAGES = (
     Stage("align", 1, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), alignment.align),
     Stage("level", 1, ("frames", "up"), ("levelling.json",), stages.find_level),
     Stage(
-        "fuse", 1, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fusion.fuse
+        "fuse", 2, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fusion.fuse
     ),
-    Stage("graph", 2, ("frames", "mesh", "graph", "dynamics"), outputs.GRAPH_FILES, outputs.build_graph),
+    Stage("graph", 3, ("frames", "mesh", "graph", "dynamics"), outputs.GRAPH_FILES, outputs.build_graph),
     Stage("report", 2, (), outputs.REPORT_FILES, outputs.write_report_files),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
@@ -74,11 +74,13 @@ def run(
     """
     config = config or PipelineConfig()
     opened = open_source(source, sequence, config)
+    if opened.needs_depth:
+        sequence = only_with_depth(sequence)
     workspace = Workspace(Path(out))
     with workspace.lock():
         context = RunContext(workspace, sequence, opened, config, progress)
         settings = config_to_mapping(config)
-        fingerprint = digest(folder_fingerprint(sequence.path), sequence.format)
+        fingerprint = input_fingerprint(sequence)
         key = digest(fingerprint, opened.name, opened.fingerprint)
         _write_header(workspace, sequence, fingerprint, opened.name, config)
         for stage in STAGES[: STAGE_NAMES.index(until) + 1]:

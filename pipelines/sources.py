@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from m2h import Predictions
 from pipelines.frame import Frame, FrameSequence
-from pipelines.loading import read_frames
 from pipelines.plugins import resolve
 from pipelines.predictions import FIELDS, PredictionError, prediction_path, read_predictions
 from pipelines.settings import PipelineConfig
@@ -42,8 +41,8 @@ class Source:
     """A prediction source: `predict(frame)` gives depth and perhaps more, at the frame's size.
 
     `fingerprint` changes when its answers would; `is_costly` says that answers are worth storing in the run folder;
-    `label_space` is what its labels mean, None when it gives none. `notes` are things that a user should know, some found only
-    while it answers.
+    `label_space` is what its labels mean, None when it gives none; `needs_depth` says that it gives depth only to frames that
+    have a depth image. `notes` are things that a user should know, some found only while it answers.
     """
 
     name: str
@@ -52,6 +51,7 @@ class Source:
     label_space: LabelSpace | None
     is_costly: bool = False
     notes: list[str] = field(default_factory=list)
+    needs_depth: bool = False
 
 
 def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | None = None) -> Source:
@@ -69,25 +69,20 @@ def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | Non
 
 
 def open_default(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """What the sequence holds, or, when its first readable frame has no depth, the network with the shipped checkpoint."""
-    first = _first_frame(sequence)
-    if first is None or first.recorded.depth is not None:
+    """What the sequence holds, or, when no frame that can be used has depth, the network with the shipped checkpoint."""
+    if any(info.used and info.has_depth for info in sequence.infos):
         return open_recorded("", sequence, config)
-    return open_network("", sequence, config)
+    source = open_network("", sequence, config)
+    return replace(
+        source, notes=[*source.notes, f"{sequence.name} holds no depth: depth and labels are those of {source.name}"]
+    )
 
 
 def open_recorded(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """Depth and labels as the sequence holds them; raises SourceError when its first readable frame has no depth."""
-    first = _first_frame(sequence)
-    if first is not None and first.recorded.depth is None:
+    """Depth and labels as the sequence holds them; raises SourceError when no frame that can be used has depth."""
+    if not any(info.used and info.has_depth for info in sequence.infos):
         raise SourceError(f"--source recorded: {sequence.name} holds no depth; give m2h, multiview or precomputed:DIR")
-    return Source("recorded", lambda frame: frame.recorded, "recorded", sequence.label_space)
-
-
-def _first_frame(sequence: FrameSequence) -> Frame | None:
-    """The first frame that can be read."""
-    positions = [i for i, info in enumerate(sequence.infos) if info.used]
-    return next(read_frames(sequence, positions, {}, max_broken=len(positions)), None)
+    return Source("recorded", lambda frame: frame.recorded, "recorded", sequence.label_space, needs_depth=True)
 
 
 def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
@@ -162,4 +157,7 @@ def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -
     name = "mixed:" + ",".join(f"{part}={sources[spec].name}" for part, spec in specs.items())
     labels = sources[specs["semantics"]].label_space if "semantics" in specs else None
     costly = any(source.is_costly for source in sources.values())
-    return Source(name, predict, fingerprint, labels, is_costly=costly, notes=sources[specs["depth"]].notes)
+    depth = sources[specs["depth"]]
+    return Source(
+        name, predict, fingerprint, labels, is_costly=costly, notes=depth.notes, needs_depth=depth.needs_depth
+    )

@@ -20,7 +20,7 @@ from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import chosen_positions, read_frames
 from pipelines.predictions import prediction_path, read_predictions, write_predictions
 from pipelines.settings import PipelineConfig
-from pipelines.sources import Source
+from pipelines.sources import Source, SourceError
 from pipelines.workspace import StageRecord, Workspace
 
 Progress = Callable[[str, int, int], None]
@@ -96,7 +96,7 @@ def find_level(context: RunContext, record: StageRecord) -> None:
     broken: dict[int, str] = {}
     for done, frame in enumerate(read_frames(context.sequence, few, broken, max_broken=len(few) - 1)):
         seen = predicted(context, frame)
-        assert seen.depth is not None
+        assert seen.depth is not None  # `predicted` saw to it
         T_world_camera = context.alignment.metric_pose(frame.T_world_camera)
         volume.integrate(seen.depth, frame.intrinsics, T_world_camera, labels=seen.labels)
         poses.append(T_world_camera)
@@ -154,12 +154,15 @@ def store_predictions(context: RunContext, record: StageRecord) -> None:
 def predicted(context: RunContext, frame: Frame, *, aligned: bool = True) -> Predictions:
     """The predictions of a frame, stored ones when the source is costly; labels that the label space lacks are unknown.
 
-    `aligned` depth is corrected as the alignment stage found.
+    `aligned` depth is corrected as the alignment stage found. Raises SourceError for a frame that the source gives no depth.
     """
     if context.source.is_costly:
         seen = read_predictions(prediction_path(context.workspace.path("predictions"), frame.index))
     else:
         seen = context.source.predict(frame)
+    if seen.depth is None:
+        image = context.sequence.infos[frame.index].image
+        raise SourceError(f"--source {context.source.name}: gives no depth for frame {frame.index} ({image})")
     if aligned:
         seen = context.alignment.corrected(frame.index, seen)
     if seen.labels is None or context.source.label_space is None:

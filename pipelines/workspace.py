@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mapping.files import write_text_atomic
+from pipelines.frame import FrameSequence
 from pipelines.memory import PeakMemory
 
 RUN_FORMAT, MANIFEST_VERSION = "m2h-run", 1
@@ -73,6 +74,11 @@ def folder_fingerprint(path: Path) -> str:
         stat = path.stat()
         return digest(path.name, stat.st_size, stat.st_mtime_ns)
     return digest(sorted(_files_below(path, "", set())))
+
+
+def input_fingerprint(sequence: FrameSequence) -> str:
+    """What the manifest calls the input's fingerprint: the sequence's files and how they are read."""
+    return digest(folder_fingerprint(sequence.path), sequence.format)
 
 
 def _files_below(folder: Path, prefix: str, seen: set[Path]) -> Iterator[tuple[str, int, int]]:
@@ -145,10 +151,13 @@ class Workspace:
 
     @staticmethod
     def open(root: Path) -> Workspace:
-        """An existing run folder; raises WorkspaceError when there is none."""
+        """An existing run folder to read from, left as it is; raises WorkspaceError when there is none."""
         if not (root / "manifest.json").is_file():
             raise WorkspaceError(f"{root}: is no run folder (it has no manifest.json)")
-        return Workspace(root)
+        workspace = Workspace.__new__(Workspace)
+        workspace.root = root
+        workspace.manifest = workspace._load()
+        return workspace
 
     def _load(self) -> dict[str, Any]:
         path = self.root / "manifest.json"

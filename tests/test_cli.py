@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from mapping.mesh_io import read_mesh
 from pipelines.cli import COMMANDS, main
+from pipelines.evaluate import foreign_input
 from pipelines.images import read_labels, write_png
 from pipelines.pipeline import STAGE_NAMES
 from pipelines.workspace import Workspace
@@ -124,6 +125,15 @@ class TestRun:
         m2h("export", run_folder, out, "--to", form)
         assert out.stat().st_size > 100
 
+    def test_obj_names_its_objects(self, run_folder, tmp_path):
+        m2h("export", run_folder, tmp_path / "map.obj", "--to", "obj")
+        graph = load_scene_graph(run_folder / "scene_graph.json")
+        names = [line[2:].strip() for line in (tmp_path / "map.obj").open() if line.startswith("o ")]
+        assert names[0] == "structure"
+        assert set(names[1:]) == {f"{key}_{node.label}" for key, node in graph.nodes("object")}
+        exported, whole = read_mesh(tmp_path / "map.obj"), read_mesh(run_folder / "mesh.ply")
+        assert len(exported.faces) == len(whole.faces)
+
     def test_exports_are_named_by_their_format(self, run_folder, tmp_path):
         assert "wrote" in m2h("export", run_folder, tmp_path, "--to", "csv").stdout
         assert [p.name for p in tmp_path.iterdir()] == ["objects.csv"]
@@ -166,6 +176,27 @@ class TestWarnings:
         assert manifest["stages"]["fuse"]["warnings"] == [
             "400 pixels in 2 frames have labels that label space nyu40 lacks (77, 255); they count as unknown"
         ]
+
+    def test_frames_without_depth_are_left_out_and_listed(self, box_room, tmp_path):
+        sequence = copy_sequence(box_room, tmp_path / "sequence")
+        path = sequence / "transforms.json"
+        data = json.loads(path.read_text())
+        for number in (0, 7):
+            del data["frames"][number]["depth_file_path"]
+        path.write_text(json.dumps(data))
+        manifest = json.loads(m2h("fuse", sequence, "--out", tmp_path / "run", "--json").stdout)
+        assert manifest["source"] == "recorded"
+        assert manifest["stages"]["sequence"]["summary"]["unused"] == {"no depth image": 2}
+        assert manifest["stages"]["fuse"]["summary"]["frames"] == 28
+        assert "2 of 30 frames have no depth image" in m2h("inspect", sequence).stdout
+        lines = (tmp_path / "run" / "frames.csv").read_text().splitlines()
+        assert ["no depth image" in line for line in lines[1:]] == [n in (0, 7) for n in range(30)]
+
+    def test_a_run_of_another_sequence_is_not_measured_in_silence(self, run_folder, box_room, tmp_path):
+        other = copy_sequence(box_room, tmp_path / "other")
+        (other / "note.txt").write_text("changed")
+        assert foreign_input(run_folder, other) == "sequence"
+        assert foreign_input(run_folder, box_room) is None
 
     def test_frames_that_are_missing(self, box_room, tmp_path):
         sequence = copy_sequence(box_room, tmp_path / "sequence")

@@ -21,8 +21,11 @@ RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path
 def evaluate(run_folder: Path, sequence: Path, quiet: bool, as_json: bool, **_: Any) -> None:
     """Measure RUN against SEQUENCE/ground_truth: mesh, objects, rooms, storeys, tracks."""
     from pipelines.evaluate import evaluate as measure
+    from pipelines.evaluate import foreign_input
 
     result = measure(run_folder, sequence)
+    if (name := foreign_input(run_folder, sequence)) is not None:
+        click.echo(f"m2h: warning: {run_folder} was made from the sequence {name}, not from {sequence}", err=True)
     if as_json:
         print_json(result)
     else:

@@ -57,8 +57,12 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
     if not has_times:
         records = [replace(record, timestamp=i / ASSUMED_RATE) for i, record in enumerate(records)]
     notes = (
-        () if has_times else (f"no time stamps: {ASSUMED_RATE:g} frames a second assumed, in the order of the names",)
+        [] if has_times else [f"no time stamps: {ASSUMED_RATE:g} frames a second assumed, in the order of the names"]
     )
+    if "applied_transform" in header:
+        notes.append(
+            f"the world was turned when it was written: applied_transform {json.dumps(header['applied_transform'])}"
+        )
     has_labels = any(record.labels is not None for record in records)
     factor = _number(header, "depth_unit_scale_factor", 1e-3, str(file))
     if not factor > 0:
@@ -67,7 +71,7 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
         Convention("camera_to_world", "opengl", round(1 / factor, 9)),
         world_up=_world_up(header, file),
         label_space=_label_space(header, file) if has_labels else None,
-        notes=notes,
+        notes=tuple(notes),
     )
     return RecordedSequence(folder, "nerfstudio", records, details)
 

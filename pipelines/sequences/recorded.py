@@ -123,7 +123,8 @@ class RecordedSequence:
         T, reason = rigid_pose(record.matrix)
         reason = record.problem or reason
         pose = None if T is None else self.convention.T_world_camera(T)
-        return FrameInfo(index, record.timestamp, self._shown(record.image), not reason, reason, pose)
+        shown, has_depth = self._shown(record.image), record.depth is not None
+        return FrameInfo(index, record.timestamp, shown, not reason, reason, pose, has_depth)
 
     def _shown(self, image: Path | VideoFrame) -> str:
         path = image.path if isinstance(image, VideoFrame) else image

@@ -68,6 +68,7 @@ def test_applied_scale_is_taken_out(tmp_path: Path) -> None:
     header = {"fl_x": 10, "applied_scale": 0.5, "applied_transform": np.eye(4)[:3].tolist()}
     sequence = open_sequence(write(tmp_path, header, [frame("a.png", transform_matrix=matrix.tolist())]))
     np.testing.assert_allclose(sequence[0].T_world_camera[:3, 3], [2, 4, 6])
+    assert any("applied_transform [[1.0, 0.0, 0.0, 0.0]" in note for note in sequence.notes)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from pipelines.frame import Frame, FrameInfo
+from pipelines.frame import Frame, FrameInfo, only_with_depth
 from pipelines.predictions import PredictionError, write_predictions
 from pipelines.sources import SourceError, open_source
 
@@ -28,6 +28,12 @@ class OneFrame:
         return Frame(0, 0.0, np.zeros((3, 4, 3), np.uint8), CAMERA, np.eye(4), self.recorded)
 
 
+def without_depth():
+    sequence = OneFrame(Predictions())
+    sequence.infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), has_depth=False),)
+    return sequence
+
+
 def depth_of(value):
     return np.full((3, 4), value, np.float32)
 
@@ -37,7 +43,19 @@ def test_recorded_gives_what_the_sequence_holds():
     source = open_source("recorded", sequence)
     assert source.predict(sequence[0]).depth[0, 0] == 2
     with pytest.raises(SourceError, match="holds no depth"):
-        open_source("recorded", OneFrame(Predictions()))
+        open_source("recorded", without_depth())
+
+
+def test_one_frame_with_depth_makes_a_sequence_with_depth():
+    sequence = OneFrame(Predictions(depth=depth_of(2)))
+    bare = FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), has_depth=False)
+    sequence.infos = (bare, FrameInfo(1, 0.1, "1.png", True, "", np.eye(4)))
+    source = open_source("auto", sequence)
+    assert source.name == "recorded"
+    assert source.needs_depth
+    usable = only_with_depth(sequence)
+    assert [(info.used, info.reason) for info in usable.infos] == [(False, "no depth image"), (True, "")]
+    assert sequence.infos[0].used
 
 
 def test_precomputed_reads_a_file_a_frame(tmp_path):

@@ -29,6 +29,14 @@ def test_a_stage_is_current_only_with_its_key_and_its_files(tmp_path):
     assert not reopened.is_current("fuse", "k1")
 
 
+def test_reading_a_run_leaves_it_as_it_is(tmp_path):
+    run_stage(Workspace(tmp_path / "run"))
+    manifest = tmp_path / "run" / "manifest.json"
+    before = manifest.stat().st_mtime_ns, sorted(tmp_path.rglob("*"))
+    Workspace.open(tmp_path / "run")
+    assert (manifest.stat().st_mtime_ns, sorted(tmp_path.rglob("*"))) == before
+
+
 def test_a_stage_that_fails_counts_as_not_run(tmp_path):
     workspace = Workspace(tmp_path / "run")
     run_stage(workspace)
