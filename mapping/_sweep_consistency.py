@@ -14,6 +14,7 @@ from mapping._sweep_cost import Warp, sample
 
 ENOUGH = 5  # neighbours that agree, from which more add nothing
 DOUBT = 0.5  # neighbours without an opinion that stand against those that agree
+FAR_POWER = 3  # confidence falls with this power of depth beyond the typical one
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,17 @@ def believed(confidence: Tensor, agreed: Agreement, min_agreeing: int, witnesses
     # Views that find the same place by themselves are better proof than any matching cost.
     joint = share * enough * enough * (0.5 + 0.5 * confidence)
     return torch.where(agreed.agreeing >= min_agreeing, joint, 0.0)
+
+
+def trust_in_near(inverse: NDArray[np.floating], typical: float | None) -> NDArray[np.float32]:
+    """Share (H, W) of its confidence that inverse depth (H, W) keeps: all up to the typical depth, less and less beyond.
+
+    The same error in the images moves a point by the square of its depth, and what is proved over a short baseline at a
+    distance is wrong more often. Measured against the typical depth, because poses may be in any unit; None keeps all.
+    """
+    if typical is None:
+        return np.ones(inverse.shape, np.float32)
+    return (np.clip(inverse * typical, 0, 1) ** FAR_POWER).astype(np.float32)
 
 
 def speckles(depth: NDArray[np.float32], pixels: int, jump: float) -> NDArray[np.bool_]:

@@ -346,7 +346,7 @@ def _proved(own: _Estimate, others: Sequence[_Estimate], config: MultiviewConfig
     """The estimate with the depth that frames agree on, unknown where none agrees and where patches stand alone."""
     import torch
 
-    from mapping._sweep_consistency import agreement, believed, speckles
+    from mapping._sweep_consistency import agreement, believed, speckles, trust_in_near
     from mapping._sweep_cost import make_warp
 
     arrays = _stacked([own.view], [[other.view for other in others]])
@@ -356,8 +356,7 @@ def _proved(own: _Estimate, others: Sequence[_Estimate], config: MultiviewConfig
         "others": np.stack([other.inverse for other in others])[None],
         "other_confidence": np.stack([other.confidence for other in others])[None],
     }
-    device = _device(config)
-    t = {name: torch.from_numpy(x).to(device) for name, x in arrays.items()}
+    t = {name: torch.from_numpy(x).to(_device(config)) for name, x in arrays.items()}
     height, width = own.inverse.shape
     warp = make_warp(t["K_reference"], t["K_neighbours"], t["T_neighbour_reference"], (height, width))
     agreed = agreement(t["inverse"], t["confidence"], t["others"], t["other_confidence"], warp, config.agreement)
@@ -365,8 +364,9 @@ def _proved(own: _Estimate, others: Sequence[_Estimate], config: MultiviewConfig
     confidence = believed(t["confidence"], agreed, least, len(others))[0].cpu().numpy()
     inverse_depth = np.where(confidence > config.min_confidence, agreed.inverse[0].cpu().numpy(), 0)
     alone = speckles(_inverted(inverse_depth), config.speckle_px, SPECKLE_JUMP)
-    known = (inverse_depth > 0) & ~alone
-    return _Estimate(np.where(known, inverse_depth, 0), np.where(known, confidence, 0), own.view)
+    known = np.where((inverse_depth > 0) & ~alone, np.float32(1), np.float32(0))
+    trust = known * confidence * trust_in_near(inverse_depth, config.neighbours.scene_depth)
+    return _Estimate(known * inverse_depth, trust, own.view)
 
 
 def _enlarge(found: _Estimate, shape: tuple[int, int]) -> Depth:

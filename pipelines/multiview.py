@@ -19,7 +19,7 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources import Source, SourceError, open_source
 from pipelines.workspace import digest
 
-VERSION = 1  # counts changes of the method, so that stored depth is found again only where it would be the same
+VERSION = 2  # counts changes of the method, so that stored depth is found again only where it would be the same
 REMEMBERED_BYTES = 512 << 20  # predictions that are kept because neighbours ask for them before their turn
 UNPROVED = 0.3  # share of its confidence that a prior keeps where the images do not prove it
 FEWEST_PROVED = 500  # pixels that tell the scale of a frame's prior

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mapping._sweep_consistency import agreement, believed, speckles
+from mapping._sweep_consistency import FAR_POWER, agreement, believed, speckles, trust_in_near
 from mapping._sweep_cost import NEUTRAL, box_mean, make_warp, matching_costs, mean_of_best, sample
 from mapping._sweep_paths import aggregate
 from mapping._sweep_refine import cheapest, enlarge, slopes_from_normals, smooth
@@ -208,3 +208,11 @@ def test_small_patches_are_speckles():
     assert found[0:2, 0:2].all()
     assert not speckles(depth, 0, 0.05).any()
     assert not speckles(np.zeros((4, 4), np.float32), 10, 0.05).any()
+
+
+def test_what_lies_beyond_the_typical_depth_is_believed_less():
+    inverse = np.array([[0.0, 1.0, 0.5, 0.25]], np.float32)
+    trust = trust_in_near(inverse, 2.0)
+    assert np.allclose(trust, [[0, 1, 1, 0.5**FAR_POWER]])
+    assert np.allclose(trust_in_near(inverse / 100, 200.0), trust)  # whatever unit the poses are in
+    assert (trust_in_near(inverse, None) == 1).all()
