@@ -51,7 +51,7 @@ class AlignConfig:
 class MeshConfig:
     """Which part of the volume becomes surface."""
 
-    min_weight: float = Field(default=0.015, gt=0)
+    min_weight: float = Field(default=0.005, gt=0)
     """Summed weight that all eight corners of a cell need; 1 is one sure observation."""
 
 
