@@ -154,6 +154,7 @@ class TestRun:
         assert [hit["label"] for hit in hits] == ["bed"]
         assert hits[0]["room"] == "R0"
         assert "no class" in m2h("query", run_folder, "--label", "bedd", code=1).stderr
+        assert m2h("query", run_folder, "--label", "night stand").stderr == "nothing found\n"  # as reports spell it
 
 
 def copy_sequence(box_room, folder):

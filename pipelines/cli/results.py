@@ -110,6 +110,8 @@ def query(run_folder: Path, ends: tuple[str, str] | None, quiet: bool, as_json: 
             f"{answer['length']:.2f} m, narrowest clearance {answer['clearance']:.2f} m: {' '.join(answer['places'])}"
         )
     else:
+        if not answer["hits"]:
+            click.echo("nothing found", err=True)
         for hit in answer["hits"]:
             where = ", ".join(f"{x:.2f}" for x in hit["position"])
             away = f"  {hit['distance']:.2f} m away" if hit["distance"] is not None else ""
@@ -131,7 +133,8 @@ def _hits(graph: Any, conditions: dict[str, Any]) -> dict[str, Any]:
         raise QueryError("--radius: expected metres above 0, together with --near X,Y,Z")
     if at is not None and not math.isfinite(at):
         raise QueryError(f"--time {at}: expected seconds")
-    where = {"label": conditions["label"], "room": conditions["room"]}
+    spelled = {name: conditions[name] for name in ("label", "room")}
+    where = {name: None if value is None else value.replace(" ", "_") for name, value in spelled.items()}  # as shown
     radius = {} if conditions["radius"] is None else {"radius": conditions["radius"]}
     hits = objects(graph, **where, near=None if near is None else _point(near), time=at, **radius)
     if at is not None:
