@@ -133,14 +133,18 @@ def _hits(graph: Any, conditions: dict[str, Any]) -> dict[str, Any]:
         raise QueryError("--radius: expected metres above 0, together with --near X,Y,Z")
     if at is not None and not math.isfinite(at):
         raise QueryError(f"--time {at}: expected seconds")
-    spelled = {name: conditions[name] for name in ("label", "room")}
-    where = {name: None if value is None else value.replace(" ", "_") for name, value in spelled.items()}  # as shown
+    where = {name: _as_stored(conditions[name]) for name in ("label", "room")}
     radius = {} if conditions["radius"] is None else {"radius": conditions["radius"]}
     hits = objects(graph, **where, near=None if near is None else _point(near), time=at, **radius)
     if at is not None:
         hits += tracks(graph, time=at, **where)
     names = ("key", "label", "room", "distance")
     return {"hits": [{**{n: getattr(hit, n) for n in names}, "position": hit.position.tolist()} for hit in hits]}
+
+
+def _as_stored(name: str | None) -> Any:
+    """A name as the graph has it; reports and tables show spaces for underscores."""
+    return None if name is None else name.replace(" ", "_")
 
 
 def _point(text: str) -> list[float]:
