@@ -14,12 +14,12 @@ from mapping.pose_scale import pose_scale_from_overlap, pose_scale_from_points, 
 from mapping.se3 import inverse, transform_points
 from mapping.tsdf import TSDFVolume
 from pipelines.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
+from pipelines.fusion import static_weight
 from pipelines.loading import read_frames
 from pipelines.sequences.colmap_points import read_sparse_points
 from pipelines.sources import Source
 from pipelines.stages import RunContext, predicted
 from pipelines.workspace import StageRecord
-from scenegraph.dynamic import dynamic_mask
 
 MAP_DEVIATION = 0.1
 """Relative deviation of a sample from the map as one of many that are wrong together: a frame has three thousand."""
@@ -67,25 +67,13 @@ def has_one_scale(source: Source) -> bool:
 
 def _sample_all(context: RunContext) -> dict[int, DepthSamples]:
     """The samples of every readable frame by its index; what may move is unknown."""
-    config, space = context.config, context.source.label_space
     samples: dict[int, DepthSamples] = {}
     positions = context.positions
     shape = None
     for done, frame in enumerate(read_frames(context.sequence, positions, {}, max_broken=len(positions))):
         seen = predicted(context, frame, aligned=False)
-        if seen.depth is None:
-            continue
-        weight = depth_weight(
-            seen.depth,
-            frame.intrinsics,
-            normals=seen.normals,
-            edges=seen.edges,
-            confidence=seen.confidence,
-            config=config.depth,
-        )
-        if seen.labels is not None and space is not None:
-            dilate_px = round(config.dynamics.detection.dilation * frame.intrinsics.width)
-            weight[dynamic_mask(seen.labels, space, dilate_px=dilate_px, depth=seen.depth)] = 0
+        assert seen.depth is not None  # `predicted` saw to it
+        weight = static_weight(frame, seen, config=context.config, label_space=context.source.label_space)
         shape = shape or sample_shape(frame.intrinsics)
         if sample_shape(frame.intrinsics) == shape:  # a frame of another form stays as it is
             pose = frame.T_world_camera
@@ -158,8 +146,9 @@ def _against_map(
     positions = context.positions
     for frame in read_frames(context.sequence, positions, {}, max_broken=len(positions)):
         seen = predicted(context, frame, aligned=False)
-        if seen.depth is None or frame.index not in fields:
+        if frame.index not in fields:
             continue
+        assert seen.depth is not None  # `predicted` saw to it
         depth = fields[frame.index](seen.depth)
         weight = depth_weight(
             depth, frame.intrinsics, normals=seen.normals, edges=seen.edges, confidence=seen.confidence

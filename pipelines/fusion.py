@@ -51,7 +51,8 @@ def fuse(context: RunContext, record: StageRecord) -> None:
         T_world_camera = T_world_input @ context.alignment.metric_pose(frame.T_world_camera)
         seen = predicted(context, frame)
         fuse_frame(state.volume, frame, seen, T_world_camera, config=config, label_space=context.source.label_space)
-        if seen.depth is not None and seen.labels is not None and context.source.label_space is not None:
+        if seen.labels is not None and context.source.label_space is not None:
+            assert seen.depth is not None  # `predicted` saw to it
             view = LabelledView(
                 frame.timestamp,
                 seen.depth,
@@ -77,16 +78,10 @@ def fuse(context: RunContext, record: StageRecord) -> None:
     _summarise(context, record, state, fused_now=len(positions) - first, seconds=time.perf_counter() - start)
 
 
-def fuse_frame(
-    volume: TSDFVolume,
-    frame: Frame,
-    seen: Predictions,
-    T_world_camera: Array,
-    *,
-    config: PipelineConfig,
-    label_space: LabelSpace | None,
-) -> None:
-    """Weigh the frame's depth pixel by pixel, leave out what may move, and add the rest to the volume."""
+def static_weight(
+    frame: Frame, seen: Predictions, *, config: PipelineConfig, label_space: LabelSpace | None
+) -> NDArray[np.float32]:
+    """(H, W) how far the depth of each pixel is believed, 0 for what may move."""
     assert seen.depth is not None  # `predicted` saw to it
     weight = depth_weight(
         seen.depth,
@@ -99,6 +94,21 @@ def fuse_frame(
     if seen.labels is not None and label_space is not None:
         dilate_px = round(config.dynamics.detection.dilation * frame.intrinsics.width)
         weight[dynamic_mask(seen.labels, label_space, dilate_px=dilate_px, depth=seen.depth)] = 0
+    return weight
+
+
+def fuse_frame(
+    volume: TSDFVolume,
+    frame: Frame,
+    seen: Predictions,
+    T_world_camera: Array,
+    *,
+    config: PipelineConfig,
+    label_space: LabelSpace | None,
+) -> None:
+    """Weigh the frame's depth pixel by pixel, leave out what may move, and add the rest to the volume."""
+    assert seen.depth is not None  # `predicted` saw to it
+    weight = static_weight(frame, seen, config=config, label_space=label_space)
     volume.integrate(seen.depth, frame.intrinsics, T_world_camera, rgb=frame.rgb, labels=seen.labels, weight=weight)
 
 

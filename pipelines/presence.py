@@ -36,20 +36,20 @@ def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh) -> None:
     denied: list[NDArray[np.int64]] = []
     for done, frame in enumerate(read_frames(context.sequence, chosen, {}, max_broken=len(chosen))):
         seen = predicted(context, frame)
-        if seen.depth is not None:
-            pose = T_world_input @ context.alignment.metric_pose(frame.T_world_camera)
-            evidence = frame_evidence(
-                surface,
-                seen.depth,
-                frame.intrinsics,
-                pose,
-                config,
-                labels=seen.labels,
-                label_space=context.source.label_space,
-            )
-            times.append(frame.timestamp)
-            confirmed.append(evidence[0])
-            denied.append(evidence[1])
+        assert seen.depth is not None  # `predicted` saw to it
+        pose = T_world_input @ context.alignment.metric_pose(frame.T_world_camera)
+        evidence = frame_evidence(
+            surface,
+            seen.depth,
+            frame.intrinsics,
+            pose,
+            config,
+            labels=seen.labels,
+            label_space=context.source.label_space,
+        )
+        times.append(frame.timestamp)
+        confirmed.append(evidence[0])
+        denied.append(evidence[1])
         context.progress("presence", done + 1, len(chosen))
     if not times:
         return
