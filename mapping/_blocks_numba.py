@@ -59,13 +59,23 @@ def find_rows(table: Table, coords: NDArray[np.int32], out: NDArray[np.int32]) -
 
 
 @numba.njit(cache=True, nogil=True)
-def insert_rows(table: Table, coords: NDArray[np.int32], count: int, out: NDArray[np.int32]) -> int:
-    """The rows (B,) of blocks (B, 3); new ones are numbered from `count` on. Returns the number of rows afterwards."""
+def insert_rows(
+    table: Table, coords: NDArray[np.int32], count: int, all_coords: NDArray[np.int32], out: NDArray[np.int32]
+) -> int:
+    """The rows (B,) of blocks (B, 3); new ones are numbered from `count` on and written to `all_coords`.
+
+    Returns the number of rows afterwards, or -1, having done nothing, when a block is beyond reach.
+    """
     for i in range(len(coords)):
-        key = key_of(table, coords[i, 0], coords[i, 1], coords[i, 2])
+        if key_of(table, coords[i, 0], coords[i, 1], coords[i, 2]) == EMPTY:
+            return -1
+    for i in range(len(coords)):
+        x, y, z = coords[i, 0], coords[i, 1], coords[i, 2]
+        key = key_of(table, x, y, z)
         slot = slot_of(table, key)
         if table.keys[slot] == EMPTY:
             table.keys[slot], table.rows[slot] = key, count
+            all_coords[count, 0], all_coords[count, 1], all_coords[count, 2] = x, y, z
             count += 1
         out[i] = table.rows[slot]
     return count

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping import _kernel_cache as _kernel_cache
-from mapping._tsdf_numba import LABEL, NEXT, Sums
+from mapping._surface_numba import BLUE, GREEN, PAINT, RED, Surface, best_label, record_of
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
@@ -77,32 +77,19 @@ def read_blocks(
             weight[b, voxel] = total / _UNIT
 
 
-@numba.njit(inline="always")
-def voxel_label(head: Any, link: Any, evidence: Any, row: Any, voxel: Any) -> Any:
-    """The label of most evidence and its evidence, 0 without any; of equals the smaller label."""
-    best, most = np.int32(0), np.int32(0)
-    channel = head[row]
-    while channel != 0:
-        label, support = link[channel, LABEL], evidence[channel, voxel]
-        if support > most or (support == most and support > 0 and label < best):
-            best, most = label, support
-        channel = link[channel, NEXT]
-    return np.uint16(best), most
-
-
 @numba.njit(nogil=True, cache=True)
-def block_labels(sums: Sums, rows: NDArray[np.int32], labels: NDArray[np.uint16]) -> None:
+def block_labels(surface: Surface, rows: NDArray[np.int32], labels: NDArray[np.uint16]) -> None:
     """The label of most evidence (B, 512) in the blocks `rows` (B,); 0 where there is none or the row is -1."""
-    head, link, evidence = sums.head, sums.link, sums.evidence
+    slot, place, records, more = surface.slot, surface.place, surface.records, surface.more
     for b in range(len(rows)):
-        if rows[b] >= 0 and head[rows[b]] != 0:
+        if rows[b] >= 0:
             for voxel in range(VOXELS):
-                labels[b, voxel], _ = voxel_label(head, link, evidence, rows[b], voxel)
+                labels[b, voxel], _ = best_label(records, more, record_of(slot, place, rows[b], voxel))
 
 
 @numba.njit(nogil=True, cache=True)
 def shade_vertices(
-    sums: Sums,
+    surface: Surface,
     rows: NDArray[np.int32],
     ends: NDArray[np.int64],
     fraction: NDArray[np.float64],
@@ -114,19 +101,21 @@ def shade_vertices(
 
     Colours mix by their weight and nearness. The label is that of the end with more evidence times nearness.
     """
-    color, head, link, evidence = sums.color, sums.head, sums.link, sums.evidence
+    slot, place, records, more = surface.slot, surface.place, surface.records, surface.more
     for vertex in range(span[0], span[1]):
         red, green, blue, total = 0.0, 0.0, 0.0, 0.0
         most = 0.0
         for end in range(2):
             row, voxel = rows[ends[vertex, end] >> 9], ends[vertex, end] & 511
+            record = record_of(slot, place, row, voxel)
+            if record < 0:
+                continue
             near = fraction[vertex] if end else 1 - fraction[vertex]
-            if row < len(color):
-                red += near * color[row, voxel, 0]
-                green += near * color[row, voxel, 1]
-                blue += near * color[row, voxel, 2]
-                total += near * color[row, voxel, 3]
-            label, support = voxel_label(head, link, evidence, row, voxel)
+            red += near * records[record, RED]
+            green += near * records[record, GREEN]
+            blue += near * records[record, BLUE]
+            total += near * records[record, PAINT]
+            label, support = best_label(records, more, record)
             if near * support > most:
                 most, labels[vertex] = near * support, label
         if total > 0:

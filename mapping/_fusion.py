@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _rays_numba as rays
+from mapping import _carving_numba as carving
+from mapping import _rays_numba as casting
 from mapping import _tsdf_numba as kernels
 from mapping._observation import Observation
 from mapping._store import VOXELS, SumStore
@@ -16,9 +17,9 @@ from mapping._tsdf_numpy import CELL_VOXELS, SIDE, band_offsets, sample_stride
 from mapping.config import TSDFConfig
 
 NO_VALUES, NO_COLORS, NO_LABELS = np.zeros(0, np.float32), np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8)
-FEWEST_BLOCKS_A_THREAD = 64
-FEWEST_RAYS_A_THREAD = 4000
-CHANNELS_A_BLOCK = 2
+FEWEST_BLOCKS_A_THREAD, FEWEST_RAYS_A_THREAD = 2 * kernels.GROUP, 1 << 13
+RECORDS_A_BLOCK = 128
+"""Records that a new block is likely to need; where it needs more, room is made in between."""
 
 
 class Fuser:
@@ -27,8 +28,9 @@ class Fuser:
     def __init__(self, config: TSDFConfig, store: SumStore) -> None:
         self._config, self._store = config, store
         self._threads = thread_count(config.threads)
-        self._words = {SIDE: np.zeros(0, np.uint64), SIDE * CELL_VOXELS: np.zeros(0, np.uint64)}
-        self._room: dict[int, int] = {}
+        size = SIDE * config.voxel_size
+        self._band, self._free = Marks(size), Marks(CELL_VOXELS * size)
+        self._samples = np.zeros((0, 0), np.float32)
         self._offsets = band_offsets(config)
         meters = (
             config.truncation_distance,
@@ -44,84 +46,99 @@ class Fuser:
 
         Returns the rows of measured and of free-space blocks that it changed.
         """
-        pixels = flatten(observation)
-        band, free = self._mark(pixels)
-        coords, free_coords = self._marked(band, SIDE), self._marked(free, SIDE * CELL_VOXELS)
-        rows = self._store.insert(coords, color=observation.rgb is not None)
-        free_rows = self._store.insert_free(free_coords)
-        self._sum(pixels, (coords, rows), (free_coords, free_rows), band, sign)
-        self._store.used(rows, free_rows)
+        pixels, store = flatten(observation), self._store
+        self._mark(pixels)
+        coords, free_coords = self._band.take(), self._free.take() if self._config.carve else np.zeros((0, 3), np.int32)
+        known = store.blocks.count
+        rows, free_rows = store.insert(coords), store.insert_free(free_coords)
+        if observation.rgb is not None or observation.labels is not None:
+            self._make_room(store.blocks.count - known)
+        self._sum(pixels, (coords, rows), (free_coords, free_rows), sign)
+        store.used(rows, free_rows)
         return rows, free_rows
 
-    def _mark(self, pixels: kernels.Pixels) -> tuple[rays.Grid, rays.Grid]:
-        """Cast rays: the grid of blocks to measure and that of free-space blocks, which has no cells unless carving."""
-        config, geometry = self._config, _without_images(pixels)
-        stride = sample_stride(config, float(pixels.camera[0]), pixels.shape)
-        observed = pixels.depth.reshape(pixels.shape)[stride // 2 :: stride, stride // 2 :: stride]
-        deepest = float(observed.max(initial=0))
-        depth = (deepest if deepest <= config.max_depth else config.max_depth) + config.truncation_distance
-        band, free = (
-            self._grid(pixels, SIDE, depth),
-            self._grid(pixels, SIDE * CELL_VOXELS, depth if config.carve else 0),
-        )
-        rows, free_rows = (len(range(s // 2, pixels.shape[0], s)) for s in (stride, 2 * stride))
-        threads = self._threads if rows * pixels.shape[1] > FEWEST_RAYS_A_THREAD * stride else 1
-        spans, free_spans, size = split(rows, threads), split(free_rows, threads), config.voxel_size * SIDE
-        pixel_spans = split(len(pixels.depth), threads)
+    def _mark(self, pixels: kernels.Pixels) -> None:
+        """Cast rays: mark the blocks to measure and, when carving, those of free space."""
+        config, shape, camera, T = self._config, pixels.shape, pixels.camera, pixels.T_camera_world
+        stride = sample_stride(config, float(camera[0]), shape)
+        size = (len(range(stride // 2, shape[0], stride)), len(range(stride // 2, shape[1], stride)))
+        if self._samples.shape != size:
+            self._samples = np.zeros(size, np.float32)
+        rays = casting.Rays(self._samples, stride, camera, T)
+        deepest = casting.sample_depth(pixels.depth, shape, stride, config.min_depth, rays)
+        depth = min(deepest, config.max_depth) + config.truncation_distance
+        grid = self._band.clear(rays, shape, depth)
+        spans = split(size[0], self._threads if self._samples.size > FEWEST_RAYS_A_THREAD else 1)
 
         def mark(part: int) -> None:
-            fetch(pixels, pixel_spans[part])
-            rays.mark_band(band, geometry, self._limits, size, stride, spans[part], self._offsets)
-            if config.carve:
-                rays.mark_free(free, geometry, self._limits, size * CELL_VOXELS, 2 * stride, free_spans[part])
+            casting.mark_band(rays, spans[part], grid, self._band.size, config.max_depth, self._offsets)
 
-        run_parts(mark, threads)
-        return band, free
+        run_parts(mark, len(spans))
+        if config.carve:
+            low, extent, marks = self._free.clear(rays, shape, depth)
+            reach = (config.max_depth, config.truncation_distance)
+            casting.mark_free(rays, low, extent, self._free.size, *reach, marks)
 
-    def _grid(self, pixels: kernels.Pixels, voxels: int, depth: float) -> rays.Grid:
-        """An empty grid of cells of `voxels` voxels over the view up to `depth`; without cells if that is 0."""
-        if depth == 0:
-            return rays.Grid(np.zeros(3, np.int64), np.zeros(3, np.int64), self._words[voxels].view(np.uint8))
-        low, high = view_bounds(pixels, depth, voxels * self._config.voxel_size)
-        shape = high - low
-        words = (int(shape.prod()) + 7) // 8
-        if len(self._words[voxels]) < words:
-            self._words[voxels] = np.zeros(2 * words, np.uint64)
-        self._words[voxels][:words] = 0
-        return rays.Grid(low, shape, self._words[voxels].view(np.uint8))
-
-    def _marked(self, grid: rays.Grid, voxels: int) -> NDArray[np.int32]:
-        """The marked cells (B, 3) in order."""
-        room = self._room.get(voxels, 0)
-        coords = np.zeros((room, 3), np.int32)
-        found = rays.take_marked(grid, self._words[voxels], coords)
-        if found > room:
-            self._room[voxels] = 2 * found
-            coords = np.zeros((found, 3), np.int32)
-            rays.take_marked(grid, self._words[voxels], coords)
-        return coords[:found]
-
-    def _sum(self, pixels: kernels.Pixels, blocks: Any, free_blocks: Any, band: rays.Grid, sign: int) -> None:
+    def _sum(self, pixels: kernels.Pixels, blocks: Any, free_blocks: Any, sign: int) -> None:
         """Add to or subtract from the (coords, rows) of measured and free-space blocks, each thread to a part of them."""
-        store, limits, geometry = self._store, self._limits, _without_images(pixels)
-        count, free_count = len(blocks[0]), len(free_blocks[0])
+        store, limits, count, free_count = self._store, self._limits, len(blocks[0]), len(free_blocks[0])
         threads = max(1, min(self._threads, (count + free_count) // FEWEST_BLOCKS_A_THREAD))
         free_spans = split(free_count, threads)
-        if len(pixels.labels):
-            for part in range(threads):
-                store.reserve_channels(part, CHANNELS_A_BLOCK * count // threads + VOXELS)
-        sums = store.for_kernels()
+        surface, geometry = store.surface.for_kernels(), _without_images(pixels)
+
+        def fuse_from(start: int, part: int) -> int:
+            share, stores = (start, part, threads), (store.surface.rooms[part], store.surface.spares[part])
+            return kernels.fuse_blocks(store.tsdf, surface, blocks, share, pixels, limits, sign, stores)
 
         def work(part: int) -> int:
             if free_count:
-                kernels.fuse_free(store.free, free_blocks, free_spans[part], geometry, limits, sign, band)
-            return kernels.fuse_blocks(sums, blocks, (0, part, threads), pixels, limits, sign, store.arenas[part])
+                carving.fuse_free(store.free, free_blocks, free_spans[part], geometry, limits, sign, self._band.grid)
+            return fuse_from(0, part)
 
         for part, done in enumerate(run_parts(work, threads)):
-            while done < count:  # it ran out of label channels
-                store.reserve_channels(part, 2 * VOXELS)
-                sums, share = store.for_kernels(), (done, part, threads)
-                done = kernels.fuse_blocks(sums, blocks, share, pixels, limits, sign, store.arenas[part])
+            while done * kernels.GROUP < count:  # it ran out of room for records
+                self._make_room(0)
+                surface = store.surface.for_kernels()
+                done = fuse_from(done, part)
+
+    def _make_room(self, new_blocks: int) -> None:
+        """Make room for the records of so many new blocks, and for a few of known ones, in every thread's share."""
+        enough = 2 * kernels.GROUP * VOXELS
+        for thread in range(self._threads):
+            self._store.surface.reserve(thread, RECORDS_A_BLOCK * new_blocks // self._threads + enough, enough)
+
+
+class Marks:
+    """A grid of cells of edge `size` metres that rays mark, kept from frame to frame."""
+
+    def __init__(self, size: float) -> None:
+        self.size = size
+        self._low, self._extent = np.zeros(3, np.int64), np.zeros(3, np.int64)
+        self._words = np.zeros(1, np.uint64)
+        self._coords = np.zeros((1, 3), np.int32)
+
+    @property
+    def grid(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+        """First cell (3,), extent (3,) and marks, one more than there are cells."""
+        return self._low, self._extent, self._words.view(np.uint8)
+
+    def clear(
+        self, rays: casting.Rays, shape: tuple[int, int], depth: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+        """An empty grid over the view of a camera up to `depth`."""
+        words = casting.view_bounds(rays, shape, depth, self.size, self._low, self._extent) // 8 + 1
+        if len(self._words) < words:
+            self._words = np.zeros(2 * words, np.uint64)
+        self._words[:words] = 0
+        return self.grid
+
+    def take(self) -> NDArray[np.int32]:
+        """The marked cells (B, 3), in order; valid until the next call."""
+        found = casting.take_marked(*self.grid, self._words, self._coords)
+        if found > len(self._coords):
+            self._coords = np.zeros((2 * found, 3), np.int32)
+            casting.take_marked(*self.grid, self._words, self._coords)
+        return self._coords[:found]
 
 
 def flatten(observation: Observation) -> kernels.Pixels:
@@ -147,20 +164,3 @@ def flatten(observation: Observation) -> kernels.Pixels:
 def _without_images(pixels: kernels.Pixels) -> kernels.Pixels:
     """Only what geometry needs, so that kernels for it are compiled once for all kinds of labels."""
     return pixels._replace(rgb=NO_COLORS, labels=NO_LABELS)
-
-
-def fetch(pixels: kernels.Pixels, span: tuple[int, int]) -> None:
-    """Read images in one go: later they are read here and there, which takes twice the time if they are not in a cache."""
-    for image in (pixels.depth, pixels.rgb, pixels.labels):
-        image[slice(*span)].max(initial=0)
-
-
-def view_bounds(pixels: kernels.Pixels, depth: float, size: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last but one cell (3,) of edge `size` around all that the camera sees up to `depth`, with a cell to spare."""
-    height, width = pixels.shape
-    fx, fy, cx, cy = pixels.camera.tolist()
-    x, y = ((-0.5 - cx) / fx, (width - 0.5 - cx) / fx), ((-0.5 - cy) / fy, (height - 0.5 - cy) / fy)
-    corners = depth * np.array([(x[0], y[0], 1), (x[0], y[1], 1), (x[1], y[0], 1), (x[1], y[1], 1), (0, 0, 0)])
-    T = pixels.T_camera_world
-    world = (corners - T[:3, 3]) @ T[:3, :3] / size
-    return np.floor(world.min(axis=0)).astype(np.int64) - 1, np.floor(world.max(axis=0)).astype(np.int64) + 2

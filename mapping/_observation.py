@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.config import TSDFConfig
-from mapping.se3 import from_rotation_translation, inverse
+from mapping.se3 import inverse
 
 MAX_WEIGHT = 256.0
 """The largest weight of one pixel; 1 is a sure observation."""
@@ -20,9 +20,6 @@ KINDS: dict[str, Any] = {"float": np.floating, "integer": np.integer, "uint8": n
 
 POSE_TOLERANCE = 5e-3
 """How far from orthonormal a pose may be; published trajectories are off by up to 1e-3."""
-
-
-_IDENTITY = np.eye(4)
 
 
 class FusionError(ValueError):
@@ -84,27 +81,28 @@ def observe(
         near = np.maximum(depth, np.float32(1)) ** -4
         weight = np.ascontiguousarray(near if weight is None else near * weight, dtype=np.float32)
     camera = np.array([intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy], dtype=np.float32)
-    return Observation(depth, weight, rgb, labels, camera, inverse(_rigid(T_world_camera)))
+    return Observation(depth, weight, rgb, labels, camera, _inverse(T_world_camera))
 
 
-def _rigid(T_world_camera: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The pose with the nearest rotation (Procrustes): recorded poses are rounded, and at 5 m that shows."""
-    T = np.asarray(T_world_camera, np.float64)
-    error = float("inf") if T.shape != (4, 4) else float(np.abs(T[:3, :3] @ T[:3, :3].T - _IDENTITY[:3, :3]).max())
-    if not (error < POSE_TOLERANCE and np.isfinite(T).all() and (T[3] == _IDENTITY[3]).all()):
+def _inverse(T_world_camera: NDArray[np.float64]) -> NDArray[np.float64]:
+    """T_camera_world of the pose with the nearest rotation: recorded poses are rounded, and at 5 m that shows."""
+    from mapping._pose_numba import invert_rigid
+
+    T = np.ascontiguousarray(T_world_camera, np.float64)
+    T_camera_world = np.zeros((4, 4))
+    error, det = invert_rigid(T, T_camera_world) if T.shape == (4, 4) else (np.inf, 1.0)
+    if not error < POSE_TOLERANCE:
         raise FusionError("T_world_camera must be a finite (4, 4) rigid transform")
-    u, _, v = np.linalg.svd(T[:3, :3])
-    R = u @ v
-    if np.linalg.det(R) < 0:
+    if det < 0:
         raise FusionError("T_world_camera must be a rotation, not a mirror image")
-    return from_rotation_translation(R, T[:3, 3])
+    return T_camera_world
 
 
 def _checked(
     name: str, array: NDArray[Any], shape: tuple[int, ...], kind: str, dtype: type[np.generic] | None
 ) -> NDArray[Any]:
     """The array, C-contiguous, as `dtype` (None keeps its own); FusionError when it is not of the kind and shape."""
-    if not isinstance(array, np.ndarray) or array.shape != shape or not np.issubdtype(array.dtype, KINDS[kind]):
+    if not isinstance(array, np.ndarray) or array.shape != shape or not issubclass(array.dtype.type, KINDS[kind]):
         got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
         raise FusionError(f"{name} must be {kind} {shape}, got {got}")
     return np.ascontiguousarray(array, dtype=dtype)

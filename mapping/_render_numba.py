@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping import _kernel_cache as _kernel_cache
-from mapping._field_numba import cell_number, voxel_label, voxel_number
-from mapping._tsdf_numba import Sums
+from mapping._field_numba import cell_number, voxel_number
+from mapping._surface_numba import BLUE, GREEN, PAINT, RED, Surface, best_label, record_of
 from mapping._tsdf_numpy import SIDE, WEIGHT_UNIT
 
 STEP = 0.75  # share of the distance to go: what is stored is measured along some camera's axis and can be too long
@@ -290,16 +290,16 @@ def find_corners(index: Any, low: Any, place: Any, rows: Any, voxels: Any, share
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def mix_color(color: Any, rows: Any, voxels: Any, shares: Any, out: Any) -> None:
-    """The colour between eight voxels, each by its weight and share."""
+def mix_color(records: Any, found: Any, shares: Any, out: Any) -> None:
+    """The colour between eight voxels with these records (-1: none), each by its weight and share."""
     red, green, blue, total = 0.0, 0.0, 0.0, 0.0
     for corner in range(8):
-        row, voxel, share = rows[corner], voxels[corner], shares[corner]
-        if 0 <= row < len(color):
-            red += share * color[row, voxel, 0]
-            green += share * color[row, voxel, 1]
-            blue += share * color[row, voxel, 2]
-            total += share * color[row, voxel, 3]
+        record, share = found[corner], shares[corner]
+        if record >= 0:
+            red += share * records[record, RED]
+            green += share * records[record, GREEN]
+            blue += share * records[record, BLUE]
+            total += share * records[record, PAINT]
     if total > 0:
         out[0], out[1], out[2] = (
             np.uint8(red / total + 0.5),
@@ -309,21 +309,20 @@ def mix_color(color: Any, rows: Any, voxels: Any, shares: Any, out: Any) -> None
 
 
 @numba.njit(nogil=True)
-def choose_label(head: Any, link: Any, evidence: Any, rows: Any, voxels: Any, shares: Any) -> Any:
+def choose_label(records: Any, more: Any, found: Any, shares: Any) -> Any:
     """The label of the voxel with the most evidence times share, 0 without any."""
     best, most = np.uint16(0), 0.0
     for corner in range(8):
-        if rows[corner] >= 0:
-            label, support = voxel_label(head, link, evidence, rows[corner], voxels[corner])
-            if shares[corner] * support > most:
-                best, most = label, shares[corner] * support
+        label, support = best_label(records, more, found[corner])
+        if shares[corner] * support > most:
+            best, most = label, shares[corner] * support
     return best
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def cast_rays(
     blocks: Blocks,
-    sums: Sums,
+    surface: Surface,
     store_rows: NDArray[np.int32],
     view: tuple[NDArray[np.float64], NDArray[np.float64]],
     scale: Scale,
@@ -332,14 +331,14 @@ def cast_rays(
 ) -> None:
     """Render the rows span[0] .. span[1] of tiles of the images, which start as zeros.
 
-    Row r of `blocks.field` is row store_rows[r] of `sums`. `view` is the camera (fx, fy, cx, cy) and T_world_camera. Rays go tile
-    by tile, so that they share what is in the cache.
+    Row r of `blocks.field` is row store_rows[r] of the surface. `view` is the camera (fx, fy, cx, cy) and T_world_camera. Rays go
+    tile by tile, so that they share what is in the cache.
     """
     index, field, free, ranges, (camera, T) = blocks.table, blocks.field, blocks.free, blocks.ranges, view
-    color, head, link, evidence = sums.color, sums.head, sums.link, sums.evidence
+    slot, place, records, more = surface.slot, surface.place, surface.records, surface.more
     depth, weight, normals, rgb, labels = images.depth, images.weight, images.normals, images.color, images.labels
     low, width = (blocks.low[0], blocks.low[1], blocks.low[2]), ranges.shape[1]
-    rows, voxels, shares = np.zeros(8, np.int32), np.zeros(8, np.int64), np.zeros(8)
+    rows, voxels, shares, found = np.zeros(8, np.int32), np.zeros(8, np.int64), np.zeros(8), np.zeros(8, np.int64)
     for ray_number in range(span[0] * width * TILE * TILE, span[1] * width * TILE * TILE):
         tile, inside = ray_number // (TILE * TILE), ray_number % (TILE * TILE)
         v, u = tile // width * TILE + inside // TILE, tile % width * TILE + inside % TILE
@@ -350,14 +349,15 @@ def cast_rays(
         z = march(index, low, field, free, ray, (length, first_z, last_z), scale)
         if z == 0:
             continue
-        place = along(ray, z)
+        position = along(ray, z)
         depth[v, u] = z
-        _, weight[v, u] = trilinear(index, low, field, place)
-        gx, gy, gz = slope(index, low, field, place)
+        _, weight[v, u] = trilinear(index, low, field, position)
+        gx, gy, gz = slope(index, low, field, position)
         for axis in range(3):
             normals[v, u, axis] = T[0, axis] * gx + T[1, axis] * gy + T[2, axis] * gz
-        find_corners(index, low, place, rows, voxels, shares)
+        find_corners(index, low, position, rows, voxels, shares)
         for corner in range(8):
-            rows[corner] = store_rows[rows[corner]] if rows[corner] >= 0 else np.int32(-1)
-        mix_color(color, rows, voxels, shares, rgb[v, u])
-        labels[v, u] = choose_label(head, link, evidence, rows, voxels, shares)
+            measured = rows[corner] >= 0
+            found[corner] = record_of(slot, place, store_rows[rows[corner]], voxels[corner]) if measured else -1
+        mix_color(records, found, shares, rgb[v, u])
+        labels[v, u] = choose_label(records, more, found, shares)

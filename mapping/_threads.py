@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeVar, cast
 
 MOST_THREADS = 4
 Result = TypeVar("Result")
@@ -26,19 +27,48 @@ def split(count: int, parts: int) -> list[tuple[int, int]]:
 
 
 def run_parts(work: Callable[[int], Result], parts: int) -> list[Result]:
-    """[work(0), ..., work(parts - 1)], each in a thread of its own; the caller's thread does the first."""
+    """[work(0), ..., work(parts - 1)], each in a thread of its own; the caller's thread does the first.
+
+    Raises what a part raised, once all have ended: no thread is left at work on arrays that the caller may change.
+    """
     if parts == 1:
         return [work(0)]
-    futures = [_executor(parts - 1).submit(work, part) for part in range(1, parts)]
+    ended: SimpleQueue[tuple[int, Result | None, BaseException | None]] = SimpleQueue()
+    for part in range(1, parts):
+        _worker(part).put((work, part, ended))
+    results: dict[int, Result] = {}
+    errors: list[BaseException] = []
     try:
-        first = work(0)
-    finally:
-        rest = [
-            future.result() for future in futures
-        ]  # never leave a thread at work on arrays that the caller may change
-    return [first, *rest]
+        results[0] = work(0)
+    except BaseException as error:
+        errors.append(error)
+    for _ in range(1, parts):
+        part, result, failure = ended.get()
+        if failure is not None:
+            errors.append(failure)
+        else:
+            results[part] = cast(Result, result)
+    if errors:
+        raise errors[0]
+    return [results[part] for part in range(parts)]
 
 
 @cache
-def _executor(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="mapping")
+def _worker(number: int) -> SimpleQueue[Any]:
+    """The tasks of a thread that runs as long as the process: starting one, or a future, takes longer than a small task."""
+    tasks: SimpleQueue[Any] = SimpleQueue()
+
+    def serve() -> None:
+        while True:
+            _serve(*tasks.get())
+
+    threading.Thread(target=serve, name=f"mapping-{number}", daemon=True).start()
+    return tasks
+
+
+def _serve(work: Callable[[int], Any], part: int, ended: SimpleQueue[Any]) -> None:
+    """Do a part; what it uses is let go of with the end of this function, not when the thread gets its next task."""
+    try:
+        ended.put((part, work(part), None))
+    except BaseException as error:  # the caller raises it
+        ended.put((part, None, error))

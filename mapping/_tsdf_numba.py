@@ -1,9 +1,9 @@
-"""Compiled fusion: the arithmetic of `_tsdf_numpy`, a block of 512 voxels at a time.
+"""Compiled fusion: the arithmetic of `_tsdf_numpy`, a group of blocks of 512 voxels at a time.
 
-Each step runs over all voxels of a block in one flat loop on small arrays that stay in the first-level cache, so that the
-compiler turns it into vector instructions; only voxels near the surface, about one in ten, then get colour and label one by one.
-Threads work on disjoint rows and what a frame adds does not depend on what is in the map, so the sums are the same for any number
-of threads.
+First it is found what the frame says to all voxels of a group, in flat loops that the compiler turns into vector
+instructions; then that is added to the sums of the group, and to colour and label of its voxels near the surface, about one in
+eight. Each step runs over the whole group, because reads from memory that do not wait for each other overlap. Threads work on
+disjoint rows and what a frame adds does not depend on what is in the map, so the sums are the same for any number of threads.
 """
 
 from __future__ import annotations
@@ -15,14 +15,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping import _kernel_cache as _kernel_cache
-from mapping._rays_numba import is_marked
-from mapping._store import FIRST_LABELS
-from mapping._tsdf_numpy import CELL_VOXELS, COLOR_SHIFT, FAR, NEAR, SIDE, WEIGHT_UNIT
+from mapping._bits_numba import NONE, ONE, fetch, lowest_bit
+from mapping._surface_numba import (
+    BLUE,
+    END,
+    END_MORE,
+    FIRST,
+    GREEN,
+    MORE,
+    NAME,
+    NAMES,
+    NEXT,
+    NEXT_MORE,
+    OCTETS,
+    PAINT,
+    PLACES,
+    RED,
+    SECOND,
+    START,
+    Surface,
+    admit,
+    support,
+)
+from mapping._tsdf_numpy import COLOR_SHIFT, FAR, NEAR, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
-LABEL, NEXT, ROW = 0, 1, 2  # columns of Sums.link
-KNOWN_LABELS = 16  # a power of two
-TURN = 8  # blocks that a thread takes at a time: neighbours share pixels, and far parts of the view cost less than near ones
+GROUP = 16  # blocks that a thread takes at a time: what is said to them fits into its second-level cache
 BEHIND = np.float32(1e30)  # the depth of a voxel that falls on no pixel: behind everything
 FAST = {"contract", "nsz", "arcp"}
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -52,91 +70,106 @@ class Limits(NamedTuple):
     max_depth: np.float32
 
 
-class Sums(NamedTuple):
-    """The arrays of a volume.
-
-    Label channels of a block form a list: from head[row] through link[channel, NEXT] until 0; link also tells label and row.
-    first[row] (4, 2) repeats the first of them as label and channel, so that most are found in one place.
-    """
-
-    tsdf: NDArray[np.int32]
-    color: NDArray[np.int32]
-    evidence: NDArray[np.int32]
-    head: NDArray[np.int32]
-    link: NDArray[np.int32]
-    first: NDArray[np.int32]
-
-
 class Scratch(NamedTuple):
-    """What the steps of one block hand on, by voxel."""
+    """What the steps of one block hand on, by voxel; `words` is `near` eight at a time."""
 
     pixel: NDArray[np.int32]
     z: NDArray[np.float32]
     depth: NDArray[np.float32]
-    weight: NDArray[np.int32]
-    distance: NDArray[np.int32]
+    pixel_weight: NDArray[np.float32]
     near: NDArray[np.uint8]
     words: NDArray[np.uint64]
-    surface: NDArray[np.int32]
-    pixel_weight: NDArray[np.float32]
-    label: NDArray[np.int32]
-    known: NDArray[np.int64]
+
+
+class Group(NamedTuple):
+    """What a frame says to a group of blocks.
+
+    weight, distance (GROUP * 512,) by block and voxel. ends (GROUP,) is how many voxels near the surface there are up to the
+    end of each block, and voxel, pixel, near_weight and record (GROUP * 512,) are theirs. octets (64,) and rare (GROUP * 512,
+    3), record, label and weight of those that are put aside, are working memory.
+    """
+
+    weight: NDArray[np.int32]
+    distance: NDArray[np.int32]
+    ends: NDArray[np.int64]
+    voxel: NDArray[np.int32]
+    pixel: NDArray[np.int32]
+    near_weight: NDArray[np.int32]
+    record: NDArray[np.int64]
+    octets: NDArray[np.uint8]
+    rare: NDArray[np.int32]
 
 
 @numba.njit(nogil=True)
 def make_scratch() -> Any:
-    """Working memory of one thread; `words` is `near` eight at a time, `surface` has room for one number too many."""
+    """Working memory of one thread for one block."""
     words = np.zeros(VOXELS // 8, np.uint64)
     return Scratch(
         np.zeros(VOXELS, np.int32),
         np.zeros(VOXELS, np.float32),
         np.zeros(VOXELS, np.float32),
-        np.zeros(VOXELS, np.int32),
-        np.zeros(VOXELS, np.int32),
+        np.ones(VOXELS, np.float32),
         words.view(np.uint8),
         words,
-        np.zeros(VOXELS + 1, np.int32),
-        np.ones(VOXELS, np.float32),
-        np.zeros(VOXELS, np.int32),
-        np.zeros((1 + KNOWN_LABELS, 2), np.int64),
     )
 
 
 @numba.njit(nogil=True)
-def voxel_offsets(pixels: Any, spacing: Any) -> NDArray[np.float32]:
-    """(3, 512) steps from the first voxel of a block to each in camera axes, x and y times the focal lengths."""
-    offsets = np.zeros((3, VOXELS), np.float32)
+def make_group() -> Any:
+    """Working memory of one thread for a group of blocks."""
+    most = GROUP * VOXELS
+    return Group(
+        np.zeros(most, np.int32),
+        np.zeros(most, np.int32),
+        np.zeros(GROUP, np.int64),
+        np.zeros(most, np.int32),
+        np.zeros(most, np.int32),
+        np.zeros(most, np.int32),
+        np.zeros(most, np.int64),
+        np.zeros(OCTETS, np.uint8),
+        np.zeros((most, 3), np.int32),
+    )
+
+
+@numba.njit(nogil=True)
+def voxel_offsets(pixels: Any, spacing: Any) -> Any:
+    """Three times (512,): steps from the first voxel of a block to each in camera axes, x and y times the focal lengths."""
+    steps = np.zeros((3, VOXELS), np.float32)
     for axis in range(3):
         scale = pixels.camera[axis] if axis < 2 else _ONE
+        R = pixels.T_camera_world[axis]
         for n in range(VOXELS):
-            R = pixels.T_camera_world[axis]
             step = R[0] * (n >> 6) + R[1] * ((n >> 3) & 7) + R[2] * (n & 7)
-            offsets[axis, n] = np.float32(step * spacing * scale)
-    return offsets
+            steps[axis, n] = np.float32(step * spacing * scale)
+    return steps[0], steps[1], steps[2]
 
 
-@numba.njit(inline="always")
-def first_sample(block: Any, spacing: Any) -> Any:
-    """The world coordinate of a block's first sample point."""
-    return (SIDE * np.float64(block) + 0.5) * spacing
+@numba.njit(nogil=True)
+def first_sample(T: Any, camera: Any, x: Any, y: Any, z: Any, spacing: Any) -> Any:
+    """The first sample point of block (x, y, z) in camera axes, x and y times the focal lengths."""
+    wx, wy, wz = (SIDE * x + 0.5) * spacing, (SIDE * y + 0.5) * spacing, (SIDE * z + 0.5) * spacing
+    return (
+        np.float32((T[0, 0] * wx + T[0, 1] * wy + T[0, 2] * wz + T[0, 3]) * camera[0]),
+        np.float32((T[1, 0] * wx + T[1, 1] * wy + T[1, 2] * wz + T[1, 3]) * camera[1]),
+        np.float32(T[2, 0] * wx + T[2, 1] * wy + T[2, 2] * wz + T[2, 3]),
+    )
 
 
 @numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
-def project(pixels: Any, offsets: Any, coords: Any, spacing: Any, scratch: Any) -> None:
-    """The pixel that each voxel of the block at `coords` falls on, and its depth."""
-    T, camera = pixels.T_camera_world, pixels.camera
-    wx, wy, wz = first_sample(coords[0], spacing), first_sample(coords[1], spacing), first_sample(coords[2], spacing)
-    x0 = np.float32((T[0, 0] * wx + T[0, 1] * wy + T[0, 2] * wz + T[0, 3]) * camera[0])
-    y0 = np.float32((T[1, 0] * wx + T[1, 1] * wy + T[1, 2] * wz + T[1, 3]) * camera[1])
-    z0 = np.float32(T[2, 0] * wx + T[2, 1] * wy + T[2, 2] * wz + T[2, 3])
-    u0, v0 = camera[2] + _HALF, camera[3] + _HALF
-    height, width, stride = np.float32(pixels.shape[0]), np.float32(pixels.shape[1]), np.int32(pixels.shape[1])
-    pixel, depth = scratch.pixel, scratch.z
+def project(start: Any, steps_x: Any, steps_y: Any, steps_z: Any, image: Any, pixel: Any, depth: Any) -> None:
+    """The pixel that each voxel of a block falls on and its depth along camera z.
+
+    `start` (x, y, z) is the first sample point in camera axes, x and y times the focal lengths, and steps (512,) are from
+    there to each. image is (cx + 1/2, cy + 1/2, height, width).
+    """
+    x0, y0, z0 = start
+    u0, v0, height, width = image
+    stride = np.int32(width)
     for n in range(VOXELS):
-        z = z0 + offsets[2, n]
+        z = z0 + steps_z[n]
         over_z = _ONE / z
-        u = (x0 + offsets[0, n]) * over_z + u0
-        v = (y0 + offsets[1, n]) * over_z + v0
+        u = (x0 + steps_x[n]) * over_z + u0
+        v = (y0 + steps_y[n]) * over_z + v0
         inside = (z > _NEAR) & (u >= _ZERO) & (u < width) & (v >= _ZERO) & (v < height)
         pixel[n] = np.int32(v if inside else _ZERO) * stride + np.int32(u if inside else _ZERO)
         depth[n] = z if inside else BEHIND
@@ -150,12 +183,10 @@ def look_up(image: Any, pixel: Any, out: Any) -> None:
 
 
 @numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
-def measure(limits: Any, scratch: Any) -> None:
-    """Weight and weighted distance of every voxel and which are near the surface."""
+def measure(limits: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any, distance: Any, near: Any) -> None:
+    """Weight and weighted distance of every voxel of a block and which are near the surface."""
     truncation, behind, surface, eps = limits.truncation, limits.behind, limits.surface, np.float32(limits.voxel_size)
     per_truncation, fall = _ONE / truncation, _ONE / max(behind - eps, np.float32(1e-9))
-    z, depth, pixel_weight = scratch.z, scratch.depth, scratch.pixel_weight
-    weight, distance, near = scratch.weight, scratch.distance, scratch.near
     for n in range(VOXELS):
         sdf = depth[n] - z[n]
         seen = (sdf >= -behind) & (depth[n] >= limits.min_depth) & (depth[n] <= _FAR)
@@ -170,195 +201,168 @@ def measure(limits: Any, scratch: Any) -> None:
 
 
 @numba.njit(nogil=True)
-def accumulate(sums: NDArray[np.int32], values: NDArray[np.int32], sign: int) -> None:
-    """sums += sign * values."""
+def accumulate(sums: Any, first: Any, values: Any, start: Any, sign: Any) -> None:
+    """sums[first + n] += sign * values[start + n] for the voxels n of a block, of flat arrays."""
     for n in range(VOXELS):
-        sums[n] += sign * values[n]
+        sums[first + n] += sign * values[start + n]
 
 
 @numba.njit(nogil=True)
-def list_near(scratch: Any) -> int:
-    """Collect the numbers of the voxels near the surface, without a branch on each; returns how many."""
-    count: Any = 0
-    for word in range(VOXELS // 8):
-        if scratch.words[word] != 0:
-            for n in range(8 * word, 8 * word + 8):
-                scratch.surface[count] = n
-                count += np.int64(scratch.near[n])
-    return count
+def list_near(
+    words: Any, pixels: Any, weights: Any, start: Any, count: Any, voxel: Any, pixel: Any, near_weight: Any
+) -> Any:
+    """Add the voxels of a block that are near the surface to the list of `count` so far; returns how many there are then.
+
+    `words` (64,) has a byte 1 for each that is; weights of the block begin at `start`.
+    """
+    end = np.int64(count)
+    for part in range(0, VOXELS // 8, 8):
+        bits = NONE
+        for m in range(8):
+            # The product brings the lowest bits of eight bytes side by side into the highest byte.
+            bits |= ((words[part + m] * np.uint64(0x0102040810204080)) >> np.uint64(56)) << np.uint64(8 * m)
+        while bits != NONE:
+            n = np.uint64(8 * part) + lowest_bit(bits)
+            voxel[end], pixel[end], near_weight[end] = n, pixels[n], weights[np.uint64(start) + n]
+            end += 1
+            bits &= bits - ONE
+    return end
 
 
 @numba.njit(nogil=True)
-def paint(color: NDArray[np.int32], rgb: NDArray[np.uint8], scratch: Any, count: int, sign: int) -> None:
-    """Add the pixels' colours to the voxels near the surface, (512, 4)."""
-    surface, pixels, weights = scratch.surface, scratch.pixel, scratch.weight
+def fetch_all(array: Any, width: Any, numbers: Any, count: Any) -> None:
+    """Begin to load array[width * number] of a flat array for the first `count` numbers.
+
+    A loop that only asks for memory has many more requests under way than one that does something with the answers.
+    """
     for m in range(count):
-        n = np.uint32(surface[m])
-        pixel = np.uint32(pixels[n])
-        weight = np.int32(sign) * max(weights[n] >> COLOR_SHIFT, np.int32(1))
+        fetch(array, np.uint64(width) * np.uint64(np.uint32(numbers[m])))
+
+
+@numba.njit(nogil=True)
+def find_records(surface: Any, rows: Any, span: Any, group: Any, room: Any, spare: Any) -> None:
+    """The records of the listed voxels of the blocks rows[span[0]] .. rows[span[1]]; those that have none get one."""
+    slot, place, records = surface.slot, surface.place, surface.records
+    voxel, octets, record, ends, begin = group.voxel, group.octets, group.record, group.ends, np.int64(0)
+    for b in range(span[1] - span[0]):
+        row, end = rows[span[0] + b], ends[b]
+        octets[:] = 0
+        for m in range(begin, end):
+            octets[PLACES[np.uint32(voxel[m])] >> 3] = 1
+        admit(place, slot, row, octets, records, room, spare)
+        start = np.int64(place[row, START])
+        for m in range(begin, end):
+            at = np.int64(PLACES[np.uint32(voxel[m])])
+            record[m] = start + 8 * np.int64(slot[row, at >> 3]) + (at & 7)
+        begin = end
+
+
+@numba.njit(nogil=True)
+def paint(records: NDArray[np.int32], rgb: NDArray[np.uint8], group: Any, count: int, sign: int) -> None:
+    """Add to or subtract from the colour of the listed voxels."""
+    found, pixels, weights, plus = group.record, group.pixel, group.near_weight, np.int32(sign)
+    fetch_all(records.reshape(-1), 8, found, count)
+    fetch_all(rgb.reshape(-1), 3, pixels, count)
+    for m in range(count):
+        record, pixel, weight = np.uint64(found[m]), np.uint32(pixels[m]), max(weights[m] >> COLOR_SHIFT, np.int32(1))
+        weight *= plus
         # All reads before all writes: the four sums then take one vector addition.
         red, green, blue = np.int32(rgb[pixel, 0]), np.int32(rgb[pixel, 1]), np.int32(rgb[pixel, 2])
-        sum_red, sum_green, sum_blue, total = color[n, 0], color[n, 1], color[n, 2], color[n, 3]
-        color[n, 0] = sum_red + weight * red
-        color[n, 1] = sum_green + weight * green
-        color[n, 2] = sum_blue + weight * blue
-        color[n, 3] = total + weight
+        sum_red, sum_green, sum_blue = records[record, RED], records[record, GREEN], records[record, BLUE]
+        total = records[record, PAINT]
+        records[record, RED] = sum_red + weight * red
+        records[record, GREEN] = sum_green + weight * green
+        records[record, BLUE] = sum_blue + weight * blue
+        records[record, PAINT] = total + weight
 
 
 @numba.njit(nogil=True)
-def channel_of(sums: Any, row: Any, label: Any, arena: NDArray[np.int64]) -> Any:
-    """The channel of a label in a block; a new one is taken from `arena` [next, end)."""
-    channel = sums.head[row]
-    while channel != 0 and sums.link[channel, LABEL] != label:
-        channel = sums.link[channel, NEXT]
-    if channel == 0:
-        channel = np.int32(arena[0])
-        arena[0] += 1
-        link = sums.link[channel]
-        link[LABEL], link[NEXT], link[ROW] = label, sums.head[row], row
-        sums.head[row] = channel
-        first = sums.first[row]
-        for m in range(FIRST_LABELS):
-            if first[m, 0] == 0:
-                first[m, 0], first[m, 1] = label, channel
-                break
-    return channel
+def vote(surface: Any, labels: NDArray[Any], group: Any, count: int, sign: int, room: NDArray[np.int64]) -> None:
+    """Add to or subtract from the label evidence of the listed voxels.
 
-
-@numba.njit(nogil=True)
-def recall_labels(first: NDArray[np.int32], known: NDArray[np.int64]) -> None:
-    """Set `known` (17, 2) to the first labels of a block and where their evidence begins, placed by their last bits."""
-    known[:] = 0
-    for m in range(FIRST_LABELS):
-        label = np.int64(first[m, 0])
-        if label != 0:
-            slot = 1 + (label & (KNOWN_LABELS - 1))
-            known[slot, 0], known[slot, 1] = label, np.int64(VOXELS) * first[m, 1]
-
-
-@numba.njit(nogil=True)
-def vote(
-    sums: Any, row: Any, labels: NDArray[Any], scratch: Any, count: int, sign: int, arena: NDArray[np.int64]
-) -> None:
-    """Add the weight of the voxels near the surface to the evidence for their pixel's label.
-
-    Labels alternate along a border between two of them, so where the evidence for each begins is kept at hand. They are read
-    first, all together: reads from memory that do not wait for each other overlap.
+    Most voxels have seen their label before; the others are put aside, so that the loop stays small enough for registers.
     """
-    if count == 0:
-        return
-    known, surface, pixels, weights, seen = scratch.known, scratch.surface, scratch.pixel, scratch.weight, scratch.label
-    evidence = sums.evidence.reshape(-1)
-    recall_labels(sums.first[row], known)
+    found, pixels, weights, plus = group.record, group.pixel, group.near_weight, np.int32(sign)
+    records, more, rare, others = surface.records, surface.more, group.rare, 0
+    fetch_all(labels, 1, pixels, count)
     for m in range(count):
-        seen[m] = labels[np.uint32(pixels[np.uint32(surface[m])])]
-    for m in range(count):
-        n, label = np.uint32(surface[m]), np.int64(seen[m])
-        if label != 0:
-            slot = np.uint64(1 + (label & (KNOWN_LABELS - 1)))
-            if known[slot, 0] != label:
-                known[slot, 0], known[slot, 1] = label, np.int64(VOXELS) * channel_of(sums, row, label, arena)
-            evidence[np.uint64(known[slot, 1]) + np.uint64(n)] += np.int32(sign) * weights[n]
+        record, label, weight = np.uint64(found[m]), np.int32(labels[np.uint32(pixels[m])]), plus * weights[m]
+        names, first, second = records[record, NAMES], records[record, FIRST], records[record, SECOND]
+        if (names & NAME == label) & (first != 0):
+            records[record, FIRST] = first + weight
+        elif ((names >> np.int32(16)) & NAME == label) & (second != 0):
+            records[record, SECOND] = second + weight
+        elif label != 0:
+            rare[others, 0], rare[others, 1], rare[others, 2] = np.int32(record), label, weight
+            fetch(more.reshape(-1), np.uint64(8) * np.uint64(records[record, MORE]))
+            others += 1
+    for m in range(others):
+        support(records, rare[m, 0], more, rare[m, 1], rare[m, 2], room)
+
+
+@numba.njit(nogil=True)
+def gather(pixels: Any, blocks: Any, span: Any, steps: Any, limits: Any, scratch: Any, group: Any) -> Any:
+    """Collect what the frame says to blocks span[0] .. span[1]; returns how many of their voxels are near the surface.
+
+    Arrays are taken out of their tuples before the loop: in it each would have its references counted, at every block.
+    """
+    coords, T, camera, (steps_x, steps_y, steps_z) = blocks[0], pixels.T_camera_world, pixels.camera, steps
+    image, weights, has_weights = pixels.depth, pixels.weight, len(pixels.weight) > 0
+    view = (camera[2] + _HALF, camera[3] + _HALF, np.float32(pixels.shape[0]), np.float32(pixels.shape[1]))
+    pixel, z, depth, pixel_weight = scratch.pixel, scratch.z, scratch.depth, scratch.pixel_weight
+    near, words, weight, distance, ends = scratch.near, scratch.words, group.weight, group.distance, group.ends
+    voxel, near_pixel, near_weight = group.voxel, group.pixel, group.near_weight
+    has_surface, found = len(pixels.rgb) > 0 or len(pixels.labels) > 0, np.int64(0)
+    for b in range(span[1] - span[0]):
+        x, y, w = coords[span[0] + b, 0], coords[span[0] + b, 1], coords[span[0] + b, 2]
+        project(first_sample(T, camera, x, y, w, limits.voxel_size), steps_x, steps_y, steps_z, view, pixel, z)
+        look_up(image, pixel, depth)
+        if has_weights:
+            look_up(weights, pixel, pixel_weight)
+        first = VOXELS * b
+        block_weight, block_distance = weight[first : first + VOXELS], distance[first : first + VOXELS]
+        measure(limits, z, depth, pixel_weight, block_weight, block_distance, near)
+        if has_surface:
+            found = list_near(words, pixel, weight, first, found, voxel, near_pixel, near_weight)
+        ends[b] = found
+    return found
 
 
 @numba.njit(nogil=True, cache=True)
 def fuse_blocks(
-    sums: Sums,
+    tsdf: NDArray[np.int32],
+    surface: Surface,
     blocks: tuple[NDArray[np.int32], NDArray[np.int32]],
     share: tuple[int, int, int],
     pixels: Pixels,
     limits: Limits,
     sign: int,
-    arena: NDArray[np.int64],
+    stores: tuple[NDArray[np.int64], NDArray[np.int32]],
 ) -> int:
     """Add (sign 1) or subtract (-1) what a frame says to the blocks `coords` (B, 3) in `rows` (B,) of the sums.
 
-    `share` is (start, part, parts): from block `start` on, thread `part` of `parts` takes turns of a few blocks. Stops before a
-    block that could need more label channels than `arena` has left; returns where it stopped.
+    `share` is (start, part, parts): from group `start` on, thread `part` of `parts` takes every group in turn; `stores` are its
+    room for records and its spare stretches. Stops before a group that could need more room than there is; returns its number.
     """
-    coords, rows = blocks
-    spacing = limits.voxel_size
-    offsets, scratch = voxel_offsets(pixels, spacing), make_scratch()
-    start, part, parts = share
-    for b in range(start, len(rows)):
-        if (b // TURN) % parts != part:
+    sums, rows, (room, spare), (start, part, parts) = tsdf.reshape(-1), blocks[1], stores, share
+    steps, scratch, group = voxel_offsets(pixels, limits.voxel_size), make_scratch(), make_group()
+    weight, distance = group.weight, group.distance
+    groups = (len(rows) + GROUP - 1) // GROUP
+    for number in range(start, groups):
+        if number % parts != part:
             continue
-        if len(pixels.labels) and arena[1] - arena[0] < VOXELS:
-            return b
-        row = rows[b]
-        project(pixels, offsets, coords[b], spacing, scratch)
-        look_up(pixels.depth, scratch.pixel, scratch.depth)
-        if len(pixels.weight):
-            look_up(pixels.weight, scratch.pixel, scratch.pixel_weight)
-        measure(limits, scratch)
-        accumulate(sums.tsdf[row, 0], scratch.distance, sign)
-        accumulate(sums.tsdf[row, 1], scratch.weight, sign)
-        near = list_near(scratch)
+        if min(room[END] - room[NEXT], room[END_MORE] - room[NEXT_MORE]) < GROUP * VOXELS:
+            return number
+        span = (number * GROUP, min((number + 1) * GROUP, len(rows)))
+        near = gather(pixels, blocks, span, steps, limits, scratch, group)
+        for b in range(span[1] - span[0]):
+            first = 2 * VOXELS * np.int64(rows[span[0] + b])
+            accumulate(sums, first, distance, VOXELS * b, np.int32(sign))
+            accumulate(sums, first + VOXELS, weight, VOXELS * b, np.int32(sign))
+        if near > 0:
+            find_records(surface, rows, span, group, room, spare)
         if len(pixels.rgb):
-            paint(sums.color[row], pixels.rgb, scratch, near, sign)
+            paint(surface.records, pixels.rgb, group, near, sign)
         if len(pixels.labels):
-            vote(sums, row, pixels.labels, scratch, near, sign, arena)
-    return len(rows)
-
-
-@numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
-def measure_free(limits: Any, margin: Any, scratch: Any) -> None:
-    """The weight of every cell that lies in front of the band."""
-    z, depth, pixel_weight, weight = scratch.z, scratch.depth, scratch.pixel_weight, scratch.weight
-    for n in range(VOXELS):
-        limit = (depth[n] if depth[n] < limits.max_depth else limits.max_depth) - margin
-        free = (depth[n] >= limits.min_depth) & (depth[n] <= _FAR) & (z[n] <= limit)
-        weight[n] = np.int32(pixel_weight[n] * _UNIT + _HALF if free else _ZERO)
-
-
-@numba.njit(nogil=True)
-def clear_measured(weight: NDArray[np.int32], coords: Any, grid: Any) -> None:
-    """Set to 0 the cells of a free-space block that lie in blocks marked in `grid`: those are measured voxel by voxel."""
-    half = SIDE // CELL_VOXELS
-    for i in range(CELL_VOXELS):
-        for j in range(CELL_VOXELS):
-            for k in range(CELL_VOXELS):
-                x, y, z = (CELL_VOXELS * coords[0] + i, CELL_VOXELS * coords[1] + j, CELL_VOXELS * coords[2] + k)
-                if is_marked(grid, x, y, z):
-                    for a in range(half * i, half * i + half):
-                        for b in range(half * j, half * j + half):
-                            for c in range(half * k, half * k + half):
-                                weight[64 * a + 8 * b + c] = 0
-
-
-@numba.njit(nogil=True, cache=True)
-def fuse_free(
-    free: NDArray[np.int32],
-    blocks: tuple[NDArray[np.int32], NDArray[np.int32]],
-    span: tuple[int, int],
-    pixels: Pixels,
-    limits: Limits,
-    sign: int,
-    band: Any,
-) -> None:
-    """Add or subtract the free space that a frame sees to the free-space blocks; `band` marks the blocks that it measures."""
-    coords, rows = blocks
-    spacing = limits.voxel_size * CELL_VOXELS
-    margin = np.float32(limits.truncation + np.float32(0.87 * spacing))
-    offsets, scratch = voxel_offsets(pixels, spacing), make_scratch()
-    for b in range(span[0], span[1]):
-        project(pixels, offsets, coords[b], spacing, scratch)
-        look_up(pixels.depth, scratch.pixel, scratch.depth)
-        if len(pixels.weight):
-            look_up(pixels.weight, scratch.pixel, scratch.pixel_weight)
-        measure_free(limits, margin, scratch)
-        clear_measured(scratch.weight, coords[b], band)
-        accumulate(free[rows[b]], scratch.weight, sign)
-
-
-@numba.njit(nogil=True, cache=True)
-def add_evidence(
-    sums: Sums,
-    rows: NDArray[np.int32],
-    labels: NDArray[np.uint16],
-    evidence: NDArray[np.int32],
-    arena: NDArray[np.int64],
-) -> None:
-    """Add evidence (L, 512) for `labels` (L,) to the blocks `rows` (L,)."""
-    for i in range(len(rows)):
-        accumulate(sums.evidence[channel_of(sums, rows[i], labels[i], arena)], evidence[i], 1)
+            vote(surface, pixels.labels, group, near, sign, room)
+    return groups

@@ -76,11 +76,12 @@ def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int3
 
 def free_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:
     """Blocks (B, 3), sorted, of the free-space grid that a grid of rays passes through in front of the truncation band."""
+    first = sample_stride(config, float(observation.camera[0]), observation.depth.shape) // 2
     stride = 2 * sample_stride(config, float(observation.camera[0]), observation.depth.shape)
-    depth = observation.depth[stride // 2 :: stride, stride // 2 :: stride].astype(np.float64)
+    depth = observation.depth[first::stride, first::stride].astype(np.float64)
     far = np.minimum(depth, config.max_depth) - config.truncation_distance
     v, u = np.nonzero((depth >= config.min_depth) & (depth <= FAR) & (far > NEAR))
-    pixels = np.stack([u, v], axis=1) * stride + stride // 2
+    pixels = np.stack([u, v], axis=1) * stride + first
     near = np.full(len(u), float(NEAR))
     return _crossed(observation, pixels, near, far[v, u], config.voxel_size * SIDE * CELL_VOXELS)
 

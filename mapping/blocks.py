@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from mapping._blocks_numba import Table
 
 FIRST_ROWS = 256
+FIRST_BYTES = 1 << 27
+"""Bytes of address space that an array of rows has from the start, so that few maps ever move theirs."""
 
 
 def with_rows(array: NDArray[Any], count: int) -> NDArray[Any]:
@@ -20,7 +23,8 @@ def with_rows(array: NDArray[Any], count: int) -> NDArray[Any]:
     """
     if len(array) >= count:
         return array
-    grown = np.zeros((max(count, 2 * len(array), FIRST_ROWS), *array.shape[1:]), array.dtype)
+    row_bytes = array.itemsize * math.prod(array.shape[1:])
+    grown = np.zeros((max(count, 2 * len(array), FIRST_BYTES // row_bytes), *array.shape[1:]), array.dtype)
     grown[: len(array)] = array
     return grown
 
@@ -82,14 +86,14 @@ class BlockMap:
         if not len(coords):
             return np.zeros(0, np.int32)
         first = (self._coords if self.count else coords)[0].astype(np.int64)
-        if np.abs(coords - first).max() >= kernels.REACH:
-            raise ReachError(f"places must be within {kernels.REACH} blocks of 8 voxels of the first one fused")
         self._reserve(self.count + len(coords), first)
-        rows, before = np.zeros(len(coords), np.int32), self.count
-        self.count = kernels.insert_rows(kernels.Table(self._keys, self._rows, first), coords, self.count, rows)
-        new = rows >= before
-        self._coords = with_rows(self._coords, self.count)
-        self._coords[rows[new]] = coords[new]
+        self._coords = with_rows(self._coords, self.count + len(coords))
+        rows = np.zeros(len(coords), np.int32)
+        table = kernels.Table(self._keys, self._rows, first)
+        count = kernels.insert_rows(table, coords, self.count, self._coords, rows)
+        if count < 0:
+            raise ReachError(f"places must be within {kernels.REACH} blocks of 8 voxels of the first one fused")
+        self.count = count
         return rows
 
     def _reserve(self, count: int, origin: NDArray[np.int64]) -> None:
@@ -99,6 +103,5 @@ class BlockMap:
 
         size = 1 << int(2 * count - 1).bit_length()
         self._keys, self._rows = np.full(size, -1, np.int64), np.zeros(size, np.int32)
-        kernels.insert_rows(
-            kernels.Table(self._keys, self._rows, origin), self.coords, 0, np.zeros(self.count, np.int32)
-        )
+        table = kernels.Table(self._keys, self._rows, origin)
+        kernels.insert_rows(table, self.coords, 0, self._coords, np.zeros(self.count, np.int32))

@@ -78,10 +78,11 @@ class RayCaster:
         kernels.find_ranges(self.store.blocks.coords, (camera, inverse(T)), scale, shape, ranges, visible)
         rows = np.flatnonzero(visible).astype(np.int32)
         if len(rows):
-            blocks, sums, spans = self._blocks(rows, ranges), self.store.for_kernels(), split(len(ranges), self.threads)
+            blocks, spans = self._blocks(rows, ranges), split(len(ranges), self.threads)
+            surface = self.store.surface.for_kernels()
 
             def cast(part: int) -> None:
-                kernels.cast_rays(blocks, sums, rows, (camera, T), scale, spans[part], images)
+                kernels.cast_rays(blocks, surface, rows, (camera, T), scale, spans[part], images)
 
             run_parts(cast, self.threads)
         return RenderedView(images.depth, images.labels, images.color, images.normals, images.weight)

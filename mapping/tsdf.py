@@ -102,10 +102,13 @@ class TSDFVolume:
         Raises FusionError, and changes nothing, when the volume cannot hold such a frame.
         """
         frame = observe(self.config, depth, intrinsics, T_world_camera, rgb=rgb, labels=labels, weight=weight)
-        rows, free_rows = self._fuser.fuse(frame, -1)
-        if self._store.has_negative_weight(rows, free_rows):
-            self._fuser.fuse(frame, 1)
+        shape = replace(frame, rgb=None, labels=None)
+        rows, free_rows = self._fuser.fuse(shape, -1)
+        refused = self._store.has_negative_weight(rows, free_rows)
+        self._fuser.fuse(shape, 1)
+        if refused:
             raise FusionError("this frame was not fused with these arguments, so it cannot be removed")
+        self._fuser.fuse(frame, -1)
 
     def merge(self, other: TSDFVolume) -> None:
         """Add all that `other` has fused. Raises VolumeError when the two do not sample space alike."""
@@ -201,7 +204,7 @@ class TSDFVolume:
         surface = isosurface(coords, distance, weight, min_weight, threads=self._threads)
         colors, labels = np.zeros((len(surface.ends), 3), np.uint8), np.zeros(len(surface.ends), np.uint16)
         rows = self._store.blocks.find(coords)
-        sums, spans = self._store.for_kernels(), split(len(colors), self._threads)
+        sums, spans = self._store.surface.for_kernels(), split(len(colors), self._threads)
 
         def shade(part: int) -> None:
             kernels.shade_vertices(sums, rows, surface.ends, surface.fraction, spans[part], colors, labels)
@@ -227,5 +230,5 @@ class TSDFVolume:
         from mapping import _field_numba as kernels
 
         labels = np.zeros((len(rows), VOXELS), np.uint16)
-        kernels.block_labels(self._store.for_kernels(), rows, labels)
+        kernels.block_labels(self._store.surface.for_kernels(), rows, labels)
         return labels

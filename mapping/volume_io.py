@@ -6,7 +6,7 @@ import json
 import os
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from mapping._surface import SurfaceSums
 from mapping.config import TSDFConfig
 
 FORMAT = "m2h-tsdf-volume"
-VERSION = 1
+VERSION = 2
 VOXELS = 512
 OF_THE_MACHINE = ("threads", "max_memory")
 """Settings that do not change what a volume holds; its file leaves them out."""
@@ -32,23 +33,15 @@ class VolumeSums:
     """All that a volume knows, in an order that does not depend on how it came about.
 
     Adding the sums of two volumes block by block gives the sums of all their frames. Blocks are sorted by coordinate; only
-    blocks, colours and labels that hold something are listed.
+    blocks, voxels and labels that hold something are listed.
     """
 
     coords: NDArray[np.int32]
     """(B, 3) coordinates of blocks of measured voxels."""
     tsdf: NDArray[np.int32]
     """(B, 2, 512) sums of weight times distance over truncation, and of weight."""
-    color_row: NDArray[np.int32]
-    """(C,) increasing: the block each entry of `color` belongs to."""
-    color: NDArray[np.int32]
-    """(C, 512, 4) sums of weight times red, green, blue, and of that weight."""
-    label_row: NDArray[np.int32]
-    """(L,) the block each entry of `evidence` belongs to; (label_row, label) increases."""
-    label: NDArray[np.uint16]
-    """(L,) the label each entry of `evidence` speaks for."""
-    evidence: NDArray[np.int32]
-    """(L, 512) sums of weight of the pixels with that label."""
+    surface: SurfaceSums
+    """Colour and label evidence of the voxels near surfaces; their blocks are rows of `coords`."""
     free_coords: NDArray[np.int32]
     """(F, 3) coordinates of blocks of free-space cells."""
     free: NDArray[np.int32]
@@ -58,11 +51,13 @@ class VolumeSums:
 SHAPES: dict[str, tuple[type, tuple[int, ...], str]] = {
     "coords": (np.int32, (3,), "coords"),
     "tsdf": (np.int32, (2, VOXELS), "coords"),
-    "color_row": (np.int32, (), "color_row"),
-    "color": (np.int32, (VOXELS, 4), "color_row"),
-    "label_row": (np.int32, (), "label_row"),
-    "label": (np.uint16, (), "label_row"),
-    "evidence": (np.int32, (VOXELS,), "label_row"),
+    "row": (np.int32, (), "row"),
+    "voxel": (np.uint16, (), "row"),
+    "color": (np.int32, (4,), "row"),
+    "lost": (np.int32, (), "row"),
+    "label_voxel": (np.int32, (), "label_voxel"),
+    "label": (np.uint16, (), "label_voxel"),
+    "evidence": (np.int32, (), "label_voxel"),
     "free_coords": (np.int32, (3,), "free_coords"),
     "free": (np.int32, (VOXELS,), "free_coords"),
 }
@@ -77,8 +72,9 @@ def write_volume(path: str | Path, config: TSDFConfig, sums: VolumeSums) -> None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            arrays = {"header": np.frombuffer(header.encode(), np.uint8)}
-            arrays |= {field.name: getattr(sums, field.name) for field in fields(sums)}
+            arrays: dict[str, NDArray[Any]] = {"header": np.frombuffer(header.encode(), np.uint8)}
+            arrays |= {"coords": sums.coords, "tsdf": sums.tsdf, **sums.surface._asdict()}
+            arrays |= {"free_coords": sums.free_coords, "free": sums.free}
             for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
@@ -107,7 +103,8 @@ def read_volume(path: str | Path) -> tuple[TSDFConfig, VolumeSums]:
             raise VolumeError(
                 f"{path}: {name} must be {np.dtype(dtype).name} {expected}, got {arrays[name].dtype} {arrays[name].shape}"
             )
-    sums = VolumeSums(**arrays)
+    surface = SurfaceSums(**{name: arrays.pop(name) for name in SurfaceSums._fields})
+    sums = VolumeSums(**arrays, surface=surface)
     _check_order(path, sums)
     return config, sums
 
@@ -134,11 +131,12 @@ def _check_order(path: Path, sums: VolumeSums) -> None:
         dx, dy, dz = np.diff(getattr(sums, name).astype(np.int64), axis=0).T
         if not ((dx > 0) | (dx == 0) & ((dy > 0) | (dy == 0) & (dz > 0))).all():
             raise VolumeError(f"{path}: {name} must be sorted and distinct")
-    blocks = len(sums.coords)
-    for name in ("color_row", "label_row"):
-        rows = getattr(sums, name)
-        if len(rows) and not 0 <= rows.min() <= rows.max() < blocks:
-            raise VolumeError(f"{path}: {name} must be in 0..{blocks - 1}, got {rows.min()}..{rows.max()}")
-    pairs = sums.label_row.astype(np.int64) << 16 | sums.label
-    if not (np.diff(sums.color_row) > 0).all() or not (np.diff(pairs) > 0).all() or (sums.label == 0).any():
-        raise VolumeError(f"{path}: color_row and (label_row, label) must increase and labels must not be 0")
+    surface = sums.surface
+    for name, count in (("row", len(sums.coords)), ("voxel", VOXELS), ("label_voxel", len(surface.row))):
+        numbers = getattr(surface, name)
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < count:
+            raise VolumeError(f"{path}: {name} must be in 0..{count - 1}, got {numbers.min()}..{numbers.max()}")
+    voxels = surface.row.astype(np.int64) * VOXELS + surface.voxel
+    labels = surface.label_voxel.astype(np.int64) << 16 | surface.label
+    if not (np.diff(voxels) > 0).all() or not (np.diff(labels) > 0).all() or (surface.label == 0).any():
+        raise VolumeError(f"{path}: (row, voxel) and (label_voxel, label) must increase and labels must not be 0")

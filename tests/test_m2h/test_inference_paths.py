@@ -65,7 +65,7 @@ def test_training_steps_between_inferences_count(separable: bool) -> None:
 
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float64, 2e-5), (torch.float16, 0.1), (torch.bfloat16, 0.6)], ids=str
+    ("dtype", "tolerance"), [(torch.float64, 5e-5), (torch.float16, 0.1), (torch.bfloat16, 0.6)], ids=str
 )
 def test_other_arithmetic(dtype: torch.dtype, tolerance: float, separable: bool) -> None:
     """Double agrees to the rounding of float32; the half types to some percent of the deviation at the worst pixel."""

@@ -10,7 +10,7 @@ from mapping import TSDFConfig, TSDFVolume
 from mapping import _spill as spill
 from mapping._spill import CHUNK, RowFile, RowMemory, SpillError
 
-CAP = 8 * CHUNK
+CAP = 5 * CHUNK
 
 
 @pytest.fixture

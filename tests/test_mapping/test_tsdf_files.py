@@ -97,14 +97,14 @@ def test_other_files_are_refused(tmp_path):
 def header(**changes):
     fields = {
         "format": "m2h-tsdf-volume",
-        "version": 1,
+        "version": 2,
         "config": {"voxel_size": 0.06, "truncation": 0.2, "max_depth": 4.0},
     }
     return np.frombuffer(json.dumps(fields | changes).encode(), np.uint8)
 
 
 CHANGES = {
-    "version must be 1, got 2": {"header": header(version=2)},
+    "version must be 2, got 1": {"header": header(version=1)},
     "expected header format": {"header": header(format="mesh")},
     "header is not JSON": {"header": np.frombuffer(b"{", np.uint8)},
     "header config voxel_size": {"header": header(config={"voxel_size": -1})},
@@ -115,8 +115,11 @@ CHANGES = {
     "color must be int32": {"color": lambda a: a[:-1]},
     "coords must be sorted": {"coords": lambda a: a[::-1]},
     "free_coords must be sorted": {"free_coords": lambda a: a[::-1]},
-    "label_row must be in": {"label_row": lambda a: a + 100000},
-    "must increase": {"label": lambda a: np.zeros_like(a)},
+    "row must be in": {"row": lambda a: a + 100000},
+    "voxel must be in": {"voxel": lambda a: a + 512},
+    "label_voxel must be in": {"label_voxel": lambda a: a - 1},
+    "(row, voxel) and (label_voxel, label) must increase": {"voxel": lambda a: np.zeros_like(a)},
+    "labels must not be 0": {"label": lambda a: np.zeros_like(a)},
 }
 
 

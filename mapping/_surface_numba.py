@@ -1,0 +1,237 @@
+"""Colour and label evidence of the voxels near surfaces, compiled.
+
+About one voxel in four of a block ever lies near a surface. Memory is given to them by octets, cubes of 2 x 2 x 2 voxels, when
+the first of the eight comes near one: a block has a stretch of records, an octet eight of them, and 64 bytes tell where in the
+stretch each octet is. A block that outgrows its stretch moves to a larger one.
+
+The labels of a voxel are the summary of Misra and Gries (1982) with `KEPT` counters, which merges (Agarwal et al., Mergeable
+Summaries, 2012): of up to KEPT labels the evidence is exact, whatever the order, and what was added can be taken out. When one
+more comes, all counters and the new evidence lose the least of them; `lost` sums that up. A label's evidence is never stated too
+high, nor too low by more than `lost`, and lost is at most the evidence of all labels over KEPT + 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping import _kernel_cache as _kernel_cache
+
+OCTET, OCTETS = 8, 64
+NO_SLOT = np.uint8(255)
+INLINE, FURTHER = 2, 4
+KEPT = INLINE + FURTHER
+"""Labels of a voxel whose evidence is kept: the first two in its record, the others in a row of `Surface.more`."""
+STEP = 4
+"""Stretches have room for a multiple of this many octets."""
+RED, GREEN, BLUE, PAINT, NAMES, FIRST, SECOND, MORE = range(8)  # columns of Surface.records
+FURTHER_NAMES, EVIDENCE, LOST = 0, 2, 6  # columns of Surface.more from which on these lie
+NEXT, END, NEXT_MORE, END_MORE = range(4)  # columns of a thread's room
+START, USED, SIZE = range(3)  # columns of Surface.place
+NAME = np.int32(0xFFFF)
+
+
+def _places() -> NDArray[np.uint16]:
+    """By voxel 64 i + 8 j + k of a block: eight times the number of its octet, plus its number there."""
+    i, j, k = np.indices((8, 8, 8)).reshape(3, -1)
+    octet = (i >> 1) << 4 | (j >> 1) << 2 | k >> 1
+    return (octet << 3 | (i & 1) << 2 | (j & 1) << 1 | k & 1).astype(np.uint16)
+
+
+PLACES = _places()
+
+
+class Surface(NamedTuple):
+    """slot (B, 64) uint8: where in its block's stretch an octet is, NO_SLOT where it has no records.
+
+    place (B, 3) int32: the first record of the block's stretch, and how many octets it holds and has room for. records (S, 8)
+    int32: sums of weight times red, green and blue, and of that weight; two label names of 16 bits in one number, the evidence of
+    both; the row in `more`, 0 for none. more (M, 8) int32: four more names, two in a number, their evidence, and what was lost.
+    A counter of 0 is not in use.
+    """
+
+    slot: NDArray[np.uint8]
+    place: NDArray[np.int32]
+    records: NDArray[np.int32]
+    more: NDArray[np.int32]
+
+
+@numba.njit(inline="always")
+def record_of(slot: Any, place: Any, row: Any, voxel: Any) -> Any:
+    """The record of a voxel of a block, -1 where there is none."""
+    at = np.int64(PLACES[voxel])
+    octet = slot[row, at >> 3]
+    return np.int64(place[row, START]) + 8 * np.int64(octet) + (at & 7) if octet != NO_SLOT else np.int64(-1)
+
+
+@numba.njit(nogil=True)
+def take_stretch(size: Any, records: Any, room: Any, spare: Any) -> Any:
+    """The first record of a stretch of `size` octets: one that a block left behind, or new ones from the thread's room."""
+    first = np.int64(spare[size // STEP])
+    if first >= 0:
+        spare[size // STEP] = records[first, 0]
+        return first
+    first = room[NEXT]
+    room[NEXT] += OCTET * size
+    return first
+
+
+@numba.njit(nogil=True)
+def admit(place: Any, slot: Any, row: Any, wanted: Any, records: Any, room: Any, spare: Any) -> None:
+    """Give the octets `wanted` (64,), 0 for no, of block `row` records of zeros where they have none."""
+    new = 0
+    for octet in range(OCTETS):
+        new += (wanted[octet] != 0) & (slot[row, octet] == NO_SLOT)
+    if new == 0:
+        return
+    used, size = np.int64(place[row, USED]), np.int64(place[row, SIZE])
+    if used + new > size:
+        larger = min((5 * (used + new) // 4 + STEP - 1) // STEP * STEP, OCTETS)
+        old, first = np.int64(place[row, START]), take_stretch(larger, records, room, spare)
+        for record in range(OCTET * used):
+            for column in range(8):
+                records[first + record, column] = records[old + record, column]
+        if size > 0:
+            records[old, 0] = spare[size // STEP]
+            spare[size // STEP] = old
+        place[row, START], place[row, SIZE] = first, larger
+    for octet in range(OCTETS):
+        if (wanted[octet] != 0) & (slot[row, octet] == NO_SLOT):
+            slot[row, octet] = used
+            first = np.int64(place[row, START]) + OCTET * used
+            for record in range(first, first + OCTET):
+                for column in range(8):
+                    records[record, column] = 0
+            used += 1
+    place[row, USED] = used
+
+
+@numba.njit(inline="always")
+def name_of(records: Any, record: Any, more: Any, row: Any, m: Any) -> Any:
+    """The label of the m-th counter of a voxel, of its record and row of `more` together."""
+    if m < INLINE:
+        return (records[record, NAMES] >> np.int32(16 * m)) & NAME
+    m -= INLINE
+    return (more[row, FURTHER_NAMES + (m >> 1)] >> np.int32(16 * (m & 1))) & NAME
+
+
+@numba.njit(inline="always")
+def evidence_of(records: Any, record: Any, more: Any, row: Any, m: Any) -> Any:
+    """The evidence that the m-th counter of a voxel holds."""
+    return records[record, FIRST + m] if m < INLINE else more[row, EVIDENCE + m - INLINE]
+
+
+@numba.njit(nogil=True)
+def keep(records: Any, record: Any, more: Any, m: Any, label: Any, weight: Any) -> None:
+    """Make the m-th counter of a voxel that of a label."""
+    row, shift = records[record, MORE], np.int32(16 * (m & 1))
+    if m < INLINE:
+        records[record, NAMES] = (records[record, NAMES] & ~(NAME << shift)) | (np.int32(label) << shift)
+        records[record, FIRST + m] = weight
+    else:
+        column = FURTHER_NAMES + ((m - INLINE) >> 1)
+        more[row, column] = (more[row, column] & ~(NAME << shift)) | (np.int32(label) << shift)
+        more[row, EVIDENCE + m - INLINE] = weight
+
+
+@numba.njit(nogil=True)
+def lose_least(records: Any, record: Any, more: Any, weight: Any) -> Any:
+    """Take the least of all counters and `weight` from each of them; returns what is left of the weight and a free counter.
+
+    A counter below 0, of which more was taken out than was kept, is free as it is.
+    """
+    row, least = records[record, MORE], weight
+    for m in range(KEPT):
+        least = min(least, evidence_of(records, record, more, row, m))
+    least, free = max(least, np.int32(0)), 0
+    for m in range(INLINE):
+        records[record, FIRST + m] -= least
+        free = m if records[record, FIRST + m] <= 0 else free
+    for m in range(FURTHER):
+        more[row, EVIDENCE + m] -= least
+        free = INLINE + m if more[row, EVIDENCE + m] <= 0 else free
+    more[row, LOST] += least
+    return weight - least, free
+
+
+@numba.njit(nogil=True)
+def support(records: Any, record: Any, more: Any, label: Any, weight: Any, room: Any) -> None:
+    """Add to the evidence of a label, not 0, in a voxel's record."""
+    row = records[record, MORE]
+    free = -1
+    for m in range(KEPT if row != 0 else INLINE):
+        evidence = evidence_of(records, record, more, row, m)
+        if evidence == 0:
+            free = m if free < 0 else free
+        elif name_of(records, record, more, row, m) == label:
+            if m < INLINE:
+                records[record, FIRST + m] = evidence + weight
+            else:
+                more[row, EVIDENCE + m - INLINE] = evidence + weight
+            return
+    if free < 0 and row == 0:
+        records[record, MORE], free = np.int32(room[NEXT_MORE]), INLINE
+        room[NEXT_MORE] += 1
+    if free >= 0:
+        keep(records, record, more, free, label, weight)
+    elif weight > 0:  # what is taken out of a label that is not kept was lost before
+        left, lost_one = lose_least(records, record, more, weight)
+        if left > 0:
+            keep(records, record, more, lost_one, label, left)
+
+
+@numba.njit(nogil=True)
+def best_label(records: Any, more: Any, record: Any) -> Any:
+    """The label of most evidence and its evidence, 0 without any; of equals the smaller label."""
+    best, most = np.int32(0), np.int32(0)
+    if record < 0:
+        return np.uint16(best), most
+    row = records[record, MORE]
+    for m in range(KEPT if row != 0 else INLINE):
+        name, evidence = name_of(records, record, more, row, m), evidence_of(records, record, more, row, m)
+        if evidence > most or (evidence == most and evidence > 0 and name < best):
+            best, most = name, evidence
+    return np.uint16(best), most
+
+
+@numba.njit(nogil=True, cache=True)
+def add_records(
+    surface: Surface,
+    voxels: tuple[NDArray[np.int32], NDArray[np.uint16]],
+    color: NDArray[np.int32],
+    lost: NDArray[np.int32],
+    evidence: tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.int32]],
+    room: NDArray[np.int64],
+    spare: NDArray[np.int32],
+) -> None:
+    """Add colour (S, 4), what was lost (S,) and label evidence of other frames to `voxels`, (row, voxel) (S,), block by block.
+
+    evidence is (first, label, weight): entries first[s] .. first[s + 1] are those of the s-th voxel.
+    """
+    slot, place, records, more = surface.slot, surface.place, surface.records, surface.more
+    rows, numbers = voxels
+    first, label, weight = evidence
+    wanted = np.zeros(OCTETS, np.uint8)
+    start = 0
+    while start < len(rows):
+        row, stop = rows[start], start
+        wanted[:] = 0
+        while stop < len(rows) and rows[stop] == row:
+            wanted[PLACES[numbers[stop]] >> 3] = 1
+            stop += 1
+        admit(place, slot, row, wanted, records, room, spare)
+        for s in range(start, stop):
+            record = record_of(slot, place, row, numbers[s])
+            for column in range(4):
+                records[record, column] += color[s, column]
+            for entry in range(first[s], first[s + 1]):
+                support(records, record, more, np.int32(label[entry]), weight[entry], room)
+            if lost[s] != 0:
+                if records[record, MORE] == 0:
+                    records[record, MORE] = np.int32(room[NEXT_MORE])
+                    room[NEXT_MORE] += 1
+                more[records[record, MORE], LOST] += lost[s]
+        start = stop
