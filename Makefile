@@ -40,8 +40,8 @@ format: install  ## let ruff put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install  ## run the benchmarks and write benchmarks/results/*.json
-	$(BIN)/python benchmarks/run_all.py --sequence $(SEQUENCE)
+bench: install  ## run the benchmarks; write benchmarks/results/*.json and docs/benchmarks.md
+	$(BIN)/python benchmarks/run_all.py --sequence $(SEQUENCE) $(if $(LEGACY_OPEN3D),--legacy-open3d $(LEGACY_OPEN3D))
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) build demo *.egg-info .mypy_cache .ruff_cache .pytest_cache

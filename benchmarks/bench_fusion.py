@@ -1,20 +1,26 @@
 """Fusion and meshing of recorded RGB-D frames: `mapping.TSDFVolume` against Open3D's volumes on the CPU.
 
-python benchmarks/bench_fusion.py ../shared/data/redkitchen
+python benchmarks/bench_fusion.py ../shared/data/redkitchen --repeat 5
 
 Same frames, poses, voxel sizes, truncation (4 voxels) and depth limit (5 m). Open3D fuses depth and colour; m2h depth, colour and
 labels. `m2h` measures the blocks around surfaces, as Open3D does; `m2h carve` also records the free space in front of them.
-Open3D's VoxelBlockGrid runs with blocks of 8 and of 16 voxels; the faster one is what m2h is compared with. (The older
-ScalableTSDFVolume fuses nothing in Open3D 0.20: its mesh of a plane has no vertices.) Timed is a second pass over the sequence
-into a new volume, frame by frame, the first pass being warm-up; with `--repeat n` the median of n processes counts. Bytes per
-voxel are those of the blocks in use over the voxels that were observed; the peak is that of the process, which also holds the
-frames.
+Open3D's VoxelBlockGrid runs with blocks of 8 and of 16 voxels (its default) and room for 25.6 million voxels; `open3d legacy` is
+ScalableTSDFVolume. That one fuses nothing in Open3D 0.20, because the points it looks around are divided by 1000 twice; the file
+then says so. `--legacy-open3d FOLDER` runs it in an older Open3D, which is all that FOLDER is for:
+
+    pip install --no-deps --target FOLDER open3d-cpu==0.19.0 addict
+
+Timed is a second pass over the sequence into a new volume, frame by frame, the first pass being warm-up. With `--repeat n` all
+systems run in turn, n times, and of each the process with the median time of fusion counts. Bytes per voxel are those of the
+blocks in use over the voxels that were observed (the older volume does not tell); the peak is that of the process, which also
+holds the frames and, of the VoxelBlockGrid, the blocks it keeps ready.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -23,12 +29,14 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from common import machine, noise, run_worker, summarise, table, time_calls, write_json
+from common import add_speed_ups, cores, machine, noise, run_worker, summarise, table, time_calls, write_json
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[1]
-SYSTEMS = ("open3d 8", "open3d 16", "m2h", "m2h carve", "m2h 1 thread")
+SYSTEMS = ("open3d 8", "open3d 16", "open3d legacy", "m2h", "m2h carve", "m2h 1 thread")
 OPEN3D_VOXEL_BYTES = 20  # distance, weight and three colours as float32
+OPEN3D_ROOM = 50_000 * 8**3  # voxels that fit before it must grow: more than 100 frames need
+DEPTH_SCALE = 1000.0  # depth in 16 bits of a millimetre, as Open3D takes it
 VOXEL_SIZES = (0.01, 0.02, 0.05)
 MAX_DEPTH, TRUNCATION_VOXELS = 5.0, 4.0
 
@@ -62,7 +70,7 @@ def ours(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str)
     """Time m2h."""
     from mapping import TSDFConfig, TSDFVolume
 
-    threads = 1 if kind == "1 thread" else None
+    threads = 1 if kind == "1 thread" else min(cores(), 4)  # what it takes by itself
     band = {"truncation": TRUNCATION_VOXELS * voxel_size, "behind": TRUNCATION_VOXELS * voxel_size}
     config = TSDFConfig(voxel_size=voxel_size, **band, max_depth=MAX_DEPTH, carve=kind == "carve", threads=threads)
 
@@ -73,7 +81,8 @@ def ours(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str)
     meshes = time_calls(lambda: volume.extract_mesh(min_weight=1.0), repeat=20, warmup=1)
     vertices = len(volume.extract_mesh(min_weight=1.0).vertices)
     observed = int((volume.blocks(carved=False).weight > 0).sum())
-    return result | {"mesh": summarise(meshes), "vertices": vertices} | memory(volume.memory_bytes, observed)
+    result |= {"threads": threads, "mesh": summarise(meshes), "vertices": vertices}
+    return result | memory(volume.memory_bytes, observed)
 
 
 def open3d_grid(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str) -> dict[str, Any]:
@@ -81,33 +90,89 @@ def open3d_grid(camera: Any, frames: list[RecordedFrame], voxel_size: float, kin
     import open3d as o3d
     from open3d import core
 
-    device, scale = core.Device("CPU:0"), 1000.0
+    device, room = core.Device("CPU:0"), OPEN3D_ROOM // int(kind) ** 3
     K = core.Tensor(np.ascontiguousarray(camera.matrix))
     names, types = ("tsdf", "weight", "color"), (core.float32, core.float32, core.float32)
-    ready = [
-        (
-            o3d.t.geometry.Image(core.Tensor(np.round(frame.depth * scale).astype(np.uint16))),
-            o3d.t.geometry.Image(core.Tensor(frame.rgb)),
-            core.Tensor(np.linalg.inv(frame.T_world_camera)),
-        )
-        for frame in frames
-    ]
+
+    def prepare(frame: RecordedFrame) -> tuple[Any, Any, Any]:
+        images = (o3d.t.geometry.Image(core.Tensor(image)) for image in (millimetres(frame.depth), frame.rgb))
+        return *images, core.Tensor(np.linalg.inv(frame.T_world_camera))
 
     def fuse(grid: Any, frame: tuple[Any, Any, Any]) -> None:
         depth, color, T_camera_world = frame
-        arguments = (scale, MAX_DEPTH, TRUNCATION_VOXELS)
+        arguments = (DEPTH_SCALE, MAX_DEPTH, TRUNCATION_VOXELS)
         blocks = grid.compute_unique_block_coordinates(depth, K, T_camera_world, *arguments)
         grid.integrate(blocks, depth, color, K, K, T_camera_world, *arguments)
 
     def grid() -> Any:
-        return o3d.t.geometry.VoxelBlockGrid(names, types, ((1), (1), (3)), voxel_size, int(kind), 50000, device)
+        return o3d.t.geometry.VoxelBlockGrid(names, types, ((1), (1), (3)), voxel_size, int(kind), room, device)
 
-    volume, result = time_passes(grid, fuse, ready)
+    volume, result = time_passes(grid, fuse, converted(frames, prepare))
     meshes = time_calls(lambda: volume.extract_triangle_mesh(1.0), repeat=20, warmup=1)
-    result |= {"mesh": summarise(meshes), "vertices": len(volume.extract_triangle_mesh(1.0).vertex.positions)}
+    result |= open3d_setting() | {"mesh": summarise(meshes)}
+    result["vertices"] = len(volume.extract_triangle_mesh(1.0).vertex.positions)
     rows = volume.hashmap().active_buf_indices().numpy()
     observed = int((volume.attribute("weight").numpy()[rows] > 0).sum())
     return result | memory(len(rows) * int(kind) ** 3 * OPEN3D_VOXEL_BYTES, observed)
+
+
+def open3d_legacy(camera: Any, frames: list[RecordedFrame], voxel_size: float, _: str) -> dict[str, Any]:
+    """Time ScalableTSDFVolume, or say that it fuses nothing."""
+    import open3d as o3d
+
+    legacy = o3d.pipelines.integration
+    pinhole = o3d.camera.PinholeCameraIntrinsic(camera.width, camera.height, np.ascontiguousarray(camera.matrix))
+
+    def prepare(frame: RecordedFrame) -> tuple[Any, Any]:
+        images = (o3d.geometry.Image(np.ascontiguousarray(image)) for image in (frame.rgb, millimetres(frame.depth)))
+        settings = {"depth_scale": DEPTH_SCALE, "depth_trunc": MAX_DEPTH, "convert_rgb_to_intensity": False}
+        rgbd = o3d.geometry.RGBDImage.create_from_color_and_depth(*images, **settings)
+        return rgbd, np.linalg.inv(frame.T_world_camera)
+
+    def fuse(volume: Any, frame: tuple[Any, Any]) -> None:
+        volume.integrate(frame[0], pinhole, frame[1])
+
+    def empty() -> Any:
+        colors = legacy.TSDFVolumeColorType.RGB8
+        return legacy.ScalableTSDFVolume(voxel_size, TRUNCATION_VOXELS * voxel_size, colors)
+
+    ready = converted(frames, prepare)
+    trial = empty()
+    fuse(trial, ready[0])
+    if not len(trial.extract_triangle_mesh().vertices):
+        return open3d_setting() | {"reason": nothing_fused(ready[0][0].depth, pinhole)}
+    volume, result = time_passes(empty, fuse, ready)
+    meshes = time_calls(volume.extract_triangle_mesh, repeat=20, warmup=1)
+    vertices = len(volume.extract_triangle_mesh().vertices)
+    return result | open3d_setting() | {"mesh": summarise(meshes), "vertices": vertices}
+
+
+def nothing_fused(depth: Any, pinhole: Any) -> str:
+    """Why ScalableTSDFVolume stays empty: what it touches are the points of the depth image in metres, at a scale of 1000."""
+    import open3d as o3d
+
+    points = o3d.geometry.PointCloud.create_from_depth_image(depth, pinhole, np.eye(4), 1000.0, 1000.0, 4).points
+    farthest, true = np.asarray(points)[:, 2].max(), np.asarray(depth).max()
+    return (
+        f"ScalableTSDFVolume of Open3D {o3d.__version__} fuses nothing: it looks for surface at up to {farthest:.4f} m "
+        f"where the depth image, in metres, has up to {true:.1f} m"
+    )
+
+
+def open3d_setting() -> dict[str, Any]:
+    """Version and threads: OpenMP's, one a core unless OMP_NUM_THREADS says otherwise."""
+    import open3d as o3d
+
+    return {"version": o3d.__version__, "threads": int(os.environ.get("OMP_NUM_THREADS") or cores())}
+
+
+def millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
+    return np.round(depth * DEPTH_SCALE).astype(np.uint16)
+
+
+def converted(frames: list[RecordedFrame], prepare: Callable[[RecordedFrame], Any]) -> list[Any]:
+    """The frames as a system takes them. Empties the list, so that no frame is held twice."""
+    return [prepare(frames.pop(0)) for _ in range(len(frames))]
 
 
 def memory(volume_bytes: int, observed: int) -> dict[str, Any]:
@@ -126,6 +191,7 @@ def time_passes(
     first = time.perf_counter() - start
     for frame in frames[1:]:
         fuse(volume, frame)
+    del volume  # two at a time would count in the peak
     volume, seconds = make(), []
     quiet: dict[str, Any] = {}
     with noise(quiet):
@@ -140,48 +206,65 @@ def worker(options: argparse.Namespace) -> dict[str, Any]:
     """Measure one system at one voxel size."""
     name, _, kind = options.system.partition(" ")
     camera, frames = load(options.sequence, options.frames)
-    measure = open3d_grid if name == "open3d" else ours
+    sizes = {"frames": len(frames), "image": [camera.width, camera.height]}
+    measure = ours if name == "m2h" else open3d_legacy if kind == "legacy" else open3d_grid
     result = measure(camera, frames, options.voxel, kind)
-    return result | {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "frames": len(frames)}
+    if "reason" in result:
+        return result
+    return result | {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, **sizes}
 
 
 def compare(options: argparse.Namespace) -> None:
     """Measure all systems, each in a process of its own, print a table and write the file."""
-    results: dict[str, dict[str, Any]] = {}
-    rows = []
-    for voxel in options.voxels:
-        by_system = results.setdefault(f"{voxel:g}", {})
-        for system in SYSTEMS:
-            arguments = [options.sequence, "--frames", str(options.frames), "--system", system, "--voxel", str(voxel)]
-            by_system[system] = middle([run_worker(__file__, arguments) for _ in range(options.repeat)])
-        best = {key: min(by_system[s][key]["median_ms"] for s in SYSTEMS[:2]) for key in ("fuse", "mesh")}
-        for system, result in by_system.items():
-            for key in ("fuse", "mesh"):
-                result[f"{key}_speed_up"] = round(best[key] / result[key]["median_ms"], 2)
-            fuse, mesh = result["fuse"], result["mesh"]
-            cells = [f"{fuse['median_ms']:.2f}", f"{fuse['iqr_ms']:.2f}", f"{result['fuse_speed_up']:.2f}x"]
-            cells += [f"{mesh['median_ms']:.1f}", f"{result['mesh_speed_up']:.2f}x", result["vertices"]]
-            cells += [result.get("bytes_per_observed_voxel", ""), f"{result['peak_rss_bytes'] / 1e6:.0f}"]
-            rows.append([f"{100 * voxel:g} cm  {system}", *cells, "noisy" if result.get("noisy") else ""])
-    header = [
-        "voxel  system",
-        "fuse ms",
-        "iqr",
-        "speed-up",
-        "mesh ms",
-        "speed-up",
-        "vertices",
-        "B/voxel",
-        "peak MB",
-        "",
+    results = {f"{voxel:g}": measure_in_turn(voxel, options) for voxel in options.voxels}
+    header = ["voxel  system", "threads", "fuse ms", "iqr", "mean", "speed-up", "mesh ms", "speed-up", "vertices"]
+    rows = [
+        [f"{voxel} m  {system}", result["threads"], *cells(result)]
+        for voxel, by_system in results.items()
+        for system, result in by_system.items()
     ]
-    print(table(header, rows))
+    print(table([*header, "B/voxel", "peak MB", ""], rows))
     data = {"machine": machine(), "sequence": Path(options.sequence).name, "results": results}
     write_json(options.out, data)
 
 
+def measure_in_turn(voxel: float, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The figures of each system at a voxel size. All run once, then all again, so that a slow spell of the machine hits all."""
+    runs: dict[str, list[dict[str, Any]]] = {system: [] for system in SYSTEMS}
+    for _ in range(options.repeat):
+        for system in SYSTEMS:
+            arguments = [options.sequence, "--frames", str(options.frames), "--system", system, "--voxel", str(voxel)]
+            packages = options.legacy_open3d if system == "open3d legacy" else None
+            runs[system].append(run_worker(__file__, arguments, packages=packages))
+    results = {system: middle(measured) for system, measured in runs.items()}
+    for key in ("fuse", "mesh"):
+        add_speed_ups(results, key)
+    return results
+
+
+def cells(result: dict[str, Any]) -> list[str]:
+    """A row of the printed table, from the time of fusion on."""
+    if "reason" in result:
+        return [*["-"] * 9, "fuses nothing"]
+    fuse, mesh = result["fuse"], result["mesh"]
+    return [
+        f"{fuse['median_ms']:.2f}",
+        f"{fuse['iqr_ms']:.2f}",
+        f"{fuse['mean_ms']:.2f}",
+        f"{result['fuse_speed_up']:.2f}x",
+        f"{mesh['median_ms']:.1f}",
+        f"{result['mesh_speed_up']:.2f}x",
+        str(result["vertices"]),
+        str(result.get("bytes_per_observed_voxel", "-")),
+        f"{result['peak_rss_bytes'] / 1e6:.0f}",
+        "noisy" if result.get("noisy") else "",
+    ]
+
+
 def middle(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """The run with the median time of fusion, and the times of all."""
+    if "reason" in runs[0]:
+        return runs[0]
     by_time = sorted(runs, key=lambda run: run["fuse"]["median_ms"])
     return by_time[len(runs) // 2] | {"runs_ms": [run["fuse"]["median_ms"] for run in runs]}
 
@@ -192,7 +275,8 @@ def main() -> None:
     default = ROOT.parent / "shared" / "data" / "redkitchen"
     parser.add_argument("sequence", nargs="?", default=str(default), help="a sequence with depth that m2h can read")
     parser.add_argument("--frames", type=int, default=100, help="how many frames to fuse")
-    parser.add_argument("--repeat", type=int, default=1, help="processes a system, of which the median counts")
+    parser.add_argument("--repeat", type=int, default=1, help="processes a system, in turn, of which the median counts")
+    parser.add_argument("--legacy-open3d", metavar="FOLDER", help="an older Open3D for `open3d legacy`, see above")
     parser.add_argument("--voxels", type=float, nargs="+", default=VOXEL_SIZES, help="voxel sizes in metres")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "fusion.json"))
     parser.add_argument("--system", choices=SYSTEMS, help=argparse.SUPPRESS)

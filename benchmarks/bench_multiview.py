@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import machine, noise, write_json
 from numpy.typing import NDArray
 
 from mapping import Intrinsics, Mesh, TSDFConfig, TSDFVolume
 from mapping.config import DepthWeightConfig
 from mapping.depth import depth_weight
-from mapping.files import write_text_atomic
 from mapping.metrics import mesh_metrics
 from mapping.multiview import MultiviewDepth, sweep_depth
 from mapping.multiview_config import MultiviewConfig
@@ -57,17 +55,15 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     results = json.loads(arguments.out.read_text()) if arguments.only and arguments.out.exists() else {}
-    results["machine"] = {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-    }
+    results["machine"] = machine() | {"torch_threads": torch.get_num_threads()}
     for name in arguments.only or SEQUENCES:
         folder, focal = SEQUENCES[name]
-        results[name] = measure(arguments.data / folder, arguments.every, arguments.voxel, focal)
+        quiet: dict[str, Any] = {}
+        with noise(quiet):
+            results[name] = measure(arguments.data / folder, arguments.every, arguments.voxel, focal)
+        results[name] |= quiet
         print_result(name, results[name])
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomic(arguments.out, json.dumps(results, indent=2) + "\n")
+    write_json(arguments.out, results)
 
 
 def measure(folder: Path, every: int, voxel: float, focal: float | None) -> dict[str, Any]:

@@ -21,18 +21,30 @@ PACKAGES = ("numpy", "numba", "open3d", "torch", "opencv-python-headless", "onnx
 NOISY_SHARE = 0.1
 """The share of processor time taken by other processes from which on a measurement counts as noisy."""
 
+BASES = {
+    "speed_up": ("open3d 8", "open3d 16"),
+    "speed_up_default": ("open3d 16",),
+    "speed_up_legacy": ("open3d legacy",),
+}
+"""What fusion is compared with: Open3D's VoxelBlockGrid in its faster setting and with default blocks, and its older volume."""
+
 
 def machine() -> dict[str, Any]:
     """Processor, cores, versions, date and load: what one has to know to compare figures."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "load": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
     }
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def time_calls(call: Callable[[], object], *, repeat: int = 20, warmup: int = 3) -> list[float]:
@@ -48,9 +60,11 @@ def time_calls(call: Callable[[], object], *, repeat: int = 20, warmup: int = 3)
 
 
 def summarise(seconds: Sequence[float]) -> dict[str, float]:
-    """Median, quartiles and interquartile range in milliseconds, and the number of samples."""
-    low, median, high = (float(q) for q in np.quantile(np.asarray(seconds) * 1e3, [0.25, 0.5, 0.75]))
+    """Median, quartiles, interquartile range and mean in milliseconds, and the number of samples."""
+    milliseconds = np.asarray(seconds) * 1e3
+    low, median, high = (float(q) for q in np.quantile(milliseconds, [0.25, 0.5, 0.75]))
     figures = {"median_ms": median, "q1_ms": low, "q3_ms": high, "iqr_ms": high - low}
+    figures["mean_ms"] = float(milliseconds.mean())
     return {**{name: round(value, 4) for name, value in figures.items()}, "samples": len(seconds)}
 
 
@@ -69,10 +83,26 @@ def noise(report: dict[str, Any]) -> Iterator[None]:
         report |= {"others_share": round(share, 3), "noisy": share > NOISY_SHARE}
 
 
-def run_worker(script: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Run a benchmark script in a process of its own; it prints one JSON object as its last line."""
+def add_speed_ups(results: dict[str, dict[str, Any]], key: str) -> None:
+    """Give each system that was timed how many times faster it is in `key` than the systems it is compared with.
+
+    As `KEY_speed_up...`: the other's median over its own, of several others the least. Below 1 it is slower.
+    """
+    for suffix, others in BASES.items():
+        medians = [results[name][key]["median_ms"] for name in others if key in results.get(name, {})]
+        for result in results.values():
+            if medians and key in result:
+                result[f"{key}_{suffix}"] = round(min(medians) / result[key]["median_ms"], 2)
+
+
+def run_worker(script: str, arguments: Sequence[str], *, packages: str | None = None) -> dict[str, Any]:
+    """Run a benchmark script in a process of its own; it prints one JSON object as its last line.
+
+    `packages` is a folder whose packages go before the installed ones.
+    """
     command = [sys.executable, script, *arguments]
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    environment = os.environ | ({"PYTHONPATH": packages} if packages else {})
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     answer: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
     return answer
 

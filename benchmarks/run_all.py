@@ -1,6 +1,9 @@
-"""Run the benchmarks one after the other, each in a process of its own; results go to benchmarks/results/.
+"""Run the benchmarks one after the other, each in a process of its own, and write docs/benchmarks.md from their results.
 
 python benchmarks/run_all.py --sequence ../shared/data/redkitchen
+
+Results go to benchmarks/results/. What needs recordings that are not there is skipped. Training is not run: it takes more than an
+hour and a folder for its worlds (`train_synthetic.py`).
 """
 
 from __future__ import annotations
@@ -10,26 +13,59 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
+RECORDINGS = ("hololens_office", "redkitchen")
+"""Folders that bench_multiview.py wants."""
+
+
+def commands(sequence: str, data: str) -> dict[str, list[str]]:
+    """Script and arguments by the name of the result, in the order in which they run."""
+    return {
+        "fusion": ["bench_fusion.py", sequence, "--repeat", "5"],
+        "long_walk": ["bench_long_walk.py"],
+        "synth": ["bench_synth.py"],
+        "quality": [
+            *("bench_quality.py", "--seeds", "25", "26", "27", "21", "22"),
+            *("--out", "benchmarks/results/quality.json"),
+        ],
+        "network": ["bench_network.py"],
+        "monocular": ["bench_monocular.py", "--ablate", "31", "33", "42"],
+        "multiview": ["bench_multiview.py", data],
+    }
+
+
+def missing(sequence: Path, data: Path) -> dict[str, str]:
+    """The recordings that are not there, by the name of the result that needs them."""
+    needed = {"fusion": [sequence], "multiview": [data / name for name in RECORDINGS]}
+    absent = {name: [str(path) for path in paths if not path.exists()] for name, paths in needed.items()}
+    return {name: ", ".join(paths) for name, paths in absent.items() if paths}
+
+
+def start(name: str, *arguments: str) -> bool:
+    """Run a script of this folder, from the repository's root. Returns whether it succeeded."""
+    print(f"== {name} {' '.join(arguments)}", flush=True)
+    return subprocess.run([sys.executable, str(ROOT / "benchmarks" / name), *arguments], cwd=ROOT).returncode == 0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sequence", type=Path, required=True, help="a sequence with depth, for the fusion benchmark")
+    parser.add_argument("--data", type=Path, help=f"folder of {' and '.join(RECORDINGS)} (default: the sequence's)")
+    parser.add_argument("--legacy-open3d", type=Path, metavar="FOLDER", help="an older Open3D, see bench_fusion.py")
     options = parser.parse_args()
-    runs = [
-        ["bench_fusion.py", str(options.sequence), "--repeat", "5"],
-        ["bench_long_walk.py"],
-        ["bench_synth.py"],
-        ["bench_quality.py", "--out", str(HERE / "results" / "quality.json")],
-        ["bench_network.py"],
-        ["bench_monocular.py"],
-    ]
-    failed = []
-    for name, *arguments in runs:
-        print(f"== {name} {' '.join(arguments)}", flush=True)
-        if subprocess.run([sys.executable, str(HERE / name), *arguments]).returncode:
-            failed.append(name)
+    sequence = options.sequence.resolve()
+    data = options.data.resolve() if options.data else sequence.parent
+    absent, failed = missing(sequence, data), []
+    for result, command in commands(str(sequence), str(data)).items():
+        if result in absent:
+            print(f"== {command[0]} skipped: {absent[result]} not found", flush=True)
+            continue
+        if result == "fusion" and options.legacy_open3d:
+            command += ["--legacy-open3d", str(options.legacy_open3d.resolve())]
+        if not start(*command):
+            failed.append(command[0])
+    if not start("write_tables.py"):
+        failed.append("write_tables.py")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

@@ -1,0 +1,252 @@
+"""The tables of each result, as Markdown: what write_tables.py puts together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from common import add_speed_ups
+
+Result = dict[str, Any]
+HELD_OUT = ("41", "42", "43")
+"""Worlds that the settings for monocular depth were not chosen on."""
+
+
+class Column(NamedTuple):
+    """A column's title, where a row has its value, how a number is written (text without), and what it is divided by."""
+
+    title: str
+    path: str
+    form: str = ""
+    unit: float = 1.0
+
+
+def table(columns: Sequence[Column], rows: Iterable[Result]) -> str:
+    """A Markdown table; numbers to the right."""
+    lines = [[column.title for column in columns], ["---:" if column.form else "---" for column in columns]]
+    lines += [[cell(row, column) for column in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cell(row: Result, column: Column) -> str:
+    value: Any = row
+    for key in column.path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    if column.path == "noisy":
+        return "noisy" if value else ""
+    if value is None:
+        return "-"
+    return format(value / column.unit, column.form) if column.form else str(value)
+
+
+def paragraphs(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def fusion_rows(data: Result) -> list[Result]:
+    """The systems at each voxel size, with what they are compared with."""
+    for systems in data["results"].values():
+        for key in ("fuse", "mesh"):
+            add_speed_ups(systems, key)
+    return [
+        {"voxel": f"{100 * float(voxel):g} cm", "system": name, "runs": len(result.get("runs_ms", [0])), **result}
+        for voxel, systems in data["results"].items()
+        for name, result in systems.items()
+    ]
+
+
+def ratios(key: str) -> list[Column]:
+    return [
+        Column("times open3d, faster blocks", f"{key}_speed_up", ".2f"),
+        Column("times open3d 16", f"{key}_speed_up_default", ".2f"),
+        Column("times open3d legacy", f"{key}_speed_up_legacy", ".2f"),
+    ]
+
+
+def fusion_notes(data: Result, rows: Sequence[Result]) -> str:
+    """The sequence, and what cannot be compared."""
+    row = next(row for row in rows if "fuse" in row)
+    size = " of {}x{}".format(*row["image"]) if "image" in row else ""
+    notes = [f"{row['frames']} frames{size} of {data['sequence']}. Runs a system: {row['runs']}, the median counts."]
+    notes += dict.fromkeys(f"`{row['system']}`: {row['reason']}." for row in rows if "reason" in row)
+    own = data["machine"].get("packages", {}).get("open3d")
+    others = [row for row in rows if row.get("version", own) != own]
+    notes += dict.fromkeys(f"`{row['system']}` ran in Open3D {row['version']}." for row in others)
+    if not any(row["system"] == "open3d legacy" for row in rows):
+        notes.append("`open3d legacy` is not in this result.")
+    return " ".join(notes)
+
+
+def fusion(data: Result) -> str:
+    rows = fusion_rows(data)
+    columns = [
+        *(Column("voxels", "voxel"), Column("system", "system"), Column("threads", "threads", ".0f")),
+        *(Column("median ms", "fuse.median_ms", ".2f"), Column("IQR ms", "fuse.iqr_ms", ".2f")),
+        *(Column("mean ms", "fuse.mean_ms", ".2f"), *ratios("fuse"), Column("first frame s", "first_frame_s", ".2f")),
+        Column("", "noisy"),
+    ]
+    return paragraphs(fusion_notes(data, rows), table(columns, rows))
+
+
+def meshing(data: Result) -> str:
+    rows = fusion_rows(data)
+    columns = [
+        *(Column("voxels", "voxel"), Column("system", "system")),
+        *(Column("mesh, median ms", "mesh.median_ms", ".1f"), Column("IQR ms", "mesh.iqr_ms", ".1f"), *ratios("mesh")),
+        *(Column("vertices", "vertices", ",.0f"), Column("observed voxels", "observed_voxels", ",.0f")),
+        Column("bytes per observed voxel", "bytes_per_observed_voxel", ".1f"),
+        *(Column("map MB", "volume_bytes", ".1f", 1e6), Column("peak RSS MB", "peak_rss_bytes", ".0f", 1e6)),
+    ]
+    return paragraphs(fusion_notes(data, rows), table(columns, rows))
+
+
+def long_walk(data: Result) -> str:
+    rows = [{**stretch, "span": "{} to {}".format(*stretch["frames"])} for stretch in data["stretches"]]
+    rows.append({"span": "last over first", **data["last_over_first"]})
+    columns = [
+        Column("frames", "span"),
+        *(
+            Column(f"{kind} {what} ms", f"{kind}_{what}_ms", ".2f")
+            for kind in ("processor", "wall")
+            for what in ("median", "mean")
+        ),
+        Column("map MB", "volume_bytes", ".1f", 1e6),
+    ]
+    threads = data["threads"] or "one a core, at most four"
+    return paragraphs(
+        f"{data['frames']} frames, {data['frames_a_room']} a room; voxels of {100 * data['voxel']:g} cm; threads: {threads}.",
+        table(columns, rows),
+        f"At the end {data['bytes_per_observed_voxel']} bytes per occupied voxel ({data['observed_voxels']:,} of them); "
+        f"peak RSS {data['peak_rss_bytes'] / 1e6:.0f} MB.",
+    )
+
+
+def monocular(data: Result) -> str:
+    """Cares that every world has, and all of them on the worlds that have most."""
+    worlds: dict[str, Result] = data["results"]
+    most = max(len(cares) for cares in worlds.values())
+    ablated = [seed for seed, cares in worlds.items() if len(cares) == most]
+    main = [name for name in worlds[ablated[0]] if all(name in cares for cares in worlds.values())]
+    parts = [[s for s in worlds if s not in HELD_OUT], [s for s in worlds if s in HELD_OUT]]
+    rows = [care_row(worlds, seeds, name) for seeds in parts if seeds for name in main]
+    every = [care_row(worlds, ablated, name) for name in worlds[ablated[0]]]
+    columns = [
+        *(Column("care", "care"), Column("worlds", "worlds")),
+        *(Column("F 5 cm", "f_5cm.mean", ".3f"), Column("least", "f_5cm.least", ".3f")),
+        *(Column("F 10 cm", "f_10cm.mean", ".3f"), Column("double-wall rate", "double_wall_rate.mean", ".3f")),
+        *(Column("most", "double_wall_rate.most", ".3f"), Column("depth error %", "depth_error.mean", ".1f", 0.01)),
+    ]
+    chosen = "{rooms} rooms, {frames} frames, voxels of {voxel} m.".format(**data["settings"])
+    return paragraphs(
+        f"{chosen} Means over worlds:", table(columns, rows), "Every care on and off:", table(columns, every)
+    )
+
+
+def care_row(worlds: dict[str, Result], seeds: Sequence[str], name: str) -> Result:
+    """Mean and extremes of a care's scores over worlds."""
+    row: Result = {"care": name, "worlds": ", ".join(sorted(seeds, key=int))}
+    for score in ("f_5cm", "f_10cm", "double_wall_rate", "depth_error"):
+        values = [worlds[seed][name][score] for seed in seeds]
+        row[score] = {"mean": fmean(values), "least": min(values), "most": max(values)}
+    return row
+
+
+def multiview(data: Result) -> str:
+    measured = {name: result for name, result in data.items() if name != "machine"}
+    rows = [
+        {"sequence": name, "depth": kind, "frames": result["frames"], **result[kind]}
+        | ({"mesh": result["mesh"]} if kind == "proved" else {})
+        for name, result in measured.items()
+        for kind in ("sweep", "proved")
+    ]
+    columns = [
+        *(Column("sequence", "sequence"), Column("frames", "frames", ".0f"), Column("depth", "depth")),
+        *(Column("AbsRel", "abs_rel_all", ".3f"), Column("certain half", "abs_rel_certain_half", ".3f")),
+        *(Column("delta 1", "delta_1_all", ".3f"), Column("certain half", "delta_1_certain_half", ".3f")),
+        *(Column("share known", "known_share", ".2f"), Column("mesh F 5 cm", "mesh.f_5cm", ".3f")),
+        Column("mesh F 10 cm", "mesh.f_10cm", ".3f"),
+    ]
+    speed = [
+        *(Column("sequence", "sequence"), Column("frames a second", "frames_per_second", ".2f")),
+        Column("processor s a frame", "processor_seconds_per_frame", ".2f"),
+        *(Column("sweep alone, frames a second", "sweep_frames_per_second", ".2f"), Column("", "noisy")),
+    ]
+    notes = " ".join(f"{name}: {result['note']}" for name, result in measured.items() if "note" in result)
+    fast = [{"sequence": name, **result} for name, result in measured.items()]
+    return paragraphs(table(columns, rows), notes, table(speed, fast))
+
+
+def quality(data: Result) -> str:
+    columns = [
+        *(Column("seed", "seed"), Column("rooms", "rooms", ".0f"), Column("frames", "frames", ".0f")),
+        *(Column("mesh F 5 cm", "metrics.mesh.f_5cm", ".3f"), Column("F 10 cm", "metrics.mesh.f_10cm", ".3f")),
+        Column("double-wall rate", "metrics.mesh.double_wall_rate", ".4f"),
+        Column("label accuracy", "metrics.mesh.label_accuracy", ".3f"),
+        *(Column(f"object F1, IoU 0.{n}", f"metrics.objects.f1_{n}", ".3f") for n in (25, 50)),
+        *(Column("room F1", "metrics.rooms.f1", ".3f"), Column("room names", "metrics.rooms.label_accuracy", ".2f")),
+        *(Column(f"track {name}", f"metrics.tracks.{name}", ".3f") for name in ("precision", "recall")),
+        Column("ghosts", "metrics.tracks.ghost_share", ".3f"),
+    ]
+    means = ", ".join(f"{name} {value:.3f}" for name, value in data["means"].items())
+    rows = sorted(data["results"], key=lambda result: (result["rooms"], result["seed"]))
+    return paragraphs(table(columns, rows), f"Means: {means}.")
+
+
+def network(data: Result) -> str:
+    rows = [
+        {
+            "network": setting["network"],
+            "variant": name,
+            "clean": f"{result['clean_runs']} of {result['runs']}",
+            **result,
+        }
+        for setting in data["results"]
+        for name, result in setting["variants"].items()
+    ]
+    columns = [
+        *(Column("network", "network"), Column("variant", "variant"), Column("parameters M", "parameters", ".1f", 1e6)),
+        *(Column("median s", "median_s", ".2f"), Column("best s", "best_s", ".2f"), Column("clean runs", "clean")),
+        *(Column("times the first", "speed_up", ".2f"), Column("peak MB", "peak_mb", ".0f")),
+        *(Column("worst difference", "worst_difference", ".1e"), Column("rms difference", "rms_difference", ".1e")),
+    ]
+    sizes = dict.fromkeys(
+        "{batch}x{height}x{width}, {threads} threads".format(**setting) for setting in data["results"]
+    )
+    variants = "\n".join(f"- `{name}`: {text}" for name, text in data["variants"].items())
+    return paragraphs(f"Images: {'; '.join(sizes)}.", table(columns, rows), variants)
+
+
+def synth(data: Result) -> str:
+    settings = {name: value for name, value in data.items() if isinstance(value, dict) and "whole" in value}
+    whole = [
+        {"setting": name, "before": sum(value["before_first_frame_s"].values()), **value["whole"]}
+        for name, value in settings.items()
+    ]
+    stages = [
+        {"setting": name, "stage": stage.replace("_", " "), **figures}
+        for name, value in settings.items()
+        for stage, figures in value["stages"].items()
+    ]
+    columns = [
+        *(Column("images", "setting"), Column("frames a second", "frames_per_second", ".1f")),
+        *(Column("processor ms a frame", "processor_ms_per_frame", ".1f"), Column("cores busy", "cores_busy", ".2f")),
+        *(Column("kB a frame", "kilobytes_per_frame", ".0f"), Column("s before the first frame", "before", ".1f")),
+    ]
+    single = [
+        *(Column("images", "setting"), Column("stage of one frame", "stage")),
+        *(Column("median ms", "median_ms", ".2f"), Column("IQR ms", "iqr_ms", ".2f")),
+    ]
+    return paragraphs(f"{data['rooms']} rooms, {data['frames']} frames.", table(columns, whole), table(single, stages))
+
+
+def training(data: Result) -> str:
+    names = {"network": "network, unseen worlds", "prior": "prior, unseen worlds"}
+    names["recorded"] = f"network, photographs of {data.get('recorded', {}).get('sequence', '')}"
+    columns = [
+        *(Column("", "name"), Column("depth AbsRel", "abs_rel", ".3f"), Column("RMSE m", "rmse", ".2f")),
+        *(Column("delta 1", "delta_1", ".2f"), Column("mIoU", "miou", ".3f")),
+        *(Column("pixel accuracy", "pixel_accuracy", ".2f"), Column("normals, mean degrees", "normal_mean_deg", ".1f")),
+        *(Column("within 30 degrees", "normal_30", ".2f"), Column("edges odsF", "edge_ods_f", ".3f")),
+    ]
+    return table(columns, [{"name": name, **data[key]} for key, name in names.items() if key in data])
