@@ -68,6 +68,19 @@ def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | Non
     return source
 
 
+def depth_source(source: Source) -> str:
+    """The name of the source that gives the depth: its own, or that of the part of a mixed one."""
+    if not source.name.startswith("mixed:"):
+        return source.name
+    parts = source.name.removeprefix("mixed:").split(",")
+    return next(part for part in parts if part.startswith("depth=")).removeprefix("depth=")
+
+
+def has_one_scale(source: Source) -> bool:
+    """Whether the depth of a source has one scale by nature: a sensor recorded it, or the poses gave it."""
+    return depth_source(source) in ("recorded", "multiview")
+
+
 def open_default(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
     """What the sequence holds, or, when no frame that can be used has depth, the network with the shipped checkpoint."""
     if any(info.used and info.has_depth for info in sequence.infos):
