@@ -20,7 +20,8 @@ SOURCES = {
     "recorded": "pipelines.sources:open_recorded",
     "precomputed": "pipelines.sources:open_precomputed",
     "multiview": "pipelines.multiview:open_multiview",
-    "refined": "pipelines.multiview:open_refined",
+    "refined": "pipelines.refinement:open_refined",
+    "checked": "pipelines.refinement:open_checked",
     "mixed": "pipelines.sources:open_mixed",
 }
 """A function from what follows the colon, the sequence and the settings to a Source."""
@@ -55,8 +56,8 @@ class Source:
 
 
 def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | None = None) -> Source:
-    """The source called `auto`, `recorded`, `multiview`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, `refined:SRC`, or
-    `mixed:depth=SRC,semantics=SRC`, with the settings of the run.
+    """The source called `auto`, `recorded`, `multiview`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, `refined:SRC`,
+    `checked:SRC`, or `mixed:depth=SRC,semantics=SRC`, with the settings of the run.
 
     Raises SourceError for an unknown name or a source that the sequence cannot feed.
     """

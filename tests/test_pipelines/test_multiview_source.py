@@ -64,26 +64,6 @@ def test_wanted_frames_prove_each_other_and_change_the_fingerprint():
     assert source.fingerprint == open_source("multiview", wall, strided).fingerprint
 
 
-def test_a_prior_is_refined_where_images_prove_and_kept_elsewhere(tmp_path):
-    wall = Wall()
-    rng = np.random.default_rng(0)
-    labels = np.full((60, 80), 3, np.uint8)
-    for i in range(len(wall)):
-        noise = np.kron(rng.normal(0, 0.06, (6, 8)), np.ones((10, 10)))
-        write_predictions(
-            tmp_path, i, Predictions(depth=(wall.depth(i) * (1.05 + noise)).astype(np.float32), labels=labels)
-        )
-    base = open_source(f"precomputed:{tmp_path}", wall)
-    source = open_source(f"refined:precomputed:{tmp_path}", wall, CONFIG)
-    answer, before = source.predict(wall[4]), base.predict(wall[4])
-    assert (answer.depth > 0).all()
-    assert np.array_equal(answer.labels, labels)
-    assert np.mean(error(answer, wall.depth(4))) < 0.6 * np.mean(error(before, wall.depth(4)))
-    alone = open_source("multiview", wall, CONFIG).predict(wall[4])
-    unproved = alone.depth == 0
-    assert answer.confidence[unproved].mean() < answer.confidence[~unproved].mean()
-
-
 def test_mixed_takes_depth_from_images(tmp_path):
     wall = Wall()
     write_predictions(tmp_path, 4, Predictions(labels=np.full((60, 80), 7, np.uint8)))
