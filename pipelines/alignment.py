@@ -17,7 +17,7 @@ from pipelines.alignment_file import FILE, Alignment, FrameAlignment, write_alig
 from pipelines.fusion import static_weight
 from pipelines.loading import read_frames
 from pipelines.sequences.colmap_points import read_sparse_points
-from pipelines.sources import Source
+from pipelines.sources import Source, has_one_scale
 from pipelines.stages import RunContext, predicted
 from pipelines.workspace import StageRecord
 
@@ -54,15 +54,6 @@ def align(context: RunContext, record: StageRecord) -> None:
 def is_wanted(mode: str, source: Source) -> bool:
     """Whether depth is aligned: as the setting says, or by whether the depth was predicted and not measured."""
     return mode == "on" or (mode == "auto" and not has_one_scale(source))
-
-
-def has_one_scale(source: Source) -> bool:
-    """Whether the depth of a source has one scale by nature: a sensor recorded it, or the poses gave it."""
-    name = source.name
-    if name.startswith("mixed:"):
-        parts = name.removeprefix("mixed:").split(",")
-        name = next(part for part in parts if part.startswith("depth=")).removeprefix("depth=")
-    return name in ("recorded", "multiview")
 
 
 def _sample_all(context: RunContext) -> dict[int, DepthSamples]:

@@ -64,7 +64,7 @@ class PipelineConfig:
     up: tuple[float, float, float] | None = None
     """Up direction in the sequence's world; None takes what the format says or what the floor shows."""
     multiview: MultiviewConfig = MultiviewConfig()
-    """Depth from images and poses, for --source multiview and --refine multiview."""
+    """Depth from images and poses, for --source multiview and --refine."""
     align: AlignConfig = AlignConfig()
     """The scale of depth, frame by frame."""
     depth: DepthWeightConfig = DepthWeightConfig()

@@ -20,7 +20,8 @@ SOURCES = {
     "recorded": "pipelines.sources:open_recorded",
     "precomputed": "pipelines.sources:open_precomputed",
     "multiview": "pipelines.multiview:open_multiview",
-    "refined": "pipelines.multiview:open_refined",
+    "refined": "pipelines.refinement:open_refined",
+    "checked": "pipelines.refinement:open_checked",
     "mixed": "pipelines.sources:open_mixed",
 }
 """A function from what follows the colon, the sequence and the settings to a Source."""
@@ -55,8 +56,8 @@ class Source:
 
 
 def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | None = None) -> Source:
-    """The source called `auto`, `recorded`, `multiview`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, `refined:SRC`, or
-    `mixed:depth=SRC,semantics=SRC`, with the settings of the run.
+    """The source called `auto`, `recorded`, `multiview`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, `refined:SRC`,
+    `checked:SRC`, or `mixed:depth=SRC,semantics=SRC`, with the settings of the run.
 
     Raises SourceError for an unknown name or a source that the sequence cannot feed.
     """
@@ -66,6 +67,19 @@ def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | Non
     source = resolve(name, SOURCES)(argument, sequence, config or PipelineConfig())
     assert isinstance(source, Source)
     return source
+
+
+def depth_source(source: Source) -> str:
+    """The name of the source that gives the depth: its own, or that of the part of a mixed one."""
+    if not source.name.startswith("mixed:"):
+        return source.name
+    parts = source.name.removeprefix("mixed:").split(",")
+    return next(part for part in parts if part.startswith("depth=")).removeprefix("depth=")
+
+
+def has_one_scale(source: Source) -> bool:
+    """Whether the depth of a source has one scale by nature: a sensor recorded it, or the poses gave it."""
+    return depth_source(source) in ("recorded", "multiview")
 
 
 def open_default(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:

@@ -12,6 +12,8 @@ import click
 from pipelines.cli.options import common_options, print_json, progress_reporter
 
 F = TypeVar("F", bound=Callable[..., Any])
+REFINE = {"auto": "checked:", "multiview": "refined:", "none": ""}
+"""What `--refine` puts before the source."""
 
 
 def run_options(command: F) -> F:
@@ -30,8 +32,10 @@ def run_options(command: F) -> F:
         ),
         click.option(
             "--refine",
-            type=click.Choice(["multiview"]),
-            help="Check and correct the source's depth against the images of neighbouring frames.",
+            type=click.Choice(list(REFINE)),
+            default="auto",
+            show_default=True,
+            help="Correct predicted depth by the images of neighbouring frames; auto: where they show that it is far off.",
         ),
         click.option("--up", metavar="X,Y,Z", help="Up direction in the sequence's world, when it is not found."),
         click.option("--stride", type=int, help="Every n-th frame. [config: frames.stride]"),
@@ -93,7 +97,7 @@ def execute(
     sequence: str,
     out: Path,
     source: str,
-    refine: str | None = None,
+    refine: str = "auto",
     until: str,
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -109,9 +113,10 @@ def execute(
 
     config = load_config(PipelineConfig, config_file, overrides, options=shortcut_overrides(**shortcuts))
     with progress_reporter(quiet=quiet) as progress:
-        source = f"refined:{source}" if refine else source
         opened = open_sequence(sequence)
-        manifest = run_pipeline(opened, out, source=source, config=config, until=until, progress=progress)
+        manifest = run_pipeline(
+            opened, out, source=REFINE[refine] + source, config=config, until=until, progress=progress
+        )
     if as_json:
         print_json(manifest)
     elif not quiet:

@@ -16,7 +16,7 @@ from m2h import Predictions
 from mapping.correction import DepthField
 from mapping.se3 import inverse, transform_points
 from mapping.tsdf import TSDFVolume
-from pipelines.alignment import has_one_scale, is_wanted
+from pipelines.alignment import is_wanted
 from pipelines.alignment_file import Alignment, AlignmentFileError, FrameAlignment, read_alignment, write_alignment
 from pipelines.config import config_from_mapping
 from pipelines.frame import SequenceError
@@ -26,7 +26,7 @@ from pipelines.predictions import write_predictions
 from pipelines.sequences.colmap_points import read_sparse_points
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
-from pipelines.sources import Source
+from pipelines.sources import Source, has_one_scale
 from scenegraph.labels import nyu40
 
 FRAMES = 20

@@ -1,63 +1,16 @@
 """Depth from images and poses as a source: what it answers, what it notes, what it refuses."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from textured_wall import CAMERA, CONFIG, Wall, error
 
 from m2h import Predictions
-from mapping.camera import Intrinsics
-from mapping.multiview_config import MultiviewConfig, NeighbourConfig
-from pipelines.frame import Frame, FrameInfo, SequenceError
+from pipelines.frame import FrameInfo
 from pipelines.loading import FramesByNumber
 from pipelines.predictions import write_predictions
 from pipelines.settings import FramesConfig, PipelineConfig
 from pipelines.sources import SourceError, open_source
-
-CAMERA = Intrinsics(60.0, 60.0, 39.5, 29.5, 80, 60)
-CONFIG = PipelineConfig(
-    multiview=MultiviewConfig(
-        width=80, min_depth=1.0, max_depth=6.0, neighbours=NeighbourConfig(scene_depth=2.0), speckle_px=9, device="cpu"
-    )
-)
-SLOPE = 0.3
-
-
-class Wall:
-    """Images of a slanted textured wall by a camera that moves sideways; frames in `broken` cannot be read."""
-
-    name, path, format, world_up, label_space = "wall", Path("wall"), "fake", None, None
-
-    def __init__(self, count=9, *, spacing=0.08, lost=(), broken=(), camera=lambda i: CAMERA):
-        self.camera, self.broken, self.read = camera, broken, []
-        self.infos = tuple(
-            FrameInfo(i, i / 10, f"{i}.png", i not in lost, "lost" if i in lost else "", self.pose(i * spacing))
-            for i in range(count)
-        )
-
-    def pose(self, x):
-        T = np.eye(4)
-        T[0, 3] = x
-        return T
-
-    def __len__(self):
-        return len(self.infos)
-
-    def depth(self, i):
-        rays, x = self.camera(i).rays(), self.infos[i].T_world_camera[0, 3]
-        return ((2.0 + SLOPE * x) / (1 - SLOPE * rays[..., 0])).astype(np.float32)
-
-    def __getitem__(self, i):
-        self.read.append(i)
-        if i in self.broken:
-            raise SequenceError(f"{i}.png: is truncated")
-        camera, T = self.camera(i), self.infos[i].T_world_camera
-        points = camera.unproject(self.depth(i)) + T[:3, 3]
-        waves = np.random.default_rng(3).normal(size=(30, 3)) * 12
-        grey = np.sin(points @ waves.T + np.arange(30)).sum(axis=-1) / 30**0.5
-        rgb = np.repeat((127 + 60 * grey.clip(-2, 2)).astype(np.uint8)[..., None], 3, axis=-1)
-        return Frame(i, i / 10, rgb, camera, T, Predictions())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,11 +19,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def error(answer, truth):
-    known = answer.depth > 0
-    return np.abs(answer.depth[known] / truth[known] - 1)
 
 
 def test_depth_comes_from_images_and_poses_alone():
@@ -114,26 +62,6 @@ def test_wanted_frames_prove_each_other_and_change_the_fingerprint():
     assert np.median(error(answer, wall.depth(8))) < 0.02
     assert source.fingerprint != open_source("multiview", wall, CONFIG).fingerprint
     assert source.fingerprint == open_source("multiview", wall, strided).fingerprint
-
-
-def test_a_prior_is_refined_where_images_prove_and_kept_elsewhere(tmp_path):
-    wall = Wall()
-    rng = np.random.default_rng(0)
-    labels = np.full((60, 80), 3, np.uint8)
-    for i in range(len(wall)):
-        noise = np.kron(rng.normal(0, 0.06, (6, 8)), np.ones((10, 10)))
-        write_predictions(
-            tmp_path, i, Predictions(depth=(wall.depth(i) * (1.05 + noise)).astype(np.float32), labels=labels)
-        )
-    base = open_source(f"precomputed:{tmp_path}", wall)
-    source = open_source(f"refined:precomputed:{tmp_path}", wall, CONFIG)
-    answer, before = source.predict(wall[4]), base.predict(wall[4])
-    assert (answer.depth > 0).all()
-    assert np.array_equal(answer.labels, labels)
-    assert np.mean(error(answer, wall.depth(4))) < 0.6 * np.mean(error(before, wall.depth(4)))
-    alone = open_source("multiview", wall, CONFIG).predict(wall[4])
-    unproved = alone.depth == 0
-    assert answer.confidence[unproved].mean() < answer.confidence[~unproved].mean()
 
 
 def test_mixed_takes_depth_from_images(tmp_path):

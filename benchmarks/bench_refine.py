@@ -1,0 +1,273 @@
+"""What a look at neighbouring images adds to depth that was predicted frame by frame, and whether aligning scales still helps.
+
+python benchmarks/bench_refine.py --seeds 71 72 --office /path/to/hololens_office
+
+Three predictors: the shipped network, and `pipelines.synth.monocular`, which spoils true depth, as a `good` network errs and as a
+`fair` one. `m2h run` maps worlds of `m2h synth` and the recorded office from the prediction as it is (`--refine none`), refined
+(`multiview`), refined where that is found to help (`auto`), and from images and poses alone; each with alignment (`aligned`) and
+without. Meshes are compared with the true surface, in the office with that of the sensor's depth, which is otherwise read only to
+be spoiled. Results are kept by sequence and way in benchmarks/results/refine.json; what is there already is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import machine, table, write_json
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from m2h import Predictions
+from mapping import TSDFVolume
+from mapping.mesh_io import read_mesh
+from mapping.metrics import mesh_metrics
+from mapping.raycast import MeshCaster
+from pipelines.alignment_file import read_alignment
+from pipelines.cli.run import REFINE
+from pipelines.config import config_from_mapping
+from pipelines.frame import Frame, FrameSequence
+from pipelines.loading import chosen_positions
+from pipelines.pipeline import run
+from pipelines.predictions import prediction_path, read_predictions, write_predictions
+from pipelines.refinement import spread_of
+from pipelines.sequences.detect import open_sequence
+from pipelines.settings import PipelineConfig
+from pipelines.synth.monocular import MonocularConfig, MonocularNetwork
+from pipelines.synth.simulate import SynthConfig, simulate
+
+MAX_DEPTH = 10.0  # metres; what is farther is neither compared nor asked for
+STEP = 0.05  # relative step of depth beside a pixel that is an edge of the office's surface
+FEWEST = 1000  # pixels of a frame that are compared
+SPOILED = {
+    "good": (7, MonocularConfig()),
+    "fair": (8, MonocularConfig(scale=0.1, bias=0.08, bias_length=0.2, bleeding_px=4.0, normal_lean_deg=6.0)),
+}
+"""The errors of simulated networks, and the stream from which they are drawn."""
+WAYS = {
+    "shipped": (("none", "off"), ("none", "on"), ("auto", "off"), ("auto", "on")),
+    "fair": (("none", "on"), ("auto", "on")),
+    "good": (("none", "off"), ("none", "on"), ("multiview", "on"), ("auto", "on")),
+}
+"""What is measured of each predictor: `--refine` and `align.mode`. Where auto refines, it does what multiview does."""
+COLUMNS = ("abs_rel", "delta_1", "fused_abs_rel", "fused_delta_1", "known", "f_5cm", "f_10cm")
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A sequence, the settings under which it is mapped, where its runs are kept, and its true surface."""
+
+    sequence: FrameSequence
+    settings: dict[str, Any]
+    folder: Path
+    seed: int
+
+    @property
+    def is_rendered(self) -> bool:
+        return self.truth_file.exists()
+
+    @property
+    def truth_file(self) -> Path:
+        return self.sequence.path / "ground_truth" / "mesh.ply"
+
+    @cached_property
+    def config(self) -> PipelineConfig:
+        return config_from_mapping(PipelineConfig, self.settings, "scene")
+
+    @cached_property
+    def positions(self) -> list[int]:
+        return chosen_positions(self.sequence, self.config.frames)
+
+    @cached_property
+    def truth(self) -> MeshCaster:
+        """The true surface in the sequence's world; that of all the sensor's depth where nothing better is known."""
+        if self.is_rendered:
+            return MeshCaster(read_mesh(self.truth_file))
+        volume = TSDFVolume(self.config.tsdf)
+        for position in range(len(self.sequence)):
+            frame = self.sequence[position]
+            assert frame.recorded.depth is not None
+            volume.integrate(frame.recorded.depth, frame.intrinsics, frame.T_world_camera)
+        return MeshCaster(volume.extract_mesh(min_weight=1.0))
+
+    def is_visible(self, points: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.bool_]:
+        frames = [self.sequence.infos[position].T_world_camera for position in self.positions]
+        poses = np.array(frames)[np.random.default_rng(0).permutation(len(frames))]
+        return self.truth.visible_points(points, normals, poses, self.sequence[0].intrinsics, max_depth=MAX_DEPTH)
+
+    def exact(self, frame: Frame) -> Predictions:
+        """Depth, normals and edges without error: the recorded ones, in the office those of the sensor's map."""
+        if self.is_rendered:
+            return frame.recorded
+        depth, faces = self.truth.cast(frame.intrinsics, frame.T_world_camera)
+        normals = self.truth.mesh.face_normals()[faces] @ frame.T_world_camera[:3, :3]
+        facing = np.sign((normals * frame.intrinsics.rays()).sum(axis=-1, keepdims=True))
+        normals = np.where((faces >= 0)[..., None], -facing * normals, 0).astype(np.float32)
+        logs = np.log(np.maximum(depth, 0.01))
+        steps = np.maximum(*(np.abs(np.diff(logs, axis=axis, append=logs.take([-1], axis))) for axis in (0, 1)))
+        return Predictions(depth=depth, normals=normals, edges=(steps > STEP).astype(np.float32))
+
+
+def open_scenes(options: argparse.Namespace) -> dict[str, Scene]:
+    """The scenes by name; worlds are rendered where they are not there yet."""
+    scenes = {}
+    for seed in options.seeds:
+        folder = options.work / f"world_{seed}_{options.rooms}_{options.frames}"
+        world = {"seed": seed, "frames": options.frames, "world": {"rooms": options.rooms}}
+        simulate(folder, config_from_mapping(SynthConfig, world, "options"))
+        name = f"synth, {options.rooms} rooms, {options.frames} frames, seed {seed}"
+        settings: dict[str, Any] = {"tsdf": {"voxel_size": 0.04}}
+        scenes[name] = Scene(open_sequence(folder), settings, options.work / f"runs_{folder.name}", seed)
+    if options.office is not None:
+        settings = {"frames": {"stride": options.stride}, "tsdf": {"voxel_size": 0.05}}
+        folder = options.work / f"runs_office_{options.stride}"
+        scenes[f"{options.office.name}, every {options.stride}th"] = Scene(
+            open_sequence(options.office), settings, folder, 0
+        )
+    return scenes
+
+
+def write_prior(scene: Scene, prior: str) -> Path:
+    """A folder with what a predictor says of all frames, since neighbours that are not mapped are asked too."""
+    folder = scene.folder / f"prior_{prior}"
+    folder.mkdir(parents=True, exist_ok=True)
+    done = folder / "done"
+    if done.exists():
+        return folder
+    predict = predictor(scene, prior)
+    for position in range(len(scene.sequence)):
+        frame = scene.sequence[position]
+        write_predictions(folder, frame.index, predict(frame))
+    done.touch()
+    return folder
+
+
+def predictor(scene: Scene, prior: str) -> Callable[[Frame], Predictions]:
+    if prior in SPOILED:
+        stream, errors = SPOILED[prior]
+        network = MonocularNetwork(errors, np.random.default_rng([scene.seed, stream]))
+        return lambda frame: network(scene.exact(frame))
+    from m2h.infer import Predictor
+    from m2h.weights import DEFAULT_NAME
+
+    shipped = Predictor.from_checkpoint(DEFAULT_NAME)
+    return lambda frame: shipped(frame.rgb, frame.intrinsics)
+
+
+def measure(scene: Scene, name: str, source: str, mode: str) -> dict[str, float]:
+    """The scores of one way to map; the predictions of an earlier way with the same source are found again."""
+    folder = scene.folder / name
+    config = config_from_mapping(PipelineConfig, {**scene.settings, "align": {"mode": mode}}, "scene")
+    run(scene.sequence, folder, source=source, config=config, until="fuse")
+    T_input_world = np.array(json.loads((folder / "levelling.json").read_text())["T_input_world"])
+    mesh = TSDFVolume.load(folder / "volume.npz").extract_mesh(min_weight=config.mesh.min_weight)
+    scores = mesh_metrics(
+        mesh.transformed(T_input_world),
+        scene.truth.mesh,
+        np.random.default_rng(0),
+        is_visible=scene.is_visible if scene.is_rendered else None,
+    )
+    kept = ("f_5cm", "f_10cm", "precision_5cm", "recall_5cm", "double_wall_rate")
+    result = {key: scores[key] for key in kept} | depth_scores(scene, folder, source)
+    return {key: round(float(value), 4) for key, value in result.items() if value is not None}
+
+
+def depth_scores(scene: Scene, run_folder: Path, source: str) -> dict[str, float]:
+    """Means over frames: depth as the source gives it, as it is fused after the alignment, and the share of pixels it has."""
+    kind, _, argument = source.partition(":")
+    stored = Path(argument) if kind == "precomputed" else run_folder / "predictions"
+    alignment = read_alignment(run_folder / "alignment.json")
+    rows = []
+    for position in scene.positions:
+        frame = scene.sequence[position]
+        truth = frame.recorded.depth
+        seen = read_predictions(prediction_path(stored, frame.index))
+        fused = alignment.corrected(frame.index, seen)
+        assert truth is not None
+        assert seen.depth is not None
+        assert fused.depth is not None
+        measured = (truth > 0) & (truth < MAX_DEPTH)
+        known = measured & (seen.depth > 0)
+        if known.sum() < FEWEST:
+            continue
+        row = {"known": float(known.sum() / measured.sum())}
+        for prefix, depth in (("", seen.depth), ("fused_", fused.depth)):
+            ratio = depth[known] / truth[known]
+            row[f"{prefix}abs_rel"] = float(np.mean(np.abs(ratio - 1)))
+            row[f"{prefix}delta_1"] = float(np.mean(np.maximum(ratio, 1 / ratio) < 1.25))
+        rows.append(row)
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def spread(scene: Scene, prior: str) -> float:
+    """What `--refine auto` decides by, here of all frames and not of eight: needs the run from images alone."""
+    folders = scene.folder / "images" / "predictions", write_prior(scene, prior)
+    found = []
+    for position in scene.positions:
+        index = scene.sequence.infos[position].index
+        proved, seen = (read_predictions(prediction_path(folder, index)).depth for folder in folders)
+        assert proved is not None
+        assert seen is not None
+        found.append(spread_of(proved, seen))
+    return round(float(np.median([value for value in found if value is not None])), 4)
+
+
+def ways(scene: Scene, priors: list[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Name of the way, run folder, source and `align.mode` of all that is measured."""
+    for prior in priors:
+        folder = write_prior(scene, prior)
+        for refine, mode in WAYS[prior]:
+            name = f"{prior}, {refine}"
+            yield name + ", aligned" * (mode == "on"), name, f"{REFINE[refine]}precomputed:{folder}", mode
+    for mode in ("off", "on"):
+        yield "images alone" + ", aligned" * (mode == "on"), "images", "multiview", mode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[71, 72, 73, 74])
+    parser.add_argument("--rooms", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--office", type=Path, help="the recorded sequence hololens_office")
+    parser.add_argument("--stride", type=int, default=4, help="of the office")
+    parser.add_argument("--priors", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
+    parser.add_argument("--work", type=Path, help="folder in which worlds and runs are kept")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "refine.json")
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        options.work = options.work or Path(temporary)
+        measure_all(options)
+
+
+def measure_all(options: argparse.Namespace) -> None:
+    """Every way on every scene, written after each."""
+    results = json.loads(options.out.read_text())["results"] if options.out.exists() else {}
+    networks = {name: TypeAdapter(MonocularConfig).dump_python(errors) for name, (_, errors) in SPOILED.items()}
+    for scene_name, scene in open_scenes(options).items():
+        rows = results.setdefault(scene_name, {})
+        for way, folder, source, mode in ways(scene, options.priors):
+            if way in rows:
+                continue
+            rows[way] = measure(scene, folder, source, mode)
+            write_json(options.out, {"machine": machine(), "networks": networks, "results": results})
+            print(scene_name, "|", way, *(f"{key} {rows[way][key]:.3f}" for key in COLUMNS), flush=True)
+        for prior in options.priors:
+            rows[f"{prior}, none, aligned"]["spread"] = spread(scene, prior)
+        write_json(options.out, {"machine": machine(), "networks": networks, "results": results})
+        shown = [(way, *(f"{scores[key]:.3f}" for key in COLUMNS)) for way, scores in rows.items()]
+        print(table((scene_name, *COLUMNS), shown), flush=True)
+
+
+if __name__ == "__main__":
+    main()

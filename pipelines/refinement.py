@@ -1,0 +1,198 @@
+"""Predicted depth corrected by the images of neighbouring frames: always, or where they show that it needs to be.
+
+How wrong a prediction is, a few frames tell for which the images prove a depth without it. The spread of its ratio to that depth
+within a frame is what no scale of the frame can mend; it decides between three ways.
+
+- Up to `GOOD` the alignment of frames does better than refinement; where that is asked for all the same, the prediction is a
+  prior of the sweep.
+- Up to `multiview.prior_deviation` images take precedence. The prediction is no prior, since it would draw frames to different
+  depths, but fills what the images leave open.
+- Beyond, nothing is filled: what is wrong by that much makes surface where there is none. Its normals and edges, by which depth
+  is weighed, are left out with it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from m2h import Predictions
+from mapping.camera import Intrinsics
+from mapping.multiview import MultiviewDepth, Prior
+from pipelines.frame import Frame, FrameSequence
+from pipelines.multiview import PosedFrames
+from pipelines.settings import PipelineConfig
+from pipelines.sources import Source, SourceError, depth_source, has_one_scale, open_source
+from pipelines.workspace import digest
+
+VERSION = 1  # counts changes of the method, so that stored depth is found again only where it would be the same
+REMEMBERED_BYTES = 512 << 20  # predictions that are kept because neighbours ask for them before their turn
+GOOD = 0.07  # spread of depth within frames up to which it is better left to the alignment; about there both do as well
+PROBES = 8  # frames, spread over the sequence, that tell how wrong the prediction is
+UNPROVED = 0.3  # share of its confidence that a prior keeps where the images do not prove it
+FEWEST_PROVED = 500  # pixels that tell the scale of a frame's prior, and its spread
+SPREAD = 0.04  # standard deviation of the Gaussian that spreads it, as a share of the image's long side
+NOTHING_NEAR = 0.02  # weight of the frame's median against proved pixels around
+DEVIATION_OF_MEDIAN = 1.4826  # standard deviation of a normal distribution by its median absolute deviation
+
+
+def open_refined(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
+    """Another source whose depth is checked and corrected against the images of neighbouring frames (`refined:SRC`).
+
+    Where images prove a depth it is theirs; elsewhere the other source's, brought to the scale of what is proved around it, with
+    little confidence, or unknown where that source is found to be too wrong. Labels are as the other source gives them. Raises
+    SourceError as `open_multiview`, and without a source.
+    """
+    if not argument:
+        raise SourceError("--source refined: expected refined:SOURCE, such as refined:m2h:NAME")
+    base, frames = open_source(argument, sequence, config), PosedFrames(sequence, config)
+    if frames.problem:
+        raise SourceError(frames.problem)
+    return _Refiner("refined", base, frames, config).source
+
+
+def open_checked(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
+    """Another source, refined if neighbouring images show that its depth needs it (`checked:SRC`); decided with the first answer.
+
+    It is the other source itself where there is nothing to check: depth that was recorded or comes from images already, poses of
+    which no two stand apart, and poses whose unit is not the metre, in which depth from images would be.
+    """
+    base, frames = open_source(argument, sequence, config), PosedFrames(sequence, config)
+    from_images = depth_source(base).startswith(("refined:", "checked:"))
+    in_metres = sequence.format != "colmap" and config.align.pose_scale in (None, 1.0)
+    if has_one_scale(base) or from_images or frames.problem or not in_metres:
+        return base
+    return _Refiner("checked", base, frames, config).source
+
+
+class _Refiner:
+    """Answers of the other source with the depth of images in them. Nothing is read before the first one is asked for."""
+
+    def __init__(self, kind: str, base: Source, frames: PosedFrames, config: PipelineConfig) -> None:
+        fingerprint = digest(kind, VERSION, frames.fingerprint, base.fingerprint)
+        self.source = replace(
+            base, name=f"{kind}:{base.name}", predict=self.predict, fingerprint=fingerprint, is_costly=True
+        )
+        self._is_optional = kind == "checked"
+        self._base, self._frames, self._settings = base, frames, config.multiview
+        self._answers: OrderedDict[int, Predictions] = OrderedDict()
+        self._depths: MultiviewDepth | None = None
+        self._started = self._fills = False
+
+    def predict(self, frame: Frame) -> Predictions:
+        """What the other source says of a frame, its depth and confidence refined."""
+        if not self._started:
+            self._depths = self._start(frame.intrinsics)
+            self._started = True
+        position = self._frames.position[frame.index]
+        base = self._base_answer(position, frame)
+        assert base is not None  # the frame was given
+        if self._depths is None:
+            return base
+        depth, confidence = self._depths(position, frame.rgb.shape[:2])
+        if not self._fills:
+            return replace(base, depth=depth, confidence=confidence, normals=None, edges=None)
+        depth, confidence = filled(depth, confidence, base)
+        return replace(base, depth=depth, confidence=confidence)
+
+    def _start(self, camera: Intrinsics) -> MultiviewDepth | None:
+        """What finds depth, after a look at how wrong the prediction is; None to leave the prediction as it is."""
+        notes = self.source.notes
+        depths = self._frames.depths(camera)
+        if problem := self._frames.lack_of_neighbours(depths):
+            if self._is_optional:
+                return None
+            raise SourceError(problem)
+        spread = self._spread(depths)
+        if self._is_optional and (spread is None or spread <= GOOD):
+            return None
+        notes += self._frames.notes(depths)
+        self._fills = spread is None or spread <= max(GOOD, self._settings.prior_deviation)
+        if spread is None or spread <= GOOD:
+            return self._frames.depths(camera, depths.config, prior=self._prior)
+        rest = "fills the rest" if self._fills else "is not used"
+        notes.append(
+            f"depth of {self._base.name} is off by {spread:.0%} within frames where images prove theirs: "
+            f"depth is taken from images, that of {self._base.name} {rest}"
+        )
+        return depths
+
+    def _spread(self, depths: MultiviewDepth) -> float | None:
+        """The relative deviation of predicted depth from what images prove, in the median frame of those looked at.
+
+        None where the images prove next to nothing in most of them.
+        """
+        chosen = self._frames.chosen
+        probes = [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, PROBES).astype(int))]
+        found = list(self._spreads(depths, probes))
+        return float(np.median(found)) if 2 * len(found) >= len(probes) else None
+
+    def _spreads(self, depths: MultiviewDepth, probes: list[int]) -> Iterator[float]:
+        for position in probes:
+            frame = self._frames.read(position)
+            seen = None if frame is None else self._base_answer(position, frame)
+            if frame is None or seen is None or seen.depth is None:
+                continue
+            proved, _ = depths(position, frame.rgb.shape[:2])
+            if (spread := spread_of(proved, seen.depth)) is not None:
+                yield spread
+
+    def _prior(self, position: int) -> Prior:
+        answer = self._base_answer(position)
+        return Prior(None, None) if answer is None else Prior(answer.depth, answer.normals)
+
+    def _base_answer(self, position: int, frame: Frame | None = None) -> Predictions | None:
+        """What the other source says, asked once as long as memory lasts; None for a frame that cannot be read."""
+        if position not in self._answers:
+            frame = frame or self._frames.read(position)
+            if frame is None:
+                return None
+            self._answers[position] = self._base.predict(frame)
+        self._answers.move_to_end(position)
+        while sum(map(_size, self._answers.values())) > REMEMBERED_BYTES and len(self._answers) > 1:
+            self._answers.popitem(last=False)
+        return self._answers[position]
+
+
+def spread_of(proved: NDArray[np.float32], predicted: NDArray[np.float32]) -> float | None:
+    """The robust standard deviation of the log ratio of two depths (H, W), 0 unknown: what one scale does not mend.
+
+    None where too few pixels have both.
+    """
+    both = (proved > 0) & (predicted > 0)
+    if both.sum() < FEWEST_PROVED:
+        return None
+    ratio = np.log(proved[both] / predicted[both])
+    return DEVIATION_OF_MEDIAN * float(np.median(np.abs(ratio - np.median(ratio))))
+
+
+def filled(
+    depth: NDArray[np.float32], confidence: NDArray[np.float32], base: Predictions
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Depth and confidence with the base's where the images prove none, scaled like what they prove around it.
+
+    A network's error is smooth: the ratio of proved depth to its own is spread over the image (the mean of log ratios under a
+    Gaussian, the frame's median where nothing is near), and what is left is a prior of the right scale.
+    """
+    if base.depth is None:
+        return depth, confidence
+    both, missing = (depth > 0) & (base.depth > 0), (depth == 0) & (base.depth > 0)
+    filled = np.where(missing, base.depth, depth)
+    if both.sum() >= FEWEST_PROVED:
+        ratio = np.zeros(depth.shape, np.float32)
+        ratio[both] = np.log(depth[both] / base.depth[both])
+        reach = SPREAD * max(depth.shape)
+        weight = cv2.GaussianBlur(both.astype(np.float32), (0, 0), reach)
+        spread = cv2.GaussianBlur(ratio, (0, 0), reach) + NOTHING_NEAR * np.median(ratio[both])
+        filled = np.where(missing, base.depth * np.exp(spread / (weight + NOTHING_NEAR)), depth)
+    trust = np.float32(UNPROVED) if base.confidence is None else UNPROVED * base.confidence
+    return filled.astype(np.float32), np.where(missing, trust, confidence).astype(np.float32)
+
+
+def _size(answer: Predictions) -> int:
+    return sum(array.nbytes for array in vars(answer).values() if array is not None)

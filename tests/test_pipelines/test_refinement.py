@@ -1,0 +1,157 @@
+"""When predicted depth is refined by neighbouring images, and what of it is kept: by how wrong it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from textured_wall import CONFIG, Wall, error
+
+from m2h import Predictions
+from pipelines.cli import main
+from pipelines.predictions import write_predictions
+from pipelines.refinement import spread_of
+from pipelines.settings import AlignConfig
+from pipelines.sources import open_source
+
+
+def predicted(wall, folder, *, scale=1.0, noise=0.0):
+    """A source whose depth has a frame's scale of that spread, and that much uneven error within frames."""
+    rng = np.random.default_rng(0)
+    for i in range(len(wall)):
+        uneven = np.kron(rng.normal(0, noise, (6, 8)), np.ones((10, 10)))
+        wrong = np.exp(uneven + np.log(scale) * rng.choice([-1, 1]))
+        seen = Predictions(depth=(wall.depth(i) * wrong).astype(np.float32), labels=np.full((60, 80), 3, np.uint8))
+        write_predictions(folder, i, seen)
+    return f"precomputed:{folder}"
+
+
+def test_good_depth_is_left_as_it_is_whatever_the_scales(tmp_path):
+    wall = Wall()
+    base = predicted(wall, tmp_path, scale=1.2, noise=0.02)
+    source = open_source(f"checked:{base}", wall, CONFIG)
+    assert source.name == f"checked:{open_source(base, wall).name}"
+    answer = source.predict(wall[4])
+    assert np.array_equal(answer.depth, open_source(base, wall).predict(wall[4]).depth)
+    assert source.notes == []
+
+
+def test_good_depth_is_a_prior_where_refinement_is_asked_for(tmp_path):
+    wall = Wall()
+    base = predicted(wall, tmp_path, scale=1.03, noise=0.02)
+    source = open_source(f"refined:{base}", wall, CONFIG)
+    answer = source.predict(wall[4])
+    assert (answer.depth > 0).all()
+    assert np.median(error(answer, wall.depth(4))) < 0.03
+    assert source.notes == []
+    assert source.fingerprint != open_source(f"checked:{base}", wall, CONFIG).fingerprint
+
+
+@pytest.mark.parametrize("kind", ["checked", "refined"])
+def test_wrong_depth_gives_way_to_the_images_and_fills_the_rest(tmp_path, kind):
+    wall = Wall()
+    base = predicted(wall, tmp_path, noise=0.085)
+    source = open_source(f"{kind}:{base}", wall, CONFIG)
+    answer, alone = (open_source(spec, wall, CONFIG).predict(wall[4]) for spec in (f"{kind}:{base}", "multiview"))
+    proved = alone.depth > 0
+    np.testing.assert_array_equal(answer.depth[proved], alone.depth[proved])
+    assert (answer.depth > 0).all()
+    assert (answer.confidence[~proved] < 0.31).all()
+    assert answer.labels[0, 0] == 3
+    source.predict(wall[4])
+    assert len(source.notes) == 1
+    assert "fills the rest" in source.notes[0]
+
+
+def test_a_prior_is_refined_where_images_prove_and_kept_elsewhere(tmp_path):
+    wall = Wall()
+    rng = np.random.default_rng(0)
+    labels = np.full((60, 80), 3, np.uint8)
+    for i in range(len(wall)):
+        noise = np.kron(rng.normal(0, 0.06, (6, 8)), np.ones((10, 10)))
+        write_predictions(
+            tmp_path, i, Predictions(depth=(wall.depth(i) * (1.05 + noise)).astype(np.float32), labels=labels)
+        )
+    base = open_source(f"precomputed:{tmp_path}", wall)
+    source = open_source(f"refined:precomputed:{tmp_path}", wall, CONFIG)
+    answer, before = source.predict(wall[4]), base.predict(wall[4])
+    assert (answer.depth > 0).all()
+    assert np.array_equal(answer.labels, labels)
+    assert np.mean(error(answer, wall.depth(4))) < 0.6 * np.mean(error(before, wall.depth(4)))
+    alone = open_source("multiview", wall, CONFIG).predict(wall[4])
+    unproved = alone.depth == 0
+    assert answer.confidence[unproved].mean() < answer.confidence[~unproved].mean()
+
+
+def test_very_wrong_depth_fills_nothing(tmp_path):
+    wall = Wall()
+    source = open_source(f"checked:{predicted(wall, tmp_path, noise=0.25)}", wall, CONFIG)
+    answer, alone = source.predict(wall[4]), open_source("multiview", wall, CONFIG).predict(wall[4])
+    np.testing.assert_array_equal(answer.depth, alone.depth)
+    np.testing.assert_array_equal(answer.confidence, alone.confidence)
+    assert answer.labels[0, 0] == 3
+    assert "is not used" in source.notes[0]
+
+
+def test_depth_that_images_cannot_prove_is_left_as_it_is(tmp_path):
+    wall = Wall(count=3, spacing=30.0)
+    base = predicted(wall, tmp_path, noise=0.25)
+    answer = open_source(f"checked:{base}", wall, CONFIG).predict(wall[1])
+    assert np.array_equal(answer.depth, open_source(base, wall).predict(wall[1]).depth)
+
+
+def test_only_predicted_depth_of_a_moving_camera_in_metres_is_checked(tmp_path):
+    wall = Wall()
+    base = predicted(wall, tmp_path)
+    unscaled = replace(CONFIG, align=AlignConfig(pose_scale=0.4))
+    colmap = Wall()
+    colmap.format = "colmap"
+    for spec, sequence, config in (
+        ("multiview", wall, CONFIG),
+        ("recorded", wall, CONFIG),
+        (f"refined:{base}", wall, CONFIG),
+        (base, Wall(count=1), CONFIG),
+        (base, Wall(spacing=0.0), CONFIG),
+        (base, wall, unscaled),
+        (base, colmap, CONFIG),
+    ):
+        name = open_source(spec, sequence, config).name
+        assert open_source(f"checked:{spec}", sequence, config).name == name
+    assert open_source(f"checked:{base}", wall, CONFIG).name.startswith("checked:")
+
+
+def test_what_fills_is_a_setting(tmp_path):
+    wall = Wall()
+    multiview = replace(CONFIG.multiview, prior_deviation=0.075)
+    source = open_source(
+        f"checked:{predicted(wall, tmp_path, noise=0.085)}", wall, replace(CONFIG, multiview=multiview)
+    )
+    assert (source.predict(wall[4]).depth == 0).any()
+    assert "is not used" in source.notes[0]
+
+
+def test_spread_is_what_a_scale_does_not_mend():
+    rng = np.random.default_rng(0)
+    depth = rng.uniform(1, 4, (60, 80)).astype(np.float32)
+    wrong = (1.3 * depth * np.exp(rng.normal(0, 0.1, depth.shape))).astype(np.float32)
+    wrong[:5] = 0
+    assert spread_of(depth, 1.3 * depth) < 1e-6
+    assert spread_of(depth, wrong) == pytest.approx(0.1, rel=0.1)
+    assert spread_of(depth, np.where(np.arange(80) < 5, depth, 0)) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "source"),
+    [
+        ([], "checked:auto"),
+        (["--source", "m2h:light"], "checked:m2h:light"),
+        (["--source", "m2h", "--refine", "multiview"], "refined:m2h"),
+        (["--source", "m2h", "--refine", "none"], "m2h"),
+    ],
+)
+def test_the_command_line_checks_unless_told_otherwise(box_room, tmp_path, monkeypatch, options, source):
+    asked = []
+    monkeypatch.setattr("pipelines.pipeline.run", lambda *args, source, **kwargs: asked.append(source) or {})
+    result = CliRunner().invoke(main, ["run", str(box_room), "--out", str(tmp_path), "-q", *options])
+    assert result.exit_code == 0, result.output
+    assert asked == [source]
