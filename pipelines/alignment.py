@@ -17,7 +17,7 @@ from pipelines.alignment_file import FILE, Alignment, FrameAlignment, write_alig
 from pipelines.fusion import static_weight
 from pipelines.loading import read_frames
 from pipelines.sequences.colmap_points import read_sparse_points
-from pipelines.sources import Source, has_one_scale
+from pipelines.sources import Source, depth_source, has_one_scale
 from pipelines.stages import RunContext, predicted
 from pipelines.workspace import StageRecord
 
@@ -33,7 +33,9 @@ def align(context: RunContext, record: StageRecord) -> None:
     """Corrections of all frames into alignment.json; an empty one where depth is left as it is."""
     path, settings = context.workspace.path(FILE), context.config.align
     if not is_wanted(settings.mode, context.source):
-        write_alignment(path, Alignment(pose_scale=settings.pose_scale or 1.0))
+        scale = settings.pose_scale or 1.0
+        from_poses = depth_source(context.source) == "multiview"  # such depth is in their unit
+        write_alignment(path, Alignment(pose_scale=scale, depth_scale=scale if from_poses else 1.0))
         record.summary |= {"applied": False, "text": f"depth of {context.source.name} is left as it is"}
         return
     path.unlink(missing_ok=True)

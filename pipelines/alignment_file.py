@@ -16,7 +16,7 @@ from mapping.correction import DepthField
 from mapping.files import write_text_atomic
 
 FILE = "alignment.json"
-FORMAT, VERSION = "m2h-alignment", 1
+FORMAT, VERSION = "m2h-alignment", 2
 
 
 class AlignmentFileError(ValueError):
@@ -35,17 +35,19 @@ class FrameAlignment:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Corrections by frame index, and the metres to which one unit of the sequence's poses is brought."""
+    """Corrections by frame index, and the metres to which one unit of the sequence's poses, and of its depth, is brought."""
 
     frames: dict[int, FrameAlignment] = field(default_factory=dict)
     pose_scale: float = 1.0
+    depth_scale: float = 1.0
 
     def corrected(self, index: int, seen: Predictions) -> Predictions:
-        """The predictions of a frame with its depth corrected; as they are for a frame that has no correction."""
+        """The predictions of a frame with its depth corrected and in metres; as they are where there is nothing to correct."""
         found = self.frames.get(index)
-        if found is None or seen.depth is None:
+        if seen.depth is None or (found is None and self.depth_scale == 1):
             return seen
-        return replace(seen, depth=found.field(seen.depth))
+        depth = seen.depth if self.depth_scale == 1 else seen.depth * np.float32(self.depth_scale)
+        return replace(seen, depth=depth if found is None else found.field(depth))
 
     def metric_pose(self, T_world_camera: NDArray[np.float64]) -> NDArray[np.float64]:
         """The pose (4, 4) in metres."""
@@ -70,7 +72,13 @@ def write_alignment(path: Path, alignment: Alignment) -> None:
         }
         for index, frame in sorted(alignment.frames.items())
     ]
-    data = {"format": FORMAT, "version": VERSION, "pose_scale": alignment.pose_scale, "frames": frames}
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "pose_scale": alignment.pose_scale,
+        "depth_scale": alignment.depth_scale,
+    }
+    data["frames"] = frames
     write_text_atomic(path, json.dumps(data, allow_nan=False) + "\n")
 
 
@@ -88,15 +96,16 @@ def read_alignment(path: Path) -> Alignment:
     if not isinstance(data, dict) or data.get("format") != FORMAT or data.get("version") != VERSION:
         raise AlignmentFileError(f"{path}: expected format {FORMAT} version {VERSION}")
     try:
-        scale = float(data["pose_scale"])
+        scales = {name: float(data[name]) for name in ("pose_scale", "depth_scale")}
         frames = {int(entry["index"]): _frame(entry) for entry in data["frames"]}
     except (KeyError, TypeError, ValueError) as error:
         raise AlignmentFileError(
-            f"{path}: frames or pose_scale are not as written by the align stage ({error})"
+            f"{path}: frames, pose_scale or depth_scale are not as written by the align stage ({error})"
         ) from error
-    if not (math.isfinite(scale) and scale > 0):
-        raise AlignmentFileError(f"{path}: pose_scale must be a positive number, got {scale}")
-    return Alignment(frames, scale)
+    for name, scale in scales.items():
+        if not (math.isfinite(scale) and scale > 0):
+            raise AlignmentFileError(f"{path}: {name} must be a positive number, got {scale}")
+    return Alignment(frames, **scales)
 
 
 def _frame(entry: dict[str, Any]) -> FrameAlignment:

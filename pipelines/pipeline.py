@@ -38,10 +38,10 @@ class Stage:
 STAGES = (
     Stage("sequence", 1, ("frames",), (), stages.list_frames),
     Stage("predict", 1, ("frames",), ("predictions/index.json",), stages.store_predictions),
-    Stage("align", 1, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), alignment.align),
+    Stage("align", 2, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), alignment.align),
     Stage("level", 1, ("frames", "up"), ("levelling.json",), stages.find_level),
     Stage(
-        "fuse", 2, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fusion.fuse
+        "fuse", 3, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fusion.fuse
     ),
     Stage("graph", 3, ("frames", "mesh", "graph", "dynamics"), outputs.GRAPH_FILES, outputs.build_graph),
     Stage("report", 2, (), outputs.REPORT_FILES, outputs.write_report_files),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from m2h import Predictions
 from mapping.correction import DepthField
 from mapping.se3 import inverse, transform_points
 from mapping.tsdf import TSDFVolume
-from pipelines.alignment import is_wanted
+from pipelines.alignment import align, is_wanted
 from pipelines.alignment_file import Alignment, AlignmentFileError, FrameAlignment, read_alignment, write_alignment
 from pipelines.config import config_from_mapping
 from pipelines.frame import SequenceError
@@ -27,6 +28,7 @@ from pipelines.sequences.colmap_points import read_sparse_points
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
 from pipelines.sources import Source, has_one_scale
+from pipelines.workspace import StageRecord
 from scenegraph.labels import nyu40
 
 FRAMES = 20
@@ -129,10 +131,26 @@ def test_file_keeps_what_was_written(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "depth"), [("multiview", 4.0), ("mixed:depth=multiview,semantics=m2h", 4.0), ("recorded", 2.0)]
+)
+def test_depth_from_poses_is_brought_to_metres_with_them(tmp_path, name, depth):
+    context = SimpleNamespace(
+        workspace=SimpleNamespace(path=lambda file: tmp_path / file),
+        config=config_from_mapping(PipelineConfig, {"align": {"pose_scale": 2.0}}, "test"),
+        source=Source(name, lambda frame: Predictions(), "", nyu40()),
+    )
+    align(context, StageRecord())
+    found = read_alignment(tmp_path / "alignment.json")
+    assert found.pose_scale == 2.0
+    assert found.corrected(0, Predictions(np.full((1, 2), 2, np.float32))).depth.tolist() == [[depth, depth]]
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"format": "other"}, "expected format m2h-alignment"),
         ({"pose_scale": 0}, "pose_scale must be a positive number"),
+        ({"depth_scale": -1}, "depth_scale must be a positive number"),
         ({"frames": [{"index": 0}]}, "not as written"),
     ],
 )
