@@ -240,6 +240,21 @@ def synth(data: Result) -> str:
     return paragraphs(f"{data['rooms']} rooms, {data['frames']} frames.", table(columns, whole), table(single, stages))
 
 
+def refine(data: Result) -> str:
+    rows = [
+        {"sequence": sequence, "way": way, **figures}
+        for sequence, ways in data["results"].items()
+        for way, figures in ways.items()
+        if isinstance(figures, dict) and "f_5cm" in figures
+    ]
+    columns = [
+        *(Column("sequence", "sequence"), Column("depth, refinement, alignment", "way")),
+        *(Column("F 5 cm", "f_5cm", ".3f"), Column("F 10 cm", "f_10cm", ".3f")),
+        *(Column("precision 5 cm", "precision_5cm", ".3f"), Column("recall 5 cm", "recall_5cm", ".3f")),
+    ]
+    return table(columns, rows)
+
+
 def training(data: Result) -> str:
     names = {"network": "network, unseen worlds", "prior": "prior, unseen worlds"}
     names["recorded"] = f"network, photographs of {data.get('recorded', {}).get('sequence', '')}"

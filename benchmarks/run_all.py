@@ -31,12 +31,14 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
         "network": ["bench_network.py"],
         "monocular": ["bench_monocular.py", "--ablate", "31", "33", "42"],
         "multiview": ["bench_multiview.py", data],
+        "refine": ["bench_refine.py", "--seeds", "71", "72", "--office", f"{data}/hololens_office"],
     }
 
 
 def missing(sequence: Path, data: Path) -> dict[str, str]:
     """The recordings that are not there, by the name of the result that needs them."""
     needed = {"fusion": [sequence], "multiview": [data / name for name in RECORDINGS]}
+    needed["refine"] = [data / RECORDINGS[0]]
     absent = {name: [str(path) for path in paths if not path.exists()] for name, paths in needed.items()}
     return {name: ", ".join(paths) for name, paths in absent.items() if paths}
 

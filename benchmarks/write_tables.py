@@ -23,6 +23,7 @@ from result_tables import (
     multiview,
     network,
     quality,
+    refine,
     synth,
     training,
 )
@@ -163,6 +164,17 @@ SECTIONS = (
         network,
         ("torch", "openvino"),
         "Noise: in clean runs others took less than 15 % of a core.",
+    ),
+    Section(
+        "Predicted depth refined by images",
+        "refine",
+        "Maps from a predictor's depth as it is (`none`), refined by neighbouring images where they show that it needs it "
+        "(`auto`) or always (`multiview`), and from images alone, with and without alignment of the frames' scales "
+        "([multiview.md](multiview.md#predicted-depth)). The predictors are the shipped network, and true depth spoiled as a "
+        "good and as a fair network errs.",
+        refine,
+        ("torch",),
+        SAME_ON_ALL,
     ),
     Section(
         "Rendering synthetic worlds",

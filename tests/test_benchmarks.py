@@ -82,11 +82,17 @@ def synth():
     return {"rooms": 4, "frames": 60, "8x6, 2 people": setting, "load": {"others_share": 0.02, "noisy": False}}
 
 
+def refine():
+    return {"results": {"hut": {"good, none": {"f_5cm": 0.432, "f_10cm": 0.7}}}}
+
+
 def training():
     return {"network": {"abs_rel": 0.296}, "prior": {"abs_rel": 0.446}}
 
 
-MADE_UP = {make.__name__: make for make in (fusion, long_walk, monocular, multiview, network, quality, synth, training)}
+MADE_UP = {
+    make.__name__: make for make in (fusion, long_walk, monocular, multiview, network, quality, refine, synth, training)
+}
 
 
 @pytest.fixture
@@ -196,7 +202,8 @@ def test_repeats_go_round_by_round_and_the_median_run_counts(monkeypatch):
 
 def test_benchmarks_without_their_recordings_are_skipped(tmp_path):
     (tmp_path / "redkitchen").mkdir()
-    assert run_all.missing(tmp_path / "redkitchen", tmp_path) == {"multiview": str(tmp_path / "hololens_office")}
+    absent = run_all.missing(tmp_path / "redkitchen", tmp_path)
+    assert absent == dict.fromkeys(("multiview", "refine"), str(tmp_path / "hololens_office"))
     (tmp_path / "hololens_office").mkdir()
     assert run_all.missing(tmp_path / "redkitchen", tmp_path) == {}
     assert run_all.missing(tmp_path / "none", tmp_path) == {"fusion": str(tmp_path / "none")}
