@@ -75,9 +75,8 @@ class Fuser:
 
         run_parts(mark, len(spans))
         if config.carve:
-            low, extent, marks = self._free.clear(rays, shape, depth)
-            reach = (config.max_depth, config.truncation_distance)
-            casting.mark_free(rays, low, extent, self._free.size, *reach, marks)
+            grid = self._free.clear(rays, shape, depth)
+            casting.mark_free(rays, grid, self._free.size, config.max_depth, config.truncation_distance)
 
     def _sum(self, pixels: kernels.Pixels, blocks: Any, free_blocks: Any, sign: int) -> None:
         """Add to or subtract from the (coords, rows) of measured and free-space blocks, each thread to a part of them."""

@@ -36,9 +36,8 @@ def invert_rigid(T: NDArray[np.float64], inverse: NDArray[np.float64]) -> tuple[
         det = R[0, 0] * cofactors[0, 0] + R[0, 1] * cofactors[0, 1] + R[0, 2] * cofactors[0, 2]
         for i in range(3):
             for j in range(3):
-                R[i, j] = 0.5 * (
-                    R[i, j] + cofactors[i, j] / det
-                )  # the inverse, transposed, is cofactors over determinant
+                # The inverse, transposed, is cofactors over determinant.
+                R[i, j] = 0.5 * (R[i, j] + cofactors[i, j] / det)
     inverse[:] = 0
     inverse[3, 3] = 1
     for i in range(3):

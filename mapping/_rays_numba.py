@@ -177,17 +177,16 @@ def mark_segment(marks: Any, extent: Any, start: Any, step: Any, near: float, fa
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def mark_free(
     rays: Rays,
-    low: NDArray[np.int64],
-    extent: NDArray[np.int64],
+    grid: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]],
     size: float,
     farthest: float,
     truncation: float,
-    marks: NDArray[np.uint8],
 ) -> None:
     """Mark the cells of edge `size` that rays pass through between the camera and the truncation band.
 
     For every second ray of every second row; they end at `farthest` metres.
     """
+    low, extent, marks = grid
     T, start, step = rays.T_camera_world, ray_origin(rays, size, low), np.zeros(3)
     closest, stride = np.float64(NEAR), rays.stride
     for r in range(0, rays.depth.shape[0], 2):

@@ -13,9 +13,8 @@ from mapping.blocks import FIRST_ROWS, with_rows
 if TYPE_CHECKING:
     from mapping._surface_numba import Surface
 
-RECORDS_A_BLOCK = 512
+MOST_RECORDS_A_BLOCK = 512
 RECORDS_PER_TAKE, MORE_PER_TAKE = 1 << 16, 1 << 16
-NO_SLOT = 255
 
 
 class SurfaceSums(NamedTuple):
@@ -46,13 +45,14 @@ class SurfaceStore:
         self._slot, self._place = np.zeros((0, 64), np.uint8), np.zeros((0, 3), np.int32)
         self._records, self._more = np.zeros((0, 8), np.int32), np.zeros((0, 8), np.int32)
         self._taken, self._more_taken = 0, 1  # row 0 of `more` stands for none
-        self.rooms = np.zeros(
-            (threads, 16), np.int64
-        )  # longer than they need to be: no two threads write to one cache line
+        # Longer than they need to be, so that no two threads write to one cache line.
+        self.rooms = np.zeros((threads, 16), np.int64)
         self.spares = np.full((threads, 64), -1, np.int32)
 
     def grow(self, blocks: int) -> None:
         """See that blocks up to this number can have records."""
+        from mapping._surface_numba import NO_SLOT
+
         if len(self._slot) < blocks:  # few rows at a time: they are written
             grown = np.full((max(blocks, 2 * len(self._slot), FIRST_ROWS), 64), NO_SLOT, np.uint8)
             grown[: len(self._slot)] = self._slot
@@ -92,16 +92,16 @@ class SurfaceStore:
 
     def sums(self, order: NDArray[np.int64]) -> SurfaceSums:
         """All records that hold something, of blocks in the given order, which numbers them anew."""
-        from mapping._surface_numba import PLACES
+        from mapping._surface_numba import LOST, MORE, NO_SLOT, PAINT, PLACES, START
 
         slot = self._slot[order].astype(np.int64)
         row, voxel = np.nonzero(slot[:, PLACES >> 3] != NO_SLOT)
-        record = self._place[order[row], 0] + 8 * slot[row, PLACES[voxel] >> 3] + (PLACES[voxel] & 7)
+        record = self._place[order[row], START] + 8 * slot[row, PLACES[voxel] >> 3] + (PLACES[voxel] & 7)
         records = self._records[record]
-        more = self._more[records[:, 7]]
+        more = self._more[records[:, MORE]]
         label, evidence = _counters(records, more)
-        lost = more[:, 6]
-        used = records[:, 3].astype(bool) | evidence.any(axis=1) | lost.astype(bool)
+        lost = more[:, LOST]
+        used = records[:, PAINT].astype(bool) | evidence.any(axis=1) | lost.astype(bool)
         row, voxel, records, lost, label, evidence = (a[used] for a in (row, voxel, records, lost, label, evidence))
         at, counter = np.nonzero(evidence)
         label, evidence = label[at, counter], evidence[at, counter]
@@ -123,7 +123,9 @@ class SurfaceStore:
         if not len(sums.row):
             return
         here = rows[sums.row]
-        self.reserve(0, RECORDS_A_BLOCK * len(np.unique(here)), len(sums.label) + int(np.count_nonzero(sums.lost)) + 1)
+        self.reserve(
+            0, MOST_RECORDS_A_BLOCK * len(np.unique(here)), len(sums.label) + int(np.count_nonzero(sums.lost)) + 1
+        )
         first = np.searchsorted(sums.label_voxel, np.arange(len(sums.row) + 1)).astype(np.int64)
         evidence = (first, sums.label, sums.evidence)
         voxels, stores = (here, sums.voxel), (self.rooms[0], self.spares[0])
@@ -132,6 +134,8 @@ class SurfaceStore:
 
 def _counters(records: NDArray[np.int32], more: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Label and evidence (S, 6) of all counters of records (S, 8) and their rows of `more` (S, 8)."""
-    names = np.concatenate([records[:, 4:5], more[:, :2]], axis=1)
-    label = np.stack([names & 0xFFFF, (names >> 16) & 0xFFFF], axis=2).reshape(len(records), 6)
-    return label, np.concatenate([records[:, 5:7], more[:, 2:6]], axis=1)
+    from mapping._surface_numba import EVIDENCE, FIRST, INLINE, KEPT, LOST, NAME, NAMES
+
+    names = np.concatenate([records[:, NAMES : NAMES + 1], more[:, :EVIDENCE]], axis=1)
+    label = np.stack([names & NAME, (names >> 16) & NAME], axis=2).reshape(len(records), KEPT)
+    return label, np.concatenate([records[:, FIRST : FIRST + INLINE], more[:, EVIDENCE:LOST]], axis=1)

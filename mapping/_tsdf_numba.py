@@ -347,11 +347,11 @@ def fuse_blocks(
     sums, rows, (room, spare), (start, part, parts) = tsdf.reshape(-1), blocks[1], stores, share
     steps, scratch, group = voxel_offsets(pixels, limits.voxel_size), make_scratch(), make_group()
     weight, distance = group.weight, group.distance
-    groups = (len(rows) + GROUP - 1) // GROUP
+    groups, has_surface = (len(rows) + GROUP - 1) // GROUP, len(pixels.rgb) > 0 or len(pixels.labels) > 0
     for number in range(start, groups):
         if number % parts != part:
             continue
-        if min(room[END] - room[NEXT], room[END_MORE] - room[NEXT_MORE]) < GROUP * VOXELS:
+        if has_surface and min(room[END] - room[NEXT], room[END_MORE] - room[NEXT_MORE]) < GROUP * VOXELS:
             return number
         span = (number * GROUP, min((number + 1) * GROUP, len(rows)))
         near = gather(pixels, blocks, span, steps, limits, scratch, group)

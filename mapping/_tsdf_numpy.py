@@ -76,8 +76,8 @@ def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int3
 
 def free_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:
     """Blocks (B, 3), sorted, of the free-space grid that a grid of rays passes through in front of the truncation band."""
-    first = sample_stride(config, float(observation.camera[0]), observation.depth.shape) // 2
-    stride = 2 * sample_stride(config, float(observation.camera[0]), observation.depth.shape)
+    every = sample_stride(config, float(observation.camera[0]), observation.depth.shape)
+    first, stride = every // 2, 2 * every
     depth = observation.depth[first::stride, first::stride].astype(np.float64)
     far = np.minimum(depth, config.max_depth) - config.truncation_distance
     v, u = np.nonzero((depth >= config.min_depth) & (depth <= FAR) & (far > NEAR))

@@ -72,13 +72,8 @@ def write_alignment(path: Path, alignment: Alignment) -> None:
         }
         for index, frame in sorted(alignment.frames.items())
     ]
-    data: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
-        "pose_scale": alignment.pose_scale,
-        "depth_scale": alignment.depth_scale,
-    }
-    data["frames"] = frames
+    scales = {"pose_scale": alignment.pose_scale, "depth_scale": alignment.depth_scale}
+    data = {"format": FORMAT, "version": VERSION, **scales, "frames": frames}
     write_text_atomic(path, json.dumps(data, allow_nan=False) + "\n")
 
 
