@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _kernel_cache as _kernel_cache
+from mapping._kernel_cache import INNER
 
 REACH = 1 << 20  # blocks from the origin of a table along each axis: three coordinates fit into one key
 BITS = np.int64(21)
@@ -24,7 +24,7 @@ class Table(NamedTuple):
     origin: NDArray[np.int64]
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def key_of(table: Any, x: Any, y: Any, z: Any) -> Any:
     """Three coordinates as one key, EMPTY beyond the reach of the table."""
     i, j, k = x - table.origin[0] + REACH, y - table.origin[1] + REACH, z - table.origin[2] + REACH
@@ -33,7 +33,7 @@ def key_of(table: Any, x: Any, y: Any, z: Any) -> Any:
     return (i << (2 * BITS)) | (j << BITS) | k
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def slot_of(table: Any, key: Any) -> Any:
     """The slot that holds `key` or the empty one where it belongs."""
     mask = np.uint64(len(table.keys) - 1)
@@ -43,7 +43,7 @@ def slot_of(table: Any, key: Any) -> Any:
     return slot
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def find(table: Any, x: Any, y: Any, z: Any) -> Any:
     """The row of block (x, y, z), -1 where there is none."""
     key = key_of(table, x, y, z)

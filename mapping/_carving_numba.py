@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _kernel_cache as _kernel_cache
+from mapping._kernel_cache import INNER
 from mapping._rays_numba import is_marked
 from mapping._tsdf_numba import (
     FAST,
@@ -28,7 +28,7 @@ _ZERO, _HALF = np.float32(0), np.float32(0.5)
 _UNIT, _FAR = np.float32(WEIGHT_UNIT), np.float32(FAR)
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
+@numba.njit(error_model="numpy", fastmath=FAST, **INNER)
 def measure_free(limits: Any, margin: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any) -> None:
     """The weight of every cell that lies in front of the band, 0 for the others."""
     for n in range(VOXELS):
@@ -37,7 +37,7 @@ def measure_free(limits: Any, margin: Any, z: Any, depth: Any, pixel_weight: Any
         weight[n] = np.int32(pixel_weight[n] * _UNIT + _HALF if free else _ZERO)
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def clear_measured(weight: Any, block: Any, low: Any, extent: Any, marks: Any) -> None:
     """Set to 0 the cells of a free-space block that lie in marked blocks: those are measured voxel by voxel."""
     half = SIDE // CELL_VOXELS

@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _kernel_cache as _kernel_cache
 from mapping._depth_numpy import LEAST_AGREEMENT
+from mapping._kernel_cache import INNER
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 AGREEMENT_RADIUS = 2
@@ -49,7 +49,7 @@ def invert(depth: NDArray[np.float32], span: tuple[int, int], inverse: NDArray[n
             inverse[v, u] = _ONE / depth[v, u] if known else _ZERO
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(error_model="numpy", **INNER)
 def blend(back: Any, here: Any, ahead: Any, radius: Any, jump: Any) -> Any:
     """The slope at a pixel from inverse depths `radius` pixels to both sides, and whether it is known."""
     has_back, has_ahead = here > _ZERO and back > _ZERO, here > _ZERO and ahead > _ZERO
@@ -61,7 +61,7 @@ def blend(back: Any, here: Any, ahead: Any, radius: Any, jump: Any) -> Any:
     return (slope_ahead if has_ahead else slope_back), has_back or has_ahead
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(error_model="numpy", **INNER)
 def normal_at(inverse: Any, camera: Any, v: Any, u: Any, radius: Any, jump: Any) -> Any:
     """The normal (x, y, z) at a pixel, zeros where not known."""
     height, width = inverse.shape
@@ -96,13 +96,13 @@ def find_normals(
             normals[v, u, 0], normals[v, u, 1], normals[v, u, 2] = normal_at(inverse, camera, v, u, radius, least)
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def step_between(a: Any, b: Any) -> Any:
     """The step from one inverse depth to the next, 0 where one of them is unknown."""
     return b - a if a > _ZERO and b > _ZERO else _ZERO
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def hangs(line: Any, i: Any, jump: Any) -> bool:
     """Whether pixel i of a row or column of inverse depth hangs between two surfaces."""
     if not 0 < i < len(line) - 1:
@@ -116,7 +116,7 @@ def hangs(line: Any, i: Any, jump: Any) -> bool:
     return min(first, last) < _HALF * least
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def is_flying(inverse: Any, v: Any, u: Any, jump: Any) -> bool:
     """Whether a pixel hangs between two surfaces along its row or column."""
     return hangs(inverse[v], u, jump) or hangs(inverse[:, u], v, jump)
@@ -130,7 +130,7 @@ def find_flying(inverse: NDArray[np.float32], jump: float, span: tuple[int, int]
             marked[v, u] = is_flying(inverse, v, u, np.float32(jump))
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(error_model="numpy", **INNER)
 def normal_weight(normal: Any, own: Any, ray: Any, settings: WeightSettings) -> Any:
     """The weight by the angle between normal and ray (x, y; z is 1) and, if `own` is known, that between both normals."""
     if normal[0] == _ZERO and normal[1] == _ZERO and normal[2] == _ZERO:

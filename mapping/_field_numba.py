@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _kernel_cache as _kernel_cache
+from mapping._kernel_cache import INNER
 from mapping._surface_numba import BLUE, GREEN, PAINT, RED, Surface, best_label, record_of
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
 
@@ -19,19 +19,19 @@ VOXELS = SIDE**3
 _UNIT = np.float32(WEIGHT_UNIT)
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def voxel_number(x: Any, y: Any, z: Any) -> Any:
     """The number within its block of voxel (x, y, z)."""
     return ((x & 7) << 6) | ((y & 7) << 3) | (z & 7)
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def cell_number(x: Any, y: Any, z: Any) -> Any:
     """The number within its block of the free-space cell around voxel (x, y, z)."""
     return voxel_number(x // CELL_VOXELS, y // CELL_VOXELS, z // CELL_VOXELS)
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def read_voxel(tsdf: Any, free: Any, rows: Any, voxel: Any, cell: Any) -> Any:
     """Distance in truncations and weight of a voxel in `rows` of `tsdf` and `free` (-1: none); weight 0 where never seen."""
     distance, weight = np.int32(0), np.int32(0)

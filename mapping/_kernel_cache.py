@@ -1,4 +1,4 @@
-"""Keeps compiled kernels true to their sources.
+"""How kernels are compiled, and how the compiled ones are kept true to their sources.
 
 numba stores a compiled function beside its source file and compiles it again when that file changes, but not when another file
 whose functions or constants it uses does. So what is stored is dropped whenever any of the kernels' sources has changed.
@@ -12,6 +12,12 @@ import os
 from pathlib import Path
 
 SOURCES = ("_*_numba.py", "_*_numpy.py", "_kernel_cache.py")
+INNER = {"nogil": True, "_nrt": False}
+"""Options of `numba.njit` for a kernel that only other kernels call and that makes no arrays of its own.
+
+It counts no references to the arrays that it is given, since its caller holds them. To count them takes an atomic addition an
+array and call, and that waits for all reads and writes under way; in a function of a few nanoseconds this is most of the time.
+"""
 
 
 def drop_stale_kernels(folder: Path) -> bool:

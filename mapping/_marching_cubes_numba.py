@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _kernel_cache as _kernel_cache
+from mapping._kernel_cache import INNER
 
 SIDE = 8
 
@@ -66,7 +66,7 @@ def find_cases(
                     cases[row, 64 * i + 8 * j + k] = case if not hidden and case < 255 else 0
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def edge_voxel(after: Any, owners: Any, row: Any, voxel: Any, edge: Any) -> Any:
     """The row and voxel that own an edge of a cell, and its axis."""
     i, j, k = (voxel >> 6) + owners[edge, 0], ((voxel >> 3) & 7) + owners[edge, 1], (voxel & 7) + owners[edge, 2]

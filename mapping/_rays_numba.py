@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _kernel_cache as _kernel_cache
+from mapping._kernel_cache import INNER
 from mapping._tsdf_numpy import FAR, NEAR
 
 
@@ -62,7 +62,7 @@ def view_bounds(
     return cells
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def is_marked(low: Any, extent: Any, marks: Any, x: Any, y: Any, z: Any) -> Any:
     """Whether the cell is in the box and marked."""
     i, j, k = x - low[0], y - low[1], z - low[2]
@@ -79,7 +79,7 @@ def ray_origin(rays: Any, size: float, low: Any) -> NDArray[np.float64]:
     return start
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+@numba.njit(error_model="numpy", fastmath={"contract", "nsz", "arcp"}, **INNER)
 def cells_of_row(rays: Any, r: int, ahead: Any, place: Any, extent: Any, size: float, cells: NDArray[np.int32]) -> None:
     """The cells (C,) in which the rays of row r are `ahead` metres behind what they measured; the last cell for no ray.
 
@@ -131,7 +131,7 @@ def mark_band(
     marks[none] = 0
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def plane_crossing(position: Any, cell: Any, step: Any) -> Any:
     """How far a ray runs between two planes of the grid, and from `position` in `cell` to the first."""
     if step == 0:
@@ -140,7 +140,7 @@ def plane_crossing(position: Any, cell: Any, step: Any) -> Any:
     return run, (cell + 1 - position if step > 0 else position - cell) * run
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(error_model="numpy", **INNER)
 def mark_segment(marks: Any, extent: Any, start: Any, step: Any, near: float, far: float) -> None:
     """Mark the cells between `start + near * step` and `start + far * step` (Amanatides and Woo 1987).
 

@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _kernel_cache as _kernel_cache
 from mapping._field_numba import cell_number, voxel_number
+from mapping._kernel_cache import INNER
 from mapping._surface_numba import BLUE, GREEN, PAINT, RED, Surface, best_label, record_of
 from mapping._tsdf_numpy import SIDE, WEIGHT_UNIT
 
@@ -98,7 +98,7 @@ def find_ranges(
                 ranges[i, j, 0], ranges[i, j, 1] = min(ranges[i, j, 0], near), max(ranges[i, j, 1], far)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(error_model="numpy", **INNER)
 def silhouette(x: float, z: float, radius: float, focal: float, center: float, width: int) -> Any:
     """The pixels (from, to) that a ball at (x, z) can cover along one axis of the image; all when the camera is inside it."""
     distance = np.sqrt(x * x + z * z)
@@ -114,7 +114,7 @@ def silhouette(x: float, z: float, radius: float, focal: float, center: float, w
     return np.int64(min(max(first, 0.0), np.float64(width))), np.int64(min(max(last, 0.0), np.float64(width)))
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def rows_at(index: Any, low: Any, x: Any, y: Any, z: Any) -> Any:
     """The rows of the measured and of the free-space block of voxel (x, y, z); -1 where there is none."""
     i, j, k = (x >> 3) - low[0], (y >> 3) - low[1], (z >> 3) - low[2]
@@ -123,7 +123,7 @@ def rows_at(index: Any, low: Any, x: Any, y: Any, z: Any) -> Any:
     return np.int32(-1), np.int32(-1)
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def trilinear(index: Any, low: Any, field: Any, position: Any) -> Any:
     """Distance and weight at a position; weight 0 if one of the eight voxels around is not in a measured block or never seen."""
     x, y, z = position
@@ -148,7 +148,7 @@ def trilinear(index: Any, low: Any, field: Any, position: Any) -> Any:
     return distance, weight
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def block_exit(position: Any, step: Any) -> Any:
     """How far along `step` a ray leaves the voxels of the block around a position, along one axis."""
     first = SIDE * np.floor((position + 0.5) * (1 / SIDE)) - 0.5
@@ -157,20 +157,20 @@ def block_exit(position: Any, step: Any) -> Any:
     return (first - position) / step if step < 0 else np.inf
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def along(ray: Any, z: Any) -> Any:
     """The place at depth z of a ray (start, step)."""
     return ray[0] + z * ray[3], ray[1] + z * ray[4], ray[2] + z * ray[5]
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def nearest_voxel(position: Any) -> Any:
     """The voxel (x, y, z) whose sample point is nearest."""
     x, y, z = position
     return np.int64(np.floor(x + 0.5)), np.int64(np.floor(y + 0.5)), np.int64(np.floor(z + 0.5))
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def value_at(index: Any, low: Any, field: Any, row: Any, voxel: Any, position: Any, close: float) -> Any:
     """Distance and weight, of a voxel or, `close` to a surface where all around is known, interpolated at a position."""
     distance, weight = field[row, voxel, 0], field[row, voxel, 1]
@@ -181,7 +181,7 @@ def value_at(index: Any, low: Any, field: Any, row: Any, voxel: Any, position: A
     return distance, weight
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def is_free(index: Any, low: Any, field: Any, free: Any, position: Any, least: float) -> bool:
     """Whether the voxel nearest to a position was seen with `least` weight, and in front of surfaces."""
     i, j, k = nearest_voxel(position)
@@ -192,7 +192,7 @@ def is_free(index: Any, low: Any, field: Any, free: Any, position: Any, least: f
     return free_row >= 0 and free[free_row, cell_number(i, j, k)] >= max(least * WEIGHT_UNIT, 1)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(error_model="numpy", **INNER)
 def march(index: Any, low: Any, field: Any, free: Any, ray: Any, reach: Any, scale: Scale) -> float:
     """The depth at which a ray first enters a surface from free space; 0 if it does not.
 
@@ -228,7 +228,7 @@ def march(index: Any, low: Any, field: Any, free: Any, ray: Any, reach: Any, sca
     return 0.0
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(error_model="numpy", **INNER)
 def refine(index: Any, low: Any, field: Any, ray: Any, bracket: Any) -> float:
     """The depth of the zero between two depths, by false position on the interpolated field."""
     z0, z1, d0, d1 = bracket
@@ -245,7 +245,7 @@ def refine(index: Any, low: Any, field: Any, ray: Any, bracket: Any) -> float:
     return between
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def ray_through(camera: Any, T_world_camera: Any, voxel_size: Any, u: Any, v: Any) -> Any:
     """The ray of pixel (u, v): where it starts and how far it runs per metre of z, in voxels; and its length per metre of z."""
     x, y = (u - camera[2]) / camera[0], (v - camera[3]) / camera[1]
@@ -257,7 +257,7 @@ def ray_through(camera: Any, T_world_camera: Any, voxel_size: Any, u: Any, v: An
     return (start[0], start[1], start[2], step_x, step_y, step_z), np.sqrt(x * x + y * y + 1)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(error_model="numpy", **INNER)
 def slope(index: Any, low: Any, field: Any, place: Any) -> Any:
     """The direction (3,) in which distance grows, unit length; zeros where not all around is known.
 
@@ -276,7 +276,7 @@ def slope(index: Any, low: Any, field: Any, place: Any) -> Any:
     return gx / size, gy / size, gz / size
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def find_corners(index: Any, low: Any, place: Any, rows: Any, voxels: Any, shares: Any) -> None:
     """Row (-1 where there is no measured block), number and share of the eight voxels around a place."""
     x, y, z = place
@@ -289,7 +289,7 @@ def find_corners(index: Any, low: Any, place: Any, rows: Any, voxels: Any, share
         shares[corner] = (a if corner & 4 else 1 - a) * (b if corner & 2 else 1 - b) * (c if corner & 1 else 1 - c)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@numba.njit(error_model="numpy", **INNER)
 def mix_color(records: Any, found: Any, shares: Any, out: Any) -> None:
     """The colour between eight voxels with these records (-1: none), each by its weight and share."""
     red, green, blue, total = 0.0, 0.0, 0.0, 0.0
@@ -308,7 +308,7 @@ def mix_color(records: Any, found: Any, shares: Any, out: Any) -> None:
         )
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def choose_label(records: Any, more: Any, found: Any, shares: Any) -> Any:
     """The label of the voxel with the most evidence times share, 0 without any."""
     best, most = np.uint16(0), 0.0

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _kernel_cache as _kernel_cache
+from mapping._kernel_cache import INNER
 
 OCTET, OCTETS = 8, 64
 NO_SLOT = np.uint8(255)
@@ -59,7 +59,7 @@ class Surface(NamedTuple):
     more: NDArray[np.int32]
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def record_of(slot: Any, place: Any, row: Any, voxel: Any) -> Any:
     """The record of a voxel of a block, -1 where there is none."""
     at = np.int64(PLACES[voxel])
@@ -67,7 +67,7 @@ def record_of(slot: Any, place: Any, row: Any, voxel: Any) -> Any:
     return np.int64(place[row, START]) + 8 * np.int64(octet) + (at & 7) if octet != NO_SLOT else np.int64(-1)
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def take_stretch(size: Any, records: Any, room: Any, spare: Any) -> Any:
     """The first record of a stretch of `size` octets: one that a block left behind, or new ones from the thread's room."""
     first = np.int64(spare[size // STEP])
@@ -79,7 +79,7 @@ def take_stretch(size: Any, records: Any, room: Any, spare: Any) -> Any:
     return first
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def admit(place: Any, slot: Any, row: Any, wanted: Any, records: Any, room: Any, spare: Any) -> None:
     """Give the octets `wanted` (64,), 0 for no, of block `row` records of zeros where they have none."""
     new = 0
@@ -109,7 +109,7 @@ def admit(place: Any, slot: Any, row: Any, wanted: Any, records: Any, room: Any,
     place[row, USED] = used
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def name_of(records: Any, record: Any, more: Any, row: Any, m: Any) -> Any:
     """The label of the m-th counter of a voxel, of its record and row of `more` together."""
     if m < INLINE:
@@ -118,13 +118,13 @@ def name_of(records: Any, record: Any, more: Any, row: Any, m: Any) -> Any:
     return (more[row, FURTHER_NAMES + (m >> 1)] >> np.int32(16 * (m & 1))) & NAME
 
 
-@numba.njit(inline="always")
+@numba.njit(**INNER)
 def evidence_of(records: Any, record: Any, more: Any, row: Any, m: Any) -> Any:
     """The evidence that the m-th counter of a voxel holds."""
     return records[record, FIRST + m] if m < INLINE else more[row, EVIDENCE + m - INLINE]
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def keep(records: Any, record: Any, more: Any, m: Any, label: Any, weight: Any) -> None:
     """Make the m-th counter of a voxel that of a label."""
     row, shift = records[record, MORE], np.int32(16 * (m & 1))
@@ -137,7 +137,7 @@ def keep(records: Any, record: Any, more: Any, m: Any, label: Any, weight: Any) 
         more[row, EVIDENCE + m - INLINE] = weight
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def lose_least(records: Any, record: Any, more: Any, weight: Any) -> Any:
     """Take the least of all counters and `weight` from each of them; returns what is left of the weight and a free counter.
 
@@ -157,7 +157,22 @@ def lose_least(records: Any, record: Any, more: Any, weight: Any) -> Any:
     return weight - least, free
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
+def raise_further(records: Any, record: Any, more: Any, m: Any, label: Any, evidence: Any) -> None:
+    """Set the evidence of a label beyond those in the record; with more than one of them has, they change places.
+
+    So most votes are for labels that stand in the record itself, whichever came first.
+    """
+    least = 0 if records[record, FIRST] <= records[record, SECOND] else 1
+    other = records[record, FIRST + least]
+    if evidence > other:
+        keep(records, record, more, m, (records[record, NAMES] >> np.int32(16 * least)) & NAME, other)
+        keep(records, record, more, least, label, evidence)
+    else:
+        more[records[record, MORE], EVIDENCE + m - INLINE] = evidence
+
+
+@numba.njit(**INNER)
 def support(records: Any, record: Any, more: Any, label: Any, weight: Any, room: Any) -> None:
     """Add to the evidence of a label, not 0, in a voxel's record."""
     row = records[record, MORE]
@@ -170,7 +185,7 @@ def support(records: Any, record: Any, more: Any, label: Any, weight: Any, room:
             if m < INLINE:
                 records[record, FIRST + m] = evidence + weight
             else:
-                more[row, EVIDENCE + m - INLINE] = evidence + weight
+                raise_further(records, record, more, m, label, evidence + weight)
             return
     if free < 0 and row == 0:
         records[record, MORE], free = np.int32(room[NEXT_MORE]), INLINE
@@ -183,7 +198,7 @@ def support(records: Any, record: Any, more: Any, label: Any, weight: Any, room:
             keep(records, record, more, lost_one, label, left)
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def best_label(records: Any, more: Any, record: Any) -> Any:
     """The label of most evidence and its evidence, 0 without any; of equals the smaller label."""
     best, most = np.int32(0), np.int32(0)

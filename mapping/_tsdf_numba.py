@@ -14,8 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _kernel_cache as _kernel_cache
 from mapping._bits_numba import NONE, ONE, fetch, lowest_bit
+from mapping._kernel_cache import INNER
 from mapping._surface_numba import (
     BLUE,
     END,
@@ -144,7 +144,7 @@ def voxel_offsets(pixels: Any, spacing: Any) -> Any:
     return steps[0], steps[1], steps[2]
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def first_sample(T: Any, camera: Any, x: Any, y: Any, z: Any, spacing: Any) -> Any:
     """The first sample point of block (x, y, z) in camera axes, x and y times the focal lengths."""
     wx, wy, wz = (SIDE * x + 0.5) * spacing, (SIDE * y + 0.5) * spacing, (SIDE * z + 0.5) * spacing
@@ -155,7 +155,7 @@ def first_sample(T: Any, camera: Any, x: Any, y: Any, z: Any, spacing: Any) -> A
     )
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
+@numba.njit(error_model="numpy", fastmath=FAST, **INNER)
 def project(start: Any, steps_x: Any, steps_y: Any, steps_z: Any, image: Any, pixel: Any, depth: Any) -> None:
     """The pixel that each voxel of a block falls on and its depth along camera z.
 
@@ -175,14 +175,14 @@ def project(start: Any, steps_x: Any, steps_y: Any, steps_z: Any, image: Any, pi
         depth[n] = z if inside else BEHIND
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def look_up(image: Any, pixel: Any, out: Any) -> None:
     """The image's values at the pixels."""
     for n in range(VOXELS):
         out[n] = image[np.uint32(pixel[n])]
 
 
-@numba.njit(nogil=True, error_model="numpy", fastmath=FAST)
+@numba.njit(error_model="numpy", fastmath=FAST, **INNER)
 def measure(limits: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any, distance: Any, near: Any) -> None:
     """Weight and weighted distance of every voxel of a block and which are near the surface."""
     truncation, behind, surface, eps = limits.truncation, limits.behind, limits.surface, np.float32(limits.voxel_size)
@@ -200,14 +200,14 @@ def measure(limits: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any, dis
         near[n] = np.uint8((sdf <= surface) & (sdf >= -surface) & (quanta > 0))
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def accumulate(sums: Any, first: Any, values: Any, start: Any, sign: Any) -> None:
     """sums[first + n] += sign * values[start + n] for the voxels n of a block, of flat arrays."""
     for n in range(VOXELS):
         sums[first + n] += sign * values[start + n]
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def list_near(
     words: Any, pixels: Any, weights: Any, start: Any, count: Any, voxel: Any, pixel: Any, near_weight: Any
 ) -> Any:
@@ -229,7 +229,7 @@ def list_near(
     return end
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def fetch_all(array: Any, width: Any, numbers: Any, count: Any) -> None:
     """Begin to load array[width * number] of a flat array for the first `count` numbers.
 
@@ -239,7 +239,7 @@ def fetch_all(array: Any, width: Any, numbers: Any, count: Any) -> None:
         fetch(array, np.uint64(width) * np.uint64(np.uint32(numbers[m])))
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def find_records(surface: Any, rows: Any, span: Any, group: Any, room: Any, spare: Any) -> None:
     """The records of the listed voxels of the blocks rows[span[0]] .. rows[span[1]]; those that have none get one."""
     slot, place, records = surface.slot, surface.place, surface.records
@@ -257,7 +257,7 @@ def find_records(surface: Any, rows: Any, span: Any, group: Any, room: Any, spar
         begin = end
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def paint(records: NDArray[np.int32], rgb: NDArray[np.uint8], group: Any, count: int, sign: int) -> None:
     """Add to or subtract from the colour of the listed voxels."""
     found, pixels, weights, plus = group.record, group.pixel, group.near_weight, np.int32(sign)
@@ -276,11 +276,11 @@ def paint(records: NDArray[np.int32], rgb: NDArray[np.uint8], group: Any, count:
         records[record, PAINT] = total + weight
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def vote(surface: Any, labels: NDArray[Any], group: Any, count: int, sign: int, room: NDArray[np.int64]) -> None:
     """Add to or subtract from the label evidence of the listed voxels.
 
-    Most voxels have seen their label before; the others are put aside, so that the loop stays small enough for registers.
+    Most votes are for one of the two labels in the record; those for others are put aside until their rows have come from memory.
     """
     found, pixels, weights, plus = group.record, group.pixel, group.near_weight, np.int32(sign)
     records, more, rare, others = surface.records, surface.more, group.rare, 0
@@ -293,19 +293,24 @@ def vote(surface: Any, labels: NDArray[Any], group: Any, count: int, sign: int, 
         elif ((names >> np.int32(16)) & NAME == label) & (second != 0):
             records[record, SECOND] = second + weight
         elif label != 0:
-            rare[others, 0], rare[others, 1], rare[others, 2] = np.int32(record), label, weight
-            fetch(more.reshape(-1), np.uint64(8) * np.uint64(records[record, MORE]))
-            others += 1
+            row = records[record, MORE]
+            if (row == 0) & (first == 0):
+                records[record, FIRST] = weight
+                records[record, NAMES] = (names & ~NAME) | label
+            elif (row == 0) & (second == 0):
+                records[record, SECOND] = weight
+                records[record, NAMES] = (names & NAME) | (label << np.int32(16))
+            else:
+                rare[others, 0], rare[others, 1], rare[others, 2] = np.int32(record), label, weight
+                fetch(more.reshape(-1), np.uint64(8) * np.uint64(row))
+                others += 1
     for m in range(others):
         support(records, rare[m, 0], more, rare[m, 1], rare[m, 2], room)
 
 
-@numba.njit(nogil=True)
+@numba.njit(**INNER)
 def gather(pixels: Any, blocks: Any, span: Any, steps: Any, limits: Any, scratch: Any, group: Any) -> Any:
-    """Collect what the frame says to blocks span[0] .. span[1]; returns how many of their voxels are near the surface.
-
-    Arrays are taken out of their tuples before the loop: in it each would have its references counted, at every block.
-    """
+    """Collect what the frame says to blocks span[0] .. span[1]; returns how many of their voxels are near the surface."""
     coords, T, camera, (steps_x, steps_y, steps_z) = blocks[0], pixels.T_camera_world, pixels.camera, steps
     image, weights, has_weights = pixels.depth, pixels.weight, len(pixels.weight) > 0
     view = (camera[2] + _HALF, camera[3] + _HALF, np.float32(pixels.shape[0]), np.float32(pixels.shape[1]))
