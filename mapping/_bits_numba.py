@@ -1,4 +1,5 @@
-"""Machine instructions that numba does not offer by itself: the lowest bit of a word, and fetching memory ahead of its use."""
+"""Machine instructions that numba does not offer by itself: the lowest bit of a word, fetching memory ahead of its use, adding
+eight numbers to eight others, and drawing numbers that no other thread gets."""
 
 from __future__ import annotations
 
@@ -38,3 +39,36 @@ def fetch(typing_context: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.uint64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def add_eight(typing_context: Any, sums: Any, at: Any, values: Any, start: Any, sign: Any) -> Any:
+    """sums[at + n] += sign * values[start + n] for n from 0 to 7, of flat arrays of int32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lane = ir.IntType(32)
+        eight = ir.VectorType(lane, 8)
+
+        def place(array: int, index: Any) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
+            return builder.bitcast(builder.gep(data, [index]), eight.as_pointer())
+
+        one = builder.insert_element(eight(ir.Undefined), arguments[4], lane(0))
+        signs = builder.shuffle_vector(one, eight(ir.Undefined), ir.VectorType(lane, 8)([0] * 8))
+        target = place(0, arguments[1])
+        product = builder.mul(signs, builder.load(place(2, arguments[3]), align=4))
+        builder.store(builder.add(builder.load(target, align=4), product), target, align=4)
+        return context.get_dummy_value()
+
+    return types.void(sums, types.int64, values, types.int64, types.int32), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def draw(typing_context: Any, counter: Any) -> Any:
+    """The number that stands in counter[0], int64, where the next one stands from then on; each goes to one thread only."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", data, ir.IntType(64)(1), "monotonic")
+
+    return types.int64(counter), generate

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping._bits_numba import fetch
 from mapping._kernel_cache import INNER
 
 REACH = 1 << 20  # blocks from the origin of a table along each axis: three coordinates fit into one key
@@ -34,10 +35,16 @@ def key_of(table: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 @numba.njit(**INNER)
+def first_slot(table: Any, key: Any) -> Any:
+    """Where the search for a key begins."""
+    return ((np.uint64(key) * _MIX) >> np.uint64(20)) & np.uint64(len(table.keys) - 1)
+
+
+@numba.njit(**INNER)
 def slot_of(table: Any, key: Any) -> Any:
     """The slot that holds `key` or the empty one where it belongs."""
     mask = np.uint64(len(table.keys) - 1)
-    slot = ((np.uint64(key) * _MIX) >> np.uint64(20)) & mask
+    slot = first_slot(table, key)
     while table.keys[slot] != EMPTY and table.keys[slot] != key:
         slot = (slot + np.uint64(1)) & mask
     return slot
@@ -67,8 +74,11 @@ def insert_rows(
     Returns the number of rows afterwards, or -1, having done nothing, when a block is beyond reach.
     """
     for i in range(len(coords)):
-        if key_of(table, coords[i, 0], coords[i, 1], coords[i, 2]) == EMPTY:
+        key = key_of(table, coords[i, 0], coords[i, 1], coords[i, 2])
+        if key == EMPTY:
             return -1
+        fetch(table.keys, first_slot(table, key))
+        fetch(table.rows, first_slot(table, key))
     for i in range(len(coords)):
         x, y, z = coords[i, 0], coords[i, 1], coords[i, 2]
         key = key_of(table, x, y, z)

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping._bits_numba import add_eight
 from mapping._kernel_cache import INNER
 from mapping._rays_numba import is_marked
 from mapping._tsdf_numba import (
@@ -15,7 +16,6 @@ from mapping._tsdf_numba import (
     VOXELS,
     Limits,
     Pixels,
-    accumulate,
     first_sample,
     look_up,
     make_scratch,
@@ -24,6 +24,7 @@ from mapping._tsdf_numba import (
 )
 from mapping._tsdf_numpy import CELL_VOXELS, FAR, SIDE, WEIGHT_UNIT
 
+IN_ORDER = np.arange(VOXELS, dtype=np.uint16)
 _ZERO, _HALF = np.float32(0), np.float32(0.5)
 _UNIT, _FAR = np.float32(WEIGHT_UNIT), np.float32(FAR)
 
@@ -69,11 +70,8 @@ def fuse_free(
     (coords, rows), (low, extent, marks) = blocks, band
     spacing, has_weights, sums = limits.voxel_size * CELL_VOXELS, len(pixels.weight) > 0, free.reshape(-1)
     margin = np.float32(limits.truncation + np.float32(0.87 * spacing))
-    (steps_x, steps_y, steps_z), scratch, weight = (
-        voxel_offsets(pixels, spacing),
-        make_scratch(),
-        np.zeros(VOXELS, np.int32),
-    )
+    (steps_x, steps_y, steps_z), scratch = voxel_offsets(pixels, spacing, IN_ORDER), make_scratch()
+    weight = np.zeros(VOXELS, np.int32)
     image, weights, T, camera = pixels.depth, pixels.weight, pixels.T_camera_world, pixels.camera
     view = (camera[2] + _HALF, camera[3] + _HALF, np.float32(pixels.shape[0]), np.float32(pixels.shape[1]))
     pixel, z, depth, pixel_weight = scratch.pixel, scratch.z, scratch.depth, scratch.pixel_weight
@@ -86,4 +84,5 @@ def fuse_free(
             look_up(weights, pixel, pixel_weight)
         measure_free(limits, margin, z, depth, pixel_weight, weight)
         clear_measured(weight, block, low, extent, marks)
-        accumulate(sums, VOXELS * np.int64(rows[b]), weight, 0, np.int32(sign))
+        for octet in range(0, VOXELS, 8):
+            add_eight(sums, VOXELS * np.int64(rows[b]) + octet, weight, octet, np.int32(sign))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping._kernel_cache import INNER
+from mapping._octets import PLACES
 from mapping._surface_numba import BLUE, GREEN, PAINT, RED, Surface, best_label, record_of
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
 
@@ -36,7 +37,8 @@ def read_voxel(tsdf: Any, free: Any, rows: Any, voxel: Any, cell: Any) -> Any:
     """Distance in truncations and weight of a voxel in `rows` of `tsdf` and `free` (-1: none); weight 0 where never seen."""
     distance, weight = np.int32(0), np.int32(0)
     if rows[0] >= 0:
-        distance, weight = tsdf[rows[0], 0, voxel], tsdf[rows[0], 1, voxel]
+        place = PLACES[voxel]
+        distance, weight = tsdf[rows[0], place >> 3, 0, place & 7], tsdf[rows[0], place >> 3, 1, place & 7]
     if rows[1] >= 0:
         passed = free[rows[1], cell]
         distance, weight = distance + passed, weight + passed
@@ -62,8 +64,9 @@ def read_blocks(
     for b in range(span[0], span[1]):
         row, free_row = rows[b, 0], rows[b, 1]
         for voxel in range(VOXELS):
-            sums[voxel] = tsdf[row, 0, voxel] if row >= 0 else 0
-            weights[voxel] = tsdf[row, 1, voxel] if row >= 0 else 0
+            place = PLACES[voxel]
+            sums[voxel] = tsdf[row, place >> 3, 0, place & 7] if row >= 0 else 0
+            weights[voxel] = tsdf[row, place >> 3, 1, place & 7] if row >= 0 else 0
         if free_row >= 0:
             x, y, z = SIDE * coords[b, 0], SIDE * coords[b, 1], SIDE * coords[b, 2]
             for voxel in range(VOXELS):

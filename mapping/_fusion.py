@@ -85,14 +85,16 @@ class Fuser:
         free_spans = split(free_count, threads)
         surface, geometry = store.surface.for_kernels(), _without_images(pixels)
 
-        def fuse_from(start: int, part: int) -> int:
-            share, stores = (start, part, threads), (store.surface.rooms[part], store.surface.spares[part])
-            return kernels.fuse_blocks(store.tsdf, surface, blocks, share, pixels, limits, sign, stores)
+        counter = np.zeros(1, np.int64)
+
+        def fuse_from(first: int, part: int) -> int:
+            groups, stores = (first, counter), (store.surface.rooms[part], store.surface.spares[part])
+            return kernels.fuse_blocks(store.tsdf, surface, blocks, groups, pixels, limits, sign, stores)
 
         def work(part: int) -> int:
             if free_count:
                 carving.fuse_free(store.free, free_blocks, free_spans[part], geometry, limits, sign, self._band.grid)
-            return fuse_from(0, part)
+            return fuse_from(-1, part)
 
         for part, done in enumerate(run_parts(work, threads)):
             while done * kernels.GROUP < count:  # it ran out of room for records

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping._octets import OCTET, OCTETS, PLACES, by_octets, by_voxel
 from mapping._spill import RowMemory
 from mapping._surface import SurfaceStore
 from mapping._threads import run_parts, split
@@ -24,7 +25,7 @@ class SumStore:
     def __init__(self, threads: int, max_bytes: int | None = None) -> None:
         self.memory = RowMemory(max_bytes)
         self.blocks, self.free_blocks = BlockMap(), BlockMap()
-        self.tsdf = np.zeros((0, 2, VOXELS), np.int32)
+        self.tsdf = np.zeros((0, OCTETS, 2, OCTET), np.int32)
         self.free = np.zeros((0, VOXELS), np.int32)
         self.surface = SurfaceStore(threads, self.memory)
 
@@ -64,15 +65,13 @@ class SumStore:
         """Distance in truncations and weight (N,) of voxels (N, 3), both 0 where never seen."""
         rows = self.find((voxels // SIDE).astype(np.int32))
         distance, weight = np.zeros(len(voxels), np.int64), np.zeros(len(voxels), np.int64)
-        for row, grid, sums in (
-            (rows[:, 0], voxels, self.tsdf),
-            (rows[:, 1], voxels // CELL_VOXELS, self.free[:, None]),
-        ):
-            known = np.flatnonzero(row >= 0)
-            i, j, k = grid[known].T & 7
-            read = sums[row[known], :, (i << 6) | (j << 3) | k]
-            distance[known] += read[:, 0]
-            weight[known] += read[:, -1]
+        measured, passed = (np.flatnonzero(rows[:, i] >= 0) for i in range(2))
+        place = PLACES[_numbers(voxels[measured])]
+        read = self.tsdf[rows[measured, 0], place >> 3, :, place & 7]
+        distance[measured], weight[measured] = read.T
+        free = self.free[rows[passed, 1], _numbers(voxels[passed] // CELL_VOXELS)]
+        distance[passed] += free
+        weight[passed] += free
         return distance / np.maximum(weight, 1), weight / WEIGHT_UNIT
 
     def used(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> None:
@@ -88,16 +87,16 @@ class SumStore:
 
     def has_negative_weight(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> bool:
         """Whether more was taken out of a voxel in these rows of measured or free-space blocks than was put in."""
-        return min(int(w.min(initial=0)) for w in (self.tsdf[rows, 1], self.free[free_rows])) < 0
+        return min(int(w.min(initial=0)) for w in (self.tsdf[rows, :, 1], self.free[free_rows])) < 0
 
     def greatest_weight(self) -> float:
         """The greatest sum of weights of a voxel or cell."""
-        weights = self.tsdf[: self.blocks.count, 1], self.free[: self.free_blocks.count]
+        weights = self.tsdf[: self.blocks.count, :, 1], self.free[: self.free_blocks.count]
         return max(int(w.max(initial=0)) for w in weights) / WEIGHT_UNIT
 
     def observed_blocks(self, *, carved: bool) -> NDArray[np.int32]:
         """Coordinates (B, 3), sorted, of blocks that hold a measured voxel or, with `carved`, a free cell."""
-        coords = self.blocks.coords[self.tsdf[: self.blocks.count, 1].any(axis=1)]
+        coords = self.blocks.coords[self.tsdf[: self.blocks.count, :, 1].any(axis=(1, 2))]
         if carved:
             count, half = self.free_blocks.count, SIDE // CELL_VOXELS
             parts = self.free[:count].reshape(count, *(CELL_VOXELS, half) * 3)
@@ -109,12 +108,12 @@ class SumStore:
     def sums(self) -> VolumeSums:
         """Everything that is not zero, sorted."""
         order = self.blocks.order()
-        order = order[self.tsdf[order, 1].any(axis=1)]
+        order = order[self.tsdf[order, :, 1].any(axis=(1, 2))]
         free = self.free_blocks.order()
         free = free[self.free[free].any(axis=1)]
         return VolumeSums(
             coords=self.blocks.coords[order],
-            tsdf=self.tsdf[order],
+            tsdf=by_voxel(self.tsdf[order]),
             surface=self.surface.sums(order),
             free_coords=self.free_blocks.coords[free],
             free=self.free[free],
@@ -123,8 +122,14 @@ class SumStore:
     def add(self, sums: VolumeSums) -> None:
         """Add the sums of other frames."""
         rows = self.insert(sums.coords)
-        self.tsdf[rows] += sums.tsdf
+        self.tsdf[rows] += by_octets(sums.tsdf)
         self.surface.add(rows, sums.surface)
         free = self.insert_free(sums.free_coords)
         self.free[free] += sums.free
         self.used(rows, free)
+
+
+def _numbers(voxels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers (N,) of voxels or cells (N, 3) within their blocks."""
+    i, j, k = voxels.T & 7
+    return (i << 6) | (j << 3) | k

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping._octets import PLACES
 from mapping._spill import RowMemory
 from mapping.blocks import FIRST_ROWS, with_rows
 
@@ -92,7 +93,7 @@ class SurfaceStore:
 
     def sums(self, order: NDArray[np.int64]) -> SurfaceSums:
         """All records that hold something, of blocks in the given order, which numbers them anew."""
-        from mapping._surface_numba import LOST, MORE, NO_SLOT, PAINT, PLACES, START
+        from mapping._surface_numba import LOST, MORE, NO_SLOT, PAINT, START
 
         slot = self._slot[order].astype(np.int64)
         row, voxel = np.nonzero(slot[:, PLACES >> 3] != NO_SLOT)

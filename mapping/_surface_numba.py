@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping._kernel_cache import INNER
+from mapping._octets import OCTET, OCTETS, PLACES
 
-OCTET, OCTETS = 8, 64
 NO_SLOT = np.uint8(255)
 INLINE, FURTHER = 2, 4
 KEPT = INLINE + FURTHER
@@ -32,16 +32,6 @@ FURTHER_NAMES, EVIDENCE, LOST = 0, 2, 6  # columns of Surface.more from which on
 NEXT, END, NEXT_MORE, END_MORE = range(4)  # columns of a thread's room
 START, USED, SIZE = range(3)  # columns of Surface.place
 NAME = np.int32(0xFFFF)
-
-
-def _places() -> NDArray[np.uint16]:
-    """By voxel 64 i + 8 j + k of a block: eight times the number of its octet, plus its number there."""
-    i, j, k = np.indices((8, 8, 8)).reshape(3, -1)
-    octet = (i >> 1) << 4 | (j >> 1) << 2 | k >> 1
-    return (octet << 3 | (i & 1) << 2 | (j & 1) << 1 | k & 1).astype(np.uint16)
-
-
-PLACES = _places()
 
 
 class Surface(NamedTuple):
@@ -69,10 +59,13 @@ def record_of(slot: Any, place: Any, row: Any, voxel: Any) -> Any:
 
 @numba.njit(**INNER)
 def take_stretch(size: Any, records: Any, room: Any, spare: Any) -> Any:
-    """The first record of a stretch of `size` octets: one that a block left behind, or new ones from the thread's room."""
+    """The first record of a stretch of `size` octets, all zero: one that a block left behind, or of the thread's room."""
     first = np.int64(spare[size // STEP])
     if first >= 0:
         spare[size // STEP] = records[first, 0]
+        for record in range(first, first + OCTET * size):
+            for column in range(8):
+                records[record, column] = 0
         return first
     first = room[NEXT]
     room[NEXT] += OCTET * size
@@ -80,11 +73,11 @@ def take_stretch(size: Any, records: Any, room: Any, spare: Any) -> Any:
 
 
 @numba.njit(**INNER)
-def admit(place: Any, slot: Any, row: Any, wanted: Any, records: Any, room: Any, spare: Any) -> None:
-    """Give the octets `wanted` (64,), 0 for no, of block `row` records of zeros where they have none."""
+def admit(place: Any, slot: Any, row: Any, octets: Any, count: Any, records: Any, room: Any, spare: Any) -> None:
+    """Give the first `count` of the listed octets of block `row` records of zeros where they have none."""
     new = 0
-    for octet in range(OCTETS):
-        new += (wanted[octet] != 0) & (slot[row, octet] == NO_SLOT)
+    for m in range(count):
+        new += slot[row, octets[m]] == NO_SLOT
     if new == 0:
         return
     used, size = np.int64(place[row, USED]), np.int64(place[row, SIZE])
@@ -98,13 +91,9 @@ def admit(place: Any, slot: Any, row: Any, wanted: Any, records: Any, room: Any,
             records[old, 0] = spare[size // STEP]
             spare[size // STEP] = old
         place[row, START], place[row, SIZE] = first, larger
-    for octet in range(OCTETS):
-        if (wanted[octet] != 0) & (slot[row, octet] == NO_SLOT):
-            slot[row, octet] = used
-            first = np.int64(place[row, START]) + OCTET * used
-            for record in range(first, first + OCTET):
-                for column in range(8):
-                    records[record, column] = 0
+    for m in range(count):
+        if slot[row, octets[m]] == NO_SLOT:
+            slot[row, octets[m]] = used
             used += 1
     place[row, USED] = used
 
@@ -229,7 +218,7 @@ def add_records(
     slot, place, records, more = surface.slot, surface.place, surface.records, surface.more
     rows, numbers = voxels
     first, label, weight = evidence
-    wanted = np.zeros(OCTETS, np.uint8)
+    wanted, octets = np.zeros(OCTETS, np.uint8), np.zeros(OCTETS, np.uint8)
     start = 0
     while start < len(rows):
         row, stop = rows[start], start
@@ -237,7 +226,12 @@ def add_records(
         while stop < len(rows) and rows[stop] == row:
             wanted[PLACES[numbers[stop]] >> 3] = 1
             stop += 1
-        admit(place, slot, row, wanted, records, room, spare)
+        count = 0
+        for octet in range(OCTETS):
+            if wanted[octet] != 0:
+                octets[count] = octet
+                count += 1
+        admit(place, slot, row, octets, count, records, room, spare)
         for s in range(start, stop):
             record = record_of(slot, place, row, numbers[s])
             for column in range(4):

@@ -1,9 +1,9 @@
 """Compiled fusion: the arithmetic of `_tsdf_numpy`, a group of blocks of 512 voxels at a time.
 
 First it is found what the frame says to all voxels of a group, in flat loops that the compiler turns into vector
-instructions; then that is added to the sums of the group, and to colour and label of its voxels near the surface, about one in
-eight. Each step runs over the whole group, because reads from memory that do not wait for each other overlap. Threads work on
-disjoint rows and what a frame adds does not depend on what is in the map, so the sums are the same for any number of threads.
+instructions; then that is added to the sums of the octets that are seen, and to colour and label of the voxels near the surface,
+about one in eight. What the second step needs from memory is asked for in the first. Threads work on disjoint rows and what a
+frame adds does not depend on what is in the map, so the sums are the same for any number of threads.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._bits_numba import NONE, ONE, fetch, lowest_bit
+from mapping._bits_numba import NONE, ONE, add_eight, draw, fetch, lowest_bit
 from mapping._kernel_cache import INNER
+from mapping._octets import OCTET, OCTETS, VOXEL_AT
 from mapping._surface_numba import (
     BLUE,
     END,
@@ -27,9 +28,7 @@ from mapping._surface_numba import (
     NAMES,
     NEXT,
     NEXT_MORE,
-    OCTETS,
     PAINT,
-    PLACES,
     RED,
     SECOND,
     START,
@@ -40,9 +39,10 @@ from mapping._surface_numba import (
 from mapping._tsdf_numpy import COLOR_SHIFT, FAR, NEAR, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
-GROUP = 16  # blocks that a thread takes at a time: what is said to them fits into its second-level cache
+GROUP = 8  # blocks that a thread takes at a time: what is said to them fits into its second-level cache
 BEHIND = np.float32(1e30)  # the depth of a voxel that falls on no pixel: behind everything
 FAST = {"contract", "nsz", "arcp"}
+NEAR_BITS, SEEN = np.uint64(0x0101010101010101), np.uint8(2)  # of eight voxels; of one
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _UNIT, _NEAR, _FAR = np.float32(WEIGHT_UNIT), np.float32(NEAR), np.float32(FAR)
 
@@ -71,32 +71,36 @@ class Limits(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What the steps of one block hand on, by voxel; `words` is `near` eight at a time."""
+    """What the steps of one block hand on, by voxel in the order of octets.
+
+    flags has bit 0 for a voxel near the surface and bit 1 for one that is seen; `words` is `flags` by octet. near (64,) lists
+    octets.
+    """
 
     pixel: NDArray[np.int32]
     z: NDArray[np.float32]
     depth: NDArray[np.float32]
     pixel_weight: NDArray[np.float32]
-    near: NDArray[np.uint8]
+    flags: NDArray[np.uint8]
     words: NDArray[np.uint64]
+    near: NDArray[np.uint8]
 
 
 class Group(NamedTuple):
     """What a frame says to a group of blocks.
 
-    weight, distance (GROUP * 512,) by block and voxel. ends (GROUP,) is how many voxels near the surface there are up to the
-    end of each block, and voxel, pixel, near_weight and record (GROUP * 512,) are theirs. octets (64,) and rare (GROUP * 512,
-    3), record, label and weight of those that are put aside, are working memory.
+    weight, distance (GROUP * 512,) by block and voxel, in the order of octets. source (GROUP * 64,) lists the octets that are
+    seen, and target where in the volume they are. record, pixel and near_weight (GROUP * 512,) are of the voxels near the
+    surface; rare (GROUP * 512, 3), record, label and weight of those that are put aside, is working memory.
     """
 
     weight: NDArray[np.int32]
     distance: NDArray[np.int32]
-    ends: NDArray[np.int64]
-    voxel: NDArray[np.int32]
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    record: NDArray[np.int64]
     pixel: NDArray[np.int32]
     near_weight: NDArray[np.int32]
-    record: NDArray[np.int64]
-    octets: NDArray[np.uint8]
     rare: NDArray[np.int32]
 
 
@@ -111,6 +115,7 @@ def make_scratch() -> Any:
         np.ones(VOXELS, np.float32),
         words.view(np.uint8),
         words,
+        np.zeros(OCTETS, np.uint8),
     )
 
 
@@ -121,25 +126,28 @@ def make_group() -> Any:
     return Group(
         np.zeros(most, np.int32),
         np.zeros(most, np.int32),
-        np.zeros(GROUP, np.int64),
-        np.zeros(most, np.int32),
-        np.zeros(most, np.int32),
-        np.zeros(most, np.int32),
+        np.zeros(GROUP * OCTETS, np.int64),
+        np.zeros(GROUP * OCTETS, np.int64),
         np.zeros(most, np.int64),
-        np.zeros(OCTETS, np.uint8),
+        np.zeros(most, np.int32),
+        np.zeros(most, np.int32),
         np.zeros((most, 3), np.int32),
     )
 
 
 @numba.njit(nogil=True)
-def voxel_offsets(pixels: Any, spacing: Any) -> Any:
-    """Three times (512,): steps from the first voxel of a block to each in camera axes, x and y times the focal lengths."""
+def voxel_offsets(pixels: Any, spacing: Any, order: Any) -> Any:
+    """Three times (512,): steps from the first voxel of a block to each in camera axes, x and y times the focal lengths.
+
+    `order` (512,) are the numbers of the voxels in the order in which they are wanted.
+    """
     steps = np.zeros((3, VOXELS), np.float32)
     for axis in range(3):
         scale = pixels.camera[axis] if axis < 2 else _ONE
         R = pixels.T_camera_world[axis]
         for n in range(VOXELS):
-            step = R[0] * (n >> 6) + R[1] * ((n >> 3) & 7) + R[2] * (n & 7)
+            voxel = np.int64(order[n])
+            step = R[0] * (voxel >> 6) + R[1] * ((voxel >> 3) & 7) + R[2] * (voxel & 7)
             steps[axis, n] = np.float32(step * spacing * scale)
     return steps[0], steps[1], steps[2]
 
@@ -183,8 +191,8 @@ def look_up(image: Any, pixel: Any, out: Any) -> None:
 
 
 @numba.njit(error_model="numpy", fastmath=FAST, **INNER)
-def measure(limits: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any, distance: Any, near: Any) -> None:
-    """Weight and weighted distance of every voxel of a block and which are near the surface."""
+def measure(limits: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any, distance: Any, flags: Any) -> None:
+    """Weight and weighted distance of every voxel of a block, which are seen and which are near the surface."""
     truncation, behind, surface, eps = limits.truncation, limits.behind, limits.surface, np.float32(limits.voxel_size)
     per_truncation, fall = _ONE / truncation, _ONE / max(behind - eps, np.float32(1e-9))
     for n in range(VOXELS):
@@ -197,76 +205,79 @@ def measure(limits: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any, dis
         part = (sdf if sdf < truncation else truncation) * per_truncation * np.float32(quanta)
         weight[n] = quanta
         distance[n] = np.int32((part if seen else _ZERO) + (_HALF if part >= _ZERO else -_HALF))
-        near[n] = np.uint8((sdf <= surface) & (sdf >= -surface) & (quanta > 0))
+        near = np.uint8((sdf <= surface) & (sdf >= -surface) & (quanta > 0))
+        flags[n] = near | (SEEN if quanta > 0 else np.uint8(0))
 
 
 @numba.njit(**INNER)
-def accumulate(sums: Any, first: Any, values: Any, start: Any, sign: Any) -> None:
-    """sums[first + n] += sign * values[start + n] for the voxels n of a block, of flat arrays."""
-    for n in range(VOXELS):
-        sums[first + n] += sign * values[start + n]
+def list_seen(words: Any, block: Any, row: Any, count: Any, source: Any, target: Any) -> Any:
+    """Add the octets of block number `block` of the group, in `row` of the volume, that are seen to the list of `count` so far.
+
+    Returns how many there are then.
+    """
+    for octet in range(OCTETS):
+        source[count], target[count] = OCTETS * block + octet, OCTETS * row + octet
+        count += words[octet] != NONE
+    return count
 
 
 @numba.njit(**INNER)
 def list_near(
-    words: Any, pixels: Any, weights: Any, start: Any, count: Any, voxel: Any, pixel: Any, near_weight: Any
+    words: Any, pixels: Any, weights: Any, first: Any, slot: Any, start: Any, count: Any, lists: Any, needed: Any
 ) -> Any:
-    """Add the voxels of a block that are near the surface to the list of `count` so far; returns how many there are then.
+    """Add the voxels of a block that are near the surface to the `lists` of `count` so far; returns how many there are then.
 
-    `words` (64,) has a byte 1 for each that is; weights of the block begin at `start`.
+    Weights of the block begin at `first`, its records at `start`; slot (64,) tells where there each octet is. What will be
+    `needed` of records, colours and labels is asked for here: it comes from memory while the next blocks are computed.
     """
+    (record, pixel, near_weight), (records, rgb, labels) = lists, needed
     end = np.int64(count)
-    for part in range(0, VOXELS // 8, 8):
+    for part in range(0, OCTETS, 8):
         bits = NONE
         for m in range(8):
             # The product brings the lowest bits of eight bytes side by side into the highest byte.
-            bits |= ((words[part + m] * np.uint64(0x0102040810204080)) >> np.uint64(56)) << np.uint64(8 * m)
+            near = (words[part + m] & NEAR_BITS) * np.uint64(0x0102040810204080)
+            bits |= (near >> np.uint64(56)) << np.uint64(8 * m)
         while bits != NONE:
             n = np.uint64(8 * part) + lowest_bit(bits)
-            voxel[end], pixel[end], near_weight[end] = n, pixels[n], weights[np.uint64(start) + n]
+            record[end] = start + 8 * np.int64(slot[n >> np.uint64(3)]) + np.int64(n & np.uint64(7))
+            fetch(records, np.uint64(8) * np.uint64(record[end]))
+            fetch(rgb, np.uint64(3) * np.uint64(pixels[n]))
+            fetch(labels, np.uint64(pixels[n]))
+            pixel[end], near_weight[end] = pixels[n], weights[np.uint64(first) + n]
             end += 1
             bits &= bits - ONE
     return end
 
 
 @numba.njit(**INNER)
-def fetch_all(array: Any, width: Any, numbers: Any, count: Any) -> None:
-    """Begin to load array[width * number] of a flat array for the first `count` numbers.
-
-    A loop that only asks for memory has many more requests under way than one that does something with the answers.
-    """
+def accumulate(sums: Any, group: Any, count: Any, sign: Any) -> None:
+    """Add to or subtract from the sums of the listed octets, (64 B, 2, 8) flat."""
+    source, target, distance, weight, size = group.source, group.target, group.distance, group.weight, 2 * OCTET
     for m in range(count):
-        fetch(array, np.uint64(width) * np.uint64(np.uint32(numbers[m])))
+        add_eight(sums, size * target[m], distance, OCTET * source[m], sign)
+        add_eight(sums, size * target[m] + OCTET, weight, OCTET * source[m], sign)
 
 
 @numba.njit(**INNER)
-def find_records(surface: Any, rows: Any, span: Any, group: Any, room: Any, spare: Any) -> None:
-    """The records of the listed voxels of the blocks rows[span[0]] .. rows[span[1]]; those that have none get one."""
-    slot, place, records = surface.slot, surface.place, surface.records
-    voxel, octets, record, ends, begin = group.voxel, group.octets, group.record, group.ends, np.int64(0)
-    for b in range(span[1] - span[0]):
-        row, end = rows[span[0] + b], ends[b]
-        octets[:] = 0
-        for m in range(begin, end):
-            octets[PLACES[np.uint32(voxel[m])] >> 3] = 1
-        admit(place, slot, row, octets, records, room, spare)
-        start = np.int64(place[row, START])
-        for m in range(begin, end):
-            at = np.int64(PLACES[np.uint32(voxel[m])])
-            record[m] = start + 8 * np.int64(slot[row, at >> 3]) + (at & 7)
-        begin = end
+def admit_near(surface: Any, row: Any, words: Any, octets: Any, room: Any, spare: Any) -> Any:
+    """See that all voxels of a block that are near the surface have records; returns whether there are any."""
+    count = 0
+    for octet in range(OCTETS):
+        octets[count & (OCTETS - 1)] = octet
+        count += words[octet] & NEAR_BITS != NONE
+    if count > 0:
+        admit(surface.place, surface.slot, row, octets, count, surface.records, room, spare)
+    return count > 0
 
 
 @numba.njit(**INNER)
 def paint(records: NDArray[np.int32], rgb: NDArray[np.uint8], group: Any, count: int, sign: int) -> None:
     """Add to or subtract from the colour of the listed voxels."""
     found, pixels, weights, plus = group.record, group.pixel, group.near_weight, np.int32(sign)
-    fetch_all(records.reshape(-1), 8, found, count)
-    fetch_all(rgb.reshape(-1), 3, pixels, count)
     for m in range(count):
         record, pixel, weight = np.uint64(found[m]), np.uint32(pixels[m]), max(weights[m] >> COLOR_SHIFT, np.int32(1))
         weight *= plus
-        # All reads before all writes: the four sums then take one vector addition.
         red, green, blue = np.int32(rgb[pixel, 0]), np.int32(rgb[pixel, 1]), np.int32(rgb[pixel, 2])
         sum_red, sum_green, sum_blue = records[record, RED], records[record, GREEN], records[record, BLUE]
         total = records[record, PAINT]
@@ -284,7 +295,7 @@ def vote(surface: Any, labels: NDArray[Any], group: Any, count: int, sign: int, 
     """
     found, pixels, weights, plus = group.record, group.pixel, group.near_weight, np.int32(sign)
     records, more, rare, others = surface.records, surface.more, group.rare, 0
-    fetch_all(labels, 1, pixels, count)
+    flat_more = more.reshape(-1)
     for m in range(count):
         record, label, weight = np.uint64(found[m]), np.int32(labels[np.uint32(pixels[m])]), plus * weights[m]
         names, first, second = records[record, NAMES], records[record, FIRST], records[record, SECOND]
@@ -302,23 +313,40 @@ def vote(surface: Any, labels: NDArray[Any], group: Any, count: int, sign: int, 
                 records[record, NAMES] = (names & NAME) | (label << np.int32(16))
             else:
                 rare[others, 0], rare[others, 1], rare[others, 2] = np.int32(record), label, weight
-                fetch(more.reshape(-1), np.uint64(8) * np.uint64(row))
+                fetch(flat_more, np.uint64(8) * np.uint64(row))
                 others += 1
     for m in range(others):
         support(records, rare[m, 0], more, rare[m, 1], rare[m, 2], room)
 
 
 @numba.njit(**INNER)
-def gather(pixels: Any, blocks: Any, span: Any, steps: Any, limits: Any, scratch: Any, group: Any) -> Any:
-    """Collect what the frame says to blocks span[0] .. span[1]; returns how many of their voxels are near the surface."""
-    coords, T, camera, (steps_x, steps_y, steps_z) = blocks[0], pixels.T_camera_world, pixels.camera, steps
-    image, weights, has_weights = pixels.depth, pixels.weight, len(pixels.weight) > 0
+def gather(
+    pixels: Any, blocks: Any, span: Any, steps: Any, limits: Any, scratch: Any, group: Any, surface: Any, stores: Any
+) -> Any:
+    """Collect what the frame says to blocks span[0] .. span[1].
+
+    Returns how many of their octets are seen and how many of their voxels are near the surface.
+    """
+    (coords, rows), (room, spare), (steps_x, steps_y, steps_z) = blocks, stores, steps
+    T, camera, image, weights, has_weights = (
+        pixels.T_camera_world,
+        pixels.camera,
+        pixels.depth,
+        pixels.weight,
+        len(pixels.weight) > 0,
+    )
     view = (camera[2] + _HALF, camera[3] + _HALF, np.float32(pixels.shape[0]), np.float32(pixels.shape[1]))
     pixel, z, depth, pixel_weight = scratch.pixel, scratch.z, scratch.depth, scratch.pixel_weight
-    near, words, weight, distance, ends = scratch.near, scratch.words, group.weight, group.distance, group.ends
-    voxel, near_pixel, near_weight = group.voxel, group.pixel, group.near_weight
-    has_surface, found = len(pixels.rgb) > 0 or len(pixels.labels) > 0, np.int64(0)
+    flags, words, near, weight, distance = scratch.flags, scratch.words, scratch.near, group.weight, group.distance
+    place, slot, lists = surface.place, surface.slot, (group.record, group.pixel, group.near_weight)
+    flat_slot, flat_place = slot.reshape(-1), place.reshape(-1)
+    needed = (surface.records.reshape(-1), pixels.rgb.reshape(-1), pixels.labels)
+    has_surface, seen, found = len(pixels.rgb) > 0 or len(pixels.labels) > 0, np.int64(0), np.int64(0)
     for b in range(span[1] - span[0]):
+        row = np.int64(rows[span[0] + b])
+        if has_surface:
+            fetch(flat_slot, np.uint64(OCTETS * row))
+            fetch(flat_place, np.uint64(3 * row))
         x, y, w = coords[span[0] + b, 0], coords[span[0] + b, 1], coords[span[0] + b, 2]
         project(first_sample(T, camera, x, y, w, limits.voxel_size), steps_x, steps_y, steps_z, view, pixel, z)
         look_up(image, pixel, depth)
@@ -326,11 +354,12 @@ def gather(pixels: Any, blocks: Any, span: Any, steps: Any, limits: Any, scratch
             look_up(weights, pixel, pixel_weight)
         first = VOXELS * b
         block_weight, block_distance = weight[first : first + VOXELS], distance[first : first + VOXELS]
-        measure(limits, z, depth, pixel_weight, block_weight, block_distance, near)
-        if has_surface:
-            found = list_near(words, pixel, weight, first, found, voxel, near_pixel, near_weight)
-        ends[b] = found
-    return found
+        measure(limits, z, depth, pixel_weight, block_weight, block_distance, flags)
+        seen = list_seen(words, b, row, seen, group.source, group.target)
+        if has_surface and admit_near(surface, row, words, near, room, spare):
+            start = np.int64(place[row, START])
+            found = list_near(words, pixel, weight, first, slot[row], start, found, lists, needed)
+    return seen, found
 
 
 @numba.njit(nogil=True, cache=True)
@@ -338,7 +367,7 @@ def fuse_blocks(
     tsdf: NDArray[np.int32],
     surface: Surface,
     blocks: tuple[NDArray[np.int32], NDArray[np.int32]],
-    share: tuple[int, int, int],
+    groups: tuple[int, NDArray[np.int64]],
     pixels: Pixels,
     limits: Limits,
     sign: int,
@@ -346,28 +375,23 @@ def fuse_blocks(
 ) -> int:
     """Add (sign 1) or subtract (-1) what a frame says to the blocks `coords` (B, 3) in `rows` (B,) of the sums.
 
-    `share` is (start, part, parts): from group `start` on, thread `part` of `parts` takes every group in turn; `stores` are its
-    room for records and its spare stretches. Stops before a group that could need more room than there is; returns its number.
+    `groups` is (first, counter): a thread begins with group `first`, unless that is -1, and draws the others from the counter;
+    `stores` are its room for records and its spare stretches. Stops before a group that could need more room than there is;
+    returns its number.
     """
-    sums, rows, (room, spare), (start, part, parts) = tsdf.reshape(-1), blocks[1], stores, share
-    steps, scratch, group = voxel_offsets(pixels, limits.voxel_size), make_scratch(), make_group()
-    weight, distance = group.weight, group.distance
-    groups, has_surface = (len(rows) + GROUP - 1) // GROUP, len(pixels.rgb) > 0 or len(pixels.labels) > 0
-    for number in range(start, groups):
-        if number % parts != part:
-            continue
+    rows, (room, _), sums = blocks[1], stores, tsdf.reshape(-1)
+    steps, scratch, group = voxel_offsets(pixels, limits.voxel_size, VOXEL_AT), make_scratch(), make_group()
+    last, has_surface = (len(rows) + GROUP - 1) // GROUP, len(pixels.rgb) > 0 or len(pixels.labels) > 0
+    number = groups[0] if groups[0] >= 0 else draw(groups[1])
+    while number < last:
         if has_surface and min(room[END] - room[NEXT], room[END_MORE] - room[NEXT_MORE]) < GROUP * VOXELS:
             return number
         span = (number * GROUP, min((number + 1) * GROUP, len(rows)))
-        near = gather(pixels, blocks, span, steps, limits, scratch, group)
-        for b in range(span[1] - span[0]):
-            first = 2 * VOXELS * np.int64(rows[span[0] + b])
-            accumulate(sums, first, distance, VOXELS * b, np.int32(sign))
-            accumulate(sums, first + VOXELS, weight, VOXELS * b, np.int32(sign))
-        if near > 0:
-            find_records(surface, rows, span, group, room, spare)
+        seen, near = gather(pixels, blocks, span, steps, limits, scratch, group, surface, stores)
+        accumulate(sums, group, seen, np.int32(sign))
         if len(pixels.rgb):
             paint(surface.records, pixels.rgb, group, near, sign)
         if len(pixels.labels):
             vote(surface, pixels.labels, group, near, sign, room)
-    return groups
+        number = draw(groups[1])
+    return last
