@@ -1,4 +1,8 @@
-"""Compiled passes of marching cubes over blocks. Rows are blocks, voxel (i, j, k) of a block is number 64 i + 8 j + k."""
+"""Compiled passes of marching cubes over blocks. Voxel (i, j, k) of a block is number 64 i + 8 j + k.
+
+Each pass works on a list of blocks and writes only what is theirs, so that a list may be all blocks or a few, and threads may
+share it. An edge of the grid belongs to the voxel it starts at: edge 4 v + axis of a block starts at voxel v.
+"""
 
 from __future__ import annotations
 
@@ -11,153 +15,213 @@ from numpy.typing import NDArray
 from mapping._kernel_cache import INNER
 
 SIDE = 8
+VOXELS = SIDE**3
+AROUND = SIDE + 1  # voxels along the edge of a block and of the layer behind it
+_OUTSIDE, _INSIDE, _HIDDEN = np.uint8(0), np.uint8(1), np.uint8(2)
+
+
+@numba.njit(**INNER)
+def read_signs(sign: Any, i0: Any, j0: Any, k0: Any, distance: Any, weight: Any, least: Any) -> Any:
+    """Write what a block says to the voxels that a cell of the block before needs; returns the bits of all that was written."""
+    found = np.uint8(0)
+    for i in range(SIDE if i0 == 0 else 1):
+        for j in range(SIDE if j0 == 0 else 1):
+            for k in range(SIDE if k0 == 0 else 1):
+                voxel = 64 * i + 8 * j + k
+                if weight[voxel] >= least:
+                    value = _INSIDE if distance[voxel] < 0 else _OUTSIDE
+                    sign[i0 + i, j0 + j, k0 + k] = value
+                    found |= np.uint8(1) << value
+    return found
 
 
 @numba.njit(cache=True, nogil=True)
 def find_cases(
-    distance: NDArray[np.float32],
-    weight: NDArray[np.float32],
+    field: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]],
     after: NDArray[np.int32],
+    rows: NDArray[np.int32],
     min_weight: float,
     span: tuple[int, int],
     cases: NDArray[np.uint8],
+    count: NDArray[np.int64],
 ) -> None:
-    """The case (B, 512) of every cell in rows `span`; 0 where the surface does not pass or a corner has less than `min_weight`.
+    """The case (N, 512) of every cell of the blocks `rows` (N,) and how many there are (N,) that the surface passes.
 
-    distance, weight: (B, 512). after: (B, 8) row of the block at offset c (bits x y z), -1 where there is none.
+    A case is 0 where the surface does not pass or a corner has less than `min_weight`. field: distance and weight (F, 512) and
+    (R,) where in them a block is, -1 where it is not known. after: (R, 8) the block at offset c (bits x y z), -1 for none.
     """
-    code = np.zeros((SIDE + 1, SIDE + 1, SIDE + 1), np.uint8)  # 0 outside, 1 inside, 16 not observed
-    for row in range(span[0], span[1]):
-        code[:] = 16
+    distance, weight, slots = field
+    sign = np.zeros((AROUND, AROUND, AROUND), np.uint8)
+    column, hidden = np.zeros(AROUND, np.uint8), np.zeros(AROUND, np.uint8)
+    for n in range(span[0], span[1]):
+        sign[:] = _HIDDEN
+        found = np.uint8(0)
         for c in range(8):
-            source = after[row, c]
-            if source < 0:
-                continue
-            i0, j0, k0 = SIDE * (c >> 2), SIDE * ((c >> 1) & 1), SIDE * (c & 1)
-            for i in range(SIDE if i0 == 0 else 1):
-                for j in range(SIDE if j0 == 0 else 1):
-                    for k in range(SIDE if k0 == 0 else 1):
-                        voxel = 64 * i + 8 * j + k
-                        if weight[source, voxel] >= min_weight:
-                            code[i0 + i, j0 + j, k0 + k] = 1 if distance[source, voxel] < 0 else 0
+            source = after[rows[n], c]
+            slot = slots[source] if source >= 0 else -1
+            if slot >= 0:
+                at = SIDE * (c >> 2), SIDE * ((c >> 1) & 1), SIDE * (c & 1)
+                found |= read_signs(sign, at[0], at[1], at[2], distance[slot], weight[slot], min_weight)
+        count[n] = 0
+        cases[n] = 0
+        if found != 3:  # nowhere in it does the field change its sign
+            continue
         for i in range(SIDE):
             for j in range(SIDE):
+                for k in range(AROUND):  # a cell shares four of its corners with the next one
+                    a, b, c, d = sign[i, j, k], sign[i, j + 1, k], sign[i + 1, j, k], sign[i + 1, j + 1, k]
+                    column[k] = (a & 1) | (b & 1) << 2 | (c & 1) << 4 | (d & 1) << 6
+                    hidden[k] = (a | b | c | d) & _HIDDEN
                 for k in range(SIDE):
-                    case = (
-                        np.int32(code[i, j, k])
-                        | code[i, j, k + 1] << 1
-                        | code[i, j + 1, k] << 2
-                        | code[i, j + 1, k + 1] << 3
-                        | code[i + 1, j, k] << 4
-                        | code[i + 1, j, k + 1] << 5
-                        | code[i + 1, j + 1, k] << 6
-                        | code[i + 1, j + 1, k + 1] << 7
-                    )
-                    hidden = (
-                        code[i, j, k]
-                        | code[i, j, k + 1]
-                        | code[i, j + 1, k]
-                        | code[i, j + 1, k + 1]
-                        | code[i + 1, j, k]
-                        | code[i + 1, j, k + 1]
-                        | code[i + 1, j + 1, k]
-                        | code[i + 1, j + 1, k + 1]
-                    ) & 16
-                    cases[row, 64 * i + 8 * j + k] = case if not hidden and case < 255 else 0
-
-
-@numba.njit(**INNER)
-def edge_voxel(after: Any, owners: Any, row: Any, voxel: Any, edge: Any) -> Any:
-    """The row and voxel that own an edge of a cell, and its axis."""
-    i, j, k = (voxel >> 6) + owners[edge, 0], ((voxel >> 3) & 7) + owners[edge, 1], (voxel & 7) + owners[edge, 2]
-    source = after[row, (i >> 3) * 4 + (j >> 3) * 2 + (k >> 3)]
-    return source, ((i & 7) << 6) | ((j & 7) << 3) | (k & 7), owners[edge, 3]
+                    case = column[k] | column[k + 1] << 1
+                    if (hidden[k] | hidden[k + 1]) == 0 and 0 < case < 255:
+                        cases[n, 64 * i + 8 * j + k] = case
+                        count[n] += 1
 
 
 @numba.njit(cache=True, nogil=True)
-def mark_edges(
+def pack_cells(
     cases: NDArray[np.uint8],
-    after: NDArray[np.int32],
-    owners: NDArray[np.int32],
-    table: tuple[NDArray[np.int32], NDArray[np.int32]],
-    used: NDArray[np.uint8],
-) -> int:
-    """Set bit `axis` of `used` (B, 512) for every voxel whose edge along the axis carries a vertex; returns the triangles."""
-    counts, triangles = table
-    total = 0
-    for row in range(len(cases)):
-        for voxel in range(SIDE**3):
-            case = cases[row, voxel]
-            for t in range(counts[case]):
-                for corner in range(3):
-                    source, owner, axis = edge_voxel(after, owners, row, voxel, triangles[case, t, corner])
-                    used[source, owner] |= 1 << axis
-            total += counts[case]
-    return total
+    first: NDArray[np.int64],
+    span: tuple[int, int],
+    voxels: NDArray[np.uint16],
+    case: NDArray[np.uint8],
+) -> None:
+    """List the cells that the surface passes, those of the n-th block from first[n] on: their voxel and case, both (C,)."""
+    for n in range(span[0], span[1]):
+        at = first[n]
+        for voxel in range(VOXELS):
+            if cases[n, voxel]:
+                voxels[at], case[at] = voxel, cases[n, voxel]
+                at += 1
 
 
 @numba.njit(cache=True, nogil=True)
-def number_vertices(used: NDArray[np.uint8], first: NDArray[np.int32]) -> int:
-    """The number of the first vertex that each voxel owns, (B, 512); returns their count."""
-    count = 0
-    for row in range(len(used)):
-        for voxel in range(SIDE**3):
-            first[row, voxel] = count
-            bits = used[row, voxel]
-            count += (bits & 1) + (bits >> 1 & 1) + (bits >> 2)
-    return count
+def find_edges(
+    cells: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint8]],
+    before: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    cut: NDArray[np.uint8],
+    span: tuple[int, int],
+    used: NDArray[np.uint8],
+    count: NDArray[np.int64],
+) -> None:
+    """Set bit `axis` of `used` (N, 512) for every voxel of the blocks `rows` whose edge along the axis carries a vertex.
+
+    count (N,): how many that are. cells: of each block where its cells begin (R,) and how many there are (R,), the voxel and
+    the case of each (C,). before: (R, 8) the block at offset -c. cut (256, 8): by case and corner the axes of the cut edges
+    that start there.
+    """
+    first, counts, voxels, cases = cells
+    for n in range(span[0], span[1]):
+        used[n] = 0
+        for c in range(8):
+            source = before[rows[n], c]
+            if source < 0:
+                continue
+            x, y, z = SIDE * (c >> 2), SIDE * ((c >> 1) & 1), SIDE * (c & 1)
+            for cell in range(first[source], first[source] + counts[source]):
+                voxel, case = np.int64(voxels[cell]), cases[cell]
+                i, j, k = (voxel >> 6) - x, (voxel >> 3 & 7) - y, (voxel & 7) - z
+                if min(i, j, k) < -1:
+                    continue  # it does not reach into this block
+                for corner in range(8):
+                    ci, cj, ck = i + (corner >> 2), j + ((corner >> 1) & 1), k + (corner & 1)
+                    if ((ci | cj | ck) & ~7) == 0:
+                        used[n, ci << 6 | cj << 3 | ck] |= cut[case, corner]
+        count[n] = 0
+        for start in range(VOXELS):
+            bits = used[n, start]
+            count[n] += (bits & 1) + (bits >> 1 & 1) + (bits >> 2)
 
 
 @numba.njit(cache=True, nogil=True)
 def place_vertices(
-    distance: NDArray[np.float32],
-    after: NDArray[np.int32],
+    field: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]],
+    blocks: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]],
     used: NDArray[np.uint8],
-    ends: NDArray[np.int64],
-    fraction: NDArray[np.float64],
+    first: NDArray[np.int64],
     margin: float,
+    span: tuple[int, int],
+    edges: NDArray[np.uint16],
+    ends: NDArray[np.int64],
+    vertices: NDArray[np.float64],
+    fraction: NDArray[np.float64],
+    weights: NDArray[np.float64],
 ) -> None:
-    """For every vertex the voxels `512 row + voxel` at both ends (V, 2) of its edge and how far along it lies.
+    """For every vertex of the n-th block, from first[n] on, its edge, ends, place in voxels, how far along and weight there.
 
-    `margin` keeps vertices off the voxels, where several would fall on one point and triangles would lose their area.
+    blocks: coordinates (R, 3), those after each (R, 8), and which are asked for (N,). edges (V,); ends (V, 2) are the voxels
+    `512 block + voxel`; vertices (V, 3); fraction and weights (V,). `margin` keeps vertices off the voxels, where several would
+    fall on one point and triangles would lose their area.
     """
-    vertex = 0
-    for row in range(len(used)):
-        for voxel in range(SIDE**3):
-            bits = used[row, voxel]
-            for axis in range(3):
+    distance, weight, slots = field
+    coords, after, rows = blocks
+    for n in range(span[0], span[1]):
+        row, vertex = np.int64(rows[n]), first[n]
+        for voxel in range(VOXELS):
+            bits = used[n, voxel]
+            for axis in range(3 if bits else 0):
                 if not bits >> axis & 1:
                     continue
                 i, j, k = voxel >> 6, (voxel >> 3) & 7, voxel & 7
-                i, j, k = i + (axis == 0), j + (axis == 1), k + (axis == 2)
-                source = after[row, (i >> 3) * 4 + (j >> 3) * 2 + (k >> 3)]
-                end = ((i & 7) << 6) | ((j & 7) << 3) | (k & 7)
-                ends[vertex, 0] = np.int64(row) * SIDE**3 + voxel
-                ends[vertex, 1] = np.int64(source) * SIDE**3 + end
-                d0, d1 = np.float64(distance[row, voxel]), np.float64(distance[source, end])
-                fraction[vertex] = min(max(d0 / (d0 - d1), margin), 1 - margin)
+                i1, j1, k1 = i + (axis == 0), j + (axis == 1), k + (axis == 2)
+                other = np.int64(after[row, (i1 >> 3) * 4 + (j1 >> 3) * 2 + (k1 >> 3)])
+                end = ((i1 & 7) << 6) | ((j1 & 7) << 3) | (k1 & 7)
+                ends[vertex, 0], ends[vertex, 1] = row * VOXELS + voxel, other * VOXELS + end
+                slot, other = slots[row], slots[other]
+                d0, d1 = np.float64(distance[slot, voxel]), np.float64(distance[other, end])
+                along = min(max(d0 / (d0 - d1), margin), 1 - margin)
+                edges[vertex], fraction[vertex] = 4 * voxel + axis, along
+                weights[vertex] = weight[slot, voxel] + along * (weight[other, end] - weight[slot, voxel])
+                vertices[vertex, 0] = SIDE * np.int64(coords[row, 0]) + i + along * (axis == 0) + 0.5
+                vertices[vertex, 1] = SIDE * np.int64(coords[row, 1]) + j + along * (axis == 1) + 0.5
+                vertices[vertex, 2] = SIDE * np.int64(coords[row, 2]) + k + along * (axis == 2) + 0.5
                 vertex += 1
 
 
 @numba.njit(cache=True, nogil=True)
 def make_faces(
-    cases: NDArray[np.uint8],
-    after: NDArray[np.int32],
-    owners: NDArray[np.int32],
+    cells: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint8]],
+    vertices: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]],
+    blocks: tuple[NDArray[np.int32], NDArray[np.int32]],
     table: tuple[NDArray[np.int32], NDArray[np.int32]],
-    used: NDArray[np.uint8],
-    first: NDArray[np.int32],
+    first_face: NDArray[np.int64],
+    span: tuple[int, int],
     faces: NDArray[np.int32],
 ) -> None:
-    """The triangles (F, 3) of all cells in order."""
-    counts, triangles = table
-    face = 0
-    for row in range(len(cases)):
-        for voxel in range(SIDE**3):
-            case = cases[row, voxel]
+    """The triangles (F, 3) of blocks, cell by cell, those of a cell from first_face[cell] on.
+
+    cells and vertices: of each block where they begin (R,) and how many there are (R,); voxel and case of each cell (C,), the
+    edge of each vertex (V,). blocks: those after each (R, 8), and which are asked for (N,). table: triangles by case and, of
+    their corners, the edges as numbers from the cell on in the grid of 9 x 9 x 9 voxels with three edges each.
+    """
+    first, count, voxels, cases = cells
+    first_vertex, vertex_count, edges = vertices
+    after, rows = blocks
+    counts, corners = table
+    number = np.zeros(3 * AROUND**3, np.int32)  # of the vertex on an edge; cells only ask for edges that have one
+    for n in range(span[0], span[1]):
+        row = rows[n]
+        if count[row] == 0:
+            continue
+        for c in range(8):
+            source = after[row, c]
+            if source < 0:
+                continue
+            x, y, z = c >> 2, (c >> 1) & 1, c & 1
+            for vertex in range(first_vertex[source], first_vertex[source] + vertex_count[source]):
+                edge = np.int64(edges[vertex])
+                i, j, k = edge >> 8, edge >> 5 & 7, edge >> 2 & 7
+                if x * i + y * j + z * k == 0:
+                    i, j, k = i + SIDE * x, j + SIDE * y, k + SIDE * z
+                    number[3 * (AROUND * (AROUND * i + j) + k) + (edge & 3)] = vertex
+                elif x * i:
+                    break  # edges are in order
+        for cell in range(first[row], first[row] + count[row]):
+            voxel, case = np.int64(voxels[cell]), cases[cell]
+            base = 3 * (AROUND * (AROUND * (voxel >> 6) + (voxel >> 3 & 7)) + (voxel & 7))
+            face = first_face[cell]
             for t in range(counts[case]):
                 for corner in range(3):
-                    source, owner, axis = edge_voxel(after, owners, row, voxel, triangles[case, t, corner])
-                    below = used[source, owner] & ((1 << axis) - 1)
-                    faces[face, corner] = first[source, owner] + (below & 1) + (below >> 1)
-                face += 1
+                    faces[face + t, corner] = number[base + corners[case, 3 * t + corner]]

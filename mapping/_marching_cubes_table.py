@@ -18,10 +18,8 @@ CORNERS = np.array([[(c >> 2) & 1, (c >> 1) & 1, c & 1] for c in range(8)], dtyp
 """(8, 3) offsets of a cell's corners."""
 EDGES = [(a, b) for a, b in product(range(8), repeat=2) if a < b and bin(a ^ b).count("1") == 1]
 """The twelve (corner, corner) pairs that differ along one axis; the first is the lower end."""
-EDGE_OWNERS = np.array(
-    [[*CORNERS[a], int(np.flatnonzero(CORNERS[b] - CORNERS[a])[0])] for a, b in EDGES], dtype=np.int32
-)
-"""(12, 4) offset of the voxel an edge starts at, and its axis."""
+EDGE_AXES = [3 - (a ^ b).bit_length() for a, b in EDGES]
+"""The axis of each edge: corners differ in bit 2 along x, 1 along y and 0 along z."""
 
 Loop = tuple[int, ...]
 Triangles = list[tuple[int, int, int]]
@@ -111,3 +109,26 @@ def case_table() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         if triangles:
             table[case, : len(triangles)] = triangles
     return counts, table
+
+
+@cache
+def cut_edges() -> NDArray[np.uint8]:
+    """(256, 8) by case and corner: bit `axis` is set where the edge from that corner along the axis is cut by the surface."""
+    cut = np.zeros((256, 8), np.uint8)
+    for case in range(256):
+        for (a, b), axis in zip(EDGES, EDGE_AXES, strict=True):
+            if (case >> a & 1) != (case >> b & 1):
+                cut[case, a] |= 1 << axis
+    return cut
+
+
+@cache
+def grid_edges() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """`case_table` with edges numbered as in a grid of 9 x 9 x 9 voxels that have three edges each: counts, and (256, 3 N).
+
+    Added to the number of the first edge of a cell's first voxel they give the edges of the cell.
+    """
+    counts, triangles = case_table()
+    start = CORNERS[[a for a, _ in EDGES]]
+    number = (3 * (start @ [81, 9, 1]) + EDGE_AXES).astype(np.int32)
+    return counts, number[triangles.reshape(len(counts), -1)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mapping._marching_cubes_table import EDGES, case_table
-from mapping.marching_cubes import isosurface
+from mapping._marching_cubes_table import CORNERS, EDGES, case_table, cut_edges, grid_edges
+from mapping.blocks import BlockMap
+from mapping.marching_cubes import Field, Grid, find_cells, find_vertices, isosurface, spliced
 
 GRID = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), axis=-1)
 
@@ -141,3 +142,44 @@ def test_table_cuts_exactly_the_edges_between_inside_and_outside():
         cut = {edge for edge, (a, b) in enumerate(EDGES) if (case >> a & 1) != (case >> b & 1)}
         assert set(triangles[case, : counts[case]].ravel().tolist()) == cut
         assert (triangles[case, counts[case] :] == -1).all()
+
+
+def test_cut_edges_and_grid_edges_agree_with_the_table():
+    counts, triangles = case_table()
+    cut, (grid_counts, numbers) = cut_edges(), grid_edges()
+    np.testing.assert_array_equal(grid_counts, counts)
+    for case in range(256):
+        starts = [(*CORNERS[a], int(np.flatnonzero(CORNERS[b] - CORNERS[a])[0])) for a, b in EDGES]
+        by_table = [starts[edge] for edge in triangles[case, : counts[case]].ravel()]
+        i, voxel, axis = numbers[case] // 243, numbers[case] // 3, numbers[case] % 3
+        by_number = list(zip(i, voxel // 9 % 9, voxel % 9, axis, strict=True))[: 3 * counts[case]]
+        assert by_number == by_table
+        assert {(*CORNERS[c], a) for c in range(8) for a in range(3) if cut[case, c] >> a & 1} == set(by_table)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pieces_made_anew_and_kept_ones_make_the_whole(seed):
+    """Fields that differ in a few blocks: only the pieces next to these are made again."""
+    rng = np.random.default_rng(seed)
+    coords, _ = blocks_around(2)
+    before = rng.standard_normal((len(coords), 512)).astype(np.float32)
+    after, changed = before.copy(), rng.choice(len(coords), 3, replace=False)
+    after[changed] = rng.standard_normal((3, 512))
+    blocks = BlockMap()
+    rows = blocks.insert(coords)
+    grid, weight = Grid.of(blocks), np.ones_like(before)
+    offset = coords[changed] - coords[:, None]
+    cell_rows = rows[((offset >= 0) & (offset <= 1)).all(axis=2).any(axis=1)]
+    vertex_rows = rows[(np.abs(offset) <= 1).all(axis=2).any(axis=1)]
+    made = []
+    for distance in (before, after):
+        field = Field(distance, weight, rows)
+        cells = find_cells(grid, field, rows, 0.5)
+        made.append((field, cells, find_vertices(grid, field, cells, rows)))
+    (_, old_cells, old_vertices), (field, cells, vertices) = made
+    some_cells = spliced(old_cells, find_cells(grid, field, cell_rows, 0.5), cell_rows, rows)
+    some = find_vertices(grid, field, some_cells, vertex_rows)
+    joined = spliced(old_vertices, some, vertex_rows, rows)
+    for ours, whole in ((some_cells, cells), (joined, vertices)):
+        for a, b in zip((*ours[:2], *ours.columns), (*whole[:2], *whole.columns), strict=True):
+            np.testing.assert_array_equal(a, b)
