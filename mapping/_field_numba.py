@@ -81,6 +81,17 @@ def read_blocks(
 
 
 @numba.njit(nogil=True, cache=True)
+def find_measured(tsdf: NDArray[np.int32], rows: NDArray[np.int32], measured: NDArray[np.bool_]) -> None:
+    """Whether any voxel of the blocks `rows` (B,) was measured, (B,)."""
+    for b in range(len(rows)):
+        measured[b] = False
+        for voxel in range(VOXELS):
+            if tsdf[rows[b], voxel >> 3, 1, voxel & 7] != 0:
+                measured[b] = True
+                break
+
+
+@numba.njit(nogil=True, cache=True)
 def block_labels(surface: Surface, rows: NDArray[np.int32], labels: NDArray[np.uint16]) -> None:
     """The label of most evidence (B, 512) in the blocks `rows` (B,); 0 where there is none or the row is -1."""
     slot, place, records, more = surface.slot, surface.place, surface.records, surface.more
@@ -93,14 +104,13 @@ def block_labels(surface: Surface, rows: NDArray[np.int32], labels: NDArray[np.u
 @numba.njit(nogil=True, cache=True)
 def shade_vertices(
     surface: Surface,
-    rows: NDArray[np.int32],
     ends: NDArray[np.int64],
     fraction: NDArray[np.float64],
     span: tuple[int, int],
     colors: NDArray[np.uint8],
     labels: NDArray[np.uint16],
 ) -> None:
-    """Colour (V, 3) and label (V,) between the voxels `512 * block + voxel` at both `ends` (V, 2); block b is in row rows[b].
+    """Colour (V, 3) and label (V,) between the voxels `512 * row + voxel` at both `ends` (V, 2).
 
     Colours mix by their weight and nearness. The label is that of the end with more evidence times nearness.
     """
@@ -109,7 +119,7 @@ def shade_vertices(
         red, green, blue, total = 0.0, 0.0, 0.0, 0.0
         most = 0.0
         for end in range(2):
-            row, voxel = rows[ends[vertex, end] >> 9], ends[vertex, end] & 511
+            row, voxel = ends[vertex, end] >> 9, ends[vertex, end] & 511
             record = record_of(slot, place, row, voxel)
             if record < 0:
                 continue

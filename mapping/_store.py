@@ -10,7 +10,7 @@ from mapping._spill import RowMemory
 from mapping._surface import SurfaceStore
 from mapping._threads import run_parts, split
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
-from mapping.blocks import BlockMap
+from mapping.blocks import BlockMap, with_rows
 from mapping.volume_io import VolumeSums
 
 VOXELS = SIDE**3
@@ -28,18 +28,23 @@ class SumStore:
         self.tsdf = np.zeros((0, OCTETS, 2, OCTET), np.int32)
         self.free = np.zeros((0, VOXELS), np.int32)
         self.surface = SurfaceStore(threads, self.memory)
+        self.time = 0
+        """How often frames have changed rows."""
+        self._changed, self._free_changed = np.zeros(0, np.int64), np.zeros(0, np.int64)  # the time of it, by row
 
     def insert(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (B,) of measured blocks (B, 3), new ones all zero."""
         rows = self.blocks.insert(coords)
         self.tsdf = self.memory.with_rows("tsdf", self.tsdf, self.blocks.count)
         self.surface.grow(self.blocks.count)
+        self._changed = with_rows(self._changed, self.blocks.count)
         return rows
 
     def insert_free(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (F,) of free-space blocks (F, 3), new ones all zero."""
         rows = self.free_blocks.insert(coords)
         self.free = self.memory.with_rows("free", self.free, self.free_blocks.count)
+        self._free_changed = with_rows(self._free_changed, self.free_blocks.count)
         return rows
 
     def find(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -75,14 +80,25 @@ class SumStore:
         return distance / np.maximum(weight, 1), weight / WEIGHT_UNIT
 
     def used(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> None:
-        """Note that a frame changed these rows of measured and free-space blocks: what was used last stays in memory."""
+        """Note that a frame changed these rows of measured and free-space blocks; what was used last stays in memory."""
+        self.time += 1
+        self._changed[rows] = self.time
+        self._free_changed[free_rows] = self.time
         if self.memory.spills:
             self.memory.touch({"tsdf": rows, "records": self.surface.touched(rows), "free": free_rows})
+
+    def changed_since(self, time: int) -> NDArray[np.bool_]:
+        """Whether what is known of a measured block, free space in it too, may have changed after `time`; (B,) by row."""
+        changed = self._changed[: self.blocks.count] > time
+        if self.free_blocks.count:
+            free = self.free_blocks.find(self.blocks.coords // CELL_VOXELS)
+            changed |= (self._free_changed[free] > time) & (free >= 0)
+        return changed
 
     @property
     def memory_bytes(self) -> int:
         """Bytes in use: of blocks and records that were given out, without the address space reserved for growth."""
-        used = 4 * VOXELS * (2 * self.blocks.count + self.free_blocks.count)
+        used = (8 * VOXELS + 8) * self.blocks.count + (4 * VOXELS + 8) * self.free_blocks.count
         return used + self.surface.nbytes(self.blocks.count) + self.blocks.nbytes + self.free_blocks.nbytes
 
     def has_negative_weight(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> bool:
@@ -94,9 +110,17 @@ class SumStore:
         weights = self.tsdf[: self.blocks.count, :, 1], self.free[: self.free_blocks.count]
         return max(int(w.max(initial=0)) for w in weights) / WEIGHT_UNIT
 
+    def is_measured(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether blocks (B,) hold a measured voxel."""
+        from mapping import _field_numba as kernels
+
+        measured = np.zeros(len(rows), bool)
+        kernels.find_measured(self.tsdf, rows, measured)
+        return measured
+
     def observed_blocks(self, *, carved: bool) -> NDArray[np.int32]:
         """Coordinates (B, 3), sorted, of blocks that hold a measured voxel or, with `carved`, a free cell."""
-        coords = self.blocks.coords[self.tsdf[: self.blocks.count, :, 1].any(axis=(1, 2))]
+        coords = self.blocks.coords[self.is_measured(np.arange(self.blocks.count, dtype=np.int32))]
         if carved:
             count, half = self.free_blocks.count, SIDE // CELL_VOXELS
             parts = self.free[:count].reshape(count, *(CELL_VOXELS, half) * 3)
@@ -108,7 +132,7 @@ class SumStore:
     def sums(self) -> VolumeSums:
         """Everything that is not zero, sorted."""
         order = self.blocks.order()
-        order = order[self.tsdf[order, :, 1].any(axis=(1, 2))]
+        order = order[self.is_measured(order.astype(np.int32))]
         free = self.free_blocks.order()
         free = free[self.free[free].any(axis=1)]
         return VolumeSums(

@@ -11,17 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping._observation import FusionError, observe
 from mapping._store import VOXELS, SumStore
-from mapping._threads import run_parts, split, thread_count
+from mapping._threads import thread_count
 from mapping._tsdf_numpy import SIDE
 from mapping.camera import Intrinsics
 from mapping.config import TSDFConfig
-from mapping.marching_cubes import isosurface
 from mapping.mesh import Mesh
 from mapping.render import RayCaster, RayRange, RenderedView
 from mapping.volume_io import VolumeError, read_volume, write_volume
 
-HALF_CONFIDENCE_WEIGHT = 3.0
-"""The weight at which a vertex has confidence 1/2."""
 MOST_WEIGHT = 1e5
 """The sum of weights that a voxel can hold."""
 
@@ -196,25 +193,13 @@ class TSDFVolume:
         return caster.render(intrinsics, T_world_camera, RayRange(config.min_depth, farthest, min_weight))
 
     def extract_mesh(self, *, min_weight: float = 1.0) -> Mesh:
-        """The surface between voxels of at least `min_weight`, with colour, label and confidence per vertex."""
-        from mapping import _field_numba as kernels
+        """The surface between voxels of at least `min_weight`, with colour, label and confidence per vertex.
 
-        coords = self._store.observed_blocks(carved=False)
-        distance, weight = self._store.read_blocks(coords, self.config.truncation_distance, self._threads)
-        surface = isosurface(coords, distance, weight, min_weight, threads=self._threads)
-        colors, labels = np.zeros((len(surface.ends), 3), np.uint8), np.zeros(len(surface.ends), np.uint16)
-        rows = self._store.blocks.find(coords)
-        sums, spans = self._store.surface.for_kernels(), split(len(colors), self._threads)
+        A `mapping.mesh_updater.MeshUpdater` makes the same mesh and, again and again, only what has changed of it.
+        """
+        from mapping._meshing import Mesher
 
-        def shade(part: int) -> None:
-            kernels.shade_vertices(sums, rows, surface.ends, surface.fraction, spans[part], colors, labels)
-
-        run_parts(shade, len(spans))
-        start, end = (weight.reshape(-1)[surface.ends[:, i]] for i in range(2))
-        mean = start + surface.fraction * (end - start)
-        confidence = (mean / (mean + HALF_CONFIDENCE_WEIGHT)).astype(np.float32)
-        vertices = surface.vertices * self.config.voxel_size
-        return Mesh(vertices, surface.faces, colors=colors, labels=labels, confidence=confidence)
+        return Mesher(self.config, self._store).mesh(min_weight)
 
     def _reserve_weight(self, more: float) -> None:
         """Keep the sums of a voxel below what an int32 holds."""
