@@ -37,6 +37,7 @@ class Mesher:
         self._threads = thread_count(config.threads)
         self._min_weight, self._time = 0.0, -1
         self._measured = np.zeros(0, bool)
+        self._grid: Grid | None = None
         self._cells, self._vertices = Pieces(NOTHING, NOTHING, ()), Pieces(NOTHING, NOTHING, ())
         self.recomputed = 0
         """How many blocks were made anew for the last mesh."""
@@ -44,8 +45,9 @@ class Mesher:
     @property
     def nbytes(self) -> int:
         """Bytes of what is kept."""
-        arrays = [self._measured, *self._cells[:2], *self._cells.columns, *self._vertices[:2], *self._vertices.columns]
-        return sum(array.nbytes for array in arrays)
+        links = self._grid[1:] if self._grid else ()  # the coordinates are the store's
+        pieces = [array for kept in (self._cells, self._vertices) for array in (*kept[:2], *kept.columns)]
+        return sum(array.nbytes for array in (self._measured, *links, *pieces))
 
     def mesh(self, min_weight: float) -> Mesh:
         """The surface between voxels of at least `min_weight`."""
@@ -55,7 +57,7 @@ class Mesher:
         changed = store.changed_since(self._time)
         self._measured = with_zeros(self._measured, len(changed))
         self._measured[changed] = store.is_measured(np.flatnonzero(changed).astype(np.int32))
-        grid, order = Grid.of(store.blocks), store.blocks.order().astype(np.int32)
+        grid, order = Grid.of(store.blocks, self._grid), store.blocks.order().astype(np.int32)
         order = order[self._measured[order]]
         cell_rows, vertex_rows = stale(grid, changed, order)
         field = self._read(grid, vertex_rows)
@@ -64,7 +66,7 @@ class Mesher:
         found = find_vertices(grid, field, self._cells, vertex_rows, threads=threads)
         self._vertices = spliced(self._vertices, self._shaded(found), vertex_rows, order)
         faces = make_faces(grid, self._cells, self._vertices, order, threads=threads)
-        self._time, self.recomputed = time, len(vertex_rows)
+        self._grid, self._time, self.recomputed = grid, time, len(vertex_rows)
         _, vertices, colors, labels, confidence = self._vertices.columns
         return Mesh(vertices, faces, colors=colors, labels=labels, confidence=confidence)
 

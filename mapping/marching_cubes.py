@@ -48,13 +48,17 @@ class Grid(NamedTuple):
     before: NDArray[np.int32]
 
     @staticmethod
-    def of(blocks: BlockMap) -> Grid:
-        """All blocks of a map."""
-        after = np.stack([blocks.find(blocks.coords + offset) for offset in CORNERS], axis=1)
-        before = np.full_like(after, -1)
-        for c in range(len(CORNERS)):
-            known = np.flatnonzero(after[:, c] >= 0)
-            before[after[known, c], c] = known
+    def of(blocks: BlockMap, known: Grid | None = None) -> Grid:
+        """All blocks of a map; `known` is the grid of those that it had earlier, which makes this faster."""
+        start = len(known.coords) if known else 0
+        after, before = np.full((2, blocks.count, len(CORNERS)), -1, np.int32)
+        if known:
+            after[:start], before[:start] = known.after, known.before
+        new = blocks.coords[start:]
+        for c, offset in enumerate(CORNERS):
+            _link(after[:, c], before[:, c], start, blocks.find(new + offset))
+            if start:  # else these have been found from the other end
+                _link(before[:, c], after[:, c], start, blocks.find(new - offset))
         return Grid(blocks.coords, after, before)
 
 
@@ -200,6 +204,13 @@ def with_zeros(array: NDArray[Any], length: int) -> NDArray[Any]:
     longer = np.zeros(length, array.dtype)
     longer[: len(array)] = array
     return longer
+
+
+def _link(there: NDArray[np.int32], back: NDArray[np.int32], start: int, rows: NDArray[np.int32]) -> None:
+    """Note that from blocks `start` on one comes to `rows` (N,), -1 for none, and from these back to them."""
+    there[start:] = rows
+    known = np.flatnonzero(rows >= 0)
+    back[rows[known]] = start + known
 
 
 def _first(count: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:

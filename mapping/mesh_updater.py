@@ -11,8 +11,8 @@ class MeshUpdater:
     """Makes the mesh of a volume again after frames were fused, taken out or merged; for viewers and other loops.
 
     Each mesh equals that of `TSDFVolume.extract_mesh` to the last bit. Only the blocks that changed since the mesh before and
-    those next to them are made anew; the others are copied. From mesh to mesh 2.0 to 2.4 kB are kept for each block that the
-    surface passes (50 to 60 vertices at voxels of 5 to 1 cm); all but 0.35 kB of it are arrays of the last mesh, no copies. A
+    those next to them are made anew; the others are copied. From mesh to mesh 2.1 to 2.5 kB are kept for each block that the
+    surface passes (50 to 60 vertices at voxels of 5 to 1 cm); all but 0.5 kB of it are arrays of the last mesh, no copies. A
     volume may have several updaters, and one that is not asked costs nothing.
     """
 

@@ -183,3 +183,19 @@ def test_pieces_made_anew_and_kept_ones_make_the_whole(seed):
     for ours, whole in ((some_cells, cells), (joined, vertices)):
         for a, b in zip((*ours[:2], *ours.columns), (*whole[:2], *whole.columns), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_grid_that_grows_is_that_of_all_blocks():
+    rng = np.random.default_rng(0)
+    coords = rng.permutation(blocks_around(3)[0])[:150]
+    blocks, grid = BlockMap(), None
+    for part in (coords[:0], coords[:40], coords[40:41], coords[41:]):
+        blocks.insert(part)
+        grid = Grid.of(blocks, grid)
+    whole = Grid.of(blocks)
+    for ours, expected in zip(grid, whole, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    row, c = np.nonzero(whole.after >= 0)
+    np.testing.assert_array_equal(coords[whole.after[row, c]], coords[row] + CORNERS[c])
+    np.testing.assert_array_equal(whole.before[whole.after[row, c], c], row)
+    assert (whole.before >= 0).sum() == len(row)
