@@ -38,6 +38,7 @@ class Fuser:
             config.surface_distance,
             config.min_depth,
             config.max_depth,
+            config.behind_per_meter,
         )
         self._limits = kernels.Limits(np.float64(config.voxel_size), *(np.float32(m) for m in meters))
 
@@ -66,12 +67,13 @@ class Fuser:
             self._samples = np.zeros(size, np.float32)
         rays = casting.Rays(self._samples, stride, camera, T)
         deepest = casting.sample_depth(pixels.depth, shape, stride, config.min_depth, rays)
-        depth = min(deepest, config.max_depth) + config.truncation_distance
+        depth = min(deepest, config.max_depth) + max(config.truncation_distance, config.farthest_behind)
         grid = self._band.clear(rays, shape, depth)
+        behind = (config.behind_distance, config.behind_per_meter)
         spans = split(size[0], self._threads if self._samples.size > FEWEST_RAYS_A_THREAD else 1)
 
         def mark(part: int) -> None:
-            casting.mark_band(rays, spans[part], grid, self._band.size, config.max_depth, self._offsets)
+            casting.mark_band(rays, spans[part], grid, self._band.size, config.max_depth, self._offsets, behind)
 
         run_parts(mark, len(spans))
         if config.carve:

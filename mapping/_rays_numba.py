@@ -83,9 +83,10 @@ def ray_origin(rays: Any, size: float, low: Any) -> NDArray[np.float64]:
 def cells_of_row(rays: Any, r: int, ahead: Any, place: Any, extent: Any, size: float, cells: NDArray[np.int32]) -> None:
     """The cells (C,) in which the rays of row r are `ahead` metres behind what they measured; the last cell for no ray.
 
-    `place` is (start (3,), (cells, closest, farthest)).
+    `place` is (start (3,), (cells, closest, farthest), behind); rays end at the greater of `behind`, metres and metres a metre
+    of depth, behind what they measured.
     """
-    start, (none, closest, farthest) = place
+    start, (none, closest, farthest), (behind, behind_per_meter) = place
     T, depth, stride = rays.T_camera_world, rays.depth[r], rays.stride
     fx, cx = np.float64(rays.camera[0]), np.float64(rays.camera[2])
     y = (stride // 2 + r * stride - np.float64(rays.camera[3])) / np.float64(rays.camera[1])
@@ -96,7 +97,7 @@ def cells_of_row(rays: Any, r: int, ahead: Any, place: Any, extent: Any, size: f
     for c in range(len(cells)):
         measured = np.float64(depth[c])
         x = (first + c * stride) * per_fx
-        z = max(measured + ahead, closest) * per_size
+        z = max(measured + min(ahead, max(behind, behind_per_meter * measured)), closest) * per_size
         i = np.int32(x0 + z * (tx * x + base_x))
         j = np.int32(y0 + z * (ty * x + base_y))
         k = np.int32(z0 + z * (tz * x + base_z))
@@ -113,15 +114,17 @@ def mark_band(
     size: float,
     farthest: float,
     offsets: NDArray[np.float64],
+    behind: tuple[float, float],
 ) -> None:
     """Mark the cells of edge `size` that hold a sample of the band around the surface, `offsets` metres behind it.
 
-    Rays of rows span[0] .. span[1] are taken, up to `farthest` metres. grid is first cell, extent, and marks, one more than there
-    are cells. No branch depends on where a ray goes, which makes this several times as fast as walking from cell to cell.
+    Rays of rows span[0] .. span[1] are taken, up to `farthest` metres. The band ends at the greater of `behind`, metres and
+    metres a metre of depth: samples beyond are moved there. grid is first cell, extent, and marks, one more than there are cells.
+    No branch depends on where a ray goes, which makes this several times as fast as walking from cell to cell.
     """
     low, extent, marks = grid
     none = np.int32(extent[0] * extent[1] * extent[2])
-    place = (ray_origin(rays, size, low), (none, np.float64(NEAR), farthest))
+    place = (ray_origin(rays, size, low), (none, np.float64(NEAR), farthest), behind)
     cells = np.zeros(rays.depth.shape[1], np.int32)
     for r in range(span[0], span[1]):
         for m in range(len(offsets)):

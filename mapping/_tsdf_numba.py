@@ -44,7 +44,7 @@ BEHIND = np.float32(1e30)  # the depth of a voxel that falls on no pixel: behind
 FAST = {"contract", "nsz", "arcp"}
 NEAR_BITS, SEEN = np.uint64(0x0101010101010101), np.uint8(2)  # of eight voxels; of one
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
-_UNIT, _NEAR, _FAR = np.float32(WEIGHT_UNIT), np.float32(NEAR), np.float32(FAR)
+_UNIT, _NEAR, _FAR, _TINY = np.float32(WEIGHT_UNIT), np.float32(NEAR), np.float32(FAR), np.float32(1e-9)
 
 
 class Pixels(NamedTuple):
@@ -68,6 +68,7 @@ class Limits(NamedTuple):
     surface: np.float32
     min_depth: np.float32
     max_depth: np.float32
+    behind_per_meter: np.float32
 
 
 class Scratch(NamedTuple):
@@ -203,6 +204,29 @@ def measure(limits: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any, dis
         scale = pixel_weight[n] * (drop if drop < _ONE else _ONE) * _UNIT + _HALF
         quanta = np.int32(scale if seen else _ZERO)
         part = (sdf if sdf < truncation else truncation) * per_truncation * np.float32(quanta)
+        weight[n] = quanta
+        distance[n] = np.int32((part if seen else _ZERO) + (_HALF if part >= _ZERO else -_HALF))
+        near = np.uint8((sdf <= surface) & (sdf >= -surface) & (quanta > 0))
+        flags[n] = near | (SEEN if quanta > 0 else np.uint8(0))
+
+
+@numba.njit(error_model="numpy", fastmath=FAST, **INNER)
+def measure_growing(limits: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any, distance: Any, flags: Any) -> None:
+    """`measure` with a band that is deeper behind what is farther away; apart, so that who does without does not pay for it."""
+    truncation, surface, eps = limits.truncation, limits.surface, np.float32(limits.voxel_size)
+    least, per_meter, per_truncation = limits.behind, limits.behind_per_meter, _ONE / truncation
+    for n in range(VOXELS):
+        sdf = depth[n] - z[n]
+        grown = per_meter * depth[n]
+        behind = grown if grown > least else least
+        seen = (sdf >= -behind) & (depth[n] >= limits.min_depth) & (depth[n] <= _FAR)
+        seen &= (depth[n] <= limits.max_depth) | (sdf >= truncation)
+        width = behind - eps
+        drop = (behind + sdf) / (width if width > _TINY else _TINY)
+        scale = pixel_weight[n] * (drop if drop < _ONE else _ONE) * _UNIT + _HALF
+        quanta = np.int32(scale if seen else _ZERO)
+        cut = sdf if sdf < truncation else truncation
+        part = (cut if cut > -truncation else -truncation) * per_truncation * np.float32(quanta)
         weight[n] = quanta
         distance[n] = np.int32((part if seen else _ZERO) + (_HALF if part >= _ZERO else -_HALF))
         near = np.uint8((sdf <= surface) & (sdf >= -surface) & (quanta > 0))
@@ -354,7 +378,10 @@ def gather(
             look_up(weights, pixel, pixel_weight)
         first = VOXELS * b
         block_weight, block_distance = weight[first : first + VOXELS], distance[first : first + VOXELS]
-        measure(limits, z, depth, pixel_weight, block_weight, block_distance, flags)
+        if limits.behind_per_meter > _ZERO:
+            measure_growing(limits, z, depth, pixel_weight, block_weight, block_distance, flags)
+        else:
+            measure(limits, z, depth, pixel_weight, block_weight, block_distance, flags)
         seen = list_seen(words, b, row, seen, group.source, group.target)
         if has_surface and admit_near(surface, row, words, near, room, spare):
             start = np.int64(place[row, START])

@@ -56,11 +56,14 @@ def sample_stride(config: TSDFConfig, focal_length_px: float, shape: tuple[int, 
 
 
 def band_offsets(config: TSDFConfig) -> NDArray[np.float64]:
-    """Metres behind the surface of the samples of a ray's band: both ends, the surface, at most a quarter of a block apart."""
+    """Metres behind the surface of the samples of a ray's band: both ends, the surface, at most a quarter of a block apart.
+
+    They are those of the farthest surface; where the band ends earlier, its end takes the place of all samples beyond.
+    """
     step = config.voxel_size * SIDE / BAND_SAMPLES
-    front, back = (int(np.ceil(d / step)) for d in (config.truncation_distance, config.behind_distance))
+    front, back = (int(np.ceil(d / step)) for d in (config.truncation_distance, config.farthest_behind))
     before = np.linspace(-config.truncation_distance, 0, front + 1)
-    return np.concatenate([before, np.linspace(0, config.behind_distance, back + 1)[1:]])
+    return np.concatenate([before, np.linspace(0, config.farthest_behind, back + 1)[1:]])
 
 
 def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:
@@ -68,7 +71,8 @@ def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int3
     stride = sample_stride(config, float(observation.camera[0]), observation.depth.shape)
     depth = observation.depth[stride // 2 :: stride, stride // 2 :: stride].astype(np.float64)
     v, u = np.nonzero((depth >= config.min_depth) & (depth <= config.max_depth))
-    z = np.maximum(depth[v, u, None] + band_offsets(config), NEAR)
+    behind = np.maximum(config.behind_distance, config.behind_per_meter * depth[v, u, None])
+    z = np.maximum(depth[v, u, None] + np.minimum(band_offsets(config), behind), NEAR)
     start, rays = _rays(observation, np.stack([u, v], axis=1) * stride + stride // 2, config.voxel_size * SIDE)
     samples = start + rays[:, None] * z[:, :, None]
     return np.unique(np.floor(samples.reshape(-1, 3)).astype(np.int32), axis=0)
@@ -145,18 +149,24 @@ def contribution(observation: Observation, blocks: NDArray[np.int32], config: TS
 
     The weight falls linearly from one voxel behind the surface to the end of the band (the drop-off of Voxblox and Hydra). Pixels
     beyond the greatest depth say only that the space is free.
+
+    With `behind_per_meter` the band behind a surface grows with its depth, as the noise of depth does, but distances are cut off
+    at the same truncation for all pixels, so that sums over frames keep one unit. Their zero crossing is then Huber's estimate
+    of the surface (1964): each frame pulls by its distance, none by more than the truncation. Where frames differ by more than
+    the band is deep, those that saw a nearer surface have no say, and the others' free space eats the wall or leaves two.
     """
     truncation, behind = np.float32(config.truncation_distance), np.float32(config.behind_distance)
     eps = np.float32(config.voxel_size)
     z, row, column, inside = project(observation, blocks, config.voxel_size)
     depth = observation.depth[row, column]
+    behind = np.maximum(behind, np.float32(config.behind_per_meter) * depth)
     sdf = depth - z
     seen = inside & (depth >= np.float32(config.min_depth)) & (sdf >= -behind) & (depth <= FAR)
     seen &= (depth <= np.float32(config.max_depth)) | (sdf >= truncation)
     weight = np.ones_like(z) if observation.weight is None else observation.weight[row, column]
-    fall = np.where(sdf < -eps, (behind + sdf) / max(behind - eps, np.float32(1e-9)), np.float32(1))
+    fall = np.where(sdf < -eps, (behind + sdf) / np.maximum(behind - eps, np.float32(1e-9)), np.float32(1))
     quanta = np.where(seen, weight * fall * np.float32(WEIGHT_UNIT) + np.float32(0.5), 0).astype(np.int32)
-    distance = np.where(seen, np.minimum(sdf, truncation) / truncation, 0) * quanta
+    distance = np.where(seen, np.clip(sdf, -truncation, truncation) / truncation, 0) * quanta
     near = seen & (np.abs(sdf) <= np.float32(config.surface_distance)) & (quanta > 0)
     color = np.zeros((len(blocks), SIDE**3, 4), np.int32)
     if observation.rgb is not None:

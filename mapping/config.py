@@ -22,6 +22,12 @@ class TSDFConfig:
 
     Less keeps the two sides of a thin wall apart; more keeps walls whole when depth is off by more than that from frame to frame.
     """
+    behind_per_meter: float = Field(default=0.0, ge=0, le=1)
+    """Metres measured behind a surface for each metre of its depth, where that is more than `behind`; 0 for the same everywhere.
+
+    Three to four times the relative deviation of depth between frames keeps far walls whole: about 0.05 for a network's depth
+    that was aligned, 0.2 for one as it comes. It costs memory, and the far side of what is thinner than that.
+    """
     max_depth: float = Field(default=5.0, gt=0)
     """Metres along camera z; a farther pixel says only that the space up to here is free."""
     min_depth: float = Field(default=0.1, ge=0)
@@ -60,6 +66,11 @@ class TSDFConfig:
     def behind_distance(self) -> float:
         """How far behind a surface space is measured, in metres."""
         return min(BEHIND_VOXELS * self.voxel_size, self.truncation_distance) if self.behind is None else self.behind
+
+    @property
+    def farthest_behind(self) -> float:
+        """How far behind the farthest surface space is measured, in metres."""
+        return max(self.behind_distance, self.behind_per_meter * self.max_depth)
 
     @property
     def surface_distance(self) -> float:

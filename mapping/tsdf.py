@@ -109,7 +109,7 @@ class TSDFVolume:
 
     def merge(self, other: TSDFVolume) -> None:
         """Add all that `other` has fused. Raises VolumeError when the two do not sample space alike."""
-        for name in ("voxel_size", "truncation_distance"):
+        for name in ("voxel_size", "truncation_distance", "behind_per_meter"):
             mine, theirs = getattr(self.config, name), getattr(other.config, name)
             if mine != theirs:
                 raise VolumeError(f"cannot merge volumes of different {name}: {mine} and {theirs}")

@@ -11,6 +11,8 @@ from mapping.se3 import look_at
 from mapping.tsdf import FusionError, VolumeError
 
 CONFIG = TSDFConfig(voxel_size=0.06)
+GROWING = TSDFConfig(voxel_size=0.06, behind_per_meter=0.15)
+BOTH = pytest.mark.parametrize("config", [CONFIG, GROWING], ids=["fixed", "growing"])
 RADIUS = 0.5
 
 
@@ -83,6 +85,36 @@ def test_signed_distance_is_positive_in_front_and_negative_behind():
     assert weight[4] == 0
 
 
+def test_the_band_behind_a_surface_grows_with_its_depth():
+    volume, T = TSDFVolume(TSDFConfig(voxel_size=0.05, behind_per_meter=0.2)), np.eye(4)
+    volume.integrate(plane_depth(T, (0, 0, 1), 3.025), CAMERA, T)
+    z, behind = 3.025 + 0.05 * np.arange(-3, 12), 0.2 * 3.025  # on sample points, up to the last voxel of the band
+    distance, weight = volume.sample(np.stack([np.full(15, 0.025), np.full(15, 0.025), z], axis=1))
+    np.testing.assert_allclose(distance, np.clip(3.025 - z, -0.2, 0.2), atol=1e-4)
+    np.testing.assert_allclose(weight, np.clip((behind + 3.025 - z) / (behind - 0.05), 0, 1), atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wall_of_noisy_depth_is_one_sheet_where_the_band_grows_with_the_noise(seed):
+    """Every frame calls the wall, 2 m to 4.5 m away, 6 % too far or too near and bends it smoothly by 2 %."""
+    volumes = [TSDFVolume(TSDFConfig(voxel_size=0.05, behind_per_meter=growth)) for growth in (0.0, 0.2)]
+    rng, v = np.random.default_rng(seed), np.linspace(0, 3, CAMERA.height)[:, None]
+    for distance in np.repeat(np.linspace(2.0, 4.5, 10), 3):
+        T = np.eye(4)
+        T[2, 3] = -distance
+        wrong = 1 + 0.06 * rng.standard_normal() + 0.02 * np.sin(v + rng.uniform(0, 6))
+        for volume in volumes:
+            volume.integrate((plane_depth(T, (0, 0, 1), 0.0) * wrong).astype(np.float32), CAMERA, T)
+    sheets, offset = [], []
+    for mesh in (volume.extract_mesh(min_weight=1) for volume in volumes):
+        seen_by_all = (np.abs(mesh.vertices[mesh.faces].mean(axis=1)[:, :2]) < 0.8).all(axis=1)
+        sheets.append(mesh.face_areas()[seen_by_all].sum() / 1.6**2)
+        offset.append(np.sqrt((mesh.vertices[:, 2] ** 2).mean()))
+    assert sheets[0] > 1.1
+    assert abs(sheets[1] - 1) < 0.02
+    assert offset[1] < 0.4 * offset[0]
+
+
 def test_weight_falls_linearly_behind_the_surface():
     T = np.eye(4)
     volume = TSDFVolume(TSDFConfig(voxel_size=0.05, truncation=0.25, behind=0.25))
@@ -103,18 +135,20 @@ def test_the_order_of_frames_does_not_matter(tmp_path):
         np.testing.assert_array_equal(array, getattr(theirs, name))
 
 
+@BOTH
 @pytest.mark.parametrize("parts", [2, 3, 7])
-def test_merged_parts_equal_the_sequence(parts, tmp_path):
+def test_merged_parts_equal_the_sequence(parts, config, tmp_path):
     views = random_views(np.random.default_rng(parts), 7)
-    whole, merged = fused(views), TSDFVolume(CONFIG)
+    whole, merged = fused(views, config), TSDFVolume(config)
     for part in range(parts):
-        merged.merge(fused(views[part::parts]))
+        merged.merge(fused(views[part::parts], config))
     assert file_bytes(whole, tmp_path / "a.npz") == file_bytes(merged, tmp_path / "b.npz")
 
 
-def test_a_removed_frame_was_never_fused(tmp_path):
+@BOTH
+def test_a_removed_frame_was_never_fused(config, tmp_path):
     views = random_views(np.random.default_rng(3), 5)
-    volume, never = fused(views), fused(views[:2])
+    volume, never = fused(views, config), fused(views[:2], config)
     for view in views[2:]:
         view.out_of(volume)
     assert file_bytes(volume, tmp_path / "a.npz") == file_bytes(never, tmp_path / "b.npz")
@@ -362,6 +396,8 @@ def test_volumes_of_different_sampling_do_not_merge():
         TSDFVolume(CONFIG).merge(TSDFVolume(TSDFConfig(voxel_size=0.05)))
     with pytest.raises(VolumeError, match="truncation_distance"):
         TSDFVolume(CONFIG).merge(TSDFVolume(TSDFConfig(voxel_size=0.06, truncation=0.12)))
+    with pytest.raises(VolumeError, match=r"behind_per_meter: 0\.0 and 0\.15"):
+        TSDFVolume(CONFIG).merge(TSDFVolume(GROWING))
 
 
 @pytest.mark.parametrize("thickness", [0.12, 0.2])
@@ -378,7 +414,16 @@ def test_thin_walls_seen_from_both_sides_keep_their_thickness(thickness):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"voxel_size": 0}, {"truncation": 0.01}, {"min_depth": 6}, {"surface_band": 1.0}, {"behind": 0.5}, {"voxels": 3}],
+    [
+        {"voxel_size": 0},
+        {"truncation": 0.01},
+        {"min_depth": 6},
+        {"surface_band": 1.0},
+        {"behind": 0.5},
+        {"behind_per_meter": -0.1},
+        {"behind_per_meter": 2},
+        {"voxels": 3},
+    ],
 )
 def test_settings_that_make_no_volume_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):

@@ -17,6 +17,8 @@ CONFIGS = [
     TSDFConfig(voxel_size=0.05),
     TSDFConfig(voxel_size=0.03, truncation=0.07, max_depth=2.0),
     TSDFConfig(voxel_size=0.08, surface_band=0.3, behind=0.1, min_depth=1.2),
+    TSDFConfig(voxel_size=0.05, behind_per_meter=0.2),
+    TSDFConfig(voxel_size=0.05, truncation=0.1, behind=0.05, behind_per_meter=0.1, max_depth=3.0),
 ]
 
 
@@ -79,9 +81,21 @@ def agrees(ours, theirs, quanta=2):
 def test_the_samples_of_a_ray_cover_its_band(config):
     offsets = reference.band_offsets(config)
     assert offsets[0] == -config.truncation_distance
-    assert offsets[-1] == config.behind_distance
+    assert offsets[-1] == config.farthest_behind
     assert 0 in offsets
     assert 0 < np.diff(offsets).min() <= np.diff(offsets).max() <= 2 * config.voxel_size + 1e-12
+
+
+def test_a_band_too_narrow_to_grow_is_the_same_for_both_kernels():
+    """At a millimetre a metre no pixel's band grows beyond the three voxels that are measured anyway."""
+    volumes = [TSDFVolume(TSDFConfig(voxel_size=0.05, behind_per_meter=growth)) for growth in (0.0, 0.001)]
+    for view in random_views(np.random.default_rng(5), 3):
+        for volume in volumes:
+            view.into(volume)
+    fixed, grown = (volume._store.sums() for volume in volumes)
+    for name in ("coords", "free_coords", "free"):
+        np.testing.assert_array_equal(getattr(fixed, name), getattr(grown, name))
+    agrees(fixed.tsdf, grown.tsdf)
 
 
 @pytest.mark.parametrize("seed", range(3))
