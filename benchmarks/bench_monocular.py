@@ -56,15 +56,18 @@ WEIGHTS: dict[str, dict[str, Any]] = {
 }
 SCALE = AlignmentConfig(rows=1, columns=1)
 FIELD = AlignmentConfig()
+GROWTHS = (0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True)
 class Care:
-    """A combination: the weights of pixels, the alignment or None, and how often frames are aligned with the map."""
+    """A combination: the weights of pixels, the alignment or None, how often frames are aligned with the map, and
+    `TSDFConfig.behind_per_meter`."""
 
     weights: DepthWeightConfig
     alignment: AlignmentConfig | None
     map_rounds: int = 0
+    behind_per_meter: float = 0.0
 
 
 def cares() -> dict[str, Care]:
@@ -81,6 +84,9 @@ def cares() -> dict[str, Care]:
         "full, no normals in fields": Care(every, replace(FIELD, normals=False)),
         "full, and to the map": Care(every, FIELD, 1),
     }
+    for growth in GROWTHS:
+        found[f"only behind {growth:g} m/m"] = Care(NO_WEIGHTS, None, behind_per_meter=growth)
+        found[f"full, behind {growth:g} m/m"] = Care(every, FIELD, behind_per_meter=growth)
     off: dict[str, dict[str, Any]] = {"noise": {"noise_power": 0.0}, "edges": {"edge_strength": 0.0}}
     for name, on in WEIGHTS.items():
         found[f"only {name}"] = Care(replace(NO_WEIGHTS, **on), None)
@@ -150,7 +156,7 @@ def weights(
 
 
 def fused(world: World, depths: list[NDArray[np.float32]], care: Care, voxel: float) -> TSDFVolume:
-    volume = TSDFVolume(TSDFConfig(voxel_size=voxel))
+    volume = TSDFVolume(TSDFConfig(voxel_size=voxel, behind_per_meter=care.behind_per_meter))
     for frame, seen, depth in zip(world.frames, world.seen, depths, strict=True):
         weight = weights(frame, seen, depth, care.weights)
         volume.integrate(depth, frame.intrinsics, frame.T_world_camera, weight=weight)
