@@ -61,7 +61,7 @@ def test_weights_follow_the_noise_of_the_depth():
 def test_only_predicted_depth_is_aligned():
     assert preset("monocular").align.mode == "on"
     assert preset("sensor_depth").align.mode == "off"
-    assert preset("monocular").tsdf.behind_distance > DEFAULT.tsdf.behind_distance
+    assert preset("monocular").tsdf.farthest_behind > DEFAULT.tsdf.farthest_behind
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "label_spaces").glob("*.yaml")), ids=lambda path: path.stem)
