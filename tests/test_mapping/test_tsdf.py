@@ -143,6 +143,7 @@ def test_merged_parts_equal_the_sequence(parts, config, tmp_path):
     for part in range(parts):
         merged.merge(fused(views[part::parts], config))
     assert file_bytes(whole, tmp_path / "a.npz") == file_bytes(merged, tmp_path / "b.npz")
+    assert TSDFVolume.load(tmp_path / "a.npz").config == config
 
 
 @BOTH
