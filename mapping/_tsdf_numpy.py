@@ -151,9 +151,10 @@ def contribution(observation: Observation, blocks: NDArray[np.int32], config: TS
     beyond the greatest depth say only that the space is free.
 
     With `behind_per_meter` the band behind a surface grows with its depth, as the noise of depth does, but distances are cut off
-    at the same truncation for all pixels, so that sums over frames keep one unit. Their zero crossing is then Huber's estimate
-    of the surface (1964): each frame pulls by its distance, none by more than the truncation. Where frames differ by more than
-    the band is deep, those that saw a nearer surface have no say, and the others' free space eats the wall or leaves two.
+    at the same truncation for all pixels, so that sums over frames keep one unit. Their zero crossing is then close to Huber's
+    estimate of the surface (1964), but for the falling weight: frames pull by their distance, up to the truncation. Where
+    frames differ by more than the band is deep, those that saw a nearer surface have no say, and the others' free space eats
+    the wall or leaves two.
     """
     truncation, behind = np.float32(config.truncation_distance), np.float32(config.behind_distance)
     eps = np.float32(config.voxel_size)
