@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from mapping._bits_numba import add_eight
 from mapping._kernel_cache import INNER
-from mapping._rays_numba import is_marked
-from mapping._tsdf_numba import (
+from mapping._measure_numba import (
     FAST,
     VOXELS,
     Limits,
@@ -22,6 +21,7 @@ from mapping._tsdf_numba import (
     project,
     voxel_offsets,
 )
+from mapping._rays_numba import is_marked
 from mapping._tsdf_numpy import CELL_VOXELS, FAR, SIDE, WEIGHT_UNIT
 
 IN_ORDER = np.arange(VOXELS, dtype=np.uint16)

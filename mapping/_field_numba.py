@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping._kernel_cache import INNER
-from mapping._octets import PLACES
-from mapping._surface_numba import BLUE, GREEN, PAINT, RED, Surface, best_label, record_of
+from mapping._layout import BLUE, GREEN, PAINT, PLACES, RED, Surface
+from mapping._surface_numba import best_label, record_of
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3

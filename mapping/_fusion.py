@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mapping import _carving_numba as carving
 from mapping import _rays_numba as casting
 from mapping import _tsdf_numba as kernels
+from mapping._measure_numba import Limits, Pixels
 from mapping._observation import Observation
 from mapping._store import VOXELS, SumStore
 from mapping._threads import run_parts, split, thread_count
@@ -40,7 +41,7 @@ class Fuser:
             config.max_depth,
             config.behind_per_meter,
         )
-        self._limits = kernels.Limits(np.float64(config.voxel_size), *(np.float32(m) for m in meters))
+        self._limits = Limits(np.float64(config.voxel_size), *(np.float32(m) for m in meters))
 
     def fuse(self, observation: Observation, sign: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Add (sign 1) or subtract (-1) what the frame says: find the blocks that it tells of, make rows for them, sum.
@@ -58,7 +59,7 @@ class Fuser:
         store.used(rows, free_rows)
         return rows, free_rows
 
-    def _mark(self, pixels: kernels.Pixels) -> None:
+    def _mark(self, pixels: Pixels) -> None:
         """Cast rays: mark the blocks to measure and, when carving, those of free space."""
         config, shape, camera, T = self._config, pixels.shape, pixels.camera, pixels.T_camera_world
         stride = sample_stride(config, float(camera[0]), shape)
@@ -80,7 +81,7 @@ class Fuser:
             grid = self._free.clear(rays, shape, depth)
             casting.mark_free(rays, grid, self._free.size, config.max_depth, config.truncation_distance)
 
-    def _sum(self, pixels: kernels.Pixels, blocks: Any, free_blocks: Any, sign: int) -> None:
+    def _sum(self, pixels: Pixels, blocks: Any, free_blocks: Any, sign: int) -> None:
         """Add to or subtract from the (coords, rows) of measured and free-space blocks, each thread to a part of them."""
         store, limits, count, free_count = self._store, self._limits, len(blocks[0]), len(free_blocks[0])
         threads = max(1, min(self._threads, (count + free_count) // FEWEST_BLOCKS_A_THREAD))
@@ -144,7 +145,7 @@ class Marks:
         return self._coords[:found]
 
 
-def flatten(observation: Observation) -> kernels.Pixels:
+def flatten(observation: Observation) -> Pixels:
     """The frame as compiled code takes it, all images read-only so that one compiled version fits all callers."""
 
     def flat(image: NDArray[Any] | None, missing: NDArray[Any]) -> NDArray[Any]:
@@ -153,7 +154,7 @@ def flatten(observation: Observation) -> kernels.Pixels:
         return view
 
     height, width = observation.depth.shape
-    return kernels.Pixels(
+    return Pixels(
         depth=flat(observation.depth, NO_VALUES),
         weight=flat(observation.weight, NO_VALUES),
         rgb=flat(observation.rgb, NO_COLORS),
@@ -164,6 +165,6 @@ def flatten(observation: Observation) -> kernels.Pixels:
     )
 
 
-def _without_images(pixels: kernels.Pixels) -> kernels.Pixels:
+def _without_images(pixels: Pixels) -> Pixels:
     """Only what geometry needs, so that kernels for it are compiled once for all kinds of labels."""
     return pixels._replace(rgb=NO_COLORS, labels=NO_LABELS)

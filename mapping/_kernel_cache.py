@@ -11,7 +11,7 @@ import hashlib
 import os
 from pathlib import Path
 
-SOURCES = ("_*_numba.py", "_*_numpy.py", "_kernel_cache.py", "_octets.py")
+SOURCES = ("_*_numba.py", "_*_numpy.py", "_kernel_cache.py", "_layout.py")
 INNER = {"nogil": True, "_nrt": False}
 """Options of `numba.njit` for a kernel that only other kernels call and that makes no arrays of its own.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._octets import OCTET, OCTETS, PLACES, by_octets, by_voxel
+from mapping._layout import OCTET, OCTETS, PLACES, by_octets, by_voxel
 from mapping._spill import RowMemory
 from mapping._surface import SurfaceStore
 from mapping._threads import run_parts, split

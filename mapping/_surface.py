@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._octets import PLACES
+from mapping._layout import (
+    EVIDENCE,
+    FIRST,
+    INLINE,
+    KEPT,
+    LOST,
+    MORE,
+    NAME,
+    NAMES,
+    NO_SLOT,
+    PAINT,
+    PLACES,
+    START,
+    Surface,
+)
 from mapping._spill import RowMemory
 from mapping.blocks import FIRST_ROWS, with_rows
-
-if TYPE_CHECKING:
-    from mapping._surface_numba import Surface
 
 MOST_RECORDS_A_BLOCK = 512
 RECORDS_PER_TAKE, MORE_PER_TAKE = 1 << 16, 1 << 16
@@ -36,7 +47,7 @@ class SurfaceSums(NamedTuple):
 
 
 class SurfaceStore:
-    """Records of voxels near surfaces, by block; what a record holds is told in `_surface_numba`.
+    """Records of voxels near surfaces, by block; what a record holds is told in `_layout`.
 
     Each thread takes new records from a room of its own, a stretch of the record arrays, and reuses what its blocks left behind.
     """
@@ -52,8 +63,6 @@ class SurfaceStore:
 
     def grow(self, blocks: int) -> None:
         """See that blocks up to this number can have records."""
-        from mapping._surface_numba import NO_SLOT
-
         if len(self._slot) < blocks:  # few rows at a time: they are written
             grown = np.full((max(blocks, 2 * len(self._slot), FIRST_ROWS), 64), NO_SLOT, np.uint8)
             grown[: len(self._slot)] = self._slot
@@ -76,8 +85,6 @@ class SurfaceStore:
 
     def for_kernels(self) -> Surface:
         """The arrays as compiled code takes them."""
-        from mapping._surface_numba import Surface
-
         return Surface(self._slot, self._place, self._records, self._more)
 
     def touched(self, rows: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -93,8 +100,6 @@ class SurfaceStore:
 
     def sums(self, order: NDArray[np.int64]) -> SurfaceSums:
         """All records that hold something, of blocks in the given order, which numbers them anew."""
-        from mapping._surface_numba import LOST, MORE, NO_SLOT, PAINT, START
-
         slot = self._slot[order].astype(np.int64)
         row, voxel = np.nonzero(slot[:, PLACES >> 3] != NO_SLOT)
         record = self._place[order[row], START] + 8 * slot[row, PLACES[voxel] >> 3] + (PLACES[voxel] & 7)
@@ -135,8 +140,6 @@ class SurfaceStore:
 
 def _counters(records: NDArray[np.int32], more: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Label and evidence (S, 6) of all counters of records (S, 8) and their rows of `more` (S, 8)."""
-    from mapping._surface_numba import EVIDENCE, FIRST, INLINE, KEPT, LOST, NAME, NAMES
-
     names = np.concatenate([records[:, NAMES : NAMES + 1], more[:, :EVIDENCE]], axis=1)
     label = np.stack([names & NAME, (names >> 16) & NAME], axis=2).reshape(len(records), KEPT)
     return label, np.concatenate([records[:, FIRST : FIRST + INLINE], more[:, EVIDENCE:LOST]], axis=1)

@@ -1,4 +1,4 @@
-"""Colour and label evidence of the voxels near surfaces, compiled.
+"""Colour and label evidence of the voxels near surfaces, compiled. Where it lies in memory is told in `_layout`.
 
 About one voxel in four of a block ever lies near a surface. Memory is given to them by octets, cubes of 2 x 2 x 2 voxels, when
 the first of the eight comes near one: a block has a stretch of records, an octet eight of them, and 64 bytes tell where in the
@@ -12,41 +12,37 @@ high, nor too low by more than `lost`, and lost is at most the evidence of all l
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping._kernel_cache import INNER
-from mapping._octets import OCTET, OCTETS, PLACES
-
-NO_SLOT = np.uint8(255)
-INLINE, FURTHER = 2, 4
-KEPT = INLINE + FURTHER
-"""Labels of a voxel whose evidence is kept: the first two in its record, the others in a row of `Surface.more`."""
-STEP = 4
-"""Stretches have room for a multiple of this many octets."""
-RED, GREEN, BLUE, PAINT, NAMES, FIRST, SECOND, MORE = range(8)  # columns of Surface.records
-FURTHER_NAMES, EVIDENCE, LOST = 0, 2, 6  # columns of Surface.more from which on these lie
-NEXT, END, NEXT_MORE, END_MORE = range(4)  # columns of a thread's room
-START, USED, SIZE = range(3)  # columns of Surface.place
-NAME = np.int32(0xFFFF)
-
-
-class Surface(NamedTuple):
-    """slot (B, 64) uint8: where in its block's stretch an octet is, NO_SLOT where it has no records.
-
-    place (B, 3) int32: the first record of the block's stretch, and how many octets it holds and has room for. records (S, 8)
-    int32: sums of weight times red, green and blue, and of that weight; two label names of 16 bits in one number, the evidence of
-    both; the row in `more`, 0 for none. more (M, 8) int32: four more names, two in a number, their evidence, and what was lost.
-    A counter of 0 is not in use.
-    """
-
-    slot: NDArray[np.uint8]
-    place: NDArray[np.int32]
-    records: NDArray[np.int32]
-    more: NDArray[np.int32]
+from mapping._layout import (
+    EVIDENCE,
+    FIRST,
+    FURTHER,
+    FURTHER_NAMES,
+    INLINE,
+    KEPT,
+    LOST,
+    MORE,
+    NAME,
+    NAMES,
+    NEXT,
+    NEXT_MORE,
+    NO_SLOT,
+    OCTET,
+    OCTETS,
+    PLACES,
+    SECOND,
+    SIZE,
+    START,
+    STEP,
+    USED,
+    Surface,
+)
 
 
 @numba.njit(**INNER)

@@ -8,7 +8,7 @@ from fusion_scenes import CAMERA, plane_depth
 
 from mapping import TSDFConfig, TSDFVolume
 from mapping import _surface_numba as kernels
-from mapping._surface_numba import KEPT
+from mapping._layout import KEPT, LOST, MORE
 
 CONFIG = TSDFConfig(voxel_size=0.1)
 POSE = np.eye(4)
@@ -28,7 +28,7 @@ class Voxel:
         self.ever += max(weight, 0)
 
     def estimates(self):
-        row = self.records[0, kernels.MORE]
+        row = self.records[0, MORE]
         found = {}
         for m in range(KEPT if row else kernels.INLINE):
             evidence = kernels.evidence_of.py_func(self.records, 0, self.more, row, m)
@@ -40,7 +40,7 @@ class Voxel:
 
     @property
     def lost(self):
-        return int(self.more[self.records[0, kernels.MORE], kernels.LOST])
+        return int(self.more[self.records[0, MORE], LOST])
 
     def best(self):
         return int(kernels.best_label(self.records, self.more, 0)[0])
