@@ -74,7 +74,12 @@ def fuse_free(
     weight = np.zeros(VOXELS, np.int32)
     image, weights, T, camera = pixels.depth, pixels.weight, pixels.T_camera_world, pixels.camera
     view = (camera[2] + _HALF, camera[3] + _HALF, np.float32(pixels.shape[0]), np.float32(pixels.shape[1]))
-    pixel, z, depth, pixel_weight = scratch.pixel, scratch.z, scratch.depth, scratch.pixel_weight
+    pixel, z, depth, pixel_weight = (
+        np.zeros(VOXELS, np.int32),
+        np.zeros(VOXELS, np.float32),
+        scratch.depth,
+        scratch.pixel_weight,
+    )
     for b in range(span[0], span[1]):
         block = (coords[b, 0], coords[b, 1], coords[b, 2])
         start = first_sample(T, camera, block[0], block[1], block[2], spacing)

@@ -54,8 +54,6 @@ class Scratch(NamedTuple):
     octets.
     """
 
-    pixel: NDArray[np.int32]
-    z: NDArray[np.float32]
     depth: NDArray[np.float32]
     pixel_weight: NDArray[np.float32]
     flags: NDArray[np.uint8]
@@ -68,8 +66,6 @@ def make_scratch() -> Any:
     """Working memory of one thread for one block."""
     words = np.zeros(VOXELS // 8, np.uint64)
     return Scratch(
-        np.zeros(VOXELS, np.int32),
-        np.zeros(VOXELS, np.float32),
         np.zeros(VOXELS, np.float32),
         np.ones(VOXELS, np.float32),
         words.view(np.uint8),

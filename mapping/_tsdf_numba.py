@@ -59,11 +59,14 @@ _ZERO, _HALF = np.float32(0), np.float32(0.5)
 class Group(NamedTuple):
     """What a frame says to a group of blocks.
 
-    weight, distance (GROUP * 512,) by block and voxel, in the order of octets. source (GROUP * 64,) lists the octets that are
-    seen, and target where in the volume they are. record, pixel and near_weight (GROUP * 512,) are of the voxels near the
-    surface; rare (GROUP * 512, 3), record, label and weight of those that are put aside, is working memory.
+    projected and z (GROUP, 512), the pixel and depth of every voxel, and weight and distance (GROUP * 512,) are by block and
+    voxel, in the order of octets. source (GROUP * 64,) lists the octets that are seen, and target where in the volume they are.
+    record, pixel and near_weight (GROUP * 512,) are of the voxels near the surface; rare (GROUP * 512, 3), record, label and
+    weight of those that are put aside, is working memory.
     """
 
+    projected: NDArray[np.int32]
+    z: NDArray[np.float32]
     weight: NDArray[np.int32]
     distance: NDArray[np.int32]
     source: NDArray[np.int64]
@@ -79,6 +82,8 @@ def make_group() -> Any:
     """Working memory of one thread for a group of blocks."""
     most = GROUP * VOXELS
     return Group(
+        np.zeros((GROUP, VOXELS), np.int32),
+        np.zeros((GROUP, VOXELS), np.float32),
         np.zeros(most, np.int32),
         np.zeros(most, np.int32),
         np.zeros(GROUP * OCTETS, np.int64),
@@ -208,32 +213,29 @@ def gather(
 
     Returns how many of their octets are seen and how many of their voxels are near the surface.
     """
-    (coords, rows), (room, spare), (steps_x, steps_y, steps_z) = blocks, stores, steps
-    T, camera, image, weights, has_weights = (
-        pixels.T_camera_world,
-        pixels.camera,
-        pixels.depth,
-        pixels.weight,
-        len(pixels.weight) > 0,
-    )
+    (coords, rows), (room, spare), (steps_x, steps_y, steps_z), T = blocks, stores, steps, pixels.T_camera_world
+    camera, image, weights, has_weights = pixels.camera, pixels.depth, pixels.weight, len(pixels.weight) > 0
     view = (camera[2] + _HALF, camera[3] + _HALF, np.float32(pixels.shape[0]), np.float32(pixels.shape[1]))
-    pixel, z, depth, pixel_weight = scratch.pixel, scratch.z, scratch.depth, scratch.pixel_weight
+    all_pixels, all_z, depth, pixel_weight = group.projected, group.z, scratch.depth, scratch.pixel_weight
     flags, words, near, weight, distance = scratch.flags, scratch.words, scratch.near, group.weight, group.distance
     place, slot, lists = surface.place, surface.slot, (group.record, group.pixel, group.near_weight)
     flat_slot, flat_place = slot.reshape(-1), place.reshape(-1)
     needed = (surface.records.reshape(-1), pixels.rgb.reshape(-1), pixels.labels)
     has_surface, seen, found = len(pixels.rgb) > 0 or len(pixels.labels) > 0, np.int64(0), np.int64(0)
     for b in range(span[1] - span[0]):
-        row = np.int64(rows[span[0] + b])
-        if has_surface:
-            fetch(flat_slot, np.uint64(OCTETS * row))
-            fetch(flat_place, np.uint64(3 * row))
         x, y, w = coords[span[0] + b, 0], coords[span[0] + b, 1], coords[span[0] + b, 2]
-        project(first_sample(T, camera, x, y, w, limits.voxel_size), steps_x, steps_y, steps_z, view, pixel, z)
+        start = first_sample(T, camera, x, y, w, limits.voxel_size)
+        project(start, steps_x, steps_y, steps_z, view, all_pixels[b], all_z[b])
+        for n in range(0, VOXELS, OCTET):
+            fetch(image, np.uint64(all_pixels[b, n]))
+        if has_surface:
+            fetch(flat_slot, np.uint64(OCTETS) * np.uint64(rows[span[0] + b]))
+            fetch(flat_place, np.uint64(3) * np.uint64(rows[span[0] + b]))
+    for b in range(span[1] - span[0]):
+        row, pixel, z, first = np.int64(rows[span[0] + b]), all_pixels[b], all_z[b], VOXELS * b
         look_up(image, pixel, depth)
         if has_weights:
             look_up(weights, pixel, pixel_weight)
-        first = VOXELS * b
         block_weight, block_distance = weight[first : first + VOXELS], distance[first : first + VOXELS]
         if limits.behind_per_meter > _ZERO:
             measure_growing(limits, z, depth, pixel_weight, block_weight, block_distance, flags)
@@ -241,8 +243,8 @@ def gather(
             measure(limits, z, depth, pixel_weight, block_weight, block_distance, flags)
         seen = list_seen(words, b, row, seen, group.source, group.target)
         if has_surface and admit_near(surface, row, words, near, room, spare):
-            start = np.int64(place[row, START])
-            found = list_near(words, pixel, weight, first, slot[row], start, found, lists, needed)
+            start_record = np.int64(place[row, START])
+            found = list_near(words, pixel, weight, first, slot[row], start_record, found, lists, needed)
     return seen, found
 
 
