@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from mapping._kernel_cache import INNER
 from mapping._tsdf_numpy import FAR, NEAR
 
+FAST = {"contract", "nsz", "arcp"}
+
 
 class Rays(NamedTuple):
     """Every `stride`-th pixel of a frame: depth (R, C) float32 metres, 0 where it is of no use; camera (fx, fy, cx, cy)."""
@@ -79,31 +81,35 @@ def ray_origin(rays: Any, size: float, low: Any) -> NDArray[np.float64]:
     return start
 
 
-@numba.njit(error_model="numpy", fastmath={"contract", "nsz", "arcp"}, **INNER)
-def cells_of_row(rays: Any, r: int, ahead: Any, place: Any, extent: Any, size: float, cells: NDArray[np.int32]) -> None:
-    """The cells (C,) in which the rays of row r are `ahead` metres behind what they measured; the last cell for no ray.
+@numba.njit(error_model="numpy", fastmath=FAST, **INNER)
+def steps_of_row(rays: Any, r: int, size: float, steps: Any) -> None:
+    """How far the rays of row r run per metre of depth, in cells of edge `size`: (3, C)."""
+    T, stride, first = rays.T_camera_world, rays.stride, rays.stride // 2 - np.float64(rays.camera[2])
+    y = (stride // 2 + r * stride - np.float64(rays.camera[3])) / np.float64(rays.camera[1])
+    per_fx, per_size = 1 / np.float64(rays.camera[0]), 1 / size
+    for axis in range(3):
+        along, base = T[0, axis] * per_fx * per_size, (T[1, axis] * y + T[2, axis]) * per_size
+        for c in range(steps.shape[1]):
+            steps[axis, c] = along * (first + c * stride) + base
+
+
+@numba.njit(error_model="numpy", fastmath=FAST, **INNER)
+def cells_of_row(depth: Any, steps: Any, ahead: Any, place: Any, extent: Any, cells: NDArray[np.int32]) -> None:
+    """The cells (C,) in which the rays of a row are `ahead` metres behind what they measured; the last cell for no ray.
 
     `place` is (start (3,), (cells, closest, farthest), behind); rays end at the greater of `behind`, metres and metres a metre
-    of depth, behind what they measured.
+    of depth, behind what they measured. All is computed in float64, whose lanes convert to integers only once.
     """
     start, (none, closest, farthest), (behind, behind_per_meter) = place
-    T, depth, stride = rays.T_camera_world, rays.depth[r], rays.stride
-    fx, cx = np.float64(rays.camera[0]), np.float64(rays.camera[2])
-    y = (stride // 2 + r * stride - np.float64(rays.camera[3])) / np.float64(rays.camera[1])
-    base_x, base_y, base_z = T[1, 0] * y + T[2, 0], T[1, 1] * y + T[2, 1], T[1, 2] * y + T[2, 2]
-    x0, y0, z0 = start[0], start[1], start[2]
-    columns, layers = np.int32(extent[1]), np.int32(extent[2])
-    tx, ty, tz, per_fx, per_size, first = T[0, 0], T[0, 1], T[0, 2], 1 / fx, 1 / size, stride // 2 - cx
+    x0, y0, z0, step_x, step_y, step_z = start[0], start[1], start[2], steps[0], steps[1], steps[2]
+    columns, layers = np.float64(extent[1]), np.float64(extent[2])
     for c in range(len(cells)):
         measured = np.float64(depth[c])
-        x = (first + c * stride) * per_fx
-        z = max(measured + min(ahead, max(behind, behind_per_meter * measured)), closest) * per_size
-        i = np.int32(x0 + z * (tx * x + base_x))
-        j = np.int32(y0 + z * (ty * x + base_y))
-        k = np.int32(z0 + z * (tz * x + base_z))
+        z = max(measured + min(ahead, max(behind, behind_per_meter * measured)), closest)
+        i, j, k = np.floor(x0 + z * step_x[c]), np.floor(y0 + z * step_y[c]), np.floor(z0 + z * step_z[c])
         cell = (i * columns + j) * layers + k
         good = (measured > 0) & (measured <= farthest) & (cell >= 0) & (cell < none)
-        cells[c] = cell if good else none
+        cells[c] = np.int32(cell if good else none)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -123,12 +129,13 @@ def mark_band(
     No branch depends on where a ray goes, which makes this several times as fast as walking from cell to cell.
     """
     low, extent, marks = grid
-    none = np.int32(extent[0] * extent[1] * extent[2])
-    place = (ray_origin(rays, size, low), (none, np.float64(NEAR), farthest), behind)
-    cells = np.zeros(rays.depth.shape[1], np.int32)
+    none = extent[0] * extent[1] * extent[2]
+    place = (ray_origin(rays, size, low), (np.float64(none), np.float64(NEAR), farthest), behind)
+    cells, steps = np.zeros(rays.depth.shape[1], np.int32), np.zeros((3, rays.depth.shape[1]))
     for r in range(span[0], span[1]):
+        steps_of_row(rays, r, size, steps)
         for m in range(len(offsets)):
-            cells_of_row(rays, r, offsets[m], place, extent, size, cells)
+            cells_of_row(rays.depth[r], steps, offsets[m], place, extent, cells)
             for c in range(len(cells)):
                 marks[cells[c]] = 1
     marks[none] = 0

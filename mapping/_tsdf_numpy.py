@@ -28,8 +28,9 @@ NEAR = np.float32(0.01)
 FAR = np.float32(1e6)
 """Metres; depth beyond is not a measurement."""
 MAX_STRIDE = 16
-BAND_SAMPLES = 4
-"""Samples along a ray for each edge of a block."""
+BAND_SAMPLES = 2
+"""Samples along a ray for each edge of a block. Twice as many find half a per cent more blocks, at whose corners the band ends;
+to the weight of voxels near surfaces they add a ten-thousandth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ def sample_stride(config: TSDFConfig, focal_length_px: float, shape: tuple[int, 
 
 
 def band_offsets(config: TSDFConfig) -> NDArray[np.float64]:
-    """Metres behind the surface of the samples of a ray's band: both ends, the surface, at most a quarter of a block apart.
+    """Metres behind the surface of the samples of a ray's band: both ends, the surface, at most half a block apart.
 
     They are those of the farthest surface; where the band ends earlier, its end takes the place of all samples beyond.
     """
