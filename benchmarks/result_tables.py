@@ -259,6 +259,28 @@ def synth(data: Result) -> str:
 
 
 def refine(data: Result) -> str:
+    """By predictor and sequence what each refinement gives, all aligned; then every way by itself."""
+    columns = [
+        *(Column("prediction", "prediction"), Column("sequence", "sequence"), Column("spread", "none.spread", ".3f")),
+        *(Column(f"AbsRel {way}", f"{way}.fused_abs_rel", ".3f") for way in ("none", "auto")),
+        Column("known, auto", "auto.known", ".2f"),
+        *(
+            Column(f"F {distance} {way}", f"{way}.f_{distance.replace(' ', '')}", ".3f")
+            for distance in ("5 cm", "10 cm")
+            for way in ("none", "multiview", "auto", "images alone")
+        ),
+    ]
+    rows = [
+        {"prediction": prediction, "sequence": sequence, "images alone": ways.get("images alone, aligned")}
+        | {way: ways.get(f"{prediction}, {way}, aligned") for way in ("none", "multiview", "auto")}
+        for prediction in ("shipped", "fair", "good")
+        for sequence, ways in data["results"].items()
+        if f"{prediction}, auto, aligned" in ways
+    ]
+    return paragraphs(table(columns, rows) if rows else "", refined_ways(data))
+
+
+def refined_ways(data: Result) -> str:
     rows = [
         {"sequence": sequence, "way": way, **figures}
         for sequence, ways in data["results"].items()
