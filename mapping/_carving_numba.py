@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping._bits_numba import add_eight
-from mapping._kernel_cache import INNER
+from mapping._kernel_cache import FAST, INNER
 from mapping._measure_numba import (
-    FAST,
     VOXELS,
     Limits,
     Pixels,

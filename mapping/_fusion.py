@@ -11,7 +11,7 @@ from mapping import _carving_numba as carving
 from mapping import _rays_numba as casting
 from mapping import _tsdf_numba as kernels
 from mapping._measure_numba import Limits, Pixels
-from mapping._observation import Observation
+from mapping._observation import FusionError, Observation
 from mapping._store import VOXELS, SumStore
 from mapping._threads import run_parts, split, thread_count
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, band_offsets, sample_stride
@@ -19,6 +19,8 @@ from mapping.config import TSDFConfig
 
 NO_VALUES, NO_COLORS, NO_LABELS = np.zeros(0, np.float32), np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8)
 FEWEST_BLOCKS_A_THREAD, FEWEST_RAYS_A_THREAD = 2 * kernels.GROUP, 1 << 13
+MOST_CELLS = 1 << 30
+"""Of a grid on which rays mark blocks: a byte each."""
 RECORDS_A_BLOCK = 128
 """Records that a new block is likely to need; where it needs more, room is made in between."""
 
@@ -55,6 +57,7 @@ class Fuser:
         rows, free_rows = store.insert(coords), store.insert_free(free_coords)
         if observation.rgb is not None or observation.labels is not None:
             self._make_room(store.blocks.count - known)
+        store.will_change(rows, free_rows)
         self._sum(pixels, (coords, rows), (free_coords, free_rows), sign)
         store.used(rows, free_rows)
         return rows, free_rows
@@ -86,9 +89,7 @@ class Fuser:
         store, limits, count, free_count = self._store, self._limits, len(blocks[0]), len(free_blocks[0])
         threads = max(1, min(self._threads, (count + free_count) // FEWEST_BLOCKS_A_THREAD))
         free_spans = split(free_count, threads)
-        surface, geometry = store.surface.for_kernels(), _without_images(pixels)
-
-        counter = np.zeros(1, np.int64)
+        surface, geometry, counter = store.surface.for_kernels(), _without_images(pixels), np.zeros(1, np.int64)
 
         def fuse_from(first: int, part: int) -> int:
             groups, stores = (first, counter), (store.surface.rooms[part], store.surface.spares[part])
@@ -130,7 +131,13 @@ class Marks:
         self, rays: casting.Rays, shape: tuple[int, int], depth: float
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
         """An empty grid over the view of a camera up to `depth`."""
-        words = casting.view_bounds(rays, shape, depth, self.size, self._low, self._extent) // 8 + 1
+        cells = casting.view_bounds(rays, shape, depth, self.size, self._low, self._extent)
+        if cells > MOST_CELLS:
+            raise FusionError(
+                f"a view of {depth:.1f} m takes {cells} blocks of {self.size:g} m, more than {MOST_CELLS}: "
+                "use larger voxels or a smaller max_depth"
+            )
+        words = cells // 8 + 1
         if len(self._words) < words:
             self._words = np.zeros(2 * words, np.uint64)
         self._words[:words] = 0

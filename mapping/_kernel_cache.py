@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 
 SOURCES = ("_*_numba.py", "_*_numpy.py", "_kernel_cache.py", "_layout.py")
+FAST = {"contract", "nsz", "arcp"}
+"""What `fastmath` may do: nothing that hides a value that is not a number."""
 INNER = {"nogil": True, "_nrt": False}
 """Options of `numba.njit` for a kernel that only other kernels call and that makes no arrays of its own.
 

@@ -11,13 +11,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._kernel_cache import INNER
+from mapping._kernel_cache import FAST, INNER
 from mapping._layout import OCTETS
 from mapping._tsdf_numpy import FAR, NEAR, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
 BEHIND = np.float32(1e30)  # the depth of a voxel that falls on no pixel: behind everything
-FAST = {"contract", "nsz", "arcp"}
 SEEN = np.uint8(2)
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _UNIT, _NEAR, _FAR, _TINY = np.float32(WEIGHT_UNIT), np.float32(NEAR), np.float32(FAR), np.float32(1e-9)

@@ -8,10 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._kernel_cache import INNER
+from mapping._kernel_cache import FAST, INNER
 from mapping._tsdf_numpy import FAR, NEAR
-
-FAST = {"contract", "nsz", "arcp"}
 
 
 class Rays(NamedTuple):

@@ -19,7 +19,8 @@ VOXELS = SIDE**3
 class SumStore:
     """Rows of sums for measured blocks, their voxels near surfaces, and rows for free-space blocks.
 
-    What a row holds is told in `VolumeSums`.
+    Rows of `tsdf` (64, 2, 8) are in the order of octets, see `_layout`; rows of `free` (512,) in that of coordinates. What they
+    hold is told in `VolumeSums`.
     """
 
     def __init__(self, threads: int, max_bytes: int | None = None) -> None:
@@ -34,18 +35,18 @@ class SumStore:
 
     def insert(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (B,) of measured blocks (B, 3), new ones all zero."""
-        rows = self.blocks.insert(coords)
-        self.tsdf = self.memory.with_rows("tsdf", self.tsdf, self.blocks.count)
-        self.surface.grow(self.blocks.count)
-        self._changed = with_rows(self._changed, self.blocks.count)
-        return rows
+        most = self.blocks.count + len(coords)  # room first: where it cannot be made, no block counts that has none
+        self.tsdf = self.memory.with_rows("tsdf", self.tsdf, most)
+        self.surface.grow(most)
+        self._changed = with_rows(self._changed, most)
+        return self.blocks.insert(coords)
 
     def insert_free(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (F,) of free-space blocks (F, 3), new ones all zero."""
-        rows = self.free_blocks.insert(coords)
-        self.free = self.memory.with_rows("free", self.free, self.free_blocks.count)
-        self._free_changed = with_rows(self._free_changed, self.free_blocks.count)
-        return rows
+        most = self.free_blocks.count + len(coords)
+        self.free = self.memory.with_rows("free", self.free, most)
+        self._free_changed = with_rows(self._free_changed, most)
+        return self.free_blocks.insert(coords)
 
     def find(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (B, 2) of measured blocks (B, 3) and of the free-space blocks around them, -1 where there is none."""
@@ -79,11 +80,14 @@ class SumStore:
         weight[passed] += free
         return distance / np.maximum(weight, 1), weight / WEIGHT_UNIT
 
-    def used(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> None:
-        """Note that a frame changed these rows of measured and free-space blocks; what was used last stays in memory."""
+    def will_change(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> None:
+        """Note, before it happens, that a frame changes these rows of measured and free-space blocks."""
         self.time += 1
         self._changed[rows] = self.time
         self._free_changed[free_rows] = self.time
+
+    def used(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> None:
+        """Keep these rows of measured and free-space blocks in memory: those that were used last stay."""
         if self.memory.spills:
             self.memory.touch({"tsdf": rows, "records": self.surface.touched(rows), "free": free_rows})
 
@@ -106,9 +110,9 @@ class SumStore:
         return min(int(w.min(initial=0)) for w in (self.tsdf[rows, :, 1], self.free[free_rows])) < 0
 
     def greatest_weight(self) -> float:
-        """The greatest sum of weights of a voxel or cell."""
+        """What no voxel's sum of weights is greater than, that of the free-space cell around it included."""
         weights = self.tsdf[: self.blocks.count, :, 1], self.free[: self.free_blocks.count]
-        return max(int(w.max(initial=0)) for w in weights) / WEIGHT_UNIT
+        return sum(int(w.max(initial=0)) for w in weights) / WEIGHT_UNIT
 
     def is_measured(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Whether blocks (B,) hold a measured voxel."""
@@ -137,7 +141,7 @@ class SumStore:
         free = free[self.free[free].any(axis=1)]
         return VolumeSums(
             coords=self.blocks.coords[order],
-            tsdf=by_voxel(self.tsdf[order]),
+            tsdf=by_voxel(self.tsdf, order),
             surface=self.surface.sums(order),
             free_coords=self.free_blocks.coords[free],
             free=self.free[free],
@@ -145,10 +149,10 @@ class SumStore:
 
     def add(self, sums: VolumeSums) -> None:
         """Add the sums of other frames."""
-        rows = self.insert(sums.coords)
+        rows, free = self.insert(sums.coords), self.insert_free(sums.free_coords)
+        self.will_change(rows, free)
+        self.surface.add(rows, sums.surface)  # first, because it may find no room
         self.tsdf[rows] += by_octets(sums.tsdf)
-        self.surface.add(rows, sums.surface)
-        free = self.insert_free(sums.free_coords)
         self.free[free] += sums.free
         self.used(rows, free)
 

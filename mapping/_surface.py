@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping._layout import (
+    END,
+    END_MORE,
     EVIDENCE,
     FIRST,
     INLINE,
@@ -16,16 +18,24 @@ from mapping._layout import (
     MORE,
     NAME,
     NAMES,
+    NEXT,
+    NEXT_MORE,
     NO_SLOT,
+    OCTET,
+    OCTETS,
     PAINT,
     PLACES,
+    SIZE,
     START,
+    STEP,
+    USED,
     Surface,
 )
+from mapping._observation import FusionError
 from mapping._spill import RowMemory
 from mapping.blocks import FIRST_ROWS, with_rows
 
-MOST_RECORDS_A_BLOCK = 512
+MOST_RECORDS = (1 << 31) - 1
 RECORDS_PER_TAKE, MORE_PER_TAKE = 1 << 16, 1 << 16
 
 
@@ -72,16 +82,20 @@ class SurfaceStore:
     def reserve(self, thread: int, records: int, more: int) -> None:
         """See that the room of a thread has so many records and rows of further labels left."""
         room = self.rooms[thread]
-        if room[1] - room[0] < records:
+        if room[END] - room[NEXT] < records:
             size = max(records, RECORDS_PER_TAKE, self._taken // 8)
-            room[:2] = self._taken, self._taken + size
+            if self._taken + size > MOST_RECORDS:
+                raise FusionError(f"a volume holds at most {MOST_RECORDS} voxels near surfaces")
+            self._records = self._memory.with_rows("records", self._records, self._taken + size)
+            room[NEXT] = room[NEXT] if room[END] == self._taken else self._taken
             self._taken += size
-            self._records = self._memory.with_rows("records", self._records, self._taken)
-        if room[3] - room[2] < more:
+            room[END] = self._taken
+        if room[END_MORE] - room[NEXT_MORE] < more:
             size = max(more, MORE_PER_TAKE, self._more_taken // 8)
-            room[2:4] = self._more_taken, self._more_taken + size
+            self._more = with_rows(self._more, self._more_taken + size)
+            room[NEXT_MORE] = room[NEXT_MORE] if room[END_MORE] == self._more_taken else self._more_taken
             self._more_taken += size
-            self._more = with_rows(self._more, self._more_taken)
+            room[END_MORE] = self._more_taken
 
     def for_kernels(self) -> Surface:
         """The arrays as compiled code takes them."""
@@ -90,13 +104,14 @@ class SurfaceStore:
     def touched(self, rows: NDArray[np.int32]) -> NDArray[np.int64]:
         """First and last record of the stretches of these blocks."""
         place = self._place[rows].astype(np.int64)
-        place = place[place[:, 2] > 0]
-        return np.concatenate([place[:, 0], place[:, 0] + 8 * place[:, 2] - 1])
+        place = place[place[:, SIZE] > 0]
+        return np.concatenate([place[:, START], place[:, START] + OCTET * place[:, SIZE] - 1])
 
     def nbytes(self, blocks: int) -> int:
-        """Bytes in use by so many blocks, without what is reserved for growth."""
-        more = int(self._more_taken - (self.rooms[:, 3] - self.rooms[:, 2]).sum())
-        return 32 * (8 * int(self._place[:blocks, 2].sum()) + more) + blocks * (64 + 12)
+        """Bytes that so many blocks have taken, stretches that they left behind included, without what is reserved for growth."""
+        left = (self.rooms[:, [END, END_MORE]] - self.rooms[:, [NEXT, NEXT_MORE]]).sum()
+        records = self._taken + self._more_taken - int(left)
+        return self._records[:1].nbytes * records + blocks * (self._slot[:1].nbytes + self._place[:1].nbytes)
 
     def sums(self, order: NDArray[np.int64]) -> SurfaceSums:
         """All records that hold something, of blocks in the given order, which numbers them anew."""
@@ -129,9 +144,10 @@ class SurfaceStore:
         if not len(sums.row):
             return
         here = rows[sums.row]
-        self.reserve(
-            0, MOST_RECORDS_A_BLOCK * len(np.unique(here)), len(sums.label) + int(np.count_nonzero(sums.lost)) + 1
-        )
+        octets = np.unique(OCTETS * here.astype(np.int64) + (PLACES[sums.voxel] >> 3))
+        blocks, new = np.unique(octets // OCTETS, return_counts=True)
+        stretches = np.minimum(5 * (self._place[blocks, USED] + new) // 4 + STEP, OCTETS)
+        self.reserve(0, OCTET * int(stretches.sum()), len(sums.row) + 1)
         first = np.searchsorted(sums.label_voxel, np.arange(len(sums.row) + 1)).astype(np.int64)
         evidence = (first, sums.label, sums.evidence)
         voxels, stores = (here, sums.voxel), (self.rooms[0], self.spares[0])

@@ -42,8 +42,14 @@ def run_parts(work: Callable[[int], Result], parts: int) -> list[Result]:
         results[0] = work(0)
     except BaseException as error:
         errors.append(error)
-    for _ in range(1, parts):
-        part, result, failure = ended.get()
+    left = parts - 1
+    while left:
+        try:
+            part, result, failure = ended.get()
+        except BaseException as error:  # an interrupt: the others are still at work
+            errors.append(error)
+            continue
+        left -= 1
         if failure is not None:
             errors.append(failure)
         else:

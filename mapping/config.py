@@ -16,7 +16,7 @@ class TSDFConfig:
     voxel_size: float = Field(default=0.04, gt=0)
     """Metres between neighbouring voxels."""
     truncation: float | None = Field(default=None, gt=0)
-    """Metres in front of and behind a surface that are measured; None means four voxels."""
+    """Metres in front of a surface that are measured, and the most that counts on either side; None means four voxels."""
     behind: float | None = Field(default=None, gt=0)
     """Metres behind a surface that are measured; None means three voxels, but not more than in front.
 
@@ -30,7 +30,7 @@ class TSDFConfig:
     """
     max_depth: float = Field(default=5.0, gt=0)
     """Metres along camera z; a farther pixel says only that the space up to here is free."""
-    min_depth: float = Field(default=0.1, ge=0)
+    min_depth: float = Field(default=0.1, gt=0)
     """Metres along camera z; nearer pixels are not used."""
     surface_band: float | None = Field(default=None, gt=0)
     """Metres around the surface that receive colour and label; None means half the truncation."""

@@ -96,7 +96,8 @@ class TSDFVolume:
     ) -> None:
         """Take out a frame that was added with the same arguments: the volume is then as if it had never been fused.
 
-        Raises FusionError, and changes nothing, when the volume cannot hold such a frame.
+        Raises FusionError, and changes nothing, when the volume cannot hold a frame of this shape; whether it was fused with
+        these colours and labels cannot be told.
         """
         frame = observe(self.config, depth, intrinsics, T_world_camera, rgb=rgb, labels=labels, weight=weight)
         shape = replace(frame, rgb=None, labels=None)
@@ -108,11 +109,15 @@ class TSDFVolume:
         self._fuser.fuse(frame, -1)
 
     def merge(self, other: TSDFVolume) -> None:
-        """Add all that `other` has fused. Raises VolumeError when the two do not sample space alike."""
-        for name in ("voxel_size", "truncation_distance", "behind_per_meter"):
+        """Add all that `other` has fused.
+
+        Raises VolumeError when the two do not sample space alike, FusionError when a voxel's weight would be too great.
+        """
+        for name in ("voxel_size", "truncation_distance"):
             mine, theirs = getattr(self.config, name), getattr(other.config, name)
             if mine != theirs:
                 raise VolumeError(f"cannot merge volumes of different {name}: {mine} and {theirs}")
+        other._weight_bound = other._store.greatest_weight()
         self._reserve_weight(other._weight_bound)
         self._store.add(other._store.sums())
 
