@@ -26,6 +26,7 @@ from mapping.camera import Intrinsics
 from mapping.multiview import MultiviewDepth, Prior
 from pipelines.frame import Frame, FrameSequence
 from pipelines.multiview import PosedFrames
+from pipelines.predictions import PredictionError
 from pipelines.settings import PipelineConfig
 from pipelines.sources import Source, SourceError, depth_source, has_one_scale, open_source
 from pipelines.workspace import digest
@@ -83,12 +84,15 @@ class _Refiner:
         self._answers: OrderedDict[int, Predictions] = OrderedDict()
         self._depths: MultiviewDepth | None = None
         self._started = self._fills = False
+        self._asks_again = True
+        """Whether an answer may be asked for again: as a prior of other frames, or while it is decided."""
 
     def predict(self, frame: Frame) -> Predictions:
         """What the other source says of a frame, its depth and confidence refined."""
         if not self._started:
             self._depths = self._start(frame.intrinsics)
             self._started = True
+            self._asks_again = self._asks_again and self._depths is not None
         position = self._frames.position[frame.index]
         base = self._base_answer(position, frame)
         assert base is not None  # the frame was given
@@ -143,7 +147,10 @@ class _Refiner:
                 yield spread
 
     def _prior(self, position: int) -> Prior:
-        answer = self._base_answer(position)
+        try:
+            answer = self._base_answer(position)
+        except PredictionError:  # of a frame that is only looked at beside others, which the source need not know
+            answer = None
         return Prior(None, None) if answer is None else Prior(answer.depth, answer.normals)
 
     def _base_answer(self, position: int, frame: Frame | None = None) -> Predictions | None:
@@ -152,7 +159,11 @@ class _Refiner:
             frame = frame or self._frames.read(position)
             if frame is None:
                 return None
-            self._answers[position] = self._base.predict(frame)
+            answer = self._base.predict(frame)
+            if not self._asks_again:
+                self._answers.clear()
+                return answer
+            self._answers[position] = answer
         self._answers.move_to_end(position)
         while sum(map(_size, self._answers.values())) > REMEMBERED_BYTES and len(self._answers) > 1:
             self._answers.popitem(last=False)

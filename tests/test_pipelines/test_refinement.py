@@ -9,9 +9,9 @@ from textured_wall import CONFIG, Wall, error
 
 from m2h import Predictions
 from pipelines.cli import main
-from pipelines.predictions import write_predictions
+from pipelines.predictions import prediction_path, write_predictions
 from pipelines.refinement import spread_of
-from pipelines.settings import AlignConfig
+from pipelines.settings import AlignConfig, FramesConfig
 from pipelines.sources import open_source
 
 
@@ -45,6 +45,16 @@ def test_good_depth_is_a_prior_where_refinement_is_asked_for(tmp_path):
     assert np.median(error(answer, wall.depth(4))) < 0.03
     assert source.notes == []
     assert source.fingerprint != open_source(f"checked:{base}", wall, CONFIG).fingerprint
+
+
+def test_frames_that_are_only_looked_at_beside_others_need_no_prediction(tmp_path):
+    wall, every_second = Wall(), replace(CONFIG, frames=FramesConfig(stride=2))
+    base = predicted(wall, tmp_path, noise=0.02)
+    with_all = open_source(f"refined:{base}", wall, every_second).predict(wall[4])
+    for index in range(1, len(wall), 2):
+        prediction_path(tmp_path, index).unlink()
+    answer = open_source(f"refined:{base}", wall, every_second).predict(wall[4])
+    assert error(answer, wall.depth(4)).mean() < 1.5 * error(with_all, wall.depth(4)).mean() + 0.01
 
 
 @pytest.mark.parametrize("kind", ["checked", "refined"])
