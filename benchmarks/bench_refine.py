@@ -6,7 +6,8 @@ Three predictors: the shipped network, and `pipelines.synth.monocular`, which sp
 `fair` one. `m2h run` maps worlds of `m2h synth` and the recorded office from the prediction as it is (`--refine none`), refined
 (`multiview`), refined where that is found to help (`auto`), and from images and poses alone; each with alignment (`aligned`) and
 without. Meshes are compared with the true surface, in the office with that of the sensor's depth, which is otherwise read only to
-be spoiled. Results are kept by sequence and way in benchmarks/results/refine.json; what is there already is not measured again.
+be spoiled. Results are kept by sequence and way in benchmarks/results/refine.json; with `--keep` what is there is not measured
+again.
 """
 
 from __future__ import annotations
@@ -240,6 +241,7 @@ def main() -> None:
     parser.add_argument("--priors", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
     parser.add_argument("--work", type=Path, help="folder in which worlds and runs are kept")
+    parser.add_argument("--keep", action="store_true", help="what the result has is not measured again")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "refine.json")
     options = parser.parse_args()
     import torch
@@ -252,10 +254,11 @@ def main() -> None:
 
 def measure_all(options: argparse.Namespace) -> None:
     """Every way on every scene, written after each."""
-    results = json.loads(options.out.read_text())["results"] if options.out.exists() else {}
+    known = json.loads(options.out.read_text())["results"] if options.out.exists() else {}
+    results = dict(known)
     networks = {name: TypeAdapter(MonocularConfig).dump_python(errors) for name, (_, errors) in SPOILED.items()}
     for scene_name, scene in open_scenes(options).items():
-        rows = results.setdefault(scene_name, {})
+        rows = results[scene_name] = dict(known.get(scene_name, {})) if options.keep else {}
         for way, folder, source, mode in ways(scene, options.priors):
             if way in rows:
                 continue
@@ -263,7 +266,8 @@ def measure_all(options: argparse.Namespace) -> None:
             write_json(options.out, {"machine": machine(), "networks": networks, "results": results})
             print(scene_name, "|", way, *(f"{key} {rows[way][key]:.3f}" for key in COLUMNS), flush=True)
         for prior in options.priors:
-            rows[f"{prior}, none, aligned"]["spread"] = spread(scene, prior)
+            unaligned = rows[f"{prior}, none, aligned"]
+            unaligned["spread"] = unaligned.get("spread") or spread(scene, prior)
         write_json(options.out, {"machine": machine(), "networks": networks, "results": results})
         shown = [(way, *(f"{scores[key]:.3f}" for key in COLUMNS)) for way, scores in rows.items()]
         print(table((scene_name, *COLUMNS), shown), flush=True)
