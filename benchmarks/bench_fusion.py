@@ -247,7 +247,7 @@ def peak_rss_bytes() -> int:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Measure all systems, each in a process of its own, print a table and write the file."""
+    """Measure all systems, each in a process of its own, print a table and write the file; it keeps other voxel sizes."""
     results = {f"{voxel:g}": measure_in_turn(voxel, options) for voxel in options.voxels}
     header = ["voxel  system", "threads", "fuse ms", "iqr", "mean", "speed-up", "mesh ms", "speed-up", "vertices"]
     rows = [
@@ -263,8 +263,10 @@ def compare(options: argparse.Namespace) -> None:
         if "update" in result
     ]
     print(table(["voxel  system", "mesh ms", "changed ms", "speed-up", "blocks", "made anew", "kept MB"], again))
-    data = {"machine": machine(), "sequence": Path(options.sequence).name, "results": results}
-    write_json(options.out, data)
+    sequence, known = Path(options.sequence).name, json.loads(options.out.read_text()) if options.out.exists() else {}
+    kept = known["results"] if known.get("sequence") == sequence else {}
+    both = dict(sorted((kept | results).items(), key=lambda pair: float(pair[0])))
+    write_json(options.out, {"machine": machine(), "sequence": sequence, "results": both})
 
 
 def measure_in_turn(voxel: float, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -324,7 +326,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=1, help="processes a system, in turn, of which the median counts")
     parser.add_argument("--legacy-open3d", metavar="FOLDER", help="an older Open3D for `open3d legacy`, see above")
     parser.add_argument("--voxels", type=float, nargs="+", default=VOXEL_SIZES, help="voxel sizes in metres")
-    parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "fusion.json"))
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "fusion.json")
     parser.add_argument("--system", choices=SYSTEMS, help=argparse.SUPPRESS)
     parser.add_argument("--voxel", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()

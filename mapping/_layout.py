@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 OCTET, OCTETS = 8, 64
-SLICE = 4096  # blocks that are brought into another order at a time
+SLICE = 4096  # blocks that are read at a time, so that little is held twice
 NO_SLOT = np.uint8(255)
 INLINE, FURTHER = 2, 4
 KEPT = INLINE + FURTHER
@@ -62,7 +62,7 @@ def by_octets(sums: NDArray[np.int32]) -> NDArray[np.int32]:
 def by_voxel(sums: NDArray[np.int32], rows: NDArray[np.int64]) -> NDArray[np.int32]:
     """(B, 2, 512) of `rows` (B,) of sums (R, 64, 2, 8) by octet."""
     found = np.zeros((len(rows), 2, OCTETS * OCTET), np.int32)
-    for start in range(0, len(rows), SLICE):  # little is held twice
+    for start in range(0, len(rows), SLICE):
         part = sums[rows[start : start + SLICE]].transpose(0, 2, 1, 3).reshape(-1, 2, OCTETS * OCTET)
         found[start : start + SLICE] = part[:, :, PLACES]
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._layout import OCTET, OCTETS, PLACES, by_octets, by_voxel
+from mapping._layout import OCTET, OCTETS, PLACES, SLICE, by_octets, by_voxel
 from mapping._spill import RowMemory
 from mapping._surface import SurfaceStore
 from mapping._threads import run_parts, split
@@ -110,9 +110,12 @@ class SumStore:
         return min(int(w.min(initial=0)) for w in (self.tsdf[rows, :, 1], self.free[free_rows])) < 0
 
     def greatest_weight(self) -> float:
-        """What no voxel's sum of weights is greater than, that of the free-space cell around it included."""
-        weights = self.tsdf[: self.blocks.count, :, 1], self.free[: self.free_blocks.count]
-        return sum(int(w.max(initial=0)) for w in weights) / WEIGHT_UNIT
+        """The greatest sum of weights of a voxel, with that of the free-space cell around it, or of a cell alone."""
+        most = float(self.free[: self.free_blocks.count].max(initial=0)) / WEIGHT_UNIT
+        for start in range(0, self.blocks.count, SLICE):
+            _, weight = self.read_blocks(self.blocks.coords[start : start + SLICE], 1.0, 1)
+            most = max(most, float(weight.max(initial=0)))
+        return most
 
     def is_measured(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Whether blocks (B,) hold a measured voxel."""

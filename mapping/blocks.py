@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import mmap
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,21 +14,47 @@ if TYPE_CHECKING:
     from mapping._blocks_numba import Table
 
 FIRST_ROWS = 256
-FIRST_BYTES = 1 << 27
-"""Bytes of address space that an array of rows has from the start, so that few maps ever move theirs."""
+LONG_ROW = 32
+RESERVED_BYTES = 1 << 34
+"""Bytes of address space that an array of rows of LONG_ROW bytes or more has from the start: hardly a map has to move its own."""
+NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python names it from 3.13 on
 
 
 def with_rows(array: NDArray[Any], count: int) -> NDArray[Any]:
     """The array itself if it has `count` rows, else a copy with at least twice the rows, the new ones 0.
 
-    Fresh zero pages cost no memory until they are written, so doubling reserves address space only.
+    Fresh zero pages cost no memory until they are written, so room for growth is address space only.
     """
     if len(array) >= count:
         return array
     row_bytes = array.itemsize * math.prod(array.shape[1:])
-    grown = np.zeros((max(count, 2 * len(array), FIRST_BYTES // row_bytes), *array.shape[1:]), array.dtype)
+    rows = max(count, 2 * len(array), FIRST_ROWS)
+    grown = None
+    if row_bytes >= LONG_ROW:
+        grown = _reserved(max(rows, RESERVED_BYTES // row_bytes), array)
+    if grown is None:
+        grown = np.zeros((rows, *array.shape[1:]), array.dtype)
     grown[: len(array)] = array
     return grown
+
+
+def _reserved(rows: int, like: NDArray[Any]) -> NDArray[Any] | None:
+    """So many rows of zeros for which no memory is set aside before they are written; None where the system does not do that."""
+    if sys.platform != "linux":
+        return None
+    shape = (rows, *like.shape[1:])
+    try:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVE
+        memory = mmap.mmap(-1, like.itemsize * math.prod(shape), flags=flags)
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    except (
+        AttributeError,
+        OSError,
+        ValueError,
+        OverflowError,
+    ):  # a limit of address space, or a kernel without huge pages
+        return None
+    return np.frombuffer(memory, like.dtype).reshape(shape)
 
 
 class ReachError(ValueError):
