@@ -94,7 +94,7 @@ class TSDFVolume:
         labels: NDArray[Any] | None = None,
         weight: NDArray[np.float32] | None = None,
     ) -> None:
-        """Take out a frame that was added with the same arguments: the volume is then as if it had never been fused.
+        """Take out a frame that was added with the same arguments and settings: the volume is then as if it had never been fused.
 
         Raises FusionError, and changes nothing, when the volume cannot hold a frame of this shape; whether it was fused with
         these colours and labels cannot be told.
