@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import sys
 import tempfile
 from typing import Any
 
@@ -42,8 +44,12 @@ class RowFile:
         if len(array) >= count:
             return array
         rows = max(count, 2 * len(array), FIRST_ROWS)
-        size = -(-rows * self._row_bytes // CHUNK) * CHUNK
+        if self._size(rows) > self._room():
+            rows = count
+        size = self._size(rows)
         try:
+            if size > self._room():  # the file is sparse: without this, a write to a full disk would kill the process
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._file.truncate(size)
             self._map = mmap.mmap(self._file.fileno(), size)
         except OSError as error:
@@ -51,6 +57,16 @@ class RowFile:
         self.used = with_rows(self.used, size // CHUNK)[: size // CHUNK]
         cells = np.frombuffer(self._map, self._dtype, rows * int(np.prod(self._row_shape)))
         return cells.reshape(rows, *self._row_shape)
+
+    def _size(self, rows: int) -> int:
+        return -(-rows * self._row_bytes // CHUNK) * CHUNK
+
+    def _room(self) -> int:
+        """Bytes that the file can have: those it has on disk and those that are free there."""
+        if not hasattr(os, "fstatvfs"):
+            return sys.maxsize
+        disk = os.fstatvfs(self._file.fileno())
+        return disk.f_bavail * disk.f_frsize + 512 * os.fstat(self._file.fileno()).st_blocks
 
     def touch(self, rows: NDArray[Any], frame: int) -> None:
         """Note that a frame used these rows."""

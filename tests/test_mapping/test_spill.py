@@ -109,3 +109,16 @@ def test_a_full_disk_is_said_in_one_line(monkeypatch):
 def test_the_cap_must_be_positive():
     with pytest.raises(ValueError, match="max_memory"):
         TSDFConfig(max_memory=0)
+
+
+def test_a_disk_that_is_nearly_full_is_told_of_before_it_is_written_to(monkeypatch):
+    class Disk:
+        f_frsize, f_bavail = 1, 3 * CHUNK
+
+    file = RowFile((1,), np.uint8)
+    monkeypatch.setattr(spill.os, "fstatvfs", lambda descriptor: Disk, raising=False)
+    rows = file.grow(np.zeros((0, 1), np.uint8), 2 * CHUNK)
+    rows = file.grow(rows, 2 * CHUNK + 1)
+    assert 2 * CHUNK < len(rows) <= 3 * CHUNK, "twice as many would not fit, as many as are needed do"
+    with pytest.raises(SpillError, match="no room for"):
+        file.grow(rows, 3 * CHUNK + 1)
