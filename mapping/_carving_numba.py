@@ -16,8 +16,8 @@ from mapping._measure_numba import (
     Pixels,
     first_sample,
     look_up,
-    make_scratch,
     project,
+    view_of,
     voxel_offsets,
 )
 from mapping._rays_numba import is_marked
@@ -69,16 +69,10 @@ def fuse_free(
     (coords, rows), (low, extent, marks) = blocks, band
     spacing, has_weights, sums = limits.voxel_size * CELL_VOXELS, len(pixels.weight) > 0, free.reshape(-1)
     margin = np.float32(limits.truncation + np.float32(0.87 * spacing))
-    (steps_x, steps_y, steps_z), scratch = voxel_offsets(pixels, spacing, IN_ORDER), make_scratch()
-    weight = np.zeros(VOXELS, np.int32)
+    (steps_x, steps_y, steps_z), view = voxel_offsets(pixels, spacing, IN_ORDER), view_of(pixels)
     image, weights, T, camera = pixels.depth, pixels.weight, pixels.T_camera_world, pixels.camera
-    view = (camera[2] + _HALF, camera[3] + _HALF, np.float32(pixels.shape[0]), np.float32(pixels.shape[1]))
-    pixel, z, depth, pixel_weight = (
-        np.zeros(VOXELS, np.int32),
-        np.zeros(VOXELS, np.float32),
-        scratch.depth,
-        scratch.pixel_weight,
-    )
+    pixel, weight = np.zeros(VOXELS, np.int32), np.zeros(VOXELS, np.int32)
+    z, depth, pixel_weight = np.zeros(VOXELS, np.float32), np.zeros(VOXELS, np.float32), np.ones(VOXELS, np.float32)
     for b in range(span[0], span[1]):
         block = (coords[b, 0], coords[b, 1], coords[b, 2])
         start = first_sample(T, camera, block[0], block[1], block[2], spacing)

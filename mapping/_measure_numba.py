@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping._kernel_cache import FAST, INNER
-from mapping._layout import OCTETS
 from mapping._tsdf_numpy import FAR, NEAR, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
@@ -46,33 +45,6 @@ class Limits(NamedTuple):
     behind_per_meter: np.float32
 
 
-class Scratch(NamedTuple):
-    """What the steps of one block hand on, by voxel in the order of octets.
-
-    flags has bit 0 for a voxel near the surface and bit 1 for one that is seen; `words` is `flags` by octet. near (64,) lists
-    octets.
-    """
-
-    depth: NDArray[np.float32]
-    pixel_weight: NDArray[np.float32]
-    flags: NDArray[np.uint8]
-    words: NDArray[np.uint64]
-    near: NDArray[np.uint8]
-
-
-@numba.njit(nogil=True)
-def make_scratch() -> Any:
-    """Working memory of one thread for one block."""
-    words = np.zeros(VOXELS // 8, np.uint64)
-    return Scratch(
-        np.zeros(VOXELS, np.float32),
-        np.ones(VOXELS, np.float32),
-        words.view(np.uint8),
-        words,
-        np.zeros(OCTETS, np.uint8),
-    )
-
-
 @numba.njit(nogil=True)
 def voxel_offsets(pixels: Any, spacing: Any, order: Any) -> Any:
     """Three times (512,): steps from the first voxel of a block to each in camera axes, x and y times the focal lengths.
@@ -91,6 +63,13 @@ def voxel_offsets(pixels: Any, spacing: Any, order: Any) -> Any:
 
 
 @numba.njit(**INNER)
+def view_of(pixels: Any) -> Any:
+    """The image as `project` takes it: (cx + 1/2, cy + 1/2, height, width)."""
+    camera, shape = pixels.camera, pixels.shape
+    return camera[2] + _HALF, camera[3] + _HALF, np.float32(shape[0]), np.float32(shape[1])
+
+
+@numba.njit(**INNER)
 def first_sample(T: Any, camera: Any, x: Any, y: Any, z: Any, spacing: Any) -> Any:
     """The first sample point of block (x, y, z) in camera axes, x and y times the focal lengths."""
     wx, wy, wz = (SIDE * x + 0.5) * spacing, (SIDE * y + 0.5) * spacing, (SIDE * z + 0.5) * spacing
@@ -106,7 +85,7 @@ def project(start: Any, steps_x: Any, steps_y: Any, steps_z: Any, image: Any, pi
     """The pixel that each voxel of a block falls on and its depth along camera z.
 
     `start` (x, y, z) is the first sample point in camera axes, x and y times the focal lengths, and steps (512,) are from
-    there to each. image is (cx + 1/2, cy + 1/2, height, width).
+    there to each. image is that of `view_of`.
     """
     x0, y0, z0 = start
     u0, v0, height, width = image

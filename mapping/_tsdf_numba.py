@@ -42,18 +42,18 @@ from mapping._measure_numba import (
     Pixels,
     first_sample,
     look_up,
-    make_scratch,
     measure,
     measure_growing,
     project,
+    view_of,
     voxel_offsets,
 )
-from mapping._surface_numba import admit, support
+from mapping._surface_numba import admit, keep, support
 from mapping._tsdf_numpy import COLOR_SHIFT
 
 GROUP = 8  # blocks that a thread takes at a time: what is said to them fits into its second-level cache
 NEAR_BITS = np.uint64(0x0101010101010101)  # of an octet
-_ZERO, _HALF = np.float32(0), np.float32(0.5)
+_ZERO = np.float32(0)
 
 
 class Group(NamedTuple):
@@ -61,8 +61,11 @@ class Group(NamedTuple):
 
     projected and z (GROUP, 512), the pixel and depth of every voxel, and weight and distance (GROUP * 512,) are by block and
     voxel, in the order of octets. source (GROUP * 64,) lists the octets that are seen, and target where in the volume they are.
-    record, pixel and near_weight (GROUP * 512,) are of the voxels near the surface; rare (GROUP * 512, 3), record, label and
-    weight of those that are put aside, is working memory.
+    record, pixel and near_weight (GROUP * 512,) are of the voxels near the surface.
+
+    The others are working memory: rare (GROUP * 512, 3), record, label and weight of votes that are put aside; and of one block
+    depth and pixel_weight (512,) of the voxels' pixels, flags (512,) with bit 0 for a voxel near the surface and bit 1 for one
+    that is seen, words (64,), which is flags by octet, and near (64,), a list of octets.
     """
 
     projected: NDArray[np.int32]
@@ -75,12 +78,17 @@ class Group(NamedTuple):
     pixel: NDArray[np.int32]
     near_weight: NDArray[np.int32]
     rare: NDArray[np.int32]
+    depth: NDArray[np.float32]
+    pixel_weight: NDArray[np.float32]
+    flags: NDArray[np.uint8]
+    words: NDArray[np.uint64]
+    near: NDArray[np.uint8]
 
 
 @numba.njit(nogil=True)
 def make_group() -> Any:
     """Working memory of one thread for a group of blocks."""
-    most = GROUP * VOXELS
+    most, words = GROUP * VOXELS, np.zeros(OCTETS, np.uint64)
     return Group(
         np.zeros((GROUP, VOXELS), np.int32),
         np.zeros((GROUP, VOXELS), np.float32),
@@ -92,6 +100,11 @@ def make_group() -> Any:
         np.zeros(most, np.int32),
         np.zeros(most, np.int32),
         np.zeros((most, 3), np.int32),
+        np.zeros(VOXELS, np.float32),
+        np.ones(VOXELS, np.float32),
+        words.view(np.uint8),
+        words,
+        np.zeros(OCTETS, np.uint8),
     )
 
 
@@ -192,11 +205,9 @@ def vote(surface: Any, labels: NDArray[Any], group: Any, count: int, sign: int, 
         elif label != 0:
             row = records[record, MORE]
             if (row == 0) & (first == 0):
-                records[record, FIRST] = weight
-                records[record, NAMES] = (names & ~NAME) | label
+                keep(records, record, more, 0, label, weight)
             elif (row == 0) & (second == 0):
-                records[record, SECOND] = weight
-                records[record, NAMES] = (names & NAME) | (label << np.int32(16))
+                keep(records, record, more, 1, label, weight)
             else:
                 rare[others, 0], rare[others, 1], rare[others, 2] = np.int32(record), label, weight
                 fetch(flat_more, np.uint64(8) * np.uint64(row))
@@ -206,18 +217,16 @@ def vote(surface: Any, labels: NDArray[Any], group: Any, count: int, sign: int, 
 
 
 @numba.njit(**INNER)
-def gather(
-    pixels: Any, blocks: Any, span: Any, steps: Any, limits: Any, scratch: Any, group: Any, surface: Any, stores: Any
-) -> Any:
+def gather(pixels: Any, blocks: Any, span: Any, steps: Any, limits: Any, group: Any, surface: Any, stores: Any) -> Any:
     """Collect what the frame says to blocks span[0] .. span[1].
 
     Returns how many of their octets are seen and how many of their voxels are near the surface.
     """
     (coords, rows), (room, spare), (steps_x, steps_y, steps_z), T = blocks, stores, steps, pixels.T_camera_world
     camera, image, weights, has_weights = pixels.camera, pixels.depth, pixels.weight, len(pixels.weight) > 0
-    view = (camera[2] + _HALF, camera[3] + _HALF, np.float32(pixels.shape[0]), np.float32(pixels.shape[1]))
-    all_pixels, all_z, depth, pixel_weight = group.projected, group.z, scratch.depth, scratch.pixel_weight
-    flags, words, near, weight, distance = scratch.flags, scratch.words, scratch.near, group.weight, group.distance
+    view = view_of(pixels)
+    all_pixels, all_z, depth, pixel_weight = group.projected, group.z, group.depth, group.pixel_weight
+    flags, words, near, weight, distance = group.flags, group.words, group.near, group.weight, group.distance
     place, slot, lists = surface.place, surface.slot, (group.record, group.pixel, group.near_weight)
     flat_slot, flat_place = slot.reshape(-1), place.reshape(-1)
     needed = (surface.records.reshape(-1), pixels.rgb.reshape(-1), pixels.labels)
@@ -266,14 +275,14 @@ def fuse_blocks(
     returns its number.
     """
     rows, (room, _), sums = blocks[1], stores, tsdf.reshape(-1)
-    steps, scratch, group = voxel_offsets(pixels, limits.voxel_size, VOXEL_AT), make_scratch(), make_group()
+    steps, group = voxel_offsets(pixels, limits.voxel_size, VOXEL_AT), make_group()
     last, has_surface = (len(rows) + GROUP - 1) // GROUP, len(pixels.rgb) > 0 or len(pixels.labels) > 0
     number = groups[0] if groups[0] >= 0 else draw(groups[1])
     while number < last:
         if has_surface and min(room[END] - room[NEXT], room[END_MORE] - room[NEXT_MORE]) < GROUP * VOXELS:
             return number
         span = (number * GROUP, min((number + 1) * GROUP, len(rows)))
-        seen, near = gather(pixels, blocks, span, steps, limits, scratch, group, surface, stores)
+        seen, near = gather(pixels, blocks, span, steps, limits, group, surface, stores)
         accumulate(sums, group, seen, np.int32(sign))
         if len(pixels.rgb):
             paint(surface.records, pixels.rgb, group, near, sign)

@@ -98,7 +98,7 @@ _FIELDS = (
 
 
 def parse_properties(text: str) -> dict[str, str]:
-    """Keys and values of a Java properties file: `#` and `!` comments, lines continued by a backslash, \\uXXXX escapes."""
+    """Keys and values of a Java properties file: `#` and `!` comments, lines continued by a backslash, \\u escapes."""
     values: dict[str, str] = {}
     for line in re.sub(r"\\\r?\n[ \t]*", "", text).splitlines():
         line = line.strip()
