@@ -17,8 +17,7 @@ FIELDS = ("vertices", "faces", "colors", "labels", "objects", "confidence")
 
 
 def full_mesh() -> Mesh:
-    rng = np.random.default_rng(0)
-    ball = sphere_mesh(subdivisions=1)
+    rng, ball = np.random.default_rng(0), sphere_mesh(subdivisions=1)
     count = len(ball.vertices)
     return Mesh(
         ball.vertices + 1 / 3,
