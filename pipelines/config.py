@@ -11,6 +11,9 @@ from typing import Any, cast, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+PRESETS = Path(__file__).parent / "configs"
+"""Settings that come with the package, one file each."""
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used: the message names the file or option, the key and what was expected."""
@@ -49,6 +52,19 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
         raise ConfigError(f"{path}: expected settings by name (a YAML mapping), got {type(data).__name__}")
     return dict(data)
+
+
+def config_path(given: Path | None) -> Path | None:
+    """The file that `--config` means: a path, or the name of a preset, such as `fast`. Raises ConfigError when it is neither."""
+    if given is None or (given.exists() and not given.is_dir()):
+        return given
+    presets = {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
+    name = given.name.removesuffix(".yaml")
+    if str(given) == name and name in presets:
+        return presets[name]
+    near = difflib.get_close_matches(name, presets, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ConfigError(f"--config {given}: neither a file nor a preset ({', '.join(presets)}){hint}")
 
 
 def config_from_mapping(

@@ -157,7 +157,8 @@ def cityscapes19() -> LabelSpace:
 
 
 BUILT_IN = {"nyu40": nyu40, "cityscapes19": cityscapes19}
-"""Label spaces that are known by name."""
+"""Label spaces that are known by name, beside the files in LABEL_SPACES."""
+LABEL_SPACES = Path(__file__).parent / "label_spaces"
 
 
 def label_space_from_mapping(data: object, where: str) -> LabelSpace:
@@ -196,12 +197,14 @@ def label_space_from_mapping(data: object, where: str) -> LabelSpace:
 
 
 def load_label_space(name_or_path: str) -> LabelSpace:
-    """The built-in space of that name (`nyu40`, `cityscapes19`) or one read from a YAML file."""
+    """The built-in space of that name (`nyu40`, `cityscapes19`, `nyu13`) or one read from a YAML file."""
     if name_or_path in BUILT_IN:
         return BUILT_IN[name_or_path]()
-    path = Path(name_or_path)
+    shipped = {path.stem: path for path in sorted(LABEL_SPACES.glob("*.yaml"))}
+    path = shipped.get(name_or_path, Path(name_or_path))
     if not path.is_file():
-        raise LabelSpaceError(f"{name_or_path}: neither a built-in label space ({', '.join(BUILT_IN)}) nor a file")
+        known = ", ".join((*BUILT_IN, *shipped))
+        raise LabelSpaceError(f"{name_or_path}: neither a built-in label space ({known}) nor a file")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

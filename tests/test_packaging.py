@@ -1,5 +1,6 @@
-"""What a wheel holds: every module and data file of the four packages, and nothing else."""
+"""What a wheel holds: every module and data file of the four packages, and nothing else; and that it needs no checkout."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,24 +12,74 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("m2h", "mapping", "scenegraph", "pipelines")
 KINDS = {".py", ".typed", ".safetensors"}
+PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
+LABEL_SPACES = sorted(path.stem for path in (ROOT / "configs" / "label_spaces").glob("*.yaml"))
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path):
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A copy of the sources, with more beside and in them than a wheel may hold."""
     pytest.importorskip("setuptools", "77", reason="needs setuptools 77 or newer to build without a network")
-    source = tmp_path / "source"
+    source = tmp_path_factory.mktemp("wheel") / "source"
     leave = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in (*PACKAGES, "tests", "configs", "benchmarks", "examples", "docs"):
-        shutil.copytree(ROOT / name, source / name, ignore=leave)
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=leave)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     (source / "mapping_old").mkdir()
     (source / "mapping_old" / "__init__.py").write_text("")
-    (source / "m2h" / "shipped").mkdir(exist_ok=True)
+    (source / "mapping" / "__pycache__").mkdir()
+    (source / "mapping" / "__pycache__" / "camera.cpython-311.pyc").write_text("")
     (source / "m2h" / "shipped" / "small.safetensors").write_bytes(b"weights")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source]
-    subprocess.run(list(map(str, command)), check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    return source
+
+
+@pytest.fixture(scope="module")
+def built(source):
+    """What pip said while it built the wheel, and the wheel."""
+    command = [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "--no-build-isolation"]
+    result = subprocess.run(
+        [*command, "-w", str(source.parent), str(source)], check=True, capture_output=True, text=True
+    )
+    (wheel,) = source.parent.glob("*.whl")
+    return result.stdout + result.stderr, wheel
+
+
+def test_the_wheel_holds_the_packages_and_nothing_else(source, built):
+    held = {name for name in zipfile.ZipFile(built[1]).namelist() if ".dist-info/" not in name}
     files = (path for package in PACKAGES for path in (source / package).rglob("*"))
-    assert held == {path.relative_to(source).as_posix() for path in files if path.suffix in KINDS}
+    assert held == {path.relative_to(source).as_posix() for path in files if path.suffix in KINDS} | {
+        *(f"pipelines/configs/{name}.yaml" for name in PRESETS),
+        *(f"scenegraph/label_spaces/{name}.yaml" for name in LABEL_SPACES),
+    }
+
+
+def test_building_warns_of_no_package(built):
+    assert "absent from the `packages` configuration" not in built[0]
+    assert "SetuptoolsDeprecationWarning" not in built[0]
+
+
+def test_presets_label_spaces_and_weights_are_found_without_a_checkout(built, tmp_path):
+    zipfile.ZipFile(built[1]).extractall(tmp_path)
+    code = """if True:
+        from pathlib import Path
+        from m2h.weights import resolve_weights
+        from pipelines.config import config_path
+        from scenegraph.labels import load_label_space
+        import sys
+        presets, spaces = sys.argv[1].split(), sys.argv[2].split()
+        print(*[config_path(Path(name)) for name in presets], resolve_weights("m2h-synthetic")[0])
+        assert [load_label_space(name).name for name in spaces] == spaces
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", code, " ".join(PRESETS), " ".join(LABEL_SPACES)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = [Path(path) for path in result.stdout.split()]
+    assert len(found) == len(PRESETS) + 1
+    assert all(path.is_file() and path.is_relative_to(tmp_path) for path in found)

@@ -27,7 +27,7 @@ def demo(out: Path, config_file: Path | None, overrides: tuple[str, ...], quiet:
     Writes OUT/sequence (images, depth, labels, ground truth) and OUT/run (mesh, scene graph, report). Takes a few minutes.
     """
     from pipelines.cli.run import print_summary
-    from pipelines.config import load_config
+    from pipelines.config import config_path, load_config
     from pipelines.evaluate import evaluate
     from pipelines.exporters import load_run
     from pipelines.pipeline import run
@@ -36,7 +36,7 @@ def demo(out: Path, config_file: Path | None, overrides: tuple[str, ...], quiet:
     from pipelines.synth.simulate import SynthConfig, simulate
     from scenegraph.json_io import load_scene_graph
 
-    config = load_config(PipelineConfig, config_file, overrides)
+    config = load_config(PipelineConfig, config_path(config_file), overrides)
     sequence, run_folder = out / "sequence", out / "run"
     with progress_reporter(quiet=quiet) as progress:
         simulate(sequence, SynthConfig(seed=DEMO_SEED, people=1), progress=progress)

@@ -20,7 +20,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 def common_options(command: F) -> F:
     """Add --config, --set, -v/-q and --json; the command gets `config_file`, `overrides`, `verbosity` and `as_json`."""
     options = [
-        click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file with settings."),
+        click.option(
+            "--config",
+            "config_file",
+            type=click.Path(path_type=Path),
+            help="YAML file with settings, or for `run` and `demo` a preset's name.",
+        ),
         click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="One setting; may be repeated."),
         click.option("-v", "--verbose", "verbose", count=True, help="Say more on standard error."),
         click.option("-q", "--quiet", "quiet", is_flag=True, help="No progress bars and no summary."),

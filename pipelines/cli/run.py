@@ -106,12 +106,12 @@ def execute(
     **shortcuts: Any,
 ) -> dict[str, Any]:
     """Open, run and say what came of it; returns the manifest."""
-    from pipelines.config import load_config
+    from pipelines.config import config_path, load_config
     from pipelines.pipeline import run as run_pipeline
     from pipelines.sequences.detect import open_sequence
     from pipelines.settings import PipelineConfig
 
-    config = load_config(PipelineConfig, config_file, overrides, options=shortcut_overrides(**shortcuts))
+    config = load_config(PipelineConfig, config_path(config_file), overrides, options=shortcut_overrides(**shortcuts))
     with progress_reporter(quiet=quiet) as progress:
         opened = open_sequence(sequence)
         manifest = run_pipeline(

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from mapping.camera import Intrinsics
 from mapping.depth import depth_weight
 from pipelines import open_sequence, run
-from pipelines.config import load_config, read_yaml_mapping
+from pipelines.cli import main
+from pipelines.config import ConfigError, config_path, load_config, read_yaml_mapping
 from pipelines.settings import PipelineConfig
 from scenegraph.labels import load_label_space
 
@@ -18,7 +20,7 @@ DEFAULT = PipelineConfig()
 
 
 def preset(name):
-    return load_config(PipelineConfig, CONFIGS / f"{name}.yaml")
+    return load_config(PipelineConfig, config_path(Path(name)))
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
@@ -26,6 +28,32 @@ def test_a_preset_loads_and_sets_something_that_is_not_the_default(path):
     assert load_config(PipelineConfig, path) != DEFAULT
     assert path.read_text(encoding="utf-8").startswith("# ")
     assert set(read_yaml_mapping(path)) <= {"frames", "align", "depth", "tsdf", "mesh", "graph", "dynamics"}
+
+
+def test_a_name_is_a_preset_unless_there_is_such_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fine").mkdir()
+    assert [config_path(Path(path.stem)).read_bytes() for path in PRESETS] == [path.read_bytes() for path in PRESETS]
+    (tmp_path / "fast").write_text("{}")
+    assert config_path(Path("fast")).read_text() == "{}"
+    assert config_path(None) is None
+
+
+@pytest.mark.parametrize("given", ["fats", "nowhere/fast", "fast.yaml"])
+def test_an_unknown_preset_lists_the_known_ones(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = (
+        rf"--config {given}: neither a file nor a preset \(fast, fine, monocular, sensor_depth\); did you mean fast\?"
+    )
+    with pytest.raises(ConfigError, match=message):
+        config_path(Path(given))
+
+
+def test_the_command_line_takes_a_preset_by_name(box_room, tmp_path):
+    out = tmp_path / "run"
+    result = CliRunner().invoke(main, ["predict", str(box_room), "--out", str(out), "--config", "fast"])
+    assert result.exit_code == 0, result.output
+    assert "stride: 3" in (out / "config.yaml").read_text()
 
 
 def test_fast_is_a_tenth_of_the_work(box_room, tmp_path):

@@ -86,6 +86,7 @@ def test_file_round_trip(tmp_path):
     assert space.palette().shape == (301, 3)
     np.testing.assert_array_equal(space.palette()[4], [128] * 3)
     assert load_label_space("nyu40") == nyu40()
+    assert load_label_space("nyu13").name == "nyu13"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_refused_spaces(spoil, message):
 
 
 def test_refused_files(tmp_path):
-    with pytest.raises(LabelSpaceError, match="neither a built-in label space"):
+    with pytest.raises(LabelSpaceError, match=r"neither a built-in label space \(nyu40, cityscapes19, nyu13\)"):
         load_label_space("ade20k")
     broken = tmp_path / "broken.yaml"
     broken.write_text("name: [")
