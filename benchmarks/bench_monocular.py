@@ -25,11 +25,11 @@ from pydantic import TypeAdapter
 
 from m2h import Predictions
 from mapping import TSDFConfig, TSDFVolume
-from mapping.alignment_config import AlignmentConfig
 from mapping.config import DepthWeightConfig
-from mapping.depth import depth_weight
-from mapping.depth_samples import sample_frame
-from mapping.joint_alignment import SequenceAlignment, align_sequence
+from mapping.depth.config import AlignmentConfig
+from mapping.depth.joint_alignment import SequenceAlignment, align_sequence
+from mapping.depth.samples import sample_frame
+from mapping.depth.weights import depth_weight
 from mapping.mesh_io import read_mesh
 from mapping.metrics import doubled_share, mesh_metrics, rim_per_area
 from mapping.raycast import MeshCaster

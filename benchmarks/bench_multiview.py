@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mapping import Intrinsics, Mesh, TSDFConfig, TSDFVolume
 from mapping.config import DepthWeightConfig
-from mapping.depth import depth_weight
+from mapping.depth.weights import depth_weight
 from mapping.metrics import mesh_metrics
 from mapping.multiview import MultiviewDepth, sweep_depth
 from mapping.multiview_config import MultiviewConfig

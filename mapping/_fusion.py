@@ -13,9 +13,9 @@ from mapping import _tsdf_numba as kernels
 from mapping._measure_numba import Limits, Pixels
 from mapping._observation import FusionError, Observation
 from mapping._store import VOXELS, SumStore
-from mapping._threads import run_parts, split, thread_count
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, band_offsets, sample_stride
 from mapping.config import TSDFConfig
+from mapping.threads import run_parts, split, thread_count
 
 NO_VALUES, NO_COLORS, NO_LABELS = np.zeros(0, np.float32), np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8)
 FEWEST_BLOCKS_A_THREAD, FEWEST_RAYS_A_THREAD = 2 * kernels.GROUP, 1 << 13

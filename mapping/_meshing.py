@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping._store import SumStore
-from mapping._threads import run_parts, split, thread_count
 from mapping.config import TSDFConfig
 from mapping.marching_cubes import (
     Field,
@@ -20,6 +19,7 @@ from mapping.marching_cubes import (
     with_zeros,
 )
 from mapping.mesh import Mesh
+from mapping.threads import run_parts, split, thread_count
 
 HALF_CONFIDENCE_WEIGHT = 3.0
 """The weight at which a vertex has confidence 1/2."""

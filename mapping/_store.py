@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from mapping._layout import OCTET, OCTETS, PLACES, SLICE, by_octets, by_voxel
 from mapping._spill import RowMemory
 from mapping._surface import SurfaceStore
-from mapping._threads import run_parts, split
 from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
 from mapping.blocks import BlockMap, with_rows
+from mapping.threads import run_parts, split
 from mapping.volume_io import VolumeSums
 
 VOXELS = SIDE**3

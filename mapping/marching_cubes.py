@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping._marching_cubes_table import CORNERS, cut_edges, grid_edges
-from mapping._threads import run_parts, split
 from mapping.blocks import BlockMap
+from mapping.threads import run_parts, split
 
 SIDE = 8
 LEAST_WEIGHT = 1e-9

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mapping._threads import thread_count
 from mapping.camera import Intrinsics
 from mapping.multiview_config import MultiviewConfig, NeighbourConfig
 from mapping.multiview_neighbours import choose_neighbours
 from mapping.multiview_range import DepthRange, find_depth_range
 from mapping.se3 import inverse
+from mapping.threads import thread_count
 
 Depth = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Depth (H, W) in metres, 0 unknown, and confidence (H, W) in [0, 1]."""

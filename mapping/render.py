@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping._store import SumStore
-from mapping._threads import run_parts, split
 from mapping._tsdf_numpy import CELL_VOXELS
 from mapping.camera import Intrinsics
 from mapping.se3 import inverse
+from mapping.threads import run_parts, split
 
 if TYPE_CHECKING:
     from mapping._render_numba import Blocks

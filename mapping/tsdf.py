@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping._observation import FusionError, observe
 from mapping._store import VOXELS, SumStore
-from mapping._threads import thread_count
 from mapping._tsdf_numpy import SIDE
 from mapping.camera import Intrinsics
 from mapping.config import TSDFConfig
 from mapping.mesh import Mesh
 from mapping.render import RayCaster, RayRange, RenderedView
+from mapping.threads import thread_count
 from mapping.volume_io import VolumeError, read_volume, write_volume
 
 MOST_WEIGHT = 1e5

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth import depth_weight
-from mapping.depth_samples import DepthSamples, sample_frame, sample_shape
-from mapping.joint_alignment import KnownDepth, SequenceAlignment, align_sequence
-from mapping.pose_scale import pose_scale_from_overlap, pose_scale_from_points, scaled
+from mapping.depth.joint_alignment import KnownDepth, SequenceAlignment, align_sequence
+from mapping.depth.pose_scale import pose_scale_from_overlap, pose_scale_from_points, scaled
+from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
+from mapping.depth.weights import depth_weight
 from mapping.se3 import inverse, transform_points
 from mapping.tsdf import TSDFVolume
 from pipelines.alignment_file import FILE, Alignment, FrameAlignment, write_alignment

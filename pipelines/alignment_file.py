@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
-from mapping.correction import DepthField
+from mapping.depth.correction import DepthField
 from mapping.files import write_text_atomic
 
 FILE = "alignment.json"

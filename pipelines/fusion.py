@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
-from mapping.depth import depth_weight
+from mapping.depth.weights import depth_weight
 from mapping.files import write_text_atomic
 from mapping.se3 import inverse
 from mapping.tsdf import TSDFVolume

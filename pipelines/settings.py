@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from mapping.alignment_config import AlignmentConfig
 from mapping.config import DepthWeightConfig, TSDFConfig
+from mapping.depth.config import AlignmentConfig
 from mapping.multiview_config import MultiviewConfig
 from scenegraph.config import SceneGraphConfig
 from scenegraph.dynamic_config import DynamicsConfig

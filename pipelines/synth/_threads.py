@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from mapping._threads import run_parts, split, thread_count
+from mapping.threads import run_parts, split, thread_count
 
 GRAIN = 4096
 """Least length of a piece: below it a thread costs more than it saves."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mapping.alignment import (
+from mapping.depth.robust import (
     AlignmentError,
     PairRatio,
     align_scale,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mapping import _depth_numpy as reference
 from mapping.camera import Intrinsics
 from mapping.config import DepthWeightConfig
-from mapping.depth import depth_weight, flying_pixels, normals_from_depth
+from mapping.depth import reference as reference
+from mapping.depth.weights import depth_weight, flying_pixels, normals_from_depth
 
 CAMERA = Intrinsics(100.0, 110.0, 39.5, 29.5, 80, 60)
 

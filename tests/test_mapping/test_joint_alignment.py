@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from helpers import box_mesh
 
-from mapping.alignment_config import AlignmentConfig
 from mapping.camera import Intrinsics
-from mapping.correction import DepthField, field_covariance, hats
-from mapping.depth_samples import choose_pairs, sample_frame, sample_pixels, sample_shape
-from mapping.joint_alignment import KnownDepth, align_sequence
+from mapping.depth.config import AlignmentConfig
+from mapping.depth.correction import DepthField, field_covariance, hats
+from mapping.depth.joint_alignment import KnownDepth, align_sequence
+from mapping.depth.samples import choose_pairs, sample_frame, sample_pixels, sample_shape
 from mapping.mesh import concatenate
 from mapping.raycast import MeshCaster
 from mapping.se3 import look_at

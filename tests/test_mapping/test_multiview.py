@@ -142,7 +142,7 @@ def test_surfaces_without_texture_take_the_prior():
 
 def test_prior_normals_do_no_harm_and_are_used(room):
     truth = room.depth(room.poses[4])
-    from mapping.depth import normals_from_depth
+    from mapping.depth.weights import normals_from_depth
 
     normals = normals_from_depth(truth, CAMERA)
     beside = [room.views[i] for i in (1, 7)]

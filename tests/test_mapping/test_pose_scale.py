@@ -7,8 +7,8 @@ import pytest
 from helpers import box_mesh
 
 from mapping.camera import Intrinsics
-from mapping.depth_samples import sample_frame
-from mapping.pose_scale import pose_scale_from_overlap, pose_scale_from_points, scaled
+from mapping.depth.pose_scale import pose_scale_from_overlap, pose_scale_from_points, scaled
+from mapping.depth.samples import sample_frame
 from mapping.raycast import MeshCaster
 from mapping.se3 import look_at
 

@@ -9,8 +9,8 @@ from fusion_scenes import CAMERA, random_views
 from mapping import TSDFConfig, TSDFVolume
 from mapping import _tsdf_numpy as reference
 from mapping._observation import observe
-from mapping._threads import run_parts, split
 from mapping.blocks import BlockMap, ReachError
+from mapping.threads import run_parts, split
 
 FAR_AWAY = np.array([10**8, -(10**8), 0])
 CONFIGS = [

@@ -14,7 +14,7 @@ from box_room import ROOM_SIZE, write_box_room
 from scipy.spatial.transform import Rotation
 
 from m2h import Predictions
-from mapping.correction import DepthField
+from mapping.depth.correction import DepthField
 from mapping.se3 import inverse, transform_points
 from mapping.tsdf import TSDFVolume
 from pipelines.alignment import align, is_wanted

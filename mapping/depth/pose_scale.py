@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.alignment import weighted_median, weighted_spread
-from mapping.depth_samples import DepthSamples
+from mapping.depth.robust import weighted_median, weighted_spread
+from mapping.depth.samples import DepthSamples
 from mapping.se3 import inverse
 
 Array = NDArray[np.float64]

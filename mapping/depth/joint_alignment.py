@@ -1,6 +1,6 @@
 """Alignment of the depth of all frames of a sequence at once: one sparse least squares over smooth corrections.
 
-Every frame has an unknown `mapping.correction.DepthField`. A sample of one frame, brought into another, should lie on the surface
+Every frame has an unknown `DepthField`. A sample of one frame, brought into another, should lie on the surface
 that the other measured there: its distance to the tangent plane there, as a log ratio, is linear in both corrections
 (point-to-plane association by projection as Blais and Levine 1995 do it for poses). Predicted normals say how log depth should
 change between samples of one frame, and known depths (a map, sparse points) what it should be; both are linear too. All are
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.alignment import MAD_TO_DEVIATION, biweight, frame_outliers
-from mapping.alignment_config import AlignmentConfig
-from mapping.correction import DepthField, field_covariance, hats
-from mapping.depth_samples import DepthSamples, choose_pairs
+from mapping.depth.config import AlignmentConfig
+from mapping.depth.correction import DepthField, field_covariance, hats
+from mapping.depth.robust import MAD_TO_DEVIATION, biweight, frame_outliers
+from mapping.depth.samples import DepthSamples, choose_pairs
 from mapping.se3 import inverse
 
 Array = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""The definition of what `mapping.depth` computes, in plain numpy. The compiled kernels are tested against it."""
+"""The definition of what `mapping.depth.weights` computes, in plain numpy. The compiled kernels are tested against it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAST_AGREEMENT = 0.1
 def normals_from_depth(
     depth: NDArray[np.float32], intrinsics: Intrinsics, *, radius: int = 1, jump: float = 0.05
 ) -> NDArray[np.float32]:
-    """Unit normals (H, W, 3); see `mapping.depth`."""
+    """Unit normals (H, W, 3); see `mapping.depth.weights`."""
     inverse = _inverse(depth)
     slope_u, known_u = _slope(inverse, 1, radius, jump)
     slope_v, known_v = _slope(inverse, 0, radius, jump)
@@ -33,7 +33,7 @@ def normals_from_depth(
 
 
 def flying_pixels(depth: NDArray[np.float32], *, jump: float = 0.05) -> NDArray[np.bool_]:
-    """Pixels (H, W) that hang between two surfaces; see `mapping.depth`."""
+    """Pixels (H, W) that hang between two surfaces; see `mapping.depth.weights`."""
     inverse = _inverse(depth)
     marked = np.zeros(depth.shape, bool)
     for axis in (0, 1):
@@ -58,7 +58,7 @@ def depth_weight(
     confidence: NDArray[np.float32] | None = None,
     config: DepthWeightConfig | None = None,
 ) -> NDArray[np.float32]:
-    """The weight (H, W) float32 of each pixel; see `mapping.depth`."""
+    """The weight (H, W) float32 of each pixel; see `mapping.depth.weights`."""
     config = config or DepthWeightConfig()
     known = np.isfinite(depth) & (depth > 0)
     z = np.where(known, depth, np.float32(config.reference_depth))

@@ -1,4 +1,4 @@
-"""Compiled normals, jumps and weights of depth images: the arithmetic of `_depth_numpy`, pixel by pixel in one pass."""
+"""Compiled normals, jumps and weights of depth images: the arithmetic of `reference`, pixel by pixel in one pass."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._depth_numpy import LEAST_AGREEMENT
 from mapping._kernel_cache import INNER
+from mapping.depth.reference import LEAST_AGREEMENT
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 AGREEMENT_RADIUS = 2
