@@ -30,9 +30,9 @@ from mapping.depth.config import AlignmentConfig
 from mapping.depth.joint_alignment import SequenceAlignment, align_sequence
 from mapping.depth.samples import sample_frame
 from mapping.depth.weights import depth_weight
-from mapping.mesh_io import read_mesh
-from mapping.metrics import doubled_share, mesh_metrics, rim_per_area
-from mapping.raycast import MeshCaster
+from mapping.mesh.io import read_mesh
+from mapping.mesh.metrics import doubled_share, mesh_metrics, rim_per_area
+from mapping.mesh.raycast import MeshCaster
 from pipelines.alignment import known_from_map
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame

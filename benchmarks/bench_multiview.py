@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from mapping import Intrinsics, Mesh, TSDFConfig, TSDFVolume
 from mapping.config import DepthWeightConfig
 from mapping.depth.weights import depth_weight
-from mapping.metrics import mesh_metrics
+from mapping.mesh.metrics import mesh_metrics
+from mapping.mesh.raycast import MeshCaster
 from mapping.multiview import MultiviewDepth, sweep_depth
 from mapping.multiview_config import MultiviewConfig
-from mapping.raycast import MeshCaster
 from pipelines import open_sequence
 from pipelines.frame import Frame
 from pipelines.settings import MeshConfig

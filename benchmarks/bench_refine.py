@@ -28,9 +28,9 @@ from pydantic import TypeAdapter
 
 from m2h import Predictions
 from mapping import TSDFVolume
-from mapping.mesh_io import read_mesh
-from mapping.metrics import mesh_metrics
-from mapping.raycast import MeshCaster
+from mapping.mesh.io import read_mesh
+from mapping.mesh.metrics import mesh_metrics
+from mapping.mesh.raycast import MeshCaster
 from pipelines.alignment_file import read_alignment
 from pipelines.cli.run import REFINE
 from pipelines.config import config_from_mapping

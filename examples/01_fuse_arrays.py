@@ -3,7 +3,7 @@
 import numpy as np
 
 from mapping import Intrinsics, TSDFConfig, TSDFVolume
-from mapping.mesh_io import write_mesh
+from mapping.mesh.io import write_mesh
 from mapping.se3 import look_at
 
 camera = Intrinsics(fx=200.0, fy=200.0, cx=159.5, cy=119.5, width=320, height=240)

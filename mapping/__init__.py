@@ -2,5 +2,5 @@
 
 from mapping.camera import Intrinsics as Intrinsics
 from mapping.config import TSDFConfig as TSDFConfig
-from mapping.mesh import Mesh as Mesh
+from mapping.mesh.mesh import Mesh as Mesh
 from mapping.tsdf import TSDFVolume as TSDFVolume

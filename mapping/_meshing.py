@@ -18,7 +18,7 @@ from mapping.marching_cubes import (
     spliced,
     with_zeros,
 )
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.threads import run_parts, split, thread_count
 
 HALF_CONFIDENCE_WEIGHT = 3.0

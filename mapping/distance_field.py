@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 
 if TYPE_CHECKING:  # the volume loads compiled kernels
     from mapping.tsdf import TSDFVolume

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.planes import dominant_yaw, weighted_peaks
 from mapping.se3 import from_rotation_translation, inverse
 

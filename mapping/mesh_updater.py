@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mapping._meshing import Mesher
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.tsdf import TSDFVolume
 
 

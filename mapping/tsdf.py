@@ -14,7 +14,7 @@ from mapping._store import VOXELS, SumStore
 from mapping._tsdf_numpy import SIDE
 from mapping.camera import Intrinsics
 from mapping.config import TSDFConfig
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.render import RayCaster, RayRange, RenderedView
 from mapping.threads import thread_count
 from mapping.volume_io import VolumeError, read_volume, write_volume

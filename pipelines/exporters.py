@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mapping.mesh import Mesh
-from mapping.mesh_io import GlbNode, read_mesh, write_glb, write_mesh, write_obj
+from mapping.mesh.io import GlbNode, read_mesh, write_glb, write_mesh, write_obj
+from mapping.mesh.mesh import Mesh
 from pipelines.workspace import Workspace, WorkspaceError
 from scenegraph.graph import SceneGraph
 from scenegraph.json_io import load_scene_graph

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.mesh import Mesh
-from mapping.mesh_io import write_glb, write_mesh
+from mapping.mesh.io import write_glb, write_mesh
+from mapping.mesh.mesh import Mesh
 from mapping.se3 import from_rotation_translation, inverse, rotation_from_quat_xyzw
 from pipelines.exporters import load_run, scene_glb_nodes
 from pipelines.frame import SequenceError
@@ -91,7 +91,7 @@ def build_graph(context: RunContext, record: StageRecord) -> None:
 
 def _surface_figures(mesh: Mesh) -> dict[str, float]:
     """What the mesh says about itself: its area, how much of it is doubled, how open it is."""
-    from mapping.metrics import doubled_share, rim_per_area
+    from mapping.mesh.metrics import doubled_share, rim_per_area
 
     doubled = doubled_share(mesh, np.random.default_rng(0), samples=SURFACE_SAMPLES)
     return {
@@ -117,8 +117,8 @@ def write_report_files(context: RunContext, record: StageRecord) -> None:
 
 def render_pictures(mesh: Mesh, graph: SceneGraph, intrinsics: Intrinsics) -> list[Picture]:
     """The map from above, a storey at a time, by colour and by label, and as some of the cameras saw it."""
-    from mapping.pictures import shaded_picture, top_view
-    from mapping.raycast import MeshCaster
+    from mapping.mesh.pictures import shaded_picture, top_view
+    from mapping.mesh.raycast import MeshCaster
     from pipelines.report import Picture
 
     if not len(mesh.faces):

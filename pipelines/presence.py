@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.se3 import inverse
 from pipelines.loading import read_frames
 from pipelines.stages import RunContext, predicted

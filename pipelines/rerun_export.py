@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.files import atomic_path
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
 from scenegraph.graph import SceneGraph
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.files import write_text_atomic
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from scenegraph.graph import SceneGraph
 
 Array = NDArray[np.float64]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
 from mapping.distance_field import FreeSpace
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
 from scenegraph.config import AgentConfig, SceneGraphConfig
 from scenegraph.faces import Faces

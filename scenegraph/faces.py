@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from scenegraph.labels import LabelSpace
 
 Array = NDArray[np.float64]

@@ -10,7 +10,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from scenegraph.boxes import points_in_box
 from scenegraph.config import ObjectConfig, StructureConfig
 from scenegraph.faces import Faces

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
 from mapping.distance_field import FreeSpace
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.se3 import inverse, transform_points
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.planes import assign_to_planes, vertical_planes
 from scenegraph.config import ObjectConfig, StructureConfig
 from scenegraph.faces import Faces

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.se3 import inverse, transform_points
 from scenegraph.dynamic_config import PresenceConfig
 from scenegraph.labels import LabelSpace

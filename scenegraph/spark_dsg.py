@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.files import write_text_atomic
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
 from scenegraph.export import Path
 from scenegraph.graph import SceneGraph, number_of, sort_key

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.planes import assign_to_planes, vertical_planes
 from scenegraph.config import StructureConfig
 from scenegraph.faces import Faces

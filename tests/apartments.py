@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.distance_field import FreeSpace, build_free_space
-from mapping.mesh import Mesh, concatenate
+from mapping.mesh.mesh import Mesh, concatenate
 from mapping.se3 import look_at
 from scenegraph.labels import nyu40
 

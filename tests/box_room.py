@@ -7,8 +7,8 @@ from helpers import box_mesh
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from mapping.mesh import Mesh, concatenate
-from mapping.raycast import MeshCaster
+from mapping.mesh.mesh import Mesh, concatenate
+from mapping.mesh.raycast import MeshCaster
 from mapping.se3 import look_at
 from pipelines.frame import Frame
 from pipelines.ingest import CanonicalWriter

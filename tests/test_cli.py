@@ -11,7 +11,7 @@ import pytest
 from box_room import FURNITURE, ROOM_SIZE
 from click.testing import CliRunner
 
-from mapping.mesh_io import read_mesh
+from mapping.mesh.io import read_mesh
 from pipelines.cli import COMMANDS, main
 from pipelines.evaluate import foreign_input
 from pipelines.images import read_labels, write_png

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.mesh import Mesh, sample_surface
+from mapping.mesh.mesh import Mesh, sample_surface
 from mapping.se3 import inverse, transform_points
 from pipelines.synth.casting import Caster
 from pipelines.synth.surfaces import Surfaces

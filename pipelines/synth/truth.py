@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
 from pipelines.synth.figure import PERSON_LABEL
 from pipelines.synth.people import People, person_boxes

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from mapping.mesh import Mesh, sample_surface
+from mapping.mesh.mesh import Mesh, sample_surface
 from pipelines.synth.casting import Caster
 from pipelines.synth.routes import Floor, Place
 from pipelines.synth.surfaces import Surfaces

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from mapping.mesh_io import write_mesh
+from mapping.mesh.io import write_mesh
 from mapping.se3 import inverse
 from pipelines.frame import Frame
 from pipelines.ingest import CanonicalWriter

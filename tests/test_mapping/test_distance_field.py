@@ -15,7 +15,7 @@ from mapping.distance_field import (
     free_lookup,
     free_space_from_volume,
 )
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 
 
 def room():

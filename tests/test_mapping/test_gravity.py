@@ -8,7 +8,7 @@ from helpers import random_se3, sphere_mesh
 
 from mapping import Intrinsics, TSDFConfig, TSDFVolume
 from mapping.gravity import estimate_up, level
-from mapping.mesh import Mesh, concatenate
+from mapping.mesh.mesh import Mesh, concatenate
 from mapping.planes import dominant_yaw
 from mapping.se3 import from_rotation_translation, inverse, is_se3, look_at, rotation_from_quat_xyzw, transform_points
 

@@ -13,8 +13,8 @@ from mapping.depth.config import AlignmentConfig
 from mapping.depth.correction import DepthField, field_covariance, hats
 from mapping.depth.joint_alignment import KnownDepth, align_sequence
 from mapping.depth.samples import choose_pairs, sample_frame, sample_pixels, sample_shape
-from mapping.mesh import concatenate
-from mapping.raycast import MeshCaster
+from mapping.mesh.mesh import concatenate
+from mapping.mesh.raycast import MeshCaster
 from mapping.se3 import look_at
 
 CAMERA = Intrinsics(75.0, 75.0, 63.5, 47.5, 128, 96)

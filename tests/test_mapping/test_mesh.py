@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import box_mesh, random_se3, sphere_mesh
 
-from mapping.mesh import Mesh, concatenate, sample_surface
+from mapping.mesh.mesh import Mesh, concatenate, sample_surface
 from mapping.se3 import inverse
 
 TRIANGLE = Mesh(np.array([[0, 0, 0], [2, 0, 0], [0, 1, 0.0]]), np.array([[0, 1, 2]], np.int32))

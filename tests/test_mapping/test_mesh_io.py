@@ -10,8 +10,8 @@ import pytest
 import trimesh
 from helpers import box_mesh, sphere_mesh
 
-from mapping.mesh import Mesh
-from mapping.mesh_io import READERS, WRITERS, GlbNode, MeshFormatError, read_mesh, write_glb, write_mesh
+from mapping.mesh.io import READERS, WRITERS, GlbNode, MeshFormatError, read_mesh, write_glb, write_mesh
+from mapping.mesh.mesh import Mesh
 
 FIELDS = ("vertices", "faces", "colors", "labels", "objects", "confidence")
 

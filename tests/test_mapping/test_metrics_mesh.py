@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from helpers import box_mesh, random_se3, sphere_mesh
 
-from mapping.mesh import Mesh, concatenate
-from mapping.metrics import (
+from mapping.mesh.mesh import Mesh, concatenate
+from mapping.mesh.metrics import (
     MESH_SCORES,
     TruthError,
     double_wall_rate,

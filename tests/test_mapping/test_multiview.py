@@ -6,11 +6,11 @@ import torch
 from helpers import box_mesh
 
 from mapping.camera import Intrinsics
-from mapping.mesh import concatenate
+from mapping.mesh.mesh import concatenate
+from mapping.mesh.raycast import MeshCaster
 from mapping.multiview import MultiviewDepth, Prior, View, sweep_depth
 from mapping.multiview_config import MultiviewConfig, NeighbourConfig
 from mapping.multiview_neighbours import choose_neighbours
-from mapping.raycast import MeshCaster
 from mapping.se3 import from_rotation_translation, look_at
 
 CAMERA = Intrinsics(100.0, 100.0, 79.5, 59.5, 160, 120)

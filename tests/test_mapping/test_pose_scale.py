@@ -9,7 +9,7 @@ from helpers import box_mesh
 from mapping.camera import Intrinsics
 from mapping.depth.pose_scale import pose_scale_from_overlap, pose_scale_from_points, scaled
 from mapping.depth.samples import sample_frame
-from mapping.raycast import MeshCaster
+from mapping.mesh.raycast import MeshCaster
 from mapping.se3 import look_at
 
 CAMERA = Intrinsics(37.0, 37.0, 31.5, 23.5, 64, 48)

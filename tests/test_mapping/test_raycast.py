@@ -9,9 +9,9 @@ import pytest
 from helpers import box_mesh, random_se3, sphere_mesh
 
 from mapping.camera import Intrinsics
-from mapping.mesh import Mesh, concatenate, sample_surface
-from mapping.pictures import BACK_FACE, shaded_picture, top_view
-from mapping.raycast import MeshCaster
+from mapping.mesh.mesh import Mesh, concatenate, sample_surface
+from mapping.mesh.pictures import BACK_FACE, shaded_picture, top_view
+from mapping.mesh.raycast import MeshCaster
 from mapping.se3 import look_at, transform_points
 
 CAMERA = Intrinsics(40.0, 42.0, 31.5, 23.5, 64, 48)

@@ -3,8 +3,8 @@ import json
 import numpy as np
 from click.testing import CliRunner
 
-from mapping.mesh import Mesh
-from mapping.mesh_io import write_mesh
+from mapping.mesh.io import write_mesh
+from mapping.mesh.mesh import Mesh
 from pipelines.cli import main
 from pipelines.workspace import Workspace
 from scenegraph.graph import SceneGraph

@@ -12,9 +12,9 @@ from helpers import box_mesh
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from mapping.mesh import Mesh, concatenate
-from mapping.mesh_io import write_mesh
-from mapping.raycast import MeshCaster
+from mapping.mesh.io import write_mesh
+from mapping.mesh.mesh import Mesh, concatenate
+from mapping.mesh.raycast import MeshCaster
 from mapping.se3 import from_rotation_translation, inverse, look_at
 from pipelines import evaluate as evaluation
 from pipelines.evaluate import EvaluationError, without_lean

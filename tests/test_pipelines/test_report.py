@@ -6,7 +6,7 @@ import re
 import numpy as np
 from helpers import box_mesh
 
-from mapping.mesh import concatenate
+from mapping.mesh.mesh import concatenate
 from pipelines.floorplan import OBJECT_NAME_PX, floor_plan_svg
 from pipelines.report import MANY_OBJECTS, Picture, write_report
 from pipelines.viewer import _first_camera

@@ -10,7 +10,7 @@ import pytest
 import shapely
 from pydantic import ValidationError
 
-from mapping.mesh_io import read_mesh
+from mapping.mesh.io import read_mesh
 from mapping.se3 import transform_points
 from pipelines.sequences.detect import open_sequence
 from pipelines.synth.generate import WorldConfig, generate_world

@@ -6,7 +6,7 @@ import shapely
 from apartments import LABELS, Apartment, Opening, box, table, two_rooms
 
 from mapping import Intrinsics
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from mapping.se3 import from_rotation_translation, inverse, look_at
 from scenegraph.boxes import box_iou
 from scenegraph.build import Trajectory, agent_nodes, build_scene_graph
@@ -153,7 +153,7 @@ def test_two_storeys_have_their_own_rooms_and_objects():
     low.furnish(box((1, 1, 0), (2, 2, 0.5), "sofa"))
     high.furnish(box((1, 1, 2.8), (2.9, 2, 3.3), "bed"))
     from mapping.distance_field import build_free_space
-    from mapping.mesh import concatenate
+    from mapping.mesh.mesh import concatenate
 
     mesh = concatenate([low.mesh(), high.mesh()])
     free = build_free_space(mesh.vertices, lambda p: low.is_free(p) | high.is_free(p))

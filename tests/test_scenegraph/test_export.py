@@ -8,7 +8,7 @@ from helpers import box_mesh
 from scenes import make_object, small_flat
 from shapely.geometry import shape
 
-from mapping.mesh import Mesh, concatenate
+from mapping.mesh.mesh import Mesh, concatenate
 from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw
 from scenegraph import SceneGraph
 from scenegraph.export import (

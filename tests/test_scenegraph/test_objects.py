@@ -3,7 +3,7 @@ import pytest
 from apartments import LABELS, Apartment, box, patch, table
 
 from mapping import Intrinsics
-from mapping.mesh import Mesh, concatenate
+from mapping.mesh.mesh import Mesh, concatenate
 from mapping.se3 import look_at
 from scenegraph.boxes import box_iou
 from scenegraph.config import ObjectConfig

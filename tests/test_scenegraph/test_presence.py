@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from walkers import CHAIR, FLOOR, INTRINSICS, WALL, Block, camera, render
 
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 from scenegraph.dynamic_config import PresenceConfig
 from scenegraph.labels import nyu40
 from scenegraph.presence import SurfacePoints, frame_evidence, presence_intervals

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from apartments import LABELS, box, table
 
-from mapping.mesh import concatenate
+from mapping.mesh.mesh import concatenate
 from scenegraph.config import ObjectConfig, RelationConfig
 from scenegraph.faces import Faces
 from scenegraph.objects import extract_objects

@@ -5,7 +5,7 @@ from apartments import LABELS, WALL, Apartment, Opening, box, patch, two_rooms
 from helpers import box_mesh
 
 from mapping.distance_field import build_free_space
-from mapping.mesh import Mesh, concatenate
+from mapping.mesh.mesh import Mesh, concatenate
 from scenegraph.config import PlaceConfig, RoomConfig, StoreyConfig
 from scenegraph.faces import Faces
 from scenegraph.places import Places, extract_places

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from apartments import LABELS, Apartment, box, table, two_rooms, welded
 
-from mapping.mesh import Mesh, concatenate
+from mapping.mesh.mesh import Mesh, concatenate
 from scenegraph.config import ObjectConfig, StructureConfig
 from scenegraph.faces import Faces
 from scenegraph.labels import LabelClass, LabelSpace, LabelSpaceError

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.files import atomic_path
-from mapping.mesh import Mesh, MeshFormatError
+from mapping.mesh.mesh import Mesh, MeshFormatError
 
 ObjectProperty = Literal["object", "instance"]
 

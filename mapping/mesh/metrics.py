@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.mesh import Mesh, sample_surface
-from mapping.raycast import MeshCaster
+from mapping.mesh.mesh import Mesh, sample_surface
+from mapping.mesh.raycast import MeshCaster
 
 Array = NDArray[np.float64]
 Visibility = Callable[[Array, Array], NDArray[np.bool_]]

@@ -9,9 +9,9 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._ply import fan_triangles
 from mapping.files import atomic_path
-from mapping.mesh import Mesh, MeshFormatError
+from mapping.mesh.mesh import Mesh, MeshFormatError
+from mapping.mesh.ply import fan_triangles
 
 
 def write_obj(mesh: Mesh, path: Path, *, names: Mapping[int, str] | None = None) -> None:

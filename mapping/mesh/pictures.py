@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
-from mapping.mesh import Mesh
-from mapping.raycast import MeshCaster
+from mapping.mesh.mesh import Mesh
+from mapping.mesh.raycast import MeshCaster
 
 Array = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.files import atomic_path
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 
 Z_UP_TO_Y_UP_QUAT_XYZW = (-(0.5**0.5), 0.0, 0.0, 0.5**0.5)  # -90 degrees about x
 COMPONENTS = {"float32": 5126, "uint16": 5123, "uint32": 5125}

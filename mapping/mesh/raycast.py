@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
-from mapping.mesh import Mesh
+from mapping.mesh.mesh import Mesh
 
 Array = NDArray[np.float64]
 

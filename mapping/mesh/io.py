@@ -10,14 +10,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from mapping._glb import GlbNode as GlbNode
-from mapping._glb import write_glb as write_glb
-from mapping._obj import read_obj
-from mapping._obj import write_obj as write_obj
-from mapping._ply import ObjectProperty, read_ply
-from mapping._ply import write_ply as write_ply
-from mapping.mesh import Mesh
-from mapping.mesh import MeshFormatError as MeshFormatError
+from mapping.mesh.glb import GlbNode as GlbNode
+from mapping.mesh.glb import write_glb as write_glb
+from mapping.mesh.mesh import Mesh
+from mapping.mesh.mesh import MeshFormatError as MeshFormatError
+from mapping.mesh.obj import read_obj
+from mapping.mesh.obj import write_obj as write_obj
+from mapping.mesh.ply import ObjectProperty, read_ply
+from mapping.mesh.ply import write_ply as write_ply
 
 READERS: dict[str, Callable[[Path], Mesh]] = {".ply": read_ply, ".obj": read_obj}
 WRITERS: dict[str, Callable[[Mesh, Path], None]] = {

@@ -1,0 +1,1 @@
+"""Triangle meshes: the type, its files, what is measured on it, rays against it and pictures of it."""
