@@ -25,8 +25,8 @@ from mapping.config import DepthWeightConfig
 from mapping.depth.weights import depth_weight
 from mapping.mesh.metrics import mesh_metrics
 from mapping.mesh.raycast import MeshCaster
-from mapping.multiview import MultiviewDepth, sweep_depth
-from mapping.multiview_config import MultiviewConfig
+from mapping.multiview.config import MultiviewConfig
+from mapping.multiview.multiview import MultiviewDepth, sweep_depth
 from pipelines import open_sequence
 from pipelines.frame import Frame
 from pipelines.settings import MeshConfig

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from mapping.multiview import MultiviewDepth, Prior
-from mapping.multiview_config import MultiviewConfig
+from mapping.multiview.config import MultiviewConfig
+from mapping.multiview.multiview import MultiviewDepth, Prior
 from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence
 from pipelines.loading import FramesByNumber, chosen_positions

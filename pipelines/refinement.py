@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from mapping.multiview import MultiviewDepth, Prior
+from mapping.multiview.multiview import MultiviewDepth, Prior
 from pipelines.frame import Frame, FrameSequence
 from pipelines.multiview import PosedFrames
 from pipelines.predictions import PredictionError

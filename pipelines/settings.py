@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from mapping.config import DepthWeightConfig, TSDFConfig
 from mapping.depth.config import AlignmentConfig
-from mapping.multiview_config import MultiviewConfig
+from mapping.multiview.config import MultiviewConfig
 from scenegraph.config import SceneGraphConfig
 from scenegraph.dynamic_config import DynamicsConfig
 

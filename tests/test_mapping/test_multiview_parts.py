@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mapping._sweep_consistency import FAR_POWER, agreement, believed, speckles, trust_in_near
-from mapping._sweep_cost import NEUTRAL, box_mean, make_warp, matching_costs, mean_of_best, sample
-from mapping._sweep_paths import aggregate
-from mapping._sweep_refine import cheapest, enlarge, slopes_from_normals, smooth
 from mapping.camera import Intrinsics
+from mapping.multiview.consistency import FAR_POWER, agreement, believed, speckles, trust_in_near
+from mapping.multiview.cost import NEUTRAL, box_mean, make_warp, matching_costs, mean_of_best, sample
+from mapping.multiview.paths import aggregate
+from mapping.multiview.refine import cheapest, enlarge, slopes_from_normals, smooth
 from mapping.se3 import inverse, look_at, transform_points
 
 CAMERA = Intrinsics(60.0, 62.0, 23.5, 15.5, 48, 32)

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
-from mapping.multiview_config import MultiviewConfig, NeighbourConfig
-from mapping.multiview_neighbours import choose_neighbours
-from mapping.multiview_range import DepthRange, find_depth_range
+from mapping.multiview.config import MultiviewConfig, NeighbourConfig
+from mapping.multiview.depth_range import DepthRange, find_depth_range
+from mapping.multiview.neighbours import choose_neighbours
 from mapping.se3 import inverse
 from mapping.threads import thread_count
 
@@ -285,7 +285,7 @@ def _sweep(
     """Sweep a view; None without a picture of it or a neighbour."""
     import torch
 
-    from mapping._sweep import SweepInput, sweep
+    from mapping.multiview.sweep import SweepInput, sweep
 
     if reference is None or not neighbours:
         return None
@@ -346,8 +346,8 @@ def _proved(own: _Estimate, others: Sequence[_Estimate], config: MultiviewConfig
     """The estimate with the depth that frames agree on, unknown where none agrees and where patches stand alone."""
     import torch
 
-    from mapping._sweep_consistency import agreement, believed, speckles, trust_in_near
-    from mapping._sweep_cost import make_warp
+    from mapping.multiview.consistency import agreement, believed, speckles, trust_in_near
+    from mapping.multiview.cost import make_warp
 
     arrays = _stacked([own.view], [[other.view for other in others]])
     arrays |= {

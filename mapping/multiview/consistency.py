@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mapping._sweep_cost import Warp, sample
+from mapping.multiview.cost import Warp, sample
 
 ENOUGH = 5  # neighbours that agree, from which more add nothing
 DOUBT = 0.5  # neighbours without an opinion that stand against those that agree

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mapping._sweep_cost import Warp, make_warp, matching_costs, mean_of_best
-from mapping._sweep_paths import aggregate
-from mapping._sweep_refine import cheapest, confidence_of, enlarge, refine, resize, slopes_from_normals, smooth
-from mapping.multiview_config import MultiviewConfig
+from mapping.multiview.config import MultiviewConfig
+from mapping.multiview.cost import Warp, make_warp, matching_costs, mean_of_best
+from mapping.multiview.paths import aggregate
+from mapping.multiview.refine import cheapest, confidence_of, enlarge, refine, resize, slopes_from_normals, smooth
 
 CHUNK = {"cpu": 1 << 18, "cuda": 1 << 26}  # hypotheses compared at once: what fits the cache, what fits the memory
 

@@ -14,7 +14,7 @@ from mapping.camera import Intrinsics
 from mapping.se3 import inverse
 
 if TYPE_CHECKING:
-    from mapping.multiview import PosedImage
+    from mapping.multiview.multiview import PosedImage
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mapping._sweep_cost import Warp, box_mean, matching_costs, mean_of_best
+from mapping.multiview.cost import Warp, box_mean, matching_costs, mean_of_best
 
 STEPS = 7  # hypotheses around the coarse depth, half a plane apart
 STAY = 0.01  # cost of leaving the coarse depth by a plane: what decides where there is no texture
