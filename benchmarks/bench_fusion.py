@@ -96,7 +96,7 @@ def ours(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str)
 
 def time_updates(volume: Any, fuse: Callable[[Any, Any], None], frames: list[RecordedFrame]) -> dict[str, Any]:
     """Times of meshing a volume again after each of a few more frames: all of it, and what the frame has changed."""
-    from mapping.mesh_updater import MeshUpdater
+    from mapping.tsdf.mesh_updater import MeshUpdater
 
     updater = MeshUpdater(volume)
     updater.extract_mesh(min_weight=1.0)

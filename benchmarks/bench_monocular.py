@@ -25,7 +25,6 @@ from pydantic import TypeAdapter
 
 from m2h import Predictions
 from mapping import TSDFConfig, TSDFVolume
-from mapping.config import DepthWeightConfig
 from mapping.depth.config import AlignmentConfig
 from mapping.depth.joint_alignment import SequenceAlignment, align_sequence
 from mapping.depth.samples import sample_frame
@@ -33,6 +32,7 @@ from mapping.depth.weights import depth_weight
 from mapping.mesh.io import read_mesh
 from mapping.mesh.metrics import doubled_share, mesh_metrics, rim_per_area
 from mapping.mesh.raycast import MeshCaster
+from mapping.tsdf.config import DepthWeightConfig
 from pipelines.alignment import known_from_map
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from mapping.mesh.mesh import Mesh
 
 if TYPE_CHECKING:  # the volume loads compiled kernels
-    from mapping.tsdf import TSDFVolume
+    from mapping.tsdf.volume import TSDFVolume
 
 Array = NDArray[np.float64]
 

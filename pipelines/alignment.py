@@ -12,7 +12,7 @@ from mapping.depth.pose_scale import pose_scale_from_overlap, pose_scale_from_po
 from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
 from mapping.depth.weights import depth_weight
 from mapping.se3 import inverse, transform_points
-from mapping.tsdf import TSDFVolume
+from mapping.tsdf.volume import TSDFVolume
 from pipelines.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
 from pipelines.fusion import static_weight
 from pipelines.loading import read_frames

@@ -14,7 +14,7 @@ from m2h import Predictions
 from mapping.depth.weights import depth_weight
 from mapping.files import write_text_atomic
 from mapping.se3 import inverse
-from mapping.tsdf import TSDFVolume
+from mapping.tsdf.volume import TSDFVolume
 from pipelines.frame import Frame
 from pipelines.loading import read_frames
 from pipelines.sequences.frame_table import write_frame_table

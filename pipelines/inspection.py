@@ -13,9 +13,9 @@ import yaml
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.config import TSDFConfig
 from mapping.files import write_text_atomic
 from mapping.se3 import transform_points
+from mapping.tsdf.config import TSDFConfig
 from pipelines.convention_check import (
     Score,
     candidate_conventions,

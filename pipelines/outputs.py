@@ -53,7 +53,7 @@ def build_graph(context: RunContext, record: StageRecord) -> None:
     """Mesh and scene graph from the volume, in all the formats of the run folder."""
 
     from mapping.distance_field import free_space_from_volume
-    from mapping.tsdf import TSDFVolume
+    from mapping.tsdf.volume import TSDFVolume
 
     volume = TSDFVolume.load(context.workspace.path("volume.npz"))
     mesh = volume.extract_mesh(min_weight=context.config.mesh.min_weight)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.se3 import look_at
-from mapping.tsdf import TSDFVolume
+from mapping.tsdf.volume import TSDFVolume
 
 CAMERA = Intrinsics(150.0, 152.0, 79.0, 59.5, 160, 120)
 

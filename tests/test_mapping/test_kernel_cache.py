@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from mapping._kernel_cache import drop_stale_kernels
+from mapping.compiling import drop_stale_kernels
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("_a_numba.py", "_b_numba.py", "_tsdf_numpy.py", "other.py"):
+    for name in ("tsdf/kernels/a.py", "tsdf/kernels/b.py", "tsdf/layout.py", "tsdf/other.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "tsdf" / "kernels" / "__pycache__").mkdir()
     return tmp_path
 
 
 def stored(folder):
-    path = folder / "__pycache__" / "_a_numba.kernel-3.py311.nbi"
+    path = folder / "tsdf" / "kernels" / "__pycache__" / "a.kernel-3.py311.nbi"
     path.write_text("compiled")
     return path
 
 
 @pytest.mark.parametrize(
-    ("changed", "stale"), [("_b_numba.py", True), ("_tsdf_numpy.py", True), ("other.py", False), (None, False)]
+    ("changed", "stale"),
+    [("tsdf/kernels/b.py", True), ("tsdf/layout.py", True), ("tsdf/other.py", False), (None, False)],
 )
 def test_kernels_are_dropped_when_a_source_changes(folder, changed, stale):
     drop_stale_kernels(folder)

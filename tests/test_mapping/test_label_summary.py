@@ -7,8 +7,8 @@ import pytest
 from fusion_scenes import CAMERA, plane_depth
 
 from mapping import TSDFConfig, TSDFVolume
-from mapping import _surface_numba as kernels
-from mapping._layout import KEPT, LOST, MORE
+from mapping.tsdf.kernels import surface as kernels
+from mapping.tsdf.layout import KEPT, LOST, MORE
 
 CONFIG = TSDFConfig(voxel_size=0.1)
 POSE = np.eye(4)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mapping._marching_cubes_table import CORNERS, EDGES, case_table, cut_edges, grid_edges
-from mapping.blocks import BlockMap
-from mapping.marching_cubes import Field, Grid, find_cells, find_vertices, isosurface, spliced
+from mapping.tsdf.blocks import BlockMap
+from mapping.tsdf.marching_cubes import Field, Grid, find_cells, find_vertices, isosurface, spliced
+from mapping.tsdf.marching_cubes_table import CORNERS, EDGES, case_table, cut_edges, grid_edges
 
 GRID = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), axis=-1)
 

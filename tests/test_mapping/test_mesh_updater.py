@@ -7,12 +7,12 @@ import pytest
 from fusion_scenes import CAMERA, View, plane_depth, random_views
 
 from mapping import TSDFConfig, TSDFVolume
-from mapping import _spill as spill
-from mapping._observation import observe
-from mapping._spill import CHUNK
-from mapping._tsdf_numpy import band_blocks
-from mapping.mesh_updater import MeshUpdater
-from mapping.tsdf import FusionError
+from mapping.tsdf import spill as spill
+from mapping.tsdf.mesh_updater import MeshUpdater
+from mapping.tsdf.observation import observe
+from mapping.tsdf.reference import band_blocks
+from mapping.tsdf.spill import CHUNK
+from mapping.tsdf.volume import FusionError
 
 MIN_WEIGHT = 0.3
 

@@ -7,8 +7,8 @@ import pytest
 from fusion_scenes import random_views
 
 from mapping import TSDFConfig, TSDFVolume
-from mapping import _spill as spill
-from mapping._spill import CHUNK, RowFile, RowMemory, SpillError
+from mapping.tsdf import spill as spill
+from mapping.tsdf.spill import CHUNK, RowFile, RowMemory, SpillError
 
 CAP = 5 * CHUNK
 

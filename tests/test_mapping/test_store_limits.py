@@ -7,11 +7,11 @@ import pytest
 from fusion_scenes import CAMERA, plane_depth, random_views
 
 from mapping import TSDFConfig, TSDFVolume
-from mapping import _fusion as fusion
-from mapping import _surface as surface
-from mapping._spill import RowMemory
-from mapping.mesh_updater import MeshUpdater
-from mapping.tsdf import FusionError
+from mapping.tsdf import fusion as fusion
+from mapping.tsdf import surface as surface
+from mapping.tsdf.mesh_updater import MeshUpdater
+from mapping.tsdf.spill import RowMemory
+from mapping.tsdf.volume import FusionError
 
 
 def fused(views, **settings):

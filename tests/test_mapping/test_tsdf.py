@@ -8,7 +8,7 @@ from fusion_scenes import CAMERA, orbit, plane_depth, random_views, sphere_depth
 
 from mapping import Intrinsics, TSDFConfig, TSDFVolume
 from mapping.se3 import look_at
-from mapping.tsdf import FusionError
+from mapping.tsdf.volume import FusionError
 
 CONFIG = TSDFConfig(voxel_size=0.06)
 GROWING = TSDFConfig(voxel_size=0.06, behind_per_meter=0.15)

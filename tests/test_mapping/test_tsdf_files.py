@@ -10,7 +10,7 @@ import pytest
 from fusion_scenes import random_views
 
 from mapping import TSDFConfig, TSDFVolume
-from mapping.volume_io import VolumeError
+from mapping.tsdf.volume_io import VolumeError
 
 CONFIG = TSDFConfig(voxel_size=0.06, truncation=0.2, max_depth=4.0)
 

@@ -7,10 +7,10 @@ import pytest
 from fusion_scenes import CAMERA, random_views
 
 from mapping import TSDFConfig, TSDFVolume
-from mapping import _tsdf_numpy as reference
-from mapping._observation import observe
-from mapping.blocks import BlockMap, ReachError
 from mapping.threads import run_parts, split
+from mapping.tsdf import reference as reference
+from mapping.tsdf.blocks import BlockMap, ReachError
+from mapping.tsdf.observation import observe
 
 FAR_AWAY = np.array([10**8, -(10**8), 0])
 CONFIGS = [

@@ -7,7 +7,7 @@ import pytest
 from fusion_scenes import CAMERA, View, random_views
 
 from mapping import Intrinsics, TSDFConfig, TSDFVolume
-from mapping.tsdf import FusionError, VolumeError
+from mapping.tsdf.volume import FusionError, VolumeError
 
 CONFIG = TSDFConfig(voxel_size=0.06)
 

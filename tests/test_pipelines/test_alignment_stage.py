@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from m2h import Predictions
 from mapping.depth.correction import DepthField
 from mapping.se3 import inverse, transform_points
-from mapping.tsdf import TSDFVolume
+from mapping.tsdf.volume import TSDFVolume
 from pipelines.alignment import align, is_wanted
 from pipelines.alignment_file import Alignment, AlignmentFileError, FrameAlignment, read_alignment, write_alignment
 from pipelines.config import config_from_mapping

@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._bits_numba import fetch
-from mapping._kernel_cache import INNER
+from mapping.compiling import INNER
+from mapping.tsdf.kernels.bits import fetch
 
 REACH = 1 << 20  # blocks from the origin of a table along each axis: three coordinates fit into one key
 BITS = np.int64(21)

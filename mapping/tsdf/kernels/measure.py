@@ -1,4 +1,4 @@
-"""What a frame says to the voxels of a block, compiled: the arithmetic of `_tsdf_numpy` in flat loops over 512 voxels.
+"""What a frame says to the voxels of a block, compiled: the arithmetic of `mapping.tsdf.reference` in flat loops over 512 voxels.
 
 The compiler turns these into vector instructions, which is why nothing in them branches.
 """
@@ -11,8 +11,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._kernel_cache import FAST, INNER
-from mapping._tsdf_numpy import FAR, NEAR, SIDE, WEIGHT_UNIT
+from mapping.compiling import FAST, INNER
+from mapping.tsdf.reference import FAR, NEAR, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
 BEHIND = np.float32(1e30)  # the depth of a voxel that falls on no pixel: behind everything

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._store import SumStore
-from mapping.config import TSDFConfig
-from mapping.marching_cubes import (
+from mapping.mesh.mesh import Mesh
+from mapping.threads import run_parts, split, thread_count
+from mapping.tsdf.config import TSDFConfig
+from mapping.tsdf.marching_cubes import (
     Field,
     Grid,
     Pieces,
@@ -18,8 +19,7 @@ from mapping.marching_cubes import (
     spliced,
     with_zeros,
 )
-from mapping.mesh.mesh import Mesh
-from mapping.threads import run_parts, split, thread_count
+from mapping.tsdf.store import SumStore
 
 HALF_CONFIDENCE_WEIGHT = 3.0
 """The weight at which a vertex has confidence 1/2."""
@@ -82,7 +82,7 @@ class Mesher:
 
     def _shaded(self, found: Pieces) -> Pieces:
         """Vertices in metres with colour, label and confidence."""
-        from mapping import _field_numba as kernels
+        from mapping.tsdf.kernels import field as kernels
 
         edge, places, weight, ends, fraction = Vertices(*found.columns)
         colors, labels = np.zeros((len(ends), 3), np.uint8), np.zeros(len(ends), np.uint16)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._layout import (
+from mapping.tsdf.blocks import FIRST_ROWS, with_rows
+from mapping.tsdf.layout import (
     END,
     END_MORE,
     EVIDENCE,
@@ -31,9 +32,8 @@ from mapping._layout import (
     USED,
     Surface,
 )
-from mapping._observation import FusionError
-from mapping._spill import RowMemory
-from mapping.blocks import FIRST_ROWS, with_rows
+from mapping.tsdf.observation import FusionError
+from mapping.tsdf.spill import RowMemory
 
 MOST_RECORDS = (1 << 31) - 1
 RECORDS_PER_TAKE, MORE_PER_TAKE = 1 << 16, 1 << 16
@@ -57,7 +57,7 @@ class SurfaceSums(NamedTuple):
 
 
 class SurfaceStore:
-    """Records of voxels near surfaces, by block; what a record holds is told in `_layout`.
+    """Records of voxels near surfaces, by block; what a record holds is told in `layout`.
 
     Each thread takes new records from a room of its own, a stretch of the record arrays, and reuses what its blocks left behind.
     """
@@ -139,7 +139,7 @@ class SurfaceStore:
 
     def add(self, rows: NDArray[np.int32], sums: SurfaceSums) -> None:
         """Add the sums of other frames; block r of theirs is in row rows[r] here."""
-        from mapping import _surface_numba as kernels
+        from mapping.tsdf.kernels import surface as kernels
 
         if not len(sums.row):
             return

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from mapping._blocks_numba import Table
+    from mapping.tsdf.kernels.blocks import Table
 
 FIRST_ROWS = 256
 LONG_ROW = 32
@@ -81,7 +81,7 @@ class BlockMap:
     @property
     def table(self) -> Table:
         """The hash table for compiled code."""
-        from mapping._blocks_numba import Table
+        from mapping.tsdf.kernels.blocks import Table
 
         origin = self._coords[0] if self.count else np.zeros(3)
         return Table(self._keys, self._rows, origin.astype(np.int64))
@@ -98,7 +98,7 @@ class BlockMap:
 
     def find(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (B,) of coordinates (B, 3), -1 where there is none."""
-        from mapping import _blocks_numba as kernels
+        from mapping.tsdf.kernels import blocks as kernels
 
         rows = np.zeros(len(coords), np.int32)
         kernels.find_rows(self.table, coords, rows)
@@ -109,7 +109,7 @@ class BlockMap:
 
         Raises ReachError for coordinates too far apart; nothing is inserted then.
         """
-        from mapping import _blocks_numba as kernels
+        from mapping.tsdf.kernels import blocks as kernels
 
         if not len(coords):
             return np.zeros(0, np.int32)
@@ -127,7 +127,7 @@ class BlockMap:
     def _reserve(self, count: int, origin: NDArray[np.int64]) -> None:
         if 2 * count <= len(self._keys):
             return
-        from mapping import _blocks_numba as kernels
+        from mapping.tsdf.kernels import blocks as kernels
 
         size = 1 << int(2 * count - 1).bit_length()
         self._keys, self._rows = np.full(size, -1, np.int64), np.zeros(size, np.int32)

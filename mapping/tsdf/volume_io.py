@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from mapping._surface import SurfaceSums
-from mapping.config import TSDFConfig
+from mapping.tsdf.config import TSDFConfig
+from mapping.tsdf.surface import SurfaceSums
 
 FORMAT = "m2h-tsdf-volume"
 VERSION = 2

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mapping._observation import FusionError, observe
-from mapping._store import VOXELS, SumStore
-from mapping._tsdf_numpy import SIDE
 from mapping.camera import Intrinsics
-from mapping.config import TSDFConfig
 from mapping.mesh.mesh import Mesh
-from mapping.render import RayCaster, RayRange, RenderedView
 from mapping.threads import thread_count
-from mapping.volume_io import VolumeError, read_volume, write_volume
+from mapping.tsdf.config import TSDFConfig
+from mapping.tsdf.observation import FusionError, observe
+from mapping.tsdf.reference import SIDE
+from mapping.tsdf.render import RayCaster, RayRange, RenderedView
+from mapping.tsdf.store import VOXELS, SumStore
+from mapping.tsdf.volume_io import VolumeError, read_volume, write_volume
 
 MOST_WEIGHT = 1e5
 """The sum of weights that a voxel can hold."""
@@ -49,7 +49,7 @@ class TSDFVolume:
     """
 
     def __init__(self, config: TSDFConfig | None = None) -> None:
-        from mapping._fusion import Fuser  # brings numba, which `import mapping` does not
+        from mapping.tsdf.fusion import Fuser  # brings numba, which `import mapping` does not
 
         self.config = config or TSDFConfig()
         self._threads = thread_count(self.config.threads)
@@ -200,9 +200,9 @@ class TSDFVolume:
     def extract_mesh(self, *, min_weight: float = 1.0) -> Mesh:
         """The surface between voxels of at least `min_weight`, with colour, label and confidence per vertex.
 
-        A `mapping.mesh_updater.MeshUpdater` makes the same mesh and, again and again, only what has changed of it.
+        A `mapping.tsdf.mesh_updater.MeshUpdater` makes the same mesh and, again and again, only what has changed of it.
         """
-        from mapping._meshing import Mesher
+        from mapping.tsdf.meshing import Mesher
 
         return Mesher(self.config, self._store).mesh(min_weight)
 
@@ -217,7 +217,7 @@ class TSDFVolume:
         self._weight_bound += more
 
     def _labels(self, rows: NDArray[np.int32]) -> NDArray[np.uint16]:
-        from mapping import _field_numba as kernels
+        from mapping.tsdf.kernels import field as kernels
 
         labels = np.zeros((len(rows), VOXELS), np.uint16)
         kernels.block_labels(self._store.surface.for_kernels(), rows, labels)

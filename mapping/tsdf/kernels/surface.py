@@ -1,4 +1,4 @@
-"""Colour and label evidence of the voxels near surfaces, compiled. Where it lies in memory is told in `_layout`.
+"""Colour and label evidence of the voxels near surfaces, compiled. Where it lies in memory is told in `mapping.tsdf.layout`.
 
 About one voxel in four of a block ever lies near a surface. Memory is given to them by octets, cubes of 2 x 2 x 2 voxels, when
 the first of the eight comes near one: a block has a stretch of records, an octet eight of them, and 64 bytes tell where in the
@@ -18,8 +18,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._kernel_cache import INNER
-from mapping._layout import (
+from mapping.compiling import INNER
+from mapping.tsdf.layout import (
     EVIDENCE,
     FIRST,
     FURTHER,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._observation import Observation
-from mapping.config import TSDFConfig
+from mapping.tsdf.config import TSDFConfig
+from mapping.tsdf.observation import Observation
 
 SIDE = 8
 """Voxels along the edge of a block, and cells along the edge of a block of the free-space grid."""

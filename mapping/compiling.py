@@ -11,7 +11,15 @@ import hashlib
 import os
 from pathlib import Path
 
-SOURCES = ("_*_numba.py", "_*_numpy.py", "_kernel_cache.py", "_layout.py")
+SOURCES = (
+    "compiling.py",
+    "tsdf/kernels/*.py",
+    "tsdf/layout.py",
+    "tsdf/reference.py",
+    "depth/kernels.py",
+    "depth/reference.py",
+)
+"""What kernels are made of, below this folder: their own sources, and those whose constants they take."""
 FAST = {"contract", "nsz", "arcp"}
 """What `fastmath` may do: nothing that hides a value that is not a number."""
 INNER = {"nogil": True, "_nrt": False}
@@ -23,9 +31,11 @@ array and call, and that waits for all reads and writes under way; in a function
 
 
 def drop_stale_kernels(folder: Path) -> bool:
-    """Delete the stored kernels of the sources in `folder` unless they were compiled from just these; returns whether it did."""
+    """Delete the stored kernels below `folder` unless they were compiled from the sources there; returns whether it did."""
     sources = sorted(path for pattern in SOURCES for path in folder.glob(pattern))
-    digest = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in sources)).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(path.relative_to(folder).as_posix().encode() + path.read_bytes() for path in sources)
+    ).hexdigest()
     stamp = folder / "__pycache__" / "kernels.sha256"
     try:
         if stamp.read_text(encoding="ascii") == digest:
@@ -34,7 +44,7 @@ def drop_stale_kernels(folder: Path) -> bool:
         pass
     with contextlib.suppress(OSError):  # a read-only installation keeps its kernels elsewhere
         stamp.parent.mkdir(exist_ok=True)
-        for stored in stamp.parent.glob("_*_numba.*.nb[ic]"):
+        for stored in folder.rglob("__pycache__/*.nb[ic]"):
             stored.unlink(missing_ok=True)
         temporary = stamp.with_suffix(f".{os.getpid()}")
         temporary.write_text(digest, encoding="ascii")

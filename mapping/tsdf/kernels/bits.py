@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from mapping import _kernel_cache as _kernel_cache
+from mapping import compiling as compiling
 
 NONE, ONE = np.uint64(0), np.uint64(1)
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._marching_cubes_table import CORNERS, cut_edges, grid_edges
-from mapping.blocks import BlockMap
 from mapping.threads import run_parts, split
+from mapping.tsdf.blocks import BlockMap
+from mapping.tsdf.marching_cubes_table import CORNERS, cut_edges, grid_edges
 
 SIDE = 8
 LEAST_WEIGHT = 1e-9
@@ -122,7 +122,7 @@ def find_cells(grid: Grid, field: Field, rows: NDArray[np.int32], min_weight: fl
 
     The field has to be known in these blocks and those after them.
     """
-    from mapping import _marching_cubes_numba as kernels
+    from mapping.tsdf.kernels import marching_cubes as kernels
 
     cases, count = np.zeros((len(rows), SIDE**3), np.uint8), np.zeros(len(rows), np.int64)
     least, spans = np.float32(max(min_weight, LEAST_WEIGHT)), split(len(rows), threads)
@@ -140,7 +140,7 @@ def find_vertices(grid: Grid, field: Field, cells: Pieces, rows: NDArray[np.int3
 
     The field has to be known in these blocks and those after them, the cells in these blocks and those before them.
     """
-    from mapping import _marching_cubes_numba as kernels
+    from mapping.tsdf.kernels import marching_cubes as kernels
 
     used, count = np.zeros((len(rows), SIDE**3), np.uint8), np.zeros(len(rows), np.int64)
     spans, cut, lists = split(len(rows), threads), cut_edges(), (cells.first, cells.length, *cells.columns)
@@ -164,7 +164,7 @@ def make_faces(
 
     The first column of `vertices` is that of `Vertices`.
     """
-    from mapping import _marching_cubes_numba as kernels
+    from mapping.tsdf.kernels import marching_cubes as kernels
 
     table = grid_edges()
     first_face, total = _first(table[0][cells.columns[1]].astype(np.int64))

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._kernel_cache import INNER
+from mapping.compiling import INNER
 
 SIDE = 8
 VOXELS = SIDE**3

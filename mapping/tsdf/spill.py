@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.blocks import FIRST_ROWS, with_rows
+from mapping.tsdf.blocks import FIRST_ROWS, with_rows
 
 CHUNK = 1 << 20
 """Bytes that are let go of together."""

@@ -1,4 +1,4 @@
-"""Compiled fusion: what `_measure_numba` finds is added to a volume, a group of blocks of 512 voxels at a time.
+"""Compiled fusion: what `measure` finds is added to a volume, a group of blocks of 512 voxels at a time.
 
 First it is found what the frame says to all voxels of a group; then that is added to the sums of the octets that are seen, and to
 colour and label of the voxels near the surface, about one in eight. What the second step needs from memory is asked for in the
@@ -14,9 +14,22 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._bits_numba import NONE, ONE, add_eight, draw, fetch, lowest_bit
-from mapping._kernel_cache import INNER
-from mapping._layout import (
+from mapping.compiling import INNER
+from mapping.tsdf.kernels.bits import NONE, ONE, add_eight, draw, fetch, lowest_bit
+from mapping.tsdf.kernels.measure import (
+    VOXELS,
+    Limits,
+    Pixels,
+    first_sample,
+    look_up,
+    measure,
+    measure_growing,
+    project,
+    view_of,
+    voxel_offsets,
+)
+from mapping.tsdf.kernels.surface import admit, keep, support
+from mapping.tsdf.layout import (
     BLUE,
     END,
     END_MORE,
@@ -36,20 +49,7 @@ from mapping._layout import (
     VOXEL_AT,
     Surface,
 )
-from mapping._measure_numba import (
-    VOXELS,
-    Limits,
-    Pixels,
-    first_sample,
-    look_up,
-    measure,
-    measure_growing,
-    project,
-    view_of,
-    voxel_offsets,
-)
-from mapping._surface_numba import admit, keep, support
-from mapping._tsdf_numpy import COLOR_SHIFT
+from mapping.tsdf.reference import COLOR_SHIFT
 
 GROUP = 8  # blocks that a thread takes at a time: what is said to them fits into its second-level cache
 NEAR_BITS = np.uint64(0x0101010101010101)  # of an octet

@@ -8,9 +8,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._bits_numba import add_eight
-from mapping._kernel_cache import FAST, INNER
-from mapping._measure_numba import (
+from mapping.compiling import FAST, INNER
+from mapping.tsdf.kernels.bits import add_eight
+from mapping.tsdf.kernels.measure import (
     VOXELS,
     Limits,
     Pixels,
@@ -20,8 +20,8 @@ from mapping._measure_numba import (
     view_of,
     voxel_offsets,
 )
-from mapping._rays_numba import is_marked
-from mapping._tsdf_numpy import CELL_VOXELS, FAR, SIDE, WEIGHT_UNIT
+from mapping.tsdf.kernels.rays import is_marked
+from mapping.tsdf.reference import CELL_VOXELS, FAR, SIDE, WEIGHT_UNIT
 
 IN_ORDER = np.arange(VOXELS, dtype=np.uint16)
 _ZERO, _HALF = np.float32(0), np.float32(0.5)

@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._kernel_cache import FAST, INNER
-from mapping._tsdf_numpy import FAR, NEAR
+from mapping.compiling import FAST, INNER
+from mapping.tsdf.reference import FAR, NEAR
 
 
 class Rays(NamedTuple):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mapping._meshing import Mesher
 from mapping.mesh.mesh import Mesh
-from mapping.tsdf import TSDFVolume
+from mapping.tsdf.meshing import Mesher
+from mapping.tsdf.volume import TSDFVolume
 
 
 class MeshUpdater:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.config import TSDFConfig
 from mapping.se3 import inverse
+from mapping.tsdf.config import TSDFConfig
 
 MAX_WEIGHT = 256.0
 """The largest weight of one pixel; 1 is a sure observation."""
@@ -86,7 +86,7 @@ def observe(
 
 def _inverse(T_world_camera: NDArray[np.float64]) -> NDArray[np.float64]:
     """T_camera_world of the pose with the nearest rotation: recorded poses are rounded, and at 5 m that shows."""
-    from mapping._pose_numba import invert_rigid
+    from mapping.tsdf.kernels.pose import invert_rigid
 
     T = np.ascontiguousarray(T_world_camera, np.float64)
     T_camera_world = np.zeros((4, 4))

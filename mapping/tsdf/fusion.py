@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _carving_numba as carving
-from mapping import _rays_numba as casting
-from mapping import _tsdf_numba as kernels
-from mapping._measure_numba import Limits, Pixels
-from mapping._observation import FusionError, Observation
-from mapping._store import VOXELS, SumStore
-from mapping._tsdf_numpy import CELL_VOXELS, SIDE, band_offsets, sample_stride
-from mapping.config import TSDFConfig
 from mapping.threads import run_parts, split, thread_count
+from mapping.tsdf.config import TSDFConfig
+from mapping.tsdf.kernels import carving as carving
+from mapping.tsdf.kernels import fuse as kernels
+from mapping.tsdf.kernels import rays as casting
+from mapping.tsdf.kernels.measure import Limits, Pixels
+from mapping.tsdf.observation import FusionError, Observation
+from mapping.tsdf.reference import CELL_VOXELS, SIDE, band_offsets, sample_stride
+from mapping.tsdf.store import VOXELS, SumStore
 
 NO_VALUES, NO_COLORS, NO_LABELS = np.zeros(0, np.float32), np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8)
 FEWEST_BLOCKS_A_THREAD, FEWEST_RAYS_A_THREAD = 2 * kernels.GROUP, 1 << 13

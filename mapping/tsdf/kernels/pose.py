@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import _kernel_cache as _kernel_cache
+from mapping import compiling as compiling
 
 ROUNDS = 4  # each squares what a matrix is off by: from 5e-3 that leaves nothing
 

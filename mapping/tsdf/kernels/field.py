@@ -11,10 +11,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._kernel_cache import INNER
-from mapping._layout import BLUE, GREEN, PAINT, PLACES, RED, Surface
-from mapping._surface_numba import best_label, record_of
-from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
+from mapping.compiling import INNER
+from mapping.tsdf.kernels.surface import best_label, record_of
+from mapping.tsdf.layout import BLUE, GREEN, PAINT, PLACES, RED, Surface
+from mapping.tsdf.reference import CELL_VOXELS, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
 _UNIT = np.float32(WEIGHT_UNIT)

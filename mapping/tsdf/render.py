@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._store import SumStore
-from mapping._tsdf_numpy import CELL_VOXELS
 from mapping.camera import Intrinsics
 from mapping.se3 import inverse
 from mapping.threads import run_parts, split
+from mapping.tsdf.reference import CELL_VOXELS
+from mapping.tsdf.store import SumStore
 
 if TYPE_CHECKING:
-    from mapping._render_numba import Blocks
+    from mapping.tsdf.kernels.render import Blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class RayCaster:
         Rays step by a share of the stored distance where it is known, voxel by voxel where it is not, and over whole blocks that
         nothing was fused into. Raises ValueError for a camera with lens distortion.
         """
-        from mapping import _render_numba as kernels
+        from mapping.tsdf.kernels import render as kernels
 
         if intrinsics.is_distorted:
             raise ValueError("intrinsics must have no lens distortion to render")
@@ -89,7 +89,7 @@ class RayCaster:
 
     def _blocks(self, rows: NDArray[np.int32], ranges: NDArray[np.float64]) -> Blocks:
         """The measured blocks in `rows` of the store, all that is known of their voxels, and a table of the box around them."""
-        from mapping import _render_numba as kernels
+        from mapping.tsdf.kernels import render as kernels
 
         coords = self.store.blocks.coords[rows]
         field = np.stack(self.store.read_blocks(coords, self.truncation, self.threads), axis=-1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping._layout import OCTET, OCTETS, PLACES, SLICE, by_octets, by_voxel
-from mapping._spill import RowMemory
-from mapping._surface import SurfaceStore
-from mapping._tsdf_numpy import CELL_VOXELS, SIDE, WEIGHT_UNIT
-from mapping.blocks import BlockMap, with_rows
 from mapping.threads import run_parts, split
-from mapping.volume_io import VolumeSums
+from mapping.tsdf.blocks import BlockMap, with_rows
+from mapping.tsdf.layout import OCTET, OCTETS, PLACES, SLICE, by_octets, by_voxel
+from mapping.tsdf.reference import CELL_VOXELS, SIDE, WEIGHT_UNIT
+from mapping.tsdf.spill import RowMemory
+from mapping.tsdf.surface import SurfaceStore
+from mapping.tsdf.volume_io import VolumeSums
 
 VOXELS = SIDE**3
 
@@ -19,7 +19,7 @@ VOXELS = SIDE**3
 class SumStore:
     """Rows of sums for measured blocks, their voxels near surfaces, and rows for free-space blocks.
 
-    Rows of `tsdf` (64, 2, 8) are in the order of octets, see `_layout`; rows of `free` (512,) in that of coordinates. What they
+    Rows of `tsdf` (64, 2, 8) are in the order of octets, see `layout`; rows of `free` (512,) in that of coordinates. What they
     hold is told in `VolumeSums`.
     """
 
@@ -56,7 +56,7 @@ class SumStore:
         self, coords: NDArray[np.int32], truncation: float, threads: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Distance in metres and weight (B, 512) of blocks (B, 3); weight 0 where never seen."""
-        from mapping import _field_numba as kernels
+        from mapping.tsdf.kernels import field as kernels
 
         distance, weight = np.zeros((len(coords), VOXELS), np.float32), np.zeros((len(coords), VOXELS), np.float32)
         arrays, rows, spans = (self.tsdf, self.free), self.find(coords), split(len(coords), threads)
@@ -119,7 +119,7 @@ class SumStore:
 
     def is_measured(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Whether blocks (B,) hold a measured voxel."""
-        from mapping import _field_numba as kernels
+        from mapping.tsdf.kernels import field as kernels
 
         measured = np.zeros(len(rows), bool)
         kernels.find_measured(self.tsdf, rows, measured)
