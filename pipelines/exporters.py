@@ -11,8 +11,8 @@ import numpy as np
 from mapping.mesh.io import GlbNode, read_mesh, write_glb, write_mesh, write_obj
 from mapping.mesh.mesh import Mesh
 from pipelines.workspace import Workspace, WorkspaceError
+from scenegraph.files.json_io import load_scene_graph
 from scenegraph.graph import SceneGraph
-from scenegraph.json_io import load_scene_graph
 
 Writer = Callable[[Mesh, SceneGraph, Path], None]
 
@@ -87,25 +87,25 @@ def _write_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
 
 
 def _write_spark_dsg(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    from scenegraph.spark_dsg import export_spark_dsg
+    from scenegraph.files.spark_dsg import export_spark_dsg
 
     export_spark_dsg(graph, path, mesh=mesh)
 
 
 def _write_graphml(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    from scenegraph.export import export_graphml
+    from scenegraph.files.export import export_graphml
 
     export_graphml(graph, path)
 
 
 def _write_csv(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    from scenegraph.export import export_objects_csv
+    from scenegraph.files.export import export_objects_csv
 
     export_objects_csv(graph, path)
 
 
 def _write_geojson(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    from scenegraph.export import export_floorplan
+    from scenegraph.files.export import export_floorplan
 
     export_floorplan(graph, path)
 

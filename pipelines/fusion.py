@@ -21,8 +21,15 @@ from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.stages import RunContext, foreign_label_warning, predicted
 from pipelines.workspace import StageRecord
-from scenegraph.dynamic import Detection, LabelledView, detect, detections_from_json, detections_to_json, dynamic_mask
 from scenegraph.labels import LabelSpace
+from scenegraph.tracks.dynamic import (
+    Detection,
+    LabelledView,
+    detect,
+    detections_from_json,
+    detections_to_json,
+    dynamic_mask,
+)
 
 Array = NDArray[np.float64]
 CHECKPOINT_SECONDS = 60.0

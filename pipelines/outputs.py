@@ -20,13 +20,13 @@ from pipelines.presence import fill_presence
 from pipelines.stages import RunContext
 from pipelines.workspace import StageRecord
 from scenegraph.build import Trajectory, build_scene_graph
-from scenegraph.dynamic import detections_from_json
-from scenegraph.export import export_floorplan, export_objects_csv, write_trajectory_tum
+from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
+from scenegraph.files.json_io import save_scene_graph
+from scenegraph.files.spark_dsg import export_spark_dsg
 from scenegraph.graph import SceneGraph
-from scenegraph.json_io import save_scene_graph
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
-from scenegraph.spark_dsg import export_spark_dsg
+from scenegraph.tracks.dynamic import detections_from_json
 
 if TYPE_CHECKING:
     from pipelines.report import Picture
@@ -159,7 +159,7 @@ def _levelled_trajectory(context: RunContext) -> Trajectory:
 
 
 def _tracks(context: RunContext) -> list[TrackNode]:
-    from scenegraph.tracking import track
+    from scenegraph.tracks.tracking import track
 
     path = context.workspace.path("detections.json")
     frames = detections_from_json(json.loads(path.read_text(encoding="utf-8")), str(path))

@@ -12,7 +12,7 @@ from mapping.se3 import inverse
 from pipelines.loading import read_frames
 from pipelines.stages import RunContext, predicted
 from scenegraph.graph import SceneGraph
-from scenegraph.presence import SurfacePoints, frame_evidence, presence_intervals
+from scenegraph.tracks.presence import SurfacePoints, frame_evidence, presence_intervals
 
 
 def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh) -> None:

@@ -12,7 +12,7 @@ from mapping.depth.config import AlignmentConfig
 from mapping.multiview.config import MultiviewConfig
 from mapping.tsdf.config import DepthWeightConfig, TSDFConfig
 from scenegraph.config import SceneGraphConfig
-from scenegraph.dynamic_config import DynamicsConfig
+from scenegraph.tracks.config import DynamicsConfig
 
 STRICT = ConfigDict(extra="forbid")
 

@@ -17,13 +17,13 @@ from scenegraph.faces import Faces
 from scenegraph.graph import SceneGraph
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import AgentNode, BuildingNode, ObjectNode, PlaceNode, StoreyNode, TrackNode
-from scenegraph.object_views import count_views
-from scenegraph.objects import extract_objects, extract_unlabelled_objects
-from scenegraph.places import Places, extract_places
-from scenegraph.relations import object_relations
-from scenegraph.rooms import RoomLayout, find_rooms, room_node
-from scenegraph.storeys import find_storeys
-from scenegraph.structure import has_labels, label_structure
+from scenegraph.objects.extract import extract_objects, extract_unlabelled_objects
+from scenegraph.objects.relations import object_relations
+from scenegraph.objects.structure import has_labels, label_structure
+from scenegraph.objects.views import count_views
+from scenegraph.rooms.find import RoomLayout, find_rooms, room_node
+from scenegraph.rooms.places import Places, extract_places
+from scenegraph.rooms.storeys import find_storeys
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.se3 import look_at
-from scenegraph.dynamic import Detection, LabelledView
 from scenegraph.labels import nyu40
+from scenegraph.tracks.dynamic import Detection, LabelledView
 
 Array = NDArray[np.float64]
 

@@ -25,7 +25,7 @@ from pipelines.synth.people_light import Moving
 from pipelines.synth.render import Renderer
 from pipelines.synth.truth import Seen, count_pixels, largest_number, truth_graph, truth_mesh
 from pipelines.synth.world import World
-from scenegraph.json_io import save_scene_graph
+from scenegraph.files.json_io import save_scene_graph
 from scenegraph.labels import nyu40
 
 Array = NDArray[np.float64]

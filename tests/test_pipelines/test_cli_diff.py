@@ -7,8 +7,8 @@ from mapping.mesh.io import write_mesh
 from mapping.mesh.mesh import Mesh
 from pipelines.cli import main
 from pipelines.workspace import Workspace
+from scenegraph.files.json_io import save_scene_graph
 from scenegraph.graph import SceneGraph
-from scenegraph.json_io import save_scene_graph
 from scenegraph.labels import nyu40
 from scenegraph.nodes import ObjectNode, OrientedBox
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from scenegraph.appearance import MOST_UNLIKE, look, mean_look, unlikeness
+from scenegraph.tracks.appearance import MOST_UNLIKE, look, mean_look, unlikeness
 
 
 def test_a_look_is_of_colour_more_than_of_light():

@@ -11,7 +11,7 @@ from mapping.se3 import from_rotation_translation, inverse, look_at
 from scenegraph.boxes import box_iou
 from scenegraph.build import Trajectory, agent_nodes, build_scene_graph
 from scenegraph.config import AgentConfig, SceneGraphConfig
-from scenegraph.json_io import graph_to_json
+from scenegraph.files.json_io import graph_to_json
 from scenegraph.nodes import OrientedBox, TrackNode
 
 CAMERA = Intrinsics(80, 80, 79.5, 59.5, 160, 120)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from walkers import detection
 
-from scenegraph.completion import BodySize, body_size, complete, floors_under
-from scenegraph.dynamic_config import TrackingConfig
+from scenegraph.tracks.completion import BodySize, body_size, complete, floors_under
+from scenegraph.tracks.config import TrackingConfig
 
 CONFIG = TrackingConfig()
 SIZE = BodySize(thickness=0.3, width=0.5, height=1.8)

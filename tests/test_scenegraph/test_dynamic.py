@@ -9,7 +9,9 @@ from walkers import FLOOR, HEIGHT, INTRINSICS, PERSON, THICKNESS, WALL, WIDTH, B
 
 from mapping.camera import Intrinsics
 from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw, transform_points
-from scenegraph.dynamic import (
+from scenegraph.files.json_values import GraphFormatError
+from scenegraph.labels import LabelClass, LabelSpace, nyu40
+from scenegraph.tracks.dynamic import (
     DetectionConfig,
     LabelledView,
     detect,
@@ -17,8 +19,6 @@ from scenegraph.dynamic import (
     detections_to_json,
     dynamic_mask,
 )
-from scenegraph.json_values import GraphFormatError
-from scenegraph.labels import LabelClass, LabelSpace, nyu40
 
 SPACE = nyu40()
 FRONT = camera((0, -3, 1.5), (0, 2, 1.0))

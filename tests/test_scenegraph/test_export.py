@@ -11,15 +11,15 @@ from shapely.geometry import shape
 from mapping.mesh.mesh import Mesh, concatenate
 from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw
 from scenegraph import SceneGraph
-from scenegraph.export import (
+from scenegraph.files.export import (
     export_floorplan,
     export_graphml,
     export_objects_csv,
     write_trajectory_tum,
     yaw_deg,
 )
+from scenegraph.files.spark_dsg import export_spark_dsg, node_id_from_symbol
 from scenegraph.labels import nyu40
-from scenegraph.spark_dsg import export_spark_dsg, node_id_from_symbol
 
 EXPORTERS = {
     "graphml": export_graphml,

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from walkers import as_frames, walk
 
-from scenegraph.appearance import look_odds, summarise_looks
-from scenegraph.dynamic_config import TrackingConfig
-from scenegraph.identity import group_stays
 from scenegraph.labels import nyu40
-from scenegraph.tracking import track
+from scenegraph.tracks.appearance import look_odds, summarise_looks
+from scenegraph.tracks.config import TrackingConfig
+from scenegraph.tracks.identity import group_stays
+from scenegraph.tracks.tracking import track
 
 SPACE = nyu40()
 RED, BLUE, GREEN = (

@@ -9,8 +9,8 @@ from scenes import make_object, small_flat
 
 from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw
 from scenegraph import SceneGraph, load_scene_graph, save_scene_graph
-from scenegraph.json_io import NODE_FIELDS, graph_from_json, graph_to_json, plain
-from scenegraph.json_values import GraphFormatError
+from scenegraph.files.json_io import NODE_FIELDS, graph_from_json, graph_to_json, plain
+from scenegraph.files.json_values import GraphFormatError
 from scenegraph.labels import LabelClass, LabelSpace, nyu40
 from scenegraph.nodes import NODE_TYPES, PlaceNode, TrackNode
 

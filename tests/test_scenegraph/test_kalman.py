@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scenegraph import kalman
+from scenegraph.tracks import kalman
 
 
 def test_splitting_a_step_changes_nothing():

@@ -9,11 +9,11 @@ from scenegraph.boxes import box_iou
 from scenegraph.config import ObjectConfig
 from scenegraph.faces import Faces
 from scenegraph.nodes import OrientedBox
-from scenegraph.object_pieces import prepare_surface
-from scenegraph.object_sizes import SIZES, excess, is_scrap, is_whole, plausible
-from scenegraph.object_split import best_cut
-from scenegraph.object_views import count_views
-from scenegraph.objects import extract_objects
+from scenegraph.objects.extract import extract_objects
+from scenegraph.objects.pieces import prepare_surface
+from scenegraph.objects.sizes import SIZES, excess, is_scrap, is_whole, plausible
+from scenegraph.objects.split import best_cut
+from scenegraph.objects.views import count_views
 
 CONFIG = ObjectConfig()
 

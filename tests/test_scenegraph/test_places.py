@@ -6,7 +6,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mapping.distance_field import build_free_space
 from scenegraph.config import PlaceConfig
-from scenegraph.places import extract_places, voronoi_cells
+from scenegraph.rooms.places import extract_places, voronoi_cells
 
 CONFIG = PlaceConfig()
 

@@ -5,9 +5,9 @@ import pytest
 from walkers import CHAIR, FLOOR, INTRINSICS, WALL, Block, camera, render
 
 from mapping.mesh.mesh import Mesh
-from scenegraph.dynamic_config import PresenceConfig
 from scenegraph.labels import nyu40
-from scenegraph.presence import SurfacePoints, frame_evidence, presence_intervals
+from scenegraph.tracks.config import PresenceConfig
+from scenegraph.tracks.presence import SurfacePoints, frame_evidence, presence_intervals
 
 CONFIG = PresenceConfig()
 FRONT = camera((0, -3, 1.0), (0, 2, 0.6))

@@ -5,8 +5,8 @@ from apartments import LABELS, box, table
 from mapping.mesh.mesh import concatenate
 from scenegraph.config import ObjectConfig, RelationConfig
 from scenegraph.faces import Faces
-from scenegraph.objects import extract_objects
-from scenegraph.relations import object_relations
+from scenegraph.objects.extract import extract_objects
+from scenegraph.objects.relations import object_relations
 
 
 def relations_of(*bodies, config=None):

@@ -8,13 +8,13 @@ from mapping.distance_field import build_free_space
 from mapping.mesh.mesh import Mesh, concatenate
 from scenegraph.config import PlaceConfig, RoomConfig, StoreyConfig
 from scenegraph.faces import Faces
-from scenegraph.places import Places, extract_places
-from scenegraph.room_filtration import component_counts, filter_places
-from scenegraph.room_names import VOTES, name_room
-from scenegraph.room_polygons import region_polygon, snap_to_walls
-from scenegraph.room_segments import basins
-from scenegraph.rooms import find_rooms, room_node
-from scenegraph.storeys import find_storeys, storey_of
+from scenegraph.rooms.filtration import component_counts, filter_places
+from scenegraph.rooms.find import find_rooms, room_node
+from scenegraph.rooms.names import VOTES, name_room
+from scenegraph.rooms.places import Places, extract_places
+from scenegraph.rooms.polygons import region_polygon, snap_to_walls
+from scenegraph.rooms.segments import basins
+from scenegraph.rooms.storeys import find_storeys, storey_of
 
 CONFIG = RoomConfig()
 

@@ -6,10 +6,10 @@ import pytest
 from scenes import small_flat
 
 from scenegraph import save_scene_graph
-from scenegraph.json_io import NODE_FIELDS, graph_to_json
-from scenegraph.json_values import GraphFormatError
-from scenegraph.spark_dsg import export_spark_dsg, node_id_from_symbol
-from scenegraph.spark_dsg_reader import load_spark_dsg
+from scenegraph.files.json_io import NODE_FIELDS, graph_to_json
+from scenegraph.files.json_values import GraphFormatError
+from scenegraph.files.spark_dsg import export_spark_dsg, node_id_from_symbol
+from scenegraph.files.spark_dsg_reader import load_spark_dsg
 
 APARTMENT = Path(__file__).parents[2].parent / "shared" / "data" / "spark_dsg" / "apartment_dsg.json"
 

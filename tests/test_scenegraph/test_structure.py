@@ -6,9 +6,9 @@ from mapping.mesh.mesh import Mesh, concatenate
 from scenegraph.config import ObjectConfig, StructureConfig
 from scenegraph.faces import Faces
 from scenegraph.labels import LabelClass, LabelSpace, LabelSpaceError
-from scenegraph.objects import extract_unlabelled_objects
-from scenegraph.structure import has_labels, label_structure
-from scenegraph.unlabelled import concave_segments
+from scenegraph.objects.extract import extract_unlabelled_objects
+from scenegraph.objects.structure import has_labels, label_structure
+from scenegraph.objects.unlabelled import concave_segments
 
 CONFIG = StructureConfig()
 FLOOR, WALL, CEILING = (LABELS.id_of(name) for name in ("floor", "wall", "ceiling"))

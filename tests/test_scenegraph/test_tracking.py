@@ -17,12 +17,12 @@ from walkers import (
     walk,
 )
 
-from scenegraph.dynamic import detect
-from scenegraph.dynamic_config import DynamicsConfig, TrackingConfig
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
 from scenegraph.track_metrics import track_metrics
-from scenegraph.tracking import track
+from scenegraph.tracks.config import DynamicsConfig, TrackingConfig
+from scenegraph.tracks.dynamic import detect
+from scenegraph.tracks.tracking import track
 
 SPACE = nyu40()
 CONFIG = TrackingConfig()

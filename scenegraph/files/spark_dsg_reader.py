@@ -14,9 +14,9 @@ import shapely
 from numpy.typing import NDArray
 
 from mapping.se3 import rotation_from_quat_xyzw
-from scenegraph import json_values as values
+from scenegraph.files import json_values as values
+from scenegraph.files.json_values import GraphFormatError
 from scenegraph.graph import SceneGraph
-from scenegraph.json_values import GraphFormatError
 from scenegraph.labels import LabelClass, LabelSpace, nyu40
 from scenegraph.nodes import (
     AgentNode,

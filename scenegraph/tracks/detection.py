@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from scenegraph import json_values as values
-from scenegraph.appearance import NO_LOOK, Look
-from scenegraph.json_io import plain
+from scenegraph.files import json_values as values
+from scenegraph.files.json_io import plain
+from scenegraph.tracks.appearance import NO_LOOK, Look
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ class Detection:
     radians from the world's x), to the left of that, and up. A point with these coordinates c lies at `axes @ c` in the world.
     `cut` holds the sides of SIDES on which the image border or something nearer hides the rest; the far side is always hidden.
     distance is the horizontal distance from the camera, floor the height of the floor around it or None when not seen; metres.
-    look is its colour above and below, as far as known (`scenegraph.appearance`).
+    look is its colour above and below, as far as known (`scenegraph.tracks.appearance`).
     """
 
     time: float

@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping.files import atomic_path, write_text_atomic
 from mapping.se3 import quat_xyzw_from_rotation
+from scenegraph.files.json_io import graph_to_json, plain
 from scenegraph.graph import SceneGraph
-from scenegraph.json_io import graph_to_json, plain
 from scenegraph.nodes import ObjectNode, OrientedBox
 
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from scenegraph.config import RoomConfig
-from scenegraph.places import Places
+from scenegraph.rooms.places import Places
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

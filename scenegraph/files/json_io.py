@@ -17,9 +17,9 @@ import numpy as np
 
 from mapping.files import write_text_atomic
 from mapping.se3 import is_se3
-from scenegraph import json_values as values
+from scenegraph.files import json_values as values
+from scenegraph.files.json_values import GraphFormatError, refuse
 from scenegraph.graph import SceneGraph
-from scenegraph.json_values import GraphFormatError, refuse
 from scenegraph.labels import LabelSpace, LabelSpaceError, label_space_from_mapping, nyu40
 from scenegraph.nodes import NODE_TYPES, Node, OrientedBox
 

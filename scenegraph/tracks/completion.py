@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scenegraph.detection import Detection
-from scenegraph.dynamic_config import TrackingConfig
+from scenegraph.tracks.config import TrackingConfig
+from scenegraph.tracks.detection import Detection
 
 Array = NDArray[np.float64]
 

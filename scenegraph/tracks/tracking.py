@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from scenegraph import kalman
-from scenegraph.appearance import Look, look_odds, mean_look, summarise_looks, unlikeness
-from scenegraph.completion import BodySize, body_size, complete, floors_under, visible_height
-from scenegraph.detection import Detection
-from scenegraph.dynamic_config import TrackingConfig as TrackingConfig
-from scenegraph.identity import Stay, group_stays
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import TrackNode
+from scenegraph.tracks import kalman
+from scenegraph.tracks.appearance import Look, look_odds, mean_look, summarise_looks, unlikeness
+from scenegraph.tracks.completion import BodySize, body_size, complete, floors_under, visible_height
+from scenegraph.tracks.config import TrackingConfig as TrackingConfig
+from scenegraph.tracks.detection import Detection
+from scenegraph.tracks.identity import Stay, group_stays
 
 Array = NDArray[np.float64]
 

@@ -16,10 +16,10 @@ from scenegraph.config import ObjectConfig, StructureConfig
 from scenegraph.faces import Faces
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import OrientedBox
-from scenegraph.object_boxes import robust_box
-from scenegraph.object_sizes import SIZES, excess, is_whole, plausible
-from scenegraph.object_split import best_cut
-from scenegraph.unlabelled import concave_segments
+from scenegraph.objects.boxes import robust_box
+from scenegraph.objects.sizes import SIZES, excess, is_whole, plausible
+from scenegraph.objects.split import best_cut
+from scenegraph.objects.unlabelled import concave_segments
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -17,8 +17,8 @@ from scenegraph.config import ObjectConfig, StructureConfig
 from scenegraph.faces import Faces
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import ObjectNode
-from scenegraph.object_boxes import LEVEL_COS, Surroundings, completed_box, robust_box
-from scenegraph.object_pieces import (
+from scenegraph.objects.boxes import LEVEL_COS, Surroundings, completed_box, robust_box
+from scenegraph.objects.pieces import (
     Indices,
     Piece,
     Surface,
@@ -28,7 +28,7 @@ from scenegraph.object_pieces import (
     prepare_surface,
     unlabelled_pieces,
 )
-from scenegraph.object_sizes import FLAT, is_scrap
+from scenegraph.objects.sizes import FLAT, is_scrap
 
 
 def extract_objects(

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from mapping.camera import Intrinsics
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import inverse, transform_points
-from scenegraph.dynamic_config import PresenceConfig
 from scenegraph.labels import LabelSpace
+from scenegraph.tracks.config import PresenceConfig
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]

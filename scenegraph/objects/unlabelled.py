@@ -12,7 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from scenegraph.config import StructureConfig
-from scenegraph.object_split import patches
+from scenegraph.objects.split import patches
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

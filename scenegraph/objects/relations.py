@@ -19,7 +19,7 @@ from scenegraph.boxes import clip_convex, footprint, polygon_area
 from scenegraph.config import RelationConfig
 from scenegraph.faces import Faces
 from scenegraph.nodes import ObjectNode
-from scenegraph.object_boxes import LEVEL_COS
+from scenegraph.objects.boxes import LEVEL_COS
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

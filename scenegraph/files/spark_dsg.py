@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from mapping.files import write_text_atomic
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
-from scenegraph.export import Path
+from scenegraph.files.export import Path
+from scenegraph.files.json_io import plain
 from scenegraph.graph import SceneGraph, number_of, sort_key
-from scenegraph.json_io import plain
 from scenegraph.labels import nyu40
 from scenegraph.nodes import AgentNode, BuildingNode, Node, ObjectNode, OrientedBox, PlaceNode, RoomNode, TrackNode
 

@@ -15,8 +15,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from scenegraph.appearance import Look, LookSummary, look_odds, summarise_looks
-from scenegraph.dynamic_config import TrackingConfig
+from scenegraph.tracks.appearance import Look, LookSummary, look_odds, summarise_looks
+from scenegraph.tracks.config import TrackingConfig
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects, label
 
 from scenegraph.config import RoomConfig
-from scenegraph.wall_map import WallMap
+from scenegraph.rooms.wall_map import WallMap
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -15,13 +15,13 @@ from scenegraph.config import RoomConfig
 from scenegraph.faces import Faces
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import RoomNode
-from scenegraph.places import Places
-from scenegraph.room_filtration import Filtration, filter_places
-from scenegraph.room_names import name_room
-from scenegraph.room_polygons import region_polygon, snap_to_walls
-from scenegraph.room_segments import Opening, Segments, segment
-from scenegraph.storeys import storey_of
-from scenegraph.wall_map import WallMap, WallSurface, build_wall_map, nearest_label
+from scenegraph.rooms.filtration import Filtration, filter_places
+from scenegraph.rooms.names import name_room
+from scenegraph.rooms.places import Places
+from scenegraph.rooms.polygons import region_polygon, snap_to_walls
+from scenegraph.rooms.segments import Opening, Segments, segment
+from scenegraph.rooms.storeys import storey_of
+from scenegraph.rooms.wall_map import WallMap, WallSurface, build_wall_map, nearest_label
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -16,7 +16,7 @@ from mapping.planes import Plane, dominant_yaw
 from scenegraph.boxes import smallest_rectangle_yaw, yaw_rotation
 from scenegraph.config import ObjectConfig
 from scenegraph.nodes import OrientedBox
-from scenegraph.object_sizes import FLAT, ON_LEGS, ON_WALLS, SIZES
+from scenegraph.objects.sizes import FLAT, ON_LEGS, ON_WALLS, SIZES
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

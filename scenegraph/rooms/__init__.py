@@ -1,0 +1,1 @@
+"""Places, storeys and rooms: free space divided up."""
