@@ -33,11 +33,11 @@ from mapping.mesh.io import read_mesh
 from mapping.mesh.metrics import doubled_share, mesh_metrics, rim_per_area
 from mapping.mesh.raycast import MeshCaster
 from mapping.tsdf.config import DepthWeightConfig
-from pipelines.alignment import known_from_map
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
+from pipelines.stages.align import known_from_map
 from pipelines.synth.monocular import MonocularConfig, MonocularNetwork
 from pipelines.synth.simulate import SynthConfig, simulate
 

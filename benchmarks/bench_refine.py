@@ -31,16 +31,16 @@ from mapping import TSDFVolume
 from mapping.mesh.io import read_mesh
 from mapping.mesh.metrics import mesh_metrics
 from mapping.mesh.raycast import MeshCaster
-from pipelines.alignment_file import read_alignment
 from pipelines.cli.run import REFINE
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame, FrameSequence
 from pipelines.loading import chosen_positions
 from pipelines.pipeline import run
-from pipelines.predictions import prediction_path, read_predictions, write_predictions
-from pipelines.refinement import spread_of
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
+from pipelines.sources.predictions import prediction_path, read_predictions, write_predictions
+from pipelines.sources.refinement import spread_of
+from pipelines.stages.alignment_file import read_alignment
 from pipelines.synth.monocular import MonocularConfig, MonocularNetwork
 from pipelines.synth.simulate import SynthConfig, simulate
 

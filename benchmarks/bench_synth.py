@@ -22,7 +22,7 @@ from common import machine, noise, summarise, time_calls, write_json
 
 from m2h import Predictions
 from pipelines.frame import Frame
-from pipelines.ingest import CanonicalWriter
+from pipelines.sequences.ingest import CanonicalWriter
 from pipelines.synth.camera_path import plan_camera
 from pipelines.synth.generate import WorldConfig, generate_world
 from pipelines.synth.optics import develop, motion_blur

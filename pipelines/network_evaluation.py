@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from m2h.metrics import DepthMetrics, EdgeMetrics, NormalMetrics, Scores, SegmentationMetrics
 from pipelines.frame import FrameSequence
-from pipelines.predictions import prediction_path, read_predictions
+from pipelines.sources.predictions import prediction_path, read_predictions
 from scenegraph.labels import LabelSpace
 
 NETWORK_SCORES = ("abs_rel", "rmse", "delta_1", "miou", "normal_mean_deg", "edge_ods_f")

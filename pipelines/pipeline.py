@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from mapping.files import write_text_atomic
-from pipelines import alignment, fusion, outputs, stages
 from pipelines.config import config_to_mapping, dump_config
 from pipelines.frame import FrameSequence, SequenceError, only_with_depth
 from pipelines.loading import BrokenFramesError
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
-from pipelines.sources import open_source
-from pipelines.stages import Progress, RunContext
+from pipelines.sources.source import open_source
+from pipelines.stages.align import align
+from pipelines.stages.context import Progress, RunContext, find_level, list_frames, store_predictions
+from pipelines.stages.fuse import fuse
+from pipelines.stages.graph import GRAPH_FILES, REPORT_FILES, build_graph, write_report_files
 from pipelines.workspace import StageRecord, Workspace, digest, input_fingerprint, package_versions
 
 
@@ -36,15 +38,13 @@ class Stage:
 
 
 STAGES = (
-    Stage("sequence", 1, ("frames",), (), stages.list_frames),
-    Stage("predict", 1, ("frames",), ("predictions/index.json",), stages.store_predictions),
-    Stage("align", 2, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), alignment.align),
-    Stage("level", 1, ("frames", "up"), ("levelling.json",), stages.find_level),
-    Stage(
-        "fuse", 3, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fusion.fuse
-    ),
-    Stage("graph", 3, ("frames", "mesh", "graph", "dynamics"), outputs.GRAPH_FILES, outputs.build_graph),
-    Stage("report", 2, (), outputs.REPORT_FILES, outputs.write_report_files),
+    Stage("sequence", 1, ("frames",), (), list_frames),
+    Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
+    Stage("align", 2, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
+    Stage("level", 1, ("frames", "up"), ("levelling.json",), find_level),
+    Stage("fuse", 3, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
+    Stage("graph", 3, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
+    Stage("report", 2, (), REPORT_FILES, write_report_files),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 

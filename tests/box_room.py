@@ -11,7 +11,7 @@ from mapping.mesh.mesh import Mesh, concatenate
 from mapping.mesh.raycast import MeshCaster
 from mapping.se3 import look_at
 from pipelines.frame import Frame
-from pipelines.ingest import CanonicalWriter
+from pipelines.sequences.ingest import CanonicalWriter
 from scenegraph.labels import nyu40
 
 CAMERA = Intrinsics(90.0, 90.0, 79.5, 59.5, 160, 120)

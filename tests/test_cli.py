@@ -213,7 +213,7 @@ def test_a_killed_run_continues(box_room, tmp_path):
     """Killed without warning in the middle of fusion, the next run ends with the same map."""
     folder = tmp_path / "run"
     code = (
-        "import sys, time, pipelines.fusion as fusion\n"
+        "import sys, time, pipelines.stages.fuse as fusion\n"
         "fusion.CHECKPOINT_SECONDS = 0\n"
         "save = fusion._save_checkpoint\n"
         "def slow(*arguments): save(*arguments); print('saved', flush=True); time.sleep(0.2)\n"

@@ -29,11 +29,11 @@ def demo(out: Path, config_file: Path | None, overrides: tuple[str, ...], quiet:
     from pipelines.cli.run import print_summary
     from pipelines.config import config_path, load_config
     from pipelines.evaluate import evaluate
-    from pipelines.exporters import load_run
     from pipelines.pipeline import run
     from pipelines.sequences.detect import open_sequence
     from pipelines.settings import PipelineConfig
     from pipelines.synth.simulate import SynthConfig, simulate
+    from pipelines.views.exporters import load_run
     from scenegraph.files.json_io import load_scene_graph
 
     config = load_config(PipelineConfig, config_path(config_file), overrides)

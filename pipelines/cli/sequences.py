@@ -20,8 +20,8 @@ def inspect(sequence: str, fix: bool, quiet: bool, as_json: bool, **_: Any) -> N
 
     Frames are warped into their neighbours under the usual conventions; the one that agrees best is right.
     """
-    from pipelines.inspection import inspect_sequence, write_fix
     from pipelines.sequences.detect import open_sequence
+    from pipelines.sequences.inspection import inspect_sequence, write_fix
 
     opened = open_sequence(sequence)
     inspection = inspect_sequence(opened)
@@ -47,8 +47,8 @@ def ingest(
 ) -> None:
     """Copy SEQUENCE to the canonical folder OUT (transforms.json): undistorted, metres, one convention."""
     from pipelines.config import config_from_mapping
-    from pipelines.ingest import ingest as copy
     from pipelines.sequences.detect import open_sequence
+    from pipelines.sequences.ingest import ingest as copy
     from pipelines.settings import FramesConfig
 
     frames = config_from_mapping(FramesConfig, {"stride": stride}, f"--stride {stride}")

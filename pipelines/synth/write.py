@@ -16,7 +16,7 @@ from mapping.camera import Intrinsics
 from mapping.mesh.io import write_mesh
 from mapping.se3 import inverse
 from pipelines.frame import Frame
-from pipelines.ingest import CanonicalWriter
+from pipelines.sequences.ingest import CanonicalWriter
 from pipelines.synth._threads import in_order
 from pipelines.synth.camera_path import CameraPath
 from pipelines.synth.optics import OpticsConfig, develop, meter, motion_blur, plan_exposures

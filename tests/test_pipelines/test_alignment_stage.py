@@ -17,17 +17,23 @@ from m2h import Predictions
 from mapping.depth.correction import DepthField
 from mapping.se3 import inverse, transform_points
 from mapping.tsdf.volume import TSDFVolume
-from pipelines.alignment import align, is_wanted
-from pipelines.alignment_file import Alignment, AlignmentFileError, FrameAlignment, read_alignment, write_alignment
 from pipelines.config import config_from_mapping
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
 from pipelines.pipeline import run
-from pipelines.predictions import write_predictions
 from pipelines.sequences.colmap_points import read_sparse_points
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
-from pipelines.sources import Source, has_one_scale
+from pipelines.sources.predictions import write_predictions
+from pipelines.sources.source import Source, has_one_scale
+from pipelines.stages.align import align, is_wanted
+from pipelines.stages.alignment_file import (
+    Alignment,
+    AlignmentFileError,
+    FrameAlignment,
+    read_alignment,
+    write_alignment,
+)
 from pipelines.workspace import StageRecord
 from scenegraph.labels import nyu40
 

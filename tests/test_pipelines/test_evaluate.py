@@ -19,9 +19,9 @@ from mapping.se3 import from_rotation_translation, inverse, look_at
 from pipelines import evaluate as evaluation
 from pipelines.evaluate import EvaluationError, without_lean
 from pipelines.frame import Frame
-from pipelines.ingest import CanonicalWriter
 from pipelines.network_evaluation import evenly_chosen, translated
-from pipelines.predictions import write_predictions
+from pipelines.sequences.ingest import CanonicalWriter
+from pipelines.sources.predictions import write_predictions
 from scenegraph import SceneGraph, save_scene_graph
 from scenegraph.boxes import yaw_rotation
 from scenegraph.labels import LabelClass, LabelSpace, nyu40

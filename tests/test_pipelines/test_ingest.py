@@ -18,8 +18,8 @@ from mapping.se3 import from_rotation_translation, look_at, rotation_from_quat_x
 from pipelines import open_sequence
 from pipelines.frame import Frame, SequenceError
 from pipelines.images import write_png
-from pipelines.ingest import CanonicalWriter, ingest
 from pipelines.sequences.frame_table import write_frame_table
+from pipelines.sequences.ingest import CanonicalWriter, ingest
 from pipelines.settings import FramesConfig
 from scenegraph.labels import LabelClass, LabelSpace, nyu40
 

@@ -15,8 +15,8 @@ from mapping.se3 import inverse
 from pipelines import open_sequence
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
-from pipelines.inspection import Inspection, inspect_sequence, write_fix
 from pipelines.sequences.conventions import CAMERA_AXES, POSE_DIRECTIONS, Convention
+from pipelines.sequences.inspection import Inspection, inspect_sequence, write_fix
 from pipelines.sequences.recorded import Details, RecordedSequence
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

@@ -8,9 +8,9 @@ from textured_wall import CAMERA, CONFIG, Wall, error
 from m2h import Predictions
 from pipelines.frame import FrameInfo
 from pipelines.loading import FramesByNumber
-from pipelines.predictions import write_predictions
 from pipelines.settings import FramesConfig, PipelineConfig
-from pipelines.sources import SourceError, open_source
+from pipelines.sources.predictions import write_predictions
+from pipelines.sources.source import SourceError, open_source
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -16,7 +16,7 @@ from m2h.weights import DEFAULT_NAME, WeightsError
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.settings import PipelineConfig
-from pipelines.sources import open_source
+from pipelines.sources.source import open_source
 
 
 def write_checkpoint(path: Path, seed: int = 0) -> Path:

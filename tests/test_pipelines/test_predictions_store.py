@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from m2h import Predictions
-from pipelines.predictions import PredictionError, prediction_path, read_predictions, write_predictions
+from pipelines.sources.predictions import PredictionError, prediction_path, read_predictions, write_predictions
 
 
 def make_predictions(rng):

@@ -9,10 +9,10 @@ from textured_wall import CONFIG, Wall, error
 
 from m2h import Predictions
 from pipelines.cli import main
-from pipelines.predictions import prediction_path, write_predictions
-from pipelines.refinement import spread_of
 from pipelines.settings import AlignConfig, FramesConfig
-from pipelines.sources import open_source
+from pipelines.sources.predictions import prediction_path, write_predictions
+from pipelines.sources.refinement import spread_of
+from pipelines.sources.source import open_source
 
 
 def predicted(wall, folder, *, scale=1.0, noise=0.0):

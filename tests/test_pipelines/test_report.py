@@ -7,9 +7,9 @@ import numpy as np
 from helpers import box_mesh
 
 from mapping.mesh.mesh import concatenate
-from pipelines.floorplan import OBJECT_NAME_PX, floor_plan_svg
-from pipelines.report import MANY_OBJECTS, Picture, write_report
-from pipelines.viewer import _first_camera
+from pipelines.views.floorplan import OBJECT_NAME_PX, floor_plan_svg
+from pipelines.views.report import MANY_OBJECTS, Picture, write_report
+from pipelines.views.viewer import _first_camera
 from scenegraph import SceneGraph
 from scenegraph.labels import nyu40
 from scenegraph.nodes import BuildingNode, ObjectNode, OrientedBox, RoomNode, StoreyNode

@@ -8,8 +8,8 @@ import pytest
 from m2h import Predictions
 from mapping.camera import Intrinsics
 from pipelines.frame import Frame, FrameInfo, only_with_depth
-from pipelines.predictions import PredictionError, write_predictions
-from pipelines.sources import SourceError, open_source
+from pipelines.sources.predictions import PredictionError, write_predictions
+from pipelines.sources.source import SourceError, open_source
 
 CAMERA = Intrinsics(10, 10, 2, 1, 4, 3)
 

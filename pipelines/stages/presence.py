@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import inverse
 from pipelines.loading import read_frames
-from pipelines.stages import RunContext, predicted
+from pipelines.stages.context import RunContext, predicted
 from scenegraph.graph import SceneGraph
 from scenegraph.tracks.presence import SurfacePoints, frame_evidence, presence_intervals
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.files import write_text_atomic
-from pipelines.floorplan import floor_plan_svg
 from pipelines.images import encode_jpeg
+from pipelines.views.floorplan import floor_plan_svg
 from scenegraph.graph import SceneGraph
 
 MANY_OBJECTS = 20

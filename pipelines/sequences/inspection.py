@@ -16,7 +16,8 @@ from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
 from mapping.se3 import transform_points
 from mapping.tsdf.config import TSDFConfig
-from pipelines.convention_check import (
+from pipelines.frame import Frame, FrameSequence, SequenceError, depth_notes
+from pipelines.sequences.convention_check import (
     Score,
     candidate_conventions,
     fitted_depth_scale,
@@ -24,7 +25,6 @@ from pipelines.convention_check import (
     score_by_depth,
     score_by_images,
 )
-from pipelines.frame import Frame, FrameSequence, SequenceError, depth_notes
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention, read_overrides
 from pipelines.sequences.recorded import RecordedSequence
 

@@ -19,7 +19,7 @@ from pipelines.frame import Frame
 from pipelines.loading import read_frames
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
-from pipelines.stages import RunContext, foreign_label_warning, predicted
+from pipelines.stages.context import RunContext, foreign_label_warning, predicted
 from pipelines.workspace import StageRecord
 from scenegraph.labels import LabelSpace
 from scenegraph.tracks.dynamic import (

@@ -16,7 +16,7 @@ from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence
 from pipelines.loading import FramesByNumber, chosen_positions
 from pipelines.settings import PipelineConfig
-from pipelines.sources import Source, SourceError
+from pipelines.sources.source import Source, SourceError
 from pipelines.workspace import digest
 
 VERSION = 2  # counts changes of the method, so that stored depth is found again only where it would be the same

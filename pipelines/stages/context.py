@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from m2h import Predictions
 from m2h.runtime import prefetched
 from mapping.files import write_text_atomic
-from pipelines import alignment_file
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import chosen_positions, read_frames
-from pipelines.predictions import prediction_path, read_predictions, write_predictions
 from pipelines.settings import PipelineConfig
-from pipelines.sources import Source, SourceError
+from pipelines.sources.predictions import prediction_path, read_predictions, write_predictions
+from pipelines.sources.source import Source, SourceError
+from pipelines.stages import alignment_file
 from pipelines.workspace import StageRecord, Workspace
 
 Progress = Callable[[str, int, int], None]

@@ -25,10 +25,10 @@ from m2h import Predictions
 from mapping.camera import Intrinsics
 from mapping.multiview.multiview import MultiviewDepth, Prior
 from pipelines.frame import Frame, FrameSequence
-from pipelines.multiview import PosedFrames
-from pipelines.predictions import PredictionError
 from pipelines.settings import PipelineConfig
-from pipelines.sources import Source, SourceError, depth_source, has_one_scale, open_source
+from pipelines.sources.multiview import PosedFrames
+from pipelines.sources.predictions import PredictionError
+from pipelines.sources.source import Source, SourceError, depth_source, has_one_scale, open_source
 from pipelines.workspace import digest
 
 VERSION = 1  # counts changes of the method, so that stored depth is found again only where it would be the same

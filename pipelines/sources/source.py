@@ -9,20 +9,20 @@ from pathlib import Path
 from m2h import Predictions
 from pipelines.frame import Frame, FrameSequence
 from pipelines.plugins import resolve
-from pipelines.predictions import FIELDS, PredictionError, prediction_path, read_predictions
 from pipelines.settings import PipelineConfig
+from pipelines.sources.predictions import FIELDS, PredictionError, prediction_path, read_predictions
 from pipelines.workspace import digest, folder_fingerprint
 from scenegraph.labels import LabelSpace, load_label_space, nyu40
 
 SOURCES = {
-    "auto": "pipelines.sources:open_default",
-    "m2h": "pipelines.sources:open_network",
-    "recorded": "pipelines.sources:open_recorded",
-    "precomputed": "pipelines.sources:open_precomputed",
-    "multiview": "pipelines.multiview:open_multiview",
-    "refined": "pipelines.refinement:open_refined",
-    "checked": "pipelines.refinement:open_checked",
-    "mixed": "pipelines.sources:open_mixed",
+    "auto": "pipelines.sources.source:open_default",
+    "m2h": "pipelines.sources.source:open_network",
+    "recorded": "pipelines.sources.source:open_recorded",
+    "precomputed": "pipelines.sources.source:open_precomputed",
+    "multiview": "pipelines.sources.multiview:open_multiview",
+    "refined": "pipelines.sources.refinement:open_refined",
+    "checked": "pipelines.sources.refinement:open_checked",
+    "mixed": "pipelines.sources.source:open_mixed",
 }
 """A function from what follows the colon, the sequence and the settings to a Source."""
 PARTS = {

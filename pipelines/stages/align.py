@@ -13,12 +13,12 @@ from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
 from mapping.depth.weights import depth_weight
 from mapping.se3 import inverse, transform_points
 from mapping.tsdf.volume import TSDFVolume
-from pipelines.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
-from pipelines.fusion import static_weight
 from pipelines.loading import read_frames
 from pipelines.sequences.colmap_points import read_sparse_points
-from pipelines.sources import Source, depth_source, has_one_scale
-from pipelines.stages import RunContext, predicted
+from pipelines.sources.source import Source, depth_source, has_one_scale
+from pipelines.stages.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
+from pipelines.stages.context import RunContext, predicted
+from pipelines.stages.fuse import static_weight
 from pipelines.workspace import StageRecord
 
 MAP_DEVIATION = 0.1

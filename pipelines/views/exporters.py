@@ -81,7 +81,7 @@ def _write_glb(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
 
 
 def _write_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    from pipelines.viewer import write_scene_html
+    from pipelines.views.viewer import write_scene_html
 
     write_scene_html(mesh, graph, path)
 
@@ -111,7 +111,7 @@ def _write_geojson(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
 
 
 def _write_rerun(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    from pipelines.rerun_export import export_rerun
+    from pipelines.views.rerun_export import export_rerun
 
     export_rerun(mesh, graph, path)
 

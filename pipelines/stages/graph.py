@@ -14,10 +14,10 @@ from mapping.camera import Intrinsics
 from mapping.mesh.io import write_glb, write_mesh
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import from_rotation_translation, inverse, rotation_from_quat_xyzw
-from pipelines.exporters import load_run, scene_glb_nodes
 from pipelines.frame import SequenceError
-from pipelines.presence import fill_presence
-from pipelines.stages import RunContext
+from pipelines.stages.context import RunContext
+from pipelines.stages.presence import fill_presence
+from pipelines.views.exporters import load_run, scene_glb_nodes
 from pipelines.workspace import StageRecord
 from scenegraph.build import Trajectory, build_scene_graph
 from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
@@ -29,7 +29,7 @@ from scenegraph.nodes import TrackNode
 from scenegraph.tracks.dynamic import detections_from_json
 
 if TYPE_CHECKING:
-    from pipelines.report import Picture
+    from pipelines.views.report import Picture
 
 Array = NDArray[np.float64]
 GRAPH_FILES = (
@@ -103,8 +103,8 @@ def _surface_figures(mesh: Mesh) -> dict[str, float]:
 
 def write_report_files(context: RunContext, record: StageRecord) -> None:
     """report.html and scene.html."""
-    from pipelines.report import write_report
-    from pipelines.viewer import write_scene_html
+    from pipelines.views.report import write_report
+    from pipelines.views.viewer import write_scene_html
 
     mesh, graph = load_run(context.workspace.root)
     pictures = render_pictures(mesh, graph, context.first_frame().intrinsics)
@@ -119,7 +119,7 @@ def render_pictures(mesh: Mesh, graph: SceneGraph, intrinsics: Intrinsics) -> li
     """The map from above, a storey at a time, by colour and by label, and as some of the cameras saw it."""
     from mapping.mesh.pictures import shaded_picture, top_view
     from mapping.mesh.raycast import MeshCaster
-    from pipelines.report import Picture
+    from pipelines.views.report import Picture
 
     if not len(mesh.faces):
         return []

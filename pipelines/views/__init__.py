@@ -1,0 +1,1 @@
+"""A finished run for people and other programs: report, viewer, exports."""
