@@ -23,11 +23,11 @@ from common import machine, noise, summarise, time_calls, write_json
 from m2h import Predictions
 from pipelines.frame import Frame
 from pipelines.sequences.ingest import CanonicalWriter
-from pipelines.synth.camera_path import plan_camera
 from pipelines.synth.generate import WorldConfig, generate_world
-from pipelines.synth.optics import develop, motion_blur
-from pipelines.synth.people import plan_people
-from pipelines.synth.render import Renderer
+from pipelines.synth.motion.camera_path import plan_camera
+from pipelines.synth.motion.people import plan_people
+from pipelines.synth.rendering.optics import develop, motion_blur
+from pipelines.synth.rendering.render import Renderer
 from pipelines.synth.simulate import SynthConfig, simulate
 from pipelines.synth.truth import largest_number
 from pipelines.synth.write import Visit, write_visit

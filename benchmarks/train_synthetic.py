@@ -27,7 +27,7 @@ from m2h.train import train
 from m2h.train_config import load_train_config
 from pipelines import open_sequence
 from pipelines.synth.generate import WorldConfig
-from pipelines.synth.lighting import LightingConfig
+from pipelines.synth.rendering.lighting import LightingConfig
 from pipelines.synth.simulate import SynthConfig, simulate
 
 ROOT = Path(__file__).parents[1]

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from pipelines.synth.shapes import signed_volume
+from pipelines.synth.base.shapes import signed_volume
 
 
 def assert_closed(faces, what=""):

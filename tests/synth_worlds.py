@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.synth.shapes import Shape, block, merge
-from pipelines.synth.world import Body, Light, Material, Part, Room, World
+from pipelines.synth.base.shapes import Shape, block, merge
+from pipelines.synth.base.world import Body, Light, Material, Part, Room, World
 from scenegraph.labels import nyu40
 
 Array = NDArray[np.float64]

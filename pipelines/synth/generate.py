@@ -12,18 +12,18 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mapping.se3 import from_rotation_translation, transform_points
-from pipelines.synth.catalogue import Library
-from pipelines.synth.changes import ChangeCounts, Presence, one_visit, two_visits
-from pipelines.synth.clutter import clutter_room
-from pipelines.synth.furnishing import furnish
-from pipelines.synth.layout import layout_storeys
-from pipelines.synth.materials import Style, room_finish
-from pipelines.synth.openings import open_storey
-from pipelines.synth.placement import RoomScene
-from pipelines.synth.plan import BuildingPlan, Construction, StoreyPlan
-from pipelines.synth.scenes import ensure_ways, room_scenes
-from pipelines.synth.structure import BodyList, build_structure
-from pipelines.synth.world import Body, Light, Opening, Room, World
+from pipelines.synth.base.materials import Style, room_finish
+from pipelines.synth.base.plan import BuildingPlan, Construction, StoreyPlan
+from pipelines.synth.base.world import Body, Light, Opening, Room, World
+from pipelines.synth.building.layout import layout_storeys
+from pipelines.synth.building.openings import open_storey
+from pipelines.synth.building.structure import BodyList, build_structure
+from pipelines.synth.furnishing.changes import ChangeCounts, Presence, one_visit, two_visits
+from pipelines.synth.furnishing.clutter import clutter_room
+from pipelines.synth.furnishing.placement import RoomScene
+from pipelines.synth.furnishing.rooms import furnish
+from pipelines.synth.furnishing.scenes import ensure_ways, room_scenes
+from pipelines.synth.furniture.catalogue import Library
 from scenegraph.labels import nyu40
 
 Array = NDArray[np.float64]

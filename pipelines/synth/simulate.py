@@ -15,14 +15,14 @@ from pydantic.dataclasses import dataclass
 
 from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
-from pipelines.synth.camera_path import plan_camera
+from pipelines.synth.base.world import World
 from pipelines.synth.generate import WorldConfig, generate_world
-from pipelines.synth.lighting import LightingConfig
-from pipelines.synth.optics import OpticsConfig
-from pipelines.synth.people import plan_people
-from pipelines.synth.render import Renderer
+from pipelines.synth.motion.camera_path import plan_camera
+from pipelines.synth.motion.people import plan_people
+from pipelines.synth.rendering.lighting import LightingConfig
+from pipelines.synth.rendering.optics import OpticsConfig
+from pipelines.synth.rendering.render import Renderer
 from pipelines.synth.truth import largest_number
-from pipelines.synth.world import World
 from pipelines.synth.write import Progress, Visit, write_visit
 
 HEADER = "synth.json"

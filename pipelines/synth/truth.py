@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
-from pipelines.synth.figure import PERSON_LABEL
-from pipelines.synth.people import People, person_boxes
-from pipelines.synth.surfaces import Surfaces
-from pipelines.synth.textures import material_table, mean_albedo
-from pipelines.synth.world import Body, Room, World
+from pipelines.synth.base.world import Body, Room, World
+from pipelines.synth.motion.figure import PERSON_LABEL
+from pipelines.synth.motion.people import People, person_boxes
+from pipelines.synth.rendering.surfaces import Surfaces
+from pipelines.synth.rendering.textures import material_table, mean_albedo
 from scenegraph.graph import SceneGraph
 from scenegraph.labels import nyu40
 from scenegraph.nodes import AgentNode, BuildingNode, ObjectNode, RoomNode, StoreyNode, TrackNode

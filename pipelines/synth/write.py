@@ -17,14 +17,14 @@ from mapping.mesh.io import write_mesh
 from mapping.se3 import inverse
 from pipelines.frame import Frame
 from pipelines.sequences.ingest import CanonicalWriter
-from pipelines.synth._threads import in_order
-from pipelines.synth.camera_path import CameraPath
-from pipelines.synth.optics import OpticsConfig, develop, meter, motion_blur, plan_exposures
-from pipelines.synth.people import People
-from pipelines.synth.people_light import Moving
-from pipelines.synth.render import Renderer
+from pipelines.synth.base.world import World
+from pipelines.synth.motion.camera_path import CameraPath
+from pipelines.synth.motion.people import People
+from pipelines.synth.rendering.optics import OpticsConfig, develop, meter, motion_blur, plan_exposures
+from pipelines.synth.rendering.people_light import Moving
+from pipelines.synth.rendering.render import Renderer
+from pipelines.synth.rendering.threads import in_order
 from pipelines.synth.truth import Seen, count_pixels, largest_number, truth_graph, truth_mesh
-from pipelines.synth.world import World
 from scenegraph.files.json_io import save_scene_graph
 from scenegraph.labels import nyu40
 

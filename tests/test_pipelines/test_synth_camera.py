@@ -9,13 +9,13 @@ from synth_worlds import at, box_world, cube
 
 from mapping.camera import Intrinsics
 from mapping.se3 import is_se3
-from pipelines.synth._routing import STEPS, best_in_time, travel
-from pipelines.synth.camera_path import CLEARANCE, CameraPathError, camera_poses, plan_camera
-from pipelines.synth.coverage import surface_coverage
 from pipelines.synth.generate import WorldConfig, generate_world
-from pipelines.synth.render import Renderer
-from pipelines.synth.routes import Place, make_navigator, relax, tour
-from pipelines.synth.viewpoints import YAW_BINS, sweep_arc
+from pipelines.synth.motion.camera_path import CLEARANCE, CameraPathError, camera_poses, plan_camera
+from pipelines.synth.motion.coverage import surface_coverage
+from pipelines.synth.motion.routes import Place, make_navigator, relax, tour
+from pipelines.synth.motion.routing import STEPS, best_in_time, travel
+from pipelines.synth.motion.viewpoints import YAW_BINS, sweep_arc
+from pipelines.synth.rendering.render import Renderer
 
 CAMERA = Intrinsics(256.0, 256.0, 159.5, 119.5, 320, 240)
 ROOM_FRAMES = 80

@@ -5,12 +5,12 @@ import pytest
 from synth_worlds import at, box_world, cube
 
 from mapping.camera import Intrinsics
-from pipelines.synth.camera_path import CameraPath
-from pipelines.synth.figure import LIMBS, PERSON_LABEL, make_figure, pose_figure
-from pipelines.synth.people import LEAST_DISTANCE, PeopleError, person_boxes, plan_people
-from pipelines.synth.people_light import Moving
-from pipelines.synth.render import Renderer
-from pipelines.synth.surfaces import local_surfaces
+from pipelines.synth.motion.camera_path import CameraPath
+from pipelines.synth.motion.figure import LIMBS, PERSON_LABEL, make_figure, pose_figure
+from pipelines.synth.motion.people import LEAST_DISTANCE, PeopleError, person_boxes, plan_people
+from pipelines.synth.rendering.people_light import Moving
+from pipelines.synth.rendering.render import Renderer
+from pipelines.synth.rendering.surfaces import local_surfaces
 
 TABLE = (np.array([2.6, 1.8, 0.0]), np.array([3.4, 2.6, 0.8]))
 CAMERA = Intrinsics(65.0, 65.0, 39.5, 29.5, 80, 60)

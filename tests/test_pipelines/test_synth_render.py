@@ -6,11 +6,11 @@ from synth_worlds import BOX, CEILING, FLOOR, GREY, WALL, at, body, box_world, c
 
 from mapping.camera import Intrinsics
 from mapping.se3 import inverse, look_at, transform_points
-from pipelines.synth.edges import CONTACT, CREASE, NONE, OCCLUSION, true_edges
-from pipelines.synth.people_light import Moving
-from pipelines.synth.render import Renderer
-from pipelines.synth.shapes import block, sphere
-from pipelines.synth.surfaces import local_surfaces, world_surfaces
+from pipelines.synth.base.shapes import block, sphere
+from pipelines.synth.rendering.edges import CONTACT, CREASE, NONE, OCCLUSION, true_edges
+from pipelines.synth.rendering.people_light import Moving
+from pipelines.synth.rendering.render import Renderer
+from pipelines.synth.rendering.surfaces import local_surfaces, world_surfaces
 
 SIZE = (5.0, 4.0, 2.5)
 CAMERA = Intrinsics(130.0, 128.0, 79.5, 59.5, 160, 120)

@@ -12,17 +12,17 @@ from synth_worlds import BOX, FLOOR, GREY, WINDOW, at, body, box_world, cube
 
 from mapping.camera import Intrinsics
 from mapping.se3 import look_at
-from pipelines.synth._noise import fractal_noise, hash01, value_noise
-from pipelines.synth._texture import albedo
-from pipelines.synth.casting import Caster
-from pipelines.synth.lighting import LightingConfig, bake, probe_light
-from pipelines.synth.optics import KEY, OpticsConfig, develop, meter, motion_blur, plan_exposures
-from pipelines.synth.people_light import Moving
-from pipelines.synth.render import Renderer
-from pipelines.synth.shapes import block
-from pipelines.synth.surfaces import local_surfaces, world_surfaces
-from pipelines.synth.textures import TEXTURES, material_table, mean_albedo
-from pipelines.synth.world import Light, Material
+from pipelines.synth.base.shapes import block
+from pipelines.synth.base.world import Light, Material
+from pipelines.synth.rendering.casting import Caster
+from pipelines.synth.rendering.kernels.noise import fractal_noise, hash01, value_noise
+from pipelines.synth.rendering.kernels.texture import albedo
+from pipelines.synth.rendering.lighting import LightingConfig, bake, probe_light
+from pipelines.synth.rendering.optics import KEY, OpticsConfig, develop, meter, motion_blur, plan_exposures
+from pipelines.synth.rendering.people_light import Moving
+from pipelines.synth.rendering.render import Renderer
+from pipelines.synth.rendering.surfaces import local_surfaces, world_surfaces
+from pipelines.synth.rendering.textures import TEXTURES, material_table, mean_albedo
 
 CAMERA = Intrinsics(65.0, 65.0, 39.5, 29.5, 80, 60)
 POSE = look_at((0.6, 0.5, 1.5), (3.0, 2.2, 0.6))

@@ -10,14 +10,14 @@ from synth_worlds import BOX, at, body, box_world, cube
 
 from mapping.camera import Intrinsics
 from mapping.se3 import look_at
-from pipelines.synth._threads import in_order
-from pipelines.synth.casting import Caster
-from pipelines.synth.lighting import LightingConfig
-from pipelines.synth.people_light import Moving
-from pipelines.synth.render import Renderer
-from pipelines.synth.shapes import block, sphere
-from pipelines.synth.sight import Sight, make_layer
-from pipelines.synth.surfaces import local_surfaces, world_surfaces
+from pipelines.synth.base.shapes import block, sphere
+from pipelines.synth.rendering.casting import Caster
+from pipelines.synth.rendering.lighting import LightingConfig
+from pipelines.synth.rendering.people_light import Moving
+from pipelines.synth.rendering.render import Renderer
+from pipelines.synth.rendering.sight import Sight, make_layer
+from pipelines.synth.rendering.surfaces import local_surfaces, world_surfaces
+from pipelines.synth.rendering.threads import in_order
 
 CAMERA = Intrinsics(65.0, 60.0, 39.5, 29.5, 80, 60)
 POSE = look_at((0.6, 0.5, 1.5), (3.0, 2.2, 0.6))

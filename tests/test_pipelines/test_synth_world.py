@@ -14,8 +14,8 @@ from mesh_checks import assert_closed, assert_outward
 from pydantic import ValidationError
 from scipy import ndimage
 
+from pipelines.synth.base.occupancy import walkable_grid
 from pipelines.synth.generate import WorldConfig, generate_world
-from pipelines.synth.occupancy import walkable_grid
 from scenegraph.labels import nyu40
 
 LABELS = nyu40()

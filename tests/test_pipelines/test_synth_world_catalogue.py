@@ -8,15 +8,21 @@ import numpy as np
 import pytest
 from mesh_checks import assert_closed, assert_outward
 
-from pipelines.synth import catalogue
-from pipelines.synth.catalogue import CatalogueError, Library, load_entry, parse_properties, read_catalogues, role_of
-from pipelines.synth.furniture import seating
+from pipelines.synth.base.materials import Style
+from pipelines.synth.base.shapes import block, merge, signed_volume
+from pipelines.synth.base.world import Material, Part
+from pipelines.synth.furniture import catalogue, seating
 from pipelines.synth.furniture.base import MODEL_SHARE
+from pipelines.synth.furniture.catalogue import (
+    CatalogueError,
+    Library,
+    load_entry,
+    parse_properties,
+    read_catalogues,
+    role_of,
+)
+from pipelines.synth.furniture.obj_model import ObjError, collision_boxes, level_surface, parse_mtl, parse_obj
 from pipelines.synth.generate import WorldConfig, generate_world
-from pipelines.synth.materials import Style
-from pipelines.synth.obj_model import ObjError, collision_boxes, level_surface, parse_mtl, parse_obj
-from pipelines.synth.shapes import block, merge, signed_volume
-from pipelines.synth.world import Material, Part
 
 PACKAGE = Path("/usr/share/sweethome3d/furniture")
 

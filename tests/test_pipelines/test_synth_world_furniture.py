@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from mesh_checks import assert_closed, assert_outward
 
+from pipelines.synth.base.materials import Style
 from pipelines.synth.furniture import bath, bedroom, decor, kitchen, props, seating, storage, tables
-from pipelines.synth.materials import Style
-from pipelines.synth.textures import TEXTURES
+from pipelines.synth.rendering.textures import TEXTURES
 from scenegraph.labels import nyu40
 
 MODULES = (bath, bedroom, decor, kitchen, props, seating, storage, tables)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import shapely
 
-from pipelines.synth.access import access_cost, access_tree, shared_walls
+from pipelines.synth.base.plan import KINDS, Construction, RoomPlan
+from pipelines.synth.building.access import access_cost, access_tree, shared_walls
+from pipelines.synth.building.layout import stair_run
 from pipelines.synth.generate import WorldConfig, plan_building
-from pipelines.synth.layout import stair_run
-from pipelines.synth.plan import KINDS, Construction, RoomPlan
 
 GRID = [(rooms, storeys, seed) for rooms in range(1, 9) for storeys in (1, 2, 3) for seed in range(2)]
 

@@ -5,8 +5,8 @@ import pytest
 import shapely
 from synth_worlds import BOX, at, body, box_world, cube
 
-from pipelines.synth.occupancy import BAND, RoomGrid, boxes_meet, footprint, turned_boxes, walkable_grid
-from pipelines.synth.shapes import block
+from pipelines.synth.base.occupancy import BAND, RoomGrid, boxes_meet, footprint, turned_boxes, walkable_grid
+from pipelines.synth.base.shapes import block
 
 SIZE = (5.0, 4.0, 2.5)
 

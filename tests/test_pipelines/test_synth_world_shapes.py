@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mesh_checks import assert_closed, assert_outward
 
-from pipelines.synth import shapes
+from pipelines.synth.base import shapes
 
 BEND = np.column_stack((np.linspace(0, 1, 30), 0.1 * np.sin(9 * np.linspace(0, 1, 30))))
 SHAPES = {

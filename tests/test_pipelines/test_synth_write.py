@@ -14,8 +14,8 @@ from mapping.mesh.io import read_mesh
 from mapping.se3 import transform_points
 from pipelines.sequences.detect import open_sequence
 from pipelines.synth.generate import WorldConfig, generate_world
-from pipelines.synth.lighting import LightingConfig
-from pipelines.synth.render import Renderer
+from pipelines.synth.rendering.lighting import LightingConfig
+from pipelines.synth.rendering.render import Renderer
 from pipelines.synth.simulate import SynthConfig, SynthError, simulate
 from scenegraph import load_scene_graph
 from scenegraph.labels import nyu40

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from pipelines.synth.materials import Style
-from pipelines.synth.shapes import Shape, merge
-from pipelines.synth.world import Material, Part
+from pipelines.synth.base.materials import Style
+from pipelines.synth.base.shapes import Shape, merge
+from pipelines.synth.base.world import Material, Part
 
 Array = NDArray[np.float64]
 

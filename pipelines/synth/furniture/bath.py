@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
+from pipelines.synth.base.materials import BRIGHTS, CERAMIC, METAL, WHITE, Style, cloth, lacquer, pick, plain, shade
+from pipelines.synth.base.shapes import Array, block, box, cylinder, lathe, loft, ribbon, rounded_box, tube
 from pipelines.synth.furniture.base import Builder, Model, choose, replaceable, uniform
-from pipelines.synth.materials import BRIGHTS, CERAMIC, METAL, WHITE, Style, cloth, lacquer, pick, plain, shade
-from pipelines.synth.shapes import Array, block, box, cylinder, lathe, loft, ribbon, rounded_box, tube
 
 GAP = 0.0015
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from pipelines.synth.furniture.base import Builder, Model, choose, replaceable, uniform
-from pipelines.synth.materials import (
+from pipelines.synth.base.materials import (
     BLACK,
     BRIGHTS,
     CLOTHS,
@@ -20,8 +19,9 @@ from pipelines.synth.materials import (
     plain,
     shade,
 )
-from pipelines.synth.shapes import blade, block, box, cylinder, lathe, ribbon, ring, rounded_box, sphere, tube
-from pipelines.synth.world import Material
+from pipelines.synth.base.shapes import blade, block, box, cylinder, lathe, ribbon, ring, rounded_box, sphere, tube
+from pipelines.synth.base.world import Material
+from pipelines.synth.furniture.base import Builder, Model, choose, replaceable, uniform
 
 GAP = 0.0015
 GLOW = plain((1.0, 0.93, 0.8), emission=3.0)

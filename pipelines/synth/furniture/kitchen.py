@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 from numpy.random import Generator
 
+from pipelines.synth.base.materials import BLACK, DARK_METAL, METAL, WHITE, Style, lacquer, plain, shade
+from pipelines.synth.base.shapes import block, box, cylinder, loft, rounded_box, tube
+from pipelines.synth.base.world import Material
 from pipelines.synth.furniture.base import Builder, Model, replaceable, uniform
 from pipelines.synth.furniture.storage import BOARD, carcass, fronts
-from pipelines.synth.materials import BLACK, DARK_METAL, METAL, WHITE, Style, lacquer, plain, shade
-from pipelines.synth.shapes import block, box, cylinder, loft, rounded_box, tube
-from pipelines.synth.world import Material
 
 GAP = 0.0015
 COUNTER_DEPTH, COUNTER_HEIGHT = 0.62, 0.9

@@ -5,10 +5,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
+from pipelines.synth.base.materials import (
+    BLACK,
+    BRIGHTS,
+    CERAMIC,
+    CLOTHS,
+    METAL,
+    Style,
+    cloth,
+    lacquer,
+    pick,
+    plain,
+    shade,
+)
+from pipelines.synth.base.shapes import block, box, cushion, cylinder, lathe, rounded_box, tray, tube
+from pipelines.synth.base.world import Material
 from pipelines.synth.furniture.base import Builder, Model, choose, replaceable, uniform
-from pipelines.synth.materials import BLACK, BRIGHTS, CERAMIC, CLOTHS, METAL, Style, cloth, lacquer, pick, plain, shade
-from pipelines.synth.shapes import block, box, cushion, cylinder, lathe, rounded_box, tray, tube
-from pipelines.synth.world import Material
 
 GAP = 0.0015
 PAPER = Material((0.80, 0.79, 0.74), (0.2, 0.2, 0.22), "text", 0.01, 0.8)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
+from pipelines.synth.base.materials import BLACK, CLOTHS, DARK_METAL, METAL, Style, cloth, lacquer, pick
+from pipelines.synth.base.shapes import block, box, cushion, cylinder, lathe, rounded_box, sphere, tube
 from pipelines.synth.furniture.base import Builder, Model, choose, legs, replaceable, uniform
-from pipelines.synth.materials import BLACK, CLOTHS, DARK_METAL, METAL, Style, cloth, lacquer, pick
-from pipelines.synth.shapes import block, box, cushion, cylinder, lathe, rounded_box, sphere, tube
 
 
 @replaceable("dining chair")

@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 from numpy.random import Generator
 
+from pipelines.synth.base.materials import Style
+from pipelines.synth.base.shapes import Shape, block, box, cylinder, rounded_box
+from pipelines.synth.base.world import Material
 from pipelines.synth.furniture.base import Builder, Model, legs, replaceable, uniform
-from pipelines.synth.materials import Style
-from pipelines.synth.shapes import Shape, block, box, cylinder, rounded_box
-from pipelines.synth.world import Material
 
 GAP = 0.0015
 BOARD = 0.018

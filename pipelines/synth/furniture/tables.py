@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
+from pipelines.synth.base.materials import METAL, Style, lacquer, plain
+from pipelines.synth.base.shapes import block, box, cylinder, lathe, rounded_box, tube
 from pipelines.synth.furniture.base import Builder, Model, choose, legs, replaceable, uniform
-from pipelines.synth.materials import METAL, Style, lacquer, plain
-from pipelines.synth.shapes import block, box, cylinder, lathe, rounded_box, tube
 
 
 @replaceable("dining table")

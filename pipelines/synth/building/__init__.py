@@ -1,0 +1,1 @@
+"""The shell of a synthetic building: rooms, walls, openings, doors, stairs."""

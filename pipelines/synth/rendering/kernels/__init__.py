@@ -1,0 +1,1 @@
+"""Everything compiled of the renderer."""

@@ -1,0 +1,193 @@
+"""Numba kernels: which ways to lights people may stand in, and what they leave of the light around them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from pipelines.synth.rendering.kernels.compiling import pixel_kernel
+from pipelines.synth.rendering.kernels.shade import Found, Rays
+
+Array = NDArray[np.float64]
+
+BALL_REACH = 1.2  # metres within which a body dims indirect light
+LIFT = 0.004  # metres that ways to lights start above their surface
+MOVING_LIFT = 0.01
+BEFORE_LIGHT = 0.998  # share of the way to a light that has to be free
+BEFORE_SHADE = 0.85  # the same for people: short of the lamp's own shade
+
+
+class Crowd(NamedTuple):
+    """What throws shadows: lights (L, 6), boxes (P, 2, 3) round people and round each of their limbs (P * B, 2, 3), and cones
+    (L, P, 4) of axis and squared cosine in which each light sees each person."""
+
+    lights: Array
+    boxes: Array
+    limbs: Array
+    cones: Array
+
+
+class Ways(NamedTuple):
+    """Ways to lights that have to be cast: segments (N, 6), and the ray and the light (N,) of each."""
+
+    segments: NDArray[np.float32]
+    ray: NDArray[np.int32]
+    light: NDArray[np.int32]
+
+    def chosen(self, which: slice | NDArray[np.bool_]) -> Ways:
+        """Some of them."""
+        return Ways(self.segments[which], self.ray[which], self.light[which])
+
+
+@njit(cache=True, nogil=True)
+def crowd_cones(lights: Any, boxes: Any) -> Any:
+    """(L, P, 4) the cones in which lights see boxes; a squared cosine of -1 where a light is too near for one."""
+    out = np.zeros((len(lights), len(boxes), 4))
+    corner = np.zeros(3)
+    for s in range(len(lights)):
+        for b in range(len(boxes)):
+            axis = 0.5 * (boxes[b, 0] + boxes[b, 1]) - lights[s, :3]
+            axis /= max(1e-9, math.sqrt(np.sum(axis * axis)))
+            lowest = 1.0
+            for c in range(8):
+                for k in range(3):
+                    corner[k] = boxes[b, (c >> k) & 1, k] - lights[s, k]
+                lowest = min(lowest, np.sum(corner * axis) / max(1e-9, math.sqrt(np.sum(corner * corner))))
+            out[s, b, :3] = axis
+            out[s, b, 3] = lowest * lowest - 1e-6 if lowest > 0.05 else -1.0
+    return out
+
+
+@njit(cache=True, inline="always")
+def _meets(p: Any, way: Any, boxes: Any, b: int) -> bool:
+    """Whether the segment from p along way meets box b of (B, 2, 3) lowest and highest corners."""
+    enter, leave = 0.0, 1.0
+    for axis in range(3):
+        slope = way[axis] if abs(way[axis]) > 1e-9 else 1e-9
+        t0, t1 = (boxes[b, 0, axis] - p[axis]) / slope, (boxes[b, 1, axis] - p[axis]) / slope
+        enter, leave = max(enter, min(t0, t1)), min(leave, max(t0, t1))
+    return enter <= leave
+
+
+@njit(cache=True, inline="always")
+def _in_the_way(p: Any, way: Any, crowd: Crowd, s: int) -> bool:
+    """Whether the way from p to light s meets a limb's box."""
+    length2 = way[0] * way[0] + way[1] * way[1] + way[2] * way[2]
+    for b in range(len(crowd.boxes)):
+        along = crowd.cones[s, b, 0] * way[0] + crowd.cones[s, b, 1] * way[1] + crowd.cones[s, b, 2] * way[2]
+        narrow = crowd.cones[s, b, 3]
+        if narrow >= 0.0 and (along >= 0.0 or along * along < narrow * length2):
+            continue
+        if _meets(p, way, crowd.boxes, b):
+            each = len(crowd.limbs) // len(crowd.boxes)
+            for limb in range(b * each, (b + 1) * each):
+                if _meets(p, way, crowd.limbs, limb):
+                    return True
+    return False
+
+
+@pixel_kernel
+def ways_past_people(rays: Rays, found: Found, planes: Any, crowd: Crowd, out: Ways) -> int:
+    """Fill in the ways from the chosen points to the lights they face that people may stand in, and say how many."""
+    eye, dirs, _ = rays
+    chosen, t, face, _ = found
+    lights = crowd.lights
+    segments, ray, light = out
+    count = 0
+    for k in range(len(chosen)):
+        if not chosen[k]:
+            continue
+        f = face[k]
+        nx, ny, nz = planes[f, 0], planes[f, 1], planes[f, 2]
+        p = (eye[0] + t[k] * dirs[k, 0], eye[1] + t[k] * dirs[k, 1], eye[2] + t[k] * dirs[k, 2])
+        for s in range(len(lights)):
+            way = (lights[s, 0] - p[0], lights[s, 1] - p[1], lights[s, 2] - p[2])
+            if nx * way[0] + ny * way[1] + nz * way[2] <= 0.0 or not _in_the_way(p, way, crowd, s):
+                continue
+            start = (p[0] + LIFT * nx, p[1] + LIFT * ny, p[2] + LIFT * nz)
+            for axis in range(3):
+                segments[count, axis] = start[axis]
+                segments[count, axis + 3] = (lights[s, axis] - start[axis]) * BEFORE_LIGHT
+            ray[count], light[count] = k, s
+            count += 1
+    return count
+
+
+@pixel_kernel
+def ways_from_people(rays: Rays, found: Found, planes: Any, lights: Any, out: Ways) -> int:
+    """Fill in the ways from the chosen points to the lights (L, 6) that they may face, a little beyond the facet's horizon."""
+    eye, dirs, _ = rays
+    chosen, t, face, _ = found
+    segments, ray, light = out
+    count = 0
+    for k in range(len(chosen)):
+        if not chosen[k]:
+            continue
+        f = face[k]
+        for s in range(len(lights)):
+            facing, length2 = 0.0, 0.0
+            for axis in range(3):
+                start = eye[axis] + t[k] * dirs[k, axis] + MOVING_LIFT * planes[f, axis]
+                way = lights[s, axis] - start
+                segments[count, axis], segments[count, axis + 3] = start, BEFORE_SHADE * way
+                facing += planes[f, axis] * way
+                length2 += way * way
+            if facing < -0.3 * math.sqrt(length2):
+                continue
+            ray[count], light[count] = k, s
+            count += 1
+    return count
+
+
+@pixel_kernel
+def people_shadow(rays: Rays, found: Found, planes: Any, lights: Any, balls: Any, blocked: Ways, out: Any) -> None:
+    """Turn out (K, 2) from ones into what people leave of the direct and of the indirect light at the chosen points.
+
+    A light that is blocked on one of the ways takes its share of what all lights (L, 6) would give in the open. Each of
+    the balls (S, 4) takes cos * (r / d)^2 of the indirect light: the form factor of a ball.
+    """
+    eye, dirs, _ = rays
+    chosen, t, face, _ = found
+    for n in range(len(blocked.ray)):
+        out[blocked.ray[n], 0] -= _share(blocked.ray[n], blocked.light[n], rays, found, planes, lights)
+    for k in range(len(chosen)):
+        if not chosen[k]:
+            continue
+        px, py, pz = eye[0] + t[k] * dirs[k, 0], eye[1] + t[k] * dirs[k, 1], eye[2] + t[k] * dirs[k, 2]
+        f = face[k]
+        dimmed = 1.0
+        for s in range(len(balls)):
+            bx, by, bz = balls[s, 0] - px, balls[s, 1] - py, balls[s, 2] - pz
+            d2 = bx * bx + by * by + bz * bz
+            if d2 < BALL_REACH * BALL_REACH:
+                radius = balls[s, 3]
+                d2 = max(radius * radius, d2)
+                cosine = (planes[f, 0] * bx + planes[f, 1] * by + planes[f, 2] * bz) / math.sqrt(d2)
+                dimmed *= 1.0 - max(0.0, cosine) * radius * radius / d2
+        out[k, 1] = dimmed
+        out[k, 0] = max(0.0, out[k, 0])
+
+
+@njit(cache=True, inline="always")
+def _share(k: int, light: int, rays: Rays, found: Found, planes: Any, lights: Any) -> float:
+    """What one light gives of all that the lights would give at a point in the open."""
+    eye, dirs, _ = rays
+    f, t = found.face[k], found.t[k]
+    whole, mine = 1e-9, 0.0
+    for s in range(len(lights)):
+        facing, d2 = 0.0, 0.0
+        for axis in range(3):
+            way = lights[s, axis] - eye[axis] - t * dirs[k, axis]
+            facing += planes[f, axis] * way
+            d2 += way * way
+        d2 = max(0.04, d2)
+        if facing > 0.0:
+            power = lights[s, 4] * facing / (d2 * math.sqrt(d2))
+            whole += power
+            if s == light:
+                mine = power
+    return mine / whole

@@ -1,0 +1,103 @@
+"""The light on people and the shadows they throw, at one time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.synth.rendering.casting import Caster
+from pipelines.synth.rendering.kernels import shadow as shadow_kernels
+from pipelines.synth.rendering.kernels.shade import MovingLit, Rays, shade_moving
+from pipelines.synth.rendering.sight import Layer, Traced
+from pipelines.synth.rendering.surfaces import Surfaces
+from pipelines.synth.rendering.threads import spread
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+SHADOW_LIGHTS = 3
+"""How many of the strongest lights around a person throw its shadow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moving:
+    """Bodies that move, at one time: their surfaces in the world, the light around each and the balls that stand for them.
+
+    cubes (B, 6, 3) indirect irradiance; balls (S, 4) centres and radii that dim the light around; centers (P, 3) of the people.
+    """
+
+    surfaces: Surfaces
+    cubes: Floats
+    balls: Array
+    centers: Array
+
+
+class PeopleLight:
+    """What moves, ready to be lit and to throw shadows.
+
+    Parameters
+    ----------
+    moving, layer : what moves, and the same ready to be drawn.
+    lights : (L, 6) all lights; the strongest around the people count.
+    static : what stands still, for lines of sight.
+    """
+
+    def __init__(self, moving: Moving, layer: Layer, lights: Array, static: Caster) -> None:
+        self._moving, self._layer, self._static = moving, layer, static
+        self._lights = lights[_strongest(lights, moving.centers)]
+        self._caster = Caster(moving.surfaces)
+        boxes, limbs = _boxes(moving.surfaces)
+        self._crowd = shadow_kernels.Crowd(self._lights, boxes, limbs, shadow_kernels.crowd_cones(self._lights, boxes))
+
+    def shadow(self, rays: Rays, traced: Traced, planes: Array) -> Floats:
+        """(K, 2) what people leave of direct and indirect light on what stands still, of which `planes` (F, 4) are the faces."""
+        found = traced.static_part()
+        ways = _room_for_ways(len(rays.dirs) * len(self._lights))
+        ways = ways.chosen(slice(shadow_kernels.ways_past_people(rays, found, planes, self._crowd, ways)))
+        blocked = ways.chosen(self._caster.blocked(ways.segments))
+        out = np.ones((len(rays.dirs), 2), np.float32)
+        shadow_kernels.people_shadow(rays, found, planes, self._lights, self._moving.balls, blocked, out)
+        return out
+
+    def shade(self, rays: Rays, traced: Traced, linear: Floats) -> None:
+        """Fill in linear RGB (K, 3) where something moves."""
+        if not traced.moving.any():
+            return
+        found, table = traced.moving_part(), self._layer.look.table
+        ways = _room_for_ways((int(traced.moving.sum()) + 1) * len(self._lights))
+        ways = ways.chosen(slice(shadow_kernels.ways_from_people(rays, found, table.planes, self._lights, ways)))
+        ways = ways.chosen(~self._static.blocked(ways.segments))
+        ways = ways.chosen(~self._caster.blocked(ways.segments))
+        visible = np.zeros((len(rays.dirs), len(self._lights)), np.float32)
+        visible[ways.ray, ways.light] = 1.0
+        lit = MovingLit(self._moving.cubes, self._lights, visible)
+        spread(shade_moving, len(linear), rays, found, self._layer.look, lit, linear)
+
+
+def _room_for_ways(count: int) -> shadow_kernels.Ways:
+    return shadow_kernels.Ways(np.zeros((count, 6), np.float32), np.zeros(count, np.int32), np.zeros(count, np.int32))
+
+
+def _boxes(surfaces: Surfaces) -> tuple[Array, Array]:
+    """Lowest and highest corners (P, 2, 3) of the bodies of each instance number, and (P * B, 2, 3) of each of these bodies.
+
+    Bodies of a number follow each other, the same number of them each.
+    """
+    starts = np.searchsorted(surfaces.vertex_body, np.arange(len(surfaces.numbers)))
+    low = np.minimum.reduceat(surfaces.vertices, starts) - 1e-3
+    high = np.maximum.reduceat(surfaces.vertices, starts) + 1e-3
+    people = len(np.unique(surfaces.numbers))
+    limbs = np.stack([low, high], axis=1).reshape(people, -1, 2, 3)
+    return np.stack([limbs[:, :, 0].min(axis=1), limbs[:, :, 1].max(axis=1)], axis=1), limbs.reshape(-1, 2, 3)
+
+
+def _strongest(lights: Array, centers: Array) -> NDArray[np.int64]:
+    """Indices, in order, of the lights that are the strongest at some of the points."""
+    chosen: set[int] = set()
+    for center in centers:
+        power = lights[:, 3:].max(axis=1) / np.maximum(0.2, np.sum((lights[:, :3] - center) ** 2, axis=1))
+        best = np.argsort(-power, kind="stable")[:SHADOW_LIGHTS]
+        chosen.update(int(i) for i in best if power[i] > 0.1 * power.max())
+    return np.array(sorted(chosen), dtype=np.int64)
