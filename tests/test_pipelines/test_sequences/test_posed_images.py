@@ -206,7 +206,7 @@ def test_pose_file_is_needed(tmp_path: Path) -> None:
 
 
 def test_the_documented_files_are_accepted() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
     camera, overrides = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     known = {field.name for field in fields(CameraFile)} - {"hfov_deg"}
     assert set(yaml.safe_load(camera)) == known

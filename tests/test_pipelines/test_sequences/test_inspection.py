@@ -19,7 +19,7 @@ from pipelines.sequences.conventions import CAMERA_AXES, POSE_DIRECTIONS, Conven
 from pipelines.sequences.inspection import Inspection, inspect_sequence, write_fix
 from pipelines.sequences.recorded import Details, RecordedSequence
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = Path(__file__).parents[3].parent / "shared" / "data"
 POSES = folders.room_poses(12)
 CONVENTIONS = [Convention(direction, axes) for direction, axes in itertools.product(POSE_DIRECTIONS, CAMERA_AXES)]
 QUICK = [("camera_to_world", "opencv"), ("world_to_camera", "opencv"), ("camera_to_world", "opengl")]

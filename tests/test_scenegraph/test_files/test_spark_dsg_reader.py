@@ -11,7 +11,7 @@ from scenegraph.files.json_values import GraphFormatError
 from scenegraph.files.spark_dsg import export_spark_dsg, node_id_from_symbol
 from scenegraph.files.spark_dsg_reader import load_spark_dsg
 
-APARTMENT = Path(__file__).parents[2].parent / "shared" / "data" / "spark_dsg" / "apartment_dsg.json"
+APARTMENT = Path(__file__).parents[3].parent / "shared" / "data" / "spark_dsg" / "apartment_dsg.json"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pipelines import open_sequence
 from pipelines.frame import Frame, FrameSequence
 from pipelines.sequences.recorded import RecordedSequence
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = Path(__file__).parents[3].parent / "shared" / "data"
 
 
 def opened(name: str) -> RecordedSequence:
