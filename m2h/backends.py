@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from m2h.record import RECORD_KEY, CheckpointError, CheckpointRecord
 from m2h.tasks import TaskName
@@ -15,8 +15,8 @@ from m2h.tasks import TaskName
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from m2h.infer import Network
-
+Network: TypeAlias = "Callable[[Tensor, Collection[TaskName]], dict[str, Tensor]]"
+"""Normalised images [B, 3, H, W] and the wanted tasks to the outputs of `M2H.forward`."""
 TASKS_KEY = "m2h_tasks"
 RUNTIMES = ("openvino", "onnxruntime")
 """Packages that run ONNX files, the faster first."""

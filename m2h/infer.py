@@ -14,6 +14,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from m2h.backends import Network
 from m2h.model import prepare_for_inference
 from m2h.model.blocks import normalize_vectors
 from m2h.predictions import Predictions
@@ -22,9 +23,6 @@ from m2h.record import CheckpointRecord
 from m2h.runtime import keep_freed_memory, prefetched
 from m2h.tasks import TaskName
 from m2h.weights import load_weights
-
-Network = Callable[[Tensor, Collection[TaskName]], dict[str, Tensor]]
-"""Normalised images [B, 3, H, W] and the wanted tasks to the outputs of `M2H.forward`."""
 
 EXPORTED = (".onnx", ".xml")
 
