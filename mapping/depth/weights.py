@@ -24,7 +24,7 @@ def normals_from_depth(
 
     Raises ValueError for a shape that is not the camera's, and for a camera with lens distortion.
     """
-    from mapping.depth import kernels as kernels
+    from mapping.depth import kernels
 
     _check_shape("depth", depth, (intrinsics.height, intrinsics.width))
     inverse, normals = _inverse(depth), np.zeros((*depth.shape, 3), np.float32)
@@ -40,7 +40,7 @@ def flying_pixels(depth: NDArray[np.float32], *, jump: float = 0.05) -> NDArray[
     same direction and does not go on stepping like that: slopes, however steep, do not count, and neither do the last pixels
     of a surface at a clean step. Unknown neighbours say nothing.
     """
-    from mapping.depth import kernels as kernels
+    from mapping.depth import kernels
 
     inverse, marked, spans = _inverse(depth), np.zeros(depth.shape, bool), _spans(depth)
     run_parts(lambda part: kernels.find_flying(inverse, jump, spans[part], marked), len(spans))
@@ -69,7 +69,7 @@ def depth_weight(
 
     Raises ValueError that names an image whose shape is not that of depth.
     """
-    from mapping.depth import kernels as kernels
+    from mapping.depth import kernels
 
     config = config or DepthWeightConfig()
     expected = {
@@ -104,7 +104,7 @@ def depth_weight(
 
 
 def _inverse(depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    from mapping.depth import kernels as kernels
+    from mapping.depth import kernels
 
     inverse = np.zeros(depth.shape, np.float32)
     kernels.invert(_plain(depth, NO_PIXELS), (0, len(depth)), inverse)

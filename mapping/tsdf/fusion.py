@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mapping.threads import run_parts, split, thread_count
 from mapping.tsdf.config import TSDFConfig
-from mapping.tsdf.kernels import carving as carving
+from mapping.tsdf.kernels import carving
 from mapping.tsdf.kernels import fuse as kernels
 from mapping.tsdf.kernels import rays as casting
 from mapping.tsdf.kernels.measure import Limits, Pixels

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mapping.camera import Intrinsics
-from mapping.depth import reference as reference
+from mapping.depth import reference
 from mapping.depth.weights import depth_weight, flying_pixels, normals_from_depth
 from mapping.tsdf.config import DepthWeightConfig
 

@@ -8,7 +8,7 @@ from fusion_scenes import CAMERA, random_views
 
 from mapping import TSDFConfig, TSDFVolume
 from mapping.threads import run_parts, split
-from mapping.tsdf import reference as reference
+from mapping.tsdf import reference
 from mapping.tsdf.blocks import BlockMap, ReachError
 from mapping.tsdf.observation import observe
 

@@ -7,7 +7,7 @@ import pytest
 from fusion_scenes import CAMERA, View, plane_depth, random_views
 
 from mapping import TSDFConfig, TSDFVolume
-from mapping.tsdf import spill as spill
+from mapping.tsdf import spill
 from mapping.tsdf.mesh_updater import MeshUpdater
 from mapping.tsdf.observation import observe
 from mapping.tsdf.reference import band_blocks

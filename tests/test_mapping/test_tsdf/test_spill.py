@@ -7,7 +7,7 @@ import pytest
 from fusion_scenes import random_views
 
 from mapping import TSDFConfig, TSDFVolume
-from mapping.tsdf import spill as spill
+from mapping.tsdf import spill
 from mapping.tsdf.spill import CHUNK, RowFile, RowMemory, SpillError
 
 CAP = 5 * CHUNK

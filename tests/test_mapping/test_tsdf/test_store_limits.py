@@ -7,8 +7,7 @@ import pytest
 from fusion_scenes import CAMERA, plane_depth, random_views
 
 from mapping import TSDFConfig, TSDFVolume
-from mapping.tsdf import fusion as fusion
-from mapping.tsdf import surface as surface
+from mapping.tsdf import fusion, surface
 from mapping.tsdf.mesh_updater import MeshUpdater
 from mapping.tsdf.spill import RowMemory
 from mapping.tsdf.volume import FusionError
