@@ -25,14 +25,13 @@ from pydantic import TypeAdapter
 
 from m2h import Predictions
 from mapping import TSDFConfig, TSDFVolume
-from mapping.depth.config import AlignmentConfig
+from mapping.depth.config import AlignmentConfig, DepthWeightConfig
 from mapping.depth.joint_alignment import SequenceAlignment, align_sequence
 from mapping.depth.samples import sample_frame
 from mapping.depth.weights import depth_weight
 from mapping.mesh.io import read_mesh
 from mapping.mesh.metrics import doubled_share, mesh_metrics, rim_per_area
 from mapping.mesh.raycast import MeshCaster
-from mapping.tsdf.config import DepthWeightConfig
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame
 from pipelines.sequences.detect import open_sequence

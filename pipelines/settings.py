@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from mapping.depth.config import AlignmentConfig
+from mapping.depth.config import AlignmentConfig, DepthWeightConfig
 from mapping.multiview.config import MultiviewConfig
-from mapping.tsdf.config import DepthWeightConfig, TSDFConfig
+from mapping.tsdf.config import TSDFConfig
 from scenegraph.config import SceneGraphConfig
 from scenegraph.tracks.config import DynamicsConfig
 

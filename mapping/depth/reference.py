@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.tsdf.config import DepthWeightConfig
+from mapping.depth.config import DepthWeightConfig
 
 LEAST_AGREEMENT = 0.1
 

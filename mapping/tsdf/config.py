@@ -1,4 +1,4 @@
-"""Settings of fusion and of the weights that depth pixels get."""
+"""Settings of fusion."""
 
 from __future__ import annotations
 
@@ -76,29 +76,3 @@ class TSDFConfig:
     def surface_distance(self) -> float:
         """Half the width in metres of the band that receives colour and label."""
         return 0.5 * self.truncation_distance if self.surface_band is None else self.surface_band
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class DepthWeightConfig:
-    """How much a depth pixel is worth in fusion. Each reason for less can be switched off."""
-
-    noise_power: float = Field(default=1.0, ge=0)
-    """The deviation of depth grows as z to this power: 1 for learned depth, 2 for stereo and structured light, 0 if not."""
-    reference_depth: float = Field(default=1.0, gt=0)
-    """Metres up to which noise does not grow: the weight there is 1."""
-    grazing: bool = True
-    """Whether surfaces count less the more they are seen at a grazing angle, by the given normals."""
-    min_cosine: float = Field(default=0.02, ge=0, lt=1)
-    """A surface seen at a smaller cosine between its normal and the ray counts for nothing."""
-    flying: bool = True
-    """Whether pixels that hang in the air between two surfaces count for nothing."""
-    jump: float = Field(default=0.05, gt=0)
-    """The share of depth by which a pixel hangs between its neighbours to count for nothing, as flying in the air."""
-    edge_strength: float = Field(default=0.5, ge=0, le=1)
-    """The share of its weight that a pixel loses where the edge probability is 1; 0 for off."""
-    agreement: bool = True
-    """Whether pixels count less whose given normal is not that of the depth itself."""
-    disagreement_deg: float = Field(default=60.0, gt=0, le=90)
-    """The angle between the given normal and that of the depth itself at which a pixel has lost nine tenths of its weight."""
-    confidence: bool = True
-    """Whether the confidence that comes with the depth counts."""
