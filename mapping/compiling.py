@@ -15,9 +15,9 @@ SOURCES = (
     "compiling.py",
     "tsdf/kernels/*.py",
     "tsdf/layout.py",
-    "tsdf/reference.py",
+    "tsdf/grid.py",
     "depth/kernels.py",
-    "depth/reference.py",
+    "depth/config.py",
 )
 """What kernels are made of, below this folder: their own sources, and those whose constants they take."""
 FAST = {"contract", "nsz", "arcp"}

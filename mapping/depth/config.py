@@ -5,6 +5,9 @@ from __future__ import annotations
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+LEAST_AGREEMENT = 0.1
+"""The share of its weight that a pixel keeps whose normal is farthest from that of the depth itself."""
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class AlignmentConfig:

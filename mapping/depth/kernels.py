@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.compiling import INNER
-from mapping.depth.reference import LEAST_AGREEMENT
+from mapping.depth.config import LEAST_AGREEMENT
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 AGREEMENT_RADIUS = 2

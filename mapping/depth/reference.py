@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.depth.config import DepthWeightConfig
-
-LEAST_AGREEMENT = 0.1
+from mapping.depth.config import LEAST_AGREEMENT, DepthWeightConfig
 
 
 def normals_from_depth(

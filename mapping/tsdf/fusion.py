@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from mapping.threads import run_parts, split, thread_count
 from mapping.tsdf.config import TSDFConfig
+from mapping.tsdf.grid import CELL_VOXELS, SIDE, band_offsets, sample_stride
 from mapping.tsdf.kernels import carving
 from mapping.tsdf.kernels import fuse as kernels
 from mapping.tsdf.kernels import rays as casting
 from mapping.tsdf.kernels.measure import Limits, Pixels
 from mapping.tsdf.observation import FusionError, Observation
-from mapping.tsdf.reference import CELL_VOXELS, SIDE, band_offsets, sample_stride
 from mapping.tsdf.store import VOXELS, SumStore
 
 NO_VALUES, NO_COLORS, NO_LABELS = np.zeros(0, np.float32), np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8)

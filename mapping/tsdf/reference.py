@@ -13,24 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.tsdf.config import TSDFConfig
+from mapping.tsdf.grid import CELL_VOXELS, COLOR_SHIFT, FAR, NEAR, SIDE, WEIGHT_UNIT, band_offsets, sample_stride
 from mapping.tsdf.observation import Observation
-
-SIDE = 8
-"""Voxels along the edge of a block, and cells along the edge of a block of the free-space grid."""
-CELL_VOXELS = 2
-"""Voxels along the edge of a free-space cell."""
-WEIGHT_UNIT = 1 << 14
-"""The integer that stands for a weight of 1."""
-COLOR_SHIFT = 8
-"""Colour is weighed by weight >> COLOR_SHIFT (at least 1), so that its sums fit as long as the weights do."""
-NEAR = np.float32(0.01)
-"""Metres; voxels closer to the camera plane are not projected."""
-FAR = np.float32(1e6)
-"""Metres; depth beyond is not a measurement."""
-MAX_STRIDE = 16
-BAND_SAMPLES = 2
-"""Samples along a ray for each edge of a block. Twice as many find half a per cent more blocks, at whose corners the band ends;
-to the weight of voxels near surfaces they add a ten-thousandth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,26 +29,6 @@ class Contribution:
     distance: NDArray[np.int32]
     color: NDArray[np.int32]
     label: NDArray[np.uint16]
-
-
-def sample_stride(config: TSDFConfig, focal_length_px: float, shape: tuple[int, int]) -> int:
-    """Pixels between the rays that find blocks: at half the greatest depth they are two voxels apart.
-
-    `shape` is that of the image, which gets at least eight rays along its shorter side, or one a pixel.
-    """
-    pixels = 2 * config.voxel_size * focal_length_px / (0.5 * config.max_depth)
-    return int(max(min(pixels, MAX_STRIDE, min(shape) / 8), 1))
-
-
-def band_offsets(config: TSDFConfig) -> NDArray[np.float64]:
-    """Metres behind the surface of the samples of a ray's band: both ends, the surface, at most half a block apart.
-
-    They are those of the farthest surface; where the band ends earlier, its end takes the place of all samples beyond.
-    """
-    step = config.voxel_size * SIDE / BAND_SAMPLES
-    front, back = (int(np.ceil(d / step)) for d in (config.truncation_distance, config.farthest_behind))
-    before = np.linspace(-config.truncation_distance, 0, front + 1)
-    return np.concatenate([before, np.linspace(0, config.farthest_behind, back + 1)[1:]])
 
 
 def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from mapping.se3 import inverse
 from mapping.threads import run_parts, split
-from mapping.tsdf.reference import CELL_VOXELS
+from mapping.tsdf.grid import CELL_VOXELS
 from mapping.tsdf.store import SumStore
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from mapping.threads import run_parts, split
 from mapping.tsdf.blocks import BlockMap, with_rows
+from mapping.tsdf.grid import CELL_VOXELS, SIDE, WEIGHT_UNIT
 from mapping.tsdf.layout import OCTET, OCTETS, PLACES, SLICE, by_octets, by_voxel
-from mapping.tsdf.reference import CELL_VOXELS, SIDE, WEIGHT_UNIT
 from mapping.tsdf.spill import RowMemory
 from mapping.tsdf.surface import SurfaceStore
 from mapping.tsdf.volume_io import VolumeSums

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.compiling import FAST, INNER
+from mapping.tsdf.grid import CELL_VOXELS, FAR, SIDE, WEIGHT_UNIT
 from mapping.tsdf.kernels.bits import add_eight
 from mapping.tsdf.kernels.measure import (
     VOXELS,
@@ -21,7 +22,6 @@ from mapping.tsdf.kernels.measure import (
     voxel_offsets,
 )
 from mapping.tsdf.kernels.rays import is_marked
-from mapping.tsdf.reference import CELL_VOXELS, FAR, SIDE, WEIGHT_UNIT
 
 IN_ORDER = np.arange(VOXELS, dtype=np.uint16)
 _ZERO, _HALF = np.float32(0), np.float32(0.5)

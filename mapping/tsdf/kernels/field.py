@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.compiling import INNER
+from mapping.tsdf.grid import CELL_VOXELS, SIDE, WEIGHT_UNIT
 from mapping.tsdf.kernels.surface import best_label, record_of
 from mapping.tsdf.layout import BLUE, GREEN, PAINT, PLACES, RED, Surface
-from mapping.tsdf.reference import CELL_VOXELS, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
 _UNIT = np.float32(WEIGHT_UNIT)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.compiling import INNER
+from mapping.tsdf.grid import COLOR_SHIFT
 from mapping.tsdf.kernels.bits import NONE, ONE, add_eight, draw, fetch, lowest_bit
 from mapping.tsdf.kernels.measure import (
     VOXELS,
@@ -49,7 +50,6 @@ from mapping.tsdf.layout import (
     VOXEL_AT,
     Surface,
 )
-from mapping.tsdf.reference import COLOR_SHIFT
 
 GROUP = 8  # blocks that a thread takes at a time: what is said to them fits into its second-level cache
 NEAR_BITS = np.uint64(0x0101010101010101)  # of an octet

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.compiling import FAST, INNER
-from mapping.tsdf.reference import FAR, NEAR, SIDE, WEIGHT_UNIT
+from mapping.tsdf.grid import FAR, NEAR, SIDE, WEIGHT_UNIT
 
 VOXELS = SIDE**3
 BEHIND = np.float32(1e30)  # the depth of a voxel that falls on no pixel: behind everything

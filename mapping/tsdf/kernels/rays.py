@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.compiling import FAST, INNER
-from mapping.tsdf.reference import FAR, NEAR
+from mapping.tsdf.grid import FAR, NEAR
 
 
 class Rays(NamedTuple):

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.compiling import INNER
+from mapping.tsdf.grid import SIDE, WEIGHT_UNIT
 from mapping.tsdf.kernels.field import cell_number, voxel_number
 from mapping.tsdf.kernels.surface import best_label, record_of
 from mapping.tsdf.layout import BLUE, GREEN, PAINT, RED, Surface
-from mapping.tsdf.reference import SIDE, WEIGHT_UNIT
 
 STEP = 0.75  # share of the distance to go: what is stored is measured along some camera's axis and can be too long
 CLOSE = 1.5  # voxels; nearer to a surface the field is interpolated
