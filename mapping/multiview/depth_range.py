@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.multiview.views import PosedImage
 from mapping.se3 import inverse
-
-if TYPE_CHECKING:
-    from mapping.multiview.multiview import PosedImage
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from mapping.camera import Intrinsics
 from mapping.multiview.config import MultiviewConfig, NeighbourConfig
 from mapping.multiview.depth_range import DepthRange, find_depth_range
 from mapping.multiview.neighbours import choose_neighbours
+from mapping.multiview.views import PosedImage, Prior
 from mapping.se3 import inverse
 from mapping.threads import thread_count
 
@@ -31,37 +32,6 @@ ROOM = DepthRange(0.5, 8.0, 2.0, 0)
 RIM_PX = 7  # width of the window around a pixel that must hold no empty pixel
 SPECKLE_JUMP = 0.05  # step of depth, as a share, that ends a patch
 SAME_SURFACE = 0.05  # share by which pixels beside each other may differ and be mixed when depth is enlarged
-
-
-class PosedImage(Protocol):
-    """What a sweep needs of a frame: rgb (H, W, 3) uint8, its camera without lens distortion, and T_world_camera (4, 4)."""
-
-    @property
-    def rgb(self) -> NDArray[np.uint8]: ...
-
-    @property
-    def intrinsics(self) -> Intrinsics: ...
-
-    @property
-    def T_world_camera(self) -> NDArray[np.float64]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """A `PosedImage` and nothing more."""
-
-    rgb: NDArray[np.uint8]
-    intrinsics: Intrinsics
-    T_world_camera: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Prior:
-    """What a network says about a frame, at any size: depth (H, W) float32 metres, 0 unknown, or None; normals (H, W, 3)
-    float32 in camera axes, 0 unknown, or None."""
-
-    depth: NDArray[np.float32] | None = None
-    normals: NDArray[np.float32] | None = None
 
 
 def sweep_depth(

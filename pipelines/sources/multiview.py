@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from m2h import Predictions
 from mapping.camera import Intrinsics
 from mapping.multiview.config import MultiviewConfig
-from mapping.multiview.multiview import MultiviewDepth, Prior
+from mapping.multiview.multiview import MultiviewDepth
+from mapping.multiview.views import Prior
 from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence
 from pipelines.loading import FramesByNumber, chosen_positions

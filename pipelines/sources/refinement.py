@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from mapping.multiview.multiview import MultiviewDepth, Prior
+from mapping.multiview.multiview import MultiviewDepth
+from mapping.multiview.views import Prior
 from pipelines.frame import Frame, FrameSequence
 from pipelines.settings import PipelineConfig
 from pipelines.sources.multiview import PosedFrames

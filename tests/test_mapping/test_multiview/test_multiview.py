@@ -9,8 +9,9 @@ from mapping.camera import Intrinsics
 from mapping.mesh.mesh import concatenate
 from mapping.mesh.raycast import MeshCaster
 from mapping.multiview.config import MultiviewConfig, NeighbourConfig
-from mapping.multiview.multiview import MultiviewDepth, Prior, View, sweep_depth
+from mapping.multiview.multiview import MultiviewDepth, sweep_depth
 from mapping.multiview.neighbours import choose_neighbours
+from mapping.multiview.views import Prior, View
 from mapping.se3 import from_rotation_translation, look_at
 
 CAMERA = Intrinsics(100.0, 100.0, 79.5, 59.5, 160, 120)
