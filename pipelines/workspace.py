@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from mapping.files import write_text_atomic
+from mapping.mesh.io import read_mesh
+from mapping.mesh.mesh import Mesh
 from pipelines.frame import FrameSequence
 from pipelines.memory import PeakMemory
+from scenegraph.files.json_io import load_scene_graph
+from scenegraph.graph import SceneGraph
 
 RUN_FORMAT, MANIFEST_VERSION = "m2h-run", 1
 STAGE_FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -264,3 +268,14 @@ def _locked(path: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)  # its holder removed it between our two steps: look again
+
+
+def load_run(run_folder: Path) -> tuple[Mesh, SceneGraph]:
+    """Mesh and scene graph of a run; raises WorkspaceError when it has not come that far."""
+    workspace = Workspace.open(run_folder)
+    for name in ("mesh.ply", "scene_graph.json"):
+        if not workspace.path(name).is_file():
+            raise WorkspaceError(
+                f"{workspace.path(name)}: is missing; finish the run first (m2h run ... --out {run_folder})"
+            )
+    return read_mesh(workspace.path("mesh.ply")), load_scene_graph(workspace.path("scene_graph.json"))

@@ -33,7 +33,7 @@ def demo(out: Path, config_file: Path | None, overrides: tuple[str, ...], quiet:
     from pipelines.sequences.detect import open_sequence
     from pipelines.settings import PipelineConfig
     from pipelines.synth.simulate import SynthConfig, simulate
-    from pipelines.views.exporters import load_run
+    from pipelines.workspace import load_run
     from scenegraph.files.json_io import load_scene_graph
 
     config = load_config(PipelineConfig, config_path(config_file), overrides)

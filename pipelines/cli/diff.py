@@ -25,7 +25,7 @@ def diff(
     Each run may be levelled by itself. Positions are in the levelled world of RUN_A.
     """
     from pipelines.config import load_config
-    from pipelines.views.exporters import load_run
+    from pipelines.workspace import load_run
     from scenegraph.diff import DiffConfig, diff_graphs
 
     config = load_config(DiffConfig, config_file, overrides)

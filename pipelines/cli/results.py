@@ -63,8 +63,8 @@ def export(run_folder: Path, out: Path | None, form: str, quiet: bool, as_json: 
 @common_options
 def view(run_folder: Path, host: str, port: int, quiet: bool, as_json: bool, **_: Any) -> None:
     """Serve an interactive 3D view of RUN until Ctrl-C; RUN/scene.html shows the same without a server."""
-    from pipelines.views.exporters import load_run
     from pipelines.views.viewer import check_host, serve
+    from pipelines.workspace import load_run
 
     mesh, graph = load_run(run_folder)
     check_host(host)
@@ -99,7 +99,7 @@ def query(run_folder: Path, ends: tuple[str, str] | None, quiet: bool, as_json: 
     m2h query run/ --label chair --room kitchen
     m2h query run/ --path R0 O4
     """
-    from pipelines.views.exporters import load_run
+    from pipelines.workspace import load_run
 
     graph = load_run(run_folder)[1]
     answer = _way(graph, ends) if ends else _hits(graph, conditions)

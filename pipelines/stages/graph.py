@@ -17,8 +17,8 @@ from mapping.se3 import from_rotation_translation, inverse, rotation_from_quat_x
 from pipelines.frame import SequenceError
 from pipelines.stages.context import RunContext
 from pipelines.stages.presence import fill_presence
-from pipelines.views.exporters import load_run, scene_glb_nodes
-from pipelines.workspace import StageRecord
+from pipelines.views.exporters import scene_glb_nodes
+from pipelines.workspace import StageRecord, load_run
 from scenegraph.build import Trajectory, build_scene_graph
 from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
 from scenegraph.files.json_io import save_scene_graph

@@ -8,24 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mapping.mesh.io import GlbNode, read_mesh, write_glb, write_mesh, write_obj
+from mapping.mesh.io import GlbNode, write_glb, write_mesh, write_obj
 from mapping.mesh.mesh import Mesh
-from pipelines.workspace import Workspace, WorkspaceError
-from scenegraph.files.json_io import load_scene_graph
+from pipelines.workspace import WorkspaceError, load_run
 from scenegraph.graph import SceneGraph
 
 Writer = Callable[[Mesh, SceneGraph, Path], None]
-
-
-def load_run(run_folder: Path) -> tuple[Mesh, SceneGraph]:
-    """Mesh and scene graph of a run; raises WorkspaceError when it has not come that far."""
-    workspace = Workspace.open(run_folder)
-    for name in ("mesh.ply", "scene_graph.json"):
-        if not workspace.path(name).is_file():
-            raise WorkspaceError(
-                f"{workspace.path(name)}: is missing; finish the run first (m2h run ... --out {run_folder})"
-            )
-    return read_mesh(workspace.path("mesh.ply")), load_scene_graph(workspace.path("scene_graph.json"))
 
 
 def export_run(run_folder: Path, form: str, out: Path | None = None) -> Path:
