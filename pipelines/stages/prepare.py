@@ -1,0 +1,105 @@
+"""The first stages: which frames there are, what is predicted of them, and which way is up."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2h.runtime import prefetched
+from mapping.files import write_text_atomic
+from pipelines.loading import read_frames
+from pipelines.sources.predictions import prediction_path, write_predictions
+from pipelines.stages.context import RunContext, predicted
+from pipelines.workspace import StageRecord
+
+LEVELLING_FRAMES = 60
+LEVELLING_VOXEL_SIZE = 0.06
+
+
+def list_frames(context: RunContext, record: StageRecord) -> None:
+    """Count the frames that will be used and those that cannot, by reason."""
+    chosen, infos = context.positions, context.sequence.infos
+    unused = Counter(info.reason.partition("(")[0].strip() for info in infos if not info.used)
+    lost, reasons = unused.total(), ", ".join(f"{count} {reason}" for reason, count in unused.most_common(3))
+    skipped = sum(info.used for info in infos) - len(chosen)
+    if skipped:
+        unused["left out by stride or range"] = skipped
+    record.summary |= {"found": len(infos), "used": len(chosen), "unused": dict(sorted(unused.items()))}
+    left_out = "".join(f", {count} {reason}" for reason, count in unused.most_common(3))
+    record.summary["text"] = f"{len(chosen)} of {len(infos)} frames{left_out}"
+    record.warnings += getattr(context.sequence, "notes", ())
+    if lost > context.config.frames.max_broken * len(infos):
+        record.warnings.append(f"{lost} of {len(infos)} frames cannot be used: {reasons}; frames.csv lists them")
+
+
+def find_level(context: RunContext, record: StageRecord) -> None:
+    """Which way is up and where the floor is, from a coarse map of a few dozen frames, in levelling.json."""
+    from mapping import TSDFConfig, TSDFVolume
+    from mapping.gravity import level
+
+    positions = context.positions
+    few = [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, LEVELLING_FRAMES).astype(int))]
+    volume = TSDFVolume(
+        TSDFConfig(voxel_size=LEVELLING_VOXEL_SIZE, max_depth=context.config.tsdf.max_depth, carve=False)
+    )
+    poses = []
+    broken: dict[int, str] = {}
+    for done, frame in enumerate(read_frames(context.sequence, few, broken, max_broken=len(few) - 1)):
+        seen = predicted(context, frame)
+        assert seen.depth is not None  # `predicted` saw to it
+        T_world_camera = context.alignment.metric_pose(frame.T_world_camera)
+        volume.integrate(seen.depth, frame.intrinsics, T_world_camera, labels=seen.labels)
+        poses.append(T_world_camera)
+        context.progress("level", done + 1, len(few))
+    mesh = volume.extract_mesh(min_weight=1.0)
+    floor_faces: NDArray[np.bool_] | None = None
+    if mesh.labels is not None and context.source.label_space is not None:
+        floor_ids = [c.id for c in context.source.label_space.classes if c.name in ("floor", "floor_mat")]
+        floor_faces = np.asarray(np.isin(mesh.labels[mesh.faces], floor_ids).all(axis=1))
+    up = context.config.up or context.sequence.world_up
+    found = level(mesh, np.array(poses), world_up=up, floor_faces=floor_faces)
+    data = {
+        "T_input_world": found.T_input_world.tolist(),
+        "up_in_input": found.up.up.tolist(),
+        "source": found.up.source,
+        "support": float(found.up.support),
+        "evidence": found.up.evidence,
+        "floor_area": float(found.floor_area),
+        "wall_share": float(found.wall_share),
+    }
+    write_text_atomic(context.workspace.path("levelling.json"), json.dumps(data, indent=2, allow_nan=False) + "\n")
+    record.summary |= {"up_source": found.up.source, "support": float(found.up.support)}
+    record.summary["text"] = found.up.evidence
+    record.warnings += list(found.warnings)
+
+
+def store_predictions(context: RunContext, record: StageRecord) -> None:
+    """The answers of a costly source, one file a frame; frames that are there already are not asked again."""
+    folder = context.workspace.path("predictions")
+    folder.mkdir(exist_ok=True)
+    index: dict[str, Any] = {"source": context.source.name, "fingerprint": context.source.fingerprint, "frames": []}
+    marker = folder / "index.json"
+    if context.source.is_costly:
+        if not marker.exists() or json.loads(marker.read_text())["fingerprint"] != context.source.fingerprint:
+            for stale in folder.glob("*.npz"):
+                stale.unlink()
+            write_text_atomic(marker, json.dumps(index))
+        missing = [
+            p for p in context.positions if not prediction_path(folder, context.sequence.infos[p].index).exists()
+        ]
+        frames = read_frames(
+            context.sequence, missing, {}, max_broken=context.config.frames.max_broken * len(context.positions)
+        )
+        answers = ((frame.index, context.source.predict(frame)) for frame in frames)
+        for done, (number, seen) in enumerate(prefetched(answers)):  # a thread asks while this one writes
+            write_predictions(folder, number, seen)
+            context.progress("predict", done + 1, len(missing))
+        index["frames"] = sorted(int(path.stem) for path in folder.glob("*.npz"))
+    write_text_atomic(marker, json.dumps(index))
+    record.warnings += context.source.notes
+    count = len(index["frames"])
+    record.summary["text"] = f"{count} frames predicted" if count else "read with the frames"
