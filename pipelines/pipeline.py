@@ -19,8 +19,9 @@ from pipelines.sources.source import open_source
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.fuse import fuse
-from pipelines.stages.graph import GRAPH_FILES, REPORT_FILES, build_graph, write_report_files
+from pipelines.stages.graph import GRAPH_FILES, build_graph
 from pipelines.stages.prepare import find_level, list_frames, store_predictions
+from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.workspace import StageRecord, Workspace, digest, input_fingerprint, package_versions
 
 

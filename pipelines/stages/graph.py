@@ -1,24 +1,22 @@
-"""The last stages of a run: from the fused volume to mesh, scene graph and their files, and the report on top."""
+"""From the fused volume to mesh, scene graph and their files."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.camera import Intrinsics
 from mapping.mesh.io import write_glb, write_mesh
 from mapping.mesh.mesh import Mesh
-from mapping.se3 import from_rotation_translation, inverse, rotation_from_quat_xyzw
+from mapping.se3 import inverse
 from pipelines.frame import SequenceError
 from pipelines.stages.context import RunContext
 from pipelines.stages.presence import fill_presence
 from pipelines.views.exporters import scene_glb_nodes
-from pipelines.workspace import StageRecord, load_run
+from pipelines.workspace import StageRecord
 from scenegraph.build import Trajectory, build_scene_graph
 from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
 from scenegraph.files.json_io import save_scene_graph
@@ -27,9 +25,6 @@ from scenegraph.graph import SceneGraph
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
 from scenegraph.tracks.dynamic import detections_from_json
-
-if TYPE_CHECKING:
-    from pipelines.views.report import Picture
 
 Array = NDArray[np.float64]
 GRAPH_FILES = (
@@ -41,12 +36,7 @@ GRAPH_FILES = (
     "objects.csv",
     "trajectory.tum",
 )
-REPORT_FILES = ("report.html", "scene.html")
-PICTURES = 4
 SURFACE_SAMPLES = 20_000
-PICTURE_SIZE = (480, 360)
-TOP_VIEW_CUT = 1.9
-"""Metres above a storey's floor at which the map is cut to look into its rooms."""
 
 
 def build_graph(context: RunContext, record: StageRecord) -> None:
@@ -99,53 +89,6 @@ def _surface_figures(mesh: Mesh) -> dict[str, float]:
         "doubled_share": round(doubled, 4),
         "rim_per_area": round(rim_per_area(mesh), 3),
     }
-
-
-def write_report_files(context: RunContext, record: StageRecord) -> None:
-    """report.html and scene.html."""
-    from pipelines.views.report import write_report
-    from pipelines.views.viewer import write_scene_html
-
-    mesh, graph = load_run(context.workspace.root)
-    pictures = render_pictures(mesh, graph, context.first_frame().intrinsics)
-    context.progress("report", 1, 2)
-    write_report(context.workspace.path("report.html"), graph, context.workspace.manifest, pictures)
-    write_scene_html(mesh, graph, context.workspace.path("scene.html"))
-    context.progress("report", 2, 2)
-    record.summary["text"] = f"report.html with {len(pictures)} pictures, scene.html"
-
-
-def render_pictures(mesh: Mesh, graph: SceneGraph, intrinsics: Intrinsics) -> list[Picture]:
-    """The map from above, a storey at a time, by colour and by label, and as some of the cameras saw it."""
-    from mapping.mesh.pictures import shaded_picture, top_view
-    from mapping.mesh.raycast import MeshCaster
-    from pipelines.views.report import Picture
-
-    if not len(mesh.faces):
-        return []
-    caster = MeshCaster(mesh)
-    extent = float(np.ptp(mesh.vertices[:, :2], axis=0).max())
-    label_colors = None if mesh.labels is None else graph.label_space.colorize(mesh.labels)
-    pictures = []
-    for key, storey in graph.nodes("storey") or [("F0", None)]:
-        cut = (storey.z_range[0] if storey else 0.0) + TOP_VIEW_CUT
-        name = f"storey {key} " if len(graph.nodes("storey")) > 1 else ""
-        for what, colors in (("colours", None), ("labels", label_colors)):
-            if what == "labels" and colors is None:
-                continue
-            view = top_view(caster, pixel_size=extent / 900, cut_height=cut, colors=colors)
-            pictures.append(Picture(view.picture, f"{name}from above, cut at {TOP_VIEW_CUT} m, {what}"))
-    small = intrinsics.resized(PICTURE_SIZE[0], round(PICTURE_SIZE[0] * intrinsics.height / intrinsics.width))
-    agents = [node for _, node in graph.nodes("agent")]
-    for number in np.unique(np.linspace(0, len(agents) - 1, PICTURES + 2).astype(int)[1:-1]) if agents else []:
-        agent = agents[number]
-        picture = shaded_picture(caster, small, _pose_of(agent))
-        pictures.append(Picture(picture, f"the mesh from the camera at {agent.time:.1f} s"))
-    return pictures
-
-
-def _pose_of(agent: Any) -> Array:
-    return from_rotation_translation(rotation_from_quat_xyzw(agent.rotation_xyzw), agent.position)
 
 
 def _levelled_trajectory(context: RunContext) -> Trajectory:

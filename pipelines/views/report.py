@@ -13,12 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
+from mapping.mesh.mesh import Mesh
+from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw
 from pipelines.images import encode_jpeg
 from pipelines.views.floorplan import floor_plan_svg
 from scenegraph.graph import SceneGraph
 
 MANY_OBJECTS = 20
+PICTURES = 4
+PICTURE_SIZE = (480, 360)
+TOP_VIEW_CUT = 1.9
+"""Metres above a storey's floor at which the map is cut to look into its rooms."""
 PLAN_LEGEND = (
     '<p class="legend">One square of the grid is a metre. <span style="color:#3b6fb6">━</span> the camera\'s way, '
     '<span style="color:#d23c3c">┅</span> what moved, <span style="color:#8a5a2b">○</span> doors. '
@@ -217,3 +224,35 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Seq
         return "<p>None.</p>"
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f"<table><tr>{cells('th', header)}</tr>{body}</table>"
+
+
+def render_pictures(mesh: Mesh, graph: SceneGraph, intrinsics: Intrinsics) -> list[Picture]:
+    """The map from above, a storey at a time, by colour and by label, and as some of the cameras saw it."""
+    from mapping.mesh.pictures import shaded_picture, top_view
+    from mapping.mesh.raycast import MeshCaster
+
+    if not len(mesh.faces):
+        return []
+    caster = MeshCaster(mesh)
+    extent = float(np.ptp(mesh.vertices[:, :2], axis=0).max())
+    label_colors = None if mesh.labels is None else graph.label_space.colorize(mesh.labels)
+    pictures = []
+    for key, storey in graph.nodes("storey") or [("F0", None)]:
+        cut = (storey.z_range[0] if storey else 0.0) + TOP_VIEW_CUT
+        name = f"storey {key} " if len(graph.nodes("storey")) > 1 else ""
+        for what, colors in (("colours", None), ("labels", label_colors)):
+            if what == "labels" and colors is None:
+                continue
+            view = top_view(caster, pixel_size=extent / 900, cut_height=cut, colors=colors)
+            pictures.append(Picture(view.picture, f"{name}from above, cut at {TOP_VIEW_CUT} m, {what}"))
+    small = intrinsics.resized(PICTURE_SIZE[0], round(PICTURE_SIZE[0] * intrinsics.height / intrinsics.width))
+    agents = [node for _, node in graph.nodes("agent")]
+    for number in np.unique(np.linspace(0, len(agents) - 1, PICTURES + 2).astype(int)[1:-1]) if agents else []:
+        agent = agents[number]
+        picture = shaded_picture(caster, small, _pose_of(agent))
+        pictures.append(Picture(picture, f"the mesh from the camera at {agent.time:.1f} s"))
+    return pictures
+
+
+def _pose_of(agent: Any) -> NDArray[np.float64]:
+    return from_rotation_translation(rotation_from_quat_xyzw(agent.rotation_xyzw), agent.position)
