@@ -12,7 +12,7 @@ from numpy.random import Generator
 from pipelines.synth.base.world import Material
 
 if TYPE_CHECKING:
-    from pipelines.synth.furniture.base import Model
+    from pipelines.synth.base.model import Model
 
 Color = tuple[float, float, float]
 

@@ -9,10 +9,10 @@ import shapely
 from numpy.random import Generator
 
 from pipelines.synth.base.materials import Style
+from pipelines.synth.base.model import Model
 from pipelines.synth.base.plan import Edge
 from pipelines.synth.furnishing.placement import REST, Item, RoomScene, yaw_facing
 from pipelines.synth.furniture import bath, bedroom, decor, kitchen, props, seating, storage, tables
-from pipelines.synth.furniture.base import Model
 
 Maker = Callable[[Generator, Style], Model]
 

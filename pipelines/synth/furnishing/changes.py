@@ -9,9 +9,9 @@ import numpy as np
 from numpy.random import Generator
 
 from pipelines.synth.base.materials import Style
+from pipelines.synth.base.model import Model
 from pipelines.synth.furnishing.placement import REST, Item, RoomScene
 from pipelines.synth.furniture import bath, decor, props, seating, tables
-from pipelines.synth.furniture.base import Model
 
 LEAST_MOVE = 0.8
 """Metres by which something must be displaced to count as moved."""

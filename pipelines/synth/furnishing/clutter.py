@@ -7,9 +7,9 @@ from collections.abc import Callable
 from numpy.random import Generator
 
 from pipelines.synth.base.materials import Style
+from pipelines.synth.base.model import Model, Surface
 from pipelines.synth.furnishing.placement import Item, RoomScene
 from pipelines.synth.furniture import bath, bedroom, decor, props
-from pipelines.synth.furniture.base import Model, Surface
 
 Maker = Callable[[Generator, Style], Model]
 

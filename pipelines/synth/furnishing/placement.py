@@ -11,9 +11,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from pipelines.synth.base.model import Model, Surface
 from pipelines.synth.base.occupancy import RoomGrid, boxes_meet, footprint, turned_boxes
 from pipelines.synth.base.plan import Edge, RoomPlan
-from pipelines.synth.furniture.base import Model, Surface
 
 Array = NDArray[np.float64]
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from pipelines.synth.base.materials import Style
+from pipelines.synth.base.model import Model
 from pipelines.synth.base.plan import Edge, WallOpening
 from pipelines.synth.furnishing import arrangements as groups
 from pipelines.synth.furnishing.placement import Item, KeepOut, RoomScene
 from pipelines.synth.furniture import bath, decor, kitchen, props, seating, storage, tables
-from pipelines.synth.furniture.base import Model
 
 Maker = Callable[[Generator, Style], Model]
 

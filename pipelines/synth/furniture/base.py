@@ -1,4 +1,4 @@
-"""What a piece of furniture is before it stands in a room, and the builder that all makers use."""
+"""The builder that all makers of furniture use."""
 
 from __future__ import annotations
 
@@ -11,56 +11,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pipelines.synth.base.materials import Style
+from pipelines.synth.base.model import Model, Surface
 from pipelines.synth.base.shapes import Shape, merge
 from pipelines.synth.base.world import Material, Part
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Surface:
-    """A level rectangle that things can stand on: x and y range, height z and free height above, metres in the body's frame."""
-
-    x: tuple[float, float]
-    y: tuple[float, float]
-    z: float
-    headroom: float
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A thing that can be placed.
-
-    The body's frame: origin under the centre of the footprint, z = 0 at its base, **+y is the front** (where one stands to use
-    it, what a chair looks at), so the back of what belongs at a wall is its -y side. `solids` (K, 6) are the upright boxes
-    (low xyz, high xyz) of the pieces it is made of; two models whose solids do not meet do not touch. `surfaces` carry things.
-    """
-
-    name: str
-    label: str
-    parts: tuple[Part, ...]
-    solids: Array
-    surfaces: tuple[Surface, ...] = ()
-
-    @property
-    def low(self) -> Array:
-        """Lowest corner (3,) of all solids."""
-        return np.asarray(self.solids[:, :3].min(axis=0))
-
-    @property
-    def high(self) -> Array:
-        """Highest corner (3,) of all solids."""
-        return np.asarray(self.solids[:, 3:].max(axis=0))
-
-    @property
-    def size(self) -> Array:
-        """Width, depth and height (3,)."""
-        return self.high - self.low
-
-    @property
-    def triangles(self) -> int:
-        """Number of triangles."""
-        return sum(len(part.faces) for part in self.parts)
 
 
 Maker = Callable[[Generator, Style], Model]

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.random import Generator
 
 from pipelines.synth.base.materials import BRIGHTS, CERAMIC, METAL, WHITE, Style, cloth, lacquer, pick, plain, shade
+from pipelines.synth.base.model import Model
 from pipelines.synth.base.shapes import Array, block, box, cylinder, lathe, loft, ribbon, rounded_box, tube
-from pipelines.synth.furniture.base import Builder, Model, choose, replaceable, uniform
+from pipelines.synth.furniture.base import Builder, choose, replaceable, uniform
 
 GAP = 0.0015
 

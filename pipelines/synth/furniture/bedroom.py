@@ -5,8 +5,9 @@ from __future__ import annotations
 from numpy.random import Generator
 
 from pipelines.synth.base.materials import BRIGHTS, CLOTHS, WHITE, Style, cloth, pick, shade
+from pipelines.synth.base.model import Model
 from pipelines.synth.base.shapes import block, cushion, rounded_box
-from pipelines.synth.furniture.base import Builder, Model, choose, legs, replaceable, uniform
+from pipelines.synth.furniture.base import Builder, choose, legs, replaceable, uniform
 
 
 @replaceable("bed")

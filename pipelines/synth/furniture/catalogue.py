@@ -20,8 +20,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from pipelines.synth.base.model import Model
 from pipelines.synth.base.world import Material
-from pipelines.synth.furniture.base import Model
 from pipelines.synth.furniture.catalogue_names import ROLES, Role
 from pipelines.synth.furniture.obj_model import ObjError, Target, parse_mtl, parse_obj, to_model
 

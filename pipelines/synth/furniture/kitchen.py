@@ -8,9 +8,10 @@ import numpy as np
 from numpy.random import Generator
 
 from pipelines.synth.base.materials import BLACK, DARK_METAL, METAL, WHITE, Style, lacquer, plain, shade
+from pipelines.synth.base.model import Model
 from pipelines.synth.base.shapes import block, box, cylinder, loft, rounded_box, tube
 from pipelines.synth.base.world import Material
-from pipelines.synth.furniture.base import Builder, Model, replaceable, uniform
+from pipelines.synth.furniture.base import Builder, replaceable, uniform
 from pipelines.synth.furniture.storage import BOARD, carcass, fronts
 
 GAP = 0.0015

@@ -12,9 +12,9 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from pipelines.synth.base.materials import shade
+from pipelines.synth.base.model import Model, Surface
 from pipelines.synth.base.shapes import signed_volume
 from pipelines.synth.base.world import Material, Part
-from pipelines.synth.furniture.base import Model, Surface
 
 Array = NDArray[np.float64]
 Color = tuple[float, float, float]

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.random import Generator
 
 from pipelines.synth.base.materials import BLACK, CLOTHS, DARK_METAL, METAL, Style, cloth, lacquer, pick
+from pipelines.synth.base.model import Model
 from pipelines.synth.base.shapes import block, box, cushion, cylinder, lathe, rounded_box, sphere, tube
-from pipelines.synth.furniture.base import Builder, Model, choose, legs, replaceable, uniform
+from pipelines.synth.furniture.base import Builder, choose, legs, replaceable, uniform
 
 
 @replaceable("dining chair")

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.random import Generator
 
 from pipelines.synth.base.materials import METAL, Style, lacquer, plain
+from pipelines.synth.base.model import Model
 from pipelines.synth.base.shapes import block, box, cylinder, lathe, rounded_box, tube
-from pipelines.synth.furniture.base import Builder, Model, choose, legs, replaceable, uniform
+from pipelines.synth.furniture.base import Builder, choose, legs, replaceable, uniform
 
 
 @replaceable("dining table")
