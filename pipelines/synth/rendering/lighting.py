@@ -23,8 +23,9 @@ from pipelines.synth.rendering.casting import Caster
 from pipelines.synth.rendering.kernels import bake as bake_kernels
 from pipelines.synth.rendering.kernels.charts import Charts, assign_nodes, blur, fill_invalid, node_points
 from pipelines.synth.rendering.kernels.shade import LightMap
+from pipelines.synth.rendering.kernels.texture import MaterialTable
 from pipelines.synth.rendering.surfaces import Surfaces
-from pipelines.synth.rendering.textures import MaterialTable, material_table, mean_albedo
+from pipelines.synth.rendering.textures import material_table, mean_albedo
 from pipelines.synth.rendering.threads import in_order, spread
 from scenegraph.labels import NYU40_NAMES
 

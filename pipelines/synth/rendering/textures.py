@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.synth.base.world import Material
 from pipelines.synth.rendering.kernels import texture as texture_kernels
+from pipelines.synth.rendering.kernels.texture import MaterialTable
 
 TEXTURES: dict[str, int] = {
     "plain": texture_kernels.PLAIN,
@@ -34,19 +34,6 @@ TEXTURES: dict[str, int] = {
     "rug": texture_kernels.RUG,
 }
 """Texture keys of `Material.texture` and the kernel's number of each."""
-
-
-class MaterialTable(NamedTuple):
-    """Materials (M,) as arrays in linear light: what the shading kernels read."""
-
-    kind: NDArray[np.int64]
-    color: NDArray[np.float64]
-    color2: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    strength: NDArray[np.float64]
-    specular: NDArray[np.float64]
-    emission: NDArray[np.float64]
-    seed: NDArray[np.int64]
 
 
 def material_table(materials: Sequence[Material]) -> MaterialTable:

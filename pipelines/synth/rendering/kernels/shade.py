@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.synth.rendering.kernels.charts import Charts
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
-from pipelines.synth.rendering.kernels.texture import albedo
-from pipelines.synth.rendering.textures import MaterialTable
+from pipelines.synth.rendering.kernels.texture import MaterialTable, albedo
 
 Array = NDArray[np.float64]
 PI = 3.14159265

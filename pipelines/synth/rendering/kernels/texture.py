@@ -8,10 +8,11 @@ is faded out instead of aliasing. `strength` scales the variation, `scale` is me
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 from pipelines.synth.rendering.kernels.noise import fade, fractal_noise, hash01, step, value_noise
@@ -46,6 +47,19 @@ Paint = tuple[Color, Color, float]
 
 BOOKS_MEAN = (0.20, 0.19, 0.17)
 """What a shelf of books looks like from afar."""
+
+
+class MaterialTable(NamedTuple):
+    """Materials (M,) as arrays in linear light: what the shading kernels read."""
+
+    kind: NDArray[np.int64]
+    color: NDArray[np.float64]
+    color2: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    strength: NDArray[np.float64]
+    specular: NDArray[np.float64]
+    emission: NDArray[np.float64]
+    seed: NDArray[np.int64]
 
 
 @njit(cache=True, inline="always")
