@@ -1,4 +1,4 @@
-"""The packages depend on each other in one direction, imports stay light, and files stay small."""
+"""Packages and the rooms in them depend on each other in one direction, imports stay light, and files stay small."""
 
 import ast
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from structure import circles_of, imports, module_name, rooms_by_folder
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
@@ -17,20 +18,60 @@ MAY_IMPORT = {
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
 
 
-def imported_packages(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.add(node.module.partition(".")[0])
-    return names & MAY_IMPORT.keys()
+@pytest.fixture(scope="module")
+def modules():
+    """By the name of each module: the modules of ours that it imports."""
+    return imports(ROOT)
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_imports_point_downwards(package):
-    for path in (ROOT / package).rglob("*.py"):
-        assert imported_packages(path) - {package} <= MAY_IMPORT[package], path
+def test_packages_import_downwards(modules):
+    for name, targets in modules.items():
+        package = name.partition(".")[0]
+        assert {target.partition(".")[0] for target in targets} - {package} <= MAY_IMPORT[package], name
+
+
+def test_rooms_of_a_folder_import_each_other_in_no_circle(modules):
+    assert {folder: circles_of(rooms) for folder, rooms in rooms_by_folder(modules).items() if circles_of(rooms)} == {}
+
+
+@pytest.mark.parametrize(
+    ("files", "circle"),
+    [
+        (
+            {"depth/a.py": "from mapping.mesh.b import x", "mesh/b.py": "", "mesh/c.py": "from mapping.depth import a"},
+            True,
+        ),
+        (
+            {"depth/a.py": "def f():\n    from mapping import b", "b.py": "import mapping.depth.c", "depth/c.py": ""},
+            True,
+        ),
+        ({"depth/a.py": "from mapping.mesh import b", "mesh/b.py": "from mapping.se3 import x", "se3.py": ""}, False),
+    ],
+)
+def test_circles_between_rooms_are_found(tmp_path, files, circle):
+    for name, text in files.items():
+        path = tmp_path / "mapping" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "__init__.py").touch()
+        path.write_text(text)
+    (tmp_path / "mapping" / "__init__.py").touch()
+    assert any(circles_of(rooms) for rooms in rooms_by_folder(imports(tmp_path)).values()) == circle
+
+
+def test_nothing_imports_the_reference_that_it_is_tested_against(modules):
+    for name, targets in modules.items():
+        assert not {target for target in targets if target.endswith(".reference")}, name
+
+
+def test_names_come_from_the_module_that_defines_them(modules):
+    """Inside a package nothing takes the names that its `__init__` re-exports, and nothing takes what is private elsewhere."""
+    for path in SOURCES:
+        name = module_name(path.relative_to(ROOT))
+        assert not {target for target in modules[name] if name.startswith(f"{target}.")}, name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in MAY_IMPORT:
+                private = {alias.name for alias in node.names if alias.name.startswith("_")}
+                assert not private, name
 
 
 @pytest.mark.parametrize(
