@@ -1,4 +1,4 @@
-"""Where what a volume knows lies in memory.
+"""Where what a volume knows lies in memory; docs/voxel_storage.md draws it.
 
 The voxels of a block are in the order of octets, cubes of 2 x 2 x 2 voxels. The sums of an octet fill a cache line. What a frame
 does not see, or does not find near a surface, comes in lumps: so by octets much memory need not be touched that in the order of
