@@ -1,25 +1,11 @@
-"""How kernels are compiled, and how the compiled ones are kept true to their sources.
-
-numba stores a compiled function beside its source file and compiles it again when that file changes, but not when another file
-whose functions or constants it uses does. So what is stored is dropped whenever any of the kernels' sources has changed.
-"""
+"""How kernels are compiled: options that they share, where what is compiled is kept, and who is told that it takes a while."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-SOURCES = (
-    "compiling.py",
-    "tsdf/kernels/*.py",
-    "tsdf/layout.py",
-    "tsdf/grid.py",
-    "depth/kernels.py",
-    "depth/config.py",
-)
-"""What kernels are made of, below this folder: their own sources, and those whose constants they take."""
 FAST = {"contract", "nsz", "arcp"}
 """What `fastmath` may do: nothing that hides a value that is not a number."""
 INNER = {"nogil": True, "_nrt": False}
@@ -28,28 +14,38 @@ INNER = {"nogil": True, "_nrt": False}
 It counts no references to the arrays that it is given, since its caller holds them. To count them takes an atomic addition an
 array and call, and that waits for all reads and writes under way; in a function of a few nanoseconds this is most of the time.
 """
+_listeners: list[Callable[[str], None]] = []
 
 
-def drop_stale_kernels(folder: Path) -> bool:
-    """Delete the stored kernels below `folder` unless they were compiled from the sources there; returns whether it did."""
-    sources = sorted(path for pattern in SOURCES for path in folder.glob(pattern))
-    digest = hashlib.sha256(
-        b"".join(path.relative_to(folder).as_posix().encode() + path.read_bytes() for path in sources)
-    ).hexdigest()
-    stamp = folder / "__pycache__" / "kernels.sha256"
+def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a function to be compiled by `numba.njit` with these options, and kept on disk for the next process.
+
+    What is kept is used again only as long as everything that was compiled into it is the same, in whichever file
+    (`mapping.kernel_cache`). Where no folder can be written every process compiles anew.
+    """
+    import numba
+
+    from mapping.kernel_cache import KernelCache
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        result: Any = numba.njit(**options)(function)
+        if result is not function:  # as it is with NUMBA_DISABLE_JIT
+            result._cache = KernelCache.of(function, _report)
+        return result
+
+    return compiled
+
+
+@contextmanager
+def compilations_reported_to(listener: Callable[[str], None]) -> Iterator[None]:
+    """Within, call `listener` with the name of each kernel that is not on disk, before it is compiled, from any thread."""
+    _listeners.append(listener)
     try:
-        if stamp.read_text(encoding="ascii") == digest:
-            return False
-    except OSError:
-        pass
-    with contextlib.suppress(OSError):  # a read-only installation keeps its kernels elsewhere
-        stamp.parent.mkdir(exist_ok=True)
-        for stored in folder.rglob("__pycache__/*.nb[ic]"):
-            stored.unlink(missing_ok=True)
-        temporary = stamp.with_suffix(f".{os.getpid()}")
-        temporary.write_text(digest, encoding="ascii")
-        temporary.replace(stamp)
-    return True
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
-drop_stale_kernels(Path(__file__).parent)
+def _report(name: str) -> None:
+    for listener in list(_listeners):
+        listener(name)

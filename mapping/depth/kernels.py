@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.compiling import INNER
+from mapping.compiling import INNER, kernel
 from mapping.depth.config import LEAST_AGREEMENT
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -40,7 +40,7 @@ class WeightSettings(NamedTuple):
     compare: bool
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def invert(depth: NDArray[np.float32], span: tuple[int, int], inverse: NDArray[np.float32]) -> None:
     """1 / depth in rows span[0] .. span[1], 0 where depth is unknown."""
     for v in range(span[0], span[1]):
@@ -80,7 +80,7 @@ def normal_at(inverse: Any, camera: Any, v: Any, u: Any, radius: Any, jump: Any)
     return x / length, y / length, z / length
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def find_normals(
     inverse: NDArray[np.float32],
     camera: NDArray[np.float32],
@@ -122,7 +122,7 @@ def is_flying(inverse: Any, v: Any, u: Any, jump: Any) -> bool:
     return hangs(inverse[v], u, jump) or hangs(inverse[:, u], v, jump)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def find_flying(inverse: NDArray[np.float32], jump: float, span: tuple[int, int], marked: NDArray[np.bool_]) -> None:
     """Mark flying pixels (H, W) in rows span[0] .. span[1]."""
     for v in range(span[0], span[1]):
@@ -149,7 +149,7 @@ def normal_weight(normal: Any, own: Any, ray: Any, settings: WeightSettings) -> 
     return weight
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def find_weights(
     images: WeightImages, camera: NDArray[np.float32], settings: WeightSettings, span: tuple[int, int]
 ) -> None:

@@ -10,8 +10,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from mapping import compiling as compiling
-
 NONE, ONE = np.uint64(0), np.uint64(1)
 
 

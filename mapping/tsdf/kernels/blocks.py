@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.compiling import INNER
+from mapping.compiling import INNER, kernel
 from mapping.tsdf.kernels.bits import fetch
 
 REACH = 1 << 20  # blocks from the origin of a table along each axis: three coordinates fit into one key
@@ -58,14 +58,14 @@ def find(table: Any, x: Any, y: Any, z: Any) -> Any:
     return table.rows[slot] if key != EMPTY and table.keys[slot] != EMPTY else np.int32(-1)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def find_rows(table: Table, coords: NDArray[np.int32], out: NDArray[np.int32]) -> None:
     """The rows (B,) of blocks (B, 3), -1 where there is none."""
     for i in range(len(coords)):
         out[i] = find(table, coords[i, 0], coords[i, 1], coords[i, 2])
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def insert_rows(
     table: Table, coords: NDArray[np.int32], count: int, all_coords: NDArray[np.int32], out: NDArray[np.int32]
 ) -> int:

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.compiling import FAST, INNER
+from mapping.compiling import FAST, INNER, kernel
 from mapping.tsdf.grid import CELL_VOXELS, FAR, SIDE, WEIGHT_UNIT
 from mapping.tsdf.kernels.bits import add_eight
 from mapping.tsdf.kernels.measure import (
@@ -52,7 +52,7 @@ def clear_measured(weight: Any, block: Any, low: Any, extent: Any, marks: Any) -
                                 weight[64 * a + 8 * b + c] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def fuse_free(
     free: NDArray[np.int32],
     blocks: tuple[NDArray[np.int32], NDArray[np.int32]],

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.compiling import INNER
+from mapping.compiling import INNER, kernel
 from mapping.tsdf.grid import CELL_VOXELS, SIDE, WEIGHT_UNIT
 from mapping.tsdf.kernels.surface import best_label, record_of
 from mapping.tsdf.layout import BLUE, GREEN, PAINT, PLACES, RED, Surface
@@ -47,7 +47,7 @@ def read_voxel(tsdf: Any, free: Any, rows: Any, voxel: Any, cell: Any) -> Any:
     return np.float32(distance) / np.float32(weight), np.float32(weight) / _UNIT
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def read_blocks(
     arrays: tuple[NDArray[np.int32], NDArray[np.int32]],
     coords: NDArray[np.int32],
@@ -80,7 +80,7 @@ def read_blocks(
             weight[b, voxel] = total / _UNIT
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def find_measured(tsdf: NDArray[np.int32], rows: NDArray[np.int32], measured: NDArray[np.bool_]) -> None:
     """Whether any voxel of the blocks `rows` (B,) was measured, (B,)."""
     for b in range(len(rows)):
@@ -91,7 +91,7 @@ def find_measured(tsdf: NDArray[np.int32], rows: NDArray[np.int32], measured: ND
                 break
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def block_labels(surface: Surface, rows: NDArray[np.int32], labels: NDArray[np.uint16]) -> None:
     """The label of most evidence (B, 512) in the blocks `rows` (B,); 0 where there is none or the row is -1."""
     slot, place, records, more = surface.slot, surface.place, surface.records, surface.more
@@ -101,7 +101,7 @@ def block_labels(surface: Surface, rows: NDArray[np.int32], labels: NDArray[np.u
                 labels[b, voxel], _ = best_label(records, more, record_of(slot, place, rows[b], voxel))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def shade_vertices(
     surface: Surface,
     ends: NDArray[np.int64],

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.compiling import INNER
+from mapping.compiling import INNER, kernel
 from mapping.tsdf.grid import COLOR_SHIFT
 from mapping.tsdf.kernels.bits import NONE, ONE, add_eight, draw, fetch, lowest_bit
 from mapping.tsdf.kernels.measure import (
@@ -257,7 +257,7 @@ def gather(pixels: Any, blocks: Any, span: Any, steps: Any, limits: Any, group: 
     return seen, found
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def fuse_blocks(
     tsdf: NDArray[np.int32],
     surface: Surface,

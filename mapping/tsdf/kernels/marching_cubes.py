@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.compiling import INNER
+from mapping.compiling import INNER, kernel
 
 SIDE = 8
 VOXELS = SIDE**3
@@ -35,7 +35,7 @@ def read_signs(sign: Any, i0: Any, j0: Any, k0: Any, distance: Any, weight: Any,
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def find_cases(
     field: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]],
     after: NDArray[np.int32],
@@ -79,7 +79,7 @@ def find_cases(
                         count[n] += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def pack_cells(
     cases: NDArray[np.uint8],
     first: NDArray[np.int64],
@@ -96,7 +96,7 @@ def pack_cells(
                 at += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def find_edges(
     cells: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint8]],
     before: NDArray[np.int32],
@@ -135,7 +135,7 @@ def find_edges(
             count[n] += (bits & 1) + (bits >> 1 & 1) + (bits >> 2)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def place_vertices(
     field: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]],
     blocks: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]],
@@ -180,7 +180,7 @@ def place_vertices(
                 vertex += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def make_faces(
     cells: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint8]],
     vertices: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]],

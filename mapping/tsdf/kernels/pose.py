@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping import compiling as compiling
+from mapping.compiling import kernel
 
 ROUNDS = 4  # each squares what a matrix is off by: from 5e-3 that leaves nothing
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def invert_rigid(T: NDArray[np.float64], inverse: NDArray[np.float64]) -> tuple[float, float]:
     """Write the inverse (4, 4) of a pose (4, 4) whose rotation part is replaced by the nearest rotation.
 

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.compiling import FAST, INNER
+from mapping.compiling import FAST, INNER, kernel
 from mapping.tsdf.grid import FAR, NEAR
 
 
@@ -21,7 +21,7 @@ class Rays(NamedTuple):
     T_camera_world: NDArray[np.float64]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def sample_depth(image: NDArray[np.float32], shape: tuple[int, int], stride: int, nearest: float, rays: Rays) -> float:
     """Fill the depth of rays from a flat image of the given shape; returns the greatest."""
     deepest, least, farthest = np.float32(0), np.float32(nearest), np.float32(FAR)
@@ -35,7 +35,7 @@ def sample_depth(image: NDArray[np.float32], shape: tuple[int, int], stride: int
     return float(deepest)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def view_bounds(
     rays: Rays, shape: tuple[int, int], depth: float, size: float, low: NDArray[np.int64], extent: NDArray[np.int64]
 ) -> int:
@@ -110,7 +110,7 @@ def cells_of_row(depth: Any, steps: Any, ahead: Any, place: Any, extent: Any, ce
         cells[c] = np.int32(cell if good else none)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def mark_band(
     rays: Rays,
     span: tuple[int, int],
@@ -182,7 +182,7 @@ def mark_segment(marks: Any, extent: Any, start: Any, step: Any, near: float, fa
             next_z += run_z
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def mark_free(
     rays: Rays,
     grid: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]],
@@ -210,7 +210,7 @@ def mark_free(
                 mark_segment(marks, extent, start, step, closest, far)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def take_marked(
     low: NDArray[np.int64],
     extent: NDArray[np.int64],

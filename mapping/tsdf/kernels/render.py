@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.compiling import INNER
+from mapping.compiling import INNER, kernel
 from mapping.tsdf.grid import SIDE, WEIGHT_UNIT
 from mapping.tsdf.kernels.field import cell_number, voxel_number
 from mapping.tsdf.kernels.surface import best_label, record_of
@@ -55,7 +55,7 @@ class Images(NamedTuple):
     labels: NDArray[np.uint16]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def index_blocks(coords: NDArray[np.int32], low: NDArray[np.int64], side: int, index: NDArray[np.int32]) -> None:
     """Write the row of each block (B, 3) that spans `side` cells into all its cells of `index` (X, Y, Z), from block `low` on."""
     for row in range(len(coords)):
@@ -66,7 +66,7 @@ def index_blocks(coords: NDArray[np.int32], low: NDArray[np.int64], side: int, i
                     index[i, j, k] = row
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def find_ranges(
     coords: NDArray[np.int32],
     view: tuple[NDArray[np.float64], NDArray[np.float64]],
@@ -320,7 +320,7 @@ def choose_label(records: Any, more: Any, found: Any, shares: Any) -> Any:
     return best
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def cast_rays(
     blocks: Blocks,
     surface: Surface,

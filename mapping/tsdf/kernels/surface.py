@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.compiling import INNER
+from mapping.compiling import INNER, kernel
 from mapping.tsdf.layout import (
     EVIDENCE,
     FIRST,
@@ -197,7 +197,7 @@ def best_label(records: Any, more: Any, record: Any) -> Any:
     return np.uint16(best), most
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def add_records(
     surface: Surface,
     voxels: tuple[NDArray[np.int32], NDArray[np.uint16]],

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mapping.compiling import kernel
 
 Array = NDArray[np.float64]
 
 
-@njit(cache=True)
+@kernel()
 def _clip(polygon: Array, count: int, level: float, sign: float, out: Array) -> int:
     """Keep the side sign * (z - level) >= 0 of a convex polygon (count, 3); how many corners `out` got (Sutherland-Hodgman)."""
     kept = 0
@@ -28,7 +29,7 @@ def _clip(polygon: Array, count: int, level: float, sign: float, out: Array) -> 
     return kept
 
 
-@njit(cache=True)
+@kernel()
 def _inside(polygon: Array, count: int, x: float, y: float, side: float) -> bool:
     """Whether (x, y) lies in the outline of a convex polygon that turns counter-clockwise (side 1) or clockwise (-1)."""
     for k in range(count):
@@ -38,7 +39,7 @@ def _inside(polygon: Array, count: int, x: float, y: float, side: float) -> bool
     return True
 
 
-@njit(cache=True)
+@kernel()
 def _bounds(polygon: Array, count: int) -> tuple[float, float, float, float, float]:
     """Twice the signed area of the outline, and its x and y ranges."""
     area, x0, x1, y0, y1 = 0.0, np.inf, -np.inf, np.inf, -np.inf
@@ -49,7 +50,7 @@ def _bounds(polygon: Array, count: int) -> tuple[float, float, float, float, flo
     return area, x0, x1, y0, y1
 
 
-@njit(cache=True)
+@kernel()
 def _mark(polygon: Array, count: int, low: Array, cell: float, marks: NDArray[np.bool_]) -> None:
     """Set the cells that the outline crosses, by steps of a third of a cell along it, and those whose middle lies inside."""
     nx, ny = marks.shape
@@ -70,7 +71,7 @@ def _mark(polygon: Array, count: int, low: Array, cell: float, marks: NDArray[np
                 marks[i, j] = True
 
 
-@njit(cache=True)
+@kernel()
 def _wind(polygon: Array, count: int, low: Array, cell: float, winding: NDArray[np.int16]) -> None:
     """Count a piece of surface below the band: faces that look down enclose what is above them, faces that look up end it."""
     area, x0, x1, y0, y1 = _bounds(polygon, count)
@@ -84,7 +85,7 @@ def _wind(polygon: Array, count: int, low: Array, cell: float, winding: NDArray[
                 winding[i, j] -= 1 if area > 0 else -1
 
 
-@njit(cache=True)
+@kernel()
 def mark_band(
     triangles: Array, band: tuple[float, float], low: Array, cell: float, occupied: NDArray[np.bool_]
 ) -> None:

@@ -7,13 +7,14 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from mapping.compiling import kernel
 
 STEPS = np.array([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1], [1, 1], [-1, 1], [-1, -1], [1, -1]])
 """Moves between cells; the first is to stay."""
 
 
-@njit(cache=True)
+@kernel()
 def travel(cost: Any, start_i: int, start_j: int) -> tuple[Any, Any]:
     """Dijkstra over the 8-neighbour grid: (nx, ny) length from the start and the move of STEPS that leads back to it.
 
@@ -43,7 +44,7 @@ def travel(cost: Any, start_i: int, start_j: int) -> tuple[Any, Any]:
     return length, back
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _is_open(price: Any, i: int, j: int, k: int) -> bool:
     """Whether move k of STEPS from a cell stays on the grid, ends in a free cell and cuts no corner."""
     a, b = i + STEPS[k, 0], j + STEPS[k, 1]
@@ -52,7 +53,7 @@ def _is_open(price: Any, i: int, j: int, k: int) -> bool:
     return k <= 4 or (math.isfinite(price[i, b]) and math.isfinite(price[a, j]))
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _is_hit(discs: Any, i: int, j: int) -> bool:
     """Whether a cell lies in one of the discs (D, 3)."""
     for d in range(len(discs)):
@@ -62,7 +63,7 @@ def _is_hit(discs: Any, i: int, j: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@kernel()
 def best_in_time(price: Any, goal_of: Any, goal_price: Any, blocked: Any, move_price: float) -> Any:
     """The cheapest way through time over cells: (T, 2) int32, -1 when there is none. Dynamic programming from the last time back.
 

@@ -17,9 +17,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mapping.compiling import kernel
 from pipelines.synth.rendering.threads import spread
 
 OCCLUSION_GAP = 0.01
@@ -50,7 +50,7 @@ def true_edges(
     return np.asarray(_mark(kinds, seen[..., 0]))
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _carried(plane: Any, ray: Any) -> float:
     """Depth at which a ray meets a plane; far away where it does not."""
     slope = plane[1] * ray[0] + plane[2] * ray[1] + plane[3] * ray[2]
@@ -59,7 +59,7 @@ def _carried(plane: Any, ray: Any) -> float:
     return float(plane[4] / slope)
 
 
-@njit(cache=True)
+@kernel()
 def _between(a: Any, b: Any, ray_a: Any, ray_b: Any, border: int, cosine: float) -> int:
     """The kind of edge between two pixels that see planes a and b (5,); border is CONTACT where things may touch, else NONE."""
     if a[0] <= 0.0 and b[0] <= 0.0:
@@ -83,7 +83,7 @@ def _between(a: Any, b: Any, ray_a: Any, ray_b: Any, border: int, cosine: float)
     return border
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _compare(first: int, last: int, seen: Any, rays: Any, what: Any, cosine: float, kinds: Any) -> None:
     """Fill kinds (2, H, W): the edge between each pixel and its right (0) and lower (1) neighbour."""
     instances, labels, is_object = what
@@ -104,7 +104,7 @@ def _compare(first: int, last: int, seen: Any, rays: Any, what: Any, cosine: flo
                 kinds[k, i, j] = _between(seen[i, j], seen[y, x], rays[i, j], rays[y, x], border, cosine)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _mark(kinds: Any, depth: Any) -> Any:
     height, width = depth.shape
     out = np.zeros((height, width), np.uint8)

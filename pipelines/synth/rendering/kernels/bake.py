@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.charts import Charts, nearest_node
 from pipelines.synth.rendering.kernels.noise import hash01
 
@@ -22,7 +22,7 @@ WEAKEST = 0.004
 UNKNOWN, BACK = -1, -2
 
 
-@njit(cache=True)
+@kernel()
 def _tangents(nx: float, ny: float, nz: float) -> tuple[float, float, float, float, float, float]:
     """Two unit vectors across a unit normal (Duff et al. 2017)."""
     sign = 1.0 if nz >= 0.0 else -1.0
@@ -31,7 +31,7 @@ def _tangents(nx: float, ny: float, nz: float) -> tuple[float, float, float, flo
     return 1.0 + sign * nx * nx * a, sign * b, -sign * nx, b, sign + ny * ny * a, -ny
 
 
-@njit(cache=True)
+@kernel()
 def _emit(ray: int, points: Any, normals: Any, k: int, target: Any, rays: Any) -> None:
     """A segment from just above the surface to just before the target; its parameter runs from 0 to 1."""
     for axis in range(3):
@@ -40,7 +40,7 @@ def _emit(ray: int, points: Any, normals: Any, k: int, target: Any, rays: Any) -
         rays[ray, axis + 3] = (target[axis] - origin) * 0.998
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def bulb_rays(points: Any, normals: Any, first: int, lights: Any, capacity: int) -> tuple[Any, Any, Any]:
     """Shadow rays from nodes to point lights (L, 6: position, intensity): segments (K, 6), node (K,) and irradiance (K, 3)."""
     rays = np.zeros((capacity, 6), np.float32)
@@ -70,7 +70,7 @@ def bulb_rays(points: Any, normals: Any, first: int, lights: Any, capacity: int)
     return rays[:used], owner[:used], light[:used]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def pane_rays(points: Any, normals: Any, first: int, panes: Any, capacity: int) -> tuple[Any, Any, Any]:
     """Shadow rays from nodes to glowing panes, as `bulb_rays`.
 
@@ -116,7 +116,7 @@ def pane_rays(points: Any, normals: Any, first: int, panes: Any, capacity: int) 
     return rays[:used], owner[:used], light[:used]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def add_light(total: Any, partly: Any, first: int, rays: Any, blocked: Any) -> None:
     """Add the irradiance of the rays (see `bulb_rays`) that nothing blocked to their nodes, in place and in order.
 
@@ -132,7 +132,7 @@ def add_light(total: Any, partly: Any, first: int, rays: Any, blocked: Any) -> N
             partly[node] = True
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def sun_rays(points: Any, normals: Any, first: int, to_sun: Any, spread: float, samples: int) -> Any:
     """Rays (N * samples, 6) towards the sun from places spread about each node (so that patches of sun have soft borders)."""
     rays = np.zeros((len(points) * samples, 6), np.float32)
@@ -150,7 +150,7 @@ def sun_rays(points: Any, normals: Any, first: int, to_sun: Any, spread: float, 
     return rays
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def hemisphere_rays(first: int, last: int, points: Any, normals: Any, number: int, samples: int, rays: Any) -> None:
     """Fill rays (N * samples, 6), cosine-weighted: one golden-spiral pattern, turned at random about each normal."""
     for k in range(first, last):
@@ -172,7 +172,7 @@ def hemisphere_rays(first: int, last: int, points: Any, normals: Any, number: in
             rays[row, 5] = u * x2 + v * y2 + up * nz
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def hit_nodes(first: int, last: int, rays: Any, hits: Any, planes: Any, charts: Charts, out: Any) -> None:
     """Fill out (K,) int32: the node that each ray sees, UNKNOWN where it sees nothing, BACK where it sees a face from inside."""
     t_hit, primitive, _ = hits
@@ -188,7 +188,7 @@ def hit_nodes(first: int, last: int, rays: Any, hits: Any, planes: Any, charts: 
             out[k] = nearest_node(rays[k, 0] + t * dx, rays[k, 1] + t * dy, rays[k, 2] + t * dz, f, charts)
 
 
-@njit(cache=True)
+@kernel()
 def count_hits(seen: Any, samples: int, kind: int) -> Any:
     """(N,) how many of each node's rays ended as `kind`."""
     out = np.zeros(len(seen) // samples, np.int32)
@@ -199,7 +199,7 @@ def count_hits(seen: Any, samples: int, kind: int) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def gather(first: int, last: int, seen: Any, samples: int, radiance: Any, out: Any) -> None:
     """Fill out (N, 3) with the irradiance from what each node's cosine-weighted rays see: pi times the mean radiance."""
     for k in range(first, last):

@@ -6,8 +6,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mapping.compiling import kernel
 
 
 class Charts(NamedTuple):
@@ -25,7 +26,7 @@ class Charts(NamedTuple):
     step: float
 
 
-@njit(cache=True)
+@kernel()
 def _closest_on_triangle(p: Any, a: Any, b: Any, c: Any) -> tuple[float, float, float]:
     """(squared distance, weight of b, weight of c) of the point of a plane triangle next to p."""
     best, best_v, best_w = 1e30, 0.0, 0.0
@@ -53,7 +54,7 @@ def _closest_on_triangle(p: Any, a: Any, b: Any, c: Any) -> tuple[float, float, 
     return best, best_v, best_w
 
 
-@njit(cache=True)
+@kernel()
 def assign_nodes(vertices: Any, faces: Any, charts: Charts, count: int) -> tuple[Any, Any]:
     """(face, weights of its second and third corner) of each node: the nearest face of its chart, -1 if none is near."""
     node_face = np.full(count, -1, np.int32)
@@ -84,7 +85,7 @@ def assign_nodes(vertices: Any, faces: Any, charts: Charts, count: int) -> tuple
     return node_face, node_weights
 
 
-@njit(cache=True)
+@kernel()
 def node_points(vertices: Any, faces: Any, corner_normals: Any, node_face: Any, node_weights: Any) -> tuple[Any, Any]:
     """World points (N, 3) just inside each node's face and shading normals (N, 3); zero for nodes without a face."""
     points = np.zeros((len(node_face), 3))
@@ -110,7 +111,7 @@ def node_points(vertices: Any, faces: Any, corner_normals: Any, node_face: Any, 
     return points, normals
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def nearest_node(x: float, y: float, z: float, face: int, charts: Charts) -> int:
     """The node of a face's chart that is next to a world point on it."""
     chart = charts.face_chart[face]
@@ -123,7 +124,7 @@ def nearest_node(x: float, y: float, z: float, face: int, charts: Charts) -> int
     return int(charts.offset[chart] + i * charts.size[chart, 1] + j)
 
 
-@njit(cache=True)
+@kernel()
 def fill_invalid(values: Any, valid: Any, charts: Charts, rounds: int) -> None:
     """Give nodes that lie inside of something the mean of their valid neighbours, in place, one ring a round."""
     for _ in range(rounds):
@@ -146,7 +147,7 @@ def fill_invalid(values: Any, valid: Any, charts: Charts, rounds: int) -> None:
                         valid[node] = True
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def blur(first: int, last: int, values: Any, valid: Any, charts: Charts, out: Any) -> None:
     """Fill out with a 5 x 5 binomial mean over the valid nodes of each chart."""
     kernel = np.array([1.0, 4.0, 6.0, 4.0, 1.0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from numba import njit
+from mapping.compiling import kernel
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -16,4 +16,4 @@ def pixel_kernel(function: Function) -> Function:
     Without counted references: an array that is taken out of a tuple in a loop would count them up and down for every pixel,
     a quarter of the time of a shaded pixel on one core, and more on several that share the counter.
     """
-    return cast("Function", njit(cache=True, nogil=True, _nrt=False)(function))
+    return cast("Function", kernel(nogil=True, _nrt=False)(function))

@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mapping.compiling import kernel
 
 
 def smooth_corner_normals(
@@ -27,7 +28,7 @@ def smooth_corner_normals(
     return np.asarray(_smooth(vertices, faces, corner_point, order, starts, min_cosine))
 
 
-@njit(cache=True)
+@kernel()
 def _smooth(vertices: Any, faces: Any, corner_point: Any, order: Any, starts: Any, min_cosine: float) -> Any:
     count = len(faces)
     normals = np.zeros((count, 3))

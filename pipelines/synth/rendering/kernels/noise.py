@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from mapping.compiling import kernel
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def hash01(x: int, y: int, z: int, seed: int) -> float:
     """A uniform number in [0, 1) for a lattice point: splitmix64's finaliser over mixed coordinates."""
     h = (
@@ -24,32 +25,32 @@ def hash01(x: int, y: int, z: int, seed: int) -> float:
     return float(h >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def smooth(t: float) -> float:
     """Hermite step 3 t^2 - 2 t^3 of a number in [0, 1]."""
     return t * t * (3.0 - 2.0 * t)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def step(edge: float, width: float, x: float) -> float:
     """0 below edge, 1 above, with a ramp of `width` about it: a step as a pixel of that width sees it."""
     return min(1.0, max(0.0, (x - edge) / max(width, 1e-9) + 0.5))
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def fade(wavelength: float, width: float) -> float:
     """How much of a pattern a pixel of `width` still resolves: 1 where it is fine, 0 where it would alias."""
     return min(1.0, max(0.0, 2.0 - 4.0 * width / wavelength))
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _scramble(h: Any) -> float:
     """A number in [0, 1) of mixed coordinates: one round of a multiplicative hash, enough for noise."""
     h = (h ^ (h >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     return float((h ^ (h >> np.uint64(32))) & np.uint64(0xFFFFFF)) * (1.0 / 16777216.0)
 
 
-@njit(cache=True)
+@kernel()
 def value_noise(x: float, y: float, z: float, seed: int) -> float:
     """Smooth noise in [0, 1] with features of size one."""
     ix, iy, iz = math.floor(x), math.floor(y), math.floor(z)
@@ -67,7 +68,7 @@ def value_noise(x: float, y: float, z: float, seed: int) -> float:
     return bottom * (1 - fz) + (near * (1 - fy) + far * fy) * fz
 
 
-@njit(cache=True)
+@kernel()
 def fractal_noise(x: float, y: float, z: float, octaves: int, width: float, seed: int) -> float:
     """Octaves of value noise about 0.5, the coarsest of size one; octaves finer than a pixel of `width` fade away."""
     total, amplitude, norm, size = 0.0, 1.0, 0.0, 1.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 from pipelines.synth.rendering.kernels.shade import FaceTable, Found, Rays
 
@@ -109,7 +109,7 @@ def measure(first: int, last: int, rays: Rays, found: Found, part: Part, R_camer
         out.material[k] = bodies.first_material + table.face_material[f]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def borders(edge_kinds: Any, truth: Truth) -> Any:
     """(H, W) pixels on an edge or beside a change of instance, material or normal: where one sample is not enough."""
     height, width = edge_kinds.shape
@@ -131,7 +131,7 @@ def borders(edge_kinds: Any, truth: Truth) -> Any:
     return out
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _alike(f: int, g: int, table: FaceTable) -> bool:
     planes, _, _, body, material, _ = table
     if body[f] != body[g] or material[f] != material[g]:
@@ -140,7 +140,7 @@ def _alike(f: int, g: int, table: FaceTable) -> bool:
     return bool(turn > ALIKE_TURN)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _same_surface(f: int, g: int, layers: Layers) -> bool:
     """Whether two faces, counted over both layers, belong to one surface; -1 is the sky."""
     if f == g:

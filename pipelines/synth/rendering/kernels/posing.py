@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from mapping.compiling import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def moved_points(points: Any, body: Any, T_world_body: Any) -> Any:
     """Points (N, 3) of bodies (N,) in the world, at poses (B, 4, 4)."""
     out = np.zeros_like(points)
@@ -21,7 +22,7 @@ def moved_points(points: Any, body: Any, T_world_body: Any) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def moved_faces(planes: Any, corner_normals: Any, body: Any, T_world_body: Any) -> tuple[Any, Any]:
     """Planes (F, 4) and corner normals (F, 3, 3) of faces of bodies (F,) in the world, at poses (B, 4, 4)."""
     moved, normals = np.zeros_like(planes), np.zeros_like(corner_normals)

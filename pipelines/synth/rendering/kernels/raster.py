@@ -12,9 +12,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 
 Array = NDArray[np.float64]
@@ -62,7 +62,7 @@ class Buffer(NamedTuple):
     following: NDArray[np.int32]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def project(vertices: Any, T_camera_world: Any, camera: Pinhole) -> Corners:
     """The vertices (V, 3) of the world in a camera at T (3 or 4, 4)."""
     fx, fy, cx, cy, width, height = camera
@@ -97,7 +97,7 @@ def project(vertices: Any, T_camera_world: Any, camera: Pinhole) -> Corners:
     return Corners(points, pixels, outside)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _within(low: float, high: float, slope: float, value: float) -> tuple[float, float]:
     """The part of [low, high] in which slope * u + value >= 0."""
     if slope > 1e-30:
@@ -107,7 +107,7 @@ def _within(low: float, high: float, slope: float, value: float) -> tuple[float,
     return (low, high) if value >= 0.0 else (1.0, -1.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def in_view(corners: Corners, faces: Any, camera: Pinhole) -> Any:
     """The numbers of the faces (F, 3) that may cover the middle of a pixel, or a place within MARGIN of it."""
     _, pixels, outside = corners
@@ -180,7 +180,7 @@ def draw(chosen: Any, corners: Corners, faces: Any, number: int, camera: Pinhole
                     u += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def following(wanted: Any) -> Any:
     """(H, W) the first column from a pixel on where `wanted` (H, W) holds; the width where there is none."""
     height, width = wanted.shape

@@ -6,9 +6,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.charts import Charts
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 from pipelines.synth.rendering.kernels.texture import MaterialTable, albedo
@@ -78,7 +78,7 @@ class MovingLit(NamedTuple):
     visible: NDArray[np.float32]
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _surface(k: int, rays: Rays, found: Found, look: Look) -> Any:
     """(point, shading normal towards the eye, albedo, unit direction) of a hit."""
     # Elements one by one: a view of a row costs more than all that is done with it.
@@ -118,7 +118,7 @@ def _surface(k: int, rays: Rays, found: Found, look: Look) -> Any:
     return (px, py, pz), (nx, ny, nz), color, (dx, dy, dz)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _highlight(p: Any, n: Any, d: Any, lights: Any, s: int, gloss: float) -> tuple[float, float]:
     """(irradiance factor, mirrored share) of point light s: cos / d^2 and a normalised Blinn-Phong lobe times cos / d^2."""
     lx, ly, lz = lights[s, 0] - p[0], lights[s, 1] - p[1], lights[s, 2] - p[2]
@@ -165,7 +165,7 @@ def shade_static(first: int, last: int, rays: Rays, found: Found, look: Look, li
             out[k, axis] = color[axis] * light + mirrored
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _look_up(p: Any, f: int, light_map: LightMap) -> Any:
     """Bilinear (direct, indirect) irradiance at a point of a face."""
     charts, direct, indirect = light_map

@@ -6,9 +6,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 from pipelines.synth.rendering.kernels.shade import Found, Rays
 
@@ -43,7 +43,7 @@ class Ways(NamedTuple):
         return Ways(self.segments[which], self.ray[which], self.light[which])
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def crowd_cones(lights: Any, boxes: Any) -> Any:
     """(L, P, 4) the cones in which lights see boxes; a squared cosine of -1 where a light is too near for one."""
     out = np.zeros((len(lights), len(boxes), 4))
@@ -62,7 +62,7 @@ def crowd_cones(lights: Any, boxes: Any) -> Any:
     return out
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _meets(p: Any, way: Any, boxes: Any, b: int) -> bool:
     """Whether the segment from p along way meets box b of (B, 2, 3) lowest and highest corners."""
     enter, leave = 0.0, 1.0
@@ -73,7 +73,7 @@ def _meets(p: Any, way: Any, boxes: Any, b: int) -> bool:
     return enter <= leave
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _in_the_way(p: Any, way: Any, crowd: Crowd, s: int) -> bool:
     """Whether the way from p to light s meets a limb's box."""
     length2 = way[0] * way[0] + way[1] * way[1] + way[2] * way[2]
@@ -172,7 +172,7 @@ def people_shadow(rays: Rays, found: Found, planes: Any, lights: Any, balls: Any
         out[k, 0] = max(0.0, out[k, 0])
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _share(k: int, light: int, rays: Rays, found: Found, planes: Any, lights: Any) -> float:
     """What one light gives of all that the lights would give at a point in the open."""
     eye, dirs, _ = rays

@@ -11,9 +11,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 from pipelines.synth.rendering.kernels.noise import fade, fractal_noise, hash01, step, value_noise
 
@@ -62,17 +62,17 @@ class MaterialTable(NamedTuple):
     seed: NDArray[np.int64]
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _mix(a: Color, b: Color, t: float) -> Color:
     return (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _times(a: Color, s: float) -> Color:
     return (a[0] * s, a[1] * s, a[2] * s)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _line(x: float, half: float, width: float) -> float:
     """1 within `half` of a whole number, 0 elsewhere, as a pixel of `width` sees it (all in periods)."""
     distance = abs(x - math.floor(x + 0.5))
@@ -82,7 +82,7 @@ def _line(x: float, half: float, width: float) -> float:
     return covered * min(1.0, 2.0 * half / spread) * seen + 2.0 * half * (1.0 - seen)
 
 
-@njit(cache=True)
+@kernel()
 def palette(t: float) -> Color:
     """A muted or strong colour for a number in [0, 1): the dyes of book spines and paintings."""
     turn = (t * 13.7) % 1.0
@@ -99,7 +99,7 @@ def palette(t: float) -> Color:
     )
 
 
-@njit(cache=True)
+@kernel()
 def _wood(x: float, y: float, z: float, width: float, seed: int) -> float:
     """Share of late wood: wavy rings about an axis far off, stretched along the grain (x)."""
     wobble = fractal_noise(0.12 * x + 17.0, 0.5 * y, 0.5 * z, 3, 0.5 * width, seed)
@@ -110,7 +110,7 @@ def _wood(x: float, y: float, z: float, width: float, seed: int) -> float:
     return 0.6 * bands + 0.4 * streaks
 
 
-@njit(cache=True)
+@kernel()
 def _planks(u: float, v: float, width: float, seed: int) -> tuple[float, float]:
     """(tone in [0, 1], share of joint) of boards one wide along v and seven long along u."""
     row = math.floor(v)
@@ -122,7 +122,7 @@ def _planks(u: float, v: float, width: float, seed: int) -> tuple[float, float]:
     return 0.55 * tone + 0.45 * grain, joint
 
 
-@njit(cache=True)
+@kernel()
 def _brick(u: float, v: float, width: float, seed: int) -> tuple[float, float]:
     """(tone, share of mortar) of bricks one long and a third high in running bond."""
     row = math.floor(3.0 * v)
@@ -133,7 +133,7 @@ def _brick(u: float, v: float, width: float, seed: int) -> tuple[float, float]:
     return tone, mortar
 
 
-@njit(cache=True)
+@kernel()
 def _landscape(u: float, v: float, width: float, seed: int) -> Color:
     """Sky over hills over a meadow, v in about [-0.5, 0.5]."""
     pick = hash01(seed, 1, 2, 9)
@@ -148,7 +148,7 @@ def _landscape(u: float, v: float, width: float, seed: int) -> Color:
     return color
 
 
-@njit(cache=True)
+@kernel()
 def _abstract(u: float, v: float, width: float, seed: int) -> Color:
     """Patches of paint: nearest of jittered points, each its own colour, thin dark seams."""
     x, y = (
@@ -170,7 +170,7 @@ def _abstract(u: float, v: float, width: float, seed: int) -> Color:
     return _times(palette(which), stroke * (0.35 + 0.65 * step(0.05, 0.03 + 3 * width, second - best)) * 1.6)
 
 
-@njit(cache=True)
+@kernel()
 def _books(u: float, v: float, width: float, seed: int) -> Color:
     """Spines in a row: cells of unequal width along u (about one a book), with bands, lettering and dark gaps."""
     cell = math.floor(u)
@@ -193,7 +193,7 @@ def _books(u: float, v: float, width: float, seed: int) -> Color:
     return _mix(BOOKS_MEAN, color, min(1.0, 0.15 + fade(1.5, width)))
 
 
-@njit(cache=True)
+@kernel()
 def _screen(u: float, v: float, width: float, seed: int) -> Color:
     """A window system: a background, a few panels with lines of text, a bar below."""
     color = _mix((0.02, 0.05, 0.14), (0.06, 0.16, 0.32), min(1.0, max(0.0, 0.5 + v)))
@@ -207,7 +207,7 @@ def _screen(u: float, v: float, width: float, seed: int) -> Color:
     return color
 
 
-@njit(cache=True)
+@kernel()
 def _rug(u: float, v: float, a: Color, b: Color, width: float, seed: int) -> Color:
     """An oriental rug: lozenges and bands mirrored about the middle, u and v in periods from it."""
     x, y = abs(u), abs(v)
@@ -220,7 +220,7 @@ def _rug(u: float, v: float, a: Color, b: Color, width: float, seed: int) -> Col
     return _times(_mix(color, accent, ornament), pile)
 
 
-@njit(cache=True)
+@kernel()
 def _flat_pattern(kind: int, u: float, v: float, paint: Paint, w: float, seed: int) -> Color:
     """The textures that lie in the surface; u, v and the pixel width w in periods."""
     a, b, strength = paint
@@ -256,7 +256,7 @@ def _flat_pattern(kind: int, u: float, v: float, paint: Paint, w: float, seed: i
     return _mix(a, b, strength * (lines + 0.25 * (1.0 - fade(1.0, w))))  # TEXT
 
 
-@njit(cache=True)
+@kernel()
 def _solid_pattern(kind: int, x: float, y: float, z: float, w: float, seed: int) -> float:
     """The textures that fill space as a share of the second colour; x, y, z and the pixel width w in periods."""
     if kind == WOOD:
@@ -320,7 +320,7 @@ def albedo(materials: Any, m: int, p: Color, n: Color, width: float) -> Color:
     )
 
 
-@njit(cache=True)
+@kernel()
 def mean_albedo(materials: Any, samples: int) -> Any:
     """(M, 3) mean over samples x samples points of two periods of an upright plane."""
     out = np.zeros((len(materials.kind), 3))
