@@ -3,7 +3,7 @@
 Everything is compared in the world of the true graph, which has z up (the sequence's world when there is only a true mesh): the
 run is brought there by its own `T_input_world`. A section is absent when the truth has nothing of its kind, `tracks` and
 `changes` only when the run tells of none either, since a world where nothing moves is a truth too. A number that is not
-defined is None. The protocols are those of `mapping.mesh.metrics`, `scenegraph.metrics`, `scenegraph.track_metrics` and
+defined is None. The protocols are those of `mapping.mesh.metrics`, `scenegraph.graph_metrics`, `scenegraph.track_metrics` and
 `m2h.metrics`.
 """
 
@@ -30,7 +30,7 @@ from pipelines.workspace import Workspace, input_fingerprint
 from scenegraph import SceneGraph, load_scene_graph
 from scenegraph.boxes import upright, yaw_rotation
 from scenegraph.graph import SYMMETRIC_KINDS
-from scenegraph.metrics import (
+from scenegraph.graph_metrics import (
     Triple,
     change_metrics,
     changes_of,

@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass
 from mapping.depth.config import AlignmentConfig, DepthWeightConfig
 from mapping.multiview.config import MultiviewConfig
 from mapping.tsdf.config import TSDFConfig
-from scenegraph.config import SceneGraphConfig
-from scenegraph.tracks.config import DynamicsConfig
+from scenegraph.graph_config import SceneGraphConfig
+from scenegraph.tracks.track_config import DynamicsConfig
 
 STRICT = ConfigDict(extra="forbid")
 

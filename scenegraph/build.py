@@ -12,9 +12,9 @@ from mapping.camera import Intrinsics
 from mapping.distance_field import FreeSpace
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
-from scenegraph.config import AgentConfig, SceneGraphConfig
 from scenegraph.faces import Faces
 from scenegraph.graph import SceneGraph
+from scenegraph.graph_config import AgentConfig, SceneGraphConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import AgentNode, BuildingNode, ObjectNode, PlaceNode, StoreyNode, TrackNode
 from scenegraph.objects.extract import extract_objects, extract_unlabelled_objects
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class CameraTrajectory:
     """Where the camera was: times (N,) increasing seconds, `T_world_camera` (N, 4, 4), and the camera if it is known."""
 
     times: Array
@@ -39,10 +39,10 @@ class Trajectory:
     def __post_init__(self) -> None:
         if self.T_world_camera.shape != (len(self.times), 4, 4):
             raise ValueError(
-                f"Trajectory.T_world_camera must be ({len(self.times)}, 4, 4), got {self.T_world_camera.shape}"
+                f"CameraTrajectory.T_world_camera must be ({len(self.times)}, 4, 4), got {self.T_world_camera.shape}"
             )
         if (np.diff(self.times) < 0).any():
-            raise ValueError("Trajectory.times must not decrease")
+            raise ValueError("CameraTrajectory.times must not decrease")
 
     @property
     def positions(self) -> Array:
@@ -53,7 +53,7 @@ class Trajectory:
 def build_scene_graph(
     mesh: Mesh,
     free_space: FreeSpace,
-    trajectory: Trajectory,
+    trajectory: CameraTrajectory,
     label_space: LabelSpace,
     *,
     tracks: Sequence[TrackNode] = (),
@@ -103,7 +103,7 @@ def build_scene_graph(
     return graph, mesh
 
 
-def agent_nodes(trajectory: Trajectory, config: AgentConfig) -> list[AgentNode]:
+def agent_nodes(trajectory: CameraTrajectory, config: AgentConfig) -> list[AgentNode]:
     """Poses at which the camera had moved or turned enough since the last one taken, the first one included (as in Hydra)."""
     nodes: list[AgentNode] = []
     last: tuple[float, Array] | None = None
@@ -132,7 +132,7 @@ def _surface_objects(
 
 
 def _with_views(
-    objects: list[ObjectNode], mesh: Mesh, trajectory: Trajectory, free_space: FreeSpace, config: SceneGraphConfig
+    objects: list[ObjectNode], mesh: Mesh, trajectory: CameraTrajectory, free_space: FreeSpace, config: SceneGraphConfig
 ) -> list[ObjectNode]:
     """The objects with the number of frames that saw them, and the less confidence the fewer; unchanged when the camera is not
     known."""

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
-from scenegraph.metrics import ratio
+from scenegraph.graph_metrics import ratio
 from scenegraph.nodes import TrackNode
 
 Array = NDArray[np.float64]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.synth.base.shapes import Shape, block, merge
-from pipelines.synth.base.world import Body, Light, Material, Part, Room, World
+from pipelines.synth.base.world import Body, Light, Material, Part, SynthRoom, World
 from scenegraph.labels import nyu40
 
 Array = NDArray[np.float64]
@@ -65,7 +65,7 @@ def box_world(
     """One room of the given size with some furniture (numbered from 7) and lights."""
     x, y, z = size
     polygon = np.array([(0, 0), (x, 0), (x, y), (0, y)], dtype=np.float64)
-    room = Room(1, "living_room", polygon, (0.0, float(z)), 0)
+    room = SynthRoom(1, "living_room", polygon, (0.0, float(z)), 0)
     return World(0, visits, (room,), (), (*shell(size, visits), *furniture), tuple(lights), ((0.0, float(z)),))
 
 

@@ -17,7 +17,7 @@ from pipelines.stages.context import RunContext
 from pipelines.stages.presence import fill_presence
 from pipelines.views.exporters import scene_glb_nodes
 from pipelines.workspace import StageRecord
-from scenegraph.build import Trajectory, build_scene_graph
+from scenegraph.build import CameraTrajectory, build_scene_graph
 from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
 from scenegraph.files.json_io import save_scene_graph
 from scenegraph.files.spark_dsg import export_spark_dsg
@@ -91,14 +91,14 @@ def _surface_figures(mesh: Mesh) -> dict[str, float]:
     }
 
 
-def _levelled_trajectory(context: RunContext) -> Trajectory:
+def _levelled_trajectory(context: RunContext) -> CameraTrajectory:
     """The chosen frames' cameras in the levelled world."""
     infos = [context.sequence.infos[position] for position in context.positions]
     T_world_input = inverse(context.stored_T_input_world())
     given = [info.T_world_camera for info in infos if info.T_world_camera is not None]
     poses = [T_world_input @ context.alignment.metric_pose(T_world_camera) for T_world_camera in given]
     camera = context.first_frame().intrinsics
-    return Trajectory(np.array([info.timestamp for info in infos]), np.array(poses), camera)
+    return CameraTrajectory(np.array([info.timestamp for info in infos]), np.array(poses), camera)
 
 
 def _tracks(context: RunContext) -> list[TrackNode]:
@@ -110,7 +110,7 @@ def _tracks(context: RunContext) -> list[TrackNode]:
     return track(frames, label_space, context.config.dynamics.tracking)
 
 
-def _write_map(root: Path, mesh: Mesh, graph: SceneGraph, trajectory: Trajectory) -> None:
+def _write_map(root: Path, mesh: Mesh, graph: SceneGraph, trajectory: CameraTrajectory) -> None:
     write_mesh(mesh, root / "mesh.ply")
     write_glb(root / "mesh.glb", scene_glb_nodes(mesh, graph))
     save_scene_graph(graph, root / "scene_graph.json")

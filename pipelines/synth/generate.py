@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from mapping.se3 import from_rotation_translation, transform_points
 from pipelines.synth.base.materials import Style, room_finish
 from pipelines.synth.base.plan import BuildingPlan, Construction, StoreyPlan
-from pipelines.synth.base.world import Body, Light, Opening, Room, World
+from pipelines.synth.base.world import Body, Light, Opening, SynthRoom, World
 from pipelines.synth.building.layout import layout_storeys
 from pipelines.synth.building.openings import open_storey
 from pipelines.synth.building.structure import BodyList, build_structure
@@ -201,16 +201,16 @@ def _bodies(presences: list[Presence], first: int) -> list[Body]:
     return bodies
 
 
-def _rooms(plan: BuildingPlan) -> tuple[Room, ...]:
-    rooms: list[Room] = []
+def _rooms(plan: BuildingPlan) -> tuple[SynthRoom, ...]:
+    rooms: list[SynthRoom] = []
     for storey, floor in enumerate(plan.storeys):
         z = plan.floor_z(storey)
         for room in floor.rooms:
-            rooms.append(Room(len(rooms) + 1, room.kind, room.polygon, (z, z + plan.construction.ceiling), storey))
+            rooms.append(SynthRoom(len(rooms) + 1, room.kind, room.polygon, (z, z + plan.construction.ceiling), storey))
     return tuple(rooms)
 
 
-def _openings(plan: BuildingPlan, rooms: tuple[Room, ...]) -> tuple[Opening, ...]:
+def _openings(plan: BuildingPlan, rooms: tuple[SynthRoom, ...]) -> tuple[Opening, ...]:
     """Doors and passages storey by storey, then stairs."""
     first = [next(r.number for r in rooms if r.storey == k) for k in range(len(plan.storeys))]
     openings = []

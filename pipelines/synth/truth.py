@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
-from pipelines.synth.base.world import Body, Room, World
+from pipelines.synth.base.world import Body, SynthRoom, World
 from pipelines.synth.motion.figure import PERSON_LABEL
 from pipelines.synth.motion.people import People, person_boxes
 from pipelines.synth.rendering.surfaces import Surfaces
@@ -77,7 +77,7 @@ def truth_graph(world: World, visit: int, people: People | None, seen: Seen) -> 
     return graph
 
 
-def _room_node(room: Room) -> RoomNode:
+def _room_node(room: SynthRoom) -> RoomNode:
     shape = shapely.Polygon(room.polygon)
     center = shape.representative_point() if not shape.contains(shape.centroid) else shape.centroid
     position = np.array([center.x, center.y, sum(room.z_range) / 2])
@@ -95,7 +95,7 @@ def _add_doors(graph: SceneGraph, world: World, rooms: dict[int, str]) -> None:
         graph.connect(a, b, kind="room_edge", door=opening.position.tolist(), opening=opening.kind, width=opening.width)
 
 
-def _room_at(world: World, point: Array) -> Room | None:
+def _room_at(world: World, point: Array) -> SynthRoom | None:
     """The room that holds a point: of its storey, and else (in a doorway) the nearest there."""
     storey = [room for room in world.rooms if room.z_range[0] - 0.05 <= point[2] < room.z_range[1] + 0.05]
     if not storey:

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from mapping.planes import Plane, dominant_yaw
 from scenegraph.boxes import smallest_rectangle_yaw, yaw_rotation
-from scenegraph.config import ObjectConfig
+from scenegraph.graph_config import ObjectConfig
 from scenegraph.nodes import OrientedBox
 from scenegraph.objects.sizes import FLAT, ON_LEGS, ON_WALLS, SIZES
 

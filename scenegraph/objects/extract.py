@@ -13,15 +13,15 @@ import numpy as np
 
 from mapping.mesh.mesh import Mesh
 from mapping.planes import assign_to_planes, vertical_planes
-from scenegraph.config import ObjectConfig, StructureConfig
 from scenegraph.faces import Faces
+from scenegraph.graph_config import ObjectConfig, StructureConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import ObjectNode
 from scenegraph.objects.boxes import LEVEL_COS, Surroundings, completed_box, robust_box
 from scenegraph.objects.pieces import (
     Indices,
     Piece,
-    Surface,
+    PreparedMesh,
     cut_oversized,
     fragments,
     join_fragments,
@@ -71,7 +71,7 @@ def extract_unlabelled_objects(
 
 
 def _numbered(
-    pieces: list[Piece], surface: Surface, label_space: LabelSpace, config: ObjectConfig, floors: Sequence[float]
+    pieces: list[Piece], surface: PreparedMesh, label_space: LabelSpace, config: ObjectConfig, floors: Sequence[float]
 ) -> tuple[list[ObjectNode], Mesh]:
     """Nodes of the pieces in a stable order, and the mesh with their numbers."""
     pieces = sorted(pieces, key=lambda p: (p.label, *np.round(p.box.center / 0.5).tolist(), *p.box.center.tolist()))
@@ -90,7 +90,7 @@ def _is_object(piece: Piece, label_space: LabelSpace, config: ObjectConfig) -> b
 
 
 def surroundings(
-    surface: Surface, label_space: LabelSpace, numbers: Indices, floors: Sequence[float] = ()
+    surface: PreparedMesh, label_space: LabelSpace, numbers: Indices, floors: Sequence[float] = ()
 ) -> Surroundings:
     """What the boxes of objects may stand on and hang at; `numbers` (V,) is the object of each vertex, 0 none."""
     mesh, normals, areas, centers = surface.mesh, surface.faces.normals, surface.faces.areas, surface.faces.centers
@@ -105,7 +105,12 @@ def surroundings(
 
 
 def _node(
-    number: int, piece: Piece, surface: Surface, label_space: LabelSpace, around: Surroundings, config: ObjectConfig
+    number: int,
+    piece: Piece,
+    surface: PreparedMesh,
+    label_space: LabelSpace,
+    around: Surroundings,
+    config: ObjectConfig,
 ) -> ObjectNode:
     name = label_space.name_of(piece.label)
     box = piece.box
@@ -125,7 +130,7 @@ def _node(
     )
 
 
-def _label_scores(piece: Piece, surface: Surface, label_space: LabelSpace) -> dict[str, float]:
+def _label_scores(piece: Piece, surface: PreparedMesh, label_space: LabelSpace) -> dict[str, float]:
     """Share of the object's surface that bore each label before the labels were smoothed, highest first; unknown counts not."""
     assert surface.mesh.labels is not None
     raw = surface.mesh.labels[piece.vertices]

@@ -12,8 +12,8 @@ from scipy.spatial import cKDTree
 
 from mapping.mesh.mesh import Mesh
 from scenegraph.boxes import points_in_box
-from scenegraph.config import ObjectConfig, StructureConfig
 from scenegraph.faces import Faces
+from scenegraph.graph_config import ObjectConfig, StructureConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import OrientedBox
 from scenegraph.objects.boxes import robust_box
@@ -30,7 +30,7 @@ OVER_SHARE = 0.5  # share of a piece that lies over or under another one to belo
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class PreparedMesh:
     """A mesh prepared for cutting: smoothed labels (V,), edges (E, 2), normals (V, 3) and areas (V,) of vertices."""
 
     faces: Faces
@@ -55,7 +55,7 @@ class Piece:
     area: float
 
 
-def prepare_surface(faces: Faces, smoothing: int) -> Surface:
+def prepare_surface(faces: Faces, smoothing: int) -> PreparedMesh:
     """Edges, normals and areas of a labelled mesh, and its labels after some rounds of majority over neighbours."""
     mesh = faces.mesh
     assert mesh.labels is not None
@@ -69,7 +69,7 @@ def prepare_surface(faces: Faces, smoothing: int) -> Surface:
     labels = mesh.labels
     for _ in range(smoothing):
         labels = _majority(labels, weights, edges)
-    return Surface(faces, labels, edges, faces.vertex_normals(), faces.vertex_areas())
+    return PreparedMesh(faces, labels, edges, faces.vertex_normals(), faces.vertex_areas())
 
 
 def _majority(labels: NDArray[np.uint16], weights: Array, edges: Indices) -> NDArray[np.uint16]:
@@ -92,7 +92,7 @@ def _majority(labels: NDArray[np.uint16], weights: Array, edges: Indices) -> NDA
     return result
 
 
-def fragments(surface: Surface, label_space: LabelSpace, config: ObjectConfig) -> list[Piece]:
+def fragments(surface: PreparedMesh, label_space: LabelSpace, config: ObjectConfig) -> list[Piece]:
     """Connected surface of each object class, without specks of fewer than four vertices."""
     is_object = label_space.mask_of_kind("object", surface.labels)
     a, b = surface.edges.T
@@ -104,7 +104,7 @@ def fragments(surface: Surface, label_space: LabelSpace, config: ObjectConfig) -
     return [make_piece(vertices, surface, config) for vertices in _grouped(chosen, component[chosen])]
 
 
-def unlabelled_pieces(surface: Surface, structure: StructureConfig, config: ObjectConfig) -> list[Piece]:
+def unlabelled_pieces(surface: PreparedMesh, structure: StructureConfig, config: ObjectConfig) -> list[Piece]:
     """Surface without a label, between structure and concave creases."""
     vertices = np.flatnonzero(surface.labels == 0)
     edges = _edges_within(vertices, surface)
@@ -112,7 +112,7 @@ def unlabelled_pieces(surface: Surface, structure: StructureConfig, config: Obje
     return [make_piece(part, surface, config) for part in _grouped(vertices, segment)]
 
 
-def _edges_within(vertices: Indices, surface: Surface) -> Indices:
+def _edges_within(vertices: Indices, surface: PreparedMesh) -> Indices:
     """Edges (E, 2) of the surface between some vertices, as positions in `vertices`."""
     position = np.full(len(surface.labels), -1, np.int64)
     position[vertices] = np.arange(len(vertices))
@@ -120,7 +120,7 @@ def _edges_within(vertices: Indices, surface: Surface) -> Indices:
     return np.asarray(edges[(edges >= 0).all(axis=1)])
 
 
-def cut_oversized(piece: Piece, surface: Surface, label_space: LabelSpace, config: ObjectConfig) -> list[Piece]:
+def cut_oversized(piece: Piece, surface: PreparedMesh, label_space: LabelSpace, config: ObjectConfig) -> list[Piece]:
     """The piece, or the parts it falls into where it is too large to be one object of its class and has a narrow place."""
     name = label_space.name_of(piece.label)
     if plausible(name, piece.box.size):
@@ -135,7 +135,9 @@ def cut_oversized(piece: Piece, surface: Surface, label_space: LabelSpace, confi
     return [whole for part in parts for whole in cut_oversized(part, surface, label_space, config)]
 
 
-def join_fragments(pieces: list[Piece], surface: Surface, label_space: LabelSpace, config: ObjectConfig) -> list[Piece]:
+def join_fragments(
+    pieces: list[Piece], surface: PreparedMesh, label_space: LabelSpace, config: ObjectConfig
+) -> list[Piece]:
     """Pieces of one class joined over gaps in the surface, nearest first, as far as one object of the class may be that
     large."""
     joined: list[Piece] = []
@@ -144,7 +146,7 @@ def join_fragments(pieces: list[Piece], surface: Surface, label_space: LabelSpac
     return joined
 
 
-def _join_class(pieces: list[Piece], surface: Surface, name: str, config: ObjectConfig) -> list[Piece]:
+def _join_class(pieces: list[Piece], surface: PreparedMesh, name: str, config: ObjectConfig) -> list[Piece]:
     """Agglomeration of the pieces of one class: the pair with the smallest gap is looked at first."""
     stack = SIZES[name].stack if name in SIZES else 0.0
     gaps, facing = _gaps(pieces, surface, max(config.max_gap, stack))
@@ -172,7 +174,7 @@ def _join_class(pieces: list[Piece], surface: Surface, name: str, config: Object
     return [piece for piece in alive if piece is not None]
 
 
-def _gaps(pieces: list[Piece], surface: Surface, max_gap: float) -> tuple[Array, NDArray[np.bool_]]:
+def _gaps(pieces: list[Piece], surface: PreparedMesh, max_gap: float) -> tuple[Array, NDArray[np.bool_]]:
     """Distances (P, P) between pieces above the diagonal, infinite beyond `max_gap`, and whether their surfaces face each other
     across the gap: then it is real, not surface that was not seen."""
     gaps = np.full((len(pieces), len(pieces)), np.inf)
@@ -198,7 +200,7 @@ def _gaps(pieces: list[Piece], surface: Surface, max_gap: float) -> tuple[Array,
     return gaps, facing
 
 
-def _stacked(a: Piece, b: Piece, surface: Surface) -> bool:
+def _stacked(a: Piece, b: Piece, surface: PreparedMesh) -> bool:
     """Whether most of the smaller piece lies over, under or inside the larger one: a seat and its back, a lamp and its foot."""
     small, large = (a, b) if a.area < b.area else (b, a)
     points = surface.mesh.vertices[small.vertices].copy()
@@ -206,7 +208,7 @@ def _stacked(a: Piece, b: Piece, surface: Surface) -> bool:
     return bool(points_in_box(points, large.box, margin=0.05).mean() > OVER_SHARE)
 
 
-def make_piece(vertices: Indices, surface: Surface, config: ObjectConfig) -> Piece:
+def make_piece(vertices: Indices, surface: PreparedMesh, config: ObjectConfig) -> Piece:
     """The piece of some vertices (N,), all of one label."""
     points, normals, areas = surface.mesh.vertices[vertices], surface.normals[vertices], surface.areas[vertices]
     box = robust_box(points, normals, areas, config.trim)

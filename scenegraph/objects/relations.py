@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from scenegraph.boxes import clip_convex, footprint, polygon_area
-from scenegraph.config import RelationConfig
 from scenegraph.faces import Faces
+from scenegraph.graph_config import RelationConfig
 from scenegraph.nodes import ObjectNode
 from scenegraph.objects.boxes import LEVEL_COS
 

@@ -12,8 +12,8 @@ from scipy.sparse.csgraph import connected_components
 
 from mapping.mesh.mesh import Mesh
 from mapping.planes import assign_to_planes, vertical_planes
-from scenegraph.config import StructureConfig
 from scenegraph.faces import Faces
+from scenegraph.graph_config import StructureConfig
 from scenegraph.labels import LabelSpace
 
 Array = NDArray[np.float64]

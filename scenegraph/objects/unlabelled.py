@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from scenegraph.config import StructureConfig
+from scenegraph.graph_config import StructureConfig
 from scenegraph.objects.split import patches
 
 Array = NDArray[np.float64]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from scenegraph.config import RoomConfig
+from scenegraph.graph_config import RoomConfig
 from scenegraph.rooms.places import Places
 
 Array = NDArray[np.float64]

@@ -11,15 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
 from mapping.distance_field import FreeSpace
-from scenegraph.config import RoomConfig
 from scenegraph.faces import Faces
+from scenegraph.graph_config import RoomConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import RoomNode
 from scenegraph.rooms.filtration import Filtration, filter_places
 from scenegraph.rooms.names import name_room
 from scenegraph.rooms.places import Places
 from scenegraph.rooms.polygons import region_polygon, snap_to_walls
-from scenegraph.rooms.segments import Opening, Segments, segment
+from scenegraph.rooms.segments import RegionOpening, Segments, segment
 from scenegraph.rooms.storeys import storey_of
 from scenegraph.rooms.wall_map import WallMap, WallSurface, build_wall_map, nearest_label
 
@@ -39,7 +39,7 @@ class Door:
 
 
 @dataclass(frozen=True, eq=False)
-class Room:
+class FoundRoom:
     """A room before it is named: storey index, polygon (N, 2) counter-clockwise, and how it was found."""
 
     storey: int
@@ -69,7 +69,7 @@ class RoomLayout:
     """
 
     storeys: tuple[tuple[float, float], ...]
-    rooms: tuple[Room, ...]
+    rooms: tuple[FoundRoom, ...]
     doors: tuple[Door, ...]
     plans: tuple[_Plan, ...]
 
@@ -104,7 +104,7 @@ def find_rooms(
     """
     surface = WallSurface.of(faces, label_space)
     place_storeys = storey_of(places.positions[:, 2], list(storeys))
-    rooms: list[Room] = []
+    rooms: list[FoundRoom] = []
     doors: list[Door] = []
     plans: list[_Plan] = []
     for index, z_range in enumerate(storeys):
@@ -118,7 +118,7 @@ def find_rooms(
             "place_rooms": filtration.count,
             "dilation": round(filtration.dilation, 3),
         }
-        rooms += [Room(index, polygon, {**evidence}) for polygon in found]
+        rooms += [FoundRoom(index, polygon, {**evidence}) for polygon in found]
         doors += [
             _door(pair, opening, len(rooms) - len(found), z_range[0]) for pair, opening in segments.openings.items()
         ]
@@ -170,7 +170,7 @@ def _outlined(
     return polygons, filled[i, j]
 
 
-def _door(pair: tuple[int, int], opening: Opening, first: int, floor: float) -> Door:
+def _door(pair: tuple[int, int], opening: RegionOpening, first: int, floor: float) -> Door:
     evidence: dict[str, float | bool] = {
         "ratio": round(float(opening.ratio), 3),
         "lintel": opening.lintel,

@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from mapping.distance_field import FreeSpace
-from scenegraph.config import PlaceConfig
+from scenegraph.graph_config import PlaceConfig
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

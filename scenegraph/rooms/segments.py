@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects, label
 
-from scenegraph.config import RoomConfig
+from scenegraph.graph_config import RoomConfig
 from scenegraph.rooms.wall_map import WallMap
 
 Array = NDArray[np.float64]
@@ -33,7 +33,7 @@ CLOSED_DOOR_REACH = 0.3  # metres from the surface of a closed door to the rooms
 
 
 @dataclass(frozen=True)
-class Opening:
+class RegionOpening:
     """Where two regions meet.
 
     width in metres; position (x, y); ratio: width over the width of the narrower region; lintel, door, jambs: whether surface
@@ -56,7 +56,7 @@ class Segments:
     """Region number (X, Y) of each open cell, -1 elsewhere, in the order of the cells; openings by (smaller, larger) number."""
 
     labels: Indices
-    openings: dict[Pair, Opening] = field(default_factory=dict)
+    openings: dict[Pair, RegionOpening] = field(default_factory=dict)
     basins: int = 0
 
     @property
@@ -98,13 +98,13 @@ def segment(walls: WallMap, config: RoomConfig, place_rooms: Indices) -> Segment
     return _numbered(_without_small(regions, depth, walls.cell_size, config), openings, basin_count)
 
 
-def closed_doors(segments: Segments, walls: WallMap) -> dict[Pair, Opening]:
+def closed_doors(segments: Segments, walls: WallMap) -> dict[Pair, RegionOpening]:
     """Doors that were never seen open: surface labelled as door with a region on either side and no wall in between.
 
     An open leaf that stands along a wall has the wall between it and the next room, so it makes no door.
     """
     reach = max(round(CLOSED_DOOR_REACH / walls.cell_size), 1)
-    found: dict[Pair, Opening] = {}
+    found: dict[Pair, RegionOpening] = {}
     for cells in _pieces(walls.door):
         width, position = _extent(cells, walls)
         if not CLOSED_DOOR_WIDTH[0] <= width <= CLOSED_DOOR_WIDTH[1]:
@@ -119,7 +119,7 @@ def closed_doors(segments: Segments, walls: WallMap) -> dict[Pair, Opening]:
         if len(numbers) >= 2:
             a, b = sorted(numbers[np.argsort(-contact, kind="stable")[:2]].tolist())
             if (a, b) not in segments.openings:
-                found.setdefault((a, b), Opening(width, position, door=True, score=1.0))
+                found.setdefault((a, b), RegionOpening(width, position, door=True, score=1.0))
     return found
 
 
@@ -144,13 +144,13 @@ def basins(depth: Array, inside: Mask) -> Indices:
     return numbers.reshape(inside.shape)
 
 
-def find_openings(regions: Indices, evidence: Evidence, config: RoomConfig) -> dict[Pair, Opening]:
+def find_openings(regions: Indices, evidence: Evidence, config: RoomConfig) -> dict[Pair, RegionOpening]:
     """Every place where two regions meet, through free space or under a lintel, with its evidence and score."""
     walls, peaks = evidence.walls, _peaks(regions, evidence.depth)
-    found: dict[Pair, Opening] = {}
+    found: dict[Pair, RegionOpening] = {}
     for pair, saddle, cell in _passes(regions, evidence.depth):
         x, y = walls.centers(np.array(cell)).tolist()
-        found[pair] = Opening(2 * saddle, (x, y), jambs=_has_jambs(evidence, cell, saddle))
+        found[pair] = RegionOpening(2 * saddle, (x, y), jambs=_has_jambs(evidence, cell, saddle))
     for pair, opening in _lintels(regions, evidence):
         known = found.get(pair)
         if (
@@ -170,7 +170,7 @@ def find_openings(regions: Indices, evidence: Evidence, config: RoomConfig) -> d
     return found
 
 
-def _score(opening: Opening, config: RoomConfig) -> float:
+def _score(opening: RegionOpening, config: RoomConfig) -> float:
     """How much an opening is a door: from its relative width, and from what else speaks for or against it."""
     narrow = (config.merge_ratio - opening.ratio) / (config.merge_ratio - config.split_ratio)
     score = float(np.clip(narrow, 0.0, 1.0)) + PLACES_BONUS * opening.places_differ
@@ -218,9 +218,9 @@ def _passes(regions: Indices, depth: Array) -> list[tuple[Pair, float, Pair]]:
     ]
 
 
-def _lintels(regions: Indices, evidence: Evidence) -> list[tuple[Pair, Opening]]:
+def _lintels(regions: Indices, evidence: Evidence) -> list[tuple[Pair, RegionOpening]]:
     """Doorways under lintels: each connected lintel joins the two regions that it touches most."""
-    found: dict[Pair, Opening] = {}
+    found: dict[Pair, RegionOpening] = {}
     for width, position, around in evidence.lintels:
         touched = regions[around]
         numbers, contact = np.unique(touched[touched >= 0], return_counts=True)
@@ -228,7 +228,7 @@ def _lintels(regions: Indices, evidence: Evidence) -> list[tuple[Pair, Opening]]
             continue
         a, b = sorted(numbers[np.argsort(-contact, kind="stable")[:2]].tolist())
         if (a, b) not in found or width > found[(a, b)].width:
-            found[(a, b)] = Opening(width, position, lintel=True)
+            found[(a, b)] = RegionOpening(width, position, lintel=True)
     return sorted(found.items())
 
 
@@ -305,7 +305,7 @@ def _too_small(regions: Indices, depth: Array, cell_size: float, config: RoomCon
 
 
 def _of_smallest(
-    regions: Indices, depth: Array, openings: dict[Pair, Opening], cell_size: float, config: RoomConfig
+    regions: Indices, depth: Array, openings: dict[Pair, RegionOpening], cell_size: float, config: RoomConfig
 ) -> Pair | None:
     """The widest opening of the smallest region that is no room by itself; None when all that are left have no neighbour."""
     for region in _too_small(regions, depth, cell_size, config).tolist():
@@ -319,7 +319,7 @@ def _without_small(regions: Indices, depth: Array, cell_size: float, config: Roo
     return np.where(np.isin(regions, _too_small(regions, depth, cell_size, config)), -1, regions)
 
 
-def _numbered(regions: Indices, openings: dict[Pair, Opening], basin_count: int) -> Segments:
+def _numbered(regions: Indices, openings: dict[Pair, RegionOpening], basin_count: int) -> Segments:
     """Regions numbered 0, 1, ... in the order of their first cell."""
     numbers, first = np.unique(regions[regions >= 0], return_index=True)
     rank = {int(numbers[k]): new for new, k in enumerate(np.argsort(first, kind="stable"))}

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.planes import Peak, weighted_peaks
-from scenegraph.config import StoreyConfig
 from scenegraph.faces import Faces
+from scenegraph.graph_config import StoreyConfig
 from scenegraph.labels import LabelSpace
 
 Array = NDArray[np.float64]

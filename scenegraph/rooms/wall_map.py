@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_closing, binary_dilation, distance_transform_edt
 
 from mapping.distance_field import FreeSpace
-from scenegraph.config import RoomConfig
 from scenegraph.faces import Faces
+from scenegraph.graph_config import RoomConfig
 from scenegraph.labels import LabelSpace
 
 Array = NDArray[np.float64]

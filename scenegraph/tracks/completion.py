@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scenegraph.tracks.config import TrackingConfig
 from scenegraph.tracks.detection import Detection
+from scenegraph.tracks.track_config import TrackingConfig
 
 Array = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenegraph.tracks.appearance import Look, LookSummary, look_odds, summarise_looks
-from scenegraph.tracks.config import TrackingConfig
+from scenegraph.tracks.track_config import TrackingConfig
 
 Array = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from mapping.camera import Intrinsics
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import inverse, transform_points
 from scenegraph.labels import LabelSpace
-from scenegraph.tracks.config import PresenceConfig
+from scenegraph.tracks.track_config import PresenceConfig
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]

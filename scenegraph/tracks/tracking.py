@@ -18,9 +18,9 @@ from scenegraph.nodes import TrackNode
 from scenegraph.tracks import kalman
 from scenegraph.tracks.appearance import Look, look_odds, mean_look, summarise_looks, unlikeness
 from scenegraph.tracks.completion import BodySize, body_size, complete, floors_under, visible_height
-from scenegraph.tracks.config import TrackingConfig as TrackingConfig
 from scenegraph.tracks.detection import Detection
 from scenegraph.tracks.identity import Stay, group_stays
+from scenegraph.tracks.track_config import TrackingConfig as TrackingConfig
 
 Array = NDArray[np.float64]
 

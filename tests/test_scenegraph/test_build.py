@@ -9,9 +9,9 @@ from mapping import Intrinsics
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import from_rotation_translation, inverse, look_at
 from scenegraph.boxes import box_iou
-from scenegraph.build import Trajectory, agent_nodes, build_scene_graph
-from scenegraph.config import AgentConfig, SceneGraphConfig
+from scenegraph.build import CameraTrajectory, agent_nodes, build_scene_graph
 from scenegraph.files.json_io import graph_to_json
+from scenegraph.graph_config import AgentConfig, SceneGraphConfig
 from scenegraph.nodes import OrientedBox, TrackNode
 
 CAMERA = Intrinsics(80, 80, 79.5, 59.5, 160, 120)
@@ -32,7 +32,7 @@ def flat():
 
 def trajectory(rooms, intrinsics=CAMERA):
     poses = rooms.cameras()
-    return Trajectory(np.arange(len(poses)) * 0.5, poses, intrinsics)
+    return CameraTrajectory(np.arange(len(poses)) * 0.5, poses, intrinsics)
 
 
 def person(positions, number=0):
@@ -158,7 +158,7 @@ def test_two_storeys_have_their_own_rooms_and_objects():
     mesh = concatenate([low.mesh(), high.mesh()])
     free = build_free_space(mesh.vertices, lambda p: low.is_free(p) | high.is_free(p))
     poses = np.concatenate([low.cameras(), high.cameras()])
-    graph, _ = build_scene_graph(mesh, free, Trajectory(np.arange(16.0), poses, CAMERA), LABELS)
+    graph, _ = build_scene_graph(mesh, free, CameraTrajectory(np.arange(16.0), poses, CAMERA), LABELS)
     assert [node.z_range for _, node in graph.nodes("storey")] == [
         pytest.approx((0, 2.5), abs=0.02),
         pytest.approx((2.8, 5.3), abs=0.02),
@@ -202,7 +202,7 @@ def poses_along_x(steps):
 def test_poses_become_agents_when_the_camera_has_moved_and_time_has_passed():
     poses = poses_along_x([0.0, 0.3, 0.3, 0.6, 0.6, 0.1])
     times = np.array([0.0, 1.0, 2.0, 2.1, 2.2, 3.0])
-    nodes = agent_nodes(Trajectory(times, poses), AgentConfig())
+    nodes = agent_nodes(CameraTrajectory(times, poses), AgentConfig())
     assert [node.time for node in nodes] == [0.0, 2.0, 2.2]
     assert [node.position[0] for node in nodes] == pytest.approx([0.0, 0.6, 1.8])
 
@@ -210,24 +210,24 @@ def test_poses_become_agents_when_the_camera_has_moved_and_time_has_passed():
 def test_turning_counts_as_moving():
     turned = from_rotation_translation(np.diag([-1.0, -1.0, 1.0]), [0.3, 0, 1.5])  # Frobenius distance sqrt(8)
     poses = np.array([from_rotation_translation(np.eye(3), [0, 0, 1.5]), turned])
-    assert len(agent_nodes(Trajectory(np.array([0.0, 1.0]), poses), AgentConfig())) == 2
-    assert len(agent_nodes(Trajectory(np.array([0.0, 1.0]), poses), AgentConfig(turn_weight=0.0))) == 1
+    assert len(agent_nodes(CameraTrajectory(np.array([0.0, 1.0]), poses), AgentConfig())) == 2
+    assert len(agent_nodes(CameraTrajectory(np.array([0.0, 1.0]), poses), AgentConfig(turn_weight=0.0))) == 1
 
 
 def test_agents_face_where_the_camera_did():
     pose = look_at([0, 0, 1.5], [1.0, 2.0, 1.2])
-    (node,) = agent_nodes(Trajectory(np.zeros(1), pose[None]), AgentConfig())
+    (node,) = agent_nodes(CameraTrajectory(np.zeros(1), pose[None]), AgentConfig())
     from mapping.se3 import rotation_from_quat_xyzw
 
     assert np.allclose(rotation_from_quat_xyzw(node.rotation_xyzw), pose[:3, :3])
-    assert agent_nodes(Trajectory(np.zeros(0), np.zeros((0, 4, 4))), AgentConfig()) == []
+    assert agent_nodes(CameraTrajectory(np.zeros(0), np.zeros((0, 4, 4))), AgentConfig()) == []
 
 
 def test_trajectories_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"Trajectory\.T_world_camera must be \(2, 4, 4\)"):
-        Trajectory(np.zeros(2), np.zeros((3, 4, 4)))
-    with pytest.raises(ValueError, match=r"Trajectory\.times must not decrease"):
-        Trajectory(np.array([1.0, 0.0]), np.zeros((2, 4, 4)))
+    with pytest.raises(ValueError, match=r"CameraTrajectory\.T_world_camera must be \(2, 4, 4\)"):
+        CameraTrajectory(np.zeros(2), np.zeros((3, 4, 4)))
+    with pytest.raises(ValueError, match=r"CameraTrajectory\.times must not decrease"):
+        CameraTrajectory(np.array([1.0, 0.0]), np.zeros((2, 4, 4)))
 
 
 def test_an_open_plan_is_one_room():

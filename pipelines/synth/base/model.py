@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Surface:
+class SupportSurface:
     """A level rectangle that things can stand on: x and y range, height z and free height above, metres in the body's frame."""
 
     x: tuple[float, float]
@@ -35,7 +35,7 @@ class Model:
     label: str
     parts: tuple[Part, ...]
     solids: Array
-    surfaces: tuple[Surface, ...] = ()
+    surfaces: tuple[SupportSurface, ...] = ()
 
     @property
     def low(self) -> Array:

@@ -41,13 +41,13 @@ class RoomPlan:
         x, y = self.polygon.T
         return float(0.5 * np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
 
-    def edges(self) -> tuple[Edge, ...]:
+    def edges(self) -> tuple[WallEdge, ...]:
         """The sides in order; side i runs from corner i to the next."""
-        return tuple(Edge(p, q) for p, q in zip(self.polygon, np.roll(self.polygon, -1, axis=0), strict=True))
+        return tuple(WallEdge(p, q) for p, q in zip(self.polygon, np.roll(self.polygon, -1, axis=0), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
-class Edge:
+class WallEdge:
     """A side of a room from `start` to `end` (2,), the room on its left."""
 
     start: Array

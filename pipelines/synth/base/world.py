@@ -74,7 +74,7 @@ class Body:
 
 
 @dataclass(frozen=True, eq=False)
-class Room:
+class SynthRoom:
     """One room: floor polygon (N, 2) counter-clockwise along the inner faces of the walls, heights, kind (kitchen), storey."""
 
     number: int
@@ -113,7 +113,7 @@ class World:
 
     seed: int
     visits: int
-    rooms: tuple[Room, ...]
+    rooms: tuple[SynthRoom, ...]
     openings: tuple[Opening, ...]
     bodies: tuple[Body, ...]
     lights: tuple[Light, ...]

@@ -44,7 +44,7 @@ GOOD_ENOUGH = 0.12
 
 
 @dataclass(frozen=True)
-class Frame:
+class StairHall:
     """What all storeys with a stair share: widths of the left column, the strip and the right column, and the strip's length."""
 
     left: float
@@ -225,22 +225,22 @@ def stair_run(construction: Construction) -> tuple[int, float]:
     return steps, (steps - 1) * TREAD
 
 
-def _stair_frame(rng: Generator, kinds: Sequence[str], construction: Construction) -> Frame:
+def _stair_frame(rng: Generator, kinds: Sequence[str], construction: Construction) -> StairHall:
     areas = _target_areas(rng, kinds)
     least = snap(stair_run(construction)[1] + 2 * LANDING + construction.inner_wall + 0.1)
     if len(kinds) <= 2:
         width = snap(least + float(rng.uniform(0, 0.8)))
-        return Frame(0.0, width, 0.0, snap(float(rng.uniform(3.6, 4.4))))
+        return StairHall(0.0, width, 0.0, snap(float(rng.uniform(3.6, 4.4))))
     left, right = _two_columns(rng, list(zip(kinds[1:], areas[1:], strict=True)))
     heavy = max(sum(a for _, a in column) for column in (left, right))
     length = snap(float(np.clip(heavy / rng.uniform(3.3, 4.6), 3.2, 11.0)))
     widths = [snap(float(np.clip(sum(a for _, a in c) / length, 2.3, 5.0))) for c in (left, right)]
     strip = snap(float(rng.uniform(1.3, 1.6)))
     widths[1] = max(widths[1], snap(least - strip - widths[0]))
-    return Frame(widths[0], strip, widths[1], length)
+    return StairHall(widths[0], strip, widths[1], length)
 
 
-def _around_stair(rng: Generator, kinds: Sequence[str], frame: Frame) -> list[Cell]:
+def _around_stair(rng: Generator, kinds: Sequence[str], frame: StairHall) -> list[Cell]:
     """A storey with a stair: hub strip plus a bay along the top outer wall; with one or two rooms the hub is one rectangle."""
     if len(kinds) <= 2:
         cells: list[Cell] = [(kinds[0], [(0.0, 0.0, frame.width, frame.length)])]
@@ -311,7 +311,7 @@ def layout_storeys(
         kinds = programme(rng, count, 0, 1)
         return [_best(rng, kinds, construction, None)[1]], []
     programmes = [programme(rng, count, storey, storeys) for storey in range(storeys)]
-    tries: list[tuple[float, int, Frame, list[RoomPlan]]] = []
+    tries: list[tuple[float, int, StairHall, list[RoomPlan]]] = []
     for _ in range(4):
         frame = _stair_frame(rng, programmes[0], construction)
         penalty, rooms = _best(rng, programmes[0], construction, frame)
@@ -327,7 +327,7 @@ def layout_storeys(
 
 
 def _best(
-    rng: Generator, kinds: list[str], construction: Construction, frame: Frame | None
+    rng: Generator, kinds: list[str], construction: Construction, frame: StairHall | None
 ) -> tuple[float, list[RoomPlan]]:
     """The least penalty among candidates, and its rooms with the hub first."""
     t = construction.inner_wall

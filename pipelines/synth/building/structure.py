@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from shapely.geometry.base import BaseGeometry
 
 from pipelines.synth.base.materials import RoomFinish, Style
-from pipelines.synth.base.plan import BuildingPlan, DoorPlan, Edge, StairPlan, StoreyPlan, WallOpening
+from pipelines.synth.base.plan import BuildingPlan, DoorPlan, StairPlan, StoreyPlan, WallEdge, WallOpening
 from pipelines.synth.base.shapes import Shape, merge
 from pipelines.synth.base.world import Body, Material, Part
 from pipelines.synth.building.joinery import door_parts, entrance_parts, window_parts
@@ -126,7 +126,7 @@ def door_hole(door: DoorPlan) -> tuple[float, float]:
     return door.width + 2 * lining, door.height + lining
 
 
-def _holes(floor: StoreyPlan, index: int, edge: Edge, wall: float) -> list[Hole]:
+def _holes(floor: StoreyPlan, index: int, edge: WallEdge, wall: float) -> list[Hole]:
     """Holes in one side of a room; the reveals of a door belong to the wall of its first room."""
     holes = []
     for door in floor.doors:
@@ -149,7 +149,7 @@ def _holes(floor: StoreyPlan, index: int, edge: Edge, wall: float) -> list[Hole]
 
 
 def _hole_on(
-    edge: Edge, center: Array, outward: Array, extent: tuple[float, float, float]
+    edge: WallEdge, center: Array, outward: Array, extent: tuple[float, float, float]
 ) -> tuple[float, float, float, float] | None:
     """(a, b, z0, z1) when the opening (width, bottom, top) centred on the inner face lies on this edge."""
     offset = center - edge.start
@@ -165,7 +165,7 @@ def _quad_sheet(corners: Sequence[ArrayLike]) -> Shape:
     return Shape(np.array(corners, dtype=np.float64), np.array([[0, 1, 2], [0, 2, 3]], dtype=np.int32))
 
 
-def _wall_face(edge: Edge, holes: Sequence[Hole], z: float, height: float) -> Shape:
+def _wall_face(edge: WallEdge, holes: Sequence[Hole], z: float, height: float) -> Shape:
     """The face towards the room without its holes, as a grid of rectangles."""
     xs = np.unique(np.round([0.0, edge.length, *(v for h in holes for v in (h.a, h.b))], 6))
     zs = np.unique(np.round([0.0, height, *(v for h in holes for v in (h.z0, h.z1))], 6))
@@ -179,7 +179,7 @@ def _wall_face(edge: Edge, holes: Sequence[Hole], z: float, height: float) -> Sh
     return merge(quads)
 
 
-def _reveal(edge: Edge, hole: Hole, z: float) -> Shape:
+def _reveal(edge: WallEdge, hole: Hole, z: float) -> Shape:
     """Sides, top and (of windows) bottom of a hole, facing its middle."""
     p0, p1 = edge.point(hole.a), edge.point(hole.a, -hole.depth)
     q0, q1 = edge.point(hole.b), edge.point(hole.b, -hole.depth)
@@ -242,7 +242,7 @@ def _hole_sides(stair: StairPlan, z0: float, z1: float) -> Shape:
     return merge(quads)
 
 
-def _baseboard(edges: Sequence[Edge], number: int, cuts: Sequence[tuple[float, float]], z: float) -> list[Shape]:
+def _baseboard(edges: Sequence[WallEdge], number: int, cuts: Sequence[tuple[float, float]], z: float) -> list[Shape]:
     """The board along the foot of a wall, mitred at corners and left out between each (from, to); only its visible faces."""
     depth, _ = BASEBOARD
     edge = edges[number]
@@ -262,7 +262,11 @@ def _baseboard(edges: Sequence[Edge], number: int, cuts: Sequence[tuple[float, f
 
 
 def _board_cuts(
-    floor: StoreyPlan, index: int, edge: Edge, holes: Sequence[Hole], stairs: tuple[StairPlan | None, StairPlan | None]
+    floor: StoreyPlan,
+    index: int,
+    edge: WallEdge,
+    holes: Sequence[Hole],
+    stairs: tuple[StairPlan | None, StairPlan | None],
 ) -> list[tuple[float, float]]:
     """Stretches of an edge without baseboard: doors with their casings, the flight that stands there, the hole in the floor."""
     cuts = []
@@ -286,7 +290,7 @@ def _board_cuts(
     return joined
 
 
-def _has_casing(floor: StoreyPlan, index: int, edge: Edge, hole: Hole) -> bool:
+def _has_casing(floor: StoreyPlan, index: int, edge: WallEdge, hole: Hole) -> bool:
     """Whether a hole in the floor line has a door casing round it, which passages have not."""
     middle = edge.point((hole.a + hole.b) / 2)
     passages = [door for door in floor.doors if door.kind == "passage" and index in door.rooms]
@@ -294,7 +298,7 @@ def _has_casing(floor: StoreyPlan, index: int, edge: Edge, hole: Hole) -> bool:
 
 
 def _board_piece(
-    edge: Edge, ends: tuple[float, float, float, float], z: float, capped: tuple[bool, bool]
+    edge: WallEdge, ends: tuple[float, float, float, float], z: float, capped: tuple[bool, bool]
 ) -> list[Shape]:
     """Front, top and cut ends of a board; ends are (wall start, front start, front end, wall end) along the edge."""
     depth, height = BASEBOARD

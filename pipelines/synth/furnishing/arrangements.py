@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from pipelines.synth.base.materials import Style
 from pipelines.synth.base.model import Model
-from pipelines.synth.base.plan import Edge
+from pipelines.synth.base.plan import WallEdge
 from pipelines.synth.furnishing.placement import REST, Item, RoomScene, yaw_facing
 from pipelines.synth.furniture import bath, bedroom, decor, kitchen, props, seating, storage, tables
 
@@ -62,7 +62,7 @@ def _facing_television(rng: Generator, style: Style, room: RoomScene, sofa: Mode
     return None
 
 
-def _free_depth(room: RoomScene, edge: Edge, along: float) -> float:
+def _free_depth(room: RoomScene, edge: WallEdge, along: float) -> float:
     """How far it is from a wall to the one opposite, in metres."""
     start, end = edge.point(along, 0.01), edge.point(along, 30.0)
     inside = shapely.LineString([start, end]).intersection(room.polygon)
@@ -232,7 +232,7 @@ def _kitchen_units(rng: Generator, style: Style, length: float) -> list[Model]:
     return units if rng.random() < 0.5 else units[::-1]
 
 
-def _kitchen_upper(rng: Generator, style: Style, room: RoomScene, edge: Edge, items: list[Item]) -> None:
+def _kitchen_upper(rng: Generator, style: Style, room: RoomScene, edge: WallEdge, items: list[Item]) -> None:
     """A sink in the cut-out, a hood over the stove and cabinets over the counters."""
     for item in items:
         along = float(np.dot(np.array([item.x, item.y]) - edge.start, edge.along))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from numpy.random import Generator
 
 from pipelines.synth.base.materials import Style
-from pipelines.synth.base.model import Model, Surface
+from pipelines.synth.base.model import Model, SupportSurface
 from pipelines.synth.furnishing.placement import Item, RoomScene
 from pipelines.synth.furniture import bath, bedroom, decor, props
 
@@ -103,11 +103,13 @@ def _books(rng: Generator, style: Style, room: RoomScene, item: Item, amount: fl
         front = (surface.y[0] + surface.y[1]) / 2 + (depth - float(row.size[1])) / 2
         room.put_on(row, item, surface, (middle + side * slack, front - 0.001), 0.0)
         if share < 0.7 and rng.random() < 0.5 * amount:
-            rest = Surface(_other_half(surface, side, float(row.size[0])), surface.y, surface.z, surface.headroom)
+            rest = SupportSurface(
+                _other_half(surface, side, float(row.size[0])), surface.y, surface.z, surface.headroom
+            )
             room.on_item(rng, props.small_box(rng, style), item, rest, yaw=(-0.2, 0.2), tries=4)
 
 
-def _other_half(surface: Surface, side: float, taken: float) -> tuple[float, float]:
+def _other_half(surface: SupportSurface, side: float, taken: float) -> tuple[float, float]:
     """The range along a board that a row of books at its left (-1) or right (+1) end leaves free."""
     if side < 0:
         return surface.x[0] + taken + 0.01, surface.x[1]

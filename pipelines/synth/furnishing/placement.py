@@ -11,9 +11,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from pipelines.synth.base.model import Model, Surface
+from pipelines.synth.base.model import Model, SupportSurface
 from pipelines.synth.base.occupancy import RoomGrid, boxes_meet, footprint, turned_boxes
-from pipelines.synth.base.plan import Edge, RoomPlan
+from pipelines.synth.base.plan import RoomPlan, WallEdge
 
 Array = NDArray[np.float64]
 
@@ -167,13 +167,13 @@ class RoomScene:
             return self.add(item)
         return None
 
-    def edges(self, rng: Generator, least: float) -> list[Edge]:
+    def edges(self, rng: Generator, least: float) -> list[WallEdge]:
         """Sides at least that long, in random order, longer ones more likely first."""
         edges = [edge for edge in self.plan.edges() if edge.length >= least]
         keys = [edge.length * rng.uniform(0.4, 1.0) for edge in edges]
         return [edges[i] for i in np.argsort(keys)[::-1]]
 
-    def free_stretches(self, edge: Edge, depth: float, height: float) -> list[tuple[float, float]]:
+    def free_stretches(self, edge: WallEdge, depth: float, height: float) -> list[tuple[float, float]]:
         """Stretches along a side (from, to in metres) before which a strip `depth` deep is free up to a height."""
         ends = [edge.point(0.0, WALL_GAP), edge.point(edge.length, WALL_GAP)]
         corners = [*ends, edge.point(edge.length, WALL_GAP + depth), edge.point(0.0, WALL_GAP + depth)]
@@ -222,7 +222,7 @@ class RoomScene:
         return None
 
     def at_edge(
-        self, model: Model, edge: Edge, along: float, *, front: float = 0.0, gap: float = WALL_GAP
+        self, model: Model, edge: WallEdge, along: float, *, front: float = 0.0, gap: float = WALL_GAP
     ) -> Item | None:
         """Put a model at a distance along a side, its back to it."""
         x, y = edge.point(along, gap - float(model.low[1]))
@@ -262,7 +262,7 @@ class RoomScene:
                 return item
         return None
 
-    def hang(self, model: Model, edge: Edge, along: float, bottom: float, *, gap: float = 0.003) -> Item | None:
+    def hang(self, model: Model, edge: WallEdge, along: float, bottom: float, *, gap: float = 0.003) -> Item | None:
         """Hang a model at a distance along a side and a height above the floor."""
         x, y = edge.point(along, gap - float(model.low[1]))
         item = Item(model, float(x), float(y), self.z + bottom, yaw_facing(edge.inward), self.index)
@@ -271,7 +271,7 @@ class RoomScene:
             return self.add(item)
         return None
 
-    def edge_behind(self, item: Item) -> tuple[Edge, float]:
+    def edge_behind(self, item: Item) -> tuple[WallEdge, float]:
         """The side at an item's back and the item's place along it in metres."""
         front = np.array([-np.sin(item.yaw), np.cos(item.yaw)])
         at = np.array([item.x, item.y])
@@ -303,7 +303,7 @@ class RoomScene:
         rng: Generator,
         model: Model,
         support: Item,
-        surface: Surface,
+        surface: SupportSurface,
         *,
         yaw: tuple[float, float] = (0.0, 0.0),
         tries: int = 8,
@@ -328,7 +328,13 @@ class RoomScene:
         return None
 
     def put_on(
-        self, model: Model, support: Item, surface: Surface, at: tuple[float, float], turn: float, lift: float = REST
+        self,
+        model: Model,
+        support: Item,
+        surface: SupportSurface,
+        at: tuple[float, float],
+        turn: float,
+        lift: float = REST,
     ) -> Item | None:
         """Stand a model on a surface at a point of the support's frame."""
         x, y = support.to_building(*at)

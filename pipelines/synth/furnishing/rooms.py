@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from pipelines.synth.base.materials import Style
 from pipelines.synth.base.model import Model
-from pipelines.synth.base.plan import Edge, WallOpening
+from pipelines.synth.base.plan import WallEdge, WallOpening
 from pipelines.synth.furnishing import arrangements as groups
 from pipelines.synth.furnishing.placement import Item, KeepOut, RoomScene
 from pipelines.synth.furniture import bath, decor, kitchen, props, seating, storage, tables
@@ -327,7 +327,7 @@ def window_zone(window: WallOpening) -> KeepOut:
     return KeepOut(shapely.Polygon(corners), window.bottom - 0.03, window.top + 0.1)
 
 
-def _edge_at(room: RoomScene, window: WallOpening) -> tuple[Edge, float]:
+def _edge_at(room: RoomScene, window: WallOpening) -> tuple[WallEdge, float]:
     """The side that a window is in and its place along it."""
     for edge in room.plan.edges():
         offset = window.center - edge.start

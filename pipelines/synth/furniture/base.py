@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pipelines.synth.base.materials import Style
-from pipelines.synth.base.model import Model, Surface
+from pipelines.synth.base.model import Model, SupportSurface
 from pipelines.synth.base.shapes import Shape, merge
 from pipelines.synth.base.world import Material, Part
 
@@ -47,7 +47,7 @@ class Builder:
 
     groups: list[tuple[Material, list[Shape]]] = field(default_factory=list)
     solids: list[Array] = field(default_factory=list)
-    surfaces: list[Surface] = field(default_factory=list)
+    surfaces: list[SupportSurface] = field(default_factory=list)
 
     def add(self, material: Material, *shapes: Shape) -> None:
         """Add closed shapes of one material."""
@@ -61,7 +61,7 @@ class Builder:
 
     def top(self, x: tuple[float, float], y: tuple[float, float], z: float, headroom: float = 1.0) -> None:
         """Declare a surface that can carry things."""
-        self.surfaces.append(Surface(x, y, z, headroom))
+        self.surfaces.append(SupportSurface(x, y, z, headroom))
 
     def model(self, name: str, label: str) -> Model:
         """The finished model, moved so that its origin lies under the centre of its footprint."""

@@ -12,7 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from pipelines.synth.base.materials import shade
-from pipelines.synth.base.model import Model, Surface
+from pipelines.synth.base.model import Model, SupportSurface
 from pipelines.synth.base.shapes import signed_volume
 from pipelines.synth.base.world import Material, Part
 
@@ -272,7 +272,7 @@ def _surface_points(triangles: Array, spacing: float) -> Array:
     return np.concatenate(points)
 
 
-def level_surface(parts: Sequence[Part], top: float) -> Surface | None:
+def level_surface(parts: Sequence[Part], top: float) -> SupportSurface | None:
     """The rectangle round the middle on which things can stand at a height, None when it is not closed and level there."""
     points = _surface_points(np.concatenate([part.vertices[part.faces] for part in parts]), SURFACE_CELL / 2)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -289,7 +289,7 @@ def level_surface(parts: Sequence[Part], top: float) -> Surface | None:
     highest = float(height[x[0] : x[1], y[0] : y[1]].max())
     if min(b - a for a, b in inset) < 0.12:
         return None
-    return Surface(inset[0], inset[1], highest, 0.8)
+    return SupportSurface(inset[0], inset[1], highest, 0.8)
 
 
 def _around_middle(level: NDArray[np.bool_]) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipelines.synth.base.occupancy import walkable_grid
-from pipelines.synth.base.world import Opening, Room, World
+from pipelines.synth.base.world import Opening, SynthRoom, World
 from pipelines.synth.motion.routing import STEPS, travel
 
 Array = NDArray[np.float64]
@@ -62,7 +62,7 @@ class Floor:
             raise ValueError(f"storey {self.storey} has no floor to walk on")
         return np.asarray(cells[np.argmin(np.sum((self.points(cells) - point) ** 2, axis=1))])
 
-    def inside(self, room: Room) -> Mask:
+    def inside(self, room: SynthRoom) -> Mask:
         """(nx, ny) cells with their middle in a room."""
         cells = np.argwhere(self.free)
         xy = self.points(cells)

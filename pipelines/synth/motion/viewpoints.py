@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mapping.mesh.mesh import Mesh, sample_surface
-from pipelines.synth.base.world import Room
+from pipelines.synth.base.world import SynthRoom
 from pipelines.synth.motion.routes import Floor, Place
 from pipelines.synth.rendering.casting import Caster
 from pipelines.synth.rendering.surfaces import Surfaces
@@ -57,7 +57,7 @@ class _Sight:
 
 
 def choose_stands(
-    floor: Floor, room: Room, view: RoomView, caster: Caster, surfaces: Surfaces, rng: Generator
+    floor: Floor, room: SynthRoom, view: RoomView, caster: Caster, surfaces: Surfaces, rng: Generator
 ) -> list[Stand]:
     """Few places and sweeps that see a room between them; empty for a room that no one can enter.
 
@@ -89,7 +89,7 @@ def choose_stands(
     return [Stand(Place(floor.storey, places[place]), bins) for place, bins in wanted.items()]
 
 
-def _candidates(floor: Floor, room: Room, rng: Generator, spacing: float = 0.45) -> Array:
+def _candidates(floor: Floor, room: SynthRoom, rng: Generator, spacing: float = 0.45) -> Array:
     """(C, 2) places on a lattice of the room's free cells, all with some room around where there are such."""
     inside = floor.inside(room)
     roomy = inside & (floor.clearance >= min(0.15, float(floor.clearance[inside].max(initial=0.0))))
@@ -103,7 +103,7 @@ def _candidates(floor: Floor, room: Room, rng: Generator, spacing: float = 0.45)
     return floor.points(np.concatenate([middle, chosen]))
 
 
-def _look(eyes: Array, room: Room, caster: Caster, surfaces: Surfaces, rng: Generator) -> _Sight:
+def _look(eyes: Array, room: SynthRoom, caster: Caster, surfaces: Surfaces, rng: Generator) -> _Sight:
     """What eyes (C, 3) in a room see of its surfaces."""
     corners = surfaces.vertices[surfaces.faces]
     low, high = room.polygon.min(axis=0) - 0.15, room.polygon.max(axis=0) + 0.15

@@ -28,7 +28,7 @@ SUBPIXELS = np.array([[-0.35, -0.1], [0.1, -0.35], [0.25, 0.3]])
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class RenderedView:
     """What a camera sees, exactly: depth (H, W) float32 metres along z, labels (H, W) uint8 NYU40, instances (H, W) uint16,
     normals (H, W, 3) float32 camera frame, edge_kinds (H, W) uint8 (see `edges`). Nothing seen: 0 everywhere."""
 
@@ -54,7 +54,7 @@ class _Look:
     rays: shade_kernels.Rays
     traced: Traced
     truth: pixel_kernels.Truth
-    view: View
+    view: RenderedView
 
 
 class Renderer:
@@ -80,7 +80,7 @@ class Renderer:
         """(P, 6, 3) indirect light at points (P, 3), for `Moving.cubes`."""
         return probe_light(self._baked(), self.surfaces, self.caster, points)
 
-    def view(self, camera: Intrinsics, T_world_camera: Array, moving: Moving | None = None) -> View:
+    def view(self, camera: Intrinsics, T_world_camera: Array, moving: Moving | None = None) -> RenderedView:
         """The truth of one camera.
 
         Raises ValueError for a camera with lens distortion, as `color` does.
@@ -89,7 +89,7 @@ class Renderer:
 
     def color(
         self, camera: Intrinsics, T_world_camera: Array, moving: Moving | None = None, *, smooth: bool = True
-    ) -> tuple[Floats, View]:
+    ) -> tuple[Floats, RenderedView]:
         """(H, W, 3) linear light and the truth; where surfaces border, `smooth` takes four samples a pixel instead of one.
 
         Raises ValueError for a renderer that was made without lighting.
@@ -138,7 +138,7 @@ class Renderer:
         kinds = true_edges(
             truth.seen.reshape(*shape, 5), sight.directions, instances, labels, truth.is_object.reshape(shape)
         )
-        view = View(truth.depth.reshape(shape), labels, instances, truth.normals.reshape(*shape, 3), kinds)
+        view = RenderedView(truth.depth.reshape(shape), labels, instances, truth.normals.reshape(*shape, 3), kinds)
         return _Look(sight, layer, drawn, rays, traced, truth, view)
 
     def _smooth(self, look: _Look, people: PeopleLight | None, border: Mask, shadow: Floats, linear: Floats) -> None:

@@ -29,7 +29,7 @@ def texture(points):
     return np.repeat((255 / (1 + np.exp(-1.5 * value)))[..., None], 3, axis=-1).astype(np.uint8)
 
 
-class Room:
+class TexturedRoom:
     """A textured room of 4 x 4 x 2.5 m with two boxes, and a camera that moves sideways before one of its walls."""
 
     def __init__(self, *, blank=None):
@@ -58,7 +58,7 @@ class Room:
 
 @pytest.fixture(scope="module")
 def room():
-    return Room()
+    return TexturedRoom()
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_neighbours_of_other_cameras_are_understood(room):
 
 
 def test_surfaces_without_texture_take_the_prior():
-    blank_room = Room(blank=lambda points: (points[..., 0] < 0) & (points[..., 1] > 1.9))
+    blank_room = TexturedRoom(blank=lambda points: (points[..., 0] < 0) & (points[..., 1] > 1.9))
     truth = blank_room.depth(blank_room.poses[4])
     beside = [blank_room.views[i] for i in (1, 7)]
     plain, _ = sweep_depth(blank_room.views[4], beside, CONFIG)

@@ -6,8 +6,8 @@ from mapping import Intrinsics
 from mapping.mesh.mesh import Mesh, concatenate
 from mapping.se3 import look_at
 from scenegraph.boxes import box_iou
-from scenegraph.config import ObjectConfig
 from scenegraph.faces import Faces
+from scenegraph.graph_config import ObjectConfig
 from scenegraph.nodes import OrientedBox
 from scenegraph.objects.extract import extract_objects
 from scenegraph.objects.pieces import prepare_surface

@@ -3,8 +3,8 @@ import pytest
 from apartments import LABELS, box, table
 
 from mapping.mesh.mesh import concatenate
-from scenegraph.config import ObjectConfig, RelationConfig
 from scenegraph.faces import Faces
+from scenegraph.graph_config import ObjectConfig, RelationConfig
 from scenegraph.objects.extract import extract_objects
 from scenegraph.objects.relations import object_relations
 

@@ -3,8 +3,8 @@ import pytest
 from apartments import LABELS, Apartment, box, table, two_rooms, welded
 
 from mapping.mesh.mesh import Mesh, concatenate
-from scenegraph.config import ObjectConfig, StructureConfig
 from scenegraph.faces import Faces
+from scenegraph.graph_config import ObjectConfig, StructureConfig
 from scenegraph.labels import LabelClass, LabelSpace, LabelSpaceError
 from scenegraph.objects.extract import extract_unlabelled_objects
 from scenegraph.objects.structure import has_labels, label_structure

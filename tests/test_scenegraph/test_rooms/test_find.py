@@ -6,8 +6,8 @@ from helpers import box_mesh
 
 from mapping.distance_field import build_free_space
 from mapping.mesh.mesh import Mesh, concatenate
-from scenegraph.config import PlaceConfig, RoomConfig, StoreyConfig
 from scenegraph.faces import Faces
+from scenegraph.graph_config import PlaceConfig, RoomConfig, StoreyConfig
 from scenegraph.rooms.filtration import component_counts, filter_places
 from scenegraph.rooms.find import find_rooms, room_node
 from scenegraph.rooms.names import VOTES, name_room

@@ -5,7 +5,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from mapping.distance_field import build_free_space
-from scenegraph.config import PlaceConfig
+from scenegraph.graph_config import PlaceConfig
 from scenegraph.rooms.places import extract_places, voronoi_cells
 
 CONFIG = PlaceConfig()

@@ -5,7 +5,7 @@ import pytest
 from walkers import detection
 
 from scenegraph.tracks.completion import BodySize, body_size, complete, floors_under
-from scenegraph.tracks.config import TrackingConfig
+from scenegraph.tracks.track_config import TrackingConfig
 
 CONFIG = TrackingConfig()
 SIZE = BodySize(thickness=0.3, width=0.5, height=1.8)

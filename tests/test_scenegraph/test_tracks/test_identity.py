@@ -8,8 +8,8 @@ from walkers import as_frames, walk
 
 from scenegraph.labels import nyu40
 from scenegraph.tracks.appearance import look_odds, summarise_looks
-from scenegraph.tracks.config import TrackingConfig
 from scenegraph.tracks.identity import group_stays
+from scenegraph.tracks.track_config import TrackingConfig
 from scenegraph.tracks.tracking import track
 
 SPACE = nyu40()

@@ -6,8 +6,8 @@ from walkers import CHAIR, FLOOR, INTRINSICS, WALL, Block, camera, render
 
 from mapping.mesh.mesh import Mesh
 from scenegraph.labels import nyu40
-from scenegraph.tracks.config import PresenceConfig
 from scenegraph.tracks.presence import SurfacePoints, frame_evidence, presence_intervals
+from scenegraph.tracks.track_config import PresenceConfig
 
 CONFIG = PresenceConfig()
 FRONT = camera((0, -3, 1.0), (0, 2, 0.6))

@@ -20,8 +20,8 @@ from walkers import (
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
 from scenegraph.track_metrics import track_metrics
-from scenegraph.tracks.config import DynamicsConfig, TrackingConfig
 from scenegraph.tracks.dynamic import detect
+from scenegraph.tracks.track_config import DynamicsConfig, TrackingConfig
 from scenegraph.tracks.tracking import track
 
 SPACE = nyu40()

@@ -7,7 +7,7 @@ import pytest
 
 from mapping.mesh.metrics import harmonic_mean
 from scenegraph.boxes import points_in_box, yaw_rotation
-from scenegraph.metrics import (
+from scenegraph.graph_metrics import (
     Change,
     change_metrics,
     changes_of,
