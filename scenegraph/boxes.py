@@ -14,7 +14,7 @@ from scenegraph.nodes import OrientedBox
 Array = NDArray[np.float64]
 
 UPRIGHT_TOLERANCE_DEG = 1.0
-SAME_AREA = 1e-9  # relative: rectangles closer than this are told apart by their yaw, not by rounding
+SAME_AREA = 1e-9  # relative: between rectangles whose areas are closer than this the yaw decides, not rounding
 SAME_YAW = 1e-9  # radians
 
 
@@ -25,10 +25,10 @@ def yaw_rotation(yaw: float) -> Array:
 
 
 def smallest_rectangle_yaw(points_xy: ArrayLike) -> float:
-    """Yaw in [0, pi / 2) of the rectangle of least area around points (N, 2); 0 when they all lie on one spot.
+    """Yaw in [0, pi / 2) of the rectangle of least area around points (N, 2); 0 when all coincide.
 
     One side of the smallest rectangle lies on an edge of the convex hull (Freeman and Shapira 1975), so every hull edge is
-    tried. Of equally small rectangles the one with the smallest yaw is taken, so that it does not depend on the order of the
+    tried. Of equally small rectangles the one with the smallest yaw wins, so the result does not depend on the order of the
     points.
     """
     points_xy = np.asarray(points_xy, dtype=np.float64)
@@ -50,7 +50,7 @@ def smallest_rectangle_yaw(points_xy: ArrayLike) -> float:
 def box_iou(a: OrientedBox, b: OrientedBox) -> float:
     """Intersection over union of two upright boxes, exact: clipped footprints times the common height; 0 without volume.
 
-    Raises ValueError when a box leans by more than a degree (see `upright`).
+    Raises ValueError when a box is tilted by more than a degree (see `upright`).
     """
     base_a, base_b = a.center[2] - a.size[2] / 2, b.center[2] - b.size[2] / 2
     height = min(base_a + a.size[2], base_b + b.size[2]) - max(base_a, base_b)
@@ -72,16 +72,16 @@ def points_in_box(points: ArrayLike, box: OrientedBox, *, margin: float = 0.0) -
 def footprint(box: OrientedBox) -> Array:
     """(4, 2) corners of the box on the floor plan, counter-clockwise from above.
 
-    Raises ValueError when the box leans by more than a degree (see `upright`).
+    Raises ValueError when the box is tilted by more than a degree (see `upright`).
     """
     if box.rotation[2, 2] < np.cos(np.deg2rad(UPRIGHT_TOLERANCE_DEG)):
         lean = np.rad2deg(np.arccos(np.clip(box.rotation[2, 2], -1, 1)))
-        raise ValueError(f"box must be upright (turned about z only), got one that leans by {lean:.1f} deg")
+        raise ValueError(f"box must be upright (turned about z only), got one that is tilted by {lean:.1f} deg")
     return upright(box).corners()[:4, :2]
 
 
 def upright(box: OrientedBox) -> OrientedBox:
-    """The box with its lean taken out: same centre and size, turned about z by the yaw of its first axis."""
+    """The box without its tilt: same centre and size, turned about z by the yaw of its first axis."""
     return replace(box, rotation=yaw_rotation(float(np.arctan2(box.rotation[1, 0], box.rotation[0, 0]))))
 
 

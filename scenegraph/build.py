@@ -65,8 +65,8 @@ def build_scene_graph(
     Parameters
     ----------
     mesh : the static surface with labels of `label_space`; without labels, structure is found by geometry and objects are
-    unknown. free_space : what was seen to be free around it.
-    trajectory : the camera's poses in the same world; they make the agent layer and count the views of objects.
+    unknown. free_space : observed free space around it.
+    trajectory : the camera's poses in the same world, for the agent layer and the view counts of objects.
     tracks : what moved, in the same world.
     T_input_world : (4, 4) from this world to the world of the input, stored with the graph.
     """
@@ -134,8 +134,8 @@ def _surface_objects(
 def _with_views(
     objects: list[ObjectNode], mesh: Mesh, trajectory: CameraTrajectory, free_space: FreeSpace, config: SceneGraphConfig
 ) -> list[ObjectNode]:
-    """The objects with the number of frames that saw them, and the less confidence the fewer; unchanged when the camera is not
-    known."""
+    """The objects with the number of frames that saw them, and a lower confidence where few did; unchanged when the camera is
+    unknown."""
     if trajectory.intrinsics is None:
         return objects
     poses = trajectory.T_world_camera

@@ -1,9 +1,9 @@
 """What differs between two visits to one place: objects that appeared, disappeared or were moved.
 
 Two scene graphs are all that is needed. They may be levelled differently; `T_input_world` brings both to the world of their
-recordings, which must be the same. Objects are matched one to one in steps, each at least total cost: those that stand where
-they stood, then those that differ only in label or in how much of them was mapped, then those of one label and size elsewhere.
-What one visit has and the other lacks counts only where the other visit has been.
+recordings, which must be the same. Objects are matched one to one in steps, each at least total cost: those that have
+not moved, then those that differ only in label or in how much of them was mapped, then those of equal label and size in
+another position. What one visit has and the other lacks counts only where the other visit has looked.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from scenegraph.nodes import ObjectNode, OrientedBox
 Array = NDArray[np.float64]
 Keyed = tuple[str, ObjectNode, OrientedBox]
 
-GROWN = 0.1  # metres added to each side of a box before two are compared, so that flat things have a volume
-EQUAL_SIZE = 1.2  # ratio of edges that mapping twice leaves
-COST_OF_WAY = 0.02  # a metre, against the logarithm of the ratio of sizes
+GROWN = 0.1  # metres added to each side of a box before two are compared, so that flat objects have a volume
+EQUAL_SIZE = 1.2  # ratio of edge lengths that two maps of one object may show
+COST_OF_WAY = 0.02  # cost of a metre, relative to the logarithm of the ratio of sizes
 FORBIDDEN = 1e9
 KINDS = ("appeared", "disappeared", "moved")
 
 
 class DiffError(ValueError):
-    """Two graphs that cannot be compared; the message says what differs."""
+    """Raised for two graphs that cannot be compared; the message says what differs."""
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -52,15 +52,15 @@ class DiffConfig:
     min_views: int = Field(default=2, ge=0)
     """Frames that must have seen an object for it to count as a change, where graphs know their frames."""
     min_diagonal: float = Field(default=0.35, ge=0)
-    """Metres; smaller objects are no change, as they are found in one visit and missed in the next."""
+    """Metres; smaller objects do not count as changes, since they are often found in one visit and missed in the next."""
     reach: float = Field(default=1.0, gt=0)
-    """Metres around the free places of a visit within which it has seen what there is."""
+    """Metres around the free places of a visit within which its observation is taken to be complete."""
 
 
 @dataclass(frozen=True, eq=False)
 class ObjectChange:
     """One change: kind `appeared`, `disappeared` or `moved`, the label, the object's key in either graph, and the centre of its
-    box in the world of the first graph, None in the visit in which it is not there."""
+    box in the world of the first graph, None for a visit in which it is absent."""
 
     kind: str
     label: str
@@ -71,7 +71,7 @@ class ObjectChange:
 
     @property
     def distance(self) -> float | None:
-        """Metres by which it was moved."""
+        """Metres between the two centres."""
         if self.position_a is None or self.position_b is None:
             return None
         return float(np.linalg.norm(self.position_b - self.position_a))
@@ -91,7 +91,8 @@ class ObjectChange:
 
 @dataclass(frozen=True, eq=False)
 class GraphDiff:
-    """The changes, by kind and place; objects (keys in a and b) that stayed; keys of what the other visit did not look at."""
+    """The changes, by kind and place; objects (keys in a and b) that stayed; keys of objects in regions that the other
+    visit did not observe."""
 
     changes: list[ObjectChange]
     unchanged: list[tuple[str, str]]
@@ -102,12 +103,12 @@ class GraphDiff:
 def diff_graphs(a: SceneGraph, b: SceneGraph, config: DiffConfig | None = None) -> GraphDiff:
     """What changed from visit a to visit b of one place.
 
-    Raises DiffError when the graphs have different label spaces, or when their worlds lean against each other by more than five
-    degrees, so that they cannot be of one recording's world.
+    Raises DiffError when the graphs have different label spaces, or when their vertical axes differ by more than five
+    degrees, so that they cannot share a world.
     """
     config = config or DiffConfig()
     if a.label_space.name != b.label_space.name:
-        raise DiffError(f"the graphs speak different label spaces, {a.label_space.name} and {b.label_space.name}")
+        raise DiffError(f"the graphs use different label spaces, {a.label_space.name} and {b.label_space.name}")
     T_a_b = inverse(a.T_input_world) @ b.T_input_world
     if T_a_b[2, 2] < np.cos(np.deg2rad(5.0)):
         lean = np.rad2deg(np.arccos(np.clip(T_a_b[2, 2], -1, 1)))
@@ -118,7 +119,7 @@ def diff_graphs(a: SceneGraph, b: SceneGraph, config: DiffConfig | None = None) 
     pairs = _stayed(all_a, all_b, config)
     rest_a = _counting(all_a, _uncovered(all_a, {i for i, _ in pairs}, all_b, config), config)
     rest_b = _counting(all_b, _uncovered(all_b, {j for _, j in pairs}, all_a, config), config)
-    # Whether something is gone can be told only where the other visit has been.
+    # Whether an object is gone is known only where the other visit has looked.
     looked_a, looked_b = _looked_at(a, np.eye(4), config), _looked_at(b, T_a_b, config)
     moved = _moved([all_a[i] for i in rest_a], [all_b[j] for j in rest_b], config)
     changes = [_change("moved", all_a[rest_a[i]], all_b[rest_b[j]]) for i, j in moved]
@@ -140,7 +141,8 @@ def _objects(graph: SceneGraph, T: Array) -> list[Keyed]:
 
 
 def _counting(objects: Sequence[Keyed], numbers: Sequence[int], config: DiffConfig) -> list[int]:
-    """Those of the numbers whose objects are large and well seen enough that the other visit would have found them."""
+    """Those of the numbers whose objects are large enough and observed often enough that the other visit would have
+    found them."""
     known = any(node.views > 0 for _, node, _ in objects)
     return [
         i
@@ -151,7 +153,7 @@ def _counting(objects: Sequence[Keyed], numbers: Sequence[int], config: DiffConf
 
 
 def _stayed(a: Sequence[Keyed], b: Sequence[Keyed], config: DiffConfig) -> list[tuple[int, int]]:
-    """Pairs of objects that stand where they stood: of one label first, then of any."""
+    """Pairs of objects that have not moved: of equal label first, then of any label."""
     pairs = _assign(a, b, lambda x, y: _same_cost(x, y, config))
     left_a = [i for i in range(len(a)) if i not in {i for i, _ in pairs}]
     left_b = [j for j in range(len(b)) if j not in {j for _, j in pairs}]
@@ -174,7 +176,7 @@ def _relabelled_cost(a: Keyed, b: Keyed, config: DiffConfig) -> float:
 
 
 def _uncovered(these: Sequence[Keyed], matched: set[int], others: Sequence[Keyed], config: DiffConfig) -> list[int]:
-    """Numbers of unmatched objects that are not a piece of one of the other visit, or the whole of several."""
+    """Numbers of unmatched objects that are neither a part of an object of the other visit nor the whole of several."""
     return [
         i
         for i, each in enumerate(these)
@@ -187,8 +189,8 @@ def _uncovered(these: Sequence[Keyed], matched: set[int], others: Sequence[Keyed
 
 
 def _moved(a: Sequence[Keyed], b: Sequence[Keyed], config: DiffConfig) -> list[tuple[int, int]]:
-    """Pairs of one label and size, least different in size; which of several equal ones went where cannot be known,
-    and the shortest ways are taken."""
+    """Pairs of equal label and similar size; which of several equal objects went where is unknown, so
+    the shortest moves are assumed."""
 
     def cost(x: Keyed, y: Keyed) -> float:
         if x[1].label != y[1].label:
@@ -202,7 +204,8 @@ def _moved(a: Sequence[Keyed], b: Sequence[Keyed], config: DiffConfig) -> list[t
 
 
 def _looked_at(graph: SceneGraph, T: Array, config: DiffConfig) -> Callable[[OrientedBox], bool]:
-    """Whether a visit has been near a box of the common world: some of its free space touches it; anywhere without places."""
+    """Whether a visit has observed the space around a box of the common world: some of its free places touch it; always
+    true without places."""
     places = [node for _, node in graph.nodes("place")]
     centers = transform_points(T, np.array([node.position for node in places]).reshape(-1, 3))
     radii = np.array([node.radius for node in places])

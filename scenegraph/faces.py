@@ -1,4 +1,4 @@
-"""A mesh with the geometry of its faces, computed once for all that look at it."""
+"""A mesh with the geometry of its faces, computed once for all users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scenegraph.labels import LabelSpace
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-UPRIGHT_SIN = 0.35  # how far an upright face may lean
+UPRIGHT_SIN = 0.35  # largest tilt of an upright face
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Faces:
         return replace(self, mesh=mesh)
 
     def bearing(self, ids: Collection[int]) -> Mask:
-        """Faces (F,) of which two corners or more bear one of the labels; none without labels."""
+        """Faces (F,) of which at least two corners have one of the labels; none without labels."""
         if self.mesh.labels is None:
             return np.zeros(len(self.areas), dtype=bool)
         bears = np.isin(self.mesh.labels, sorted(ids))
@@ -49,12 +49,12 @@ class Faces:
         return np.asarray((a & b) | (b & c) | (a & c))
 
     def named(self, label_space: LabelSpace, names: Collection[str]) -> Mask:
-        """Faces (F,) that bear a class of one of the names."""
+        """Faces (F,) of the named classes."""
         return self.bearing([c.id for c in label_space.classes if c.name in names])
 
     @cached_property
     def upright(self) -> Mask:
-        """Faces (F,) that lean by less than about 20 degrees."""
+        """Faces (F,) within about 20 degrees of upright."""
         return np.asarray(np.abs(self.normals[:, 2]) < UPRIGHT_SIN)
 
     def vertex_normals(self) -> Array:

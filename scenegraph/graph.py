@@ -56,8 +56,9 @@ class SceneGraph:
 
     `graph.nx` is that DiGraph: node data is `{"node": typed node}` and nothing else, edge data is `{"kind": ..., **attributes}`.
     The hierarchy is edges of kind `contains` from parent to child: building > storey > room > place, object, track, agent.
-    Every other edge is a relation: `place_edge` and `room_edge` between places and between rooms (stored once), and from an
-    object or track whatever geometry found (`on`, `in`, `next_to`, ...). Between two nodes there is one edge a direction.
+    Every other edge is a relation: `place_edge` and `room_edge` between places and between rooms (stored once), and
+    from an object or track whatever geometric relation was found (`on`, `in`, `next_to`, ...). Between two nodes there
+    is one edge per direction.
 
     Parameters
     ----------
@@ -81,9 +82,9 @@ class SceneGraph:
         self._next_number = dict.fromkeys(LAYERS, 0)
 
     def add(self, node: Node, *, key: str | None = None, parent: str | None = None) -> str:
-        """Add a node under the next free number of its layer, or under `key`, perhaps inside `parent`; return its key.
+        """Add a node under the next free number of its layer, or under `key`, optionally inside `parent`; return its key.
 
-        Raises ValueError for a key that is taken or is not of the node's layer, and for a parent that `connect` refuses.
+        Raises ValueError for a key that is taken or is not of the node's layer, and for a parent that `connect` rejects.
         """
         if not isinstance(node, tuple(NODE_TYPES.values())):
             raise ValueError(f"a scene graph holds {', '.join(LAYERS)} nodes, got {type(node).__name__}")
@@ -105,7 +106,7 @@ class SceneGraph:
         """Add the edge a -> b; for `contains`, a is the parent.
 
         Raises ValueError for an unknown key, a loop, a second edge between the same nodes, a second parent, and ends whose
-        layers the kind does not join.
+        layers the kind does not connect.
         """
         if not RESERVED_ATTRIBUTES.isdisjoint(attributes):
             raise ValueError(f"edge {a} -> {b}: {', '.join(sorted(RESERVED_ATTRIBUTES))} cannot be names of attributes")
@@ -114,7 +115,7 @@ class SceneGraph:
         self._check_edge(a, b, kind, key_layer=self[b].layer)
         if self.nx.has_edge(a, b) or (kind in SYMMETRIC_KINDS and self.nx.has_edge(b, a)):
             other = self.nx.edges[a, b] if self.nx.has_edge(a, b) else self.nx.edges[b, a]
-            raise ValueError(f"{a} and {b} are already joined by {other['kind']!r}")
+            raise ValueError(f"{a} and {b} are already connected by {other['kind']!r}")
         if kind == "contains" and self.parent(b) is not None:
             raise ValueError(f"{b} already has the parent {self.parent(b)}")
         self.nx.add_edge(a, b)
@@ -159,7 +160,7 @@ class SceneGraph:
         return sorted(found, key=lambda edge: (sort_key(edge.source), sort_key(edge.target)))
 
     def parent(self, key: str) -> str | None:
-        """The key of what contains a node, None at the top; raises KeyError for an unknown key."""
+        """The key of the node that contains a node, None at the top; raises KeyError for an unknown key."""
         self[key]
         for a in self.nx.predecessors(key):
             if self.nx.edges[a, key]["kind"] == "contains":
@@ -184,7 +185,7 @@ class SceneGraph:
         return {layer: len(self.nodes(layer)) for layer in LAYERS}
 
     def validate(self) -> None:
-        """Check everything that `add` and `connect` promise, also after changes made to `graph.nx` directly.
+        """Check all that `add` and `connect` guarantee, also after direct changes to `graph.nx`.
 
         Raises ValueError that names the node or edge.
         """
@@ -203,14 +204,14 @@ class SceneGraph:
     def transformed(self, T_new_world: ArrayLike) -> SceneGraph:
         """The graph in another world, `p_new = T_new_world @ p_world`; `T_input_world` follows, so the input stays known.
 
-        Raises ValueError when the transform is not rigid, or tilts z although there are rooms or storeys, which are stored as
+        Raises ValueError when the transform is not rigid, or tilts z when there are rooms or storeys, which are stored as
         heights and floor polygons.
         """
         T = np.asarray(T_new_world, dtype=np.float64)
         if not is_se3(T):
             raise ValueError("transformed needs a rigid (4, 4) transform")
         if (self.nodes("room") or self.nodes("storey")) and not np.allclose(T[2, :3], [0, 0, 1], atol=1e-6):
-            raise ValueError("a graph with rooms or storeys can only be turned about z and shifted")
+            raise ValueError("a graph with rooms or storeys can only be rotated about z and translated")
         moved = SceneGraph(self.label_space, self.T_input_world @ inverse(T), self.metadata)
         for key, node in self.nodes():
             moved.add(_transformed_node(node, T), key=key)
@@ -222,11 +223,11 @@ class SceneGraph:
         return moved
 
     def _check_edge(self, a: str, b: str, kind: str, *, key_layer: str) -> None:
-        """Raise ValueError unless `kind` may join node a to a node b of layer `key_layer`."""
+        """Raise ValueError unless `kind` may connect node a to a node b of layer `key_layer`."""
         if a not in self.nx:
             raise ValueError(f"unknown node {a!r}")
         if a == b:
-            raise ValueError(f"{kind} joins {a} to itself")
+            raise ValueError(f"{kind} connects {a} to itself")
         if not _KIND.fullmatch(kind):
             raise ValueError(f"kind of edge {a} -> {b} must be lower case words joined by _, got {kind!r}")
         source = self[a].layer
@@ -237,14 +238,16 @@ class SceneGraph:
         else:
             allowed = source in ("object", "track")
         if not allowed:
-            raise ValueError(f"{kind} cannot join {source} {a} to {key_layer} {b}")
+            raise ValueError(f"{kind} cannot connect {source} {a} to {key_layer} {b}")
 
 
 def layer_of(key: str) -> str:
-    """The layer that a key names; raises ValueError when it is no key."""
+    """The layer that a key names; raises ValueError when it is not a key."""
     match = _KEY.fullmatch(key) if isinstance(key, str) else None
     if match is None or match[1] not in _LAYER_OF_PREFIX:
-        raise ValueError(f"{key!r} is no node key: expected one of {', '.join(_LAYER_OF_PREFIX)} and a number, like O4")
+        raise ValueError(
+            f"{key!r} is not a node key: expected one of {', '.join(_LAYER_OF_PREFIX)} and a number, like O4"
+        )
     return _LAYER_OF_PREFIX[match[1]]
 
 

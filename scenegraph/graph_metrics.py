@@ -1,7 +1,7 @@
 """How well objects, rooms, storeys, relations and changes of one graph agree with those of a true one in the same world.
 
-Pure functions on nodes. What was predicted without need lowers precision, what was missed lowers recall; where nothing was
-predicted precision is 1, where nothing was to be found recall is.
+Pure functions on nodes. False positives lower precision, misses lower recall; precision is 1 when nothing was
+predicted, recall is 1 when there was nothing to find.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Triple = tuple[str, str, str]
 ROOM_VOXEL = 0.10  # metres, as in Hydra's evaluation
 VOXEL_BITS = 21  # a coordinate in a packed voxel key: 200 km to either side
 CHANGE_DISTANCE = 0.5  # metres between the centres of a true and a predicted change
-CHANGE_MARGIN = 1.0  # seconds at either end of the sequence in which coming and going says nothing
+CHANGE_MARGIN = 1.0  # seconds at either end of the sequence in which appearing and disappearing are ignored
 
 
 def ratio(part: float, whole: float) -> float:
-    """part / whole, and 1 where there is nothing to have a part of."""
+    """part / whole, and 1 where the whole is 0."""
     return float(part / whole) if whole > 0 else 1.0
 
 
@@ -96,8 +96,8 @@ def room_metrics(
 ) -> dict[str, float]:
     """Rooms as sets of free voxels, compared by overlap (Hydra, Hughes et al., RSS 2022).
 
-    recall : sum over true rooms of the largest overlap with one predicted room, over the size of all true rooms; precision the
-    same the other way round; f1; count, count_true. label_accuracy : share of true rooms whose label is that of the predicted
+    recall : sum over true rooms of the largest overlap with one predicted room, over the size of all true rooms; precision
+    with the roles exchanged; f1; count, count_true. label_accuracy : share of true rooms whose label is that of the predicted
     room that overlaps them most. `obstacles` are the boxes of true objects, which are not free space in either graph.
     """
     voxels_p, voxels_t = ([room_voxels(room, obstacles) for room in rooms] for rooms in (predicted, truth))
@@ -136,8 +136,9 @@ def relation_metrics(
     """Precision and recall of relations between objects.
 
     `matched` maps predicted to true object keys. A predicted relation is right when the truth has the same kind between the
-    matched objects (either way round for the kinds in `symmetric`). Precision is over the predicted relations of the kinds that
-    the truth knows and whose two objects are matched, since of others the truth cannot tell; recall is over all true relations.
+    matched objects (in either direction for the kinds in `symmetric`). Precision is over the predicted relations of the
+    kinds that the truth knows and whose two objects are matched, since the truth is silent about others; recall is over
+    all true relations.
     """
 
     def normal(source: str, kind: str, target: str) -> Triple:
@@ -167,11 +168,11 @@ class Change:
 def changes_of(
     objects: Sequence[ObjectNode], time_range: tuple[float, float], *, margin: float = CHANGE_MARGIN
 ) -> list[Change]:
-    """The changes that presence intervals tell, within the times of the sequence (seconds).
+    """The changes implied by presence intervals, within the times of the sequence (seconds).
 
-    An object that is there only after the first `margin` seconds appeared, one that is gone before the last `margin` seconds
-    disappeared, and a time between two of its intervals is both. Moving is disappearing here and appearing there, two nodes
-    or two changes. An object without intervals was always there.
+    An object whose presence starts after the first `margin` seconds appeared, one whose presence ends before the last
+    `margin` seconds disappeared, and a gap between two intervals is both. Moving is disappearing in one place and
+    appearing in another: two nodes or two changes. An object without intervals was always present.
     """
     changes = []
     for node in objects:

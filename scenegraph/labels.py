@@ -47,15 +47,15 @@ NYU40_STRUCTURE = {"wall", "floor", "ceiling", "door", "window", "floor_mat", "o
 
 
 class LabelSpaceError(ValueError):
-    """A label space file or name that cannot be used; the message names the file and the field."""
+    """Raised for a label space file or name that cannot be used; the message names the file and the field."""
 
 
 @dataclass(frozen=True)
 class LabelClass:
     """One class: its id in label images, its name, display colour and kind.
 
-    Kinds: `structure` belongs to the building (walls, floors, ceilings, openings) and makes no object; `object` makes objects;
-    `dynamic` moves by itself, stays out of the static map and makes tracks; `unknown` says nothing.
+    Kinds: `structure` belongs to the building (walls, floors, ceilings, openings) and is never an object; `object` forms objects;
+    `dynamic` moves by itself, is kept out of the static map and tracked; `unknown` carries no information.
     """
 
     id: int
@@ -76,7 +76,7 @@ class LabelSpace:
         if len(set(ids)) != len(ids) or any(not 0 <= i < 65536 for i in ids):
             raise LabelSpaceError(f"label space {self.name}: ids must be distinct and in 0..65535")
         if 0 not in ids or self.by_id[0].kind != "unknown":
-            raise LabelSpaceError(f"label space {self.name}: id 0 must be there and of kind unknown")
+            raise LabelSpaceError(f"label space {self.name}: id 0 must exist and be of kind unknown")
 
     @property
     def by_id(self) -> dict[int, LabelClass]:
@@ -104,7 +104,7 @@ class LabelSpace:
         return frozenset(c.id for c in self.classes if c.kind == kind)
 
     def mask_of_kind(self, kind: Kind, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Where the label image or array holds a class of the kind; any shape."""
+        """Where a label image or array has a class of the kind; any shape."""
         return np.isin(labels, sorted(self.ids_of_kind(kind)))
 
     def palette(self) -> NDArray[np.uint8]:
@@ -157,7 +157,7 @@ def cityscapes19() -> LabelSpace:
 
 
 BUILT_IN = {"nyu40": nyu40, "cityscapes19": cityscapes19}
-"""Label spaces that are known by name, beside the files in LABEL_SPACES."""
+"""Label spaces that are known by name, in addition to the files in LABEL_SPACES."""
 LABEL_SPACES = Path(__file__).parent / "label_spaces"
 
 
@@ -176,7 +176,7 @@ def label_space_from_mapping(data: object, where: str) -> LabelSpace:
     for number, entry in enumerate(data["classes"]):
         at = f"{where}: classes[{number}]"
         if not isinstance(entry, Mapping) or set(entry) - {"id", "name", "kind", "color"}:
-            raise LabelSpaceError(f"{at}: expected a mapping with id, name, kind and perhaps color, got {entry!r}")
+            raise LabelSpaceError(f"{at}: expected a mapping with id, name, kind and optionally color, got {entry!r}")
         if (
             not isinstance(entry.get("id"), int)
             or not isinstance(entry.get("name"), str)

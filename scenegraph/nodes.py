@@ -13,7 +13,8 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class OrientedBox:
-    """A box: center (3,), size (3,) full edge lengths, rotation (3, 3) world-from-box. Ours are upright (turned about z only)."""
+    """A box: center (3,), size (3,) full edge lengths, rotation (3, 3) world-from-box. Boxes of maps are upright
+    (rotated about z only)."""
 
     center: Array
     size: Array
@@ -86,9 +87,9 @@ class PlaceNode:
 
 @dataclass(frozen=True, eq=False)
 class ObjectNode:
-    """A static object; `number` is its value in the mesh's object field, `presence` the intervals [t0, t1] when it was there.
+    """A static object; `number` is its value in the mesh's object field, `presence` the intervals [t0, t1] in which it was there.
 
-    confidence in [0, 1] : the share of its surface that bore its label, times n / (n + 1) for n views.
+    confidence in [0, 1] : the share of its surface that had its label, times n / (n + 1) for n views.
     """
 
     layer: ClassVar[str] = "object"

@@ -1,4 +1,4 @@
-"""Plain questions to a scene graph: what is where, when, and how to get there. World metres, z up; seconds."""
+"""Simple queries on a scene graph: what is where, when, and how to get there. World metres, z up; seconds."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Z_MARGIN = 0.2  # metres by which a point may lie under a room's floor or over i
 
 
 class QueryError(ValueError):
-    """A question that has no answer as it was put: an unknown label, room or node, or no way between two places."""
+    """Raised for a query without an answer: an unknown label, room or node, or no path between two places."""
 
 
 @dataclass(frozen=True, eq=False)
 class Hit:
-    """Something found: its key, label and position (3,), its room's key, and the distance to the point asked about."""
+    """A query result: key, label and position (3,), its room's key, and the distance to the query point."""
 
     key: str
     label: str
@@ -38,7 +38,7 @@ class Hit:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """A way through free space: the places passed, the points (N, 3) from start to goal, metres, and the narrowest clearance."""
+    """A path through free space: the places passed, the points (N, 3) from start to goal, metres, and the narrowest clearance."""
 
     places: tuple[str, ...]
     points: Array
@@ -55,10 +55,10 @@ def objects(
     radius: float = np.inf,
     time: float | None = None,
 ) -> list[Hit]:
-    """Objects that meet every condition given, in the order of their keys or, with `near`, nearest first.
+    """Objects that meet every given condition, in the order of their keys or, with `near`, nearest first.
 
     label is a class name; room a key ("R0") or a name ("kitchen", which may be several rooms); near a point (3,), from which the
-    object's box is at most `radius` metres away; time a moment at which it was there (an object without presence always was).
+    object's box is at most `radius` metres away; time a moment at which it was present (an object without presence always was).
 
     Raises QueryError for a label or room that the graph does not have, with the nearest known name.
     """
@@ -97,12 +97,12 @@ def tracks(
 
 
 def nearest(graph: SceneGraph, point: ArrayLike, *, label: str | None = None, count: int = 1) -> list[Hit]:
-    """The objects whose boxes are nearest to a point (3,), at most `count`, perhaps of one class."""
+    """The objects whose boxes are nearest to a point (3,), at most `count`, optionally of one class."""
     return objects(graph, label=label, near=point)[:count]
 
 
 def is_present(node: ObjectNode, time: float) -> bool:
-    """Whether an object was there at a time; one without presence intervals always was."""
+    """Whether an object was there at a time; one without presence intervals always is."""
     return not node.presence or any(start <= time <= end for start, end in node.presence)
 
 
@@ -133,12 +133,12 @@ def room_at(graph: SceneGraph, point: ArrayLike) -> str | None:
 
 
 def path(graph: SceneGraph, start: str | ArrayLike, goal: str | ArrayLike, *, min_clearance: float = 0.0) -> Path:
-    """The shortest way over place edges between two nodes (keys) or points (3,).
+    """The shortest path over place edges between two nodes (keys) or points (3,).
 
-    A room stands for the place nearest to its centre, any other node or point for the nearest place, of its own room if that
-    has one. Edges that keep less than `min_clearance` metres to all surfaces are not used.
+    A room stands for the place nearest to its centre, any other node or point for the nearest place, within its own room if
+    that has one. Edges with less than `min_clearance` metres of clearance are not used.
 
-    Raises QueryError when there are no places, a key is unknown or has no position, or no way leads from one to the other.
+    Raises QueryError when there are no places, a key is unknown or has no position, or no path connects the two.
     """
     ways: nx.Graph[str] = nx.Graph()
     ways.add_nodes_from(key for key, _ in graph.nodes("place"))
@@ -151,8 +151,8 @@ def path(graph: SceneGraph, start: str | ArrayLike, goal: str | ArrayLike, *, mi
     try:
         places = nx.shortest_path(ways, ends[0][0], ends[1][0], weight="length")
     except nx.NetworkXNoPath as error:
-        kept = f" that keeps {min_clearance} m clearance" if min_clearance > 0 else ""
-        raise QueryError(f"no way leads from {_name(start)} to {_name(goal)}{kept}") from error
+        kept = f" with {min_clearance} m of clearance" if min_clearance > 0 else ""
+        raise QueryError(f"no path leads from {_name(start)} to {_name(goal)}{kept}") from error
     points = [*(_place(graph, key).position for key in places)]
     points = [ends[0][1], *points, ends[1][1]]
     line = np.array([p for i, p in enumerate(points) if i == 0 or np.linalg.norm(p - points[i - 1]) > 1e-9])
@@ -162,7 +162,7 @@ def path(graph: SceneGraph, start: str | ArrayLike, goal: str | ArrayLike, *, mi
 
 
 def position_of(graph: SceneGraph, key: str) -> Array:
-    """Position (3,) of a node; of a track, where it was last. Raises QueryError for an unknown key or a node without one."""
+    """Position (3,) of a node; of a track, its last one. Raises QueryError for an unknown key or a node without one."""
     if key not in graph:
         raise QueryError(f"no node {key!r} in the scene graph")
     node = graph[key]
@@ -174,7 +174,7 @@ def position_of(graph: SceneGraph, key: str) -> Array:
 
 
 def _end(graph: SceneGraph, end: str | ArrayLike) -> tuple[str, Array]:
-    """The place that stands for an end of a path, and the end's own position."""
+    """The place that represents an end of a path, and the end's own position."""
     if isinstance(end, str):
         position = position_of(graph, end)
         if isinstance(graph[end], PlaceNode):
@@ -190,7 +190,7 @@ def _end(graph: SceneGraph, end: str | ArrayLike) -> tuple[str, Array]:
         raise QueryError("the scene graph has no places, so there are no paths")
     places = [(key, place) for key, place in places if graph.parent(key) == room] or places
     key = min(places, key=lambda each: float(np.linalg.norm(each[1].position - position)))[0]
-    # A room's centre may lie in a table: its place is where one can stand.
+    # A room's centre may lie in a table: its place is where a person can stand.
     return key, _place(graph, key).position if isinstance(end, str) and end == room else position
 
 

@@ -1,4 +1,4 @@
-"""How well tracks agree with the true ones, and how much of what moved was left behind in the static map."""
+"""How well tracks agree with the true ones, and how much of the moving things remains in the static map."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 TRACK_DISTANCE = 0.5  # metres between a true and a predicted centre, as in Khronos (Schmid et al., RSS 2024)
 MAX_GAP = 1.0  # seconds between two samples of a track over which it is interpolated
 SAME_TIME = 1e-4  # seconds
-STATIC_DISTANCE = 0.10  # metres; map nearer than this to the true static surface is no ghost
-SWEEP_STEP = 0.05  # metres along a path between two places at which its box is laid down
+STATIC_DISTANCE = 0.10  # metres; map surface nearer than this to the true static surface is not a ghost
+SWEEP_STEP = 0.05  # metres along a path between two positions at which the box is placed
 
 
 def positions_at(track: TrackNode, times: ArrayLike, *, max_gap: float = MAX_GAP) -> Array:
@@ -46,14 +46,15 @@ def track_metrics(
 ) -> dict[str, float]:
     """precision, recall, id_switches and id_f1 of tracks, summed over the time stamps of the frames (T,); count, count_true.
 
-    At each time stamp true and predicted centres are matched one to one, at most 0.5 m apart: pairs of the time stamp before
-    are kept as long as they hold, the others are assigned at least total distance (CLEAR MOT, Bernardin and Stiefelhagen 2008).
-    An id switch is a true track whose partner is another one than the last it had. id_f1 is the F1 when each true track is given
-    one predicted track for all times, and each predicted track one true one (IDF1, Ristani et al., ECCVW 2016): it falls when a
-    thing is several tracks and when a track is several things. count_true are the true tracks that are asked for at some time.
+    At each time stamp true and predicted centres are matched one to one, at most 0.5 m apart: pairs of the previous time stamp
+    are kept while they remain within reach, the others are assigned at least total distance (CLEAR MOT, Bernardin and
+    Stiefelhagen 2008). An id switch is a true track matched to another partner than its last one. id_f1 is the F1 when
+    each true track is given one predicted track for all times, and each predicted track one true one (IDF1, Ristani et
+    al., ECCVW 2016): it falls when one thing is split into several tracks and when one track covers several things.
+    count_true is the number of true tracks that are evaluated at some time.
 
-    `visible` (number of true tracks, T) marks where the true thing could be seen; where it could not, it is not asked for, and
-    a prediction that is matched to it counts neither way. Labels are not compared.
+    `visible` (number of true tracks, T) marks when the true thing was visible; when it was not, it is not evaluated,
+    and a prediction matched to it counts neither as right nor as wrong. Labels are not compared.
     """
     times = np.asarray(times, dtype=np.float64)
     places_t, places_p = (_places(tracks, times) for tracks in (truth, predicted))
@@ -81,7 +82,7 @@ def track_metrics(
 
 
 def _right_for_good(places_t: Array, places_p: Array, seen: NDArray[np.bool_]) -> int:
-    """Time stamps at which true tracks are within reach of the one predicted track each is given, under the best giving."""
+    """Time stamps at which true tracks are within reach of the predicted track each is assigned, under the best assignment."""
     near = [
         [int(((np.linalg.norm(t - p, axis=1) <= TRACK_DISTANCE) & visible).sum()) for p in places_p]
         for t, visible in zip(places_t, seen, strict=True)
@@ -93,7 +94,7 @@ def _right_for_good(places_t: Array, places_p: Array, seen: NDArray[np.bool_]) -
 def ghost_share(
     points: ArrayLike, tracks: Sequence[TrackNode], distance_to_static: Callable[[Array], ArrayLike]
 ) -> float:
-    """Share of the static map that is a trace of what moved.
+    """Share of the static map that is a trace of moving things.
 
     points (N, 3) are area-weighted samples of the predicted static surface; a ghost is one that lies in the volume that a true
     dynamic object swept, and more than 10 cm from the true static surface, to which `distance_to_static` gives the metres
@@ -108,7 +109,7 @@ def ghost_share(
 
 
 def in_swept_volume(points: Array, tracks: Sequence[TrackNode]) -> NDArray[np.bool_]:
-    """(N,) which points lie in an upright cylinder around some place of some track.
+    """(N,) which points lie in an upright cylinder around some position of some track.
 
     The cylinder is as high as the track's `size` and as wide as its longer side, since a track has no yaw; between samples at
     most one second apart the path is straight.
@@ -124,7 +125,7 @@ def in_swept_volume(points: Array, tracks: Sequence[TrackNode]) -> NDArray[np.bo
 
 
 def _path(track: TrackNode) -> Array:
-    """Places (P, 3) along a track, at most `SWEEP_STEP` metres apart where it is known."""
+    """Positions (P, 3) along a track, at most `SWEEP_STEP` metres apart where it is known."""
     times, positions = np.asarray(track.times), np.asarray(track.positions, dtype=np.float64)
     pieces = [positions]
     for i in np.flatnonzero(np.diff(times) <= MAX_GAP):
@@ -150,7 +151,7 @@ def _assign(
         for j, p in enumerate(here_p)
         if near[i, j] and last_partner.get(int(t)) == p
     ]
-    # Two true tracks may have had the same partner at different times; the nearer one keeps it.
+    # Two true tracks may have had the same partner at different times; the nearer one keeps it
     pairs.sort(key=lambda pair: distance[np.searchsorted(here_t, pair[0]), np.searchsorted(here_p, pair[1])])
     kept: list[tuple[int, int]] = []
     for t, p in pairs:

@@ -1,1 +1,1 @@
-"""Synthetic worlds with exact truth: layout, furniture, rendering, camera paths, people, and the folder they are written to."""
+"""Synthetic worlds with exact truth: layout, furniture, rendering, camera paths, people, and the output folder."""

@@ -33,39 +33,39 @@ STREAMS = ("layout", "openings", "style", "furniture", "clutter", "changes")
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class WorldConfig:
-    """What a synthetic world holds."""
+    """Contents of a synthetic world."""
 
     rooms: int = Field(default=4, ge=1, le=8)
     """Rooms on each storey, the hallway counted."""
     storeys: int = Field(default=1, ge=1, le=3)
-    """Storeys, joined by stairs."""
+    """Storeys, connected by stairs."""
     visits: int = Field(default=1, ge=1, le=2)
-    """How many times the camera comes; things change between the first and the second visit."""
+    """Number of visits of the camera; objects change between the first and the second visit."""
     moved: int = Field(default=0, ge=0, le=100)
-    """Objects that stand elsewhere on the second visit (what stands on them moves along)."""
+    """Objects that have moved on the second visit (with the objects on them)."""
     added: int = Field(default=0, ge=0, le=100)
-    """Objects that are there only on the second visit."""
+    """Objects that are present only on the second visit."""
     removed: int = Field(default=0, ge=0, le=100)
-    """Objects that are there only on the first visit."""
+    """Objects that are present only on the first visit."""
     clutter: float = Field(default=1.0, ge=0.0, le=3.0)
-    """Small things: 0 none, 1 lived in, 3 a mess."""
+    """Amount of small objects: 0 none, 1 lived in, 3 very cluttered."""
     turn_deg: float = Field(default=0.0, ge=-180.0, le=180.0)
-    """How far the whole building is turned about the vertical against the world's axes, in degrees."""
+    """Rotation of the whole building about the vertical relative to the world's axes, in degrees."""
     models: Path | None = None
     """Folder with OBJ furniture catalogues (*.sh3f) that replace some of the parametric furniture."""
 
     @model_validator(mode="after")
     def _changes_need_two_visits(self) -> WorldConfig:
         if self.visits < 2 and self.moved + self.added + self.removed > 0:
-            raise ValueError("moved, added and removed say what differs between two visits: set visits to 2")
+            raise ValueError("moved, added and removed are changes between two visits: set visits to 2")
         return self
 
 
 def generate_world(config: WorldConfig, seed: int) -> World:
-    """A world from a configuration and a seed; the same two give the same arrays, bit by bit.
+    """A world from a configuration and a seed; equal inputs give bitwise equal arrays.
 
-    Each concern draws from a stream of its own, so that, say, another number of changes leaves the rooms and their furniture as
-    they are.
+    Each part draws from its own random stream, so that, for example, another number of changes does not affect the rooms and
+    their furniture.
     """
     streams = {
         name: np.random.default_rng(sequence)
@@ -107,7 +107,7 @@ def generate_world(config: WorldConfig, seed: int) -> World:
 
 
 def set_down(world: World, turn: float) -> World:
-    """The world turned about the vertical by `turn` radians, the middle of its rooms' bounds above the origin."""
+    """The world rotated about the vertical by `turn` radians, the centre of its rooms' bounds above the origin."""
     corners = np.concatenate([room.polygon for room in world.rooms])
     middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
     c, s = np.cos(turn), np.sin(turn)
@@ -151,7 +151,7 @@ def plan_building(layout: Generator, openings: Generator, config: WorldConfig) -
 
 
 def _missing_kinds(storeys: tuple[StoreyPlan, ...], storey: int, kind: str) -> list[str]:
-    """Functions that a living room takes over on its storey: cooking, eating and sleeping where no room is made for them."""
+    """Functions of a living room on its storey: cooking, eating and sleeping where there is no room for them."""
     kinds = [room.kind for room in storeys[storey].rooms]
     if kind != "living_room" or storey > 0:
         return []
@@ -179,7 +179,7 @@ def room_lights(scene: RoomScene) -> list[Light]:
 
 
 def _bodies(presences: list[Presence], first: int) -> list[Body]:
-    """Things as bodies numbered after the structure, with their pose at each visit."""
+    """Objects as bodies numbered after the structure, with their pose at each visit."""
     labels = nyu40()
     objects = labels.ids_of_kind("object")
     number = {id(p): first + 1 + k for k, seen in enumerate(presences) for p in seen.places if p is not None}

@@ -1,8 +1,8 @@
-"""What a network would make of a rendered frame: exact depth, normals and edges with the errors of monocular estimates.
+"""Simulated network predictions: the exact depth, normals and edges of a rendered frame with the errors of monocular estimates.
 
-The errors that matter for a map are not noise. One network calls the whole of a frame 5 % too far, its left half 3 % nearer
-still, and says much the same of the next frame; it draws depth out smoothly between the two sides of a silhouette, and its
-normals lean by a few degrees over whole surfaces. All of it is drawn from one generator, a frame at a time in order.
+The errors that matter for a map are not noise. A network may predict a whole frame 5 % too far, its left half 3 % nearer,
+and do nearly the same in the next frame; it blends depth smoothly between the two sides of a silhouette, and its
+normals are off by a few degrees over whole surfaces. All errors are drawn from one generator, frame by frame in order.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from m2h import Predictions
 Floats = NDArray[np.float32]
 
 REFERENCE_WIDTH = 320
-"""Pixels across at which lengths in pixels are meant; they grow with the image."""
+"""Image width for which lengths in pixels are given; they scale with the image."""
 SURE_SIGMA = 0.02
 """The relative error of depth at which the confidence has fallen to 0.6."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class MonocularConfig:
-    """How wrong a network is; the defaults are those of good indoor networks."""
+    """Errors of a network; the defaults are those of good indoor networks."""
 
     scale: float = Field(default=0.05, ge=0)
     """Standard deviation of a frame's scale, drawn anew for each frame."""
@@ -46,13 +46,13 @@ class MonocularConfig:
     normal_lean_deg: float = Field(default=3.0, ge=0)
     """Standard deviation of the smooth part of the normals' error about each image axis."""
     normal_noise_deg: float = Field(default=3.0, ge=0)
-    """Standard deviation of the fine part."""
+    """Standard deviation of the fine part of the normals' error."""
     edge_blur_px: float = Field(default=1.0, ge=0)
     """Blur of the edge probabilities, in pixels of an image 320 across."""
     edge_misses: float = Field(default=0.1, ge=0, le=1)
-    """Share of the image in which edges are not found."""
+    """Share of the image in which edges are missed."""
     confidence: bool = True
-    """Whether a confidence comes with the depth: lower where depth bleeds, itself unsure."""
+    """Whether there is a confidence of the depth: lower where depth bleeds, itself noisy."""
 
 
 class MonocularNetwork:
@@ -64,7 +64,7 @@ class MonocularNetwork:
         self._slow: NDArray[np.float64] | None = None
 
     def __call__(self, exact: Predictions) -> Predictions:
-        """What it says of a frame whose depth, normals and edges are exactly those; labels and instances are kept.
+        """The prediction for a frame with that exact depth, normals and edges; labels and instances are kept.
 
         Raises ValueError when one of the three is missing.
         """
@@ -109,7 +109,7 @@ class MonocularNetwork:
 
     def _edges(self, edges: Floats, pixel: float) -> Floats:
         blur = self.config.edge_blur_px * pixel
-        wide = gaussian_filter(edges, blur) * (1 + 1.5 * blur)  # a line a pixel wide keeps most of its height
+        wide = gaussian_filter(edges, blur) * (1 + 1.5 * blur)  # a line one pixel wide keeps most of its height
         missed = smooth_field(self._rng, edges.shape, 12 * pixel) > normal_quantile(1 - self.config.edge_misses)
         found = np.where(missed, 0.2, 1.0) * np.minimum(wide, 0.97)
         unsure = 0.05 * np.abs(smooth_field(self._rng, edges.shape, 2 * pixel))
@@ -122,9 +122,9 @@ class MonocularNetwork:
 
 
 def bleed(depth: Floats, edges: Floats, blur_px: float) -> tuple[Floats, Floats]:
-    """Depth (H, W) drawn out across the silhouettes, and the share (H, W) by which each pixel is off.
+    """Depth (H, W) blended across the silhouettes, and the relative error (H, W) of each pixel.
 
-    A silhouette is an edge where the depth steps by more than 3 %; within two standard deviations of it depth goes over smoothly.
+    A silhouette is an edge where the depth steps by more than 3 %; within two standard deviations of it depth changes smoothly.
     """
     if blur_px == 0:
         return depth, np.zeros_like(depth)
@@ -137,9 +137,9 @@ def bleed(depth: Floats, edges: Floats, blur_px: float) -> tuple[Floats, Floats]
 
 
 def smooth_field(rng: Generator, size: tuple[int, ...], length_px: float) -> NDArray[np.float64]:
-    """A random field (H, W) of zero mean and unit variance whose correlation falls as a bell over `length_px` pixels.
+    """A random field (H, W) of zero mean and unit variance with a Gaussian correlation of `length_px` pixels.
 
-    It is drawn on a grid as fine as it needs to be, with a margin, so that the image is a window of an endless field.
+    It is drawn on a sufficiently fine grid, with a margin, so that the image is a window of a stationary field.
     """
     cell = max(length_px / 4, 1.0)
     sigma = length_px / cell / np.sqrt(2)  # blurred white noise correlates over sqrt(2) times the blur

@@ -1,4 +1,4 @@
-"""`m2h synth`: a synthetic world, a camera that walks through it, and everything there is to know about it, as sequences."""
+"""`m2h synth`: a synthetic world, a camera that walks through it, and its ground truth, as sequences."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from pipelines.synth.write import Progress, Visit, write_visit
 
 HEADER = "synth.json"
 VERSION = 2
-"""Counts changes that alter what a configuration renders, so that older folders are not taken for finished."""
+"""Version of the renderer: raised when a configuration renders differently, so that older folders are not taken for finished."""
 FRAME_RATE = 3.0
-"""Frames a second where their number is not given: about 80 a room, with half a picture turned between two at most."""
+"""Frames per second where their number is not given: about 80 per room, with at most half an image of rotation between two."""
 CAMERA_STREAM, PEOPLE_STREAM = 1, 2
 
 
 class SynthError(ValueError):
-    """A synthetic sequence that cannot be made or written where it should go; the message names the folder or setting."""
+    """Raised for a synthetic sequence that cannot be made or written; the message names the folder or setting."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SynthConfig:
-    """A synthetic sequence."""
+    """Settings of a synthetic sequence."""
 
     seed: int = Field(default=0, ge=0)
     """Another seed, another world, path, people and noise."""
     people: int = Field(default=0, ge=0, le=20)
-    """People who walk about."""
+    """Number of people who walk about."""
     frames: int | None = Field(default=None, ge=2)
-    """Frames a visit, evenly over the walk; None takes three a second, about 80 a room."""
+    """Frames per visit, evenly over the walk; None takes three per second, about 80 per room."""
     width: int = Field(default=320, ge=16, le=4096)
     """Pixels."""
     height: int = Field(default=240, ge=16, le=4096)
@@ -54,17 +54,17 @@ class SynthConfig:
     fov_deg: float = Field(default=64.0, gt=10, lt=150)
     """Horizontal angle of view in degrees."""
     image_format: Literal["png", "jpg"] = "png"
-    """Of the colour images; png keeps every value."""
+    """Format of the colour images; png is lossless."""
     world: WorldConfig = Field(default_factory=WorldConfig)
-    """What there is to see."""
+    """The world."""
     lighting: LightingConfig = Field(default_factory=LightingConfig)
-    """How light is computed."""
+    """The light."""
     optics: OpticsConfig = Field(default_factory=OpticsConfig)
-    """What the camera adds to the pictures."""
+    """The camera's imperfections."""
 
     @property
     def camera(self) -> Intrinsics:
-        """Square pixels, the principal point in the middle."""
+        """Square pixels, the principal point in the centre."""
         focal = self.width / 2 / np.tan(np.deg2rad(self.fov_deg) / 2)
         return Intrinsics(focal, focal, (self.width - 1) / 2, (self.height - 1) / 2, self.width, self.height)
 
@@ -73,9 +73,9 @@ def simulate(out: Path, config: SynthConfig, progress: Progress | None = None) -
     """Render a world into OUT, or into OUT/visit_0 and OUT/visit_1 when it has two visits; all of it or nothing appears.
 
     Returns `{"frames": all frames, "visits": n, "sequences": [folders], "rendered": whether anything had to be done}`.
-    A folder that already holds what the same configuration makes is left as it is.
+    A folder that already holds the result of the same configuration is left unchanged.
 
-    Raises SynthError when OUT holds anything else.
+    Raises SynthError when OUT contains anything else.
     """
     out = Path(out)
     report: Progress = progress or (lambda what, done, total: None)
@@ -87,7 +87,7 @@ def simulate(out: Path, config: SynthConfig, progress: Progress | None = None) -
     if out.is_dir() and any(out.iterdir()):
         return {**_finished(out, header), "rendered": False}
     if out.exists() and not out.is_dir():
-        raise SynthError(f"{out}: is a file; expected a folder that is empty or not there yet")
+        raise SynthError(f"{out}: is a file; expected a folder that is empty or does not exist")
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
@@ -107,7 +107,7 @@ def simulate(out: Path, config: SynthConfig, progress: Progress | None = None) -
 
 
 def _plan_visit(world: World, number: int, config: SynthConfig, report: Progress) -> Visit:
-    """Everything about a visit but its pictures."""
+    """Everything about a visit except its images."""
     report("prepare", 0, 3)
     renderer = Renderer(world, number, config.lighting)
     report("prepare", 1, 3)

@@ -24,19 +24,19 @@ from scenegraph.nodes import AgentNode, BuildingNode, ObjectNode, RoomNode, Stor
 Array = NDArray[np.float64]
 
 SEEN_PIXELS = 40
-"""Pixels of an instance from which a frame counts as having seen it."""
+"""Least pixels of an instance in a frame that counts as a view of it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What the frames saw: times (N,) seconds, poses `T_world_camera` (N, 4, 4), pixels (N, K + 1) of each instance number."""
+    """What the frames show: times (N,) seconds, poses `T_world_camera` (N, 4, 4), pixels (N, K + 1) of each instance number."""
 
     times: Array
     poses: Array
     pixels: NDArray[np.int64]
 
     def views(self, number: int) -> int:
-        """Number of frames that see an instance."""
+        """Number of frames that show an instance."""
         return int((self.pixels[:, number] >= SEEN_PIXELS).sum()) if number < self.pixels.shape[1] else 0
 
 
@@ -59,8 +59,9 @@ def truth_mesh(surfaces: Surfaces) -> Mesh:
 def truth_graph(world: World, visit: int, people: People | None, seen: Seen) -> SceneGraph:
     """The true scene graph of a visit.
 
-    Objects have `number` = instance and `views` = frames that see them; tracks give each person's box centre at the time of every
-    frame, seen or not. `graph.metadata` holds `changes` since the visit before and `visibility` (pixels in each frame) of tracks.
+    Objects have `number` = instance and `views` = frames that show them; tracks give each person's box centre at the
+    time of every frame, seen or not. `graph.metadata` holds `changes` since the visit before and `visibility` (pixels
+    in each frame) of tracks.
     """
     graph = SceneGraph(nyu40(), metadata={"source": "synthetic", "seed": world.seed, "visit": visit})
     building = graph.add(BuildingNode())
@@ -85,7 +86,7 @@ def _room_node(room: SynthRoom) -> RoomNode:
 
 
 def _add_doors(graph: SceneGraph, world: World, rooms: dict[int, str]) -> None:
-    """One `room_edge` for each pair of rooms that an opening joins: the first of the pair's openings."""
+    """One `room_edge` for each pair of rooms that an opening connects: the first of the pair's openings."""
     joined: set[frozenset[int]] = set()
     for opening in world.openings:
         if frozenset(opening.rooms) in joined:
@@ -96,7 +97,7 @@ def _add_doors(graph: SceneGraph, world: World, rooms: dict[int, str]) -> None:
 
 
 def _room_at(world: World, point: Array) -> SynthRoom | None:
-    """The room that holds a point: of its storey, and else (in a doorway) the nearest there."""
+    """The room that contains a point, else (in a doorway) the nearest on its storey."""
     storey = [room for room in world.rooms if room.z_range[0] - 0.05 <= point[2] < room.z_range[1] + 0.05]
     if not storey:
         return None
@@ -105,7 +106,7 @@ def _room_at(world: World, point: Array) -> SynthRoom | None:
 
 
 def _add_objects(graph: SceneGraph, world: World, visit: int, rooms: dict[int, str], seen: Seen) -> dict[int, str]:
-    """Objects that are there at the visit, and what they stand on; keys by instance number."""
+    """Objects that are present at the visit, and their supports; keys by instance number."""
     space = nyu40()
     keys: dict[int, str] = {}
     for body in world.bodies:
@@ -130,7 +131,7 @@ def _add_objects(graph: SceneGraph, world: World, visit: int, rooms: dict[int, s
 
 
 def _changes(world: World, visit: int, objects: dict[int, str]) -> list[dict[str, Any]]:
-    """What appeared, disappeared and moved since the visit before: centres of boxes, None where it is not there."""
+    """What appeared, disappeared and moved since the visit before: centres of boxes, None where it is absent."""
     space, changes = nyu40(), []
     for body in world.bodies:
         before, now = body.poses[visit - 1], body.poses[visit]
@@ -178,5 +179,5 @@ def count_pixels(instances: NDArray[np.uint16], most: int) -> NDArray[np.int64]:
 
 
 def largest_number(bodies: Sequence[Body]) -> int:
-    """The highest instance number in use, 0 for none."""
+    """The highest instance number, 0 for none."""
     return max((body.number for body in bodies), default=0)

@@ -32,12 +32,12 @@ Array = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 METERING_WIDTH = 40
-"""Pixels across of the pictures from which the exposure is planned."""
+"""Width in pixels of the images from which the exposure is planned."""
 
 
 @dataclass(frozen=True, eq=False)
 class Visit:
-    """A camera in a world at one visit: what is rendered, from where, when and how."""
+    """A camera in a world at one visit: scene, poses, times and settings."""
 
     world: World
     number: int
@@ -88,7 +88,7 @@ def write_visit(
 
 
 def render_frame(visit: Visit, index: int, pose: Array, exposure: float) -> Frame:
-    """One frame with everything that is known of it."""
+    """One frame with its complete truth."""
     time = float(visit.times[index])
     linear, view = visit.renderer.color(visit.camera, pose, visit.moving(time))
     if visit.optics.shutter > 0:

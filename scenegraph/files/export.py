@@ -51,7 +51,7 @@ def export_graphml(graph: SceneGraph, path: Path) -> None:
 
 
 def export_objects_csv(graph: SceneGraph, path: Path) -> None:
-    """Write one line an object: label, room, position and box in metres, yaw in degrees, presence as `t0/t1;t0/t1` seconds."""
+    """Write one line per object: label, room, position and box in metres, yaw in degrees, presence as `t0/t1;t0/t1` seconds."""
     rows = [_object_row(graph, key, node) for key, node in graph.nodes("object")]
     text = io.StringIO()
     writer = csv.DictWriter(text, OBJECT_COLUMNS, lineterminator="\n")
@@ -80,7 +80,9 @@ def write_trajectory_tum(times: ArrayLike, T_world_camera: ArrayLike, path: Path
     """
     stamps, poses = np.asarray(times, dtype=np.float64), np.asarray(T_world_camera, dtype=np.float64).reshape(-1, 4, 4)
     if stamps.shape != (len(poses),) or not np.isfinite(stamps).all() or not np.isfinite(poses).all():
-        raise ValueError(f"a trajectory needs one finite pose a time, got {stamps.shape} times and {len(poses)} poses")
+        raise ValueError(
+            f"a trajectory needs one finite pose per time, got {stamps.shape} times and {len(poses)} poses"
+        )
     values = np.concatenate([poses[:, :3, 3], quat_xyzw_from_rotation(poses[:, :3, :3])], axis=1) + 0.0
     lines = [
         f"{stamp:.6f} " + " ".join(f"{value:.6f}" for value in row) for stamp, row in zip(stamps, values, strict=True)
@@ -89,7 +91,7 @@ def write_trajectory_tum(times: ArrayLike, T_world_camera: ArrayLike, path: Path
 
 
 def yaw_deg(box: OrientedBox) -> float:
-    """Degrees in [-180, 180) by which an upright box is turned about z."""
+    """Yaw of an upright box about z, degrees in [-180, 180)."""
     angle = np.rad2deg(np.arctan2(box.rotation[1, 0], box.rotation[0, 0]))
     return float((angle + 180.0) % 360.0 - 180.0)
 

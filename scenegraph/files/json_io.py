@@ -1,6 +1,6 @@
-"""The scene graph's own file: networkx node-link JSON with a header, one node or edge a line.
+"""The scene graph's own file: networkx node-link JSON with a header, one node or edge per line.
 
-The same graph always gives the same bytes. Reading is strict: what `load_scene_graph` returns can be relied on.
+The same graph always gives the same bytes. Reading is strict: what `load_scene_graph` returns is valid.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ FREE_DIGITS = (
 def save_scene_graph(graph: SceneGraph, path: str | os.PathLike[str]) -> None:
     """Write a graph so that `load_scene_graph` reads it back; lengths are rounded to 0.1 mm, times to 1 us.
 
-    Raises ValueError when the graph breaks its own rules or holds what a file cannot (NaN, infinity, an unknown label id).
+    Raises ValueError when the graph breaks its own rules or holds a value that the file cannot (NaN, infinity, an
+    unknown label id).
     """
     graph.validate()
     data = graph_to_json(graph)
@@ -72,7 +73,7 @@ def graph_to_json(graph: SceneGraph) -> dict[str, Any]:
     """The graph as JSON-ready values, in the layout of the file; networkx reads it with `node_link_graph(..., edges="edges")`."""
     space = graph.label_space
     data: dict[str, Any] = {"format": FORMAT, "version": VERSION, "label_space": space.name}
-    if space != nyu40():  # a file must not depend on a label space file that stays behind
+    if space != nyu40():  # a file must not depend on a separate label space file
         data["label_classes"] = [
             {"id": c.id, "name": c.name, "kind": c.kind, "color": list(c.color)} for c in space.classes
         ]
@@ -133,7 +134,7 @@ def plain(value: Any, where: str) -> Any:
 
 @dataclass(frozen=True)
 class _Codec:
-    """How one field goes into JSON and comes out of it, checked."""
+    """How one field is encoded to JSON and decoded from it, with checks."""
 
     encode: Callable[[Any], Any]
     decode: Callable[[Any, str], Any]
@@ -220,7 +221,7 @@ NODE_FIELDS: dict[str, dict[str, _Codec]] = {
         "rotation_xyzw": _Codec(_rounded(ROTATION_DECIMALS), values.unit_quaternion),
     },
 }
-"""The fields of each layer, in the order in which they are written; a field with a default in the node type may be left out."""
+"""The fields of each layer, in the order in which they are written; a field with a default in the node type may be omitted."""
 
 
 def _encode_node(key: str, node: Node) -> dict[str, Any]:
@@ -245,7 +246,7 @@ def _read_node(graph: SceneGraph, entry: object, where: str) -> None:
             _required(data, field.name, where)
     decoded = {name: codec.decode(data[name], f"{where}.{name}") for name, codec in codecs.items() if name in data}
     if "positions" in decoded and len(decoded["positions"]) != len(decoded["times"]):
-        raise refuse(f"{where}.positions", f"{len(decoded['times'])} points, one a time", len(decoded["positions"]))
+        raise refuse(f"{where}.positions", f"{len(decoded['times'])} points, one per time", len(decoded["positions"]))
     if "label_id" in decoded and decoded["label_id"] not in graph.label_space.by_id:
         raise refuse(f"{where}.label_id", f"an id of label space {graph.label_space.name}", decoded["label_id"])
     try:
@@ -288,7 +289,7 @@ def _read_label_space(top: dict[str, Any], where: str) -> LabelSpace:
         raise GraphFormatError(str(error)) from error
     if name != nyu40().name:
         raise GraphFormatError(
-            f"{where}: label_classes: missing; only the label space nyu40 may do without, got {name!r}"
+            f"{where}: label_classes: missing; only the label space nyu40 may be omitted, got {name!r}"
         )
     return nyu40()
 
@@ -312,19 +313,19 @@ def _finite(literal: str) -> float:
 
 
 def _no_constant(name: str) -> float:
-    raise GraphFormatError(f"{name} is no JSON number; unknown values are left out")
+    raise GraphFormatError(f"{name} is not a JSON number; unknown values are omitted")
 
 
 def _no_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
         names = [name for name, _ in pairs]
-        raise GraphFormatError(f"the name {next(name for name in names if names.count(name) > 1)!r} stands twice")
+        raise GraphFormatError(f"the name {next(name for name in names if names.count(name) > 1)!r} appears twice")
     return data
 
 
 def _as_lines(data: dict[str, Any]) -> str:
-    """JSON text with one node or edge a line, so that files can be compared line by line."""
+    """JSON text with one node or edge per line, so that files can be compared line by line."""
 
     def dump(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)

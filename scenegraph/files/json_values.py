@@ -1,4 +1,4 @@
-"""Checked values out of JSON: each function takes a value and where it stands, and returns it typed or raises."""
+"""Checked values out of JSON: each function takes a value and its position in the file, and returns it typed or raises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Array = NDArray[np.float64]
 
 
 class GraphFormatError(ValueError):
-    """A scene graph file that cannot be read; the message names the file, the node or edge, the field and what was expected."""
+    """Raised for a scene graph file that cannot be read; the message names the file, the node or edge, the field and
+    what was expected."""
 
 
 def refuse(where: str, expected: str, value: object) -> GraphFormatError:
@@ -85,7 +86,7 @@ def interval(value: object, where: str) -> tuple[float, float]:
 
 
 def intervals(value: object, where: str) -> tuple[tuple[float, float], ...]:
-    """A list of intervals, perhaps empty."""
+    """A list of intervals, possibly empty."""
     if not isinstance(value, list):
         raise refuse(where, "a list of [start, end]", value)
     return tuple(interval(entry, f"{where}[{number}]") for number, entry in enumerate(value))

@@ -1,8 +1,8 @@
 """The scene graph as spark_dsg JSON (MIT-SPARK/Spark-DSG 1.1.3), which Hydra's tools and `spark-dsg visualize` load.
 
-spark_dsg has no storeys and no tracks, allows one parent a node and joins an object to a place: storeys become metadata of
-rooms, tracks become dynamic objects of layer 2, objects and poses hang on the nearest place of their room. What has no field
-there stands under `metadata.m2h` of the graph, node or edge, with our key, so that nothing is lost.
+spark_dsg has no storeys and no tracks, allows one parent per node and attaches an object to a place: storeys become metadata of
+rooms, tracks become dynamic objects of layer 2, objects and poses are attached to the nearest place of their room. What
+has no field there is kept under `metadata.m2h` of the graph, node or edge, with our key, so that nothing is lost.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def export_spark_dsg(graph: SceneGraph, path: Path, mesh: Mesh | None = None) ->
     """Write spark_dsg JSON; with the map's mesh, objects refer to their vertices of it.
 
     The mesh is in the graph's world, its `objects` field holds the objects' numbers. All its vertices carry the first and last
-    time of the camera poses as time stamps, because fusion keeps none a vertex.
+    time of the camera poses as time stamps, because fusion keeps none per vertex.
     """
     context = _Context(graph, mesh, _dsg_ids(graph), _room_labels(graph), _relations(graph))
     data: dict[str, Any] = {
@@ -85,7 +85,7 @@ class _Context:
 
 
 def _dsg_ids(graph: SceneGraph) -> dict[str, int]:
-    """spark_dsg ids by our keys. Tracks are numbered on after the objects, whose symbol they share."""
+    """spark_dsg ids by our keys. Track numbers follow those of the objects, whose symbol they share."""
     after_objects = 1 + max((number_of(key) for key, _ in graph.nodes("object")), default=-1)
     return {
         key: node_id_from_symbol(
@@ -150,7 +150,7 @@ def _node(context: _Context, key: str) -> dict[str, Any]:
 
 
 def _attributes(context: _Context, node: Node, extras: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of spark_dsg's class for the node; `extras` takes what that class has no field for."""
+    """The attributes of spark_dsg's class for the node; `extras` receives what that class has no field for."""
     match node:
         case BuildingNode():
             position = _building_position(context.graph)
@@ -301,7 +301,7 @@ def _hierarchy(context: _Context) -> Iterator[dict[str, Any]]:
 
 
 def _siblings(context: _Context) -> Iterator[dict[str, Any]]:
-    """Edges inside of a layer: one for each pair of nodes, with every relation between the two in its metadata."""
+    """Edges within a layer: one per pair of nodes, with every relation between the two in its metadata."""
     for (a, b), relations in context.relations[0].items():
         metadata = {"m2h": {"relations": relations}}
         yield _edge(context.ids[a], context.ids[b], weight=relations[0].get("clearance"), metadata=metadata)

@@ -43,8 +43,8 @@ def load_spark_dsg(path: str | os.PathLike[str]) -> SceneGraph:
     """Read a spark_dsg JSON file.
 
     What our exporter put under `metadata.m2h` is used: keys, storeys, relations, room polygons. Without it, nodes are numbered as
-    in the file, a room's polygon is its box or the hull of its places, and classes are objects under the names of the file's
-    label space, or under `label_17` where it has none. Meshes, mesh places and features are left out.
+    in the file, a room's polygon is its box or the hull of its places, and object classes have the names of the file's
+    label space, or names like `label_17` where it has none. Meshes, mesh places and features are ignored.
 
     Raises GraphFormatError, one line with the file, the node or edge, the field and what was expected; FileNotFoundError.
     """
@@ -56,7 +56,7 @@ def load_spark_dsg(path: str | os.PathLike[str]) -> SceneGraph:
     except (ValueError, RecursionError) as error:
         raise GraphFormatError(f"{where}: not readable as JSON: {error}") from error
     if "layer_keys" not in data and "layer_ids" not in data:
-        raise GraphFormatError(f"{where}: layer_keys: missing; this is no spark_dsg file")
+        raise GraphFormatError(f"{where}: layer_keys: missing; this is not a spark_dsg file")
     nodes = [
         _source_node(entry, f"{where}: nodes[{number}]")
         for number, entry in enumerate(values.sequence(data.get("nodes"), f"{where}: nodes"))
@@ -76,7 +76,7 @@ def _object_names(data: dict[str, Any], where: str) -> dict[int, str]:
 
 @dataclass(eq=False)
 class _Source:
-    """A node of the file: its layer's name, attributes, and what the edges say of it."""
+    """A node of the file: its layer's name, attributes, and what its edges imply."""
 
     id: int
     layer: str
@@ -130,7 +130,7 @@ def _link(sources: dict[int, _Source], edges: list[Any], where: str) -> None:
         ends = [sources.get(values.whole(edge.get(name), f"{at}.{name}")) for name in ("source", "target")]
         a, b = ends
         if a is None or b is None:
-            continue  # an end lies in a layer that is left out
+            continue  # an end lies in an ignored layer
         info = values.mapping(edge.get("info", {}), f"{at}.info")
         upper = _upper(a, b)
         if upper is not None:
@@ -173,7 +173,7 @@ def _build(sources: dict[int, _Source], extras: dict[str, Any], names: dict[int,
 
 
 def _key(graph: SceneGraph, source: _Source) -> str | None:
-    """The key that our exporter noted, else the prefix of the layer and the node's number, None where that is taken."""
+    """The key that our exporter noted, else the prefix of the layer and the node's number, None where that key is taken."""
     noted = source.extras.get("id")
     if noted is not None:
         return values.text(noted, f"{source.where}.metadata.m2h.id")
@@ -207,7 +207,7 @@ def _connect_siblings(graph: SceneGraph, a: _Source, b: _Source, info: dict[str,
     for relation in relations:
         _relate(graph, relation)
     if relations or a.layer not in ("place", "room"):
-        return  # consecutive poses, and neighbours of objects that say nothing about what they mean
+        return  # edges between consecutive poses, and between objects without a stated meaning
     attributes = {"clearance": values.number(info["weight"], f"{a.where}: weight")} if info.get("weighted") else {}
     graph.connect(a.key, b.key, kind=f"{a.layer}_edge", **attributes)
 
@@ -229,7 +229,7 @@ def _label_space(sources: dict[int, _Source], extras: dict[str, Any], names: dic
 
 
 def _label_id(source: _Source) -> int:
-    """The class number; spark_dsg's own value for none, and what no label image could hold, is 0."""
+    """The class number; spark_dsg's own value for none, and any value that a label image cannot hold, become 0."""
     label = values.whole(source.attributes.get("semantic_label", 0), f"{source.where}.semantic_label")
     return label if label <= LARGEST_LABEL else 0
 

@@ -1,7 +1,7 @@
-"""Boxes of objects: upright, robust against strays, and continued to what the object stands on or hangs at.
+"""Boxes of objects: upright, robust to outliers, and extended to what the object stands on or hangs from.
 
 A map holds no surface where no camera could look: under a bed, behind a cupboard, on legs thinner than a voxel. Gravity and
-walls say where such a box must end.
+walls tell where such a box must end.
 """
 
 from __future__ import annotations
@@ -21,16 +21,14 @@ from scenegraph.objects.sizes import FLAT, ON_LEGS, ON_WALLS, SIZES
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-YAW_SLACK = (
-    1.06  # a box along the building or the object's own sides may have this much more footprint than the smallest
-)
-FACES_SLACK = 0.4  # and this much more when all upright faces of the object agree with it
+YAW_SLACK = 1.06  # how much larger than the smallest footprint one along preferred directions may be
+FACES_SLACK = 0.4  # and this much larger when all upright faces of the object agree with it
 SAME_YAW = np.deg2rad(4.0)
 WALL_ANGLE_COS = np.cos(np.deg2rad(12.0))
-WALL_REACH = 0.4  # metres around the object within which the wall behind it must have been seen
+WALL_REACH = 0.4  # metres around the object within which the wall behind it must have been observed
 LEVEL_COS = np.cos(np.deg2rad(25.0))
-MAX_INTO_WALL = 0.06  # metres that a box may reach into a wall that cuts it off
-BACK_COS, BACK_SHARE = 0.7, 0.04  # surface that looks at the wall, as a share of all, above which a back was seen
+MAX_INTO_WALL = 0.06  # metres by which a box may reach into a wall that truncates it
+BACK_COS, BACK_SHARE = 0.7, 0.04  # share of the surface facing the wall above which a back was observed
 
 
 class Surroundings:
@@ -70,12 +68,12 @@ def _within(tree: cKDTree | None, center: Array, radius: float) -> Indices:
 
 
 def robust_box(points: Array, normals: Array, areas: Array, trim: float) -> OrientedBox:
-    """The upright box around points (N, 3) without strays, a share of up to `trim` at either end of an axis; normals (N, 3) and
+    """The upright box around points (N, 3) without outliers, a share of up to `trim` at either end of an axis; normals (N, 3) and
     areas (N,) are those of the surface at the points.
 
     Of the building's direction, the direction of the object's own upright faces and that of the smallest rectangle, the first
-    whose footprint is about as small as the smallest is taken, so that noise does not turn a box; the more of the object's
-    faces agree on a direction, the more footprint it may cost (an L-shaped counter).
+    whose footprint is about as small as the smallest is chosen, so that noise does not turn a box; the more of the object's
+    faces agree on a direction, the larger its footprint may be (an L-shaped counter).
     """
     own_yaw, agreement = dominant_yaw(normals, areas)
     own_slack = YAW_SLACK + FACES_SLACK * max(2 * agreement - 1, 0.0)
@@ -90,9 +88,10 @@ def robust_box(points: Array, normals: Array, areas: Array, trim: float) -> Orie
 def completed_box(
     box: OrientedBox, name: str, number: int, normals: Array, around: Surroundings, config: ObjectConfig
 ) -> OrientedBox:
-    """The box continued down to the surface below it and back to the wall behind it, where those are near enough.
+    """The box extended down to the surface below it and back to the wall behind it, where those are near enough.
 
-    normals (N, 3) are those of the object's vertices: a box goes back farther than `wall_gap` only where no back was seen.
+    normals (N, 3) are those of the object's vertices: a box is extended back farther than `wall_gap` only where no back
+    was observed.
     """
     low, high = -box.size / 2, box.size / 2
     local_normals = normals @ box.rotation
@@ -125,7 +124,7 @@ def _depth(name: str) -> float:
 def _walls_at(box: OrientedBox, around: Surroundings, gap: float) -> list[tuple[int, int, float]]:
     """Walls behind sides of the box: the box axis, the sign of the side, and the signed distance to the wall, up to `gap`.
 
-    A distance is negative where the box reaches into the wall. Of several walls behind one side the nearest is taken.
+    A distance is negative where the box reaches into the wall. Of several walls behind one side the nearest is used.
     """
     near = around.walls_near(box.center, float(np.linalg.norm(box.size / 2 + WALL_REACH)) + gap)
     local = (around.wall_centers[near] - box.center) @ box.rotation
@@ -160,7 +159,7 @@ def _support_height(box: OrientedBox, number: int, around: Surroundings) -> floa
 
 
 def _extent(local: Array, trim: float) -> tuple[Array, Array]:
-    """Lowest and highest box coordinates, without a few strays at the ends where they stand apart from the rest."""
+    """Lowest and highest box coordinates, without a few outliers at the ends that are separated from the rest."""
     low = np.quantile(local, trim, axis=0, method="lower")
     high = np.quantile(local, 1 - trim, axis=0, method="higher")
     return low, high

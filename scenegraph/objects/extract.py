@@ -1,7 +1,7 @@
-"""Objects: connected surface of one class, cut where it is too large, joined over gaps, boxed.
+"""Objects: connected surface of one class, cut where it is too large, merged over gaps, boxed.
 
-Where Hydra clusters the vertices of a class by distance, here the surface itself says what is connected; what a class allows
-in size and where the surface is concave say what to cut and what to join.
+Hydra clusters the vertices of a class by distance; here connectivity follows the surface itself. The size limits of
+a class and concave creases decide what to cut and what to merge.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def extract_objects(
     """The objects of a labelled, levelled mesh, numbered from 1 in the order of the list, and the mesh with its `objects`
     filled.
 
-    Objects are ordered by label, then by position (x, y, z to half a metre), so small changes of the map hardly renumber them.
-    `floors` are the heights of the storeys' floors, where what stands on legs ends if the floor under it was not seen. Without
+    Objects are ordered by label, then by position (x, y, z to half a metre), so small changes of the map rarely renumber them.
+    `floors` are the heights of the storeys' floors, where furniture on legs ends if the floor under it was not observed. Without
     labels there are no objects.
     """
     mesh = faces.mesh
@@ -84,7 +84,7 @@ def _numbered(
 
 
 def _is_object(piece: Piece, label_space: LabelSpace, config: ObjectConfig) -> bool:
-    """Whether a piece is more than a scrap of surface that bears a label by mistake."""
+    """Whether a piece is more than a small patch of surface with a wrong label."""
     large = piece.area >= config.min_area and len(piece.vertices) >= config.min_vertices
     return large and not is_scrap(label_space.name_of(piece.label), piece.box.size)
 
@@ -92,7 +92,7 @@ def _is_object(piece: Piece, label_space: LabelSpace, config: ObjectConfig) -> b
 def surroundings(
     surface: PreparedMesh, label_space: LabelSpace, numbers: Indices, floors: Sequence[float] = ()
 ) -> Surroundings:
-    """What the boxes of objects may stand on and hang at; `numbers` (V,) is the object of each vertex, 0 none."""
+    """What the boxes of objects may stand on and hang from; `numbers` (V,) is the object of each vertex, 0 none."""
     mesh, normals, areas, centers = surface.mesh, surface.faces.normals, surface.faces.areas, surface.faces.centers
     level = normals[:, 2] > LEVEL_COS
     wall = surface.faces.upright & surface.faces.named(label_space, {"wall"})
@@ -131,7 +131,8 @@ def _node(
 
 
 def _label_scores(piece: Piece, surface: PreparedMesh, label_space: LabelSpace) -> dict[str, float]:
-    """Share of the object's surface that bore each label before the labels were smoothed, highest first; unknown counts not."""
+    """Share of the object's surface that had each label before the labels were smoothed, highest first; unknown does
+    not count."""
     assert surface.mesh.labels is not None
     raw = surface.mesh.labels[piece.vertices]
     areas = np.bincount(raw, surface.areas[piece.vertices] + 1e-12)

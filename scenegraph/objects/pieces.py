@@ -1,4 +1,4 @@
-"""Pieces of surface that may be objects: connected vertices of one class, cut where too large, joined over gaps."""
+"""Pieces of surface that may be objects: connected vertices of one class, cut where too large, merged over gaps."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from scenegraph.objects.unlabelled import concave_segments
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-FACING = 0.5  # cosine between a surface's normal and the way across a gap above which the surface ends there
-CLOSEST = 8  # closest pairs of vertices that tell how two surfaces meet
-OVER_SHARE = 0.5  # share of a piece that lies over or under another one to belong to it
+FACING = 0.5  # cosine between a surface's normal and the direction across a gap above which the surface ends there
+CLOSEST = 8  # closest pairs of vertices that decide how two surfaces meet
+OVER_SHARE = 0.5  # share of a piece that must lie over or under another one to belong to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class PreparedMesh:
 
     @property
     def mesh(self) -> Mesh:
-        """The mesh itself, with its labels as they came."""
+        """The mesh itself, with its original labels."""
         return self.faces.mesh
 
 
@@ -56,7 +56,7 @@ class Piece:
 
 
 def prepare_surface(faces: Faces, smoothing: int) -> PreparedMesh:
-    """Edges, normals and areas of a labelled mesh, and its labels after some rounds of majority over neighbours."""
+    """Edges, normals and areas of a labelled mesh, and its labels after some rounds of majority voting over neighbours."""
     mesh = faces.mesh
     assert mesh.labels is not None
     count = len(mesh.vertices)
@@ -73,7 +73,7 @@ def prepare_surface(faces: Faces, smoothing: int) -> PreparedMesh:
 
 
 def _majority(labels: NDArray[np.uint16], weights: Array, edges: Indices) -> NDArray[np.uint16]:
-    """The label with most weight among a vertex (counted twice) and its neighbours; unknown (0) only where all are."""
+    """The label with the most weight among a vertex (counted twice) and its neighbours; unknown (0) only where all are."""
     mixed = np.zeros(len(labels), dtype=bool)
     mixed[edges[labels[edges[:, 0]] != labels[edges[:, 1]]]] = True
     chosen = np.flatnonzero(mixed)
@@ -93,7 +93,7 @@ def _majority(labels: NDArray[np.uint16], weights: Array, edges: Indices) -> NDA
 
 
 def fragments(surface: PreparedMesh, label_space: LabelSpace, config: ObjectConfig) -> list[Piece]:
-    """Connected surface of each object class, without specks of fewer than four vertices."""
+    """Connected surface of each object class, without components of fewer than four vertices."""
     is_object = label_space.mask_of_kind("object", surface.labels)
     a, b = surface.edges.T
     same = is_object[a] & (surface.labels[a] == surface.labels[b])
@@ -121,7 +121,7 @@ def _edges_within(vertices: Indices, surface: PreparedMesh) -> Indices:
 
 
 def cut_oversized(piece: Piece, surface: PreparedMesh, label_space: LabelSpace, config: ObjectConfig) -> list[Piece]:
-    """The piece, or the parts it falls into where it is too large to be one object of its class and has a narrow place."""
+    """The piece, or its parts where it is too large to be one object of its class and has a narrow place."""
     name = label_space.name_of(piece.label)
     if plausible(name, piece.box.size):
         return [piece]
@@ -138,7 +138,7 @@ def cut_oversized(piece: Piece, surface: PreparedMesh, label_space: LabelSpace, 
 def join_fragments(
     pieces: list[Piece], surface: PreparedMesh, label_space: LabelSpace, config: ObjectConfig
 ) -> list[Piece]:
-    """Pieces of one class joined over gaps in the surface, nearest first, as far as one object of the class may be that
+    """Pieces of one class merged over gaps in the surface, nearest first, as long as one object of the class may be that
     large."""
     joined: list[Piece] = []
     for label in sorted({piece.label for piece in pieces}):
@@ -147,7 +147,7 @@ def join_fragments(
 
 
 def _join_class(pieces: list[Piece], surface: PreparedMesh, name: str, config: ObjectConfig) -> list[Piece]:
-    """Agglomeration of the pieces of one class: the pair with the smallest gap is looked at first."""
+    """Agglomeration of the pieces of one class: the pair with the smallest gap is considered first."""
     stack = SIZES[name].stack if name in SIZES else 0.0
     gaps, facing = _gaps(pieces, surface, max(config.max_gap, stack))
     alive: list[Piece | None] = list(pieces)
@@ -176,7 +176,7 @@ def _join_class(pieces: list[Piece], surface: PreparedMesh, name: str, config: O
 
 def _gaps(pieces: list[Piece], surface: PreparedMesh, max_gap: float) -> tuple[Array, NDArray[np.bool_]]:
     """Distances (P, P) between pieces above the diagonal, infinite beyond `max_gap`, and whether their surfaces face each other
-    across the gap: then it is real, not surface that was not seen."""
+    across the gap: then the gap is real and not unobserved surface."""
     gaps = np.full((len(pieces), len(pieces)), np.inf)
     facing = np.zeros_like(gaps, dtype=bool)
     points = [surface.mesh.vertices[piece.vertices] for piece in pieces]
@@ -216,7 +216,7 @@ def make_piece(vertices: Indices, surface: PreparedMesh, config: ObjectConfig) -
 
 
 def _grouped(values: Indices, keys: NDArray[np.integer]) -> list[Indices]:
-    """Values split by key, in the order of the keys; values keep their order."""
+    """Values grouped by key, in the order of the keys; values keep their order."""
     order = np.argsort(keys, kind="stable")
     cuts = np.flatnonzero(np.diff(keys[order])) + 1
     return np.split(values[order], cuts) if len(values) else []

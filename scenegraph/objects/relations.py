@@ -1,8 +1,8 @@
-"""How objects stand to each other, by geometry: what is on, in and next to what, each with a score and its evidence.
+"""Spatial relations between objects by geometry: on, in and next_to, each with a score and its evidence.
 
 The rules are those of DovSG (Yan et al. 2024: overlap of footprints with the nearest lower object, containment by hull) on
-upright boxes, with the surface around an object's base as a second witness: a thing hides what it stands on, and the box of a
-bookcase does not tell of its boards, but the board around the thing does.
+upright boxes, with the surface around an object's base as further evidence: an object hides its support, and the box of
+a bookcase does not show its boards, but the board around the object does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Relation:
-    """`source` is on, in or next_to `target` (positions in the list of objects); score in (0, 1] and what it is made of."""
+    """`source` is on, in or next_to `target` (positions in the list of objects); score in (0, 1] and its components."""
 
     source: int
     target: int
@@ -64,7 +64,7 @@ def object_relations(objects: Sequence[ObjectNode], faces: Faces, config: Relati
     """Relations between objects of one map, in the order of their sources; at most one between two objects.
 
     `faces` are those of the map's mesh, whose `objects` hold the numbers of the objects. An object is on at most one other, the
-    one that its base fits best, and in at most one; `next_to` joins objects beside each other that rest on the same thing.
+    one that its base fits best, and in at most one; `next_to` relates neighbouring objects that rest on the same support.
     """
     if len(objects) < 2:
         return []
@@ -90,7 +90,7 @@ def object_relations(objects: Sequence[ObjectNode], faces: Faces, config: Relati
 
 
 class _Supports:
-    """Level surface around the base of each object, by the object that it belongs to."""
+    """Level surface around the base of each object, grouped by the object that it belongs to."""
 
     def __init__(self, objects: Sequence[ObjectNode], faces: Faces, config: RelationConfig) -> None:
         mesh = faces.mesh
@@ -149,7 +149,7 @@ def _in(a: int, b: int, objects: Sequence[ObjectNode], layout: _Layout, config: 
 
 
 def _next_to(a: int, b: int, layout: _Layout, config: RelationConfig) -> Relation | None:
-    """a and b beside each other: side by side in height, with a small gap over the floor plan."""
+    """a next to b: overlapping in height, with a small horizontal gap."""
     common = float(min(layout.tops[a], layout.tops[b]) - max(layout.bases[a], layout.bases[b]))
     lower = float(min(layout.tops[a] - layout.bases[a], layout.tops[b] - layout.bases[b]))
     if lower <= 0 or common < config.min_beside * lower:
@@ -167,12 +167,12 @@ def _polygon_distance(a: Array, b: Array) -> float:
 
 
 def _best(relations: Sequence[Relation | None]) -> Relation | None:
-    """The one of the highest score, the first of equals."""
+    """The one with the highest score, the first among equals."""
     return max((r for r in relations if r is not None), key=lambda r: r.score, default=None)
 
 
 def _near_pairs(objects: Sequence[ObjectNode], distance: float) -> list[list[int]]:
-    """For each object, the others whose boxes' circumscribed circles come within `distance` metres over the floor plan."""
+    """For each object, the others whose boxes' circumscribed circles come within `distance` metres on the floor plan."""
     centers = np.array([node.box.center[:2] for node in objects])
     radii = np.array([np.linalg.norm(node.box.size[:2]) / 2 for node in objects])
     between = np.linalg.norm(centers[:, None] - centers, axis=2) - radii[:, None] - radii

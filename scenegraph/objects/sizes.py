@@ -1,4 +1,4 @@
-"""How large things are: what the label alone says about the size of an object.
+"""Typical sizes: what the label alone implies about the size of an object.
 
 Class names are NYU40's. A class that is not listed has no limits.
 """
@@ -14,11 +14,11 @@ Array = NDArray[np.float64]
 
 
 class ClassSize(NamedTuple):
-    """What objects of a class measure, in metres.
+    """Size limits of a class, in metres.
 
-    scrap: the least extent that is no mere scrap; small, large: long side, short side and height of a small whole specimen
-    and of a large one; stack: how far apart parts of one object may lie over one another; depth: how far it goes back to the
-    wall behind it when only its front is seen.
+    scrap: the least extent of an object's piece; small, large: long side, short side and height of a small whole specimen
+    and of a large one; stack: how far apart parts of one object may lie over one another; depth: how far it extends back to the
+    wall behind it when only its front is observed.
     """
 
     scrap: float
@@ -29,7 +29,7 @@ class ClassSize(NamedTuple):
 
 
 ANY = (0.0, 0.0, 0.0)
-"""Small size of classes whose things are so different that every piece may be whole."""
+"""Small size of classes whose objects vary so much that every piece may be whole."""
 
 SIZES: dict[str, ClassSize] = {
     "cabinet": ClassSize(0.25, (0.4, 0.25, 0.4), (4.5, 1.3, 2.8), depth=0.65),
@@ -65,10 +65,10 @@ SIZES: dict[str, ClassSize] = {
 }
 
 ON_LEGS = frozenset({"chair", "table", "desk", "sofa", "bed", "night_stand", "dresser"})
-"""Classes that stand on legs which are thinner than a map resolves."""
+"""Classes that stand on legs too thin for a map to resolve."""
 
 ON_WALLS = frozenset({"picture", "mirror", "whiteboard", "towel", "lamp", "television", "clothes", "shower_curtain"})
-"""Classes that hang: nothing says that they go on down to the surface below."""
+"""Classes that hang: nothing implies that they reach down to the surface below."""
 
 FLAT = frozenset({"picture", "mirror", "whiteboard"})
 """Classes that are thin and lie against a wall."""
@@ -77,7 +77,7 @@ SLACK = 1.1
 
 
 def excess(name: str, size: Array) -> float:
-    """How many times larger a box of size (3,) is than its class allows along its worst side; 0 for a class without limits."""
+    """Ratio by which a box of size (3,) exceeds what its class allows along its worst side; 0 for a class without limits."""
     if name not in SIZES:
         return 0.0
     return float((_sorted(size) / SIZES[name].large).max())
@@ -89,12 +89,13 @@ def plausible(name: str, size: Array) -> bool:
 
 
 def is_whole(name: str, size: Array) -> bool:
-    """Whether a box of this size (3,) may hold a whole object of the class rather than a part; so for a class without limits."""
+    """Whether a box of this size (3,) may hold a whole object of the class rather than a part; true for a class without
+    limits."""
     return name not in SIZES or bool((_sorted(size) * SLACK >= SIZES[name].small).all())
 
 
 def is_scrap(name: str, size: Array) -> bool:
-    """Whether a box of this size (3,) is too small for anything of the class."""
+    """Whether a box of this size (3,) is too small for any object of the class."""
     return name in SIZES and float(size.max()) < SIZES[name].scrap
 
 

@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 CELL = 0.06  # metres; vertices closer together than this are cut as one
-CONCAVITY = 4.0  # how strongly a concave crease weakens the surface across it
+CONCAVITY = 4.0  # how strongly a concave crease weakens the edges across it
 DENSE_NODES = 300
 
 
@@ -21,8 +21,8 @@ def best_cut(points: Array, normals: Array, edges: Indices) -> tuple[NDArray[np.
     cut.
 
     points, normals (V, 3) of vertices and the mesh edges (E, 2) between them. The surface is a graph of small patches; an edge
-    across a concave crease, such as where a pillow lies on another, costs less to cut. The order of patches along the second
-    eigenvector of the normalised Laplacian is swept for the cheapest cut.
+    across a concave crease, such as where one pillow lies on another, costs less to cut. The order of patches along the second
+    eigenvector of the normalised Laplacian is searched for the cheapest cut.
     """
     patch, count = patches(points, edges)
     if count < 4:
@@ -55,7 +55,7 @@ def patches(points: Array, edges: Indices) -> tuple[Indices, int]:
 
 
 def _edge_weights(points: Array, normals: Array, edges: Indices) -> Array:
-    """1 on flat and convex surface, less the sharper a crease is concave."""
+    """1 on flat and convex surface, decreasing with the sharpness of a concave crease."""
     step = points[edges[:, 1]] - points[edges[:, 0]]
     length = np.maximum(np.linalg.norm(step, axis=1), 1e-9)
     turn = np.einsum("ij,ij->i", normals[edges[:, 1]] - normals[edges[:, 0]], step) / length

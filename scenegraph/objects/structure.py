@@ -1,4 +1,4 @@
-"""Floor, walls and ceiling without labels: from gravity, planes and how far they reach."""
+"""Floor, walls and ceiling without labels: from gravity, planes and their extent."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Mask = NDArray[np.bool_]
 
 
 def has_labels(mesh: Mesh, least_share: float = 0.01) -> bool:
-    """Whether the mesh bears labels on at least a share of its vertices."""
+    """Whether at least a share of the mesh's vertices has labels."""
     return mesh.labels is not None and len(mesh.labels) > 0 and float((mesh.labels > 0).mean()) >= least_share
 
 
 def label_structure(
     faces: Faces, label_space: LabelSpace, storeys: Sequence[tuple[float, float]], config: StructureConfig
 ) -> Mesh:
-    """The mesh with its floors, walls and ceilings labelled by geometry, and all else unknown (0).
+    """The mesh with its floors, walls and ceilings labelled by geometry, and everything else unknown (0).
 
     The mesh is levelled and `storeys` are its (floor z, ceiling z). Floor is level surface at a storey's height; ceiling is
-    surface seen from below at its top; a wall is a connected upright plane that begins low enough, ends high enough and is
-    long enough not to be furniture. Vertices next to structure and close to its plane join it, so that rims do not become
+    downward-facing surface at its top; a wall is a connected upright plane that begins low enough, ends high enough and is
+    long enough not to be furniture. Vertices next to structure and close to its plane are added to it, so that rims do not become
     objects.
 
     Raises LabelSpaceError when the label space has no class of those names.
@@ -67,7 +67,7 @@ def label_structure(
 
 
 def _connected_patches(faces: NDArray[np.int32], group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Faces of each connected piece of each group (F,) >= 0, pieces that share a vertex being one, in the order of the faces."""
+    """Faces of each connected piece of each group (F,) >= 0, pieces that share a vertex are merged, in the order of the faces."""
     chosen = np.flatnonzero(group >= 0)
     if not len(chosen):
         return []
@@ -100,7 +100,7 @@ def _in_line(
     of_plane: NDArray[np.int64],
     reach: float,
 ) -> list[NDArray[np.int64]]:
-    """Patches on the plane of a wall within `reach` metres of it: what goes on over doors and around windows."""
+    """Patches on the plane of a wall within `reach` metres of it: what continues over doors and around windows."""
     spans = [(of_plane[w[0]], centers[w].min(axis=0) - reach, centers[w].max(axis=0) + reach) for w in walls]
     found = []
     for patch in patches:
@@ -112,7 +112,7 @@ def _in_line(
 
 
 def _with_rims(mesh: Mesh, labels: NDArray[np.uint16], config: StructureConfig) -> NDArray[np.uint16]:
-    """Small unknown pieces that touch nothing but structure take its label: they are noise on walls and floors."""
+    """Small unknown pieces that touch only structure take its label: they are noise on walls and floors."""
     edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]]).astype(np.int64)
     unknown = labels == 0
     inner = edges[unknown[edges].all(axis=1)]

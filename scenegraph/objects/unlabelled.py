@@ -1,7 +1,7 @@
-"""Objects without labels: what is left when the structure is taken away, cut where the surface is concave.
+"""Objects without labels: what remains without the structure, cut where the surface is concave.
 
-Smooth pieces are found first (Felzenszwalb and Huttenlocher, IJCV 2004) and then joined where they meet convexly, like the
-sides of a box; things that stand on one another meet in a concave crease and stay apart (Stein et al., CVPR 2014).
+Smooth pieces are found first (Felzenszwalb and Huttenlocher, IJCV 2004) and then merged where they meet convexly, like the
+sides of a box; objects that stand on one another meet in a concave crease and stay separate (Stein et al., CVPR 2014).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Indices = NDArray[np.int64]
 def concave_segments(points: Array, normals: Array, edges: Indices, config: StructureConfig) -> Indices:
     """Segment number (V,) of each vertex of a surface: pieces between concave creases.
 
-    points, normals (V, 3); edges (E, 2) between vertices. The surface is averaged over patches of a few centimetres, so that
-    noise cancels. A crease separates two smooth pieces when the surface turns inwards by more than `concavity_deg` there.
+    points, normals (V, 3); edges (E, 2) between vertices. The surface is averaged over patches of a few centimetres to
+    suppress noise. A crease separates two smooth pieces when the surface turns inwards by more than `concavity_deg` there.
     """
     if not len(points):
         return np.zeros(0, np.int64)
@@ -37,8 +37,8 @@ def concave_segments(points: Array, normals: Array, edges: Indices, config: Stru
 
 
 def _smooth_pieces(normal: Array, pairs: Indices, count: int, smoothness_deg: float) -> Indices:
-    """Graph-based segmentation: patches are joined in the order of the angle between them, two pieces only where that angle is
-    not much larger than what occurs inside of either; `smoothness_deg` over the number of patches is what "much" means."""
+    """Graph-based segmentation: patches are merged in the order of the angle between them, two pieces only where that angle
+    is not much larger than those within either; `smoothness_deg` over the number of patches is what "much" means."""
     angle = np.rad2deg(np.arccos(np.clip(np.einsum("ij,ij->i", normal[pairs[:, 0]], normal[pairs[:, 1]]), -1, 1)))
     parent = list(range(count))
     size, inner = [1] * count, [0.0] * count
@@ -60,9 +60,9 @@ def _smooth_pieces(normal: Array, pairs: Indices, count: int, smoothness_deg: fl
 
 
 def _joined_convex(piece: Indices, pairs: Indices, center: Array, normal: Array, concavity_deg: float) -> Indices:
-    """Pieces joined with the neighbours that they meet smoothly or convexly.
+    """Pieces merged with the neighbours that they meet smoothly or convexly.
 
-    How two pieces meet is told by their mean normals and by the way across their common border.
+    How two pieces meet follows from their mean normals and the direction across their common border.
     """
     count = int(piece.max()) + 1
     mean = _unit(np.stack([np.bincount(piece, normal[:, axis], minlength=count) for axis in range(3)], axis=1))
@@ -87,7 +87,7 @@ def _joined_convex(piece: Indices, pairs: Indices, center: Array, normal: Array,
 
 
 def _without_small(piece: Indices, pairs: Indices, normal: Array, min_patches: int) -> Indices:
-    """Pieces of few patches join the large neighbour whose surface they continue best, ring by ring."""
+    """Pieces of few patches are merged into the large neighbour whose surface they continue best, ring by ring."""
     result = piece.copy()
     likeness = 1.01 + np.einsum("ij,ij->i", normal[pairs[:, 0]], normal[pairs[:, 1]])
     both, likeness = np.concatenate([pairs, pairs[:, ::-1]]), np.concatenate([likeness, likeness])

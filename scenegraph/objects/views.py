@@ -1,4 +1,4 @@
-"""In how many frames each object was in sight."""
+"""In how many frames each object was visible."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mapping.se3 import inverse, transform_points
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-SAMPLES = 16  # points of an object that are looked at
-SEEN_SHARE = 0.25  # share of them that must be in sight
+SAMPLES = 16  # points of an object that are tested
+SEEN_SHARE = 0.25  # share of them that must be visible
 BEFORE = 0.25  # metres in front of a point in which its own surroundings do not hide it
-GRAZED = 1  # occupied samples on the way that a view may graze, since a cell is occupied as a whole
+GRAZED = 1  # occupied samples on the ray that a view may graze, since a cell is occupied as a whole
 
 
 def count_views(
@@ -27,10 +27,10 @@ def count_views(
     free_space: FreeSpace,
     max_depth: float = 5.0,
 ) -> Counts:
-    """(count,) frames that saw each object 1 .. count of `mesh.objects`.
+    """(count,) frames that see each object 1 .. count of `mesh.objects`.
 
     An object is seen by a camera (poses (N, 4, 4)) when a quarter of some points spread over its surface lie in the image,
-    nearer than `max_depth` metres, with no more than a grazed surface on the way there.
+    nearer than `max_depth` metres, with no more than a grazed surface on the ray to them.
     """
     points, owner = _samples(mesh, count)
     views = np.zeros(count, np.int64)

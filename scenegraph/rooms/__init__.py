@@ -1,1 +1,1 @@
-"""Places, storeys and rooms: free space divided up."""
+"""Places, storeys and rooms: the segmentation of free space."""

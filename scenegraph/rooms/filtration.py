@@ -1,7 +1,7 @@
 """Rooms as what stays connected when obstacles grow: the dilation filtration of the place graph.
 
 Dilating all obstacles by d removes places with clearance <= d and edges with clearance <= d; doors close first and rooms fall
-apart. The dilation at which to read the rooms off is the one where their number is stable (Hughes et al., RSS 2022; Hydra's
+apart. The rooms are read off at the dilation where their number is stable (Hughes et al., RSS 2022; Hydra's
 PLATEAU).
 """
 
@@ -34,7 +34,7 @@ class Filtration:
 
 
 def filter_places(places: Places, config: RoomConfig) -> Filtration:
-    """Rooms of the place graph; one room for all places when no dilation in the window separates two."""
+    """Rooms of the place graph; a single room when no dilation in the window separates any."""
     dilation = stable_dilation(places, config)
     rooms = _grow(places, _seeds(places, dilation, config.min_component))
     if rooms.max(initial=-1) < 0:
@@ -48,10 +48,10 @@ def component_counts(places: Places, dilations: Array, min_component: int) -> In
 
 
 def stable_dilation(places: Places, config: RoomConfig) -> float:
-    """The dilation at which the most rooms that last are first there (0 when no dilation in the window leaves a room).
+    """The dilation at which the largest stable number of rooms first appears (0 when no dilation in the window leaves a room).
 
-    Pieces are counted at every centimetre. Runs of equal count that last at least `plateau_ratio` of the longest are
-    candidates; the one with most rooms wins, then the longest, then the first.
+    Pieces are counted at every centimetre. Runs of equal count of at least `plateau_ratio` of the longest are candidates;
+    the one with the most rooms wins, then the longest, then the first.
     """
     dilations = np.arange(config.min_dilation, config.max_dilation, STEP)
     counts = component_counts(places, dilations, config.min_component)
@@ -66,7 +66,7 @@ def stable_dilation(places: Places, config: RoomConfig) -> float:
 
 
 def _seeds(places: Places, dilation: float, min_component: int) -> Indices:
-    """Piece (N,) of each place after a dilation, -1 for the removed and for pieces with too few places."""
+    """Piece (N,) of each place after a dilation, -1 for removed places and pieces with too few places."""
     alive = places.radii > dilation
     edges = places.edges[(places.clearances > dilation) & alive[places.edges].all(axis=1)]
     count = len(places)

@@ -29,7 +29,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Door:
-    """An opening between two rooms (numbers, the smaller first): its middle on the floor, its width in metres and its
+    """An opening between two rooms (numbers, the smaller first): its centre on the floor, its width in metres and its
     evidence."""
 
     rooms: tuple[int, int]
@@ -40,7 +40,7 @@ class Door:
 
 @dataclass(frozen=True, eq=False)
 class FoundRoom:
-    """A room before it is named: storey index, polygon (N, 2) counter-clockwise, and how it was found."""
+    """A room before it is named: storey index, polygon (N, 2) counter-clockwise, and the evidence for it."""
 
     storey: int
     polygon: Array
@@ -63,9 +63,9 @@ class _Plan:
 
 @dataclass(frozen=True, eq=False)
 class RoomLayout:
-    """All rooms of a building, the doors between them, and which room a point is in.
+    """All rooms of a building, the doors between them, and the room of any point.
 
-    storeys: (floor z, ceiling z), lowest first; rooms are ordered by storey, then by their least x, then y.
+    storeys: (floor z, ceiling z), lowest first; rooms are ordered by storey, then by least x, then y.
     """
 
     storeys: tuple[tuple[float, float], ...]
@@ -99,8 +99,8 @@ def find_rooms(
 ) -> RoomLayout:
     """The rooms of a levelled building.
 
-    On every storey the place graph's dilation filtration and the walls seen from above are two opinions that are weighed at
-    each opening (see `room_segments`). A storey where neither finds anything is one room around its free space.
+    On every storey the place graph's dilation filtration and the walls seen from above vote at each opening
+    (see `segments`). A storey where neither finds a room is one room around its free space.
     """
     surface = WallSurface.of(faces, label_space)
     place_storeys = storey_of(places.positions[:, 2], list(storeys))
@@ -128,7 +128,7 @@ def find_rooms(
 
 
 def room_node(layout: RoomLayout, number: int, object_names: Sequence[str]) -> RoomNode:
-    """The graph's node of a room, named by the classes of the objects in it."""
+    """The graph's node of a room, named after the classes of the objects in it."""
     room, z_range = layout.rooms[number], layout.storeys[layout.rooms[number].storey]
     shape = shapely.Polygon(room.polygon)
     inside = shape.centroid if shape.contains(shape.centroid) else shape.representative_point()
@@ -184,9 +184,9 @@ def _door(pair: tuple[int, int], opening: RegionOpening, first: int, floor: floa
 
 
 def _with_place_doors(layout: RoomLayout, places: Places) -> tuple[Door, ...]:
-    """The doors, and one more for each pair of rooms that only the place graph joins, such as by a stair.
+    """The doors, and one more for each pair of rooms that only the place graph connects, such as by a stair.
 
-    Its position is the middle of the widest edge between the two.
+    Its position is the midpoint of the widest edge between the two.
     """
     rooms = layout.room_of(places.positions)
     pairs = np.sort(rooms[places.edges], axis=1) if len(places.edges) else np.zeros((0, 2), np.int64)

@@ -33,11 +33,11 @@ VOTES: dict[str, dict[str, float]] = {
     "storage": {"shelves": 1.8, "box": 1.0, "bag": 0.3, "otherprop": 0.1, "clothes": 0.2},
     "hallway": {"clothes": 0.6, "bag": 0.4, "mirror": 0.3, "picture": 0.1},
 }
-"""Votes of one object of a class for each kind of room. Class names are NYU40's; other label spaces vote where they share
+"""Votes of one object of a class for each kind of room. Class names are NYU40's; other label spaces vote where they share those
 names."""
 
 MOST_COUNTED = 3
-"""Objects of one class that vote; a fourth chair says nothing new."""
+"""Objects of one class that vote; a fourth chair adds no information."""
 PLAIN = "room"
 HALLWAY_ELONGATION = 2.5
 DOOR_VOTE, ELONGATION_VOTE = 0.9, 1.0
@@ -47,11 +47,11 @@ MIN_VOTE = 0.8
 
 
 def name_room(objects: Iterable[str], *, doors: int, elongation: float, area: float) -> tuple[str, dict[str, float]]:
-    """The name of a room and the scores (summing to 1) of all names that got a vote.
+    """The name of a room and the scores (summing to 1) of all names with votes.
 
     `objects` are the class names of the objects in it; `doors` the openings to other rooms; `elongation` the long over the
-    short side of the box around its floor; `area` in square metres. Shape votes too: a hallway leads to many rooms or is
-    long, a store room is small, a living room large. Rooms for which nothing speaks are plain rooms.
+    short side of the box around its floor; `area` in square metres. Shape votes too: a hallway has many doors or is
+    long, a store room is small, a living room large. Rooms without votes are named `room`.
     """
     counts: dict[str, int] = {}
     for name in objects:

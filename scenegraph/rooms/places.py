@@ -51,7 +51,7 @@ def voronoi_cells(free_space: FreeSpace, config: PlaceConfig) -> Indices:
     """Free cells (K, 3) of the skeleton, in the order of the grid.
 
     A cell belongs to it when a neighbour has its nearest surface somewhere else: far away, or in another direction. Of such a
-    pair of neighbours the one with more clearance is taken, so that the skeleton is one cell thick where it can be.
+    pair of neighbours the one with more clearance is used, so that the skeleton is one cell thick where it can be.
     """
     candidate = free_space.free & (free_space.distance >= config.min_clearance) & (free_space.nearest >= 0)
     chosen = np.zeros(candidate.shape, dtype=bool)
@@ -83,7 +83,8 @@ def _parents_differ(free_space: FreeSpace, a: Indices, b: Indices, config: Place
 def _clusters(skeleton: Indices, free_space: FreeSpace, config: PlaceConfig) -> tuple[Indices, Indices]:
     """Cluster number (K,) of each skeleton cell, and the pairs (M, 2) of neighbouring skeleton cells.
 
-    A cluster is a connected piece of the skeleton within one cube of the compression grid: a wall through the cube splits it.
+    A cluster is a connected piece of the skeleton within one cube of the compression grid: a wall through the cube
+    splits a cluster.
     """
     pairs = _neighbour_pairs(skeleton, free_space.state.shape)
     cubes = np.floor(free_space.centers(skeleton) / config.compression).astype(np.int64)
@@ -111,7 +112,8 @@ def _neighbour_pairs(cells: Indices, shape: tuple[int, ...]) -> Indices:
 def _representatives(
     skeleton: Indices, clusters: Indices, pairs: Indices, free_space: FreeSpace, config: PlaceConfig
 ) -> Places:
-    """One place a cluster, at its cell with most clearance; joined where clusters touch and the line between keeps clear."""
+    """One place per cluster, at its cell with the most clearance; connected where clusters touch and the line between
+    keeps its clearance."""
     distance = free_space.distance[tuple(skeleton.T)] if len(skeleton) else np.zeros(0)
     order = np.lexsort((np.arange(len(skeleton)), -distance, clusters))
     first = np.flatnonzero(np.diff(clusters[order], prepend=-1))
@@ -131,7 +133,7 @@ def _representatives(
 
 
 def _bridges(places: Places, free_space: FreeSpace, config: PlaceConfig) -> Places:
-    """The shortest straight free lines that join separate pieces of the graph (as a Places of edges alone)."""
+    """The shortest straight free lines that connect separate pieces of the graph (as a Places of edges alone)."""
     component = _components(len(places), places.edges)
     near = cKDTree(places.positions).query_pairs(config.max_bridge, output_type="ndarray") if len(places) else None
     if near is None or not len(near):
@@ -144,7 +146,7 @@ def _bridges(places: Places, free_space: FreeSpace, config: PlaceConfig) -> Plac
     order = np.lexsort((near[:, 1], near[:, 0], length))
     order = order[(along >= config.min_bridge_clearance)[order] & _all_free(free_space, starts, ends)[order]]
     edges, clearances = [], []
-    for row in order:  # Kruskal: an edge only where it still joins two pieces
+    for row in order:  # Kruskal: an edge only where it still connects two pieces
         a, b = component[near[row]]
         if a != b:
             component[component == b] = a

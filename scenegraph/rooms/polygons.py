@@ -1,4 +1,4 @@
-"""Outlines of rooms: from cells of a floor plan to simple polygons whose sides lie on the walls."""
+"""Outlines of rooms: from cells of a floor plan to simple polygons with sides on the walls."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from scipy.ndimage import binary_closing, binary_fill_holes, binary_opening, lab
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-LINE_LENGTH = 0.3  # metres of outline that make a line to which the rest is straightened
+LINE_LENGTH = 0.3  # metres of outline on a line for the rest to be aligned with it
 LINE_WINDOW = 0.15  # metres within which parallel pieces of outline count as one line
-MIN_AGREEMENT = 0.9  # intersection over union of a rectilinear outline with the cells it stands for ...
-STRAIGHT_LOSS = 0.04  # ... and how much worse than the free outline it may be
+MIN_AGREEMENT = 0.9  # least intersection over union of a rectilinear outline with its cells ...
+STRAIGHT_LOSS = 0.04  # ... and how much lower than that of the free outline it may be
 SIMPLIFY = 0.15  # metres
 SMOOTH = 0.4  # metres
-SNAP_DISTANCE = 0.15  # metres from a side to the wall surface it is moved to
+SNAP_DISTANCE = 0.15  # greatest metres from a side to the wall surface it is moved to
 SNAP_COS = np.cos(np.deg2rad(20.0))
-MIN_SNAP_AREA = 0.15  # m^2 of wall that a side needs
+MIN_SNAP_AREA = 0.15  # least m^2 of wall for a side
 
 
 def region_polygon(region: Mask, origin: Array, cell_size: float) -> Array:
     """Corners (N, 2), counter-clockwise, of the largest connected piece of a mask (X, Y), its holes filled.
 
-    Straightened to sides along x and y where that fits (the world is levelled along the walls), else simplified.
+    Rectilinear with sides along x and y where that fits (the world is aligned with the walls), else simplified.
     """
     pieces, _ = label(region)
     counts = np.bincount(pieces.ravel())
@@ -46,8 +46,8 @@ def snap_to_walls(polygon: Array, centers: Array, normals: Array, areas: Array) 
     """The polygon (N, 2) with each side moved onto the wall surface next to it.
 
     centers, normals (M, 3), areas (M,) are faces of walls. A side follows the area-weighted median of the faces that look
-    into the room within 15 cm of it; corners are where neighbouring sides then meet. Unchanged when the result is no simple
-    polygon.
+    into the room within 15 cm of it; corners are the intersections of neighbouring sides. Unchanged when the result is
+    not a simple polygon.
     """
     low, high = polygon.min(axis=0) - SNAP_DISTANCE, polygon.max(axis=0) + SNAP_DISTANCE
     around = ((centers[:, :2] > low) & (centers[:, :2] < high)).all(axis=1)
@@ -76,7 +76,7 @@ def snap_to_walls(polygon: Array, centers: Array, normals: Array, areas: Array) 
 
 
 def _rectilinear(mask: Mask, cell_size: float) -> shapely.Polygon | None:
-    """The outline straightened to lines along x and y; None where that does not describe the cells."""
+    """The rectilinear outline with lines along x and y; None where that does not describe the cells."""
     padded = np.pad(mask, 1)
     xs = _lines(np.abs(np.diff(padded.astype(np.int8), axis=0))[:, 1:-1].sum(axis=1), cell_size)
     ys = _lines(np.abs(np.diff(padded.astype(np.int8), axis=1))[1:-1].sum(axis=0), cell_size)
@@ -93,14 +93,14 @@ def _rectilinear(mask: Mask, cell_size: float) -> shapely.Polygon | None:
 
 
 def _agreement(outline: shapely.Polygon, mask: Mask) -> float:
-    """Intersection over union of an outline with the cells that it stands for."""
+    """Intersection over union of an outline with its cells."""
     cells = np.argwhere(mask) + 0.5
     covered = int(shapely.contains_xy(outline, cells[:, 0], cells[:, 1]).sum())
     return float(covered / (len(cells) + outline.area - covered))
 
 
 def _lines(counts: NDArray[np.int64], cell_size: float) -> list[float]:
-    """Positions (cells) at which much outline runs across an axis; `counts` is the number of cell sides at each position."""
+    """Positions (cells) with a long run of outline across an axis; `counts` is the number of cell sides at each position."""
     window = max(round(LINE_WINDOW / cell_size), 1)
     left = counts.astype(np.float64)
     lines: list[float] = []
@@ -132,7 +132,7 @@ def _contour(mask: Mask, cell_size: float) -> shapely.Polygon:
 
 
 def _simple(polygon: shapely.Polygon, tolerance: float) -> shapely.Polygon:
-    """The outer ring without corners closer to the rest than `tolerance`; as it is where nothing would be left."""
+    """The outer ring without corners closer to the rest than `tolerance`; unchanged where nothing would remain."""
     outer = shapely.Polygon(polygon.exterior)
     simple = outer.simplify(tolerance)
     return simple if isinstance(simple, shapely.Polygon) and simple.area > 0 else outer

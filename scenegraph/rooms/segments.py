@@ -1,7 +1,7 @@
-"""Cutting a storey's floor plan into rooms: basins of the distance to the walls, merged where nothing speaks for a door.
+"""Cutting a storey's floor plan into rooms: basins of the distance to the walls, merged where there is no evidence of a door.
 
-Two ways to find rooms fail differently: the watershed of the free floor (Bormann et al., ICRA 2016) on open plans, the
-dilation of the place graph on clutter. Here they vote, together with lintels, door labels and jambs, on every opening between
+Two methods of finding rooms fail differently: the watershed of the free floor (Bormann et al., ICRA 2016) on open plans, the
+dilation of the place graph on clutter. Here both vote, together with lintels, door labels and jambs, on every opening between
 two basins.
 """
 
@@ -23,10 +23,10 @@ Pair = tuple[int, int]
 
 EIGHT = np.ones((3, 3), dtype=bool)
 PERSISTENCE = 0.1  # metres that a basin must rise above its pass to be more than noise of the cells
-LINTEL_SHARE = 0.6  # of the free way between two regions that a lintel must span
-MAX_LINTEL_WIDTH = 3.0  # metres; a longer beam is no doorway
+LINTEL_SHARE = 0.6  # share of the free passage between two regions that a lintel must span
+MAX_LINTEL_WIDTH = 3.0  # metres; a longer beam is not a doorway
 LINTEL_BONUS, DOOR_BONUS, JAMB_BONUS, PLACES_BONUS = 0.5, 0.4, 0.25, 0.15
-JAMB_LENGTH = 0.5  # metres along which the wall must go on beside an opening
+JAMB_LENGTH = 0.5  # metres along which the wall must continue beside an opening
 DECISION = 0.5
 CLOSED_DOOR_WIDTH = (0.5, 2.2)  # metres
 CLOSED_DOOR_REACH = 0.3  # metres from the surface of a closed door to the rooms on either side
@@ -37,7 +37,7 @@ class RegionOpening:
     """Where two regions meet.
 
     width in metres; position (x, y); ratio: width over the width of the narrower region; lintel, door, jambs: whether surface
-    above, a door label, and wall in line on both sides speak for a door; places_differ in [-1, 1]: how far the place graph's
+    above, a door label, and wall in line on both sides suggest a door; places_differ in [-1, 1]: how far the place graph's
     rooms differ between the two (0 unknown); score >= 0.5 keeps the regions apart.
     """
 
@@ -66,7 +66,7 @@ class Segments:
 
 
 class Evidence:
-    """What the openings of a storey are judged by, computed once: depth (X, Y) metres from walls and lintels, the connected
+    """Evidence on the openings of a storey, computed once: depth (X, Y) metres from walls and lintels, the connected
     lintels, cells near walls and near doors, and the place graph's room (X, Y) of each cell (-1 unknown)."""
 
     def __init__(self, walls: WallMap, place_rooms: Indices) -> None:
@@ -80,8 +80,8 @@ class Evidence:
 def segment(walls: WallMap, config: RoomConfig, place_rooms: Indices) -> Segments:
     """Regions of the storey that are rooms; `place_rooms` (X, Y) is the room of the place graph at each cell, -1 unknown.
 
-    Neighbouring basins are merged from the opening that speaks least for a door upwards, until all that is left are doors;
-    then what is too small for a room joins the neighbour behind its widest opening.
+    Neighbouring basins are merged in increasing order of the opening's score until only doors remain; then regions too
+    small for a room are merged into the neighbour behind their widest opening.
     """
     evidence = Evidence(walls, place_rooms)
     depth = evidence.depth
@@ -99,9 +99,9 @@ def segment(walls: WallMap, config: RoomConfig, place_rooms: Indices) -> Segment
 
 
 def closed_doors(segments: Segments, walls: WallMap) -> dict[Pair, RegionOpening]:
-    """Doors that were never seen open: surface labelled as door with a region on either side and no wall in between.
+    """Doors that were never observed open: surface labelled as door with a region on either side and no wall in between.
 
-    An open leaf that stands along a wall has the wall between it and the next room, so it makes no door.
+    An open door leaf along a wall has the wall between it and the next room, so it is not a door here.
     """
     reach = max(round(CLOSED_DOOR_REACH / walls.cell_size), 1)
     found: dict[Pair, RegionOpening] = {}
@@ -124,9 +124,9 @@ def closed_doors(segments: Segments, walls: WallMap) -> dict[Pair, RegionOpening
 
 
 def basins(depth: Array, inside: Mask) -> Indices:
-    """Basin number (X, Y) of each inside cell, -1 outside: cells that lead uphill to the same local maximum of `depth`.
+    """Basin number (X, Y) of each inside cell, -1 outside: cells from which ascent leads to the same local maximum of `depth`.
 
-    Cells of equal depth are ordered by their position, so plateaus fall into basins too, the same in every run.
+    Cells of equal depth are ordered by their position, so plateaus are assigned to basins too, identically in every run.
     """
     flat_inside = np.flatnonzero(inside)
     rank = np.full(inside.size, -1, np.int64)
@@ -155,7 +155,7 @@ def find_openings(regions: Indices, evidence: Evidence, config: RoomConfig) -> d
         known = found.get(pair)
         if (
             known is None or opening.width > LINTEL_SHARE * known.width
-        ):  # else it does not close the way between the two
+        ):  # else it does not bound the passage between the two
             found[pair] = replace(opening, width=max(opening.width, known.width)) if known else opening
     rooms_of = {region: evidence.place_rooms[regions == region] for region in {k for pair in found for k in pair}}
     for pair, opening in found.items():
@@ -171,7 +171,7 @@ def find_openings(regions: Indices, evidence: Evidence, config: RoomConfig) -> d
 
 
 def _score(opening: RegionOpening, config: RoomConfig) -> float:
-    """How much an opening is a door: from its relative width, and from what else speaks for or against it."""
+    """How door-like an opening is: from its relative width and the other evidence."""
     narrow = (config.merge_ratio - opening.ratio) / (config.merge_ratio - config.split_ratio)
     score = float(np.clip(narrow, 0.0, 1.0)) + PLACES_BONUS * opening.places_differ
     if opening.lintel and opening.width <= MAX_LINTEL_WIDTH:
@@ -180,7 +180,8 @@ def _score(opening: RegionOpening, config: RoomConfig) -> float:
 
 
 def _persistent(regions: Indices, depth: Array) -> Indices:
-    """Basins without those that rise less than `PERSISTENCE` above their highest pass, which join the basin beyond it."""
+    """Basins without those that rise less than `PERSISTENCE` above their highest pass, which are merged into the basin
+    beyond it."""
     parent = np.arange(int(regions.max(initial=-1)) + 1)
     peaks = _peaks(regions, depth)
 
@@ -199,7 +200,7 @@ def _persistent(regions: Indices, depth: Array) -> Indices:
 
 
 def _passes(regions: Indices, depth: Array) -> list[tuple[Pair, float, Pair]]:
-    """For each pair of regions that touch: the greatest depth at which one gets from one to the other, and the cell there."""
+    """For each pair of regions that touch: the greatest depth at which a path leads from one to the other, and the cell there."""
     pairs, saddles, cells = [], [], []
     index = np.arange(regions.size).reshape(regions.shape)
     for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
@@ -219,7 +220,7 @@ def _passes(regions: Indices, depth: Array) -> list[tuple[Pair, float, Pair]]:
 
 
 def _lintels(regions: Indices, evidence: Evidence) -> list[tuple[Pair, RegionOpening]]:
-    """Doorways under lintels: each connected lintel joins the two regions that it touches most."""
+    """Doorways under lintels: each connected lintel connects the two regions that it touches most."""
     found: dict[Pair, RegionOpening] = {}
     for width, position, around in evidence.lintels:
         touched = regions[around]
@@ -242,7 +243,7 @@ def _pieces(mask: Mask) -> list[Indices]:
 
 
 def _extent(cells: Indices, walls: WallMap) -> tuple[float, tuple[float, float]]:
-    """Length in metres of a strip of cells (K, 2), as of a line with the same spread, and its middle."""
+    """Length in metres of a strip of cells (K, 2), that of a line with the same spread, and its centre."""
     spread = np.linalg.eigvalsh(np.cov(cells.T)) if len(cells) > 2 else np.zeros(2)
     x, y = walls.centers(cells.mean(axis=0)).tolist()
     return float(np.sqrt(12 * max(spread[-1], 0.0)) + 1) * walls.cell_size, (x, y)
@@ -256,7 +257,7 @@ def _around(cells: Indices, shape: tuple[int, ...]) -> tuple[Indices, ...]:
 
 
 def _has_jambs(evidence: Evidence, cell: Pair, half_width: float) -> bool:
-    """Whether walls go on in line with an opening on both of its sides, so that it is a gap in a wall.
+    """Whether walls continue in line with an opening on both of its sides, so that it is a gap in a wall.
 
     The line runs through the wall cell nearest to the pass; on either side most of `JAMB_LENGTH` beyond the opening must be
     wall.
@@ -287,7 +288,7 @@ def _peaks(regions: Indices, depth: Array) -> Array:
 
 
 def _difference(rooms_a: Indices, rooms_b: Indices) -> float:
-    """In [-1, 1]: the chance that a cell of one and a cell of the other lie in different rooms, 0 when that is open."""
+    """In [-1, 1]: how likely a cell of one and a cell of the other lie in different rooms, 0 when that is undecided."""
     a, b = rooms_a[rooms_a >= 0], rooms_b[rooms_b >= 0]
     if not len(a) or not len(b):
         return 0.0
@@ -297,7 +298,7 @@ def _difference(rooms_a: Indices, rooms_b: Indices) -> float:
 
 
 def _too_small(regions: Indices, depth: Array, cell_size: float, config: RoomConfig) -> Indices:
-    """Numbers of regions that are no rooms by themselves, smallest first."""
+    """Numbers of regions that are not rooms by themselves, smallest first."""
     areas = np.bincount(regions[regions >= 0]) * cell_size**2
     is_small = (areas < config.min_area) | (2 * _peaks(regions, depth) < config.min_width)
     small = np.flatnonzero((areas > 0) & is_small)
@@ -307,7 +308,7 @@ def _too_small(regions: Indices, depth: Array, cell_size: float, config: RoomCon
 def _of_smallest(
     regions: Indices, depth: Array, openings: dict[Pair, RegionOpening], cell_size: float, config: RoomConfig
 ) -> Pair | None:
-    """The widest opening of the smallest region that is no room by itself; None when all that are left have no neighbour."""
+    """The widest opening of the smallest region that is not a room by itself; None when all remaining ones have no neighbour."""
     for region in _too_small(regions, depth, cell_size, config).tolist():
         pairs = [pair for pair in openings if region in pair]
         if pairs:

@@ -22,7 +22,7 @@ def find_storeys(
     """(floor z, ceiling z) of each storey, lowest first; always at least one.
 
     Floors are large level surfaces, labelled as floor where there are labels, at least a storey apart, with cameras (N, 3) over
-    them. A ceiling is the largest surface seen from below between two floors; without one a storey ends where its surfaces do.
+    them. A ceiling is the largest downward-facing surface between two floors; without one a storey ends where its surfaces do.
     """
     heights, normals, areas = faces.centers[:, 2], faces.normals, faces.areas
     cameras = np.asarray(camera_positions, dtype=np.float64).reshape(-1, 3)
@@ -44,7 +44,7 @@ def find_storeys(
 
 
 def storey_of(heights: ArrayLike, storeys: list[tuple[float, float]]) -> NDArray[np.int64]:
-    """Index (...) of the storey of each height (...): the highest whose floor lies at or below it, the lowest for what is
+    """Index (...) of the storey of each height (...): the highest whose floor lies at or below it, the lowest for heights
     below all."""
     floors = np.array([floor for floor, _ in storeys])
     return np.asarray(np.clip(np.searchsorted(floors, np.asarray(heights) + 0.15, side="right") - 1, 0, None))

@@ -1,4 +1,4 @@
-"""A storey seen from above: where walls stand, where only a lintel closes a doorway, and where space is free."""
+"""A storey seen from above: walls, lintels over doorways, and free space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 NOT_WALLS = frozenset(
     {"floor", "ceiling", "floor_mat", "rug", "carpet", "door", "otherstructure", "stairs", "railing", "column", "beam"}
 )
-"""Structure classes that do not close a room sideways; door leaves stand open."""
+"""Structure classes that do not bound a room sideways; door leaves may stand open."""
 FLAT_ON_WALLS = frozenset({"picture", "mirror", "whiteboard", "poster", "painting"})
 """Object classes that hide the wall they hang on."""
 BIN = 0.1  # metres of height
@@ -29,7 +29,7 @@ BIN = 0.1  # metres of height
 class WallMap:
     """Masks (X, Y) over cells of `cell_size` metres; cell (i, j) spans `origin + cell_size * [i, i + 1] ...`.
 
-    wall: upright structure from the floor up; lintel: structure above head height over free space; open: free space at any
+    wall: vertical structure from the floor up; lintel: structure above head height over free space; open: free space at any
     height between floor and ceiling, walls and lintels excluded; observed: free space or any surface; door: surface labelled
     as door.
     """
@@ -60,7 +60,7 @@ class WallMap:
 
 @dataclass(frozen=True, eq=False)
 class WallSurface:
-    """Upright surface: points (N, 3) on what closes rooms sideways, points (K, 3) on doors, and centers (M, 3), normals (M,
+    """Upright surface: points (N, 3) on what bounds rooms sideways, points (K, 3) on doors, and centers (M, 3), normals (M,
     3) and areas (M,) of the faces of walls proper."""
 
     closing_points: Array
@@ -71,7 +71,7 @@ class WallSurface:
 
     @staticmethod
     def of(faces: Faces, label_space: LabelSpace) -> WallSurface:
-        """The upright surface of a labelled, levelled mesh. Pictures and the like close rooms like the wall they hide."""
+        """The upright surface of a labelled, levelled mesh. Pictures and similar objects bound rooms like the wall they hide."""
         walls = [c.id for c in label_space.classes if c.kind == "structure" and c.name not in NOT_WALLS]
         flat = [c.id for c in label_space.classes if c.name in FLAT_ON_WALLS]
         wall = faces.upright & faces.bearing(walls)
@@ -93,9 +93,9 @@ def build_wall_map(
 ) -> WallMap:
     """The wall map of the storey between two heights, from upright surface and the free space around it.
 
-    Between railings and lintels a cell is wall when `wall_share` of the heights hold structure. Above them structure makes a
-    wall too (it goes on behind tall furniture) unless the space below is free: then it is a lintel, the surest sign of a
-    doorway.
+    Between railings and lintels a cell is wall when `wall_share` of the heights hold structure. Above them structure is a
+    wall too (it continues behind tall furniture) unless the space below is free: then it is a lintel, the strongest
+    evidence of a doorway.
     """
     floor, ceiling = z_range
     cell = config.plan_cell
@@ -159,9 +159,9 @@ def _state_share(
 
 
 def nearest_label(labels: NDArray[np.int64], allowed: Mask, reach: float) -> NDArray[np.int64]:
-    """Labels (X, Y) >= 0 continued into `allowed` cells up to `reach` cells, each from the nearest labelled cell.
+    """Labels (X, Y) >= 0 extended into `allowed` cells by up to `reach` cells, each from the nearest labelled cell.
 
-    One dilation at a time, so that labels walk around what is not allowed instead of jumping across.
+    One dilation at a time, so that labels go around forbidden cells instead of jumping across.
     """
     result = labels.copy()
     for _ in range(round(reach)):

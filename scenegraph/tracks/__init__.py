@@ -1,1 +1,1 @@
-"""What moves or changes: detections, tracks, who is who, and when objects were there."""
+"""Moving and changing things: detections, tracks, identities, and the presence of objects."""

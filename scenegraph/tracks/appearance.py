@@ -1,4 +1,4 @@
-"""What a thing looks like in a few numbers, so that two who pass each other are told apart by their clothes."""
+"""Appearance in a few numbers, so that two people who pass each other are distinguished by their clothes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Look = tuple[Array | None, Array | None]
 NO_LOOK: Look = (None, None)
 BAND_LIMITS = ((0.9, 1.5), (0.2, 0.8))  # metres over the floor: a person's top, and the legs
 MIN_PIXELS = 20
-DARK = 0.05  # keeps logarithms of dark colours from following the noise
-BRIGHTNESS_WEIGHT = 0.3  # light changes from place to place, the colour of clothes hardly does
+DARK = 0.05  # keeps logarithms of dark colours from amplifying noise
+BRIGHTNESS_WEIGHT = 0.3  # weight of brightness: light changes from place to place, the colour of clothes hardly does
 SPREAD = 0.25  # standard deviation of the features of one thing between views
-MOST_UNLIKE = 9.0  # beyond three standard deviations a larger difference says no more
+MOST_UNLIKE = 9.0  # beyond three standard deviations a larger difference carries no more information
 STAY_SPREAD = (
     0.08  # standard deviation of the features of one thing between its stays in view: other light, other sides
 )
@@ -29,8 +29,8 @@ MISTAKEN = 0.01  # share of stays whose features are those of something else
 def look(rgb: NDArray[np.uint8], heights: Array) -> Look:
     """Features (3,) of the upper and the lower band from the pixels (N, 3) and their heights (N,) over the floor.
 
-    A band with fewer than 20 pixels is None. The features are two logarithms of colour ratios, which lighting leaves nearly
-    alone, and a little of the brightness.
+    A band with fewer than 20 pixels is None. The features are two logarithms of colour ratios, which are nearly independent
+    of lighting, and a fraction of the brightness.
     """
     bands = [(heights >= low) & (heights < high) for low, high in BAND_LIMITS]
     upper, lower = (_features(rgb[band]) if band.sum() >= MIN_PIXELS else None for band in bands)
@@ -54,14 +54,14 @@ def unlikeness(a: Look, b: Look) -> float:
 
 @dataclass(frozen=True, eq=False)
 class LookSummary:
-    """The middle (2, 3) of the looks in some views, a row a band, and the number of views (2,) that show each band."""
+    """The median (2, 3) of the looks in some views, one row per band, and the number of views (2,) that show each band."""
 
     middle: Array
     views: NDArray[np.int64]
 
 
 def summarise_looks(looks: Sequence[Look]) -> LookSummary:
-    """The median of each feature, which a few views of something else do not move; rows of 0 where no view has the band."""
+    """The median of each feature, which a few views of something else do not change; rows of 0 where no view has the band."""
     middle, views = np.zeros((2, 3)), np.zeros(2, dtype=np.int64)
     for number in (0, 1):
         band = [each[number] for each in looks if each[number] is not None]
@@ -72,9 +72,9 @@ def summarise_looks(looks: Sequence[Look]) -> LookSummary:
 
 
 def look_odds(a: LookSummary, b: LookSummary) -> float:
-    """Log odds that two looks are of one thing rather than of two, from what is known of both; 0 when they share no band.
+    """Log odds that two looks belong to one thing rather than to two; 0 when they share no band.
 
-    Differences are normal, narrow between stays of one thing and wide between two things; a few stays look like nothing else.
+    Differences are normal, narrow between stays of one thing and wide between two things; a few stays are outliers.
     """
     total = 0.0
     for number in np.flatnonzero((a.views > 0) & (b.views > 0)):

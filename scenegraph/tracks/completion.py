@@ -1,4 +1,4 @@
-"""From the visible part of a thing to its whole box: how large it is, and where its centre lies when it is cut off."""
+"""From the visible part of a thing to its whole box: its size, and its centre when it is cut off."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class BodySize:
 def body_size(detections: Sequence[Detection], prior: BodySize | None = None) -> BodySize:
     """The size behind many views of one thing, or of things of one class.
 
-    Every view shows at most the whole, so extents are taken high in their distribution, from views that are not cut on that
+    Every view shows at most the whole, so extents are upper quantiles over the views that are not cut on that
     axis; where there are fewer than three of those, the prior counts, or else what the cut views show.
     """
     across = [d.high[1] - d.low[1] for d in detections if not d.cut & {"left", "right"}]
     if len(across) >= 3:
-        # Seen along and across its width, a thing shows something between its thickness and its width.
+        # Seen along and across its width, a thing shows an extent between its thickness and its width.
         thickness, width = float(np.quantile(across, 0.2)), float(np.quantile(across, 0.8))
     elif prior is not None:
         thickness, width = prior.thickness, prior.width
@@ -48,10 +48,10 @@ def body_size(detections: Sequence[Detection], prior: BodySize | None = None) ->
 
 
 def complete(detection: Detection, size: BodySize, floor: float | None, config: TrackingConfig) -> tuple[Array, Array]:
-    """Centre (3,) of the whole box in the world and its covariance (3, 3), from what one view shows.
+    """Centre (3,) of the whole box in the world and its covariance (3, 3), from one view.
 
     Along the line of sight only the near side is visible, so half of the thickness lies behind it. A side that is cut is
-    completed from the opposite side; downwards the floor helps.
+    completed from the opposite side; downwards the floor is used.
     """
     depth = np.clip(detection.high[0] - detection.low[0], size.thickness, size.width)
     away = detection.low[0] + depth / 2

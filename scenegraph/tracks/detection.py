@@ -1,4 +1,4 @@
-"""What one view gives to the tracker: the view itself, the detections in it, and their file."""
+"""The tracker's input from one view: the view itself, the detections in it, and their file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class LabelledView:
     """One posed image with depth and labels.
 
     time in seconds; depth (H, W) metres along z, 0 unknown; labels (H, W) ids; T_world_camera (4, 4) into a world whose z is up;
-    instances (H, W) numbers of single things, 0 none, or None; rgb (H, W, 3) uint8 or None, which helps to tell people apart.
+    instances (H, W) numbers of individual things, 0 none, or None; rgb (H, W, 3) uint8 or None, which helps to
+    distinguish people.
 
     Raises ValueError that names the field, the expected and the actual shape.
     """
@@ -53,9 +54,9 @@ class Detection:
 
     Its bounds `low` and `high` (3,) are taken along three axes: away from the camera (the horizontal direction at `bearing`
     radians from the world's x), to the left of that, and up. A point with these coordinates c lies at `axes @ c` in the world.
-    `cut` holds the sides of SIDES on which the image border or something nearer hides the rest; the far side is always hidden.
-    distance is the horizontal distance from the camera, floor the height of the floor around it or None when not seen; metres.
-    look is its colour above and below, as far as known (`scenegraph.tracks.appearance`).
+    `cut` holds the sides of SIDES on which the image border or an occluder hides the rest; the far side is always hidden.
+    distance is the horizontal distance from the camera, floor the height of the floor around it or None when not
+    observed; metres. look is its colour above and below, where known (`scenegraph.tracks.appearance`).
     """
 
     time: float

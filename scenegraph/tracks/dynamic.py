@@ -1,4 +1,4 @@
-"""What one view shows of things that may move: pixels to keep out of the static map, and detections for the tracker."""
+"""Moving things in one view: pixels to keep out of the static map, and detections for the tracker."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from scenegraph.tracks.track_config import DetectionConfig as DetectionConfig
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-REPAIR_ANGLE = 0.04  # radians: flying pixels this near to a part belong to it
-OUTLINE_ANGLE = 0.025  # radians: how far beyond its outline a part is looked for what hides it
-FLOOR_COLUMNS = 160  # about as many columns of the image, evenly spaced, say where the floor is
+REPAIR_ANGLE = 0.04  # radians: flying pixels closer than this to a part belong to it
+OUTLINE_ANGLE = 0.025  # radians beyond a part's outline in which occluders are searched
+FLOOR_COLUMNS = 160  # about this many columns of the image, evenly spaced, are sampled to find the floor
 MIN_FLOOR_PIXELS = 10
 USUAL_HEIGHT = 1.7  # metres
-TAIL = 0.01  # share of a thing's pixels that may lie outside of its bounds at either end
+TAIL = 0.01  # share of a thing's pixels that may lie outside its bounds at either end
 
 
 def dynamic_mask(
@@ -43,7 +43,7 @@ def dynamic_mask(
     """Pixels (H, W) that must not enter the static map: dynamic classes, widened by `dilate_px`.
 
     Where depth is given, flying pixels that touch the widened border (depth that jumps on its way from the silhouette to what is
-    behind) are taken as well, up to `dilate_px` farther out, so that silhouettes leave no trace.
+    behind) are masked as well, up to `dilate_px` farther out, so that silhouettes leave no trace.
     """
     moving = label_space.mask_of_kind("dynamic", labels)
     if not moving.any():
@@ -58,8 +58,8 @@ def detect(view: LabelledView, label_space: LabelSpace, config: DetectionConfig 
     """Things of dynamic classes in one view, ordered by class and place.
 
     Pixels of a class are counted in the cells of the floor plan; cells that show too little of a column are dropped (flying
-    pixels between two depths), and the connected cells of the rest make a thing. So two people who overlap in the image at
-    different depths are two, and one person behind a pole or a table is one. Instances, where given, are kept apart.
+    pixels between two depths), and each connected component of the rest is a thing. So two people who overlap in the image at
+    different depths are two, and one person behind a pole or a table is one. Instances, where given, are kept separate.
     """
     config = config or DetectionConfig()
     moving = label_space.mask_of_kind("dynamic", view.labels) & (view.depth > 0) & (view.depth <= config.max_depth)
@@ -105,7 +105,7 @@ def _floor_mask(view: LabelledView, label_space: LabelSpace) -> Mask:
 
 
 def _with_flying_pixels(view: LabelledView, region: Mask, parts: list[Mask]) -> tuple[LabelledView, list[Mask]]:
-    """Give the region's pixels that belong to no part to the nearest one in the image, with the depth of the pixel there.
+    """Assign the region's pixels that belong to no part to the nearest part in the image, with the depth of the pixel there.
 
     The direction to a flying pixel is right and only its depth is wrong, so silhouettes keep their extent.
     """
@@ -126,7 +126,7 @@ def _with_flying_pixels(view: LabelledView, region: Mask, parts: list[Mask]) -> 
 
 
 def _parts(view: LabelledView, region: Mask, config: DetectionConfig, *, single: bool) -> list[Mask]:
-    """The region's pixels as things apart on the floor plan; `single` keeps them together and only drops flying pixels."""
+    """The region's pixels as things separated on the floor plan; `single` keeps them together and only drops flying pixels."""
     rows, columns = np.nonzero(region)
     if len(rows) < config.min_pixels:
         return []
@@ -174,8 +174,8 @@ def _describe(view: LabelledView, part: Mask, floor_points: Array, floor: Mask, 
     c, s = np.cos(bearing), np.sin(bearing)
     axes = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
     local = inside @ axes
-    # Quantiles, not extremes: labels spill over silhouettes, and a few stray pixels must not stretch the box. What an even
-    # spread loses by that is put back; along the line of sight a surface is not spread evenly.
+    # Quantiles, not extremes: labels spill over silhouettes, and a few outlying pixels must not stretch the box. What an even
+    # spread loses by that is added back; along the line of sight a surface is not spread evenly
     low = np.array([np.quantile(local[:, 0], 0.05), *np.quantile(local[:, 1:], TAIL, axis=0)])
     high = np.array([np.quantile(local[:, 0], 0.95), *np.quantile(local[:, 1:], 1 - TAIL, axis=0)])
     lost = (high - low) * TAIL / (1 - 2 * TAIL) * [0, 1, 1]
@@ -200,15 +200,15 @@ def _describe(view: LabelledView, part: Mask, floor_points: Array, floor: Mask, 
 
 
 def _base(low: Array, high: Array, cut: frozenset[str]) -> float | None:
-    """Where a thing stands, to tell its upper from its lower part, when its floor is out of view: its feet, or about a
-    person's height below its top; None when both are out of view."""
+    """Height on which a thing stands, to separate its upper from its lower part, when its floor is out of view: its
+    feet, or about a person's height below its top; None when both are out of view."""
     if "below" not in cut:
         return float(low[2])
     return float(high[2]) - USUAL_HEIGHT if "above" not in cut else None
 
 
 def _window(view: LabelledView, mask: Mask) -> tuple[slice, slice]:
-    """Rows and columns that hold the mask, with as much around as is looked at beyond outlines."""
+    """Rows and columns that hold the mask, with the margin that is examined beyond outlines."""
     margin = _outline_px(view) + 1
     spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
     return (
@@ -243,21 +243,21 @@ def _points(view: LabelledView, mask: Mask) -> Array:
 
 
 def _hiding(view: LabelledView, part: Mask, floor: Mask, config: DetectionConfig) -> Mask:
-    """Pixels of what stands between the camera and the part; the floor in front of its feet does not."""
+    """Pixels of occluders between the camera and the part; the floor in front of its feet is none."""
     middle = float(np.median(view.depth[part]))
     nearer = (view.depth > 0) & (view.depth < middle - max(config.occlusion_gap, 0.05 * middle))
     return np.asarray(nearer & ~floor & ~part)
 
 
 def _cut_sides(view: LabelledView, part: Mask, local: Array, axes: Array, hiding: Mask) -> frozenset[str]:
-    """Sides on which the part's outline near its end runs along the image border or along something that hides the rest.
+    """Sides on which the part's outline near its end runs along the image border or along an occluder.
 
     local (N, 3) are the part's pixels along the detection's axes (3, 3), in the order of `part`.
     """
     low, high = np.quantile(local, TAIL, axis=0), np.quantile(local, 1 - TAIL, axis=0)
     axis_of = {"right": (1, low), "left": (1, high), "below": (2, low), "above": (2, high)}
     reach = np.maximum(0.05, 0.15 * (high - low))
-    # Labels end a little short of the border and depth is smeared, so the look goes a few pixels beyond the outline.
+    # Labels end a little short of the border and depth is smeared, so a few pixels beyond the outline are examined.
     steps = sorted({1, _outline_px(view)})
     cut = set()
     for direction in ((1, 0), (-1, 0), (0, 1), (0, -1)):
@@ -272,7 +272,7 @@ def _cut_sides(view: LabelledView, part: Mask, local: Array, axes: Array, hiding
 
 
 def _side_of(step: tuple[int, int], R_camera_detection: Array) -> str:
-    """The side of a detection to which a step (du, dv) in the image leads, also in an image that is turned."""
+    """The side of a detection to which a step (du, dv) in the image leads, also in a rotated image."""
     _, left, up = np.array([*step, 0.0]) @ R_camera_detection
     if abs(left) > abs(up):
         return "left" if left > 0 else "right"

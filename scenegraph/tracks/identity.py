@@ -1,9 +1,9 @@
-"""Who is who: stays in view that belong to one thing, over absences of any length.
+"""Identities: which stays in view belong to one thing, over absences of any length.
 
-Every set of stays that is given to one thing has a likelihood: each step from a stay to the next over its absence, and the
-looks of all of them. Sets are merged pair by pair, the one that gains most first (greedy additive edge contraction of Keuper
-et al., ICCV 2015, on log odds), as long as something is gained. What could be either of two things that are known to be two
-stays apart: a person too many can be merged by hand, two who are swapped cannot be told apart again.
+Every set of stays that is assigned to one thing has a likelihood: each step from a stay to the next over its absence, and the
+looks of all of them. Sets are merged pair by pair, the most likely pair first (greedy additive edge contraction of Keuper
+et al., ICCV 2015, on log odds), as long as the likelihood grows. A stay that could be either of two things known to be
+distinct stays separate: a superfluous track can be merged by hand, two swapped ones cannot be separated again.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from scenegraph.tracks.track_config import TrackingConfig
 
 Array = NDArray[np.float64]
 
-PLACE_AREA = 50.0  # square metres over which somebody else would turn up anywhere
-FORGOTTEN = 0.01  # least share of stays that begin anywhere, however short the absence
-HEADING_LASTS = 10.0  # seconds after which where somebody was says little about where they are
-AT_ONCE = 0.5  # seconds that two stays of one thing may overlap, each seen when the other is not
-TURNING = 2.0  # seconds after which people walk another way
-PACE = 0.8  # m/s; standard deviation of the velocity of people along an axis, standing ones included
-SLACK = 0.5  # metres by which two positions may be off together
-CLIMB = 0.5  # m/s upwards and downwards
-HEIGHT_SPREAD, PEOPLE_HEIGHT_SPREAD = 0.05, 0.12  # metres; standard deviations between stays of one, and between people
-WRONG_HEIGHT = 0.03  # share of stays whose height is none, since a part was out of view unnoticed
-LEAST_HEIGHTS = 3  # views that show a height
-TOLD_APART = -1.0  # log odds below which two are taken for different
+PLACE_AREA = 50.0  # square metres over which somebody else may appear
+FORGOTTEN = 0.01  # least share of stays that begin anywhere, for any absence
+HEADING_LASTS = 10.0  # seconds after which a past position says little about the present one
+AT_ONCE = 0.5  # seconds that two stays of one thing may overlap, each detected when the other is not
+TURNING = 2.0  # seconds after which people change direction
+PACE = 0.8  # m/s; standard deviation of people's velocity along an axis, standing people included
+SLACK = 0.5  # metres of combined error of two positions
+CLIMB = 0.5  # m/s, vertical
+HEIGHT_SPREAD, PEOPLE_HEIGHT_SPREAD = 0.05, 0.12  # metres; standard deviations within one person, between people
+WRONG_HEIGHT = 0.03  # share of stays whose height is wrong, since a part was out of view unnoticed
+LEAST_HEIGHTS = 3  # least views for a height
+TOLD_APART = -1.0  # log odds below which two are considered different
 
 
 @dataclass(frozen=True, eq=False)
 class Stay:
     """One thing in view without a long break: its class, the times (T,) when it was seen, its smoothed states (6,), position
-    and velocity, at the first and the last of them with their covariances (6, 6), what it looked like, and the heights (K,)
-    over the floor that it showed."""
+    and velocity, at the first and the last of them with their covariances (6, 6), its appearance, and its observed heights
+    (K,) over the floor."""
 
     label_id: int
     times: Array
@@ -49,9 +49,9 @@ class Stay:
 
 
 def group_stays(stays: Sequence[Stay], config: TrackingConfig) -> list[list[int]]:
-    """Numbers of the stays of each thing, each list in the order of time, the lists by their first number.
+    """Numbers of the stays of each thing, each list in temporal order, the lists by their first number.
 
-    `stays` are ordered by their begin. The result depends on nothing else.
+    `stays` are ordered by their begin. The result is deterministic.
     """
     links = _Links(stays, config)
     groups = [_Group.of((number,), stays) for number in range(len(stays))]
@@ -71,7 +71,7 @@ def group_stays(stays: Sequence[Stay], config: TrackingConfig) -> list[list[int]
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Stays of one thing, what it looks like, and how high it is, None where that is not known."""
+    """Stays of one thing, its appearance, and its height, None where unknown."""
 
     members: tuple[int, ...]
     look: LookSummary
@@ -85,7 +85,7 @@ class _Group:
 
 
 class _Links:
-    """Which stays exclude each other, and the log odds of going from one to the next."""
+    """Which stays exclude each other, and the log odds of transitions between them."""
 
     def __init__(self, stays: Sequence[Stay], config: TrackingConfig) -> None:
         count = len(stays)
@@ -98,7 +98,7 @@ class _Links:
                     self.odds[a, b] = _step_odds(before, stays[b], config)
 
     def chain(self, members: Sequence[int]) -> float:
-        """Log odds of stays, ordered by begin, being one after another of one thing."""
+        """Log odds of stays, ordered by begin, following each other as one thing."""
         return float(sum(self.odds[a, b] for a, b in pairwise(members)))
 
 
@@ -121,7 +121,7 @@ def _compare_pair(groups: Sequence[_Group], odds: Array, i: int, j: int, links: 
 
 
 def _height_odds(a: float | None, b: float | None) -> float:
-    """Log odds that two heights are of one thing rather than of two of its class."""
+    """Log odds that two heights belong to one thing rather than to two of its class."""
     if a is None or b is None:
         return 0.0
     same, other = 2 * HEIGHT_SPREAD**2, 2 * PEOPLE_HEIGHT_SPREAD**2
@@ -130,7 +130,7 @@ def _height_odds(a: float | None, b: float | None) -> float:
 
 
 def _best_pair(odds: Array, alive: Sequence[int], margin: float) -> tuple[int, int] | None:
-    """The two groups (earlier, later) that are most certainly one and can be confused with no third; None when there are none."""
+    """The two groups (earlier, later) most certainly of one thing and confused with no third; None when there are none."""
     numbers = np.asarray(alive, dtype=np.int64)
     between = odds[np.ix_(numbers, numbers)]
     rows, columns = np.nonzero(np.triu(between, 1) > 0)
@@ -162,10 +162,10 @@ def _can_follow(before: Stay, after: Stay, config: TrackingConfig) -> bool:
 
 
 def _step_odds(before: Stay, after: Stay, config: TrackingConfig) -> float:
-    """Log odds that the begin of a stay is the same thing's next rather than somebody else's.
+    """Log odds that a stay begins with the same thing rather than with somebody else.
 
-    Somebody else turns up anywhere at any velocity. Where the same thing turns up is known from where it went, the less the
-    longer the absence lasts. What has been here before is likelier than what has not, the less so the longer ago.
+    Somebody else may appear anywhere at any velocity. Where the same thing reappears is predicted from where it went, less
+    precisely the longer the absence. A thing seen before is more likely than a new one, decreasingly with time.
     """
     gap = max(float(after.times[0] - before.times[-1]), 1e-3)
     F, Q = _walk(gap)
@@ -193,6 +193,6 @@ def _walk(gap: float) -> tuple[Array, Array]:
 
 
 def _log_normal(away: Array, covariance: Array) -> float:
-    """Logarithm of the density of a normal distribution at `away` from its middle."""
+    """Logarithm of the density of a normal distribution at `away` from its mean."""
     squared = float(away @ np.linalg.solve(covariance, away))
     return -(squared + float(np.linalg.slogdet(2 * np.pi * covariance)[1])) / 2

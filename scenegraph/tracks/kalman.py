@@ -19,7 +19,7 @@ def motion(dt: float, acceleration: ArrayLike) -> tuple[Array, Array]:
     """Transition (6, 6) and process noise (..., 6, 6) over dt seconds under white-noise acceleration.
 
     acceleration (..., 3) is the root of its spectral density along each axis, m / s^1.5 (Bar-Shalom, Estimation with Applications
-    to Tracking and Navigation, 6.2.2), so that splitting dt into steps changes nothing.
+    to Tracking and Navigation, 6.2.2), so that splitting dt into steps does not change the result.
     """
     F = np.eye(6)
     F[:3, 3:] = dt * np.eye(3)
@@ -71,10 +71,10 @@ def smooth(
 
     Parameters
     ----------
-    times : (T,) increasing seconds. measured : (position, covariance) or None a time, the first not None.
-    speed : (3,) m/s, standard deviation of the first velocity. accelerations : (K, 3), as in `motion`, that are tried.
+    times : (T,) increasing seconds. measured : (position, covariance) or None per time, the first not None.
+    speed : (3,) m/s, standard deviation of the first velocity. accelerations : (K, 3), as in `motion`, the candidates.
 
-    The third value is the number of the acceleration under which the measurements are likeliest; the states are those.
+    The third value is the index of the acceleration under which the measurements are most likely; the states are those under it.
     """
     first = measured[0]
     if first is None:

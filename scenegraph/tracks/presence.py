@@ -1,8 +1,8 @@
-"""When each object was there: what rays that reach its surface, stop before it or pass through it say, frame by frame.
+"""Presence of objects: evidence per frame from rays that reach an object's surface, stop before it or pass through it.
 
-A frame looks at some points of an object's surface from their front. Measured depth that ends at the point speaks for the object,
-depth that goes on behind it against; depth that ends before it, and points out of view, say nothing (Schmid et al., Khronos,
-RSS 2024). Over time the likeliest course of being there and not is taken, in which each change has a cost.
+A frame observes some points of an object's surface from their front. Measured depth that ends at the point supports the object,
+depth beyond it contradicts it; depth that ends before it, and points out of view, carry no evidence (Schmid et al., Khronos,
+RSS 2024). The most likely sequence of presence and absence over time is chosen, in which each change has a cost.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Interval = tuple[float, float]
 
-NEAREST = 0.1  # metres along z below which nothing is measured
+NEAREST = 0.1  # metres along z below which depth is not measured
 FRONT_COS = 0.2  # cosine of the angle of view from which a point counts as seen from its front
 
 
@@ -67,7 +67,7 @@ def frame_evidence(
     """(count,) points of each object that a frame confirms, and (count,) that it denies.
 
     depth (H, W) metres along z, 0 unknown. With labels (H, W) and their space, depth that ends at a point where the image shows
-    floor, wall or ceiling denies it as well, which is all there is to tell that a picture was taken from its wall.
+    floor, wall or ceiling denies it as well, the only evidence that a picture was taken off its wall.
     """
     T_camera_world = inverse(T_world_camera)
     local = transform_points(T_camera_world, surface.points)
@@ -93,12 +93,12 @@ def frame_evidence(
 def presence_intervals(
     times: ArrayLike, confirmed: Counts, denied: Counts, least_points: ArrayLike, config: PresenceConfig
 ) -> list[tuple[Interval, ...]]:
-    """The times [t0, t1] at which each of K objects was there, within times (T,) of the frames, increasing seconds.
+    """The intervals [t0, t1] in which each of K objects was present, within times (T,) of the frames, increasing seconds.
 
-    confirmed and denied (T, K) are what `frame_evidence` gives; frames with fewer than `least_points` (K,) of both say nothing
-    of an object. A change is put halfway between the last frame that says one thing and the first that says the other; before
-    the first such frame and after the last it is taken to be as it was then. No intervals where nothing is known, or where the
-    object was never there.
+    confirmed and denied (T, K) are what `frame_evidence` gives; frames with fewer than `least_points` (K,) of both carry
+    no evidence on an object. A change is placed halfway between the last frame of one kind and the first of the other;
+    before the first such frame and after the last the state is extended. No intervals without evidence, or where the
+    object was never present.
     """
     times = np.asarray(times, dtype=np.float64)
     least = np.asarray(least_points, dtype=np.int64)
@@ -113,7 +113,7 @@ def presence_intervals(
 
 
 def _likeliest_course(odds: Array, cost: float) -> NDArray[np.bool_]:
-    """(T,) whether it was there, the two-state course that gains most odds (T,) for being there less `cost` a change.
+    """(T,) presence: the two-state sequence of greatest total odds (T,) less `cost` per change.
 
     Viterbi (1967) over two states.
     """
@@ -134,7 +134,7 @@ def _likeliest_course(odds: Array, cost: float) -> NDArray[np.bool_]:
 
 
 def _intervals(times: Array, known: Array, there: NDArray[np.bool_]) -> tuple[Interval, ...]:
-    """Intervals of being there from the course at the known times (T,)."""
+    """Intervals of presence from the states at the known times (T,)."""
     if not there.any():
         return ()
     changes = np.flatnonzero(there[1:] != there[:-1])

@@ -1,7 +1,7 @@
-"""Detections of every frame to the tracks of a whole sequence: who was where, when, and how large.
+"""From the detections of every frame to the tracks of a whole sequence: positions over time and sizes.
 
-All frames are known before the first track is drawn, so that sizes come from the best views, fragments are joined over
-occlusions, and positions are smoothed by what comes later.
+All frames are known before tracking starts, so that sizes come from the best views, fragments are merged over
+occlusions, and positions are smoothed with later measurements.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from scenegraph.tracks.track_config import TrackingConfig as TrackingConfig
 
 Array = NDArray[np.float64]
 
-STEADINESS = (1.0, 0.3, 0.1)  # shares of the configured acceleration that are tried on each track
+STEADINESS = (1.0, 0.3, 0.1)  # shares of the configured acceleration that are tried for each track
 LOOK_MEMORY = 10  # detections
-DOUBLE_GAP = 2.0  # seconds that a track may be lost while another keeps to it
-END_LENGTH = 20  # detections at either end of a track that say where it came from and where it went
+DOUBLE_GAP = 2.0  # seconds without a detection while another track still follows the thing
+END_LENGTH = 20  # detections at either end of a track used for its direction there
 FORBIDDEN = 1e9  # cost of a pair that must not be assigned
 
 
 @dataclass(eq=False)
 class _Track:
-    """A track while it is built: filter state, and the detections so far with their places (frame, number in the frame)."""
+    """A track under construction: filter state, and the detections so far with their indices (frame, number in the frame)."""
 
     label_id: int
     state: Array
@@ -42,7 +42,7 @@ class _Track:
 
     @property
     def look(self) -> Look:
-        """What the last detections looked like."""
+        """Appearance in the last detections."""
         return mean_look([d.look for d in self.detections[-LOOK_MEMORY:]])
 
     @property
@@ -62,7 +62,7 @@ def track(
     """Tracks of all things that were detected, in the order in which they first appear.
 
     frames are (time, detections) of every frame, also of those without any, in any order. Positions are centres of whole boxes,
-    also where only a part was visible, at the times at which the thing was detected or between two such that lie close.
+    also where only a part was visible, at the times of its detections or between two close ones.
 
     Raises ValueError when two frames have the same time.
     """
@@ -73,7 +73,7 @@ def track(
         raise ValueError(f"two frames have the same time, {times[1:][np.diff(times) <= 0][0]} s")
     sizes = _sizes_by_label([detection for _, found in ordered for detection in found])
     whole = _link(ordered, sizes, config)
-    # How noisy depth is, is seen from the tracks themselves; with that known, they are drawn once more.
+    # The noise of depth is estimated from the tracks themselves; then tracking runs once more with it.
     config = replace(config, depth_noise=_depth_noise(whole, sizes, config))
     whole = _link(ordered, sizes, config)
     kept = [each for each in whole if len(each.detections) >= config.min_detections]
@@ -108,7 +108,7 @@ def _depth_noise(tracks: Sequence[_Track], sizes: dict[int, BodySize], config: T
     """Standard deviation of measured distances as a share of them, at least the configured one and at most five times that.
 
     A measurement differs from the smoothed track with variance R - P, R the measurement's and P the track's own (Shumway and
-    Stoffer 1982 estimate R so); the median of the absolute differences keeps wrong associations out.
+    Stoffer 1982 estimate R so); the median of the absolute differences suppresses wrong associations.
     """
     shares, own = [], []
     for each in tracks:
@@ -129,13 +129,13 @@ def _depth_noise(tracks: Sequence[_Track], sizes: dict[int, BodySize], config: T
 def _associate(
     frames: Sequence[tuple[float, list[Detection]]], sizes: dict[int, BodySize], config: TrackingConfig
 ) -> list[_Track]:
-    """Forward in time: predict every open track, assign detections to them at least total cost, begin tracks with the rest."""
+    """Forward in time: predict every open track, assign detections to them at least total cost, start tracks with the rest."""
     speed, acceleration = _axes(config)
     finished: list[_Track] = []
     tracks: list[_Track] = []
     times = [time for time, _ in frames]
     now = times[0] if times else 0.0
-    # Where frames are further apart than that, one frame may still follow the other.
+    # Where frames are further apart than that, consecutive frames may still be linked.
     longest = max(config.max_gap, 1.5 * float(np.median(np.diff(times)))) if len(times) > 1 else config.max_gap
     for time, detections in frames:
         for each in tracks:
@@ -179,18 +179,18 @@ def _costs(
 
 
 def _assign(costs: Array) -> list[tuple[int, int]]:
-    """Pairs (row, column) that are allowed: as many as possible, at the least total cost."""
+    """Pairs (row, column) that are allowed: as many as possible, at least total cost."""
     rows, columns = linear_sum_assignment(costs)
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if costs[r, c] < FORBIDDEN]
 
 
 def _part_of_another(center: Array, rivals: Sequence[Array], size: BodySize) -> bool:
-    """Whether a small detection lies inside of a body that was already found in this frame (an arm, a leg behind a chair)."""
+    """Whether a small detection lies inside a body already found in this frame (an arm, a leg behind a chair)."""
     return any(np.linalg.norm(center[:2] - rival[:2]) < size.width / 2 + 0.1 for rival in rivals)
 
 
 def _joined(fragments: Sequence[_Track], sizes: dict[int, BodySize], config: TrackingConfig) -> list[_Track]:
-    """The fragments of each thing as one track, however long it was out of view."""
+    """The fragments of each thing as one track, over absences of any length."""
     ordered = sorted(fragments, key=lambda each: (each.begin, each.label_id, *each.detections[0].low))
     groups = group_stays([_stay(each, sizes[each.label_id], config) for each in ordered], config)
     joined = []
@@ -204,7 +204,7 @@ def _joined(fragments: Sequence[_Track], sizes: dict[int, BodySize], config: Tra
 
 
 def _stay(each: _Track, size: BodySize, config: TrackingConfig) -> Stay:
-    # What is far from an end in time says nothing about it.
+    # Detections far from an end in time carry no information on it.
     _, begun, begun_covariances = _smoothed(each.detections[:END_LENGTH], size, config)
     _, ended, ended_covariances = _smoothed(each.detections[-END_LENGTH:], size, config)
     times = np.array([d.time for d in each.detections])
@@ -214,10 +214,10 @@ def _stay(each: _Track, size: BodySize, config: TrackingConfig) -> Stay:
 
 
 def _without_doubles(tracks: Sequence[_Track], sizes: dict[int, BodySize], config: TrackingConfig) -> list[_Track]:
-    """Tracks without those that keep to a longer one of the same class.
+    """Tracks without those that follow a longer one of the same class.
 
-    Detected in the same frames, the shorter is a part of the body and goes. Detected only in frames that the longer one lacks,
-    it is the same body, whose depth was off too far there, and its detections go over to the longer one.
+    Detected in the same frames, the shorter is a part of the body and is removed. Detected only in frames that the longer one
+    lacks, it is the same body with a large depth error, and its detections are moved to the longer one.
     """
     kept: list[_Track] = []
     for each in sorted(tracks, key=lambda t: (-len(t.detections), t.begin, *t.detections[0].low)):
@@ -275,7 +275,7 @@ def _smoothed(
     measured = {d.time: complete(d, size, floor, config) for d, floor in zip(detections, floors, strict=True)}
     times = sorted({*measured, *extra_times})
     speed, acceleration = _axes(config)
-    # Some stand, some walk straight on, some turn about: the steadiness under which the track is likeliest is taken.
+    # Some stand, some walk straight, some turn often: the acceleration under which the track is most likely is used.
     states, covariances, _ = kalman.smooth(
         np.array(times),
         [measured.get(time) for time in times],

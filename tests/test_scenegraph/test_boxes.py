@@ -118,7 +118,7 @@ def test_leaning_box_is_rejected_and_can_be_set_upright():
     lean = np.deg2rad(5)
     tilt = np.array([[1, 0, 0], [0, np.cos(lean), -np.sin(lean)], [0, np.sin(lean), np.cos(lean)]])
     box = OrientedBox(np.zeros(3), np.ones(3), yaw_rotation(0.3) @ tilt)
-    with pytest.raises(ValueError, match="leans by 5"):
+    with pytest.raises(ValueError, match="is tilted by 5"):
         box_iou(box, make_box())
     np.testing.assert_allclose(upright(box).rotation, yaw_rotation(0.3), atol=1e-12)
 

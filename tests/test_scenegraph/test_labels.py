@@ -103,8 +103,8 @@ def test_file_round_trip(tmp_path):
         (lambda d: d["classes"][1].update(color=7), r"classes\[1\]\.color"),
         (lambda d: d["classes"][1].update(id=300), "ids must be distinct"),
         (lambda d: d["classes"][1].update(id=65536), r"0\.\.65535"),
-        (lambda d: d["classes"][0].update(kind="object"), "id 0 must be there and of kind unknown"),
-        (lambda d: d["classes"].pop(0), "id 0 must be there"),
+        (lambda d: d["classes"][0].update(kind="object"), "id 0 must exist and be of kind unknown"),
+        (lambda d: d["classes"].pop(0), "id 0 must exist"),
     ],
 )
 def test_refused_spaces(spoil, message):

@@ -149,7 +149,7 @@ def test_path_takes_the_shorter_of_two_ways(flat):
     wide = path(flat, "P1", "P2", min_clearance=0.5)
     assert wide.places == ("P1", "P4", "P2")
     assert wide.clearance == 0.7
-    with pytest.raises(QueryError, match=r"no way leads from P1 to P2 that keeps 0\.75 m clearance"):
+    with pytest.raises(QueryError, match=r"no path leads from P1 to P2 with 0\.75 m of clearance"):
         path(flat, "P1", "P2", min_clearance=0.75)
 
 
@@ -174,7 +174,7 @@ def test_questions_without_an_answer(flat, ask, message):
 
 def test_no_way_and_no_places(flat):
     flat.nx.remove_edge("P1", "P2")
-    with pytest.raises(QueryError, match=r"no way leads from R0 to \[7\.0, 1\.0, 1\.0\]"):
+    with pytest.raises(QueryError, match=r"no path leads from R0 to \[7\.0, 1\.0, 1\.0\]"):
         path(flat, "R0", np.array([7.0, 1, 1]))
     empty = SceneGraph(nyu40())
     with pytest.raises(QueryError, match="no places"):

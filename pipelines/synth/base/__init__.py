@@ -1,1 +1,1 @@
-"""What all of a synthetic world is made of: shapes, materials, plans, occupied space."""
+"""The base of a synthetic world: shapes, materials, plans, occupied space."""

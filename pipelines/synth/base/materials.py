@@ -1,4 +1,4 @@
-"""Colours and materials that go together: what wood, cloth, metal, paint and floors look like in one apartment."""
+"""Matching colours and materials: wood, cloth, metal, paint and floors of one apartment."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ WHITE: Color = (0.78, 0.78, 0.76)
 
 
 def pick(rng: Generator, colors: Sequence[Color]) -> Color:
-    """One of the colours, each channel varied a little."""
+    """One of the colours with each channel slightly varied."""
     color = np.array(colors[int(rng.integers(len(colors)))]) * rng.uniform(0.88, 1.12, 3)
     return shade(color, 1.0)
 
@@ -83,12 +83,12 @@ def cloth(rng: Generator, color: Color, *, texture: str = "fabric", scale: float
 
 
 def plain(color: Color, *, specular: float = 0.05, emission: float = 0.0) -> Material:
-    """One even colour."""
+    """One uniform colour."""
     return Material(color, specular=specular, emission=emission)
 
 
 def plaster(rng: Generator, color: Color) -> Material:
-    """Painted plaster, faintly uneven."""
+    """Painted plaster, slightly uneven."""
     return Material(color, shade(color, 0.8), "plaster", 0.5, 0.4, 0.02, seed=_seed(rng))
 
 
@@ -109,15 +109,15 @@ MIRROR = Material((0.50, 0.56, 0.60), specular=0.9)
 
 
 class ModelSource(Protocol):
-    """Ready-made models that may stand in for parametric furniture."""
+    """Ready-made models that may replace parametric furniture."""
 
     def draw(self, rng: Generator, role: str) -> Model | None:
-        """A model that can stand for a piece of furniture of that name, None when there is none."""
+        """A model that can replace a piece of furniture of that name, None when there is none."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """The taste of an apartment: two woods, cabinet lacquer, cloth colours and metal that its furniture shares.
+    """The style of an apartment: two woods, cabinet lacquer, cloth colours and metal that its furniture shares.
 
     `models` holds ready-made models that replace parametric ones.
     """

@@ -1,4 +1,4 @@
-"""What a piece of furniture is before it stands in a room."""
+"""Models: pieces of furniture before they are placed in a room."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SupportSurface:
-    """A level rectangle that things can stand on: x and y range, height z and free height above, metres in the body's frame."""
+    """A level rectangle that objects can stand on: x and y range, height z and free height above, metres in the body's frame."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -24,11 +24,11 @@ class SupportSurface:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A thing that can be placed.
+    """An object that can be placed.
 
-    The body's frame: origin under the centre of the footprint, z = 0 at its base, **+y is the front** (where one stands to use
-    it, what a chair looks at), so the back of what belongs at a wall is its -y side. `solids` (K, 6) are the upright boxes
-    (low xyz, high xyz) of the pieces it is made of; two models whose solids do not meet do not touch. `surfaces` carry things.
+    The body's frame: origin under the centre of the footprint, z = 0 at its base, **+y is the front** (the side of its
+    user, the direction a chair faces), so the back of furniture at a wall is its -y side. `solids` (K, 6) are the upright boxes
+    (low xyz, high xyz) of its pieces; two models whose solids do not intersect do not touch. `surfaces` can carry objects.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Upright boxes that must not meet, and floor grids that say where one can walk."""
+"""Upright boxes that must not intersect, and floor grids of where a person can walk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 
 CELL = 0.05
 BAND = (0.1, 1.9)
-"""Heights above the floor (metres) at which a body stands in a walker's way."""
+"""Heights above the floor (metres) at which a body blocks a walker."""
 
 
 def turned_boxes(solids: Array, x: float, y: float, z: float, yaw: float) -> Array:
@@ -33,7 +33,7 @@ def turned_boxes(solids: Array, x: float, y: float, z: float, yaw: float) -> Arr
 
 
 def boxes_meet(a: Array, b: Array, margin: float = 0.0) -> bool:
-    """Whether any box of `a` (K, 8) comes nearer than `margin` to one of `b` (M, 8) sideways and overlaps it in height.
+    """Whether any box of `a` (K, 8) is horizontally nearer than `margin` to one of `b` (M, 8) and overlaps it in height.
 
     Separating axis test on the four directions of the two rectangles.
     """
@@ -58,7 +58,7 @@ def boxes_meet(a: Array, b: Array, margin: float = 0.0) -> bool:
 
 
 def footprint(boxes: Array) -> shapely.Polygon:
-    """The rectangle round boxes (K, 8) that share one yaw."""
+    """The bounding rectangle of boxes (K, 8) that share one yaw."""
     c, s = boxes[0, 4:6]
     u = boxes[:, 0] * c + boxes[:, 1] * s
     v = -boxes[:, 0] * s + boxes[:, 1] * c
@@ -69,7 +69,7 @@ def footprint(boxes: Array) -> shapely.Polygon:
 
 
 class RoomGrid:
-    """Which cells of one room's floor a round walker can stand on, kept while things are put in."""
+    """Cells of one room's floor that a round walker can stand on, updated while furniture is placed."""
 
     def __init__(self, polygon: Array, radius: float) -> None:
         self.radius = radius
@@ -83,7 +83,7 @@ class RoomGrid:
         self.start_count = int(self.free.sum())
 
     def blocked_by(self, boxes: Array) -> Mask:
-        """Cells nearer than the radius to the rectangle round those boxes (K, 8) that stand in the way."""
+        """Cells nearer than the radius to the bounding rectangle of those boxes (K, 8) that block a walker."""
         boxes = boxes[(boxes[:, 6] < BAND[1]) & (boxes[:, 7] > BAND[0])]
         if not len(boxes):
             return np.zeros_like(self.free)
@@ -97,7 +97,7 @@ class RoomGrid:
         return np.asarray(du**2 + dv**2 < self.radius**2)
 
     def connected(self, free: Mask, targets: Sequence[Array], share: float) -> bool:
-        """Whether all targets (2,) are reached from each other on free cells, and from them a share of the first free floor."""
+        """Whether all targets (2,) are connected through free cells, and to a sufficient share of the initially free floor."""
         numbers, _ = ndimage.label(free)
         seen = set()
         for target in targets:
@@ -124,14 +124,14 @@ def walkable_grid(
     world : the world; only bodies that are present at `visit` count.
     storey : index of the storey.
     visit : index of the visit.
-    radius : metres that must be clear round the middle of a cell of everything between 0.1 and 1.9 m above the floor.
+    radius : metres around the centre of a cell that must be free between 0.1 and 1.9 m above the floor.
     cell : edge length of a cell in metres.
 
     Returns
     -------
     origin (2,) : world x and y of the outer corner of cell (0, 0).
     cell : as given.
-    walkable (nx, ny) bool : first index along x; the middle of cell (i, j) lies at origin + (i + 0.5, j + 0.5) * cell. Cells
+    walkable (nx, ny) bool : first index along x; the centre of cell (i, j) lies at origin + (i + 0.5, j + 0.5) * cell. Cells
         outside of rooms and doorways, on stairs and over their holes are False.
     """
     from pipelines.synth.base.occupancy_kernel import mark_band
@@ -149,7 +149,7 @@ def walkable_grid(
     y = low[1] + (np.arange(shape[1]) + 0.5) * cell
     gx, gy = np.meshgrid(x, y, indexing="ij")
     inside = np.asarray(shapely.contains_xy(ground, gx, gy)) & _has_floor(world, storey, gx, gy)
-    # A point of an occupied cell lies at most half a cell's diagonal from its middle, hence the allowance.
+    # A point of an occupied cell lies at most half a cell's diagonal from its centre, hence the allowance.
     reach = radius + cell * np.sqrt(0.5)
     clear = ndimage.distance_transform_edt(~occupied) * cell >= reach if occupied.any() else inside
     return low, cell, inside & clear
@@ -187,7 +187,7 @@ def _has_floor(world: World, storey: int, x: Array, y: Array) -> Mask:
 
 
 def _triangles(body: Body, visit: int, floor_z: float) -> Array:
-    """(F, 3, 3) triangles of a body, z above the floor; none when it is absent or all of it lies out of the walker's band."""
+    """(F, 3, 3) triangles of a body, z above the floor; none when it is absent or entirely outside the walker's band."""
     pose = body.poses[visit]
     if pose is None:
         return np.zeros((0, 3, 3))

@@ -1,4 +1,4 @@
-"""Compiled kernel of `walkable_grid`: which cells of a floor grid the triangles of a band of heights lie over."""
+"""Compiled kernel of `walkable_grid`: which cells of a floor grid are covered by triangles within a band of heights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ Array = NDArray[np.float64]
 
 @kernel()
 def _clip(polygon: Array, count: int, level: float, sign: float, out: Array) -> int:
-    """Keep the side sign * (z - level) >= 0 of a convex polygon (count, 3); how many corners `out` got (Sutherland-Hodgman)."""
+    """Keep the side sign * (z - level) >= 0 of a convex polygon (count, 3); returns the number of corners written to
+    `out` (Sutherland-Hodgman)."""
     kept = 0
     for i in range(count):
         j = i + 1 if i + 1 < count else 0
@@ -52,7 +53,7 @@ def _bounds(polygon: Array, count: int) -> tuple[float, float, float, float, flo
 
 @kernel()
 def _mark(polygon: Array, count: int, low: Array, cell: float, marks: NDArray[np.bool_]) -> None:
-    """Set the cells that the outline crosses, by steps of a third of a cell along it, and those whose middle lies inside."""
+    """Set the cells that the outline crosses, by steps of a third of a cell along it, and those whose centre lies inside."""
     nx, ny = marks.shape
     for k in range(count):
         p, q = polygon[k], polygon[k + 1 if k + 1 < count else 0]
@@ -73,7 +74,7 @@ def _mark(polygon: Array, count: int, low: Array, cell: float, marks: NDArray[np
 
 @kernel()
 def _wind(polygon: Array, count: int, low: Array, cell: float, winding: NDArray[np.int16]) -> None:
-    """Count a piece of surface below the band: faces that look down enclose what is above them, faces that look up end it."""
+    """Count a piece of surface below the band: downward faces open the solid above them, upward faces close it."""
     area, x0, x1, y0, y1 = _bounds(polygon, count)
     if abs(area) < 1e-14:
         return
@@ -97,7 +98,7 @@ def mark_band(
     band : lowest and highest height that count.
     low : (2,) outer corner of cell (0, 0).
 
-    Surface within the band counts, and the inside of closed bodies that pass through all of the band (the winding number at the
+    Surface within the band counts, and the interior of closed bodies that cross the whole band (the winding number at the
     band's lower end, from the faces below it).
     """
     nx, ny = occupied.shape

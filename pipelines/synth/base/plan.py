@@ -1,4 +1,4 @@
-"""Floor plans as plain numbers: what the layout decides and the structure is built from. Metres, building frame, z up."""
+"""Floor plans as plain numbers: the output of the layout and the input of the structure. Metres, building frame, z up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Construction:
 
     @property
     def storey_height(self) -> float:
-        """From floor to floor."""
+        """Height from floor to floor."""
         return self.ceiling + self.slab
 
 

@@ -1,4 +1,4 @@
-"""Closed triangle meshes of simple solids, the bricks of furniture and buildings.
+"""Closed triangle meshes of simple solids, the building blocks of furniture and structure.
 
 Every function returns a `Shape` in metres whose surface is closed and counter-clockwise seen from outside, so that its
 signed volume is positive. Sizes are full edge lengths; z is up.
@@ -30,7 +30,7 @@ class Shape:
         return Shape(self.vertices + np.array([x, y, z]), self.faces)
 
     def rotated(self, axis: str, angle: float) -> Shape:
-        """Turned about the x, y or z axis through the origin by `angle` radians, counter-clockwise seen against the axis."""
+        """Rotated about the x, y or z axis through the origin by `angle` radians, counter-clockwise seen against the axis."""
         i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
         c, s = np.cos(angle), np.sin(angle)
         vertices = self.vertices.copy()
@@ -39,7 +39,7 @@ class Shape:
         return Shape(vertices, self.faces)
 
     def scaled(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> Shape:
-        """Stretched along the axes by positive factors."""
+        """Scaled along the axes by positive factors."""
         return Shape(self.vertices * [x, y, z], self.faces)
 
     @property
@@ -57,7 +57,7 @@ def merge(shapes: Iterable[Shape]) -> Shape:
 
 
 def signed_volume(vertices: ArrayLike, faces: ArrayLike) -> float:
-    """Volume in cubic metres enclosed by a closed mesh, positive when its faces look outwards (divergence theorem)."""
+    """Volume in cubic metres enclosed by a closed mesh, positive when its faces point outwards (divergence theorem)."""
     a, b, c = np.moveaxis(np.asarray(vertices, dtype=np.float64)[np.asarray(faces)], 1, 0)
     return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
@@ -99,14 +99,14 @@ _BOX_FACES = np.array(
 
 
 def block(size: Sequence[float], center: Sequence[float] = (0.0, 0.0, 0.0)) -> Shape:
-    """A box of the given size (3,) that stands with the middle of its base at `center`."""
+    """A box of the given size (3,) with the centre of its base at `center`."""
     w, d, h = size
     x, y, z = center
     return box((x - w / 2, y - d / 2, z), (x + w / 2, y + d / 2, z + h))
 
 
 def prism(polygon: ArrayLike, z0: float, z1: float) -> Shape:
-    """A convex polygon (N, 2), counter-clockwise, raised from z0 to z1."""
+    """A convex polygon (N, 2), counter-clockwise, extruded from z0 to z1."""
     points = np.asarray(polygon, dtype=np.float64)
     n = len(points)
     vertices = np.concatenate([np.column_stack((points, np.full(n, z0))), np.column_stack((points, np.full(n, z1)))])
@@ -117,13 +117,13 @@ def prism(polygon: ArrayLike, z0: float, z1: float) -> Shape:
 
 
 def extrude_x(profile_yz: ArrayLike, x0: float, x1: float) -> Shape:
-    """A convex profile (N, 2) of (y, z), counter-clockwise seen from +x, drawn out along x."""
+    """A convex profile (N, 2) of (y, z), counter-clockwise seen from +x, extruded along x."""
     shape = prism(profile_yz, x0, x1)
     return Shape(np.ascontiguousarray(shape.vertices[:, [2, 0, 1]]), shape.faces)
 
 
 def lathe(profile: ArrayLike, segments: int = 20) -> Shape:
-    """A profile (N, 2) of (radius, z) turned about the z axis.
+    """A profile (N, 2) of (radius, z) revolved about the z axis.
 
     The profile runs so that the solid lies to its left (up along the outside, down along an inside). Ends away from the axis
     are closed by discs; points on the axis become poles.
@@ -154,7 +154,7 @@ def lathe(profile: ArrayLike, segments: int = 20) -> Shape:
 
 
 def ring(profile: ArrayLike, segments: int = 28) -> Shape:
-    """A closed profile (N, 2) of (radius, z) off the z axis turned about it: tubes, rims, lamp shades. Solid to its left."""
+    """A closed profile (N, 2) of (radius, z) off the z axis revolved about it: tubes, rims, lamp shades. Solid to its left."""
     angles = 2 * np.pi * np.arange(segments) / segments
     c, s = np.cos(angles), np.sin(angles)
     points = np.asarray(profile, dtype=np.float64)
@@ -176,7 +176,7 @@ def sphere(radius: float, center: Sequence[float] = (0.0, 0.0, 0.0), segments: i
 
 
 def tube(path: ArrayLike, radius: float | Sequence[float], segments: int = 8) -> Shape:
-    """A round bar along a polyline (N, 3), bent without twist; `radius` in metres, one or one a point.
+    """A round bar along a polyline (N, 3), bent without twist; `radius` in metres, one value or one per point.
 
     Frames are carried along the path by the smallest rotation between neighbouring tangents (parallel transport).
     """
@@ -198,7 +198,8 @@ def tube(path: ArrayLike, radius: float | Sequence[float], segments: int = 8) ->
 
 
 def loft(rings: Sequence[Array], *, closed: bool = False) -> Shape:
-    """Rings (K, 3) of equal size joined one after the other; the ends are capped by fans, or joined when `closed` (a torus).
+    """Rings (K, 3) of equal size connected one after the other; the ends are capped by fans, or connected when `closed`
+    (a torus).
 
     The rings turn counter-clockwise about the direction in which they follow each other.
     """
@@ -217,7 +218,7 @@ def loft(rings: Sequence[Array], *, closed: bool = False) -> Shape:
 
 @lru_cache
 def _cube_lattice(count: int) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """Lattice points (V, 3) on the surface of a cube with `count` points an edge, and its faces (F, 3)."""
+    """Lattice points (V, 3) on the surface of a cube with `count` points per edge, and its faces (F, 3)."""
     number: dict[tuple[int, int, int], int] = {}
     quads = []
     last = count - 1
@@ -236,7 +237,7 @@ def _cube_lattice(count: int) -> tuple[NDArray[np.integer], NDArray[np.integer]]
 
 
 def rounded_box(size: Sequence[float], radius: float, segments: int = 1, center: Sequence[float] = (0, 0, 0)) -> Shape:
-    """A box of full `size` with rounded edges that stands with the middle of its base at `center`.
+    """A box of full `size` with rounded edges and the centre of its base at `center`.
 
     `segments` facets a quarter turn; 108 triangles with one, 300 with two.
     """
@@ -255,7 +256,7 @@ def rounded_box(size: Sequence[float], radius: float, segments: int = 1, center:
 def cushion(
     size: Sequence[float], center: Sequence[float] = (0, 0, 0), exponent: float = 5.0, segments: int = 7
 ) -> Shape:
-    """A soft, filled box: a superellipsoid of full `size`, the middle of its base at `center`; exponent 2 is an ellipsoid."""
+    """A soft, filled box: a superellipsoid of full `size`, the centre of its base at `center`; exponent 2 is an ellipsoid."""
     lattice, faces = _cube_lattice(segments + 1)
     points = np.tan((lattice / segments * 2 - 1) * np.pi / 4)
     points = points / np.sum(np.abs(points) ** exponent, axis=1, keepdims=True) ** (1 / exponent)
@@ -265,7 +266,7 @@ def cushion(
 
 
 def tray(size: Sequence[float], wall: float, floor: float, center: Sequence[float] = (0, 0, 0)) -> Shape:
-    """A box that is open at the top: full `size`, `wall` and `floor` thickness, the middle of its base at `center`."""
+    """A box that is open at the top: full `size`, `wall` and `floor` thickness, the centre of its base at `center`."""
     w, d, h = np.asarray(size, dtype=np.float64)
     outer = np.array([(-w / 2, -d / 2), (w / 2, -d / 2), (w / 2, d / 2), (-w / 2, d / 2)])
     inner = outer - wall * np.sign(outer)
@@ -287,7 +288,7 @@ def ribbon(path: ArrayLike, thickness: float, z0: float, z1: float) -> Shape:
 
 
 def blade(path: ArrayLike, widths: ArrayLike, thickness: float) -> Shape:
-    """A leaf: a flat strip along a path (N, 3) with a width a point, lying across the upright plane of the path."""
+    """A leaf: a flat strip along a path (N, 3) with one width per point, perpendicular to the vertical plane of the path."""
     points, widths = np.asarray(path, dtype=np.float64), np.asarray(widths, dtype=np.float64)
     along = np.gradient(points, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)

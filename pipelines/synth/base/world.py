@@ -1,4 +1,4 @@
-"""What a synthetic world is made of, before anything is rendered. World axes: metres, z up, lowest floor at z = 0."""
+"""The parts of a synthetic world, before anything is rendered. World axes: metres, z up, lowest floor at z = 0."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Material:
-    """How a surface looks: linear-light albedo, a procedural texture and how strongly and how finely it varies.
+    """Appearance of a surface: linear-light albedo, a procedural texture and how strongly and how finely it varies.
 
     color and color2 are linear RGB in [0, 1]; texture is a key of the renderer's table (`plain`, `wood`, `planks`, `tiles`,
     `carpet`, `fabric`, `stripes`, `checker`, `marble`, `brick`, `painting`, `books`, `noise`, ...); scale is metres per
-    texture period; specular in [0, 1]; emission adds light of its own colour (lamps, screens, windows); seed varies the pattern.
+    texture period; specular in [0, 1]; emission adds light of the surface's own colour (lamps, screens, windows); seed
+    varies the pattern.
     """
 
     color: tuple[float, float, float]
@@ -49,7 +50,7 @@ class Body:
 
     number: 1..65534, unique in the world, the value in instance images; label_id: NYU40; parts in the body's frame (origin at
     the centre of the footprint, z = 0 its base); poses: T_world_body for each visit of the camera, None where it is absent then
-    (so moved, added and removed objects are told by comparing visits); is_object: counts as an object of the scene graph
+    (so comparing visits shows moved, added and removed objects); is_object: counts as an object of the scene graph
     (False for structure).
     """
 
@@ -60,7 +61,7 @@ class Body:
     is_object: bool
     name: str = ""
     supported_by: int = 0
-    """Number of the body it stands on, 0 for the floor or a wall."""
+    """Number of the body that supports it, 0 for the floor or a wall."""
 
     def box(self, visit: int) -> OrientedBox | None:
         """The upright box around the body at a visit; None when absent."""
@@ -121,4 +122,4 @@ class World:
     """(floor z, ceiling z) of each storey, lowest first."""
     sun_direction: Array = field(default_factory=lambda: np.array([0.4, 0.3, -0.85]))
     credits: tuple[str, ...] = ()
-    """Whom to name for models that were taken from catalogues: title, author and licence of each."""
+    """Attribution of models taken from catalogues: title, author and licence of each."""

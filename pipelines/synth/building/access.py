@@ -1,4 +1,4 @@
-"""Which rooms share a wall, and how one walks between them."""
+"""Which rooms share a wall, and the access between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.synth.base.plan import RoomPlan
 
 LEAST_SHARED = 1.15
-"""Metres of common wall that a door with its frame needs."""
+"""Least metres of common wall for a door with its frame."""
 
 THROUGH = {
     "hallway": 0.0,
@@ -22,7 +22,7 @@ THROUGH = {
     "storage": 20.0,
     "bathroom": 20.0,
 }
-"""How bad it is to pass through a room of a kind."""
+"""Cost of passing through a room of a kind."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SharedWall:
 
 
 def shared_walls(rooms: Sequence[RoomPlan], thickness: float, *, least: float = 0.0) -> list[SharedWall]:
-    """All stretches where two rooms lie back to back at a wall of that thickness, longer than `least` metres."""
+    """All stretches where two rooms share a wall of that thickness, longer than `least` metres."""
     owner = np.repeat(np.arange(len(rooms)), [len(room.polygon) for room in rooms])
     number = np.concatenate([np.arange(len(room.polygon)) for room in rooms])
     start = np.concatenate([room.polygon for room in rooms])
@@ -61,9 +61,9 @@ def shared_walls(rooms: Sequence[RoomPlan], thickness: float, *, least: float = 
 
 
 def access_tree(rooms: Sequence[RoomPlan], walls: Sequence[SharedWall]) -> list[SharedWall]:
-    """Walls to be opened so that every room is reached from room 0 through the least private rooms (Prim's algorithm).
+    """Walls to be opened so that every room is reachable from room 0 through the least private rooms (Prim's algorithm).
 
-    Shorter than len(rooms) - 1 when some room shares no wall that is long enough for a door.
+    Fewer than len(rooms) - 1 when a room has no common wall long enough for a door.
     """
     reached, depth = {0}, {0: 0.0}
     opened: list[SharedWall] = []
@@ -85,7 +85,7 @@ def access_tree(rooms: Sequence[RoomPlan], walls: Sequence[SharedWall]) -> list[
 
 
 def access_cost(rooms: Sequence[RoomPlan], thickness: float) -> float:
-    """Infinite where a room cannot be reached; grows with private rooms that one must pass through."""
+    """Infinite where a room cannot be reached; grows with the private rooms on the path."""
     walls = shared_walls(rooms, thickness, least=LEAST_SHARED)
     tree = access_tree(rooms, walls)
     if len(tree) < len(rooms) - 1:

@@ -1,6 +1,6 @@
 """Door leaves and frames, the entrance and windows as closed solids in the building frame.
 
-Each is built in a local frame that stands on the middle of the opening: x to the right when looking out of the room (or from
+Each is built in a local frame centred on the opening: x to the right when looking out of the room (or from
 the door's first room to its second), y along that direction, z up.
 """
 
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Pieces = list[tuple[Shape, Material]]
 
 GAP = 0.0015
-"""Play between touching solids, so that no two faces coincide."""
+"""Clearance between touching solids, so that no two faces coincide."""
 
 
 def to_building(shape: Shape, center: Array, direction: Array, z: float) -> Shape:
@@ -40,7 +40,7 @@ def _lining(width: float, height: float, depth: tuple[float, float]) -> list[Sha
 
 
 def _casing(width: float, height: float, face: float, side: int) -> list[Shape]:
-    """Boards on the wall round a hole; the wall's face lies at y = face and the room on the side -1 or +1."""
+    """Boards on the wall around a hole; the wall's face lies at y = face and the room on the side -1 or +1."""
     y = sorted((face + side * GAP, face + side * 0.014))
     inner, outer = width / 2 + 0.012, width / 2 + FRAME + CASING
     low = height + 0.012
@@ -84,7 +84,7 @@ def door_parts(door: DoorPlan, wall: float, z: float, style: Style) -> Pieces:
 
 
 def entrance_parts(entrance: WallOpening, depth: float, z: float, style: Style) -> Pieces:
-    """A closed entrance door whose leaf sits `depth` behind the inner face of the outer wall, with a casing round it."""
+    """A closed entrance door whose leaf sits `depth` behind the inner face of the outer wall, with a casing around it."""
     w, h = entrance.width, entrance.top
     reach = 0.006
     leaf = box((-w / 2 - reach, depth, -reach), (w / 2 + reach, depth + 0.05, h + reach))

@@ -1,9 +1,9 @@
-"""Floor plans: which rooms there are, and their outlines on every storey.
+"""Floor plans: the rooms and their outlines on every storey.
 
-Candidates are drawn at random from three families and the one that breaks the fewest rules of proportion and access is kept, so
-that a plan always comes out:
-- a spine: a hallway (or a long living room) between two columns of rooms, perhaps closed by one room across its end;
-- slicing: the outline is cut in two again and again (a slicing tree), the living room being the hub;
+Candidates are drawn at random from three families and the one with the least penalty for proportion and access is kept, so
+that there is always a plan:
+- a spine: a hallway (or a long living room) between two columns of rooms, optionally closed by one room across its end;
+- slicing: the outline is cut in two recursively (a slicing tree), the living room being the hub;
 - around a stair: a spine whose hub ends in a bay across the building that holds the flight, the same on every storey.
 """
 
@@ -40,7 +40,7 @@ STAIR_WIDTH, TREAD, LANDING = 0.95, 0.25, 1.0
 BAY_DEPTH = STAIR_WIDTH + 1.2
 TRIES = 48
 GOOD_ENOUGH = 0.12
-"""Penalty a room at which the search for a plan ends."""
+"""Penalty per room at which the search for a plan ends."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class StairHall:
 
     @property
     def width(self) -> float:
-        """Of the whole building, metres."""
+        """Width of the whole building, metres."""
         return self.left + self.strip + self.right
 
 
@@ -80,12 +80,12 @@ def programme(rng: Generator, count: int, storey: int, storeys: int) -> list[str
 
 
 def snap(value: float) -> float:
-    """To the grid of 5 cm."""
+    """Rounded to the grid of 5 cm."""
     return round(round(value / GRID) * GRID, 3)
 
 
 def _target_areas(rng: Generator, kinds: Sequence[str]) -> list[float]:
-    """Areas up to the middle lines of the walls, which take about a tenth."""
+    """Areas up to the centre lines of the walls, which take about a tenth."""
     return [1.1 * float(rng.uniform(*AREAS[kind])) for kind in kinds]
 
 
@@ -120,7 +120,7 @@ def _stack(rng: Generator, rooms: list[tuple[str, float]], column: Rect, *, hub_
 
 
 def _corner_pair(rng: Generator, pair: list[tuple[str, float]], row: Rect, *, hub_on_right: bool) -> list[Cell]:
-    """A big room that wraps round a small one in the corner towards the hub."""
+    """A big room that wraps around a small one in the corner towards the hub."""
     (big, _), (small, area) = pair
     x0, y0, x1, y1 = row
     depth = snap(float(np.clip(np.sqrt(area) * rng.uniform(0.85, 1.1), 1.7, max(1.75, y1 - y0 - 1.4))))
@@ -137,7 +137,7 @@ def _corner_pair(rng: Generator, pair: list[tuple[str, float]], row: Rect, *, hu
 def _two_columns(
     rng: Generator, rooms: list[tuple[str, float]]
 ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-    """Shuffled rooms dealt to the lighter column; small rooms follow big ones so that they can be paired."""
+    """Shuffled rooms assigned to the column with less area; small rooms follow big ones so that they can be paired."""
     order = [rooms[i] for i in rng.permutation(len(rooms))]
     columns: tuple[list[tuple[str, float]], list[tuple[str, float]]] = ([], [])
     for room in sorted(order, key=lambda r: -r[1] * rng.uniform(0.6, 1.4)):
@@ -147,7 +147,7 @@ def _two_columns(
 
 
 def _spine(rng: Generator, kinds: Sequence[str]) -> list[Cell]:
-    """A hub strip between two columns (or beside one), perhaps with a room across its end."""
+    """A hub strip between two columns (or beside one), optionally with a room across its end."""
     areas = _target_areas(rng, kinds)
     rest = list(zip(kinds[1:], areas[1:], strict=True))
     cap = None
@@ -173,7 +173,7 @@ def _spine(rng: Generator, kinds: Sequence[str]) -> list[Cell]:
 
 
 def _slice(rng: Generator, kinds: Sequence[str]) -> list[Cell]:
-    """A slicing tree: the outline cut in two by area again and again, always across its longer side."""
+    """A slicing tree: the outline cut in two by area recursively, always across its longer side."""
     areas = _target_areas(rng, kinds)
     aspect = rng.uniform(1.0, 1.5)
     width = snap(float(np.sqrt(sum(areas) * aspect)))
@@ -259,7 +259,7 @@ def _around_stair(rng: Generator, kinds: Sequence[str], frame: StairHall) -> lis
 
 
 def to_rooms(cells: Sequence[Cell], inner_wall: float) -> list[RoomPlan]:
-    """Cells on the middle lines of the walls to rooms along their inner faces; empty when a cell is too narrow."""
+    """Cells on the centre lines of the walls to rooms along their inner faces; empty when a cell is too narrow."""
     rooms = []
     for kind, rects in cells:
         union = shapely.union_all([shapely.box(*rect) for rect in rects])
@@ -279,7 +279,7 @@ def _canonical_ring(polygon: shapely.Polygon) -> Array:
 
 
 def _cell_penalty(cells: Sequence[Cell], inner_wall: float) -> float:
-    """How far rooms are from homely proportions: areas out of range, too narrow, too long. From the rectangles alone."""
+    """Penalty for implausible room proportions: areas out of range, too narrow, too long. From the rectangles alone."""
     total = 0.0
     for kind, rects in cells:
         sides = [(x1 - x0 - inner_wall, y1 - y0 - inner_wall) for x0, y0, x1, y1 in rects]
@@ -350,4 +350,4 @@ def _best(
             break
     if best[1]:
         return best[0], best[1]
-    raise AssertionError("no floor plan: the families always give candidates whose rooms are joined")
+    raise AssertionError("no floor plan: the families always give candidates whose rooms are connected")

@@ -1,4 +1,4 @@
-"""Where doors, passages, windows and the entrance go."""
+"""Placement of doors, passages, windows and the entrance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 FRAME = 0.035
 """Thickness of a door's lining; the hole in the wall is wider and higher than the clear opening by this much on each side."""
 CASING = 0.062
-"""How far a door's casing reaches over the wall beyond the hole, in metres."""
+"""Overlap of a door's casing on the wall beyond the hole, in metres."""
 OPEN_PAIRS = (
     {"living_room", "dining_room"},
     {"living_room", "kitchen"},
@@ -49,7 +49,7 @@ def leaf_footprint(door: DoorPlan, wall: float) -> shapely.Polygon:
 
 
 def leaf_line(door: DoorPlan, wall: float) -> tuple[Array, Array, Array]:
-    """Hinge and tip (2,) of the middle line of an open leaf and the unit normal of the leaf."""
+    """Hinge and tip (2,) of the centre line of an open leaf and the unit normal of the leaf."""
     into = door.direction if door.leaf_room == door.rooms[1] else -door.direction
     left = np.array([-door.direction[1], door.direction[0]])
     hinge = door.center + into * (wall / 2) + left * door.hinge * (door.width / 2)
@@ -62,7 +62,7 @@ def leaf_line(door: DoorPlan, wall: float) -> tuple[Array, Array, Array]:
 def _blocked(
     rooms: Sequence[RoomPlan], door: DoorPlan, others: Sequence[DoorPlan], taken: Sequence[shapely.Polygon]
 ) -> bool:
-    """Whether a door's leaf or free floor gets in the way of another door or of something taken (a stair)."""
+    """Whether a door's leaf or free floor conflicts with another door or an occupied area (a stair)."""
     wall = 0.2
     zones = [clear_zone(rooms[door.rooms[k]], door, into_second=bool(k)) for k in (0, 1)]
     leaf = leaf_footprint(door, wall)
@@ -84,7 +84,7 @@ def place_door(
     others: Sequence[DoorPlan],
     taken: Sequence[shapely.Polygon],
 ) -> DoorPlan | None:
-    """A door or passage somewhere in a shared wall; None when each try gets in the way of something."""
+    """A door or passage somewhere in a shared wall; None when every attempt has a conflict."""
     i, j = wall.rooms
     edge = rooms[i].edges()[wall.edges[0]]
     low, high = wall.interval
@@ -98,7 +98,7 @@ def place_door(
         distance = (low + high) / 2 + shift * max(room_left, 0.0) * (1.0 if attempt < 12 else rng.random())
         center = edge.point(distance, -construction.inner_wall / 2)
         leaf = -1 if passage else (j if rooms[i].kind in ("hallway", "living_room") else i)
-        # The hinge is at the jamb next to the nearer corner, so that the open leaf stands along the crossing wall.
+        # The hinge is at the jamb next to the nearer corner, so that the open leaf stands along the crossing wall
         near_start = distance - low < high - distance
         hinge = -1 if near_start else 1
         angle = (
@@ -142,14 +142,14 @@ def place_doors(
 
 
 def _any_door(rooms: Sequence[RoomPlan], wall: SharedWall, construction: Construction) -> DoorPlan:
-    """A passage without a leaf in the middle of the wall, when nothing better fits."""
+    """A passage without a leaf in the centre of the wall, when nothing else fits."""
     edge = rooms[wall.rooms[0]].edges()[wall.edges[0]]
     center = edge.point(sum(wall.interval) / 2, -construction.inner_wall / 2)
     return DoorPlan(wall.rooms, center, -edge.inward, 0.85, 2.05)
 
 
 def outer_stretches(rooms: Sequence[RoomPlan], room: int, wall: float) -> list[tuple[int, float, float]]:
-    """Stretches (edge number, from, to) of a room's sides that no other room lies behind."""
+    """Stretches (edge number, from, to) of a room's sides that border no other room."""
     found = []
     shared = [s for s in shared_walls(rooms, wall) if room in s.rooms]
     for number, edge in enumerate(rooms[room].edges()):
@@ -227,7 +227,7 @@ def place_entrance(
     windows: Sequence[WallOpening],
     construction: Construction,
 ) -> WallOpening | None:
-    """A closed entrance door in an outer wall of the hub, away from windows and doors; None where there is no room for one."""
+    """A closed entrance door in an outer wall of the hub, away from windows and doors; None where none fits."""
     width, margin = 0.9, 0.2
     stretches = outer_stretches(rooms, 0, construction.inner_wall)
     for k in rng.permutation(len(stretches)):

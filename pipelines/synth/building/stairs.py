@@ -1,4 +1,4 @@
-"""Flights of stairs and the railings round their holes, as closed solids in the building frame."""
+"""Flights of stairs and the railings around their holes, as closed solids in the building frame."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def stair_parts(
 
 
 def _along_y(profile_xz: list[tuple[float, float]], y0: float, y1: float) -> Shape:
-    """A convex profile of (x, z), counter-clockwise seen from -y, drawn out along y."""
+    """A convex profile of (x, z), counter-clockwise seen from -y, extruded along y."""
     shape = extrude_x([(x, z) for x, z in profile_xz], -y1, -y0)  # x <- -y, y <- x, z <- z
     v = shape.vertices
     return Shape(np.ascontiguousarray(np.column_stack((v[:, 1], -v[:, 0], v[:, 2]))), shape.faces)
 
 
 def railing_parts(stair: StairPlan, z: float, style: Style, *, open_end: bool) -> list[tuple[Shape, Material]]:
-    """Balusters and a handrail round the hole in the floor at z; `open_end` leaves its foot end free for the next flight."""
+    """Balusters and a handrail around the hole in the floor at z; `open_end` leaves its foot end free for the next flight."""
     height, y = 0.95, stair.y0 - 0.04
     corners = [(stair.hole_x0 - 0.04, y), (stair.x1, y)]
     if not open_end:

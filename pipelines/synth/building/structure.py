@@ -1,8 +1,8 @@
 """Walls, floors, ceilings, doors, windows and stairs of a building plan as bodies.
 
-Walls, floors and ceilings are what can be seen of the solid between rooms: a wall's body is the face towards one room with its
-baseboard and the reveals of its openings, so the surfaces of all of them together close off the free space, and the two faces
-of a wall lie its thickness apart. Leaves, frames, panes and stairs are closed solids.
+Walls, floors and ceilings are the visible surfaces of the solid between rooms: a wall's body is the face towards one
+room with its baseboard and the reveals of its openings, so all surfaces together enclose the free space, and the two faces of
+a wall lie its thickness apart. Leaves, frames, panes and stairs are closed solids.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ ENTRANCE_REVEAL = 0.05
 
 @dataclass
 class BodyList:
-    """Bodies with running numbers; visits is how many poses each gets."""
+    """Bodies with running numbers; visits is the number of poses of each."""
 
     visits: int
     bodies: list[Body] = field(default_factory=list)
 
     def add_structure(self, label: str, name: str, parts: Sequence[tuple[Shape, Material]]) -> Body:
-        """A body whose shapes are given in the building frame; its own frame stands under the middle of its footprint."""
+        """A body whose shapes are given in the building frame; its own frame lies under the centre of its footprint."""
         low = np.min([shape.vertices.min(axis=0) for shape, _ in parts], axis=0)
         high = np.max([shape.vertices.max(axis=0) for shape, _ in parts], axis=0)
         origin = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
@@ -121,7 +121,7 @@ def _room_shell(
 
 
 def door_hole(door: DoorPlan) -> tuple[float, float]:
-    """Width and height (metres) of the hole in the wall that a door or passage needs."""
+    """Width and height (metres) of the hole in the wall for a door or passage."""
     lining = FRAME if door.kind == "door" else 0.0
     return door.width + 2 * lining, door.height + lining
 
@@ -180,7 +180,7 @@ def _wall_face(edge: WallEdge, holes: Sequence[Hole], z: float, height: float) -
 
 
 def _reveal(edge: WallEdge, hole: Hole, z: float) -> Shape:
-    """Sides, top and (of windows) bottom of a hole, facing its middle."""
+    """Sides, top and (of windows) bottom of a hole, facing its centre."""
     p0, p1 = edge.point(hole.a), edge.point(hole.a, -hole.depth)
     q0, q1 = edge.point(hole.b), edge.point(hole.b, -hole.depth)
     z0, z1 = z + hole.z0, z + hole.z1
@@ -195,7 +195,7 @@ def _reveal(edge: WallEdge, hole: Hole, z: float) -> Shape:
 
 
 def _sheet(polygon: Array, z: float, *, hole: StairPlan | None) -> Shape:
-    """A rectilinear polygon as a grid of rectangles that look up, without the hole of a stair."""
+    """A rectilinear polygon as a grid of upward-facing rectangles, without the hole of a stair."""
     shape: BaseGeometry = shapely.Polygon(polygon)
     xs, ys = list(polygon[:, 0]), list(polygon[:, 1])
     if hole is not None:
@@ -234,7 +234,7 @@ def _floor_strip(start: Array, depth: Array, side: Array, z: float) -> Shape:
 
 
 def _hole_sides(stair: StairPlan, z0: float, z1: float) -> Shape:
-    """The cut edges of a slab round the hole of a stair, facing into the hole."""
+    """The cut edges of a slab around the hole of a stair, facing into the hole."""
     corners = [(stair.hole_x0, stair.y0), (stair.x1, stair.y0), (stair.x1, stair.y1), (stair.hole_x0, stair.y1)]
     quads = []
     for p, q in zip(corners, [*corners[1:], corners[0]], strict=True):
@@ -243,7 +243,7 @@ def _hole_sides(stair: StairPlan, z0: float, z1: float) -> Shape:
 
 
 def _baseboard(edges: Sequence[WallEdge], number: int, cuts: Sequence[tuple[float, float]], z: float) -> list[Shape]:
-    """The board along the foot of a wall, mitred at corners and left out between each (from, to); only its visible faces."""
+    """The board along the foot of a wall, mitred at corners and omitted between each (from, to); only its visible faces."""
     depth, _ = BASEBOARD
     edge = edges[number]
     before, after = edges[number - 1], edges[(number + 1) % len(edges)]
@@ -268,7 +268,7 @@ def _board_cuts(
     holes: Sequence[Hole],
     stairs: tuple[StairPlan | None, StairPlan | None],
 ) -> list[tuple[float, float]]:
-    """Stretches of an edge without baseboard: doors with their casings, the flight that stands there, the hole in the floor."""
+    """Stretches of an edge without baseboard: doors with their casings, a flight along it, the hole in the floor."""
     cuts = []
     for hole in holes:
         if hole.z0 == 0:
@@ -291,7 +291,7 @@ def _board_cuts(
 
 
 def _has_casing(floor: StoreyPlan, index: int, edge: WallEdge, hole: Hole) -> bool:
-    """Whether a hole in the floor line has a door casing round it, which passages have not."""
+    """Whether a hole in the floor line has a door casing around it, unlike passages."""
     middle = edge.point((hole.a + hole.b) / 2)
     passages = [door for door in floor.doors if door.kind == "passage" and index in door.rooms]
     return not any(np.linalg.norm(door.center - middle) < 0.25 for door in passages)

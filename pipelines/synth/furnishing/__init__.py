@@ -1,1 +1,1 @@
-"""What stands where in a synthetic building, and what changes between two visits."""
+"""Furnishing of a synthetic building, and changes between two visits."""

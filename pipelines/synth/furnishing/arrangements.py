@@ -1,4 +1,4 @@
-"""Groups of furniture that belong together: a sofa before a television, chairs round a table, a kitchen run, a bed, a desk."""
+"""Groups of furniture that belong together: a sofa before a television, chairs around a table, a kitchen run, a bed, a desk."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sofa_group(rng: Generator, style: Style, room: RoomScene) -> Item | None:
 
 
 def _facing_television(rng: Generator, style: Style, room: RoomScene, sofa: Model) -> Item | None:
-    """The sofa opposite a television on a stand of some width, with what lies between; None where that does not fit."""
+    """The sofa opposite a television on a stand of some width, with the furniture between; None where that does not fit."""
     stand = storage.tv_stand(rng, style)
     half = float(stand.size[0]) / 2
     for edge in room.edges(rng, 2 * half + 0.1):
@@ -63,7 +63,7 @@ def _facing_television(rng: Generator, style: Style, room: RoomScene, sofa: Mode
 
 
 def _free_depth(room: RoomScene, edge: WallEdge, along: float) -> float:
-    """How far it is from a wall to the one opposite, in metres."""
+    """Distance from a wall to the opposite one, in metres."""
     start, end = edge.point(along, 0.01), edge.point(along, 30.0)
     inside = shapely.LineString([start, end]).intersection(room.polygon)
     first = inside if isinstance(inside, shapely.LineString) else shapely.get_parts(inside)[0]
@@ -71,7 +71,7 @@ def _free_depth(room: RoomScene, edge: WallEdge, along: float) -> float:
 
 
 def _television(rng: Generator, style: Style, room: RoomScene, stand: Item) -> bool:
-    """Whether a television found its place on the stand."""
+    """Whether a television was placed on the stand."""
     if not stand.model.surfaces:
         return False
     surface = stand.model.surfaces[-1]
@@ -83,7 +83,7 @@ def _television(rng: Generator, style: Style, room: RoomScene, stand: Item) -> b
 
 
 def _lounge(rng: Generator, style: Style, room: RoomScene, sofa: Item, gap: float) -> None:
-    """Rug, coffee table and perhaps an armchair in front of a sofa that has `gap` metres free before it."""
+    """Rug, coffee table and optionally an armchair in front of a sofa that has `gap` metres free before it."""
     table = tables.coffee_table(rng, style)
     mat = None
     front = float(sofa.model.size[1]) / 2
@@ -107,7 +107,7 @@ def _lounge(rng: Generator, style: Style, room: RoomScene, sofa: Item, gap: floa
 
 
 def dining_group(rng: Generator, style: Style, room: RoomScene, *, seats: int = 6) -> Item | None:
-    """A table with chairs pushed in around it: in the middle of free floor, or with one end or its back at a wall."""
+    """A table with chairs pushed in around it: in the centre of free floor, or with one end or its back at a wall."""
     seed = int(rng.integers(1 << 31))
     best: tuple[int, int, int] | None = None
     for attempt in range(10):
@@ -151,7 +151,7 @@ def _try_dining(
 
 
 def _chairs(rng: Generator, style: Style, room: RoomScene, table: Item, seats_seed: tuple[int, int]) -> int:
-    """Chairs that face the table, as many of the same kind as find room; how many did."""
+    """Chairs that face the table, as many of the same kind as fit; returns their number."""
     seats, seed = seats_seed
     w, d = table.model.size[:2]
     model = seating.dining_chair(np.random.default_rng(seed), style)
@@ -213,7 +213,7 @@ def kitchen_run(rng: Generator, style: Style, room: RoomScene) -> bool:
 
 
 def _kitchen_units(rng: Generator, style: Style, length: float) -> list[Model]:
-    """Base units that fill a wall of a length (metres) as well as they can."""
+    """Base units that fill a wall of a length (metres) as completely as possible."""
     fridge, stove = kitchen.refrigerator(rng, style), kitchen.stove(rng, style)
     rest = length - float(fridge.size[0]) - float(stove.size[0]) - 0.05
     if rest < 0.7:
@@ -323,7 +323,7 @@ def bath_group(rng: Generator, style: Style, room: RoomScene) -> None:
     tub = room.at_wall(rng, bath.bathtub(rng, style), corner=0.95) if rng.random() < 0.85 else None
     model = bath.toilet(rng, style)
     toilet = room.at_wall(rng, model, tries=30, front=0.4, corner=0.15)
-    if toilet is None and tub is not None:  # rather a toilet than a tub
+    if toilet is None and tub is not None:  # a toilet has priority over a tub
         room.remove(tub)
         tub = None
         toilet = room.at_wall(rng, model, tries=30, front=0.4, corner=0.15)

@@ -1,4 +1,4 @@
-"""What differs between two visits: things that stand elsewhere, that are new, that are gone."""
+"""Changes between two visits: moved, added and removed objects."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipelines.synth.furnishing.placement import REST, Item, RoomScene
 from pipelines.synth.furniture import bath, decor, props, seating, tables
 
 LEAST_MOVE = 0.8
-"""Metres by which something must be displaced to count as moved."""
+"""Least displacement in metres of a moved object."""
 LEAST_SIZE = 0.35
-"""Diagonal (metres) below which a thing is too small to be taken away or moved noticeably."""
+"""Diagonal (metres) below which an object is too small to be removed or moved noticeably."""
 MOVABLE = frozenset({"chair", "table", "box", "bag", "night_stand", "otherfurniture", "otherprop", "clothes", "books"})
 REMOVABLE = MOVABLE | {"pillow", "paper", "picture", "television", "towel", "floor_mat", "lamp", "desk", "dresser"}
 FIXED = frozenset({"stove", "extractor hood", "radiator", "coat rack", "washing machine", "table lamp", "floor lamp"})
-"""Names that stay: built in, or the body of a light."""
+"""Names of objects that never change: built in, or the body of a light."""
 LIGHTS = frozenset({"ceiling lamp", "pendant lamp", "table lamp", "floor lamp"})
 
 NEW: tuple[Callable[[Generator, Style], Model], ...] = (
@@ -37,26 +37,26 @@ NEW: tuple[Callable[[Generator, Style], Model], ...] = (
     bath.laundry_basket,
     props.waste_bin,
 )
-"""What may be added."""
+"""Makers of objects that may be added."""
 SMALL = (props.bag, props.backpack, props.waste_bin, seating.stool)
-"""What is added where nothing larger finds room."""
+"""Makers used where nothing larger fits."""
 
 
 @dataclass(frozen=True, eq=False)
 class Presence:
-    """One thing over the visits: where it is at each, None where it is absent."""
+    """One object over the visits: its placement at each, None where it is absent."""
 
     places: tuple[Item | None, ...]
 
     @property
     def first(self) -> Item:
-        """Where it is first seen."""
+        """Its first placement."""
         return next(place for place in self.places if place is not None)
 
 
 @dataclass(frozen=True)
 class ChangeCounts:
-    """How many things to move, add and remove."""
+    """How many objects to move, add and remove."""
 
     moved: int
     added: int
@@ -64,15 +64,15 @@ class ChangeCounts:
 
 
 def one_visit(scenes: Sequence[RoomScene]) -> list[Presence]:
-    """Everything in its place, seen once."""
+    """All objects with one visit."""
     return [Presence((item,)) for scene in scenes for item in scene.items]
 
 
 def two_visits(rng: Generator, style: Style, scenes: Sequence[RoomScene], counts: ChangeCounts) -> list[Presence]:
-    """Everything at both visits; the scenes are left as the second visit finds them.
+    """All objects at both visits; the scenes are left in the state of the second visit.
 
-    As many changes are made as were asked for if the rooms offer enough that can be moved and room to put it; what stands on
-    a moved thing moves along and is not counted. Each kind of change draws from its own stream.
+    The requested number of changes is made if the rooms have enough movable objects and free space; objects on a moved object
+    move along and are not counted. Each kind of change draws from its own random stream.
     """
     order = [item for scene in scenes for item in scene.items]
     later: dict[int, Item | None] = {id(item): item for item in order}
@@ -90,7 +90,7 @@ def _scene_of(scenes: Sequence[RoomScene], item: Item) -> RoomScene:
 
 
 def _burden(item: Item, items: Sequence[Item]) -> list[Item]:
-    """What stands on an item, and on that, in order."""
+    """Items on an item, and on those, in order."""
     direct = [other for other in items if other.support is item]
     return [thing for other in direct for thing in (other, *_burden(other, items))]
 
@@ -111,7 +111,7 @@ def _can_move(item: Item, items: Sequence[Item]) -> bool:
 def _take(
     rng: Generator, items: Sequence[Item], count: int, suits: Callable[[Item, Sequence[Item]], bool]
 ) -> list[Item]:
-    """Up to `count` items that suit, things on the floor three times as likely early as those on furniture."""
+    """Up to `count` suitable items, those on the floor three times as likely to be early as those on furniture."""
     candidates = [item for item in items if suits(item, items)]
     keys = [rng.random() ** (1.0 if item.support is None else 3.0) for item in candidates]
     return [candidates[i] for i in np.argsort(keys)[::-1][:count]]
@@ -120,7 +120,7 @@ def _take(
 def _move(
     rng: Generator, scenes: Sequence[RoomScene], items: Sequence[Item], count: int, later: dict[int, Item | None]
 ) -> None:
-    """Move up to `count` things to another place on the floor of their storey, with what they carry."""
+    """Move up to `count` objects to another position on the floor of their storey, with their load."""
     for item in _take(rng, items, len(items), _can_move):
         if count == 0:
             return
@@ -142,7 +142,7 @@ def _move(
 def _elsewhere(
     rng: Generator, scenes: Sequence[RoomScene], home: RoomScene, item: Item, load: Sequence[Item]
 ) -> list[Item] | None:
-    """The item and its load at a new place, put into a scene; None when twelve tries fail."""
+    """The item and its load at a new place, put into a scene; None when twelve attempts fail."""
     storey = [scene for scene in scenes if scene.z == home.z]
     for attempt in range(12):
         scene = home if attempt < 5 or rng.random() < 0.5 else storey[int(rng.integers(len(storey)))]
@@ -160,7 +160,7 @@ def _elsewhere(
 
 
 def _carry(scene: RoomScene, old: Item, new: Item, load: Sequence[Item]) -> list[Item] | None:
-    """The load of an item at the same places on it after it has moved; None when something is in the way there."""
+    """The load of an item at the same places on it after it has moved; None when something blocks it there."""
     turn = new.yaw - old.yaw
     c, s = np.cos(turn), np.sin(turn)
     replaced: dict[int, Item] = {id(old): new}
@@ -179,7 +179,7 @@ def _carry(scene: RoomScene, old: Item, new: Item, load: Sequence[Item]) -> list
 
 
 def _add(rng: Generator, style: Style, scenes: Sequence[RoomScene], count: int) -> list[Item]:
-    """Up to `count` new things on free floor."""
+    """Up to `count` new objects on free floor."""
     added: list[Item] = []
     for _ in range(count):
         for attempt in range(30):

@@ -1,4 +1,4 @@
-"""Small things on tables, shelves, beds and floors."""
+"""Small objects on tables, shelves, beds and floors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ON_TOP: dict[str, tuple[Maker, ...]] = {
     "rack": (props.small_box, props.carton, props.book_stack, bath.folded_towels, props.bottle),
     "bed": (bedroom.blanket, props.clothes_pile, props.book_stack, props.bag),
 }
-"""What may stand on a piece of furniture, by its name."""
+"""Makers of objects that may stand on a piece of furniture, by its name."""
 
 ON_FLOOR: dict[str, tuple[Maker, ...]] = {
     "living_room": (props.carton, props.bag, props.book_stack, props.backpack),
@@ -52,7 +52,7 @@ LIMIT = {"bed": 1, "stove": 1, "bench": 1, "wardrobe": 2, "refrigerator": 1, "si
 
 
 def clutter_room(rng: Generator, style: Style, room: RoomScene, amount: float) -> None:
-    """Fill the surfaces of a furnished room and leave things on its floor; `amount` 0 is bare, 1 is lived in, 2 is a mess."""
+    """Fill the surfaces of a furnished room and put objects on its floor; `amount` 0 is bare, 1 is lived in, 2 is cluttered."""
     for item in list(room.items):
         if item.model.label == "bookshelf" or (item.model.name == "rack" and rng.random() < 0.4):
             _books(rng, style, room, item, amount)

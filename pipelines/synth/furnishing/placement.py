@@ -1,4 +1,4 @@
-"""Putting things into a room so that they touch nothing, block no door and leave a way to walk."""
+"""Placing objects in a room so that they touch nothing, block no door and leave a path to walk."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from pipelines.synth.base.plan import RoomPlan, WallEdge
 Array = NDArray[np.float64]
 
 WALL_GAP = 0.02
-"""Metres between a wall and what stands at it; baseboards are 12 mm deep."""
+"""Metres between a wall and furniture at it; baseboards are 12 mm deep."""
 REST = 0.001
-"""Play between a thing and what it rests on, so that no faces coincide."""
+"""Clearance between an object and its support, so that no faces coincide."""
 WALKER = 0.32
-"""Radius (metres) for which ways are kept while furnishing: what is promised afterwards and the error of two grids."""
+"""Radius (metres) of a walker for which paths are kept while furnishing: the guaranteed one plus the error of two grids."""
 
 
 @dataclass(eq=False)
 class Item:
-    """A placed model: x, y, z of its origin in the building frame, yaw about z, the item it rests on, and its room's index."""
+    """A placed model: x, y, z of its origin in the building frame, yaw about z, its supporting item, and its room's index."""
 
     model: Model
     x: float
@@ -38,7 +38,7 @@ class Item:
     support: Item | None = None
     boxes: Array = field(init=False)
     reach: float = field(init=False)
-    """Radius (metres) of a circle round the origin that holds the whole footprint."""
+    """Radius (metres) of a circle around the origin that holds the whole footprint."""
 
     def __post_init__(self) -> None:
         self.boxes = turned_boxes(self.model.solids, self.x, self.y, self.z, self.yaw)
@@ -62,8 +62,8 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class KeepOut:
-    """An area (building frame) that stays free between two heights above the floor; `soft` ones bind only what is put later
-    and does not belong to the same group."""
+    """An area (building frame) that stays free between two heights above the floor; `soft` ones apply only to items
+    that are placed later and do not belong to the same group."""
 
     area: BaseGeometry
     z0: float
@@ -72,12 +72,12 @@ class KeepOut:
 
 
 def yaw_facing(direction: Array) -> float:
-    """The yaw that turns a body's front (+y) to a direction (2,)."""
+    """The yaw that rotates a body's front (+y) to a direction (2,)."""
     return float(np.arctan2(-direction[0], direction[1]))
 
 
 class RoomScene:
-    """A room while it is being furnished: what stands in it, what must stay free, and where one can still walk."""
+    """A room while it is being furnished: its items, reserved areas, and walkable cells."""
 
     def __init__(
         self, index: int, plan: RoomPlan, z: float, height: float, keep_out: Sequence[KeepOut], doors: Sequence[Array]
@@ -96,7 +96,7 @@ class RoomScene:
         self.share = 0.14
 
     def fits(self, item: Item, *, margin: float = 0.006, soft: bool = True, hanging: bool = False) -> bool:
-        """Whether an item lies inside the room, off everything that is there and off the areas that stay free."""
+        """Whether an item lies inside the room, clear of all items and reserved areas."""
         print_ = footprint(item.boxes)
         if not (self._hanging if hanging else self._standing).covers(print_):
             return False
@@ -116,20 +116,20 @@ class RoomScene:
         return self.grid.connected(self.grid.free & ~blocked, self.targets, self.share)
 
     def block(self, area: BaseGeometry) -> None:
-        """Count an area as taken by something that is not an item (a flight of stairs, an open door)."""
+        """Mark an area as occupied by something that is not an item (a flight of stairs, an open door)."""
         near = area.buffer(self.grid.radius)
         self.grid.free &= ~np.asarray(shapely.contains_xy(near, self.grid.x, self.grid.y))
         self.grid.start_count = int(self.grid.free.sum())
         self._empty = self.grid.free.copy()
 
     def add(self, item: Item) -> Item:
-        """Take an item in."""
+        """Add an item."""
         self.items.append(item)
         self.grid.free &= ~self.grid.blocked_by(self._above_floor(item))
         return item
 
     def remove(self, item: Item) -> None:
-        """Take an item out again, with what was blocked by it."""
+        """Remove an item and its blocked cells."""
         self.items = [other for other in self.items if other is not item]
         self.grid.free = self._empty.copy()
         for other in self.items:
@@ -137,7 +137,7 @@ class RoomScene:
                 self.grid.free &= ~self.grid.blocked_by(self._above_floor(other))
 
     def remove_with_load(self, item: Item, *, also: Sequence[Item] = ()) -> None:
-        """Take an item out with everything that stands on it, and other items with it."""
+        """Remove an item with everything on it, and other items with it."""
         for other in [i for i in self.items if i is item or i.support is item or any(i is a for a in also)]:
             self.remove(other)
 
@@ -158,7 +158,7 @@ class RoomScene:
         margin: float = 0.006,
         on: Item | None = None,
     ) -> Item | None:
-        """Put a model on the floor (or on a rug) at a point if it fits and ways stay open."""
+        """Put a model on the floor (or on a rug) at a point if it fits and paths stay open."""
         z = self.z + REST if on is None else on.z + on.model.size[2] + REST
         item = Item(model, x, y, float(z), yaw, self.index, on)
         if on is not None and not footprint(on.boxes).covers(footprint(item.boxes)):
@@ -174,7 +174,7 @@ class RoomScene:
         return [edges[i] for i in np.argsort(keys)[::-1]]
 
     def free_stretches(self, edge: WallEdge, depth: float, height: float) -> list[tuple[float, float]]:
-        """Stretches along a side (from, to in metres) before which a strip `depth` deep is free up to a height."""
+        """Stretches along a side (from, to in metres) in front of which a strip `depth` deep is free up to a height."""
         ends = [edge.point(0.0, WALL_GAP), edge.point(edge.length, WALL_GAP)]
         corners = [*ends, edge.point(edge.length, WALL_GAP + depth), edge.point(0.0, WALL_GAP + depth)]
         strip = shapely.Polygon(corners)
@@ -206,7 +206,8 @@ class RoomScene:
         gap: float = WALL_GAP,
         corner: float = 0.5,
     ) -> Item | None:
-        """Put a model on the floor with its back to a wall; `front` metres before it stay free; `corner`: chance of a corner."""
+        """Put a model on the floor with its back to a wall; `front` metres in front of it stay free; `corner`:
+        probability of a corner."""
         w = float(model.size[0])
         options = []
         for edge in self.edges(rng, w + 2 * WALL_GAP):
@@ -241,7 +242,7 @@ class RoomScene:
         return item
 
     def front_zone(self, model: Model, at: tuple[float, float], yaw: float, depth: float) -> shapely.Polygon:
-        """The floor before a model that would stand at a point."""
+        """The floor in front of a model placed at a point."""
         low, high = model.low, model.high
         solid = np.array([[low[0] + 0.05, high[1] + 0.01, 0, high[0] - 0.05, high[1] + depth, 1]])
         return footprint(turned_boxes(solid, *at, 0.0, yaw))
@@ -266,13 +267,13 @@ class RoomScene:
         """Hang a model at a distance along a side and a height above the floor."""
         x, y = edge.point(along, gap - float(model.low[1]))
         item = Item(model, float(x), float(y), self.z + bottom, yaw_facing(edge.inward), self.index)
-        # A short way into the room lies the face of a cupboard or the leaf of a door: what hangs must be seen.
+        # The face of a cupboard or the leaf of a door may lie a little into the room: what hangs must stay visible.
         if self.fits(item, hanging=True, soft=False) and self.keeps_way(item):
             return self.add(item)
         return None
 
     def edge_behind(self, item: Item) -> tuple[WallEdge, float]:
-        """The side at an item's back and the item's place along it in metres."""
+        """The side at an item's back and the item's position along it in metres."""
         front = np.array([-np.sin(item.yaw), np.cos(item.yaw)])
         at = np.array([item.x, item.y])
         sides = []
@@ -284,7 +285,7 @@ class RoomScene:
         return self.plan.edges()[number], along
 
     def on_floor(self, rng: Generator, model: Model, *, tries: int = 20, near_wall: bool = True) -> Item | None:
-        """Put a model somewhere on the floor at a random turn, by preference near a wall or a corner."""
+        """Put a model somewhere on the floor at a random yaw, by preference near a wall or a corner."""
         low, high = self.plan.polygon.min(axis=0), self.plan.polygon.max(axis=0)
         for _ in range(tries):
             if near_wall:
@@ -308,7 +309,7 @@ class RoomScene:
         yaw: tuple[float, float] = (0.0, 0.0),
         tries: int = 8,
     ) -> Item | None:
-        """Stand a model on a surface of another, turned against its front by an angle from a range."""
+        """Stand a model on a surface of another, rotated from its front by an angle from a range."""
         if model.size[2] > surface.headroom - 0.01:
             return None
         for _ in range(tries):

@@ -1,4 +1,4 @@
-"""What goes into each kind of room, in which order."""
+"""Furnishing of each kind of room, in order."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Maker = Callable[[Generator, Style], Model]
 def furnish(
     rng: Generator, style: Style, room: RoomScene, windows: Sequence[WallOpening], *, also: Sequence[str] = ()
 ) -> None:
-    """Put everything that is larger than clutter into a room.
+    """Put everything larger than clutter into a room.
 
-    `also` names functions that this room takes over because no other room has them (`kitchen`, `dining_room`, `bedroom`).
+    `also` names functions of this room that no other room has (`kitchen`, `dining_room`, `bedroom`).
     """
     ceiling_lamps(rng, style, room)
     dress_windows(rng, style, room, windows)
@@ -37,7 +37,7 @@ def furnish(
 
 
 def _some(rng: Generator, style: Style, room: RoomScene, wishes: Sequence[tuple[float, Maker, float]]) -> list[Item]:
-    """Each maker with its chance, at a wall with a free depth in front; what found room."""
+    """Each maker with its probability, at a wall with a free depth in front; returns the placed items."""
     placed = []
     for chance, maker, front in wishes:
         if rng.random() < chance:
@@ -97,7 +97,7 @@ def kitchen_room(rng: Generator, style: Style, room: RoomScene) -> None:
 
 
 def bedroom(rng: Generator, style: Style, room: RoomScene) -> None:
-    """A bed with night stands, a wardrobe, a chest of drawers, a rug, perhaps a desk."""
+    """A bed with night stands, a wardrobe, a chest of drawers, a rug, optionally a desk."""
     bed = groups.bed_group(rng, style, room)
     _some(rng, style, room, [(0.95, storage.wardrobe, 0.5)])
     dressers = _some(rng, style, room, [(0.75, storage.dresser, 0.45)])
@@ -130,7 +130,7 @@ def _bedside_rug(rng: Generator, style: Style, room: RoomScene, bed: Item) -> No
 
 
 def bathroom(rng: Generator, style: Style, room: RoomScene) -> None:
-    """Tub, basin, toilet, towels, a mat, perhaps a washing machine."""
+    """Tub, basin, toilet, towels, a mat, optionally a washing machine."""
     groups.bath_group(rng, style, room)
     for chance in (0.9, 0.3):
         if rng.random() < chance:
@@ -215,7 +215,7 @@ def _lay(rng: Generator, room: RoomScene, rug: Model) -> None:
 
 
 def store_room(rng: Generator, style: Style, room: RoomScene) -> None:
-    """Racks, boxes, perhaps a washing machine."""
+    """Racks, boxes, optionally a washing machine."""
     _some(rng, style, room, [(1.0, storage.open_shelves, 0.25), (0.7, storage.open_shelves, 0.25)])
     _some(rng, style, room, [(0.5, kitchen.dishwasher, 0.3), (0.4, storage.wardrobe, 0.3)])
     for _ in range(int(rng.integers(2, 5))):
@@ -223,13 +223,13 @@ def store_room(rng: Generator, style: Style, room: RoomScene) -> None:
 
 
 def sleeping_corner(rng: Generator, style: Style, room: RoomScene) -> None:
-    """A bed and a wardrobe in a room that serves for everything."""
+    """A bed and a wardrobe in a room with all functions."""
     groups.bed_group(rng, style, room)
     _some(rng, style, room, [(0.8, storage.wardrobe, 0.4)])
 
 
 def cooking_corner(rng: Generator, style: Style, room: RoomScene) -> None:
-    """A kitchen run in a room that serves for everything."""
+    """A kitchen run in a room with all functions."""
     groups.kitchen_run(rng, style, room)
 
 
@@ -263,7 +263,7 @@ def _wall_things(rng: Generator, style: Style, room: RoomScene) -> None:
 
 
 def ceiling_lamps(rng: Generator, style: Style, room: RoomScene) -> None:
-    """Lamps on the ceiling: one over the middle of a room, more in large, long or angled ones."""
+    """Lamps on the ceiling: one over the centre of a room, more in large, long or angled ones."""
     span = np.ptp(room.plan.polygon, axis=0)
     count = int(np.clip(max(round(room.plan.area / 16), np.ceil(max(span) / 5.5)), 1, 4))
     model = decor.ceiling_lamp(rng, style)
@@ -276,7 +276,7 @@ def ceiling_lamps(rng: Generator, style: Style, room: RoomScene) -> None:
 
 
 def lamp_spots(room: RoomScene, count: int) -> NDArray[np.float64]:
-    """(count, 2) points that share a ceiling evenly among them: Lloyd's algorithm on a grid, off the holes of stairs."""
+    """(count, 2) points evenly distributed over a ceiling: Lloyd's algorithm on a grid, away from the holes of stairs."""
     free: BaseGeometry = room.polygon.buffer(-0.3)
     for zone in room.keep_out:
         if zone.z1 >= room.height:
@@ -320,7 +320,7 @@ def dress_windows(rng: Generator, style: Style, room: RoomScene, windows: Sequen
 
 
 def window_zone(window: WallOpening) -> KeepOut:
-    """The air in front of a window that nothing tall may fill."""
+    """The air in front of a window that must stay free of tall items."""
     side = np.array([-window.outward[1], window.outward[0]]) * (window.width / 2 + 0.04)
     inside = window.center - window.outward * 0.17
     corners = [window.center - side, window.center + side, inside + side, inside - side]
@@ -328,7 +328,7 @@ def window_zone(window: WallOpening) -> KeepOut:
 
 
 def _edge_at(room: RoomScene, window: WallOpening) -> tuple[WallEdge, float]:
-    """The side that a window is in and its place along it."""
+    """The side of a window and its position along it."""
     for edge in room.plan.edges():
         offset = window.center - edge.start
         if abs(np.dot(offset, edge.inward)) < 1e-3 and np.dot(edge.inward, window.outward) < -0.5:

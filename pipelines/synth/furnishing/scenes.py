@@ -1,4 +1,4 @@
-"""Rooms before they are furnished: what doors, leaves, the entrance and stairs keep free."""
+"""Rooms before they are furnished: areas reserved for doors, leaves, the entrance and stairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 def room_scenes(plan: BuildingPlan, storey: int) -> list[RoomScene]:
-    """The empty rooms of a storey with what must stay free in them."""
+    """The empty rooms of a storey with their reserved areas."""
     floor, construction = plan.storeys[storey], plan.construction
     z = plan.floor_z(storey)
     scenes = []
@@ -52,7 +52,7 @@ def room_scenes(plan: BuildingPlan, storey: int) -> list[RoomScene]:
 
 
 def _casing_zone(door: DoorPlan, inward: Array, wall: float) -> shapely.Polygon:
-    """The strip of wall round a door that its casing covers, seen from above."""
+    """The strip of wall around a door that its casing covers, seen from above."""
     side = np.array([-inward[1], inward[0]]) * (door.width / 2 + FRAME + CASING + 0.01)
     face = door.center + inward * wall / 2
     return shapely.Polygon([face - side, face + side, face + side + 0.03 * inward, face - side + 0.03 * inward])
@@ -65,7 +65,7 @@ def _flights(plan: BuildingPlan, storey: int) -> list[tuple[StairPlan, bool]]:
 
 
 def _keep_stair(scene: RoomScene, stair: StairPlan, *, lower: bool) -> None:
-    """Keep a flight or its hole, and the floor at its ends, free of furniture, and walkers off it."""
+    """Reserve a flight or its hole, and the floor at its ends, against furniture, and keep walkers off it."""
     body = shapely.box(stair.x0, stair.y0 - 0.08, stair.x1, stair.y1)
     scene.block(body)
     end = stair.x0 - 0.5 if lower else stair.x1 + 0.5
@@ -75,7 +75,7 @@ def _keep_stair(scene: RoomScene, stair: StairPlan, *, lower: bool) -> None:
 
 
 def ensure_ways(plan: BuildingPlan) -> BuildingPlan:
-    """The plan with doors that have lost their leaf where an open one would cut off a way through an empty room."""
+    """The plan with the leaf of a door removed where an open one would cut off a path through an empty room."""
     for storey in range(len(plan.storeys)):
         for _ in range(2):
             stuck = [s.index for s in room_scenes(plan, storey) if not s.grid.connected(s.grid.free, s.targets, 0.0)]

@@ -1,4 +1,4 @@
-"""The builder that all makers of furniture use."""
+"""The builder used by all makers of furniture."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Array = NDArray[np.float64]
 Maker = Callable[[Generator, Style], Model]
 
 MODEL_SHARE = 0.75
-"""How often a ready-made model is taken where there is one."""
+"""Probability of a ready-made model where there is one."""
 
 
 def replaceable(role: str) -> Callable[[Maker], Maker]:
-    """A maker that often gives a model from the style's library that can stand for `role` (a name of `catalogue_names`)."""
+    """A maker that sometimes returns a model from the style's library that can replace `role` (a name of `catalogue_names`)."""
 
     def decorate(maker: Maker) -> Maker:
         @wraps(maker)
@@ -60,7 +60,7 @@ class Builder:
         self.solids.extend(np.concatenate(shape.bounds) for shape in shapes)
 
     def top(self, x: tuple[float, float], y: tuple[float, float], z: float, headroom: float = 1.0) -> None:
-        """Declare a surface that can carry things."""
+        """Declare a surface that can carry objects."""
         self.surfaces.append(SupportSurface(x, y, z, headroom))
 
     def model(self, name: str, label: str) -> Model:

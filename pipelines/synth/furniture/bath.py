@@ -144,7 +144,7 @@ def towel_rail(rng: Generator, style: Style) -> Model:
     over = [(0.05, 0.0), (0.05, z), (0.045, z + 0.012), (0.035, z + 0.016), (0.025, z + 0.012), (0.02, z), (0.02, 0.12)]
     sheet = ribbon(
         over, 0.008, -width / 2, width / 2
-    )  # bent in x-y, drawn along z; turned so that it hangs over the bar
+    )  # bent in x-y, extruded along z; rotated so that it hangs over the bar
     b.add(fabric, sheet.rotated("x", np.pi / 2).rotated("z", np.pi / 2))
     return b.model("towel", "towel")
 

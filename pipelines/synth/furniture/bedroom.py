@@ -1,4 +1,4 @@
-"""Beds and what lies on them."""
+"""Beds and bedding."""
 
 from __future__ import annotations
 

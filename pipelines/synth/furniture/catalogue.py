@@ -1,9 +1,9 @@
-"""Furniture from OBJ catalogues: zip files with a `PluginFurnitureCatalog.properties` beside the models.
+"""Furniture from OBJ catalogues: zip files with a `PluginFurnitureCatalog.properties` next to the models.
 
 That is the format of Sweet Home 3D's furniture libraries (`*.sh3f`): numbered keys `name#3`, `category#3`, `model#3`
 (member of the zip), `width#3`, `depth#3`, `height#3` (centimetres), `modelRotation#3` (nine numbers), `elevation#3`,
-`dropOnTopElevation#3`, `creator#3`; `license` for the whole. Models are x right, y up, and look towards +z. Members are read
-in memory; nothing is unpacked and no path of a zip touches the disk.
+`dropOnTopElevation#3`, `creator#3`; `license` for the whole. Models are x right, y up, and face +z. Members are read
+in memory; nothing is unpacked to disk.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ INDOORS = frozenset({"living room", "bedroom", "bathroom", "kitchen", "office", 
 
 
 class CatalogueError(ValueError):
-    """A furniture catalogue that cannot be used; the message names the file, the entry and what was expected."""
+    """Raised for a furniture catalogue that cannot be used; the message names the file, the entry and what was expected."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of a catalogue: where it is, what it can stand for, true size in metres (width, depth, height), its credit."""
+    """One model of a catalogue: its location, the role it can replace, true size in metres (width, depth, height), its credit."""
 
     archive: Path
     member: str
@@ -54,8 +54,8 @@ class Entry:
 def read_catalogues(folder: Path) -> tuple[Entry, ...]:
     """The usable entries of all `*.sh3f` and `*.zip` catalogues in a folder, by file name and number.
 
-    Entries whose name says nothing to us, that belong outdoors or hang at a height are left out. Raises CatalogueError when the
-    folder holds no catalogue, a file is no zip, or an entry's numbers are none.
+    Entries that have an unknown name, belong outdoors or hang at a height are ignored. Raises CatalogueError when the
+    folder holds no catalogue, a file is not a zip, or an entry has invalid numbers.
     """
     files = sorted(path for pattern in ("*.sh3f", "*.zip") for path in folder.glob(pattern)) if folder.is_dir() else []
     if not files:
@@ -153,7 +153,7 @@ def _rotation(path: Path, number: int, text: str) -> tuple[float, ...]:
 
 
 def role_of(name: str, size: Sequence[float]) -> Role | None:
-    """What a model of that name and size (metres) can stand for, None when it is nothing that we furnish with."""
+    """The role that a model of that name and size (metres) can replace, None when there is none."""
     for pattern, role in ROLES:
         fits = all(low <= value <= high for value, (low, high) in zip(size, role.limits, strict=True))
         if fits and re.fullmatch(pattern, name.lower().strip()):
@@ -162,7 +162,7 @@ def role_of(name: str, size: Sequence[float]) -> Role | None:
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
-    """A member's bytes. Raises CatalogueError when it is missing or larger than what a sane model takes."""
+    """A member's bytes. Raises CatalogueError when it is missing or larger than any reasonable model."""
     try:
         info = archive.getinfo(name)
     except KeyError as error:
@@ -176,7 +176,7 @@ def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
 
 
 def load_entry(entry: Entry) -> Model | None:
-    """The entry's model, made coarser beyond MOST_TRIANGLES; None when it is larger than what is read at all.
+    """The entry's model, simplified beyond MOST_TRIANGLES; None when it is too large to be read.
 
     Raises CatalogueError that names file, member and line for a broken model.
     """
@@ -220,7 +220,7 @@ def _materials(archive: zipfile.ZipFile, entry: Entry, libraries: Sequence[str])
 
 @dataclass(eq=False)
 class Library:
-    """Models by role, loaded when first drawn; `used` collects the credits of what was drawn."""
+    """Models by role, loaded when first drawn; `used` collects the credits of the drawn ones."""
 
     entries: tuple[Entry, ...]
     used: dict[str, None] = field(default_factory=dict)
@@ -232,7 +232,7 @@ class Library:
         return Library(read_catalogues(folder))
 
     def draw(self, rng: Generator, role: str) -> Model | None:
-        """A model that can stand for a role, None when there is none that can be used."""
+        """A model that can replace a role, None when there is no usable one."""
         candidates = [i for i, entry in enumerate(self.entries) if entry.role.name == role]
         for k in rng.permutation(len(candidates)):
             index = candidates[int(k)]

@@ -1,4 +1,4 @@
-"""What the names of catalogue models mean: which of our pieces a model can replace, and within which sizes."""
+"""Roles of catalogue models by name: the pieces of furniture a model can replace, and size limits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Role:
-    """A piece of furniture as `furniture` names it, its NYU40 class, and the sizes (metres: width, depth, height) that pass.
+    """A piece of furniture as `furniture` names it, its NYU40 class, and the accepted sizes (metres: width, depth, height).
 
-    `carries`: things can stand on it; `hangs`: it may hang on a wall.
+    `carries`: objects can stand on it; `hangs`: it may hang on a wall.
     """
 
     name: str
@@ -89,4 +89,4 @@ ROLES: tuple[tuple[str, Role], ...] = (
     (r"radiator", _role("radiator", "otherfurniture", (0.4, 1.3, 0.04, 0.2, 0.3, 0.75), hangs=True)),
     (r"puff", _role("ottoman", "otherfurniture", (0.3, 0.8, 0.3, 0.8, 0.25, 0.55))),
 )
-"""(pattern of the lower-case name, role); a name that fits several is tried in this order with its size."""
+"""(pattern of the lower-case name, role); a name that matches several is tried in this order with its size."""

@@ -1,4 +1,4 @@
-"""What hangs on walls, at windows and from ceilings, lamps, rugs and plants."""
+"""Decoration on walls, at windows and on ceilings, lamps, rugs and plants."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GLOW = plain((1.0, 0.93, 0.8), emission=3.0)
 
 
 def _framed(b: Builder, size: tuple[float, float], bar: float, frame: Material, face: Material) -> None:
-    """A flat panel (w, h) with a frame of a bar's width round it, hanging in the x-z plane; its back is at y = 0."""
+    """A flat panel (w, h) with a frame of a bar's width around it, hanging in the x-z plane; its back is at y = 0."""
     w, h = size
     depth = 0.022
     b.add(frame, box((-w / 2, 0, 0), (w / 2, depth, bar)), box((-w / 2, 0, h - bar), (w / 2, depth, h)))
@@ -136,7 +136,7 @@ def dome_lamp(rng: Generator, style: Style) -> Model:
 
 
 def pendant_lamp(rng: Generator, style: Style) -> Model:
-    """A shade open below, round a bulb on a cable."""
+    """A shade open below, around a bulb on a cable."""
     b = Builder()
     r, drop = uniform(rng, 0.13, 0.2), uniform(rng, 0.22, 0.4)
     shade_color = lacquer(style.accent) if rng.random() < 0.5 else style.metal
@@ -177,7 +177,7 @@ def table_lamp(rng: Generator, style: Style) -> Model:
 
 
 def _lamp_shade(rng: Generator, b: Builder, r: float, z0: float, z1: float) -> None:
-    """A glowing cloth shade, open below and above, round a bulb."""
+    """A glowing cloth shade, open below and above, around a bulb."""
     fabric = Material((0.95, 0.86, 0.68), texture="plain", emission=0.8)
     top = r * uniform(rng, 0.6, 0.95)
     profile = [(r, z0), (top, z1), (top - 0.004, z1), (r - 0.004, z0)]

@@ -1,4 +1,4 @@
-"""OBJ models with MTL colours as furniture: true size, z up, closed pieces turned outwards, boxes for collisions."""
+"""OBJ models with MTL colours as furniture: true size, z up, closed pieces oriented outwards, boxes for collisions."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ Array = NDArray[np.float64]
 Color = tuple[float, float, float]
 
 Y_UP_TO_Z_UP = np.array([[-1.0, 0, 0], [0, 0, 1.0], [0, 1.0, 0]])
-"""From the files' axes (x right, y up, front towards +z) to a body's (front +y, z up): half a turn and the swap, no mirroring."""
+"""From the files' axes (x right, y up, front towards +z) to a body's (front +y, z up): half a turn and a swap of axes,
+no mirroring."""
 COLLISION_CELL = 0.08
 SURFACE_CELL = 0.04
 
 
 class ObjError(ValueError):
-    """An OBJ or MTL file that cannot be used; the message names the line and what was expected."""
+    """Raised for an OBJ or MTL file that cannot be used; the message names the line and what was expected."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +45,9 @@ class ObjMesh:
 
 
 def parse_obj(text: str) -> ObjMesh:
-    """Vertices, triangulated faces and materials of an OBJ file; texture coordinates and normals are left out.
+    """Vertices, triangulated faces and materials of an OBJ file; texture coordinates and normals are ignored.
 
-    Raises ObjError with the line number for numbers that are none and for faces that name no vertex.
+    Raises ObjError with the line number for invalid numbers and for faces that refer to no vertex.
     """
     vertices: list[tuple[float, float, float]] = []
     groups: dict[str, list[tuple[int, int, int]]] = {}
@@ -81,12 +82,12 @@ def _index(token: str, count: int) -> int:
     value = int(token.split("/")[0])
     index = value - 1 if value > 0 else count + value
     if not 0 <= index < count:
-        raise ValueError(f"face names vertex {value} of {count}")
+        raise ValueError(f"face refers to vertex {value} of {count}")
     return index
 
 
 def parse_mtl(text: str, texture_color: Callable[[str], Color | None]) -> dict[str, Material]:
-    """Materials by name. Colours in the files are display (sRGB) values and become linear light.
+    """Materials by name. Colours in the files are display (sRGB) values and are converted to linear light.
 
     `texture_color` gives the mean display colour of a texture file, None when there is none; it tints Kd.
     """
@@ -134,10 +135,10 @@ def _is_wood(name: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What is made of an OBJ file: name and NYU40 class, true size (width, depth, height in metres).
+    """Target of an OBJ file: name and NYU40 class, true size (width, depth, height in metres).
 
-    `rotation` (3, 3) turns the file's vertices, in the file's axes, before they are scaled; `top` is the height in metres of the
-    level on which things can stand, None for none; a model with more than `most` triangles is made coarser.
+    `rotation` (3, 3) rotates the file's vertices, in the file's axes, before they are scaled; `top` is the height in
+    metres of the level on which objects can stand, None for none; a model with more than `most` triangles is simplified.
     """
 
     name: str
@@ -149,7 +150,7 @@ class Target:
 
 
 def to_model(mesh: ObjMesh, materials: dict[str, Material], target: Target) -> Model:
-    """A model of a true size whose front faces +y. Raises ObjError when nothing of the mesh has an area."""
+    """A model of a true size whose front faces +y. Raises ObjError when no triangle of the mesh has an area."""
     points = mesh.vertices @ target.rotation.T @ Y_UP_TO_Z_UP.T
     used = points[np.unique(np.concatenate([faces.ravel() for _, faces in mesh.groups]))]
     low, high = used.min(axis=0), used.max(axis=0)
@@ -173,9 +174,9 @@ def to_model(mesh: ObjMesh, materials: dict[str, Material], target: Target) -> M
 
 
 def coarser(points: Array, faces: NDArray[np.int32], most: int) -> Array:
-    """Vertices (V, 3) moved together in cells until at most `most` faces (F, 3) keep three different corners.
+    """Vertices (V, 3) merged in cells until at most `most` faces (F, 3) keep three different corners.
 
-    Vertex clustering (Rossignac and Borrel, 1993) with the mean of each cell; cells grow from 4 mm until it is enough.
+    Vertex clustering (Rossignac and Borrel, 1993) with the mean of each cell; cells grow from 4 mm until that holds.
     """
     cell, moved = 0.004, points
     while len(faces) > most and cell < 0.2:
@@ -193,7 +194,7 @@ def coarser(points: Array, faces: NDArray[np.int32], most: int) -> Array:
 
 
 def _clean(points: Array, groups: Sequence[NDArray[np.int32]]) -> tuple[Array, list[NDArray[np.int32]]]:
-    """Vertices welded where they coincide, and faces with an area, each place taken once over all groups (first come)."""
+    """Vertices welded where they coincide, and faces with an area, each position used once over all groups (the first wins)."""
     welded, inverse = np.unique(np.round(points, 6), axis=0, return_inverse=True)
     inverse = inverse.ravel()
     faces = inverse[np.concatenate(groups)]
@@ -205,7 +206,7 @@ def _clean(points: Array, groups: Sequence[NDArray[np.int32]]) -> tuple[Array, l
 
 
 def _outwards(points: Array, faces: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The faces (F, 3), those of closed pieces turned so that they look outwards."""
+    """The faces (F, 3), those of closed pieces oriented outwards."""
     ends = faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel()
     graph = coo_matrix((np.ones(len(ends[0])), ends), shape=(len(points),) * 2)
     piece_of_face = connected_components(graph, directed=False)[1][faces[:, 0]]
@@ -218,7 +219,7 @@ def _outwards(points: Array, faces: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _is_closed(faces: NDArray[np.int32]) -> bool:
-    """Whether each edge of faces (F, 3) is met by as many faces in one direction as in the other."""
+    """Whether each edge of faces (F, 3) is used by as many faces in one direction as in the other."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     both, sign = np.sort(edges, axis=1), np.where(edges[:, 0] < edges[:, 1], 1, -1)
     _, which = np.unique(both, axis=0, return_inverse=True)
@@ -226,7 +227,7 @@ def _is_closed(faces: NDArray[np.int32]) -> bool:
 
 
 def collision_boxes(triangles: Array, cell: float) -> Array:
-    """Boxes (K, 6) that hold all triangles (F, 3, 3) in metres: cells that a surface passes, joined to bars and plates.
+    """Boxes (K, 6) that hold all triangles (F, 3, 3) in metres: cells crossed by a surface, merged into bars and plates.
 
     Cells are `cell` metres wide or a tenth of the extent for small things; the boxes are trimmed to the bounds.
     """
@@ -246,7 +247,7 @@ def collision_boxes(triangles: Array, cell: float) -> Array:
 
 
 def _join(boxes: list[tuple[int, ...]], axis: int) -> list[tuple[int, ...]]:
-    """Integer boxes that touch along an axis and agree in the others become one."""
+    """Integer boxes that touch along an axis and agree in the others are merged."""
     others = [k for k in range(6) if k % 3 != axis]
     boxes = sorted(boxes, key=lambda b: ([b[k] for k in others], b[axis]))
     joined: list[tuple[int, ...]] = []
@@ -273,7 +274,7 @@ def _surface_points(triangles: Array, spacing: float) -> Array:
 
 
 def level_surface(parts: Sequence[Part], top: float) -> SupportSurface | None:
-    """The rectangle round the middle on which things can stand at a height, None when it is not closed and level there."""
+    """The rectangle around the centre on which objects can stand at a height, None when it is not closed and level there."""
     points = _surface_points(np.concatenate([part.vertices[part.faces] for part in parts]), SURFACE_CELL / 2)
     low, high = points.min(axis=0), points.max(axis=0)
     shape = np.maximum(((high - low)[:2] / SURFACE_CELL).astype(int), 1)
@@ -293,7 +294,7 @@ def level_surface(parts: Sequence[Part], top: float) -> SupportSurface | None:
 
 
 def _around_middle(level: NDArray[np.bool_]) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
-    """The largest rectangle of True cells that grows evenly from the middle of a grid, as ranges along both axes."""
+    """The largest rectangle of True cells that grows evenly from the centre of a grid, as ranges along both axes."""
     nx, ny = level.shape
     x, y = [nx // 2, nx // 2 + 1], [ny // 2, ny // 2 + 1]
     if not level[x[0] : x[1], y[0] : y[1]].all():

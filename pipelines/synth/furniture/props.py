@@ -1,4 +1,4 @@
-"""Small things: books, boxes, bags, screens, dishes, paper and clothes."""
+"""Small objects: books, boxes, bags, screens, dishes, paper and clothes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAPER = Material((0.80, 0.79, 0.74), (0.2, 0.2, 0.22), "text", 0.01, 0.8)
 
 
 def book_row(rng: Generator, style: Style, width: float, height: float, depth: float) -> Model:
-    """Books side by side on a shelf, at most `width` x `depth` and `height` metres high; their backs look to +y."""
+    """Books side by side on a shelf, at most `width` x `depth` and `height` metres high; their spines face +y."""
     b = Builder()
     x = 0.0
     while True:
@@ -48,7 +48,7 @@ def book_row(rng: Generator, style: Style, width: float, height: float, depth: f
 
 
 def book_stack(rng: Generator, style: Style) -> Model:
-    """Two to six books lying on each other."""
+    """Two to six books lying on top of each other."""
     b = Builder()
     z = 0.0
     for _ in range(int(rng.integers(2, 7))):
@@ -123,7 +123,7 @@ def _screen(rng: Generator, scale: float) -> Material:
 
 @replaceable("laptop")
 def laptop(rng: Generator, style: Style) -> Model:
-    """An open laptop; its screen looks to +y."""
+    """An open laptop; its screen faces +y."""
     b = Builder()
     body = METAL if rng.random() < 0.6 else BLACK
     b.add(body, rounded_box((0.33, 0.23, 0.016), 0.005, 1))
@@ -158,7 +158,7 @@ def keyboard(rng: Generator, style: Style) -> Model:
 
 
 def television(rng: Generator, style: Style) -> Model:
-    """A flat television on two feet; its screen looks to +y."""
+    """A flat television on two feet; its screen faces +y."""
     b = Builder()
     w = uniform(rng, 0.75, 1.3)
     h = 0.58 * w

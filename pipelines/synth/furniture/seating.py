@@ -164,7 +164,7 @@ def bench(rng: Generator, style: Style) -> Model:
 
 @replaceable("ottoman")
 def ottoman(rng: Generator, style: Style) -> Model:
-    """A soft cube or drum to put the feet on."""
+    """A soft cube or drum as a footrest."""
     b = Builder()
     fabric = cloth(rng, style.cloth if rng.random() < 0.5 else style.accent)
     w, h = uniform(rng, 0.4, 0.6), uniform(rng, 0.36, 0.43)

@@ -18,7 +18,7 @@ BOARD = 0.018
 
 
 def fronts(b: Builder, material: Material, grid: tuple[list[float], list[float]], y: float, handle: Material) -> None:
-    """Door or drawer fronts between the lines of a grid (xs, zs) on the plane y, each with a handle; they look to +y."""
+    """Door or drawer fronts between the lines of a grid (xs, zs) on the plane y, each with a handle; they face +y."""
     xs, zs = grid
     for x0, x1 in itertools.pairwise(xs):
         for z0, z1 in itertools.pairwise(zs):
@@ -35,7 +35,7 @@ def fronts(b: Builder, material: Material, grid: tuple[list[float], list[float]]
 
 
 def carcass(size: tuple[float, float, float], z: float) -> list[Shape]:
-    """Sides, bottom, top and back of an open cupboard (w, d, h) that stands on z, open towards +y."""
+    """Sides, bottom, top and back of an open cupboard (w, d, h) that stands at z, open towards +y."""
     w, d, h = size
     x, y = w / 2, d / 2
     return [

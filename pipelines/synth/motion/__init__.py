@@ -1,1 +1,1 @@
-"""How the camera and the people of a synthetic world move."""
+"""Motion of the camera and the people of a synthetic world."""

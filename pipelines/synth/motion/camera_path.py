@@ -21,26 +21,26 @@ from pipelines.synth.rendering.surfaces import Surfaces
 Array = NDArray[np.float64]
 
 RATE = 25.0
-"""Samples a second of the planned motion."""
+"""Samples per second of the planned motion."""
 WALK_SPEED = 0.7
 TURN_RATE = float(np.deg2rad(60.0))
 CLEARANCE = 0.2
-"""Metres that the camera keeps from every surface."""
+"""Metres of clearance of the camera to every surface."""
 PLANNED_CLEARANCE = CLEARANCE + 0.06
 WALKER_RADIUS = 0.25
 WALK_PITCH = np.deg2rad(-10.0)
 LOOK_AHEAD = 0.9
-"""Metres along the way at which a walker looks."""
+"""Metres ahead on the path at which a walker looks."""
 
 
 class CameraPathError(ValueError):
-    """A world through which no camera can walk."""
+    """Raised for a world through which no camera can walk."""
 
 
 @dataclass(frozen=True, eq=False)
 class CameraPath:
     """The planned motion: times (M,) seconds from 0, eye positions (M, 3), yaw (counter-clockwise from +x), pitch (up) and roll
-    (M,) radians; storeys (M,) which floor is underfoot."""
+    (M,) radians; storeys (M,) of the floor below."""
 
     times: Array
     eyes: Array
@@ -70,7 +70,7 @@ class CameraPath:
 
 
 def camera_poses(eyes: Array, yaw: Array, pitch: Array, roll: Array) -> Array:
-    """`T_world_camera` (N, 4, 4) of cameras that look along yaw and pitch, rolled clockwise about the axis of view."""
+    """`T_world_camera` (N, 4, 4) of cameras that look along yaw and pitch, rolled clockwise about the viewing axis."""
     forward = np.stack([np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)], axis=-1)
     right = np.stack([np.sin(yaw), -np.cos(yaw), np.zeros_like(yaw)], axis=-1)
     down = np.cross(forward, right)
@@ -85,7 +85,7 @@ def _wrapped(angle: float) -> float:
 
 @dataclass
 class _Motion:
-    """Samples at RATE while they are being made: floor points, yaw, pitch."""
+    """Samples at RATE under construction: floor points, yaw, pitch."""
 
     feet: list[Array]
     storeys: list[int]
@@ -102,7 +102,7 @@ class _Motion:
         self.storeys.append(storey)
 
     def turn_to(self, yaw: float, pitch: float) -> None:
-        """Stand still until the view is there."""
+        """Stand still until the view is reached."""
         while True:
             left = _wrapped(yaw - self.yaw[-1])
             if abs(left) < 1e-6 and abs(pitch - self.pitch[-1]) < 1e-6:
@@ -121,7 +121,7 @@ def plan_camera(
 ) -> CameraPath:
     """The motion of a camera through every room of a world at a visit.
 
-    Raises CameraPathError when there is no room that one could enter.
+    Raises CameraPathError when there is no room that the camera can enter.
     """
     eye = float(rng.uniform(1.45, 1.65))
     navigator = make_navigator(world, visit, WALKER_RADIUS, lambda points: _eye_is_free(points, eye, caster, surfaces))
@@ -153,7 +153,7 @@ def plan_camera(
 
 
 def _eye_is_free(points: Array, eye: float, caster: Caster, surfaces: Surfaces) -> NDArray[np.bool_]:
-    """Whether an eye over floor points (N, 3) keeps its clearance and is in no solid (from where faces are seen from behind)."""
+    """Whether an eye over floor points (N, 3) has its clearance and is not inside a solid (where faces are seen from behind)."""
     ok = np.ones(len(points), np.bool_)
     for height in (eye - 0.05, eye + 0.05):
         ok &= caster.distance(points + np.array([0.0, 0.0, height])) >= PLANNED_CLEARANCE
@@ -169,7 +169,7 @@ def _ground(navigator: Navigator, place: Place) -> Array:
 
 
 def _room_order(navigator: Navigator, rooms: list[list[Stand]], rng: Generator) -> list[int]:
-    """A short tour through the rooms from one on the lowest storey that is drawn."""
+    """A short tour through the rooms from a random one on the lowest storey."""
     places = [stands[0].place for stands in rooms]
     lengths = np.stack([navigator.distances(place, places) for place in places])
     lowest = min(place.storey for place in places)
@@ -178,7 +178,7 @@ def _room_order(navigator: Navigator, rooms: list[list[Stand]], rng: Generator) 
 
 
 def _stand_order(navigator: Navigator, at: Place, stands: list[Stand]) -> list[Stand]:
-    """The stands of a room, always the nearest next."""
+    """The viewpoints of a room, the nearest next each time."""
     left, order = list(stands), []
     while left:
         lengths = navigator.distances(at, [stand.place for stand in left])
@@ -202,7 +202,7 @@ def _walk(motion: _Motion, navigator: Navigator, start: Place, end: Place) -> No
 
 
 def _look_around(motion: _Motion, stand: Stand, half_view: float) -> None:
-    """Turn over the arcs that the stand wants, low first and high on the way back."""
+    """Turn over the arcs of the viewpoint, low first and high on the way back."""
     for pitch, wanted in zip(PITCHES, stand.wanted, strict=True):
         arc = sweep_arc(wanted, half_view)
         if arc is None:
@@ -218,7 +218,7 @@ def _look_around(motion: _Motion, stand: Stand, half_view: float) -> None:
 
 
 def _finish(motion: _Motion, navigator: Navigator, eye: float, caster: Caster, rng: Generator) -> CameraPath:
-    """Smooth the samples and add what a hand and steps do to a camera, as far as the clearance allows."""
+    """Smooth the samples and add the shake of a hand and of steps, as far as the clearance allows."""
     feet, storeys = np.array(motion.feet), np.array(motion.storeys, dtype=np.int64)
 
     def allowed(points: Array) -> NDArray[np.bool_]:
@@ -239,7 +239,7 @@ def _finish(motion: _Motion, navigator: Navigator, eye: float, caster: Caster, r
     close = caster.distance(eyes + shake) < CLEARANCE + 0.01
     still = ndimage.maximum_filter1d(
         close.astype(np.float64), 2 * int(0.6 * RATE) + 1
-    )  # a steady hand where things are near
+    )  # a steady hand where surfaces are near
     shake *= 1.0 - _smoothed(still, 0.2)[:, None]
     return CameraPath(
         times,

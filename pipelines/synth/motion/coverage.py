@@ -1,4 +1,4 @@
-"""How much of what can be seen in a world a camera path has seen."""
+"""Coverage: how much of the visible surface of a world a camera path has observed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipelines.synth.rendering.surfaces import Surfaces
 Array = NDArray[np.float64]
 
 REACH = 6.0
-"""Metres beyond which a surface does not count as seen."""
+"""Metres beyond which a surface does not count as observed."""
 FLATTEST = 0.1
 """Least cosine between the line of sight and the surface's normal."""
 
@@ -25,10 +25,10 @@ FLATTEST = 0.1
 def surface_coverage(
     surfaces: Surfaces, eyes: Array, camera: Intrinsics, poses: Iterable[Array], rng: Generator, samples: int = 4000
 ) -> float:
-    """Share of the surface visible from some of `eyes` (N, 3), looking anywhere, that some of the frames really saw.
+    """Share of the surface visible from some of `eyes` (N, 3), in any direction, that is observed by some of the frames.
 
-    A surface point is seen from a place when nothing lies between, it is nearer than REACH and not flatter than FLATTEST. The
-    points are area-weighted samples; frames are given by their camera and poses `T_world_camera`.
+    A surface point is observed from a position when it is not occluded, nearer than REACH and not at a flatter angle
+    than FLATTEST. The points are area-weighted samples; frames are given by their camera and poses `T_world_camera`.
     """
     points, faces = sample_surface(Mesh(surfaces.vertices, surfaces.faces), samples, rng)
     normals = surfaces.planes[faces, :3]

@@ -1,7 +1,7 @@
-"""A walking person: limbs of simple solids hung on joints, clothes at random, and the gait that moves them.
+"""A walking person: limbs of simple solids attached to joints, random clothes, and a gait.
 
-A figure stands on z = 0 at the origin and looks along +x; y is its left. Joint angles follow a sine gait (hips and shoulders in
-opposition, knees bending in the swing), which is what a person looks like from a few metres, not a model of walking.
+A figure stands on z = 0 at the origin and faces +x; y is its left. Joint angles follow a sine gait (hips and shoulders in
+opposition, knees bending in the swing), which resembles a person from a few metres and is not a model of walking.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _torso(s: float, girth: float, shirt: Material, trousers: Material) -> list[
 
 
 def _stack(rings: list[tuple[float, float, float]], s: float, girth: float) -> Shape:
-    """Superellipse rings (height, half width along y, half depth along x) joined."""
+    """Connected superellipse rings (height, half width along y, half depth along x)."""
     heights = np.array([ring[0] for ring in rings]) * s
     unit = lathe(np.c_[np.ones(len(rings)), np.arange(len(rings), dtype=np.float64)], 16)
     out = unit.vertices.copy()
@@ -188,7 +188,7 @@ def pose_figure(figure: Figure, position: Array, heading: float, phase: float, s
 
     Parameters
     ----------
-    position : (3,) where it stands on the floor. heading : radians from +x, counter-clockwise.
+    position : (3,) position on the floor. heading : radians from +x, counter-clockwise.
     phase : radians of the gait cycle. stride : 0 standing to 1 walking at full stride. idle : slow phase for breathing.
     """
     swing = 0.46 * stride

@@ -1,6 +1,6 @@
-"""People who walk about while the camera does: where each goes, and its body at any time.
+"""People who walk about during the camera's visit: their paths, and their bodies at any time.
 
-Each person follows goals in rooms, most of them where the camera is looking, and finds its way by dynamic programming over space
+Each person follows goals in rooms, most of them where the camera is looking, and finds a path by dynamic programming over space
 and time, in which the camera and the people planned before are obstacles whose future is known. So nobody is ever trapped.
 """
 
@@ -25,21 +25,22 @@ from pipelines.synth.rendering.surfaces import Surfaces, local_surfaces
 Array = NDArray[np.float64]
 
 LEAST_DISTANCE = 0.62
-"""Metres that always stay between a person and the camera, and between two people."""
+"""Least metres between a person and the camera, and between two people."""
 STEP = 0.14
-"""Seconds of a planning step; a step is one cell of the floor grid or a stay."""
+"""Seconds of a planning step; a step is a move by one cell of the floor grid or none."""
 GRID = 0.1
 DISTANCES = ((0.34, 1.0, 0.9), (0.34, 0.8, 0.8), (0.28, 0.7, 0.7), (0.25, LEAST_DISTANCE + 0.02, LEAST_DISTANCE + 0.02))
-"""Metres that the middle of a person keeps from furniture, the camera and other people: the first that can be kept are."""
+"""Candidate distances in metres from the centre of a person to furniture, the camera and other people; the first
+feasible ones are used."""
 DWELL = (4.0, 10.0)
-"""Seconds for which a goal holds."""
+"""Seconds for which a goal is valid."""
 IN_VIEW = 0.6
 """Share of goals chosen in the camera's view."""
 VIEW_RANGE = (1.7, 4.5)
 
 
 class PeopleError(ValueError):
-    """A world that has no room for so many people beside the camera."""
+    """Raised for a world without room for so many people besides the camera."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +78,12 @@ class People:
         return self._local.posed(np.concatenate([walker.limb_poses(time) for walker in self.walkers]))
 
     def centers(self, time: float) -> Array:
-        """(P, 3) the middle of each person at a time, about."""
+        """(P, 3) the approximate centre of each person at a time."""
         feet = [[np.interp(time, w.times, w.feet[:, axis]) for axis in range(3)] for w in self.walkers]
         return np.array(feet) + np.array([[0.0, 0.0, w.figure.height / 2] for w in self.walkers])
 
     def balls(self, time: float) -> Array:
-        """(3 P, 4) balls (centre, radius) that dim the light around like legs, hips and chest do."""
+        """(3 P, 4) balls (centre, radius) that dim the light around as legs, hips and chest do."""
         rows = []
         for walker, center in zip(self.walkers, self.centers(time), strict=True):
             low, s = center[2] - walker.figure.height / 2, walker.figure.height / 1.75
@@ -99,12 +100,12 @@ def person_boxes(surfaces: Surfaces) -> Array:
 
 
 def plan_people(world: World, visit: int, count: int, camera: CameraPath, first_number: int, rng: Generator) -> People:
-    """`count` people with instance numbers from `first_number`, who walk for as long as the camera does.
+    """`count` people with instance numbers from `first_number`, who walk for the whole duration of the visit.
 
-    They keep LEAST_DISTANCE from the camera and from each other, and their middle at least 0.25 m from what stands on the floor.
-    Each stays on one storey, one where the camera spends its time.
+    They keep LEAST_DISTANCE from the camera and from each other, and their centre at least 0.25 m from furniture. Each
+    stays on one storey, one where the camera spends time.
 
-    Raises PeopleError when there is no room for them.
+    Raises PeopleError when there is not enough space for them.
     """
     times = np.arange(0.0, camera.duration + STEP, STEP)
     eyes = camera.eyes_at(times)
@@ -127,7 +128,7 @@ def plan_people(world: World, visit: int, count: int, camera: CameraPath, first_
 
 
 def _coarse(floor: Floor) -> Floor:
-    """The floor on cells of GRID, each free where a fine cell of it is; still in one piece."""
+    """The floor on cells of GRID, each free where one of its fine cells is; still connected."""
     step = round(GRID / floor.cell)
     nx, ny = (size // step for size in floor.free.shape)
     blocks = floor.free[: nx * step, : ny * step].reshape(nx, step, ny, step)
@@ -142,7 +143,7 @@ def _coarse(floor: Floor) -> Floor:
 def _goals(
     floor: Floor, camera: CameraPath, times: Array, storeys: NDArray[np.int64], rng: Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Goal cells (G, 2), and which goal holds at each time (T,)."""
+    """Goal cells (G, 2), and the goal at each time (T,)."""
     cells = np.argwhere(floor.free)
     xy = floor.points(cells)
     goals: list[NDArray[np.int64]] = []
@@ -152,7 +153,7 @@ def _goals(
         goal = cells[int(rng.integers(len(cells)))]
         if storeys[(at + until) // 2] == floor.storey and rng.random() < IN_VIEW:
             tries = rng.integers(len(cells), size=24)
-            # From when the person may have got there.
+            # From the time at which the person may have arrived there.
             shown = _times_in_view(xy[tries], camera, times[at + (until - at) // 3 : until])
             goal = cells[tries[int(np.argmax(shown))]]
         goal_of[at:until] = len(goals)
@@ -162,7 +163,7 @@ def _goals(
 
 
 def _times_in_view(xy: Array, camera: CameraPath, times: Array) -> NDArray[np.int64]:
-    """(N,) at how many of the times the camera looks towards points (N, 2) at a good distance (walls are not asked)."""
+    """(N,) at how many of the times the camera looks towards points (N, 2) at a good distance (walls are ignored)."""
     eyes = camera.eyes_at(times)
     yaw = np.interp(times, camera.times, camera.yaw)
     to_point = xy[:, None] - eyes[None, :, :2]
@@ -173,7 +174,8 @@ def _times_in_view(xy: Array, camera: CameraPath, times: Array) -> NDArray[np.in
 
 
 class _Obstacles(NamedTuple):
-    """What moves: the camera's eyes (T, 3), others' floor points (T, 3) each, and metres to keep from the one and the others."""
+    """Moving obstacles: the camera's eyes (T, 3), others' floor points (T, 3) each, and metres to keep from the camera
+    and from others."""
 
     eyes: Array
     others: list[Array]
@@ -184,7 +186,7 @@ class _Obstacles(NamedTuple):
 def _find_way(
     floor: Floor, goals: NDArray[np.int64], goal_of: NDArray[np.int64], obstacles: _Obstacles
 ) -> Array | None:
-    """Positions (T, 2) on the floor that follow the goals and keep clear of what moves; None when there are none."""
+    """Positions (T, 2) on the floor that follow the goals and avoid moving obstacles; None when there are none."""
     eyes, others, camera_distance, person_distance = obstacles
     price = np.where(floor.free, 0.3 * np.maximum(0.0, 1 - floor.clearance / 0.4), np.inf)
     walk = np.where(floor.free, 1.0, np.inf)
@@ -211,7 +213,7 @@ def _find_way(
 
 
 def _animate(figure: Figure, times: Array, way: Array, floor: Floor, rng: Generator) -> Walker:
-    """Gait and heading from where a person is at each time."""
+    """Gait and heading from the position of a person at each time."""
     velocity = np.gradient(way, axis=0) / STEP
     speed = ndimage.gaussian_filter1d(np.linalg.norm(velocity, axis=1), 2.0, mode="nearest")
     moving = speed > 0.18

@@ -1,4 +1,4 @@
-"""Ways through a world: floors as grids with their clearance, shortest comfortable paths on them and over stairs."""
+"""Paths through a world: floors as grids with their clearance, shortest comfortable paths on them and over stairs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 COMFORT = 0.8
-"""Metres from the next obstacle beyond which a place is as good as any."""
+"""Metres from the next obstacle beyond which clearance does not matter."""
 
 
 @dataclass(frozen=True, eq=False)
 class Floor:
-    """One storey to walk on: the middle of cell (i, j) is origin + (i + 0.5, j + 0.5) * cell; z of the floor in metres.
+    """One storey to walk on: the centre of cell (i, j) is origin + (i + 0.5, j + 0.5) * cell; z of the floor in metres.
 
-    free (nx, ny); clearance (nx, ny) metres from the middle of a free cell to the nearest one that is not.
+    free (nx, ny); clearance (nx, ny) metres from the centre of a free cell to the nearest occupied one.
     """
 
     storey: int
@@ -43,7 +43,7 @@ class Floor:
         return np.clip(cells, 0, np.array(self.free.shape) - 1)
 
     def points(self, cells: NDArray[Any]) -> Array:
-        """(..., 2) middles of cells (..., 2)."""
+        """(..., 2) centres of cells (..., 2)."""
         return np.asarray(self.origin + (np.asarray(cells) + 0.5) * self.cell)
 
     def is_free(self, points: Array) -> Mask:
@@ -63,7 +63,7 @@ class Floor:
         return np.asarray(cells[np.argmin(np.sum((self.points(cells) - point) ** 2, axis=1))])
 
     def inside(self, room: SynthRoom) -> Mask:
-        """(nx, ny) cells with their middle in a room."""
+        """(nx, ny) cells with their centre in a room."""
         cells = np.argwhere(self.free)
         xy = self.points(cells)
         mask = np.zeros_like(self.free)
@@ -73,7 +73,7 @@ class Floor:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Somewhere to stand: storey and (2,) position."""
+    """A position on a floor: storey and (2,) position."""
 
     storey: int
     xy: Array
@@ -82,9 +82,9 @@ class Place:
 def make_floor(
     world: World, visit: int, storey: int, radius: float, allowed: Callable[[Array], Mask] | None = None
 ) -> Floor:
-    """The floor of a storey for a walker of a radius: the largest piece of it that hangs together.
+    """The floor of a storey for a walker of a radius: its largest connected piece.
 
-    `allowed` says of floor points (N, 3) whether they may be used, beyond what `walkable_grid` knows.
+    `allowed` tells whether floor points (N, 3) may be used, in addition to `walkable_grid`.
     """
     origin, cell, free = walkable_grid(world, storey, visit, radius=radius)
     z = world.storeys[storey][0]
@@ -94,7 +94,7 @@ def make_floor(
         xy = origin + (cells + 0.5) * cell
         free[tuple(cells.T)] = allowed(np.column_stack([xy, np.full(len(xy), z)]))
     numbers, count = ndimage.label(free)
-    if count > 1:  # pockets behind furniture that no way leads to
+    if count > 1:  # pockets behind furniture that cannot be reached
         free = numbers == 1 + int(np.argmax(np.bincount(numbers.ravel())[1:]))
     padded = np.pad(free, 1)
     clearance = ndimage.distance_transform_edt(padded)[1:-1, 1:-1] * cell
@@ -110,7 +110,7 @@ class Navigator:
     stair_storeys: tuple[tuple[int, int], ...]
 
     def distances(self, start: Place, ends: Sequence[Place]) -> Array:
-        """(N,) comfortable lengths in metres of the ways to places, inf where there is none."""
+        """(N,) comfortable lengths in metres of the paths to positions, inf where there is none."""
         fields = {start.storey: self._field(start)}
         for step in (1, -1):
             storey, length = start.storey, fields[start.storey]
@@ -126,7 +126,7 @@ class Navigator:
         return np.array([fields[end.storey][cell] for end, cell in zip(ends, cells, strict=True)])
 
     def _field(self, place: Place) -> Array:
-        """(nx, ny) comfortable length in metres from a place to every cell of its storey; inf where there is no way."""
+        """(nx, ny) comfortable length in metres from a position to every cell of its storey; inf where there is no path."""
         floor = self.floors[place.storey]
         start = floor.nearest_free(place.xy)
         return np.asarray(travel(_cost(floor), int(start[0]), int(start[1]))[0] * floor.cell)
@@ -134,7 +134,7 @@ class Navigator:
     def path(self, start: Place, end: Place) -> Array:
         """(N, 3) floor points, about five centimetres apart, from start to end.
 
-        Raises ValueError when there is no way.
+        Raises ValueError when there is no path.
         """
         pieces, at = [], start
         for stair, upwards in self._climbs(start.storey, end.storey):
@@ -164,7 +164,7 @@ class Navigator:
         a, b = floor.nearest_free(start), floor.nearest_free(end)
         length, back = travel(_cost(floor), int(a[0]), int(a[1]))
         if not np.isfinite(length[tuple(b)]):
-            raise ValueError(f"storey {storey}: there is no way from {np.round(start, 2)} to {np.round(end, 2)}")
+            raise ValueError(f"storey {storey}: there is no path from {np.round(start, 2)} to {np.round(end, 2)}")
         cells = [b]
         while tuple(cells[-1]) != tuple(a):
             cells.append(cells[-1] + STEPS[back[tuple(cells[-1])]])
@@ -174,13 +174,13 @@ class Navigator:
 
 
 def _cost(floor: Floor) -> Array:
-    """Price of a cell: one where there is room, up to four beside obstacles."""
+    """Cost of a cell: one where there is space, up to four next to obstacles."""
     tight = np.maximum(0.0, 1.0 - floor.clearance / COMFORT)
     return np.where(floor.free, 1.0 + 3.0 * tight**2, np.inf)
 
 
 def relax(points: Array, allowed: Callable[[Array], Mask], rounds: int) -> Array:
-    """Points (N, D) smoothed along their order, ends fixed; a point moves only to where it is allowed to be."""
+    """Points (N, D) smoothed along their order, ends fixed; a point moves only to allowed positions."""
     points = points.copy()
     for _ in range(rounds):
         if len(points) < 3:
@@ -212,7 +212,7 @@ def make_navigator(
 
 
 def tour(lengths: Array, start: int = 0) -> list[int]:
-    """An order of all places that begins at `start` and is short by the lengths (N, N): nearest neighbour, then 2-opt."""
+    """An order of all positions that begins at `start` and is short by the lengths (N, N): nearest neighbour, then 2-opt."""
     order, left = [start], set(range(len(lengths))) - {start}
     while left:
         order.append(min(sorted(left), key=lambda k: lengths[order[-1], k]))

@@ -1,4 +1,4 @@
-"""Numba kernels: shortest ways over a grid, and the best way through a grid in time."""
+"""Numba kernels: shortest paths over a grid, and the best path through a grid in time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS = np.array([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1], [1, 1], [-1, 1], [-1
 def travel(cost: Any, start_i: int, start_j: int) -> tuple[Any, Any]:
     """Dijkstra over the 8-neighbour grid: (nx, ny) length from the start and the move of STEPS that leads back to it.
 
-    cost (nx, ny) is the price of a cell's length in cells, not finite where it is blocked. Unreached cells: inf and 0.
+    cost (nx, ny) is the cost of a cell per length in cells, not finite where it is blocked. Unreached cells: inf and 0.
     """
     nx, ny = cost.shape
     length = np.full((nx, ny), np.inf)
@@ -65,13 +65,14 @@ def _is_hit(discs: Any, i: int, j: int) -> bool:
 
 @kernel()
 def best_in_time(price: Any, goal_of: Any, goal_price: Any, blocked: Any, move_price: float) -> Any:
-    """The cheapest way through time over cells: (T, 2) int32, -1 when there is none. Dynamic programming from the last time back.
+    """The cheapest path through time over cells: (T, 2) int32, -1 when there is none. Dynamic programming backwards
+    from the last time.
 
     Parameters
     ----------
-    price : (nx, ny) of being in a cell for one step, not finite where no one can be.
-    goal_of : (T,) which goal holds at each step; goal_price : (G, nx, ny) price of a cell under each goal.
-    blocked : (T, D, 3) discs (x, y, radius, in cells; radius 0 for none) that no one may be in at a time.
+    price : (nx, ny) of being in a cell for one step, not finite where it is occupied.
+    goal_of : (T,) the goal at each step; goal_price : (G, nx, ny) cost of a cell under each goal.
+    blocked : (T, D, 3) discs (x, y, radius, in cells; radius 0 for none) that must not be entered at a time.
     move_price : per cell moved.
     """
     steps, (nx, ny) = len(goal_of), price.shape

@@ -1,4 +1,4 @@
-"""Where to stand in a room, and which way to look from there, so that everything in it is seen."""
+"""Viewpoints and viewing directions in a room from which all of it is observed."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ PITCHES = (float(np.deg2rad(-22.0)), float(np.deg2rad(9.0)))
 """The two heights of a sweep: floor and furniture, or walls and ceiling (radians, up is positive)."""
 SAMPLES_PER_ROOM = 1500
 REACH = 5.5
-"""Metres from which a surface counts as seen."""
+"""Greatest distance in metres at which a surface counts as observed."""
 FLATTEST = 0.12
 """Least cosine between the line of sight and a surface's normal."""
 ENOUGH = 0.95
-"""Share of what can be seen in a room after which it is left."""
+"""Share of the visible surface of a room after which it is left."""
 LEAST_GAIN = 0.03
 MOST_LOOKS = 5
 
 
 @dataclass(frozen=True)
 class RoomView:
-    """How a walker sees: eye height in metres, half of the camera's angles of view in radians."""
+    """The camera of a walker: eye height in metres, half angles of view in radians."""
 
     eye: float
     half_width: float
@@ -41,7 +41,7 @@ class RoomView:
 
 @dataclass(frozen=True, eq=False)
 class Stand:
-    """A place to look around: for each of PITCHES which bins of yaw show something new, (2, YAW_BINS) bool."""
+    """A viewpoint: for each of PITCHES which bins of yaw show something new, (2, YAW_BINS) bool."""
 
     place: Place
     wanted: NDArray[np.bool_]
@@ -49,7 +49,8 @@ class Stand:
 
 @dataclass(frozen=True, eq=False)
 class _Sight:
-    """What places (C) see of samples (S): visible (C, S), elevation and yaw (C, S) radians from the place to the sample."""
+    """Visibility of samples (S) from positions (C): visible (C, S), elevation and yaw (C, S) radians from the position
+    to the sample."""
 
     visible: NDArray[np.bool_]
     elevation: Array
@@ -59,10 +60,10 @@ class _Sight:
 def choose_stands(
     floor: Floor, room: SynthRoom, view: RoomView, caster: Caster, surfaces: Surfaces, rng: Generator
 ) -> list[Stand]:
-    """Few places and sweeps that see a room between them; empty for a room that no one can enter.
+    """Few viewpoints and sweeps that together observe a room; empty for a room that cannot be entered.
 
-    Greedy set cover over area-weighted samples of the surfaces, a sweep from a place at a time: within 1 - 1/e of the
-    best for its number of sweeps (Nemhauser et al. 1978). A place that is used already is preferred to one a little better.
+    Greedy set cover over area-weighted samples of the surfaces, one sweep from one position at a time: within 1 - 1/e of the
+    best for its number of sweeps (Nemhauser et al. 1978). A position already in use is preferred to a slightly better one.
     """
     places = _candidates(floor, room, rng)
     if len(places) == 0:
@@ -90,7 +91,7 @@ def choose_stands(
 
 
 def _candidates(floor: Floor, room: SynthRoom, rng: Generator, spacing: float = 0.45) -> Array:
-    """(C, 2) places on a lattice of the room's free cells, all with some room around where there are such."""
+    """(C, 2) positions on a lattice of the room's free cells, with some clearance where possible."""
     inside = floor.inside(room)
     roomy = inside & (floor.clearance >= min(0.15, float(floor.clearance[inside].max(initial=0.0))))
     cells = np.argwhere(roomy)
@@ -104,7 +105,7 @@ def _candidates(floor: Floor, room: SynthRoom, rng: Generator, spacing: float = 
 
 
 def _look(eyes: Array, room: SynthRoom, caster: Caster, surfaces: Surfaces, rng: Generator) -> _Sight:
-    """What eyes (C, 3) in a room see of its surfaces."""
+    """Visibility of a room's surfaces from eyes (C, 3)."""
     corners = surfaces.vertices[surfaces.faces]
     low, high = room.polygon.min(axis=0) - 0.15, room.polygon.max(axis=0) + 0.15
     near = (corners[..., :2].max(axis=1) > low).all(axis=1) & (corners[..., :2].min(axis=1) < high).all(axis=1)
@@ -128,7 +129,7 @@ def _look(eyes: Array, room: SynthRoom, caster: Caster, surfaces: Surfaces, rng:
 
 
 def _wanted_bins(yaw: Array) -> NDArray[np.bool_]:
-    """(YAW_BINS,) bins that hold the yaws (N,) but for the emptiest that hold less than a tenth together."""
+    """(YAW_BINS,) bins that hold the yaws (N,) except the emptiest that hold less than a tenth together."""
     bins = np.floor(yaw % (2 * np.pi) / (2 * np.pi) * YAW_BINS).astype(np.int64) % YAW_BINS
     count = np.bincount(bins, minlength=YAW_BINS)
     order = np.argsort(count, kind="stable")
@@ -139,9 +140,9 @@ def _wanted_bins(yaw: Array) -> NDArray[np.bool_]:
 
 
 def sweep_arc(wanted: NDArray[np.bool_], half_view: float) -> tuple[float, float] | None:
-    """(start, extent) in radians of the shortest turn to the left after which a camera has shown all wanted bins; None for none.
+    """(start, extent) in radians of the shortest turn to the left that shows all wanted bins; None for none.
 
-    `half_view` is half of the camera's horizontal angle of view: the turn starts and ends by so much inside of the bins.
+    `half_view` is half of the camera's horizontal angle of view: the turn starts and ends by that much inside the bins.
     """
     bins = np.flatnonzero(wanted)
     if len(bins) == 0:
@@ -152,6 +153,6 @@ def sweep_arc(wanted: NDArray[np.bool_], half_view: float) -> tuple[float, float
     first = bins[(after + 1) % len(bins)]
     extent = (len(wanted) - gaps[after] + 1) * width
     margin = min(0.75 * half_view, 0.5 * extent)
-    if gaps[after] == 1:  # all round: what both ends show together must close the circle
+    if gaps[after] == 1:  # full turn: both ends together must close the circle
         margin = 0.5 * half_view
     return float(first * width + margin), float(extent - 2 * margin)

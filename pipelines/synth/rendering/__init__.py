@@ -1,1 +1,1 @@
-"""Pictures of a synthetic world: light, shading, the camera's optics."""
+"""Rendering of a synthetic world: light, shading, the camera's optics."""

@@ -20,7 +20,7 @@ class Hits(NamedTuple):
 
 
 class Caster:
-    """The faces of some surfaces (all, or those of a mask) ready for ray casting; face numbers are those of the surfaces."""
+    """The faces of some surfaces (all, or those of a mask) ready for ray casting; face indices are those of the surfaces."""
 
     def __init__(self, surfaces: Surfaces, mask: NDArray[np.bool_] | None = None) -> None:
         import open3d as o3d

@@ -1,12 +1,12 @@
-"""True edges of a rendered frame, from the planes that neighbouring pixels see.
+"""True edges of a rendered frame, from the planes seen by neighbouring pixels.
 
 An edge lies between two 4-neighbours p and q when one of these holds:
 
-- occlusion: one of them sees nothing, or the plane seen at p, carried on to q, misses the plane seen at q by more than
+- occlusion: one of them sees nothing, or the plane seen at p, extended to q, misses the plane seen at q by more than
   max(1 cm, 1 % of the depth), at both pixels and on the same side, so that the surfaces do not meet between them;
 - crease: the surfaces meet, and their normals differ by more than 30 degrees, inside or outside corner;
 - contact: the instances differ and one of them is an object or their labels differ (a book flush on a table, a window in its
-  wall), however smoothly the surfaces go over into each other.
+  wall), however smoothly the surfaces meet.
 
 Occlusion edges are marked on the nearer pixel, creases and contacts on the left or upper one, so that edges are a pixel wide.
 """
@@ -23,7 +23,7 @@ from mapping.compiling import kernel
 from pipelines.synth.rendering.threads import spread
 
 OCCLUSION_GAP = 0.01
-"""Metres, and share of the depth, by which surfaces must miss each other."""
+"""Metres, and share of the depth, by which surfaces must be apart."""
 CREASE_ANGLE_DEG = 30.0
 NONE, OCCLUSION, CREASE, CONTACT = 0, 1, 2, 3
 
@@ -41,7 +41,7 @@ def true_edges(
     ----------
     seen : (H, W, 5) depth (0 for nothing), unit normal in camera axes towards the camera, plane offset (normal . x).
     rays : (H, W, 3) camera directions with z = 1.
-    instances, labels, is_object : (H, W) what each pixel sees.
+    instances, labels, is_object : (H, W) what each pixel shows.
     """
     cosine = math.cos(math.radians(CREASE_ANGLE_DEG))
     kinds = np.zeros((2, *instances.shape), np.uint8)
@@ -61,7 +61,7 @@ def _carried(plane: Any, ray: Any) -> float:
 
 @kernel()
 def _between(a: Any, b: Any, ray_a: Any, ray_b: Any, border: int, cosine: float) -> int:
-    """The kind of edge between two pixels that see planes a and b (5,); border is CONTACT where things may touch, else NONE."""
+    """The kind of edge between two pixels that see planes a and b (5,); border is CONTACT where objects may touch, else NONE."""
     if a[0] <= 0.0 and b[0] <= 0.0:
         return NONE
     if a[0] <= 0.0 or b[0] <= 0.0:
@@ -72,7 +72,7 @@ def _between(a: Any, b: Any, ray_a: Any, ray_b: Any, border: int, cosine: float)
     gap_a = a[0] - _carried(b, ray_a)
     gap_b = _carried(a, ray_b) - b[0]
     near = min(a[0], b[0])
-    # Planes seen edge-on cross anything within a pixel: that they cross then proves no contact.
+    # Planes seen edge-on cross anything within a pixel: such a crossing is no evidence of contact.
     meet = gap_a * gap_b <= 0.0 and abs(a[0] - b[0]) < 0.08 * near
     if not meet and min(abs(gap_a), abs(gap_b)) > max(OCCLUSION_GAP, OCCLUSION_GAP * near):
         return OCCLUSION

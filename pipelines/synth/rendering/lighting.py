@@ -1,8 +1,8 @@
-"""Static light, computed once a visit: lamps, windows and sun with soft shadows, and what the surfaces pass on to each other.
+"""Static light, computed once per visit: lamps, windows and sun with soft shadows, and interreflection.
 
 The light is kept as irradiance at nodes a few centimetres apart on every plane of every body (a light map), so that a frame
-only looks it up. Direct light is found with shadow rays, indirect light with rays over each node's hemisphere whose hits are
-remembered, so that every further bounce is one sum (radiosity by gathering; Cohen and Wallace, "Radiosity and Realistic Image
+only interpolates it. Direct light is found with shadow rays, indirect light with rays over each node's hemisphere whose hits are
+stored, so that every further bounce is one sum (radiosity by gathering; Cohen and Wallace, "Radiosity and Realistic Image
 Synthesis", 1993). Everything is hashed from node numbers: the same world gives the same bytes.
 """
 
@@ -34,24 +34,24 @@ Floats = NDArray[np.float32]
 
 WINDOW_LABEL = NYU40_NAMES.index("window")
 PANE_AREA = 0.15
-"""Square metres of glowing material from which a body lights its room by itself (windows, large screens), as an area light."""
+"""Square metres of glowing material from which a body counts as an area light (windows, large screens)."""
 CHUNK = 1 << 14
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class LightingConfig:
-    """How the static light is computed."""
+    """Settings of the static light."""
 
     step: float = 0.06
     """Metres between the nodes of the light map."""
     rays: int = 40
-    """Rays a node for indirect light."""
+    """Rays per node for indirect light."""
     bounces: int = 4
-    """How often light is passed on."""
+    """Number of bounces."""
     sun: float = 9.0
-    """Irradiance of the sun through windows, in the unit of the lights; 0 for none."""
+    """Irradiance of the sun through windows, in the units of the lights; 0 for none."""
     ambient: float = 0.03
-    """Irradiance that is everywhere."""
+    """Ambient irradiance everywhere."""
 
     def __post_init__(self) -> None:
         if not self.step > 0 or self.rays < 1 or self.bounces < 0 or min(self.sun, self.ambient) < 0:
@@ -60,14 +60,14 @@ class LightingConfig:
 
 @dataclass(frozen=True, eq=False)
 class StaticLight:
-    """The light map, and the radiance (N, 3) that its nodes give off (what probes and reflections see)."""
+    """The light map, and the radiance (N, 3) leaving its nodes (as seen by probes and reflections)."""
 
     light_map: LightMap
     radiance: Floats
 
 
 def make_charts(surfaces: Surfaces, step: float) -> tuple[Charts, int]:
-    """Group the faces by body and plane and lay a grid on each; also the number of nodes."""
+    """Group the faces by body and plane and define a grid on each; also the number of nodes."""
     normal, offset = surfaces.planes[:, :3], surfaces.planes[:, 3]
     key = np.column_stack([surfaces.face_body, np.round(normal * 200), np.round(offset / 0.002)]).astype(np.int64)
     _, first, chart = np.unique(key, axis=0, return_index=True, return_inverse=True)
@@ -100,7 +100,7 @@ class _Nodes(NamedTuple):
     valid: NDArray[np.bool_]
 
     def spread_out(self, values: Floats) -> Floats:
-        """Values (A, 3) of the active nodes for all nodes (N, 3): those inside of something get their neighbours' mean."""
+        """Values (A, 3) of the active nodes for all nodes (N, 3): those inside a solid get their neighbours' mean."""
         out = np.zeros((len(self.face), 3), np.float32)
         out[self.active] = values
         fill_invalid(out, self.valid.copy(), self.charts, 4)
@@ -132,7 +132,7 @@ def bake(surfaces: Surfaces, lights: Sequence[Light], sun_direction: Array, conf
 
 
 def _make_nodes(surfaces: Surfaces, caster: Caster, config: LightingConfig) -> tuple[_Nodes, NDArray[np.int32]]:
-    """The nodes, and what each active one sees around it (A * rays,)."""
+    """The nodes, and the node seen by each hemisphere ray of each active one (A * rays,)."""
     charts, count = make_charts(surfaces, config.step)
     face, weights = assign_nodes(surfaces.vertices, surfaces.faces, charts, count)
     active = np.flatnonzero(face >= 0)
@@ -147,16 +147,16 @@ def _make_nodes(surfaces: Surfaces, caster: Caster, config: LightingConfig) -> t
 def _direct_light(
     nodes: _Nodes, surfaces: Surfaces, lights: Sequence[Light], table: MaterialTable
 ) -> tuple[Floats, Floats]:
-    """Irradiance (N, 3) from lamps and from glowing panes. What glows throws no shadow: lamps stand in their shades."""
+    """Irradiance (N, 3) from lamps and from glowing panes. Glowing surfaces cast no shadow: lamps stand inside their shades."""
     opaque = Caster(surfaces, table.emission[surfaces.face_material] <= 0)
-    open_ = np.flatnonzero(nodes.valid[nodes.active])  # the others take over their neighbours' light
+    open_ = np.flatnonzero(nodes.valid[nodes.active])  # the others get their neighbours' light
     points, normals = nodes.points[open_], nodes.normals[open_]
     light, pane_light = np.zeros((2, len(nodes.active), 3), np.float32)
     light[open_], partly = _lamp_light(points, normals, lights, opaque)
     pane_light[open_] = _pane_light(points, normals, _panes(surfaces, table), opaque)
     lamps = nodes.spread_out(light)
     penumbra = nodes.active[open_[partly]]
-    lamps[penumbra] = nodes.blurred(lamps)[penumbra]  # few rays a bulb: smooth where they disagree
+    lamps[penumbra] = nodes.blurred(lamps)[penumbra]  # few rays per bulb: smooth where they disagree
     return lamps, nodes.blurred(nodes.spread_out(pane_light))
 
 
@@ -165,7 +165,7 @@ def _chunks(count: int) -> list[slice]:
 
 
 def _each_chunk(count: int, work: Callable[[slice], None]) -> None:
-    """Work on the chunks of range(count), each by itself, side by side."""
+    """Process the chunks of range(count) independently and in parallel."""
     chunks = _chunks(count)
     if len(chunks) < 2:
         for part in chunks:
@@ -203,7 +203,7 @@ def _gathered(seen: NDArray[np.int32], samples: int, radiance: Floats) -> Floats
 def _lamp_light(
     points: Array, normals: Array, lights: Sequence[Light], opaque: Caster
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Irradiance (N, 3) from lamps, and where it comes from a part of a bulb only (the borders of shadows)."""
+    """Irradiance (N, 3) from lamps, and where it comes only from a part of a bulb (the borders of shadows)."""
     total, partly = np.zeros((len(points), 3), np.float32), np.zeros(len(points), np.bool_)
     table = np.array([[*light.position, *light.intensity] for light in lights], np.float64).reshape(-1, 6)
 
@@ -263,7 +263,7 @@ def _sun_light(
     surfaces: Surfaces,
     table: MaterialTable,
 ) -> Floats:
-    """Sun that comes in through window panes: a ray towards it must meet a glowing pane of a window first."""
+    """Sun through window panes: a ray towards it must hit a glowing pane of a window first."""
     to_sun = -np.asarray(sun_direction, dtype=np.float64) / np.linalg.norm(sun_direction)
     is_window = (surfaces.labels[surfaces.face_body] == WINDOW_LABEL) & (table.emission[surfaces.face_material] > 0)
     samples, color = 4, np.array([1.0, 0.9, 0.75], np.float32)
@@ -283,7 +283,7 @@ def _sun_light(
 def probe_light(light: StaticLight, surfaces: Surfaces, caster: Caster, points: Array, samples: int = 96) -> Floats:
     """(P, 6, 3) indirect irradiance in free space at points (P, 3) for surfaces that face +x, -x, +y, -y, +z, -z.
 
-    What shades bodies that move: it is found by looking around (an ambient cube; McTaggart, "Half-Life 2 shading", 2004).
+    The light on moving bodies, from rays in all directions (an ambient cube; McTaggart, "Half-Life 2 shading", 2004).
     """
     sides = np.concatenate([np.eye(3), -np.eye(3)])[[0, 3, 1, 4, 2, 5]]
     at, normals = np.repeat(points, 6, axis=0), np.tile(sides, (len(points), 1))

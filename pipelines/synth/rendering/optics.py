@@ -20,25 +20,25 @@ Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
 KEY = 0.26
-"""Exposed mean (geometric) of a picture's linear light."""
+"""Target geometric mean of a picture's linear light."""
 BRIGHTEST = 1.5
-"""Linear light that counts at most in metering, so that a window does not darken its room."""
+"""Upper limit of linear light in metering, so that a window does not darken its room."""
 ADAPTION = 1.2
-"""Seconds over which the exposure follows the scene."""
+"""Seconds over which the exposure adapts to the scene."""
 ROWS = 32
-"""Least number of rows for a thread."""
+"""Least number of rows per thread."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class OpticsConfig:
-    """What the camera adds to the picture; zeros make a perfect one."""
+    """Imperfections of the camera; zeros are a perfect one."""
 
     noise: float = Field(default=2.0, ge=0)
     """Standard deviation of the noise in dark parts, in display levels of 255."""
     vignetting: float = Field(default=0.25, ge=0, le=1)
     """Share of the light that is lost in the corners."""
     shutter: float = Field(default=0.006, ge=0)
-    """Seconds of exposure: how much the camera's own motion blurs."""
+    """Seconds of exposure: controls the blur from the camera's own motion."""
     wobble: float = Field(default=0.03, ge=0)
     """Standard deviation of the exposure from frame to frame, relative."""
 
@@ -63,7 +63,7 @@ def meter(linear: Floats) -> float:
 
 
 def plan_exposures(brightness: Sequence[float], times: Array) -> Array:
-    """Exposure factors (N,) of frames from what `meter` says of each: half way to its own, slowly, from the sequence's."""
+    """Exposure factors (N,) of frames from what `meter` returns for each: slowly, half way from the sequence's to its own."""
     level = np.log(np.asarray(brightness, dtype=np.float64))
     interval = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     smooth = ndimage.gaussian_filter1d(level, max(ADAPTION / max(interval, 1e-6), 1e-3), mode="nearest")
@@ -81,10 +81,10 @@ def develop(linear: Floats, exposure: float, config: OpticsConfig, rng: Generato
 
 
 def motion_blur(linear: Floats, depth: Floats, camera: Intrinsics, T_end_start: Array) -> Floats:
-    """The mean of the picture over the shutter's time, in whose middle it was taken.
+    """The mean of the picture over the shutter's time, with the pose at its middle.
 
     `T_end_start` (4, 4) is the camera at the start seen from that at the end. Pixels are carried along by their exact depth,
-    evenly in time; what moves by itself is blurred like its surroundings.
+    evenly in time; moving bodies are blurred like their surroundings.
     """
     flow = np.zeros((depth.size, 2), np.float32)
     focal = np.array([camera.fx, camera.fy])

@@ -1,4 +1,4 @@
-"""The light on people and the shadows they throw, at one time."""
+"""The light on people and the shadows they cast, at one time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
 SHADOW_LIGHTS = 3
-"""How many of the strongest lights around a person throw its shadow."""
+"""How many of the strongest lights around a person cast its shadow."""
 
 
 @dataclass(frozen=True, eq=False)
 class Moving:
-    """Bodies that move, at one time: their surfaces in the world, the light around each and the balls that stand for them.
+    """Moving bodies at one time: their surfaces in the world, the light around each and the balls that approximate them.
 
-    cubes (B, 6, 3) indirect irradiance; balls (S, 4) centres and radii that dim the light around; centers (P, 3) of the people.
+    cubes (B, 6, 3) indirect irradiance; balls (S, 4) centres and radii that occlude the light around; centers (P, 3) of
+    the people.
     """
 
     surfaces: Surfaces
@@ -35,13 +36,13 @@ class Moving:
 
 
 class PeopleLight:
-    """What moves, ready to be lit and to throw shadows.
+    """Moving bodies, ready to be lit and to cast shadows.
 
     Parameters
     ----------
-    moving, layer : what moves, and the same ready to be drawn.
-    lights : (L, 6) all lights; the strongest around the people count.
-    static : what stands still, for lines of sight.
+    moving, layer : the moving bodies, and the same ready to be drawn.
+    lights : (L, 6) all lights; the strongest around the people are used.
+    static : the static surfaces, for lines of sight.
     """
 
     def __init__(self, moving: Moving, layer: Layer, lights: Array, static: Caster) -> None:
@@ -52,7 +53,7 @@ class PeopleLight:
         self._crowd = shadow_kernels.Crowd(self._lights, boxes, limbs, shadow_kernels.crowd_cones(self._lights, boxes))
 
     def shadow(self, rays: Rays, traced: Traced, planes: Array) -> Floats:
-        """(K, 2) what people leave of direct and indirect light on what stands still, of which `planes` (F, 4) are the faces."""
+        """(K, 2) share of direct and indirect light that people leave on the static surfaces with face planes `planes` (F, 4)."""
         found = traced.static_part()
         ways = _room_for_ways(len(rays.dirs) * len(self._lights))
         ways = ways.chosen(slice(shadow_kernels.ways_past_people(rays, found, planes, self._crowd, ways)))
@@ -62,7 +63,7 @@ class PeopleLight:
         return out
 
     def shade(self, rays: Rays, traced: Traced, linear: Floats) -> None:
-        """Fill in linear RGB (K, 3) where something moves."""
+        """Fill in linear RGB (K, 3) of moving bodies."""
         if not traced.moving.any():
             return
         found, table = traced.moving_part(), self._layer.look.table
@@ -83,7 +84,7 @@ def _room_for_ways(count: int) -> shadow_kernels.Ways:
 def _boxes(surfaces: Surfaces) -> tuple[Array, Array]:
     """Lowest and highest corners (P, 2, 3) of the bodies of each instance number, and (P * B, 2, 3) of each of these bodies.
 
-    Bodies of a number follow each other, the same number of them each.
+    Bodies of a number are consecutive, equally many for each number.
     """
     starts = np.searchsorted(surfaces.vertex_body, np.arange(len(surfaces.numbers)))
     low = np.minimum.reduceat(surfaces.vertices, starts) - 1e-3
@@ -94,7 +95,7 @@ def _boxes(surfaces: Surfaces) -> tuple[Array, Array]:
 
 
 def _strongest(lights: Array, centers: Array) -> NDArray[np.int64]:
-    """Indices, in order, of the lights that are the strongest at some of the points."""
+    """Indices, in order, of the lights that are among the strongest at some of the points."""
     chosen: set[int] = set()
     for center in centers:
         power = lights[:, 3:].max(axis=1) / np.maximum(0.2, np.sum((lights[:, :3] - center) ** 2, axis=1))

@@ -1,4 +1,4 @@
-"""Pictures of a world and the exact truth behind every pixel."""
+"""Images of a world and the exact truth of every pixel."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 SUBPIXELS = np.array([[-0.35, -0.1], [0.1, -0.35], [0.25, 0.3]])
-"""Where pixels on a border are looked at again to smooth it, beside their middle (pixels)."""
+"""Offsets in pixels of the additional samples of pixels on a border."""
 
 
 @dataclass(frozen=True, eq=False)
 class RenderedView:
-    """What a camera sees, exactly: depth (H, W) float32 metres along z, labels (H, W) uint8 NYU40, instances (H, W) uint16,
+    """The exact view of a camera: depth (H, W) float32 metres along z, labels (H, W) uint8 NYU40, instances (H, W) uint16,
     normals (H, W, 3) float32 camera frame, edge_kinds (H, W) uint8 (see `edges`). Nothing seen: 0 everywhere."""
 
     depth: Floats
@@ -46,7 +46,7 @@ class RenderedView:
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """A camera that has looked: what it sees, as the shading needs it and as it is given out."""
+    """A traced camera: its view in the form used for shading and as returned."""
 
     sight: Sight
     moving: Layer | None
@@ -58,11 +58,11 @@ class _Look:
 
 
 class Renderer:
-    """A world at one visit, with its light computed; renders any number of cameras, also from several threads at a time.
+    """A world at one visit, with precomputed light; renders any number of cameras, also from several threads at once.
 
     Parameters
     ----------
-    world, visit : what is there.
+    world, visit : the scene.
     lighting : how the static light is computed; None renders the truth only and `color` must not be called.
     """
 
@@ -90,9 +90,9 @@ class Renderer:
     def color(
         self, camera: Intrinsics, T_world_camera: Array, moving: Moving | None = None, *, smooth: bool = True
     ) -> tuple[Floats, RenderedView]:
-        """(H, W, 3) linear light and the truth; where surfaces border, `smooth` takes four samples a pixel instead of one.
+        """(H, W, 3) linear light and the truth; at borders of surfaces, `smooth` takes four samples per pixel instead of one.
 
-        Raises ValueError for a renderer that was made without lighting.
+        Raises ValueError for a renderer without lighting.
         """
         self._baked()
         look = self._look(camera, T_world_camera, moving)
@@ -108,7 +108,7 @@ class Renderer:
 
     def _baked(self) -> StaticLight:
         if self._light is None:
-            raise ValueError("Renderer was made without lighting: it renders the truth only")
+            raise ValueError("this Renderer has no lighting and renders only the truth")
         return self._light
 
     def _look(self, camera: Intrinsics, T_world_camera: Array, moving: Moving | None) -> _Look:
@@ -142,9 +142,9 @@ class Renderer:
         return _Look(sight, layer, drawn, rays, traced, truth, view)
 
     def _smooth(self, look: _Look, people: PeopleLight | None, border: Mask, shadow: Floats, linear: Floats) -> None:
-        """Give the border pixels the mean of their middle and SUBPIXELS.
+        """Set the border pixels to the mean of their centre and SUBPIXELS samples.
 
-        Samples that see what a pixel nearby sees take its colour over, as in multisampling; the others are shaded.
+        Samples of the same surface as a nearby pixel take its colour, as in multisampling; the others are shaded.
         """
         places = np.flatnonzero(border)
         samples = look.sight.draw(SUBPIXELS, border)
@@ -165,7 +165,7 @@ class Renderer:
         linear[places] = total / np.float32(len(SUBPIXELS) + 1)
 
     def _linear(self, rays: shade_kernels.Rays, traced: Traced, people: PeopleLight | None, shadow: Floats) -> Floats:
-        """(K, 3) linear light; shadow (K, 2) is what people leave of direct and indirect light."""
+        """(K, 3) linear light; shadow (K, 2) is the share of direct and indirect light that people leave."""
         linear = np.zeros((len(rays.dirs), 3), np.float32)
         near = self._lights[_nearest(self._lights, rays.eye)]
         lit = shade_kernels.StaticLit(self._baked().light_map, near, shadow)

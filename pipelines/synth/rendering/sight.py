@@ -1,4 +1,4 @@
-"""What a camera sees first: faces drawn into a depth buffer, at the middles of pixels and at further places within some."""
+"""The visible faces of a camera: drawn into a depth buffer, at the centres of pixels and at further positions within some."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MIDDLE = np.zeros((1, 2))
 
 
 class Layer(NamedTuple):
-    """Surfaces ready to be drawn and shaded; their faces are counted on from `number`."""
+    """Surfaces ready to be drawn and shaded; their faces are numbered from `number`."""
 
     surfaces: Surfaces
     look: Look
@@ -51,7 +51,7 @@ def make_layer(surfaces: Surfaces, before: Layer | None = None) -> Layer:
 
 class Traced(NamedTuple):
     """Of K rays: t (K,), inf for nothing; face (K,) of its layer, 0 for none; weights of the face's second and third corner
-    (K, 2); `found` (K,) where there is something and `moving` (K,) where it moves."""
+    (K, 2); `found` (K,) where something is hit and `moving` (K,) where it moves."""
 
     t: NDArray[np.float32]
     face: NDArray[np.int32]
@@ -68,14 +68,14 @@ class Traced(NamedTuple):
 
 @lru_cache(maxsize=4)
 def camera_rays(camera: Intrinsics) -> Array:
-    """(H, W, 3) directions with z = 1 through the middles of the pixels; computed once a camera."""
+    """(H, W, 3) directions with z = 1 through the centres of the pixels; computed once per camera."""
     directions = camera.rays()
     directions.flags.writeable = False
     return directions
 
 
 class Sight:
-    """A camera at a pose `T_world_camera` and the layers before it: what stands still and, or None, what moves."""
+    """A camera at a pose `T_world_camera` and its layers: static surfaces and optionally moving ones."""
 
     def __init__(self, camera: Intrinsics, T_world_camera: Array, static: Layer, moving: Layer | None) -> None:
         if camera.is_distorted:
@@ -94,7 +94,7 @@ class Sight:
         ]
 
     def draw(self, shifts: Array = MIDDLE, wanted: Mask | None = None) -> Drawn:
-        """What is seen at places `shifts` (S, 2) pixels, at most half a pixel, from the middles of pixels.
+        """The visible faces at `shifts` (S, 2) of at most half a pixel from the centres of pixels.
 
         Only `wanted` (H, W) pixels are drawn; without it all are.
         """

@@ -1,4 +1,4 @@
-"""Bodies as flat triangle tables: what rays are cast against and what the shading kernels look up."""
+"""Bodies as flat triangle tables for ray casting and the shading kernels."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _concatenate(arrays: Sequence[NDArray[Any]], empty: tuple[int, ...], dtype: 
 
 
 def local_surfaces(bodies: Sequence[Body]) -> Surfaces:
-    """The triangles of bodies in their own frames (identity poses); faces without area are left out."""
+    """The triangles of bodies in their own frames (identity poses); faces without area are dropped."""
     materials: dict[Material, int] = {}
     vertices: list[Array] = []
     faces: list[NDArray[np.int32]] = []

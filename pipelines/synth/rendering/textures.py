@@ -60,5 +60,5 @@ def material_table(materials: Sequence[Material]) -> MaterialTable:
 
 
 def mean_albedo(table: MaterialTable, samples: int = 8) -> NDArray[np.float64]:
-    """(M, 3) mean reflectance of each material over a plane of two periods: what indirect light is coloured by."""
+    """(M, 3) mean reflectance of each material over a plane of two periods: the colour of indirect light."""
     return np.asarray(texture_kernels.mean_albedo(table, samples))

@@ -1,7 +1,7 @@
-"""Kernels and frames on several cores.
+"""Parallel kernels and frames.
 
-Pieces of a kernel write to places of their own and frames share nothing that changes, so results do not depend on how many
-threads there are. Where whole frames go side by side, a frame's kernels are not split any further.
+Pieces of a kernel write to disjoint memory and frames share no mutable state, so results do not depend on the number
+of threads. Where whole frames run in parallel, a frame's kernels are not split any further.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mapping.threads import run_parts, split, thread_count
 GRAIN = 4096
 """Least length of a piece: below it a thread costs more than it saves."""
 AHEAD = 2
-"""Pieces of work a thread that wait for one that is not done."""
+"""Pieces of work per thread that may wait for an unfinished one."""
 
 Result = TypeVar("Result")
 _here = threading.local()
@@ -31,9 +31,9 @@ def spread(kernel: Callable[..., None], count: int, *args: Any, grain: int = GRA
 
 
 def in_order(work: Callable[[int], Result], count: int) -> Generator[Result, None, None]:
-    """work(0), ..., work(count - 1), computed side by side; no more than a few are ahead of the one that is taken.
+    """work(0), ..., work(count - 1), computed in parallel; only a few are computed ahead of the consumer.
 
-    Close it when it is left early: what has begun is waited for, the rest is dropped.
+    Close it when iteration ends early: running work is waited for, the rest is dropped.
     """
     threads = thread_count(None)
     pending: deque[Future[Result]] = deque()

@@ -180,8 +180,8 @@ def test_coarser_models_keep_their_size(tmp_path, monkeypatch):
     [
         ("v 0 0\n", "line 1: .*"),
         ("v 0 0 a\n", "line 1: could not convert"),
-        ("v 0 0 0\nf 1 2 3\n", "line 2: face names vertex 2 of 1"),
-        ("v 0 0 0\nf 0 1 1\n", "line 2: face names vertex 0 of 1"),
+        ("v 0 0 0\nf 1 2 3\n", "line 2: face refers to vertex 2 of 1"),
+        ("v 0 0 0\nf 0 1 1\n", "line 2: face refers to vertex 0 of 1"),
         ("# nothing\n", "expected vertices and faces, found none"),
         ("v nan 0 0\nf 1 1 1\n", "expected finite vertices"),
     ],

@@ -153,7 +153,7 @@ def test_trajectory_has_the_hand_computed_line(tmp_path):
 
 def test_trajectory_refuses_what_does_not_match(tmp_path):
     for times, poses in (([0.0], np.zeros((0, 4, 4))), ([np.nan], [np.eye(4)]), ([0.0], [np.full((4, 4), np.nan)])):
-        with pytest.raises(ValueError, match="one finite pose a time"):
+        with pytest.raises(ValueError, match="one finite pose per time"):
             write_trajectory_tum(times, poses, tmp_path / "t.tum")
 
 

@@ -262,7 +262,7 @@ REJECTIONS = {
     "times": (lambda d: node(d, "T0").update(times=[0, 1, 1, 2]), r"T0\.times: expected increasing numbers"),
     "track length": (
         lambda d: node(d, "T0").update(times=[0, 1]),
-        r"T0\.positions: expected 2 points, one a time, got 4",
+        r"T0\.positions: expected 2 points, one per time, got 4",
     ),
     "empty track": (lambda d: node(d, "T0").update(times=[], positions=[]), r"T0\.times: expected 1 or more finite"),
     "track size": (lambda d: node(d, "T0").update(size=[1, -1, 1]), r"T0\.size: expected 3 numbers >= 0"),
@@ -276,14 +276,14 @@ REJECTIONS = {
     "edge to nowhere": (lambda d: edge(d, "on").update(target="O99"), r"edges\[19\]: unknown node 'O99'"),
     "edge from nowhere": (lambda d: edge(d, "on").update(source="O99"), r"edges\[19\]: unknown node 'O99'"),
     "edge kind": (lambda d: edge(d, "on").update(kind="On Top"), r"edges\[19\]: kind of edge"),
-    "edge twice": (lambda d: d["edges"].append(d["edges"][0]), r"edges\[20\]: B0 and F0 are already joined"),
+    "edge twice": (lambda d: d["edges"].append(d["edges"][0]), r"edges\[20\]: B0 and F0 are already connected"),
     "two parents": (
         lambda d: d["edges"].append({"source": "R1", "target": "O0", "kind": "contains"}),
         r"edges\[20\]: O0 already has the parent R0",
     ),
     "upside down": (
         lambda d: d["edges"].append({"source": "O0", "target": "R1", "kind": "contains"}),
-        r"edges\[20\]: contains cannot join object O0 to room R1",
+        r"edges\[20\]: contains cannot connect object O0 to room R1",
     ),
 }
 
@@ -306,10 +306,10 @@ def test_reading_refuses(name, tmp_path):
     [
         ("", "not readable as JSON"),
         ("{", "not readable as JSON"),
-        ('{"format": NaN}', "NaN is no JSON number"),
-        ('{"format": -Infinity}', "-Infinity is no JSON number"),
+        ('{"format": NaN}', "NaN is not a JSON number"),
+        ('{"format": -Infinity}', "-Infinity is not a JSON number"),
         ('{"graph": 1e999}', "1e999 is too large"),
-        ('{"format": "a", "format": "b"}', "'format' stands twice"),
+        ('{"format": "a", "format": "b"}', "'format' appears twice"),
         ('{"version": ' + "1" * 5000 + "}", "not readable as JSON"),
         ("[" * 100_000, "not readable as JSON"),
     ],

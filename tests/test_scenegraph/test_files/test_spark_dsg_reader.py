@@ -115,7 +115,7 @@ def node(data, symbol, number):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda d: d.pop("layer_keys"), "layer_keys: missing; this is no spark_dsg file"),
+        (lambda d: d.pop("layer_keys"), "layer_keys: missing; this is not a spark_dsg file"),
         (lambda d: d.pop("nodes"), "nodes: expected a list"),
         (lambda d: d.pop("edges"), "edges: expected a list"),
         (lambda d: d["nodes"][3].pop("attributes"), r"nodes\[3\]\.attributes: expected an object"),

@@ -1,1 +1,1 @@
-"""Everything compiled of the renderer."""
+"""The compiled kernels of the renderer."""

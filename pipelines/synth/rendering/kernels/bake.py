@@ -1,4 +1,4 @@
-"""Numba kernels of the light map: which rays to cast for a node, and what their answers add up to."""
+"""Numba kernels of the light map: the rays to cast for a node, and the sums over their hits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipelines.synth.rendering.kernels.noise import hash01
 LIFT = 0.004
 """Metres that rays start above their surface."""
 BULB_RADIUS = 0.06
-"""Metres: how soft the shadows of point lights are."""
+"""Metres: softness of the shadows of point lights."""
 BULB_SAMPLES = 8
 PANE_SAMPLES = 8
 WEAKEST = 0.004
-"""Irradiance below which a light is not worth a ray."""
+"""Irradiance below which no ray is cast to a light."""
 UNKNOWN, BACK = -1, -2
 
 
@@ -120,7 +120,7 @@ def pane_rays(points: Any, normals: Any, first: int, panes: Any, capacity: int) 
 def add_light(total: Any, partly: Any, first: int, rays: Any, blocked: Any) -> None:
     """Add the irradiance of the rays (see `bulb_rays`) that nothing blocked to their nodes, in place and in order.
 
-    partly (N,) is set where one light is seen from a node by some of its rays and not by others.
+    partly (N,) is set where a light is visible from a node for some of its rays only.
     """
     _, owner, light = rays
     for k in range(len(owner)):
@@ -152,7 +152,7 @@ def sun_rays(points: Any, normals: Any, first: int, to_sun: Any, spread: float, 
 
 @kernel(nogil=True)
 def hemisphere_rays(first: int, last: int, points: Any, normals: Any, number: int, samples: int, rays: Any) -> None:
-    """Fill rays (N * samples, 6), cosine-weighted: one golden-spiral pattern, turned at random about each normal."""
+    """Fill rays (N * samples, 6), cosine-weighted: one golden-spiral pattern, randomly rotated about each normal."""
     for k in range(first, last):
         nx, ny, nz = normals[k, 0], normals[k, 1], normals[k, 2]
         x0, x1, x2, y0, y1, y2 = _tangents(nx, ny, nz)

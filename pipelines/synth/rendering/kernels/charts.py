@@ -12,7 +12,7 @@ from mapping.compiling import kernel
 
 
 class Charts(NamedTuple):
-    """Where the light of each face is stored.
+    """Storage of the light of each face.
 
     face_chart (F,); per chart: axes (C, 2) the world axes its grid runs along, origin (C, 2) and size (C, 2) in grid steps,
     offset (C,) its first node; step in metres. Node (i, j) of a chart lies at ((origin + (i, j)) * step) on those axes.
@@ -98,7 +98,7 @@ def node_points(vertices: Any, faces: Any, corner_normals: Any, node_face: Any, 
         v, w = float(node_weights[node, 0]), float(node_weights[node, 1])
         if (
             min(v, w, 1.0 - v - w) <= 1e-6
-        ):  # on the border: a centimetre towards the middle, out of the neighbouring wall
+        ):  # on the border: a centimetre towards the centre, out of the neighbouring wall
             middle = (a + b + c) / 3.0
             p = a + v * (b - a) + w * (c - a)
             inward = middle - p
@@ -126,7 +126,7 @@ def nearest_node(x: float, y: float, z: float, face: int, charts: Charts) -> int
 
 @kernel()
 def fill_invalid(values: Any, valid: Any, charts: Charts, rounds: int) -> None:
-    """Give nodes that lie inside of something the mean of their valid neighbours, in place, one ring a round."""
+    """Set nodes inside a solid to the mean of their valid neighbours, in place, one ring per round."""
     for _ in range(rounds):
         before = valid.copy()
         for chart in range(len(charts.offset)):

@@ -14,10 +14,10 @@ from mapping.compiling import kernel
 def smooth_corner_normals(
     vertices: NDArray[np.float64], faces: NDArray[np.int32], min_cosine: float
 ) -> NDArray[np.float32]:
-    """(F, 3, 3) normals at the corners: the mean over the faces around the point that turn less than the angle of `min_cosine`.
+    """(F, 3, 3) normals at the corners: the mean over the faces around the point within the angle of `min_cosine`.
 
-    Each face weighs by its angle at the corner (Thuermer and Wuethrich 1998), so the split of a quad does not matter. Vertices
-    at the same place (to 10 micrometres) count as one.
+    Each face is weighted by its angle at the corner (Thuermer and Wuethrich 1998), so the split of a quad does not
+    matter. Vertices at the same position (to 10 micrometres) count as one.
     """
     if len(faces) == 0:
         return np.zeros((0, 3, 3), np.float32)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 
 SHARP = 0.02
-"""Pixels of motion that blur nothing."""
+"""Pixels of motion without blur."""
 SHORT = 1.0
 """Pixels of motion for which three samples are enough; longer ones get five."""
 
 
 class Lens(NamedTuple):
     """Width and height of the picture, exposure, share of the light lost in the corners, standard deviation of the noise in
-    dark parts, and the number that tells one frame's noise from another's."""
+    dark parts, and the number that makes each frame's noise different."""
 
     width: int
     height: int
@@ -38,7 +38,7 @@ class Curves(NamedTuple):
 @pixel_kernel
 def image_motion(first: int, last: int, directions: Any, depth: Any, T: Any, focal: Any, out: Any) -> None:
     """Fill out (K, 2) with how far (pixels) points at depths (K,) along camera directions (K, 3) move in the image of a camera
-    that stands at T (3, 4), camera there from camera here; focal (2,) in pixels."""
+    that stands at T (3, 4), transform from this camera to that one; focal (2,) in pixels."""
     for k in range(first, last):
         z = depth[k]
         x, y = z * directions[k, 0], z * directions[k, 1]
@@ -81,7 +81,7 @@ def blur_along(first: int, last: int, linear: Any, flow: Any, out: Any) -> None:
 def expose(first: int, last: int, linear: Any, lens: Lens, curves: Curves, out: Any) -> None:
     """Fill rows of out (H, W, 3) uint8 with the picture of linear light.
 
-    The noise is hashed from pixel and key (splitmix64's finaliser) and falls off towards bright parts.
+    The noise is hashed from pixel and key (splitmix64's finaliser) and decreases towards bright parts.
     """
     width, height, exposure, vignetting, noise, key = lens
     end, bits = len(curves.tone) - 1, len(curves.normal) - 1

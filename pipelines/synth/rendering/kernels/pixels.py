@@ -1,4 +1,4 @@
-"""Numba kernels: from the faces that pixels see to depth, normals, labels and borders, and which pixels look alike."""
+"""Numba kernels: from visible faces to depth, normals, labels and borders, and similar pixels."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Array = NDArray[np.float64]
 TURN = 0.98
 """Cosine of the angle between neighbouring normals below which there is a border."""
 ALIKE_TURN = 0.9
-"""The same for a place that may take over the colour of a pixel of the same body and material."""
+"""The same for a sample that may take the colour of a pixel of the same body and material."""
 ALIKE_DEPTH = 0.03
-"""And how far their depths may differ, relative."""
+"""Greatest relative difference of their depths."""
 
 
 BRIGHTEST = 4.0
-"""Linear light that counts at most in a pixel that is smoothed."""
+"""Upper limit of linear light in an antialiased pixel."""
 
 
 class Drawn(NamedTuple):
-    """Inverse depth (S, H, W), 0 for nothing, and face (S, H, W), -1 for none; layers after the first count on."""
+    """Inverse depth (S, H, W), 0 for nothing, and face (S, H, W), -1 for none; layers after the first continue the numbering."""
 
     nearness: Array
     face: NDArray[np.int32]
 
 
 class Layers(NamedTuple):
-    """The faces of what stands still and of what moves: face f of the latter counts as number + f."""
+    """The static and the moving faces: face f of the latter is numbered number + f."""
 
     static: FaceTable
     moving: FaceTable
@@ -41,8 +41,8 @@ class Layers(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What the kernels fill for each of K pixels: `seen` (K, 5) depth and the plane seen in camera axes (unit normal towards
-    the camera, offset), then the same and what is seen as it is given out."""
+    """Output of the kernels for each of K pixels: `seen` (K, 5) depth and the plane seen in camera axes (unit normal towards
+    the camera, offset), then the returned arrays."""
 
     seen: Array
     depth: NDArray[np.float32]
@@ -54,7 +54,8 @@ class Truth(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """Of each body (B,): instance number, label and whether it is an object; `first_material` sets those of layers apart."""
+    """Of each body (B,): instance number, label and whether it is an object; `first_material` is the offset of a
+    layer's materials."""
 
     numbers: NDArray[np.uint16]
     labels: NDArray[np.uint8]
@@ -93,7 +94,7 @@ def measure(first: int, last: int, rays: Rays, found: Found, part: Part, R_camer
         slope = nx * dirs[k, 0] + ny * dirs[k, 1] + nz * dirs[k, 2]
         distance = planes[f, 3] - nx * eye[0] - ny * eye[1] - nz * eye[2]
         depth = float(t[k])
-        # From the plane, whose normal is that given out, but where ray and plane are nearly parallel.
+        # From the plane, whose normal is that given out, except where ray and plane are nearly parallel.
         if abs(slope) > 1e-7 and abs(distance / slope - depth) < 1e-3 * (1.0 + depth):
             depth = distance / slope
         sign = -1.0 if slope > 0.0 else 1.0
@@ -111,7 +112,7 @@ def measure(first: int, last: int, rays: Rays, found: Found, part: Part, R_camer
 
 @kernel(nogil=True)
 def borders(edge_kinds: Any, truth: Truth) -> Any:
-    """(H, W) pixels on an edge or beside a change of instance, material or normal: where one sample is not enough."""
+    """(H, W) pixels on an edge or at a change of instance, material or normal, where one sample is not enough."""
     height, width = edge_kinds.shape
     out = edge_kinds > 0
     seen, instances, material = truth.seen, truth.instances, truth.material
@@ -156,13 +157,14 @@ def _same_surface(f: int, g: int, layers: Layers) -> bool:
 def share_colors(
     places: Any, samples: Drawn, drawn: Drawn, layers: Layers, linear: Any, total: Any, missing: Any
 ) -> None:
-    """Add to `total` (N, 3) the colours of further samples within pixels `places` (N,) that see what a pixel nearby sees.
+    """Add to `total` (N, 3) the colours of further samples within pixels `places` (N,) that show the same surface as a
+    nearby pixel.
 
     Parameters
     ----------
-    samples, drawn : what the samples (S, H, W) see, and the middles of the pixels (1, H, W).
-    linear : (H * W, 3) colours of the pixels; none counts for more than BRIGHTEST.
-    missing : (S, N) filled with whether a sample found none and has to be shaded by itself.
+    samples, drawn : the faces at the samples (S, H, W), and at the centres of the pixels (1, H, W).
+    linear : (H * W, 3) colours of the pixels; each is limited to BRIGHTEST.
+    missing : (S, N) set where a sample found none and must be shaded itself.
     """
     height, width = drawn.face.shape[1], drawn.face.shape[2]
     for n in range(len(places)):

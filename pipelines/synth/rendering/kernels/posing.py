@@ -1,4 +1,4 @@
-"""Numba kernels: bodies moved to their poses."""
+"""Numba kernels: transforming bodies to their poses."""
 
 from __future__ import annotations
 

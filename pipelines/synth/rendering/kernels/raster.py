@@ -1,9 +1,9 @@
-"""Numba kernels: which face every pixel sees first, by drawing the faces one after the other into a depth buffer.
+"""Numba kernels: the visible face of every pixel, by drawing the faces into a depth buffer.
 
 The edges of a face are planes through the eye, so coverage and inverse depth are linear in the pixel and nothing has to be
 clipped (Olano and Greer, "Triangle scan conversion using 2D homogeneous coordinates", 1997). Two faces that share an edge
-compute its function with opposite sign, exactly: no ray slips through between them. Of two faces at the same depth the one
-with the lower number is seen. The cost grows with what is in view, not with the rays, and no lock is held.
+compute its function with opposite sign, exactly: no ray slips through between them. Of two faces at the same depth the
+one with the lower number wins. The cost depends on the visible faces, not on the rays, and no lock is held.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 Array = NDArray[np.float64]
 
 NEAR = 1e-3
-"""Metres before the eye from which on a corner has a place in the image."""
+"""Least depth in metres at which a corner is projected."""
 MARGIN = 0.5
-"""Pixels beyond the middle of the outermost pixels that are still drawn."""
+"""Pixels beyond the centres of the outermost pixels that are still drawn."""
 
 
 class Pinhole(NamedTuple):
@@ -37,14 +37,14 @@ class Pinhole(NamedTuple):
 
 
 class Facets(NamedTuple):
-    """Faces (F, 3) as numbers of vertices, and which are flat (F,): not shaded as a part of something round."""
+    """Faces (F, 3) as numbers of vertices, and which are flat (F,): not shaded as a part of a round surface."""
 
     faces: NDArray[np.int32]
     is_flat: NDArray[np.bool_]
 
 
 class Corners(NamedTuple):
-    """Vertices as a camera sees them: points (V, 3) in camera axes, pixels (V, 2) where z > NEAR, and of which sides of the
+    """Vertices in a camera: points (V, 3) in camera axes, pixels (V, 2) where z > NEAR, and of which sides of the
     frustum each lies outside (V,), as bits."""
 
     points: Array
@@ -53,8 +53,8 @@ class Corners(NamedTuple):
 
 
 class Buffer(NamedTuple):
-    """What has been drawn: inverse depth (S, H, W), 0 for nothing, and face (S, H, W), -1 for none, at S places within each
-    pixel, `shifts` (S, 2) from its middle; `following` (H, W) the next column, from a pixel on, that is drawn at all."""
+    """The depth buffer: inverse depth (S, H, W), 0 for nothing, and face (S, H, W), -1 for none, at S positions within each
+    pixel, `shifts` (S, 2) from its centre; `following` (H, W) the next column, from a pixel on, that is drawn at all."""
 
     nearness: Array
     face: NDArray[np.int32]
@@ -64,7 +64,7 @@ class Buffer(NamedTuple):
 
 @kernel(nogil=True)
 def project(vertices: Any, T_camera_world: Any, camera: Pinhole) -> Corners:
-    """The vertices (V, 3) of the world in a camera at T (3 or 4, 4)."""
+    """Project the vertices (V, 3) of the world into a camera at T (3 or 4, 4)."""
     fx, fy, cx, cy, width, height = camera
     T = T_camera_world
     left, right = (-MARGIN - cx) / fx, (width - 1 + MARGIN - cx) / fx
@@ -90,7 +90,7 @@ def project(vertices: Any, T_camera_world: Any, camera: Pinhole) -> Corners:
         if z <= 0.0:
             bits |= 16
         if z < NEAR:
-            bits |= 32  # no place in the image, yet not out of view
+            bits |= 32  # not projected, yet not out of view
         else:
             pixels[k, 0], pixels[k, 1] = fx * x / z + cx, fy * y / z + cy
         outside[k] = bits
@@ -109,7 +109,7 @@ def _within(low: float, high: float, slope: float, value: float) -> tuple[float,
 
 @kernel(nogil=True)
 def in_view(corners: Corners, faces: Any, camera: Pinhole) -> Any:
-    """The numbers of the faces (F, 3) that may cover the middle of a pixel, or a place within MARGIN of it."""
+    """The numbers of the faces (F, 3) that may cover the centre of a pixel, or a position within MARGIN of it."""
     _, pixels, outside = corners
     out = np.zeros(len(faces), np.int32)
     count = 0

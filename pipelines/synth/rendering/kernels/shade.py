@@ -18,8 +18,8 @@ PI = 3.14159265
 
 
 class FaceTable(NamedTuple):
-    """What the kernels read of `Surfaces`: planes (F, 4), corner_normals (F, 3, 3), whether these are no others than the
-    plane's (F,), face_body and face_material (F,), T_body_world (B, 3, 4)."""
+    """The part of `Surfaces` that kernels read: planes (F, 4), corner_normals (F, 3, 3), whether these equal the plane's
+    (F,), face_body and face_material (F,), T_body_world (B, 3, 4)."""
 
     planes: Array
     corner_normals: NDArray[np.float32]
@@ -46,7 +46,7 @@ class Rays(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Per ray (K,): whether it is meant, t, face, and the weights of the face's second and third corner (K, 2)."""
+    """Per ray (K,): whether it is selected, t, face, and the weights of the face's second and third corner (K, 2)."""
 
     chosen: NDArray[np.bool_]
     t: NDArray[np.float32]
@@ -55,15 +55,15 @@ class Found(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Faces and what they are made of."""
+    """Faces and their materials."""
 
     table: FaceTable
     materials: MaterialTable
 
 
 class StaticLit(NamedTuple):
-    """Light on what stands still: the light map, the lights (L, 6) that make highlights, and shadow (K, 2): what people leave
-    of the direct and of the indirect light."""
+    """Light on static surfaces: the light map, the lights (L, 6) that make highlights, and shadow (K, 2): the share of
+    direct and indirect light that people leave."""
 
     light_map: LightMap
     lights: Array
@@ -71,7 +71,7 @@ class StaticLit(NamedTuple):
 
 
 class MovingLit(NamedTuple):
-    """Light on what moves: ambient cubes (B, 6, 3), lights (L, 6) and their visibility (K, L) in [0, 1]."""
+    """Light on moving bodies: ambient cubes (B, 6, 3), lights (L, 6) and their visibility (K, L) in [0, 1]."""
 
     cubes: NDArray[np.float32]
     lights: Array
@@ -81,7 +81,7 @@ class MovingLit(NamedTuple):
 @kernel(inline="always")
 def _surface(k: int, rays: Rays, found: Found, look: Look) -> Any:
     """(point, shading normal towards the eye, albedo, unit direction) of a hit."""
-    # Elements one by one: a view of a row costs more than all that is done with it.
+    # Elements one by one: a view of a row costs more than the arithmetic on it.
     eye, dirs, pixel = rays
     _, t, face, uv = found
     planes, corners, is_flat, face_body, face_material, T = look.table
@@ -132,7 +132,7 @@ def _highlight(p: Any, n: Any, d: Any, lights: Any, s: int, gloss: float) -> tup
     norm = max(1e-9, math.sqrt(hx * hx + hy * hy + hz * hz))
     half = max(0.0, (n[0] * hx + n[1] * hy + n[2] * hz) / norm)
     exponent = 12.0 + 240.0 * gloss
-    fall = exponent * (1.0 - half)  # half^exponent is exp(-fall) near the lobe's axis, and nothing far off
+    fall = exponent * (1.0 - half)  # half^exponent is exp(-fall) near the lobe's axis, and 0 far away
     if fall > 7.0:
         return cosine / d2, 0.0
     return cosine / d2, cosine / d2 * (exponent + 8.0) / (8.0 * PI) * math.exp(-fall)
@@ -204,7 +204,7 @@ def _look_up(p: Any, f: int, light_map: LightMap) -> Any:
 
 @pixel_kernel
 def shade_moving(first: int, last: int, rays: Rays, found: Found, look: Look, lit: MovingLit, out: Any) -> None:
-    """Linear RGB (K, 3) of the chosen rays, whose bodies move."""
+    """Linear RGB (K, 3) of the chosen rays, on moving bodies."""
     cubes, lights, visible = lit
     table, materials = look
     chosen, _, face, _ = found

@@ -1,4 +1,4 @@
-"""Numba kernels: which ways to lights people may stand in, and what they leave of the light around them."""
+"""Numba kernels: the segments to lights that people may block, and the light that remains around them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pipelines.synth.rendering.kernels.shade import Found, Rays
 Array = NDArray[np.float64]
 
 BALL_REACH = 1.2  # metres within which a body dims indirect light
-LIFT = 0.004  # metres that ways to lights start above their surface
+LIFT = 0.004  # metres above the surface at which segments to lights start
 MOVING_LIFT = 0.01
-BEFORE_LIGHT = 0.998  # share of the way to a light that has to be free
+BEFORE_LIGHT = 0.998  # share of the segment to a light that must be free
 BEFORE_SHADE = 0.85  # the same for people: short of the lamp's own shade
 
 
 class Crowd(NamedTuple):
-    """What throws shadows: lights (L, 6), boxes (P, 2, 3) round people and round each of their limbs (P * B, 2, 3), and cones
-    (L, P, 4) of axis and squared cosine in which each light sees each person."""
+    """Shadow casters: lights (L, 6), boxes (P, 2, 3) around people and around each of their limbs (P * B, 2, 3), and cones
+    (L, P, 4) of axis and squared cosine of each person as seen from each light."""
 
     lights: Array
     boxes: Array
@@ -32,20 +32,20 @@ class Crowd(NamedTuple):
 
 
 class Ways(NamedTuple):
-    """Ways to lights that have to be cast: segments (N, 6), and the ray and the light (N,) of each."""
+    """Segments to lights that must be cast: segments (N, 6), and the ray and the light (N,) of each."""
 
     segments: NDArray[np.float32]
     ray: NDArray[np.int32]
     light: NDArray[np.int32]
 
     def chosen(self, which: slice | NDArray[np.bool_]) -> Ways:
-        """Some of them."""
+        """A subset of them."""
         return Ways(self.segments[which], self.ray[which], self.light[which])
 
 
 @kernel(nogil=True)
 def crowd_cones(lights: Any, boxes: Any) -> Any:
-    """(L, P, 4) the cones in which lights see boxes; a squared cosine of -1 where a light is too near for one."""
+    """(L, P, 4) the cones of boxes as seen from lights; a squared cosine of -1 where a light is too near for one."""
     out = np.zeros((len(lights), len(boxes), 4))
     corner = np.zeros(3)
     for s in range(len(lights)):
@@ -64,7 +64,7 @@ def crowd_cones(lights: Any, boxes: Any) -> Any:
 
 @kernel(inline="always")
 def _meets(p: Any, way: Any, boxes: Any, b: int) -> bool:
-    """Whether the segment from p along way meets box b of (B, 2, 3) lowest and highest corners."""
+    """Whether the segment from p along way intersects box b of (B, 2, 3) lowest and highest corners."""
     enter, leave = 0.0, 1.0
     for axis in range(3):
         slope = way[axis] if abs(way[axis]) > 1e-9 else 1e-9
@@ -75,7 +75,7 @@ def _meets(p: Any, way: Any, boxes: Any, b: int) -> bool:
 
 @kernel(inline="always")
 def _in_the_way(p: Any, way: Any, crowd: Crowd, s: int) -> bool:
-    """Whether the way from p to light s meets a limb's box."""
+    """Whether the segment from p to light s intersects a limb's box."""
     length2 = way[0] * way[0] + way[1] * way[1] + way[2] * way[2]
     for b in range(len(crowd.boxes)):
         along = crowd.cones[s, b, 0] * way[0] + crowd.cones[s, b, 1] * way[1] + crowd.cones[s, b, 2] * way[2]
@@ -92,7 +92,7 @@ def _in_the_way(p: Any, way: Any, crowd: Crowd, s: int) -> bool:
 
 @pixel_kernel
 def ways_past_people(rays: Rays, found: Found, planes: Any, crowd: Crowd, out: Ways) -> int:
-    """Fill in the ways from the chosen points to the lights they face that people may stand in, and say how many."""
+    """Fill in the segments from the chosen points to the lights they face that people may block; returns their number."""
     eye, dirs, _ = rays
     chosen, t, face, _ = found
     lights = crowd.lights
@@ -119,7 +119,8 @@ def ways_past_people(rays: Rays, found: Found, planes: Any, crowd: Crowd, out: W
 
 @pixel_kernel
 def ways_from_people(rays: Rays, found: Found, planes: Any, lights: Any, out: Ways) -> int:
-    """Fill in the ways from the chosen points to the lights (L, 6) that they may face, a little beyond the facet's horizon."""
+    """Fill in the segments from the chosen points to the lights (L, 6) that they may face, a little beyond the facet's
+    horizon."""
     eye, dirs, _ = rays
     chosen, t, face, _ = found
     segments, ray, light = out
@@ -145,10 +146,10 @@ def ways_from_people(rays: Rays, found: Found, planes: Any, lights: Any, out: Wa
 
 @pixel_kernel
 def people_shadow(rays: Rays, found: Found, planes: Any, lights: Any, balls: Any, blocked: Ways, out: Any) -> None:
-    """Turn out (K, 2) from ones into what people leave of the direct and of the indirect light at the chosen points.
+    """Turn out (K, 2) from ones into the share of direct and indirect light that people leave at the chosen points.
 
-    A light that is blocked on one of the ways takes its share of what all lights (L, 6) would give in the open. Each of
-    the balls (S, 4) takes cos * (r / d)^2 of the indirect light: the form factor of a ball.
+    A light that is blocked on one of the segments removes its share of the unoccluded light of all lights (L, 6). Each of the
+    balls (S, 4) removes cos * (r / d)^2 of the indirect light: the form factor of a ball.
     """
     eye, dirs, _ = rays
     chosen, t, face, _ = found
@@ -174,7 +175,7 @@ def people_shadow(rays: Rays, found: Found, planes: Any, lights: Any, balls: Any
 
 @kernel(inline="always")
 def _share(k: int, light: int, rays: Rays, found: Found, planes: Any, lights: Any) -> float:
-    """What one light gives of all that the lights would give at a point in the open."""
+    """Share of one light in the unoccluded light of all lights at a point."""
     eye, dirs, _ = rays
     f, t = found.face[k], found.t[k]
     whole, mine = 1e-9, 0.0

@@ -2,7 +2,7 @@
 
 Patterns that lie in a surface use two of the point's coordinates, chosen by the face's normal (u horizontal, v up or, on level
 faces, along y); patterns that fill space use all three. `width` is the size of a pixel on the surface in metres: what is finer
-is faded out instead of aliasing. `strength` scales the variation, `scale` is metres a period.
+is faded out instead of aliasing. `strength` scales the variation, `scale` is metres per period.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipelines.synth.rendering.kernels.noise import fade, fractal_noise, hash01,
 
 Color = tuple[float, float, float]
 Paint = tuple[Color, Color, float]
-"""First and second colour, and how far the pattern goes from the one to the other."""
+"""First and second colour, and how far the pattern mixes from the first to the second."""
 
 (
     PLAIN,
@@ -46,7 +46,7 @@ Paint = tuple[Color, Color, float]
 
 
 BOOKS_MEAN = (0.20, 0.19, 0.17)
-"""What a shelf of books looks like from afar."""
+"""Mean colour of a shelf of books from afar."""
 
 
 class MaterialTable(NamedTuple):
@@ -172,7 +172,7 @@ def _abstract(u: float, v: float, width: float, seed: int) -> Color:
 
 @kernel()
 def _books(u: float, v: float, width: float, seed: int) -> Color:
-    """Spines in a row: cells of unequal width along u (about one a book), with bands, lettering and dark gaps."""
+    """Spines in a row: cells of unequal width along u (about one per book), with bands, lettering and dark gaps."""
     cell = math.floor(u)
     left = cell + 0.35 * (hash01(cell, 0, 0, seed) - 0.5)
     right = cell + 1 + 0.35 * (hash01(cell + 1, 0, 0, seed) - 0.5)
@@ -303,7 +303,7 @@ def albedo(materials: Any, m: int, p: Color, n: Color, width: float) -> Color:
         color = _times(a, 1.0 + 0.08 * strength * (soft - 0.5))
     elif kind in (WOOD, CARPET, FABRIC, NOISE, MARBLE, PLASTER, SPECKLE, LEAVES, METAL):
         x, y, z = p[0] / scale, p[1] / scale, p[2] / scale
-        if kind in (WOOD, METAL) and along_z < 0.7:  # the grain of upright boards runs up
+        if kind in (WOOD, METAL) and along_z < 0.7:  # the grain of upright boards is vertical
             x, z = z, x
         color = _mix(a, b, strength * min(1.0, max(0.0, _solid_pattern(kind, x, y, z, w, seed))))
     else:
