@@ -8,7 +8,7 @@ from scenegraph import load_scene_graph
 
 sequence = open_sequence(sys.argv[1])
 print(
-    f"{sequence.name}: {sequence.format}, {sum(info.used for info in sequence.infos)} of {len(sequence)} frames can be used"
+    f"{sequence.name}: {sequence.format}, {sum(info.used for info in sequence.infos)} of {len(sequence)} frames are usable"
 )
 
 manifest = run(sequence, sys.argv[2], config=PipelineConfig(frames=FramesConfig(stride=2)))

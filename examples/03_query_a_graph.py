@@ -1,4 +1,4 @@
-"""Ask a scene graph: python examples/03_query_a_graph.py RUN_FOLDER/scene_graph.json"""
+"""Query a scene graph: python examples/03_query_a_graph.py RUN_FOLDER/scene_graph.json"""
 
 import sys
 

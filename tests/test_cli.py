@@ -92,7 +92,7 @@ class TestRun:
         before = {p: p.stat().st_mtime_ns for p in run_folder.rglob("*") if p.name != "manifest.json"}
         result = m2h("run", box_room, "--out", run_folder)
         assert result.stderr.splitlines() == [f"{name}: up to date" for name in STAGE_NAMES]
-        assert "nothing had to be done" in result.stdout
+        assert "everything was up to date" in result.stdout
         assert {p: p.stat().st_mtime_ns for p in run_folder.rglob("*") if p.name != "manifest.json"} == before
 
     def test_the_same_input_gives_the_same_files(self, run_folder, box_room, tmp_path):
@@ -282,7 +282,7 @@ class TestErrors:
         for frame in data["frames"]:
             frame["transform_matrix"] = [[float("nan")] * 4] * 4
         (sequence / "transforms.json").write_text(json.dumps(data))
-        assert "none of 30 frames can be used" in self.one_line("run", sequence, "--out", tmp_path / "run", "-q")
+        assert "none of 30 frames are usable" in self.one_line("run", sequence, "--out", tmp_path / "run", "-q")
 
     def test_truncated_images(self, box_room, tmp_path):
         sequence = tmp_path / "sequence"
@@ -348,7 +348,7 @@ class TestErrors:
 
         monkeypatch.setattr("pipelines.sequences.detect.open_sequence", stop)
         result = m2h("run", box_room, "--out", tmp_path / "run", "-q", code=130)
-        assert result.stderr == "m2h: stopped; the same command goes on from here\n"
+        assert result.stderr == "m2h: stopped; the same command continues from here\n"
         assert m2h("ingest", box_room, tmp_path / "copy", "-q", code=130).stderr == "m2h: stopped\n"
 
     def test_commands_on_what_is_no_run(self, tmp_path):

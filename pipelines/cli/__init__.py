@@ -1,4 +1,4 @@
-"""The `m2h` command. This module only knows the names of the commands, so that `m2h --help` loads nothing heavy."""
+"""The `m2h` command. This module has only the names of the commands, so that `m2h --help` loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from typing import Any
 import click
 
 COMMANDS = {
-    "demo": ("pipelines.cli.demo:demo", "Render the built-in synthetic apartment, map it and say what was found."),
+    "demo": ("pipelines.cli.demo:demo", "Render the built-in synthetic apartment, map it and report what was found."),
     "run": ("pipelines.cli.run:run", "Turn a posed sequence into a mesh and a scene graph; resumable."),
-    "inspect": ("pipelines.cli.sequences:inspect", "Say what a sequence holds and whether its conventions are right."),
+    "inspect": (
+        "pipelines.cli.sequences:inspect",
+        "Report what a sequence contains and whether its conventions are right.",
+    ),
     "ingest": ("pipelines.cli.sequences:ingest", "Copy any readable sequence to the canonical folder."),
     "predict": ("pipelines.cli.run:predict", "Only the predictions of a run."),
     "fuse": ("pipelines.cli.run:fuse", "Only the fusion of a run: volume and mesh."),
     "graph": ("pipelines.cli.run:graph", "Only the scene graph of a run."),
     "export": ("pipelines.cli.results:export", "Write a run's map in another format."),
-    "view": ("pipelines.cli.results:view", "Look at a run in the browser."),
-    "query": ("pipelines.cli.results:query", "Ask a run's scene graph: objects, rooms, paths."),
+    "view": ("pipelines.cli.results:view", "View a run in the browser."),
+    "query": ("pipelines.cli.results:query", "Query a run's scene graph: objects, rooms, paths."),
     "diff": ("pipelines.cli.diff:diff", "What appeared, disappeared and moved between two visits."),
     "eval": ("pipelines.cli.results:evaluate", "Measure a run against the sequence's ground truth."),
-    "synth": ("pipelines.cli.sequences:synth", "Make a synthetic world with exact ground truth."),
+    "synth": ("pipelines.cli.sequences:synth", "Render a synthetic world with exact ground truth."),
     "train": ("pipelines.cli.network:train", "Train a network; resumable."),
     "test-model": ("pipelines.cli.network:test_model", "Measure a network on a data set."),
     "weights": ("pipelines.cli.network:weights", "Named checkpoints: list, fetch, import, info."),
@@ -53,11 +56,11 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # the reader of our output (`| head`) has seen enough
+        except BrokenPipeError:  # the reader of the output (`| head`) has closed the pipe
             sys.stderr.close()
             ctx.exit(0)
         except KeyboardInterrupt:
-            more = "; the same command goes on from here" if ctx.invoked_subcommand in RESUMABLE else ""
+            more = "; the same command continues from here" if ctx.invoked_subcommand in RESUMABLE else ""
             click.echo(f"m2h: stopped{more}", err=True)
             ctx.exit(130)
         except Exception as error:
@@ -68,9 +71,9 @@ class LazyGroup(click.Group):
 
 
 def one_line(error: Exception) -> str:
-    """What went wrong, in one line that begins with the file where the system knows it."""
+    """The error in one line that begins with the file if the system reports it."""
     if isinstance(error, MemoryError):
-        return f"not enough memory ({error or 'none is left'}); a larger --voxel or a smaller tsdf.max_depth needs less"
+        return f"not enough memory ({error or 'none is left'}); a larger --voxel or a smaller tsdf.max_depth reduces it"
     text = str(error)
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"

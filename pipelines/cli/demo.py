@@ -1,4 +1,4 @@
-"""`m2h demo`: the built-in synthetic apartment, mapped, beside its truth."""
+"""`m2h demo`: the built-in synthetic apartment, mapped and compared with its truth."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ DEMO_SEED = 7
 
 
 @click.command()
-@click.option(
-    "--out", default="m2h-demo", show_default=True, type=click.Path(path_type=Path), help="Where everything goes."
-)
+@click.option("--out", default="m2h-demo", show_default=True, type=click.Path(path_type=Path), help="Output folder.")
 @common_options
 def demo(out: Path, config_file: Path | None, overrides: tuple[str, ...], quiet: bool, as_json: bool) -> None:
     """Render a furnished apartment through which a person walks, map it, and compare the map with the truth.
@@ -51,12 +49,12 @@ def demo(out: Path, config_file: Path | None, overrides: tuple[str, ...], quiet:
 
 
 def print_comparison(found: SceneGraph, truth: SceneGraph, metrics: dict[str, Any]) -> None:
-    """Rooms, objects and what moved, found and true, and how well they agree."""
+    """Rooms, objects and tracks, found and true, and how well they agree."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    table = Table(title="found beside the truth")
+    table = Table(title="found and true")
     for column in ("what", "found", "true"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for layer, name in (
@@ -83,6 +81,6 @@ def print_comparison(found: SceneGraph, truth: SceneGraph, metrics: dict[str, An
 
 
 def _seen(graph: SceneGraph, layer: str) -> list[Any]:
-    """Nodes of a layer; of a truth's objects and tracks those that some frame saw."""
+    """Nodes of a layer; of true objects and tracks those visible in some frame."""
     nodes = [node for _, node in graph.nodes(layer)]
     return [node for node in nodes if node.views > 0] if layer == "object" else nodes

@@ -22,7 +22,7 @@ def diff(
 ) -> None:
     """What appeared, disappeared and moved from RUN_A to RUN_B, two visits to one place recorded in the same world.
 
-    Each run may be levelled by itself. Positions are in the levelled world of RUN_A.
+    Each run may have its own levelling. Positions are in the levelled world of RUN_A.
     """
     from pipelines.config import load_config
     from pipelines.workspace import load_run
@@ -43,7 +43,7 @@ def diff(
 
 
 def print_changes(found: GraphDiff) -> None:
-    """The changes as a table, and in a line what stayed and what one visit did not look at."""
+    """The changes as a table, and in one line what is unchanged and what one visit did not observe."""
     from rich.console import Console
     from rich.table import Table
 
@@ -59,8 +59,8 @@ def print_changes(found: GraphDiff) -> None:
         console.print(table)
     unseen = len(found.unseen_a) + len(found.unseen_b)
     console.print(
-        f"{len(found.changes)} changes, {len(found.unchanged)} objects as they were, "
-        f"{unseen} where only one of the visits has been"
+        f"{len(found.changes)} changes, {len(found.unchanged)} objects unchanged, "
+        f"{unseen} where only one of the visits has looked"
     )
 
 

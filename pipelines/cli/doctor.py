@@ -12,7 +12,7 @@ from pipelines.cli.options import common_options, print_json
 @click.command()
 @common_options
 def doctor(config_file: Path | None, overrides: tuple[str, ...], quiet: bool, as_json: bool) -> None:
-    """Versions, devices, system libraries and missing extras. Exit code 1 when something that is needed is missing."""
+    """Versions, devices, system libraries and missing extras. Exit code 1 when a requirement is missing."""
     from pipelines.diagnosis import EXTRAS, diagnose
 
     facts = diagnose()
@@ -31,6 +31,6 @@ def doctor(config_file: Path | None, overrides: tuple[str, ...], quiet: bool, as
         for problem in facts["problems"]:
             click.echo(f"PROBLEM  {problem}")
         if not facts["problems"]:
-            click.echo("All that is needed is here.")
+            click.echo("All requirements are met.")
     if facts["problems"]:
         raise click.exceptions.Exit(1)

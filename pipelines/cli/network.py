@@ -12,10 +12,12 @@ from pipelines.cli.options import common_options, print_json, progress_reporter
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run, new or to go on with.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run, new or to be continued."
+)
 @common_options
 def train(config: Path, out: Path, overrides: tuple[str, ...], quiet: bool, as_json: bool, **_: Any) -> None:
-    """Train the network that the YAML file CONFIG describes; a stopped run goes on to the same result."""
+    """Train the network that the YAML file CONFIG describes; a stopped run continues to the same result."""
     from m2h.train import Progress
     from m2h.train import train as run_training
     from m2h.train_config import train_config_from_mapping
@@ -74,7 +76,7 @@ def weights() -> None:
 @weights.command("list")
 @common_options
 def list_weights(quiet: bool, as_json: bool, **_: Any) -> None:
-    """Names that `m2h:NAME` takes, and which are here."""
+    """Names that `m2h:NAME` accepts, and which are available locally."""
     from m2h.weights import REGISTRY, cached_path, known_names
 
     rows: list[dict[str, Any]] = []
@@ -110,7 +112,7 @@ def fetch(name: str, quiet: bool, as_json: bool, **_: Any) -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @common_options
 def import_file(path: Path, quiet: bool, as_json: bool, **_: Any) -> None:
-    """Take the checkpoint file PATH into the cache, so that it can be used by name."""
+    """Import the checkpoint file PATH into the cache, so that it can be used by name."""
     from m2h.weights import import_weights
 
     name, target = import_weights(path)
@@ -121,7 +123,7 @@ def import_file(path: Path, quiet: bool, as_json: bool, **_: Any) -> None:
 @click.argument("name")
 @common_options
 def info(name: str, quiet: bool, as_json: bool, **_: Any) -> None:
-    """What the checkpoint NAME (or file) says about itself."""
+    """The metadata of the checkpoint NAME (or file)."""
     import json
 
     from m2h.weights import resolve_weights

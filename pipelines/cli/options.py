@@ -1,4 +1,4 @@
-"""What all commands share: options, progress bars, and where output goes."""
+"""Shared by all commands: options, progress bars, and output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def common_options(command: F) -> F:
             help="YAML file with settings, or for `run` and `demo` a preset's name.",
         ),
         click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="One setting; may be repeated."),
-        click.option("-v", "--verbose", "verbose", count=True, help="Say more on standard error."),
+        click.option("-v", "--verbose", "verbose", count=True, help="Log more on standard error."),
         click.option("-q", "--quiet", "quiet", is_flag=True, help="No progress bars and no summary."),
         click.option("--json", "as_json", is_flag=True, help="End with one JSON object on standard output."),
     ]
@@ -51,9 +51,9 @@ def print_json(data: Any) -> None:
 
 @contextmanager
 def progress_reporter(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A callback `(what, done, total)`: a bar on standard error, or a line every ten seconds where that is no terminal.
+    """A callback `(what, done, total)`: a bar on standard error, or a line every ten seconds where that is not a terminal.
 
-    A total of 0 says that there is nothing to do.
+    A total of 0 means that there is nothing to do.
     """
     if quiet:
         yield lambda what, done, total: None

@@ -33,7 +33,7 @@ def evaluate(run_folder: Path, sequence: Path, quiet: bool, as_json: bool, **_: 
 
 
 def print_metrics(result: dict[str, Any]) -> None:
-    """Metrics as an aligned list, a block a section."""
+    """Metrics as an aligned list, one block per section."""
     for section, values in result.items():
         click.echo(section)
         for name, value in values.items():
@@ -87,13 +87,15 @@ def view(run_folder: Path, host: str, port: int, quiet: bool, as_json: bool, **_
 @click.option("--room", help="In a room: its key (R0) or name (kitchen).")
 @click.option("--near", metavar="X,Y,Z", help="Nearest first to a point of the levelled world, in metres.")
 @click.option("--radius", type=float, help="At most this far from --near.")
-@click.option("--time", "at", type=float, help="There at this time (seconds); what moved then is listed too.")
 @click.option(
-    "--path", "ends", nargs=2, metavar="FROM TO", help="The way between two nodes (R0, O4, P7) or points x,y,z."
+    "--time", "at", type=float, help="Present at this time (seconds); moving things of that time are listed too."
+)
+@click.option(
+    "--path", "ends", nargs=2, metavar="FROM TO", help="The path between two nodes (R0, O4, P7) or points x,y,z."
 )
 @common_options
 def query(run_folder: Path, ends: tuple[str, str] | None, quiet: bool, as_json: bool, **conditions: Any) -> None:
-    """Ask RUN's scene graph for objects, or with --path for a way through free space.
+    """Query RUN's scene graph for objects, or with --path for a path through free space.
 
     \b
     m2h query run/ --label chair --room kitchen
@@ -143,7 +145,7 @@ def _hits(graph: Any, conditions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_stored(name: str | None) -> Any:
-    """A name as the graph has it; reports and tables show spaces for underscores."""
+    """A name as stored in the graph; reports and tables show spaces for underscores."""
     return None if name is None else name.replace(" ", "_")
 
 

@@ -13,11 +13,11 @@ from pipelines.cli.options import common_options, print_json, progress_reporter
 
 F = TypeVar("F", bound=Callable[..., Any])
 REFINE = {"auto": "checked:", "multiview": "refined:", "none": ""}
-"""What `--refine` puts before the source."""
+"""Prefix of the source for each value of `--refine`."""
 
 
 def run_options(command: F) -> F:
-    """What all commands that map a sequence take."""
+    """Options of all commands that map a sequence."""
     options = [
         click.argument("sequence"),
         click.option(
@@ -35,19 +35,24 @@ def run_options(command: F) -> F:
             type=click.Choice(list(REFINE)),
             default="auto",
             show_default=True,
-            help="Correct predicted depth by the images of neighbouring frames; auto: where they show that it is far off.",
+            help="Correct predicted depth with the images of neighbouring frames; auto: where they show large errors.",
         ),
-        click.option("--up", metavar="X,Y,Z", help="Up direction in the sequence's world, when it is not found."),
+        click.option(
+            "--up", metavar="X,Y,Z", help="Up direction in the sequence's world, when it cannot be estimated."
+        ),
         click.option("--stride", type=int, help="Every n-th frame. [config: frames.stride]"),
         click.option(
-            "--range", "frame_range", metavar="A:B", help="Frames A up to B. [config: frames.start, frames.stop]"
+            "--range",
+            "frame_range",
+            metavar="A:B",
+            help="Frames A to B, B excluded. [config: frames.start, frames.stop]",
         ),
         click.option("--voxel", type=float, help="Voxel size in metres. [default: 0.04; config: tsdf.voxel_size]"),
         click.option(
             "--max-memory",
             type=float,
             metavar="GIB",
-            help="Memory that the map may take while it grows; more moves to disk. [config: tsdf.max_memory, in bytes]",
+            help="Memory of the map while it is built; the rest moves to disk. [config: tsdf.max_memory, in bytes]",
         ),
         common_options,
     ]
@@ -105,7 +110,7 @@ def execute(
     as_json: bool,
     **shortcuts: Any,
 ) -> dict[str, Any]:
-    """Open, run and say what came of it; returns the manifest."""
+    """Open, run and report the result; returns the manifest."""
     from pipelines.config import config_path, load_config
     from pipelines.pipeline import run as run_pipeline
     from pipelines.sequences.detect import open_sequence
@@ -132,7 +137,7 @@ def shortcut_overrides(
     voxel: float | None,
     max_memory: float | None = None,
 ) -> dict[str, str]:
-    """The short options by the `--set` assignments that they stand for; raises ConfigError for what is no range or direction."""
+    """The short options as `--set` assignments; raises ConfigError for an invalid range or direction."""
     from pipelines.config import ConfigError
 
     overrides = {}
@@ -188,10 +193,10 @@ def print_summary(manifest: dict[str, Any], out: Path, until: str = "report") ->
         text = stage["summary"].get("text", "")
         took = "up to date" if stage["up_to_date"] else f"{stage['seconds']:.2f}"
         table.add_row(name, text, took, f"{stage['peak_memory_mb']:.0f}")
-    table.add_row("all", "" if fresh else "nothing had to be done", f"{sum(s['seconds'] for s in fresh):.2f}", "")
+    table.add_row("all", "" if fresh else "everything was up to date", f"{sum(s['seconds'] for s in fresh):.2f}", "")
     console.print(table)
     for stage in stages.values():
         for warning in stage["warnings"]:
             console.print(f"warning: {warning}", style="yellow", markup=False)
     if "report" in stages:
-        console.print(f"Look at {out / 'report.html'} first; {out / 'scene.html'} shows it in 3D.", soft_wrap=True)
+        console.print(f"Open {out / 'report.html'} first; {out / 'scene.html'} shows the map in 3D.", soft_wrap=True)

@@ -13,10 +13,10 @@ from pipelines.cli.options import common_options, print_json, progress_reporter
 
 @click.command()
 @click.argument("sequence")
-@click.option("--fix", is_flag=True, help="Write m2h.yaml with the convention that fits into the sequence's folder.")
+@click.option("--fix", is_flag=True, help="Write m2h.yaml with the best convention to the sequence's folder.")
 @common_options
 def inspect(sequence: str, fix: bool, quiet: bool, as_json: bool, **_: Any) -> None:
-    """What SEQUENCE holds, and whether its pose direction, camera axes and depth scale are right.
+    """Report what SEQUENCE contains, and whether its pose direction, camera axes and depth scale are right.
 
     Frames are warped into their neighbours under the usual conventions; the one that agrees best is right.
     """
@@ -65,27 +65,25 @@ def ingest(
         print_json({"written": result.written, "unused": result.unused, "broken": result.broken})
     elif not quiet:
         left = (
-            f", {len(result.unused)} of no use and {len(result.broken)} broken"
-            if result.unused or result.broken
-            else ""
+            f", {len(result.unused)} unused and {len(result.broken)} broken" if result.unused or result.broken else ""
         )
         click.echo(f"wrote {result.written} frames to {out}{left}")
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--seed", default=0, show_default=True, help="Another seed, another world.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the world.")
 @click.option("--rooms", default=4, show_default=True, help="Rooms on each storey, 1-8.")
 @click.option("--storeys", default=1, show_default=True, help="Storeys, 1-3.")
-@click.option("--people", default=0, show_default=True, help="People who walk about.")
+@click.option("--people", default=0, show_default=True, help="Number of people who walk about.")
 @click.option(
     "--moved", default=0, show_default=True, help="Objects moved between two visits; makes OUT/visit_0 and visit_1."
 )
-@click.option("--added", default=0, show_default=True, help="Objects that are there only on the second visit.")
-@click.option("--removed", default=0, show_default=True, help="Objects that are there only on the first visit.")
-@click.option("--frames", type=int, help="Frames a visit. [default: as many as the tour of all rooms needs]")
+@click.option("--added", default=0, show_default=True, help="Objects that are present only on the second visit.")
+@click.option("--removed", default=0, show_default=True, help="Objects that are present only on the first visit.")
+@click.option("--frames", type=int, help="Frames per visit. [default: as many as the tour of all rooms needs]")
 @click.option("--size", default="320x240", show_default=True, metavar="WxH", help="Image size in pixels.")
-@click.option("--models", type=click.Path(path_type=Path), help="Folder of OBJ furniture catalogues to furnish from.")
+@click.option("--models", type=click.Path(path_type=Path), help="Folder of OBJ furniture catalogues.")
 @common_options
 def synth(
     out: Path, config_file: Path | None, overrides: tuple[str, ...], quiet: bool, as_json: bool, **options: Any
@@ -104,7 +102,7 @@ def synth(
 
 
 def synth_overrides(**options: Any) -> dict[str, str]:
-    """The options of `m2h synth` by the `--set` assignments that they stand for; raises ConfigError for a size that is none."""
+    """The options of `m2h synth` as `--set` assignments; raises ConfigError for an invalid size."""
     from pipelines.config import ConfigError
 
     size = options.pop("size")

@@ -1,1 +1,1 @@
-"""Readers: one module a sequence format, each a function that opens a path as a `FrameSequence`."""
+"""Readers: one module per sequence format, each with a function that opens a path as a `FrameSequence`."""

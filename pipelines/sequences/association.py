@@ -1,4 +1,4 @@
-"""Which depth image and which pose belong to an image, by time."""
+"""Association of images with depth images and poses by time."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Array = NDArray[np.float64]
 
 
 def nearest_pairs(times: ArrayLike, other_times: ArrayLike, max_difference: float) -> list[int | None]:
-    """For each time the index of the nearest other time within `max_difference` seconds, or None; no other one is used twice.
+    """For each time the index of the nearest other time within `max_difference` seconds, or None; none is used twice.
 
-    `other_times` are increasing. Where two times want the same partner the nearer one gets it.
+    `other_times` are increasing. Where two times have the same partner the nearer one gets it.
     """
     times, others = np.asarray(times, dtype=np.float64), np.asarray(other_times, dtype=np.float64)
     partners: list[int | None] = [None] * len(times)
@@ -45,10 +45,10 @@ def nearest_pairs(times: ArrayLike, other_times: ArrayLike, max_difference: floa
 
 
 class Trajectory:
-    """Stored poses over time, asked at any time; lost ones are bridged up to a gap.
+    """Stored poses over time, interpolated at any time; lost ones are bridged up to a gap.
 
     times : (N,) seconds, in any order; of equal ones the first counts.
-    matrices : (N, 4, 4) stored matrices; what `rigid_poses` refuses counts as lost.
+    matrices : (N, 4, 4) stored matrices; what `rigid_poses` rejects counts as lost.
     max_gap : longest stretch of seconds between two known poses that is interpolated.
     """
 
@@ -60,7 +60,7 @@ class Trajectory:
         self._lost = {float(stamp): reason for stamp, reason in zip(stamps, reasons, strict=True) if reason}
 
     def at(self, time: float) -> tuple[Array | None, str]:
-        """The stored pose at `time`, or None and why there is none."""
+        """The stored pose at `time`, or None and the reason."""
         after = int(np.searchsorted(self._times, time))
         window = slice(max(after - 1, 0), after + 1)
         T = interpolate_at(self._times[window], self._poses[window], time, max_gap=self._max_gap)
@@ -89,10 +89,10 @@ def files_by_name(files: Sequence[Path], others: Sequence[Path]) -> list[Path | 
 
 
 def images_in_pose_order(pose_file: Path, files: Sequence[Path], poses: int) -> list[Path]:
-    """The image of each line of a pose file without time stamps, there or not.
+    """The image of each line of a pose file without time stamps, existing or not.
 
     Line i belongs to the i-th image. With fewer images than lines the numbers in the names decide (counted from 0 if they fit,
-    else from the first); raises SequenceError when they cannot tell which line is whose.
+    else from the first); raises SequenceError when they are ambiguous.
     """
     if len(files) == poses:
         return list(files)
@@ -101,7 +101,7 @@ def images_in_pose_order(pose_file: Path, files: Sequence[Path], poses: int) -> 
     first = 0 if known and max(known) < poses else min(known, default=0)
     if not 0 < len(files) == len(set(known)) < poses or max(known) - first >= poses:
         raise SequenceError(
-            f"{pose_file}: has {poses} lines for {len(files)} images, and the images' numbers do not tell which is whose"
+            f"{pose_file}: has {poses} lines for {len(files)} images, and the images' numbers do not determine the assignment"
         )
     by_number = {number - first: file for number, file in zip(known, files, strict=True)}
     width = len(files[0].stem)

@@ -1,4 +1,4 @@
-"""`camera.yaml`: the camera of a sequence whose format does not tell it, and where its parts lie."""
+"""`camera.yaml`: the camera of a sequence whose format does not specify it, and the locations of its parts."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class CameraFile:
     fx: float | None = None
     """Focal length in pixels."""
     fy: float | None = None
-    """Vertical focal length in pixels; fx when left out."""
+    """Vertical focal length in pixels; fx when omitted."""
     cx: float | None = None
-    """Principal point in pixels, the centre of the top-left pixel being 0; the image's centre when left out."""
+    """Principal point in pixels, the centre of the top-left pixel being 0; the image's centre when omitted."""
     cy: float | None = None
     """As cx, downwards."""
     hfov_deg: float | None = None
     """Horizontal field of view in degrees, instead of fx."""
     width: int | None = None
-    """Width in pixels of the images for which the numbers hold; that of the first image when left out."""
+    """Width in pixels of the images for which the numbers hold; that of the first image when omitted."""
     height: int | None = None
     """Height in pixels, as width."""
     distortion: tuple[float, ...] = ()
@@ -40,13 +40,13 @@ class CameraFile:
     distortion_model: Literal["opencv", "fisheye"] = "opencv"
     """Lens model of the coefficients."""
     images: str | None = None
-    """Folder of images; images, rgb, color or frames when left out."""
+    """Folder of images; images, rgb, color or frames when omitted."""
     video: str | None = None
     """Video file instead of images."""
     poses: str | None = None
-    """Pose file: TUM lines `stamp tx ty tz qx qy qz qw`, or KITTI lines of 12 (or 16) matrix elements, one an image."""
+    """Pose file: TUM lines `stamp tx ty tz qx qy qz qw`, or KITTI lines of 12 (or 16) matrix elements, one line per image."""
     times: str | None = None
-    """File of one time stamp in seconds an image; else the file names are stamps, or `fps` counts."""
+    """File of one time stamp in seconds per image; else the file names are stamps, or `fps` counts."""
     depth: str | None = None
     """Folder of depth images with the names of the images."""
     labels: str | None = None
@@ -54,13 +54,13 @@ class CameraFile:
     label_space: str = "nyu40"
     """What labels mean: a built-in name or a YAML file."""
     fps: float | None = None
-    """Images per second, when nothing else tells their times."""
+    """Images per second, when there is no other source of times."""
     time_offset: float = 0.0
     """Seconds to add to an image's time to get the pose file's."""
     max_gap: float = 0.25
     """Longest stretch of seconds between two poses that is interpolated."""
     pose_convention: PoseDirection = "camera_to_world"
-    """What the poses map."""
+    """Direction of the stored poses."""
     camera_axes: CameraAxes = "opencv"
     """Axes of the stored camera frames."""
     depth_scale: float = 1000.0
@@ -89,7 +89,7 @@ class CameraFile:
         try:
             return Intrinsics(fx, self.fy or fx, cx, cy, width, height, tuple(self.distortion), self.distortion_model)
         except ValueError as error:
-            raise SequenceError(f"{path}: makes no camera: {error}") from error
+            raise SequenceError(f"{path}: is not a valid camera: {error}") from error
 
 
 def read_camera_file(path: Path) -> CameraFile:

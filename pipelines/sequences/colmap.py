@@ -1,7 +1,7 @@
 """COLMAP reconstructions, text and binary: world-to-camera quaternions (w first), OpenCV axes, pixel centres at +0.5.
 
-The scale is arbitrary: COLMAP cannot know metres. Of several models under `sparse/` the one with the most images is taken; every
-image of the folder that it did not register becomes a frame that is not used.
+The scale is arbitrary: COLMAP does not know metres. Of several models under `sparse/` the one with the most images is
+used; every image of the folder that it did not register becomes an unused frame.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def open_colmap(path: Path) -> RecordedSequence:
     """A COLMAP project (`sparse/0`, `images/`) or a model folder; raises SequenceError naming the file and the line."""
     folders = model_folders(path)
     if not folders:
-        raise SequenceError(f"{path}: no COLMAP model: expected cameras and images as .bin or .txt here or in sparse/0")
+        raise SequenceError(
+            f"{path}: not a COLMAP model: expected cameras and images as .bin or .txt here or in sparse/0"
+        )
     models = [(folder, read_registered(folder)) for folder in folders]
     folder, registered = largest_model(models)
     if not registered:
@@ -71,15 +73,18 @@ def open_colmap(path: Path) -> RecordedSequence:
     known = {image.name: (image, matrix) for image, matrix in zip(registered, matrices, strict=True)}
     any_camera = next(iter(cameras.values()))
     records = [_record(images / name, i, known.get(name), (cameras, any_camera)) for i, name in enumerate(names)]
-    notes = ["no metric scale: COLMAP's unit is arbitrary", f"no time stamps: {ASSUMED_RATE:g} images a second assumed"]
+    notes = [
+        "no metric scale: COLMAP's unit is arbitrary",
+        f"no time stamps: {ASSUMED_RATE:g} images per second assumed",
+    ]
     if len(models) > 1:
-        notes.append(f"{len(models)} models found, took {folder.name} with {len(registered)} images")
+        notes.append(f"{len(models)} models found, using {folder.name} with {len(registered)} images")
     details = Details(Convention("world_to_camera"), notes=tuple(notes))
     return RecordedSequence(path, "colmap", records, details)
 
 
 def largest_model(models: list[tuple[Path, list[RegisteredImage]]]) -> tuple[Path, list[RegisteredImage]]:
-    """The model of most images; of equal ones the first."""
+    """The model with the most images; of equal ones the first."""
     return max(models, key=lambda model: len(model[1]))
 
 
@@ -135,7 +140,7 @@ def _record(
 
 
 def _image_folder(path: Path, folder: Path, registered: list[RegisteredImage]) -> Path:
-    """Where the images lie: the first likely folder that has one of the registered ones."""
+    """The folder of the images: the first candidate that has one of the registered ones."""
     candidates = [path / "images", *(folder / name for name in IMAGE_FOLDERS), path]
     for candidate in candidates:
         if any((candidate / image.name).is_file() for image in registered):
@@ -169,7 +174,7 @@ def _intrinsics(model: str, size: tuple[int, int], values: tuple[float, ...], wh
             fx, fy, cx - 0.5, cy - 0.5, *size, tuple(padded), "fisheye" if fisheye and padded else "opencv"
         )
     except ValueError as error:
-        raise SequenceError(f"{where}: makes no camera: {error}") from error
+        raise SequenceError(f"{where}: is not a valid camera: {error}") from error
 
 
 Camera = tuple[int, str, tuple[int, int], tuple[float, ...]]
@@ -186,7 +191,7 @@ def _cameras_text(path: Path) -> Iterator[Camera]:
 
 
 def _images_text(path: Path) -> Iterator[RegisteredImage]:
-    """Two lines an image, the second with its points, which may be empty."""
+    """Two lines per image, the second with its points, which may be empty."""
     lines = [(i, line) for i, line in enumerate(read_text(path).splitlines(), 1) if not line.startswith("#")]
     for number, line in lines[::2]:
         fields = line.split(maxsplit=9)

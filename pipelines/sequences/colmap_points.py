@@ -1,4 +1,4 @@
-"""The sparse points of a COLMAP reconstruction, and which image saw which."""
+"""The sparse points of a COLMAP reconstruction, and their observations."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pipelines.frame import SequenceError
 from pipelines.sequences.colmap import BinaryFile, largest_model, model_folders, read_registered
 from pipelines.sequences.text import content_lines
 
-LEAST_IMAGES = 3  # that saw a point, for it to be believed
+LEAST_IMAGES = 3  # least number of observing images of a valid point
 Track = tuple[tuple[float, ...], list[int]]
 
 
 @dataclass(frozen=True, eq=False)
 class SparsePoints:
-    """positions (P, 3) in the sequence's world and unit; seen holds by image name the points (n,) that it saw."""
+    """positions (P, 3) in the sequence's world and unit; seen has by image name the points (n,) that it observed."""
 
     positions: NDArray[np.float64]
     seen: dict[str, NDArray[np.int64]]
 
     def of_image(self, shown: str) -> NDArray[np.float64]:
-        """Points (n, 3) that an image saw, by its path in the sequence, which ends with its name in COLMAP."""
+        """Points (n, 3) that an image observed, by its path in the sequence, which ends with its name in COLMAP."""
         parts = Path(shown).parts
         for start in range(len(parts)):
             found = self.seen.get("/".join(parts[start:]))
@@ -35,7 +35,7 @@ class SparsePoints:
 
 
 def read_sparse_points(path: Path) -> SparsePoints | None:
-    """The points of the model that `open_colmap` takes; None where there is no model or it has no points file.
+    """The points of the model that `open_colmap` uses; None where there is no model or it has no points file.
 
     Raises SequenceError naming the file and the line.
     """

@@ -1,6 +1,6 @@
-"""Which reading of a sequence's poses and depths fits its own pictures: frames are warped into neighbours under each.
+"""Which convention of poses and depths fits a sequence's own images: frames are warped into neighbours under each.
 
-With depth, a frame's points are moved into another frame, whose own depth must lie where they land. Without, features are tracked
+With depth, a frame's points are moved into another frame, whose own depth must agree with them. Without, features are tracked
 from one image to the other, and must lie on the epipolar lines of the poses, in front of both cameras.
 """
 
@@ -25,11 +25,11 @@ Array = NDArray[np.float64]
 DEPTH_SCALES = (1000.0, 5000.0, 6553.5, 4000.0, 256.0, 100.0, 1.0)
 """Stored units per metre in use: millimetres, TUM, Replica, RealSense's quarter of a millimetre, KITTI, centimetres, metres."""
 AGREEMENT = 0.05
-"""Relative depth difference up to which two frames agree."""
+"""Greatest relative depth difference of agreeing frames."""
 LEAST_OVERLAP = 0.25
-"""Share of a frame's points that must land in the other picture; with fewer the missing ones count as disagreeing."""
+"""Least share of a frame's points that must project into the other image; with fewer the missing ones count as disagreeing."""
 EPIPOLAR_TOLERANCE = 0.003
-"""Distance from the epipolar line that counts as on it, in units of the focal length (1.5 pixels at 500)."""
+"""Greatest distance from the epipolar line of an inlier, in units of the focal length (1.5 pixels at 500)."""
 GRID_POINTS = 2000
 MOST_FEATURES = 400
 
@@ -38,7 +38,7 @@ MOST_FEATURES = 400
 class Score:
     """How well a convention fits: `fit` in [0, 1] ranks, `agreement` is the share of points or features that agree.
 
-    Both are means over pairs of frames; `fits` are the single ones.
+    Both are means over pairs of frames; `fits` are those of each pair.
     """
 
     convention: Convention
@@ -47,9 +47,9 @@ class Score:
     fits: tuple[float, ...] = ()
 
     def is_better_than(self, other: Score) -> bool:
-        """Whether the fits of the same pairs tell the two apart: by three standard errors of their differences and by 0.01.
+        """Whether the fits of the same pairs distinguish the two: by three standard errors of their differences and by 0.01.
 
-        Half the fit is always worse; with fewer than three pairs a twentieth less is.
+        Half the fit is always worse; with fewer than three pairs a difference of one twentieth suffices.
         """
         if other.fit < 0.5 * self.fit:
             return True
@@ -62,7 +62,7 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Two frames and the stored matrices of their poses."""
+    """Two frames and their stored pose matrices."""
 
     a: Frame
     b: Frame
@@ -153,7 +153,8 @@ def grid_points(frame: Frame, step: int) -> Array:
 def _depth_agreement(pair: _Pair, points: Array, convention: Convention, factor: float) -> tuple[float, float]:
     """(fit, agreement) of a's points among b's depth, both times `factor`.
 
-    The fit falls linearly from 1 for equal depths to 0 at the tolerance, so that it tells apart what all lies within it.
+    The fit falls linearly from 1 for equal depths to 0 at the tolerance, so that it distinguishes candidates within the
+    tolerance.
     """
     depth = pair.b.recorded.depth
     assert depth is not None
@@ -167,7 +168,7 @@ def _depth_agreement(pair: _Pair, points: Array, convention: Convention, factor:
 
 
 def _pixels(intrinsics: Intrinsics, points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Nearest pixels u, v (0 where outside) of points in camera axes, and which are inside."""
+    """Nearest pixels u, v (0 where outside) of points in camera axes, and whether they are inside."""
     uv = np.rint(np.clip(np.nan_to_num(intrinsics.project(points), nan=-1.0), -1.0, 1e6)).astype(np.int64)
     u, v = uv[:, 0], uv[:, 1]
     inside = np.asarray((u >= 0) & (v >= 0) & (u < intrinsics.width) & (v < intrinsics.height))
@@ -175,7 +176,7 @@ def _pixels(intrinsics: Intrinsics, points: Array) -> tuple[NDArray[np.int64], N
 
 
 def track_features(a: Frame, b: Frame) -> tuple[Array, Array]:
-    """Features of a found again in b, as rays (N, 3) with z = 1 in either camera: Lucas-Kanade there and back again."""
+    """Features of a found again in b, as rays (N, 3) with z = 1 in either camera: Lucas-Kanade forwards and backwards."""
     gray_a, gray_b = (cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY) for frame in (a, b))
     corners = cv2.goodFeaturesToTrack(gray_a, MOST_FEATURES, 0.01, 7)
     if corners is None:
@@ -213,7 +214,7 @@ def _epipolar_agreement(T_b_a: Array, rays: tuple[Array, Array]) -> tuple[float,
 def _in_front(turned: Array, rays_b: Array, t: Array) -> NDArray[np.bool_]:
     """Whether the rays meet in front of both cameras (s turned + t = r rays_b in the least squares, s and r positive).
 
-    Rays that are almost parallel meet so far off that their side is noise: they count as in front.
+    Rays that are almost parallel meet so far away that their side is noise: they count as in front.
     """
     normal = np.cross(turned, rays_b)
     square = (normal**2).sum(axis=1)

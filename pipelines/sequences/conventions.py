@@ -1,4 +1,4 @@
-"""What a format's poses and depths mean, and how they become ours: the only place that flips axes and inverts poses."""
+"""Conventions of stored poses and depths and their conversion: the only place that flips axes and inverts poses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POSE_DIRECTIONS: tuple[PoseDirection, ...] = get_args(PoseDirection)
 CAMERA_AXES: tuple[CameraAxes, ...] = get_args(CameraAxes)
 OVERRIDE_FILE = "m2h.yaml"
 ROTATION_TOLERANCE = 1e-2
-"""How far R R^T may be from the identity before a pose counts as lost."""
+"""Greatest deviation of R R^T from the identity; beyond it a pose counts as lost."""
 
 
 def _axes(right: tuple[int, int, int], down: tuple[int, int, int], forward: tuple[int, int, int]) -> Array:
@@ -37,17 +37,17 @@ T_FILE_OPENCV: dict[CameraAxes, Array] = {
     "z_up": _axes((1, 0, 0), (0, 0, -1), (0, 1, 0)),
 }
 """Right-handed camera frames: OpenCV and COLMAP; OpenGL, Blender, nerfstudio, ARKit; robot bodies (x forward, y left, z up);
-x right, y forward, z up. `left_handed` (Unity, POV-Ray: x right, y up, z forward, in a left-handed world) is no rotation and
-handled apart."""
+x right, y forward, z up. `left_handed` (Unity, POV-Ray: x right, y up, z forward, in a left-handed world) is not a rotation and
+handled separately."""
 _MIRROR_Y = np.diag([1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
 class Convention:
-    """How a sequence's files are to be read.
+    """The conventions of a sequence's files.
 
-    pose_direction says what the stored matrices map; camera_axes which way the stored camera looks; depth_scale is stored depth
-    units per metre.
+    pose_direction is the direction of the stored matrices; camera_axes are the axes of the stored camera; depth_scale
+    is stored depth units per metre.
     """
 
     pose_direction: PoseDirection = "camera_to_world"
@@ -55,9 +55,9 @@ class Convention:
     depth_scale: float = 1000.0
 
     def T_world_camera(self, matrix: ArrayLike) -> Array:
-        """Stored rigid matrices (..., 4, 4) as poses in our convention.
+        """Stored rigid matrices (..., 4, 4) as `T_world_camera`.
 
-        A left-handed world becomes right-handed by turning its y axis round.
+        A left-handed world becomes right-handed by flipping its y axis.
         """
         stored = np.asarray(matrix, dtype=np.float64)
         T = inverse(stored) if self.pose_direction == "world_to_camera" else stored
@@ -66,7 +66,7 @@ class Convention:
         return np.asarray(T @ T_FILE_OPENCV[self.camera_axes])
 
     def stored_matrix(self, T_world_camera: ArrayLike) -> Array:
-        """The matrices (..., 4, 4) that this convention reads as these poses; undoes `T_world_camera`."""
+        """The matrices (..., 4, 4) that this convention reads as these poses; the inverse of `T_world_camera`."""
         T = np.asarray(T_world_camera, dtype=np.float64)
         if self.camera_axes == "left_handed":
             stored = _MIRROR_Y @ T @ _MIRROR_Y
@@ -80,17 +80,17 @@ class Convention:
         return (x, -y, z) if self.camera_axes == "left_handed" else vector
 
     def describe(self) -> str:
-        """In words for people."""
+        """As text for users."""
         direction = self.pose_direction.replace("_", " ")
-        return f"{direction}, {self.camera_axes} axes, {self.depth_scale:g} depth units a metre"
+        return f"{direction}, {self.camera_axes} axes, {self.depth_scale:g} depth units per metre"
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Overrides:
-    """What a file `m2h.yaml` in a sequence folder says instead of its format; every entry may be left out."""
+    """Overrides of a format's convention in `m2h.yaml` of a sequence folder; every entry is optional."""
 
     pose_convention: PoseDirection | None = None
-    """What the stored pose matrices map."""
+    """Direction of the stored pose matrices."""
     camera_axes: CameraAxes | None = None
     """Axes of the stored camera frames."""
     depth_scale: float | None = None
@@ -105,7 +105,7 @@ class Overrides:
             raise ValueError(f"world_up must be three finite numbers that are not all 0, got {self.world_up}")
 
     def applied_to(self, convention: Convention) -> Convention:
-        """The format's convention with what is overridden."""
+        """The format's convention with the overrides applied."""
         return replace(
             convention,
             pose_direction=self.pose_convention or convention.pose_direction,
@@ -115,7 +115,7 @@ class Overrides:
 
 
 def is_direction(vector: ArrayLike) -> bool:
-    """Whether three finite numbers point somewhere."""
+    """Whether three numbers are finite and not all zero."""
     numbers = np.asarray(vector, dtype=np.float64)
     return numbers.shape == (3,) and bool(np.isfinite(numbers).all()) and 1e-9 < float(np.linalg.norm(numbers)) < 1e9
 
@@ -134,7 +134,7 @@ def read_overrides(folder: Path) -> Overrides:
 
 
 def rigid_poses(matrices: ArrayLike) -> tuple[Array, list[str]]:
-    """Stored (N, 4, 4) matrices as rigid ones, and why a matrix is none: its pose is nan, its reason not empty.
+    """Stored (N, 4, 4) matrices as rigid ones, and the reason why a matrix is invalid: its pose is nan, its reason not empty.
 
     A rotation that is off by no more than `ROTATION_TOLERANCE` is replaced by the nearest one (by singular values).
     """
@@ -162,7 +162,7 @@ def rigid_poses(matrices: ArrayLike) -> tuple[Array, list[str]]:
 
 
 def rigid_pose(matrix: ArrayLike | None) -> tuple[Array | None, str]:
-    """One stored (4, 4) matrix as a rigid one, or None and why not, as `rigid_poses`."""
+    """One stored (4, 4) matrix as a rigid one, or None and the reason, as `rigid_poses`."""
     if matrix is None:
         return None, "no pose"
     poses, reasons = rigid_poses(matrix)
@@ -172,8 +172,8 @@ def rigid_pose(matrix: ArrayLike | None) -> tuple[Array | None, str]:
 def matrices_from_quaternions(translations: ArrayLike, quat_xyzw: ArrayLike) -> Array:
     """(N, 3) positions and (N, 4) quaternions to (N, 4, 4) matrices.
 
-    The rotation is multiplied by the quaternion's length, so that `rigid_pose` sees what is no unit quaternion; a quaternion
-    without length makes a matrix that is not finite.
+    The rotation is multiplied by the quaternion's length, so that `rigid_pose` detects quaternions that are not of unit length; a
+    zero quaternion gives a matrix that is not finite.
     """
     t, q = np.asarray(translations, dtype=np.float64), np.asarray(quat_xyzw, dtype=np.float64)
     length = np.linalg.norm(q, axis=-1)

@@ -1,4 +1,4 @@
-"""Open a sequence: its format is named (`tum:PATH`) or found by the files that mark it."""
+"""Open a sequence: its format is named (`tum:PATH`) or detected by its marker files."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ MARKERS: tuple[tuple[str, str, Callable[[Path], bool]], ...] = (
     ("images", f"{CAMERA_FILE} with images or a video and poses", _has(CAMERA_FILE)),
     ("colmap", "cameras and images as .bin or .txt, here or in sparse/N", lambda folder: bool(model_folders(folder))),
 )
-"""Format, what marks it in words, and the test; the first that holds is taken."""
+"""Format, its marker files in words, and the test; the first match is used."""
 
 MOST_CHILDREN = 100
-"""Entries of a folder that are looked at for sequences to propose."""
+"""Entries of a folder that are searched for sequences to suggest."""
 
 
 def open_sequence(spec: str | Path) -> FrameSequence:
     """A readable sequence from a path, or from `format:PATH` (a name of `pipelines.plugins.SEQUENCES` or `module:function`).
 
-    Raises SequenceError in one line: an unknown folder lists what was looked for, a known one names the file that is wrong.
+    Raises SequenceError in one line: an unknown folder lists what was looked for, a known one names the invalid file.
     """
     name, path = _named_format(str(spec))
     if not path.exists():
@@ -61,10 +61,10 @@ def detect_format(path: Path) -> str:
     if found := _format_of(path):
         return found
     if (path / UNFINISHED).exists():
-        raise SequenceError(f"{path}: is unfinished: its writer was interrupted; write it again")
+        raise SequenceError(f"{path}: is unfinished because its writer was interrupted; write it again")
     inner = [child.name for child in sorted(path.iterdir())[:MOST_CHILDREN] if child.is_dir() and _format_of(child)]
     if inner:
-        raise SequenceError(f"{path}: holds sequences but is none; name one: {', '.join(inner)}")
+        raise SequenceError(f"{path}: contains sequences but is not one; name one: {', '.join(inner)}")
     looked = "; ".join(f"{name}: {marker}" for name, marker, _ in MARKERS)
     raise SequenceError(f"{path}: no known sequence format; looked for {looked}")
 
@@ -74,7 +74,7 @@ def _format_of(path: Path) -> str | None:
 
 
 def _named_format(spec: str) -> tuple[str | None, Path]:
-    """The format's name, None when it is to be found, and the path."""
+    """The format's name, None when it is to be detected, and the path."""
     whole = Path(spec).expanduser()
     if whole.exists() or ":" not in spec:
         return None, whole

@@ -1,4 +1,4 @@
-"""frames.csv: one line for every image of a sequence, used or why not."""
+"""frames.csv: one line per image of a sequence: used, or the reason why not."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ COLUMNS = ("index", "timestamp", "image", "used", "reason")
 def write_frame_table(
     path: Path, sequence: FrameSequence, chosen: Container[int], broken: Mapping[int, str] | None = None
 ) -> None:
-    """Write `COLUMNS` for all frames; `chosen` are the positions that stride and range left, `broken` those found unreadable."""
+    """Write `COLUMNS` for all frames; `chosen` are the positions selected by stride and range, `broken` those found
+    unreadable."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     for position, info in enumerate(sequence.infos):
         reason = info.reason
         if info.used and position not in chosen:
-            reason = "left out by stride or range"
+            reason = "excluded by stride or range"
         elif info.used and broken:
             reason = broken.get(info.index, "")
         table.writerow([info.index, f"{info.timestamp:.6f}", info.image, int(not reason), reason])

@@ -1,6 +1,6 @@
-"""The deep-video-mvs HoloLens layout: `images/`, `depth/`, `poses.txt` (camera-to-world, a matrix a line), `K.txt`; +y is up.
+"""The deep-video-mvs HoloLens layout: `images/`, `depth/`, `poses.txt` (camera-to-world, one matrix per line), `K.txt`; +y is up.
 
-Line i belongs to the i-th image by name. With fewer images than lines the numbers in the names decide, if they can.
+Line i belongs to the i-th image by name. With fewer images than lines the numbers in the names decide, if possible.
 """
 
 from __future__ import annotations
@@ -41,5 +41,5 @@ def open_hololens(path: Path) -> RecordedSequence:
         )
         for i, file in enumerate(files)
     ]
-    notes = (f"no time stamps: {ASSUMED_RATE:g} images a second assumed",)
+    notes = (f"no time stamps: {ASSUMED_RATE:g} images per second assumed",)
     return RecordedSequence(path, "hololens", records, Details(Convention(), world_up=(0.0, 1.0, 0.0), notes=notes))

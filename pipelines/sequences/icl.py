@@ -1,7 +1,7 @@
 """ICL-NUIM in its TUM-compatible form: `associations.txt` (depth first), `rgb/N.png`, `depth/N.png`, a `*.gt.freiburg` file.
 
 The published camera matrix has a negative fy: the poses are those of a camera whose y axis points up in a left-handed world
-(POV-Ray's). We take fy positive and read the poses as left-handed. Pose stamps are image numbers; the first may be 0 or 1.
+(POV-Ray's). The reader uses a positive fy and left-handed poses. Pose stamps are image numbers; the first may be 0 or 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def open_icl(path: Path) -> RecordedSequence:
     found = sorted(path.glob(TRAJECTORIES))
     if len(found) != 1:
         raise SequenceError(f"{path}: expected one {TRAJECTORIES} file, found {len(found)}")
-    trajectory = read_tum_trajectory(found[0], max_gap=1e-6)  # stamps are numbers: nothing lies between them
+    trajectory = read_tum_trajectory(found[0], max_gap=1e-6)  # stamps are image numbers: no interpolation between them
     pairs = _associations(path / "associations.txt")
     camera = CAMERA
     if (path / CAMERA_FILE).is_file():
@@ -41,12 +41,12 @@ def open_icl(path: Path) -> RecordedSequence:
         time = (number or 0) / RATE
         records.append(FrameRecord(path / rgb, time, matrix, camera, depth=depth_file, problem=problem))
     convention = Convention("camera_to_world", "left_handed", 5000.0)
-    notes = (f"time stamps are image numbers at {RATE:g} a second",)
+    notes = (f"time stamps are image numbers at {RATE:g} per second",)
     return RecordedSequence(path, "icl", records, Details(convention, world_up=(0.0, 1.0, 0.0), notes=notes))
 
 
 def _associations(path: Path) -> list[tuple[str, str]]:
-    """(depth file, image file) of each line `number depth number image`, whichever of the two comes first."""
+    """(depth file, image file) of each line `number depth number image`, in either order."""
     pairs = []
     for number, line in content_lines(path):
         fields = line.split()

@@ -1,7 +1,7 @@
 """Write the canonical sequence: a nerfstudio `transforms.json` folder with depth, labels, instances, normals and edges.
 
 The layout is docs/formats.md's; `pipelines.sequences.nerfstudio` reads it back. `transforms.json` is written last, so a folder
-without it is unfinished, whatever else it holds.
+without it is unfinished, whatever else it contains.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ LAYERS: tuple[tuple[str, str, str, Callable[[NDArray[Any]], NDArray[Any]]], ...]
 
 
 class CanonicalWriter:
-    """Writes frames into a canonical sequence folder; `close` makes it a sequence.
+    """Writes frames into a canonical sequence folder; `close` completes it.
 
     Parameters
     ----------
-    out : the folder; made when missing.
-    intrinsics : the camera of the header, without distortion. A frame with another one gets its own keys.
+    out : the folder; created when missing.
+    intrinsics : the camera of the header, without distortion. A frame with another camera has its own keys.
     world_up : unit vector in the frames' world, or None when gravity is unknown.
-    label_space : what labels mean; needed as soon as a frame has labels.
-    image_format : `png` keeps every value, `jpg` is a fifth of the size.
-    overwrite : take a folder that already holds a canonical sequence; its frames are deleted at once.
+    label_space : the meaning of labels; required once a frame has labels.
+    image_format : `png` is lossless, `jpg` is a fifth of the size.
+    overwrite : accept a folder that already contains a canonical sequence; its frames are deleted at once.
     extra : more keys for the header of transforms.json, such as where the frames came from.
 
     As a context manager it closes on success and leaves an unfinished folder when an exception passes.
-    Raises SequenceError when the folder already holds a sequence, or images that no writer of ours began.
+    Raises SequenceError when the folder already contains a sequence, or images of another writer.
     """
 
     def __init__(
@@ -86,18 +86,16 @@ class CanonicalWriter:
         self._claim_folder(overwrite=overwrite)
 
     def _claim_folder(self, *, overwrite: bool) -> None:
-        """Mark the folder as unfinished and empty what an earlier writer left; folders of others are not touched."""
+        """Mark the folder as unfinished and remove the files of an earlier writer; other folders are not touched."""
         header, marker = self._out / "transforms.json", self._out / UNFINISHED
         if header.exists() and not (overwrite and _is_ours(header)):
             hint = "it was not written by this program" if overwrite else "remove it or choose another folder"
-            raise SequenceError(f"{header}: a sequence is already there; {hint}")
+            raise SequenceError(f"{header}: a sequence already exists; {hint}")
         folders = [self._out / folder for folder in ("images", *(layer[1] for layer in LAYERS))]
         if not header.exists() and not marker.exists():
             for folder in folders:
                 if folder.is_dir() and next(folder.iterdir(), None) is not None:
-                    raise SequenceError(
-                        f"{folder}: is not empty and of no sequence that was begun here; choose another folder"
-                    )
+                    raise SequenceError(f"{folder}: is not empty and not an unfinished sequence; choose another folder")
         self._out.mkdir(parents=True, exist_ok=True)
         marker.touch()
         header.unlink(missing_ok=True)
@@ -196,7 +194,7 @@ def _is_ours(header: Path) -> bool:
 
 
 def intrinsics_keys(intrinsics: Intrinsics) -> dict[str, Any]:
-    """nerfstudio's keys of a camera without distortion; its pixel centres lie at +0.5, ours at whole numbers."""
+    """nerfstudio's keys of a camera without distortion; its pixel centres lie at +0.5, ours at integers."""
     return {
         "camera_model": "OPENCV",
         "fl_x": intrinsics.fx,
@@ -214,7 +212,7 @@ def intrinsics_keys(intrinsics: Intrinsics) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What became of a sequence: frames written, and those left out with the reasons (by index in the sequence)."""
+    """Result of a copy: frames written, and skipped ones with reasons (by index in the sequence)."""
 
     written: int
     unused: dict[int, str]
@@ -230,19 +228,21 @@ def ingest(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> IngestReport:
-    """Copy a readable sequence into a canonical folder: distortion removed, depth on the image's pixels, poses ours.
+    """Copy a readable sequence into a canonical folder: distortion removed, depth on the image's pixels, poses in our
+    conventions.
 
     Parameters
     ----------
-    sequence : what `open_sequence` gives.
-    out : the folder; `transforms.json` comes last, so that an interrupted copy is no sequence. `frames.csv` lists every frame of
+    sequence : from `open_sequence`.
+    out : the folder; `transforms.json` comes last, so that an interrupted copy is not a sequence. `frames.csv` lists
+    every frame of
         the source.
     frames : stride, range, and the share of frames that may be broken.
-    image_format : `png` keeps every value, `jpg` is a fifth of the size.
-    overwrite : take a folder that already holds a sequence.
+    image_format : `png` is lossless, `jpg` is a fifth of the size.
+    overwrite : accept a folder that already contains a sequence.
     progress : called with (done, total).
 
-    Raises SequenceError when `out` is the sequence itself or already holds one, or too many frames are broken.
+    Raises SequenceError when `out` is the sequence itself or already contains one, or too many frames are unreadable.
     """
     if out.resolve() == sequence.path.resolve():
         raise SequenceError(f"{out}: is the sequence itself; choose another folder")

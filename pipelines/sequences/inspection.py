@@ -1,4 +1,4 @@
-"""What a sequence holds, and whether its conventions are right: everything that can be known before anything is fused."""
+"""The contents of a sequence, and whether its conventions are right: all checks before fusion."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ from pipelines.sequences.recorded import RecordedSequence
 Array = NDArray[np.float64]
 Verdict = Literal["right", "wrong", "unclear"]
 SAMPLES = 40
-"""Frames that are decoded for statistics."""
+"""Number of frames that are decoded for statistics."""
 PAIRS = 12
 LONGEST_STEP = 16
-"""Frames between the two of a pair at most."""
+"""Greatest number of frames between the two of a pair."""
 LARGEST_TURN_DEG = {"depth": 12.0, "images": 3.0}
-"""Rotation between the frames of a pair if there are any so near; it is the same under every convention."""
+"""Greatest rotation between the frames of a pair where possible; it is the same under every convention."""
 CLOSE = 0.96
-"""A usual depth scale that fits this share of the best possible scale's fit is taken to be the one."""
+"""A usual depth scale is accepted when its fit is at least this share of the best scale's fit."""
 LEAST_FIT = {"depth": 0.5, "images": 0.12}
-"""Fit below which even the best convention proves nothing."""
+"""Fit below which even the best convention is not accepted."""
 BLUR_SHARE = 0.4
 """A frame whose sharpness is below this share of the median is blurred."""
 JUMP_FACTOR, JUMP_METRES = 10.0, 0.5
 BLOCK_VOXELS = 8
 BLOCK_BYTES = 16 * 1024
-"""Memory of a block of a volume with colour and one or two labels: six sums of four bytes a voxel, two more a label."""
+"""Memory of a block of a volume with colour and one or two labels: six sums of four bytes per voxel, two more per label."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A hole in time: the frame before it and its length in seconds."""
+    """A gap in time: the frame before it and its length in seconds."""
 
     after: int
     seconds: float
@@ -69,7 +69,7 @@ class DepthStatistics:
 
 @dataclass(frozen=True)
 class MapEstimate:
-    """Blocks of 8 voxels a side that the surfaces will take, and the memory of a volume of them."""
+    """Estimated number of blocks of 8^3 voxels at surfaces, and the memory of a volume of them."""
 
     voxel_size: float
     blocks: int
@@ -78,10 +78,10 @@ class MapEstimate:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect_sequence` found; `to_json` for machines, `lines` for people.
+    """What `inspect_sequence` found; `to_json` for programs, `lines` for users.
 
     reasons counts why frames are not used, broken lists sampled frames that cannot be decoded; cameras counts frames by camera;
-    frame_rate is images per second (the median step); scores are conventions and how well they fit, best first; evidence tells
+    frame_rate is images per second (the median step); scores are conventions and how well they fit, best first; evidence is
     what they were measured with; verdict is about `assumed`, and `undecided` are conventions that fit as well as the best.
     """
 
@@ -111,7 +111,7 @@ class Inspection:
 
     @property
     def best(self) -> Score | None:
-        """The convention that fits best, None without evidence."""
+        """The best convention, None without evidence."""
         return self.scores[0] if self.scores else None
 
     @property
@@ -130,7 +130,7 @@ class Inspection:
     def lines(self) -> list[str]:
         """A report of about a dozen lines."""
         return [
-            f"{self.name}: {self.format}, {self.used} of {self.frames} frames can be used",
+            f"{self.name}: {self.format}, {self.used} of {self.frames} frames are usable",
             *(f"  not used: {count} x {reason}" for reason, count in self.reasons.items()),
             *(f"  broken: frame {index}: {reason}" for index, reason in self.broken.items()),
             *(_camera_line(camera, count) for camera, count in self.cameras),
@@ -144,7 +144,7 @@ class Inspection:
         ]
 
     def _time_line(self) -> str:
-        rate = "one frame" if self.frame_rate is None else f"{self.frame_rate:.1f} frames a second"
+        rate = "one frame" if self.frame_rate is None else f"{self.frame_rate:.1f} frames per second"
         return f"time: {self.duration:.1f} s, {rate}, {len(self.gaps)} gaps; path {self.trajectory_length:.2f} m"
 
     def _picture_lines(self) -> list[str]:
@@ -164,7 +164,7 @@ class Inspection:
         lines = [f"assumed: {self.assumed.describe()}"]
         best, assumed = self.best, self.assumed_score
         if best is None or assumed is None:
-            return [*lines, "conventions: nothing to prove them with (no two frames that see the same)"]
+            return [*lines, "conventions: no evidence (no two frames overlap)"]
         what = "depth" if self.evidence == "depth" else "image features"
         fits = f"{100 * assumed.agreement:.0f} % of {what} agree between frames"
         if self.verdict == "unclear":
@@ -178,10 +178,10 @@ class Inspection:
 
 
 def inspect_sequence(sequence: FrameSequence, *, voxel_size: float = 0.04) -> Inspection:
-    """Look at a sequence and test the usual pose directions, camera axes and depth scales on its own frames.
+    """Examine a sequence and test the usual pose directions, camera axes and depth scales on its own frames.
 
-    `voxel_size` in metres is for the estimate of memory. Frames that cannot be decoded are listed, not fatal; raises
-    SequenceError when none can.
+    `voxel_size` in metres is for the estimate of memory. Frames that cannot be decoded are listed; raises SequenceError
+    when none can be.
     """
     used = [i for i, info in enumerate(sequence.infos) if info.used]
     reader = _Sampler(sequence)
@@ -224,7 +224,7 @@ def inspect_sequence(sequence: FrameSequence, *, voxel_size: float = 0.04) -> In
 
 
 def write_fix(sequence: FrameSequence, inspection: Inspection) -> Path | None:
-    """Write `m2h.yaml` with the convention that fits best into the sequence's folder; None when the assumed one is not wrong.
+    """Write `m2h.yaml` with the convention that fits best into the sequence's folder; None when the assumed one is accepted.
 
     Other entries of an existing file are kept. Raises SequenceError when the folder cannot be written.
     """
@@ -249,7 +249,7 @@ def write_fix(sequence: FrameSequence, inspection: Inspection) -> Path | None:
 
 
 class _Sampler:
-    """Reads frames once each and remembers which are broken."""
+    """Reads each frame once and records which are unreadable."""
 
     def __init__(self, sequence: FrameSequence) -> None:
         self.sequence = sequence
@@ -265,7 +265,7 @@ class _Sampler:
         return self._frames.get(index)
 
     def pairs(self, used: list[int], largest_turn_deg: float) -> list[tuple[Frame, Frame]]:
-        """Frames spread over the sequence, each with the farthest later one turned no more than the limit, or the next."""
+        """Frames spread over the sequence, each with the farthest later one rotated by no more than the limit, or the next."""
         pairs = []
         for start in _spread(list(range(len(used) - 1)), PAIRS):
             a = used[start]
@@ -292,14 +292,14 @@ class _Sampler:
 def _test_conventions(
     reader: _Sampler, used: list[int], assumed: Convention
 ) -> tuple[Literal["depth", "images", "none"], tuple[Score, ...]]:
-    """What the scores were measured with, and the scores, best first (of equal ones the assumed first)."""
+    """The evidence of the scores, and the scores, best first (of equal ones the assumed first)."""
     pairs = reader.pairs(used, LARGEST_TURN_DEG["depth"])
     pairs = [(a, b) for a, b in pairs if a.recorded.depth is not None and b.recorded.depth is not None]
     if pairs:
         scores = score_by_depth(pairs, assumed, candidate_conventions(assumed, depth=True))
         best = max(scores, key=lambda score: score.fit)
         fitted = fitted_depth_scale(pairs, assumed, best.convention)
-        if best.fit < CLOSE * fitted.fit:  # none of the usual scales: poses in another unit
+        if best.fit < CLOSE * fitted.fit:  # none of the usual scales: poses are in another unit
             scores.append(fitted)
         return "depth", tuple(sorted(scores, key=lambda score: -score.fit))
     pairs = reader.pairs(used, LARGEST_TURN_DEG["images"])
@@ -321,7 +321,7 @@ def _judge(evidence: str, scores: tuple[Score, ...], assumed: Convention) -> tup
 
 
 def _spread(items: list[int], count: int) -> list[int]:
-    """At most `count` of the items, evenly spread, the first and the last among them."""
+    """At most `count` of the items, evenly spread, including the first and the last."""
     if len(items) <= count:
         return items
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, count).round().astype(int))]
@@ -365,7 +365,8 @@ def _blurred_share(frames: list[Frame]) -> float:
 
 
 def _estimate(frames: list[Frame], voxel_size: float) -> MapEstimate | None:
-    """Blocks seen by the sampled frames, and those unseen by Chao's estimate (1984): f1^2 / 2 f2 of the ones seen once, twice."""
+    """Blocks seen by the sampled frames, plus Chao's estimate (1984) of the unseen ones: f1^2 / 2 f2 from the numbers
+    seen once and twice."""
     keys = [_block_keys(frame, voxel_size) for frame in frames if frame.recorded.depth is not None]
     if not keys:
         return None

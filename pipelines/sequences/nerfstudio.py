@@ -1,7 +1,7 @@
-"""nerfstudio's `transforms.json`, which with more keys a frame is the canonical sequence (docs/formats.md).
+"""nerfstudio's `transforms.json`, which with more keys per frame is the canonical sequence (docs/formats.md).
 
-Poses are camera-to-world with OpenGL axes, pixel centres lie at +0.5. `applied_scale` is taken out of the positions, so that they
-are metres again; `applied_transform` only turned the world and stays.
+Poses are camera-to-world with OpenGL axes, pixel centres lie at +0.5. Positions are divided by `applied_scale`, so that
+they are metres again; `applied_transform` only rotates the world and is kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from scenegraph.labels import LabelSpace, LabelSpaceError, load_label_space
 
 FORMAT, NEWEST_VERSION = "m2h-sequence", 1
 UNFINISHED = ".unfinished"
-"""A file that a canonical folder holds while it is written."""
+"""A file in a canonical folder while it is being written."""
 ASSUMED_RATE = 30.0
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".PNG", ".JPEG")
 LAYER_KEYS = {
@@ -57,11 +57,11 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
     if not has_times:
         records = [replace(record, timestamp=i / ASSUMED_RATE) for i, record in enumerate(records)]
     notes = (
-        [] if has_times else [f"no time stamps: {ASSUMED_RATE:g} frames a second assumed, in the order of the names"]
+        [] if has_times else [f"no time stamps: {ASSUMED_RATE:g} frames per second assumed, in the order of the names"]
     )
     if "applied_transform" in header:
         notes.append(
-            f"the world was turned when it was written: applied_transform {json.dumps(header['applied_transform'])}"
+            f"the world was transformed when it was written: applied_transform {json.dumps(header['applied_transform'])}"
         )
     has_labels = any(record.labels is not None for record in records)
     factor = _number(header, "depth_unit_scale_factor", 1e-3, str(file))
@@ -82,7 +82,7 @@ def _read_header(file: Path) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         raise SequenceError(f"{file} line {error.lineno}: is not JSON: {error.msg}") from error
     except RecursionError as error:
-        raise SequenceError(f"{file}: is nested too deeply to be a sequence") from error
+        raise SequenceError(f"{file}: is nested too deeply") from error
     if not isinstance(header, Mapping):
         raise SequenceError(f"{file}: expected an object with camera keys and frames")
     version = header.get("version", 1)
@@ -109,13 +109,13 @@ def _frame_entries(header: Mapping[str, Any], file: Path) -> list[Mapping[str, A
 
 
 def _leaves_folder(name: str) -> bool:
-    """Whether a name leads out of the folder: what lies elsewhere is no part of the sequence and would change unnoticed."""
+    """Whether a name leads out of the folder: files elsewhere are not part of the sequence and could change unnoticed."""
     normal = Path(os.path.normpath(name))
     return normal.is_absolute() or normal.parts[:1] == ("..",)
 
 
 def _ordered(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """By time where all have one, else by name: COLMAP lists images in the order in which it found them."""
+    """By time where all have one, else by name: COLMAP lists images in arbitrary order."""
     if all(isinstance(entry.get("timestamp"), (int, float)) for entry in entries):
         return sorted(entries, key=lambda entry: float(entry["timestamp"]))
     return sorted(entries, key=lambda entry: natural_key(entry["file_path"]))
@@ -139,7 +139,7 @@ def _record(
 
 
 def _image_path(folder: Path, name: str) -> Path:
-    """The image; Blender's files leave the suffix out."""
+    """The image; Blender's files omit the suffix."""
     path = folder / name
     if path.suffix.lower() not in IMAGE_SUFFIXES and not path.is_file():
         for suffix in IMAGE_SUFFIXES:
@@ -165,7 +165,7 @@ def _matrix(entry: Mapping[str, Any], scale: float, where: str) -> NDArray[np.fl
 
 
 def _first_size(entries: list[Mapping[str, Any]], folder: Path, header: Mapping[str, Any]) -> tuple[int, int]:
-    """(width, height) for cameras that do not tell theirs; (0, 0) when all do."""
+    """(width, height) for cameras that do not specify theirs; (0, 0) when all do."""
     if all("w" in {**header, **entry} and "h" in {**header, **entry} for entry in entries):
         return 0, 0
     return first_image_size([_image_path(folder, entry["file_path"]) for entry in entries], folder)
@@ -195,7 +195,7 @@ def _intrinsics(keys: Mapping[str, Any], size: tuple[int, int], where: str) -> I
             "fisheye" if model == "OPENCV_FISHEYE" and any(lens) else "opencv",
         )
     except ValueError as error:
-        raise SequenceError(f"{where}: makes no camera: {error}") from error
+        raise SequenceError(f"{where}: is not a valid camera: {error}") from error
 
 
 def _focal(keys: Mapping[str, Any], key: str, size: int, where: str) -> float:

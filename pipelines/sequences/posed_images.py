@@ -1,7 +1,7 @@
-"""An image folder or a video with a pose file and `camera.yaml` (its entries: `camera_file.CameraFile`).
+"""An image folder or a video with a pose file and `camera.yaml` (its entries are those of `camera_file.CameraFile`).
 
-Pose files are TUM's (`stamp tx ty tz qx qy qz qw`, interpolated at the images' times) or KITTI's (12 matrix elements a line, or
-16, line i for image i).
+Pose files are TUM's (`stamp tx ty tz qx qy qz qw`, interpolated at the images' times) or KITTI's (12 or 16 matrix elements per
+line, line i for image i).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _video(path: Path, camera: CameraFile) -> VideoFile | None:
         return None
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES)
     if len(found) > 1:
-        raise SequenceError(f"{path}: several videos; say which with video in {CAMERA_FILE}")
+        raise SequenceError(f"{path}: several videos; choose one with video in {CAMERA_FILE}")
     return VideoFile(found[0]) if found else None
 
 
@@ -108,7 +108,7 @@ def _image_folder(path: Path, camera: CameraFile) -> Path:
 
 
 def _times(path: Path, camera: CameraFile, sources: Sequence[Source], *, needed: bool) -> tuple[Array, tuple[str, ...]]:
-    """Seconds of each image, and what had to be assumed: from the times file, the video, the file names or `fps`."""
+    """Seconds of each image, and the assumptions made: from the times file, the video, the file names or `fps`."""
     if camera.times is not None:
         times = number_rows(path / camera.times, (1,), "one time in seconds")[:, 0]
         if len(times) != len(sources):
@@ -126,7 +126,7 @@ def _times(path: Path, camera: CameraFile, sources: Sequence[Source], *, needed:
         raise SequenceError(
             f"{path / CAMERA_FILE}: the poses have time stamps but the images do not: give times, fps, or files named by time"
         )
-    return np.arange(len(sources)) / ASSUMED_RATE, (f"no time stamps: {ASSUMED_RATE:g} images a second assumed",)
+    return np.arange(len(sources)) / ASSUMED_RATE, (f"no time stamps: {ASSUMED_RATE:g} images per second assumed",)
 
 
 def _stamp(path: Path) -> float | None:
@@ -151,7 +151,7 @@ def _numbered(rows: Array, count: int, pose_file: Path) -> list[tuple[Array | No
 
 
 def _layer(path: Path, entry: str, name: str | None, sources: Sequence[Source]) -> list[Path | None]:
-    """The depth or label image of each image: by its name, of a video's frame by its number."""
+    """The depth or label image of each image: by its name, for a video's frame by its number."""
     if name is None:
         return [None] * len(sources)
     files = list_images(path / name)

@@ -1,7 +1,7 @@
-"""A sequence that lies on disk: one record an image, pixels decoded when a frame is asked for.
+"""A sequence on disk: one record per image, pixels decoded when a frame is requested.
 
-A format's module lists records and says what its numbers mean; everything that formats share happens here: poses become ours,
-images are undistorted, intrinsics follow the image's real size, depth and labels are brought to the image's pixels.
+A format's module lists records and their conventions; everything shared by formats happens here: poses are converted, images
+are undistorted, intrinsics follow the image's real size, depth and labels are resampled to the image's pixels.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ Array = NDArray[np.float64]
 LATEST_TIME = 1e11
 """Seconds; time stamps beyond it (the year 5138) are in another unit."""
 ASPECT_TOLERANCE = 0.02
-"""Share by which two aspect ratios may differ and still be the same picture, resampled (ScanNet's differ by 0.4 %)."""
+"""Relative difference of aspect ratios up to which an image counts as resampled (ScanNet's differ by 0.4 %)."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameRecord:
-    """One image that was found or listed, and the files that belong to it.
+    """One image that was found or listed, and its files.
 
     matrix is the (4, 4) pose as stored; None and `problem` when there is none. intrinsics belong to the image and hold for any
     resampled copy of it. depth_intrinsics is set when the depth camera has its own, at the same place as the colour camera;
-    else depth covers the same view as the image. A `problem` says why the frame cannot be used.
+    else depth covers the same view as the image. A `problem` is the reason why the frame is unusable.
     """
 
     image: Path | VideoFrame
@@ -56,10 +56,10 @@ class FrameRecord:
 
 @dataclass(frozen=True, eq=False)
 class Details:
-    """What a format knows of all its frames.
+    """Properties of all frames of a format.
 
-    depth_invalid are stored depth values that mean unknown; label_map turns stored labels into ids of `label_space`; notes are
-    things that a user should know (times that were assumed, no metric scale).
+    depth_invalid are stored depth values that mean unknown; label_map turns stored labels into ids of `label_space`; notes
+    inform the user (assumed times, no metric scale).
     """
 
     convention: Convention = field(default_factory=Convention)
@@ -71,11 +71,11 @@ class Details:
 
 
 class RecordedSequence:
-    """A FrameSequence over records; `convention` is how its files were read and `notes` what a user should know.
+    """A FrameSequence over records; `convention` is that of its files and `notes` inform the user.
 
-    `folder` holds the `m2h.yaml` that overrides the format's convention. Records are ordered by time; of equal times the first
-    can be used.
-    Raises SequenceError when there is no image, and, with the counted reasons, when none can be used.
+    `folder` may contain an `m2h.yaml` that overrides the format's convention. Records are ordered by time; of equal times the
+    first is used.
+    Raises SequenceError when there is no image, and, with the counted reasons, when none is usable.
     """
 
     def __init__(self, folder: Path, format: str, records: Sequence[FrameRecord], details: Details) -> None:
@@ -94,7 +94,7 @@ class RecordedSequence:
         return len(self._records)
 
     def __getitem__(self, index: int) -> Frame:
-        """The i-th frame, decoded now; raises SequenceError naming the file when it is not used or broken."""
+        """The i-th frame, decoded now; raises SequenceError naming the file when it is unused or unreadable."""
         index = range(len(self._records))[index]
         record, info = self._records[index], self.infos[index]
         if not info.used or info.T_world_camera is None:
@@ -113,13 +113,13 @@ class RecordedSequence:
         return Frame(index, info.timestamp, rgb, pinhole, info.T_world_camera, recorded)
 
     def files(self, index: int) -> FrameRecord:
-        """Where the i-th frame comes from."""
+        """The record of the i-th frame."""
         return self._records[index]
 
     def _info(self, index: int, record: FrameRecord) -> FrameInfo:
         if not abs(record.timestamp) < LATEST_TIME:
             shown = self._shown(record.image)
-            raise SequenceError(f"{self.path}: {shown}: {record.timestamp:g} is no time stamp in seconds")
+            raise SequenceError(f"{self.path}: {shown}: {record.timestamp:g} is not a time stamp in seconds")
         T, reason = rigid_pose(record.matrix)
         reason = record.problem or reason
         pose = None if T is None else self.convention.T_world_camera(T)
@@ -137,7 +137,7 @@ class RecordedSequence:
         if not any(info.used for info in self.infos):
             reasons = Counter(info.reason.partition("(")[0].strip() for info in self.infos)
             told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
-            raise SequenceError(f"{self.path}: none of {len(self.infos)} frames can be used: {told}")
+            raise SequenceError(f"{self.path}: none of {len(self.infos)} frames are usable: {told}")
 
     def _depth(self, record: FrameRecord, lens: Intrinsics) -> NDArray[np.float32] | None:
         if record.depth is None:
@@ -163,7 +163,7 @@ class RecordedSequence:
 
 
 def _one_a_time(infos: list[FrameInfo]) -> tuple[FrameInfo, ...]:
-    """The frames, of usable ones with the same time stamp only the first: nothing is at two places at once."""
+    """The frames; of usable ones with the same time stamp only the first stays usable."""
     checked: list[FrameInfo] = []
     latest = -np.inf
     for info in infos:
@@ -178,7 +178,8 @@ def _one_a_time(infos: list[FrameInfo]) -> tuple[FrameInfo, ...]:
 def camera_from_matrix(K: Array, size: tuple[int, int], where: str, distortion: Sequence[float] = ()) -> Intrinsics:
     """Intrinsics from the first two rows of a camera matrix and (width, height).
 
-    Raises SequenceError naming the file when it makes no camera, or one that looks past the image: a matrix for another size.
+    Raises SequenceError naming the file when it is not a valid camera, or its principal point is outside the image: a
+    matrix for another size.
     """
     fx, fy, cx, cy = map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
     if not (0 < cx < size[0] and 0 < cy < size[1]):
@@ -188,7 +189,7 @@ def camera_from_matrix(K: Array, size: tuple[int, int], where: str, distortion: 
     try:
         return Intrinsics(fx, fy, cx, cy, *size, tuple(distortion))
     except ValueError as error:
-        raise SequenceError(f"{where}: makes no camera: {error}") from error
+        raise SequenceError(f"{where}: is not a valid camera: {error}") from error
 
 
 def first_image_size(paths: Sequence[Path], folder: Path) -> tuple[int, int]:
@@ -199,7 +200,7 @@ def first_image_size(paths: Sequence[Path], folder: Path) -> tuple[int, int]:
             return images.image_size(path)
         except SequenceError as error:
             problem = str(error)
-    raise SequenceError(f"{folder}: no readable image, so its size is not known: {problem}")
+    raise SequenceError(f"{folder}: no readable image, so the size is unknown: {problem}")
 
 
 def _unit(vector: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -220,18 +221,19 @@ def _fitted(intrinsics: Intrinsics, size: tuple[int, int], where: str) -> Intrin
 
 
 def _checked(array: NDArray[Any], lens: Intrinsics, path: Path) -> NDArray[Any]:
-    """The array; raises SequenceError when it has another shape than the image, so that it cannot be of the same view."""
+    """The array; raises SequenceError when it has another shape than the image, which excludes the same view."""
     _fitted(lens, (array.shape[1], array.shape[0]), str(path))
     return array
 
 
 def _layer(path: Path, read: Callable[[Path], NDArray[Any]], lens: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
-    """A file of the image's view on the undistorted image's pixels; raises SequenceError for another shape."""
+    """A file of the image's view, resampled to the undistorted image's pixels; raises SequenceError for another shape."""
     return _like_image(_checked(read(path), lens, path), lens, blend=blend)
 
 
 def _like_image(array: NDArray[Any], lens: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
-    """A picture of the lens's view, any size, on the undistorted image's pixels; `blend` mixes neighbours, else the nearest."""
+    """An image of the lens's view, of any size, resampled to the undistorted image's pixels; `blend` interpolates, else
+    nearest."""
     size = (lens.width, lens.height)
     if not lens.is_distorted:
         if array.shape[1::-1] == size:
@@ -243,7 +245,7 @@ def _like_image(array: NDArray[Any], lens: Intrinsics, *, blend: bool = False) -
 
 
 def _resampled(array: NDArray[Any], target: Intrinsics, source: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
-    """What camera `source` recorded, seen by `target` at the same place; 0 outside of it."""
+    """An image of camera `source` resampled to `target` at the same position; 0 outside of it."""
     mode = cv2.INTER_LINEAR if blend else cv2.INTER_NEAREST
     uv = _sample_map(target, source)
     return np.asarray(cv2.remap(array, uv, None, mode, borderMode=cv2.BORDER_CONSTANT, borderValue=0))
@@ -251,6 +253,6 @@ def _resampled(array: NDArray[Any], target: Intrinsics, source: Intrinsics, *, b
 
 @lru_cache(maxsize=8)
 def _sample_map(target: Intrinsics, source: Intrinsics) -> NDArray[np.float32]:
-    """(H, W, 2): where `source` has each pixel of `target`. Worked out once a camera, it costs more than a frame."""
+    """(H, W, 2): where `source` has each pixel of `target`. Computed once per camera, since it costs more than a frame."""
     rays = target.rays().reshape(-1, 3)
     return source.project(rays).reshape(target.height, target.width, 2).astype(np.float32)

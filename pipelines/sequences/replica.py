@@ -1,6 +1,7 @@
-"""Replica as NICE-SLAM renders it: `results/frame%06d.jpg`, `results/depth%06d.png` (1/6553.5 m), `traj.txt` (16 numbers a line).
+"""Replica as NICE-SLAM renders it: `results/frame%06d.jpg`, `results/depth%06d.png` (1/6553.5 m), `traj.txt` (16
+numbers per line).
 
-Line i of `traj.txt` is the camera-to-world pose of frame number i. The camera comes from `cam_params.json` beside or above the
+Line i of `traj.txt` is the camera-to-world pose of frame number i. The camera comes from `cam_params.json` in or above the
 folder, else it is the published one.
 """
 
@@ -35,7 +36,7 @@ def open_replica(path: Path) -> RecordedSequence:
         problem = "" if matrix is not None else f"no line {number} in traj.txt (it has {len(matrices)})"
         depth_file = depth if depth.is_file() else None
         records.append(FrameRecord(file, (number or 0) / RATE, matrix, camera, depth=depth_file, problem=problem))
-    notes = (f"time stamps are frame numbers at {RATE:g} a second",)
+    notes = (f"time stamps are frame numbers at {RATE:g} per second",)
     details = Details(Convention(depth_scale=scale), world_up=(0.0, 0.0, 1.0), notes=notes)
     return RecordedSequence(path, "replica", records, details)
 

@@ -1,7 +1,7 @@
-"""ScanNet v2 as its own tool exports it: `color/N.jpg`, `depth/N.png`, `pose/N.txt`, `intrinsic/intrinsic_{color,depth}.txt`.
+"""ScanNet v2 as exported by its own tool: `color/N.jpg`, `depth/N.png`, `pose/N.txt`, `intrinsic/intrinsic_{color,depth}.txt`.
 
 Poses are camera-to-world, lost ones are full of -inf; colour and depth have different sizes and cameras. Labels are read from
-`label-filt/N.png` with `scannetv2-labels.combined.tsv` beside or above the folder, or from `label_40/N.png` (NYU40 ids).
+`label-filt/N.png` with `scannetv2-labels.combined.tsv` in or above the folder, or from `label_40/N.png` (NYU40 ids).
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ def open_scannet(path: Path) -> RecordedSequence:
         world_up=(0.0, 0.0, 1.0),
         label_space=nyu40() if label_files else None,
         label_map=label_map,
-        notes=(f"time stamps are frame numbers at {RATE:g} a second", *note),
+        notes=(f"time stamps are frame numbers at {RATE:g} per second", *note),
     )
     return RecordedSequence(path, "scannet", records, details)
 
 
 def _color_camera(path: Path, size: tuple[int, int]) -> tuple[Intrinsics, tuple[str, ...]]:
-    """The colour camera; people shrink the images and leave the matrix as it was, which shows in its principal point."""
+    """The colour camera; users often shrink the images and keep the matrix, which shows in its principal point."""
     file = path / "intrinsic" / "intrinsic_color.txt"
     K = read_matrix(file, 4, 4)
     if size[0] < RECORDED_SIZE[0] and K[0, 2] > 0.75 * size[0] and abs(K[0, 2] / RECORDED_SIZE[0] - 0.5) < 0.1:

@@ -1,7 +1,7 @@
 """Microsoft 7-Scenes: `frame-%06d.{color.png,depth.png,pose.txt}`, camera-to-world 4x4 poses, depth in mm with 65535 unknown.
 
 The camera is `camera-intrinsics.txt` where the folder has one, else the published focal length of 585 pixels. Depth is used as
-if it were registered to colour, as everybody does.
+if it were registered to colour, as is common practice.
 """
 
 from __future__ import annotations
@@ -45,5 +45,5 @@ def open_seven_scenes(path: Path) -> RecordedSequence:
         records.append(
             FrameRecord(file, time, matrix, camera, depth=depth if depth.is_file() else None, problem=problem)
         )
-    notes = (f"time stamps are frame numbers at {RATE:g} a second",)
+    notes = (f"time stamps are frame numbers at {RATE:g} per second",)
     return RecordedSequence(path, "7scenes", records, Details(Convention(), depth_invalid=(65535,), notes=notes))

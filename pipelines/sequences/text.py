@@ -23,7 +23,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise SequenceError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise SequenceError(f"{path}: is not text (byte {error.start} is no UTF-8)") from error
+        raise SequenceError(f"{path}: is not text (byte {error.start} is not UTF-8)") from error
 
 
 def content_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -35,7 +35,7 @@ def content_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def number_rows(path: Path, columns: tuple[int, ...], what: str) -> Array:
-    """The numbers of a text file (N, C), separated by blanks or commas; nan and inf are numbers.
+    """The numbers of a text file (N, C), separated by spaces or commas; nan and inf are numbers.
 
     `columns` are the counts that a line may have, the first line decides; `what` describes a line. Raises SequenceError naming
     the line.
@@ -57,7 +57,7 @@ def number_rows(path: Path, columns: tuple[int, ...], what: str) -> Array:
 
 
 def read_matrix(path: Path, rows: int, columns: int) -> Array:
-    """A matrix written as text, one row a line; raises SequenceError for another shape."""
+    """A matrix as text, one row per line; raises SequenceError for another shape."""
     matrix = number_rows(path, (columns,), f"a row of a {rows}x{columns} matrix")
     if matrix.shape != (rows, columns):
         raise SequenceError(f"{path}: expected a {rows}x{columns} matrix, found {len(matrix)} rows")
@@ -65,7 +65,7 @@ def read_matrix(path: Path, rows: int, columns: int) -> Array:
 
 
 def matrix_rows(path: Path) -> Array:
-    """A file of one 4x4 matrix a line, in rows, the last row left out or not, as (N, 4, 4); raises SequenceError."""
+    """A file of one 4x4 matrix per line, in rows, the last row optional, as (N, 4, 4); raises SequenceError."""
     return full_matrices(number_rows(path, (12, 16), "a 3x4 or 4x4 matrix"))
 
 

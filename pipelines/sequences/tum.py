@@ -1,7 +1,7 @@
 """The TUM RGB-D benchmark: `rgb.txt`, `depth.txt`, `groundtruth.txt`, camera-to-world poses by time, depth in 1/5000 m.
 
 The images' lists, the depth images and the poses each have their own time stamps: depth goes to the nearest image, poses are
-interpolated at the image's time. Files that are listed but not there become frames that are not used.
+interpolated at the image's time. Files that are listed but missing become unused frames.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CAMERAS = {
 def open_tum(path: Path) -> RecordedSequence:
     """A TUM folder; the camera is `camera.yaml`'s or that of the `freiburgN` in the lists' headers or the folder's name.
 
-    Raises SequenceError naming the file and the line, and when nothing tells the camera.
+    Raises SequenceError naming the file and the line, and when the camera is unknown.
     """
     times, names = stamped_files(path / "rgb.txt")
     files = [path / name for name in names]
@@ -62,7 +62,7 @@ def read_tum_trajectory(path: Path, *, max_gap: float) -> Trajectory:
 
 
 def _depth_files(path: Path, times: NDArray[np.float64]) -> list[Path | None]:
-    """The depth file of each image time, of those that are there."""
+    """The depth file of each image time, of those that exist."""
     if not (path / "depth.txt").is_file():
         return [None] * len(times)
     depth_times, names = stamped_files(path / "depth.txt")

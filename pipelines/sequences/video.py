@@ -1,4 +1,4 @@
-"""Frames of a video file by number, with the times that the file gives them."""
+"""Frames of a video file by number, with the time stamps of the file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pipelines.frame import SequenceError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm"})
 LONGEST_SKIP = 64
-"""Frames that are decoded and thrown away rather than sought; seeking lands on key frames, tens of frames apart."""
+"""Frames that are decoded and skipped rather than sought; seeking lands on key frames, tens of frames apart."""
 
 
 class VideoFile:
-    """A video, read by frame number; frames come turned as the file's rotation tag asks, which is how players show them.
+    """A video, read by frame number; frames are rotated by the file's rotation tag, as in video players.
 
-    Reading in order costs one decode a frame. Safe to share between threads, and to send to another process.
-    Raises SequenceError when the file cannot be opened or holds no frame.
+    Reading in order costs one decode per frame. Safe to share between threads, and to send to another process.
+    Raises SequenceError when the file cannot be opened or contains no frame.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +40,7 @@ class VideoFile:
             ok, bgr = self._capture.read()
             self._next += 1
         if not ok:
-            self._next = len(self.times) + 1  # where the capture stands is not known: start over next time
+            self._next = len(self.times) + 1  # the position of the capture is unknown: reopen it next time
             raise SequenceError(f"{self.path}: frame {number} cannot be decoded")
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
@@ -52,7 +52,7 @@ class VideoFile:
     def _open(self) -> Any:
         capture = cv2.VideoCapture(str(self.path)) if self.path.is_file() else None
         if capture is None or not capture.isOpened():
-            raise SequenceError(f"{self.path}: is missing or no video that can be opened")
+            raise SequenceError(f"{self.path}: is missing or not a video that can be opened")
         return capture
 
     def _scan(self) -> NDArray[np.float64]:
@@ -62,7 +62,7 @@ class VideoFile:
             times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
         capture.release()
         if not times:
-            raise SequenceError(f"{self.path}: holds no frame that can be decoded")
+            raise SequenceError(f"{self.path}: contains no frame that can be decoded")
         stamps = np.array(times)
         if len(stamps) > 1 and not (np.diff(stamps) > 0).all():
             raise SequenceError(
@@ -78,7 +78,7 @@ class VideoFile:
             self._next += 1
 
     def _seek(self, number: int) -> None:
-        """Stand before frame `number` or somewhat earlier. A seek is believed only when the time of the frame found proves it."""
+        """Move to frame `number` or somewhat earlier. A seek is trusted only when the time of the frame found confirms it."""
         self._capture, self._next = self._open(), 0
         start = number - 1
         if start <= LONGEST_SKIP:

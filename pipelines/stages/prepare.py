@@ -27,7 +27,7 @@ def list_frames(context: RunContext, record: StageRecord) -> None:
     lost, reasons = unused.total(), ", ".join(f"{count} {reason}" for reason, count in unused.most_common(3))
     skipped = sum(info.used for info in infos) - len(chosen)
     if skipped:
-        unused["left out by stride or range"] = skipped
+        unused["excluded by stride or range"] = skipped
     record.summary |= {"found": len(infos), "used": len(chosen), "unused": dict(sorted(unused.items()))}
     left_out = "".join(f", {count} {reason}" for reason, count in unused.most_common(3))
     record.summary["text"] = f"{len(chosen)} of {len(infos)} frames{left_out}"

@@ -1,1 +1,1 @@
-"""A finished run for people and other programs: report, viewer, exports."""
+"""Presentation of a finished run: report, viewer, exports."""

@@ -17,7 +17,8 @@ Writer = Callable[[Mesh, SceneGraph, Path], None]
 
 
 def export_run(run_folder: Path, form: str, out: Path | None = None) -> Path:
-    """Write a run as `form` to `out` and return the path. None is RUN/export/; in a folder it gets the format's usual name.
+    """Write a run as `form` to `out` and return the path. None is RUN/export/; in a folder the file has the format's
+    default name.
 
     Raises WorkspaceError for an unknown format, a name with the suffix of another format, or an unfinished run.
     """

@@ -1,4 +1,4 @@
-"""The floor plan as SVG: rooms, doors, object footprints, the camera's way and what moved."""
+"""The floor plan as SVG: rooms, doors, object footprints, the camera path and tracks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def floor_plan_svg(graph: SceneGraph, *, storey: str | None = None, width_px: in
     ]
     palette = {c.name: c.color for c in graph.label_space.classes}
     objects = _in_storey(graph, "object", storey)
-    objects.sort(key=lambda item: -float(np.prod(item[1].box.size[:2])))  # what is small lies on top
+    objects.sort(key=lambda item: -float(np.prod(item[1].box.size[:2])))  # small objects are drawn on top
     parts += [_footprint(draw, key, node, palette.get(node.label, (128, 128, 128))) for key, node in objects]
     parts += _draw_doors(draw, graph, storey)
     agents = [node.position for _, node in _in_storey(graph, "agent", storey)]
@@ -80,7 +80,7 @@ class _Canvas:
         )
 
     def text_box(self, position: ArrayLike, text: str, size: float) -> tuple[float, float, float, float]:
-        """About where a text will lie: left, top, right, bottom in pixels."""
+        """Approximate bounds of a text: left, top, right, bottom in pixels."""
         x, y = self(position)[0]
         half_width, half_height = 0.29 * size * len(text), 0.6 * size
         return float(x - half_width), float(y - half_height), float(x + half_width), float(y + half_height)
@@ -115,7 +115,7 @@ def _footprint(draw: _Canvas, key: str, node: ObjectNode, color: tuple[int, int,
 def _names(
     draw: _Canvas, rooms: Sequence[tuple[str, RoomNode]], objects: Sequence[tuple[str, ObjectNode]]
 ) -> list[str]:
-    """Names of the rooms, then of the objects from large to small, as far as none lies on another."""
+    """Names of the rooms, then of the objects from large to small, unless they overlap another."""
     taken: list[tuple[float, float, float, float]] = []
     parts = []
     for key, room in rooms:

@@ -1,4 +1,4 @@
-"""report.html: what a person looks at first. One file: counts, pictures, floor plan, timings, what was left out and why."""
+"""report.html: the overview of a run. One file: counts, images, floor plan, timings, unused frames with reasons."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ MANY_OBJECTS = 20
 PICTURES = 4
 PICTURE_SIZE = (480, 360)
 TOP_VIEW_CUT = 1.9
-"""Metres above a storey's floor at which the map is cut to look into its rooms."""
+"""Metres above a storey's floor at which the map is cut to show its rooms."""
 PLAN_LEGEND = (
-    '<p class="legend">One square of the grid is a metre. <span style="color:#3b6fb6">━</span> the camera\'s way, '
+    '<p class="legend">One square of the grid is one metre. <span style="color:#3b6fb6">━</span> the camera path, '
     '<span style="color:#d23c3c">┅</span> what moved, <span style="color:#8a5a2b">○</span> doors. '
-    "Point at a thing to read what it is.</p>"
+    "Hover over an item for its details.</p>"
 )
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1080px;margin:2rem auto;padding:0 1rem;background:#fff}
@@ -61,7 +61,7 @@ class Picture:
 
 
 def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pictures: Sequence[Picture]) -> None:
-    """Write the report of a run; everything is inside of the one file."""
+    """Write the report of a run; everything is inside one file."""
     stages = manifest["stages"]
     sections = [
         f"<h1>{escape(manifest['input']['name'])}</h1>",
@@ -173,11 +173,11 @@ def _tracks(graph: SceneGraph) -> list[str]:
             (key, track.label, f"{track.times[0]:.1f} to {track.times[-1]:.1f}", len(track.times), f"{way:.1f}")
         )
     header = ("track", "label", "seen (s)", "observations", "way (m)")
-    return ["<h2>What moved</h2>" + _table(header, rows, numbers=(3, 4))] if rows else []
+    return ["<h2>Tracks</h2>" + _table(header, rows, numbers=(3, 4))] if rows else []
 
 
 def _surface(stages: Mapping[str, Any]) -> str:
-    """What tells of walls that came out double, of holes, and of depth that did not agree, without any truth."""
+    """Indicators of doubled walls, holes, and inconsistent depth that need no ground truth."""
     surface, depth = stages["graph"]["summary"], stages.get("align", {}).get("summary", {})
     rows = []
     if "doubled_share" in surface:
@@ -189,9 +189,9 @@ def _surface(stages: Mapping[str, Any]) -> str:
     if depth.get("applied"):
         rows += [
             ("depth scale, spread over frames", f"{depth['scale_spread']:.1%}"),
-            ("depth error within frames that was mended", f"{depth['unevenness']:.1%}"),
-            ("disagreement left between frames", "" if depth["residual"] is None else f"{depth['residual']:.1%}"),
-            ("frames of outlying scale", ", ".join(map(str, depth["outliers"])) or "none"),
+            ("depth error within frames, corrected", f"{depth['unevenness']:.1%}"),
+            ("remaining disagreement between frames", "" if depth["residual"] is None else f"{depth['residual']:.1%}"),
+            ("frames with outlying scale", ", ".join(map(str, depth["outliers"])) or "none"),
         ]
     elif depth:
         rows.append(("depth", depth["text"]))
@@ -203,7 +203,7 @@ def _frames(stages: Mapping[str, Any]) -> str:
     rows = [("used", summary["used"]), *sorted(summary["unused"].items())]
     return (
         _table(("frames", "count"), rows, numbers=(1,))
-        + '<p>One line a frame: <a href="frames.csv">frames.csv</a>.</p>'
+        + '<p>One line per frame: <a href="frames.csv">frames.csv</a>.</p>'
     )
 
 
@@ -227,7 +227,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Seq
 
 
 def render_pictures(mesh: Mesh, graph: SceneGraph, intrinsics: Intrinsics) -> list[Picture]:
-    """The map from above, a storey at a time, by colour and by label, and as some of the cameras saw it."""
+    """The map from above, one image per storey, by colour and by label, and from some of the camera poses."""
     from mapping.mesh.pictures import shaded_picture, top_view
     from mapping.mesh.raycast import MeshCaster
 

@@ -1,6 +1,6 @@
-"""The map as a recording for the Rerun viewer (`.rrd`): mesh, objects, rooms, places, what moved, the camera's way, the graph.
+"""The map as a recording for the Rerun viewer (`.rrd`): mesh, objects, rooms, places, tracks, the camera path, the graph.
 
-Seconds of the sequence are the timeline `time`; what does not change is there at all times.
+Seconds of the sequence are the timeline `time`; static content has no time.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ LAYER_COLORS = {
     "object": (70, 130, 180),
     "track": (220, 50, 50),
 }
-"""Layers of the graph that are drawn as a graph, from the root down; places and camera poses would fill it."""
+"""Layers of the graph that are drawn as a graph, from the root down; places and camera poses would be too many."""
 CAMERA_COLOR = (60, 110, 190)
 VIEW_LENGTH = 0.4
 """Metres of the arrow along the camera's view."""
 
 
 class ExportError(ValueError):
-    """An export that cannot be made; the message says what is missing."""
+    """Raised for an export that cannot be made; the message says what is missing."""
 
 
 def export_rerun(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
@@ -108,7 +108,7 @@ def _log_places(rr: Any, recording: Any, graph: SceneGraph) -> None:
 
 
 def _log_tracks(rr: Any, recording: Any, graph: SceneGraph) -> None:
-    """The whole way of each thing at all times, and its box while it is seen."""
+    """The whole path of each track, and its box while it is observed."""
     for key, track in graph.nodes("track"):
         way = rr.LineStrips3D([track.positions], colors=[LAYER_COLORS["track"]], radii=[0.015])
         recording.log(f"world/tracks/{key}/way", way, static=True)
@@ -142,7 +142,7 @@ def _log_camera(rr: Any, recording: Any, graph: SceneGraph) -> None:
 
 
 def _log_graph(rr: Any, recording: Any, graph: SceneGraph) -> None:
-    """Building, storeys, rooms, objects and tracks with who contains whom."""
+    """Building, storeys, rooms, objects and tracks with the containment hierarchy."""
     shown = {key: node for layer in LAYER_COLORS for key, node in graph.nodes(layer)}
     if not shown:
         return

@@ -1,4 +1,4 @@
-"""The map in the browser through viser: an interactive server, and one HTML file that needs nothing but itself."""
+"""The map in the browser through viser: an interactive server, and one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HELP = (
     '<div style="position:fixed;left:12px;bottom:10px;z-index:9;font:13px system-ui,sans-serif;color:#444;'
     'background:#ffffffcc;padding:4px 10px;border-radius:6px;pointer-events:none">'
     "drag to turn, right-drag to move, scroll to zoom &nbsp; boxes: objects, "
-    '<span style="color:#e68c1e">rooms</span>, <span style="color:#3c6ebe">the camera\'s way</span>, '
+    '<span style="color:#e68c1e">rooms</span>, <span style="color:#3c6ebe">the camera path</span>, '
     '<span style="color:#dc3232">what moved</span></div>'
 )
 LABEL_HEIGHT = 2.6
@@ -29,12 +29,12 @@ LABEL_HEIGHT = 2.6
 
 
 class ViewError(ValueError):
-    """A viewer that cannot be started; the message names the option."""
+    """Raised for a viewer that cannot be started; the message names the option."""
 
 
 def write_scene_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
     """One offline HTML file with the mesh, object boxes, places, rooms and tracks; drag to turn, scroll to zoom."""
-    # viser greets and takes leave on standard output, which belongs to `--json`
+    # viser prints to standard output, which belongs to `--json`
     with contextlib.redirect_stdout(io.StringIO()):
         server = _start_server()
         try:
@@ -47,7 +47,7 @@ def write_scene_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
 
 
 def _camera_script(mesh: Mesh) -> str:
-    """viser's page takes its first camera from the address, so put it there unless the reader has given one."""
+    """viser's page takes its first camera from the address, so put it there unless the user has given one."""
     position, target = _first_camera(mesh)
     terms = [
         f"initialCameraPosition={','.join(f'{x:.2f}' for x in position)}",
@@ -88,7 +88,7 @@ def fill_scene(server: Any, mesh: Mesh, graph: SceneGraph, *, is_live: bool) -> 
     scene = server.scene
     scene.set_up_direction("+z")
     scene.configure_default_lights(enabled=False)
-    scene.add_light_ambient("/light/even", intensity=2.2)  # colours were seen in their own light: little more than that
+    scene.add_light_ambient("/light/even", intensity=2.2)  # colours already contain lighting, so little is added
     scene.add_light_directional("/light/above", intensity=0.9, cast_shadow=False)
     layers: dict[str, list[Any]] = {"mesh": _add_mesh(scene, mesh, "/mesh/color", mesh.colors, visible=True)}
     if is_live and mesh.labels is not None:
@@ -116,7 +116,9 @@ def _first_camera(mesh: Mesh) -> tuple[Array, Array]:
     """A position from which the whole map is in view, and what to look at."""
     if not len(mesh.vertices):
         return np.array([3.0, -3.0, 3.0]), np.zeros(3)
-    low, high = np.quantile(mesh.vertices, [0.01, 0.99], axis=0)  # a few stray triangles must not make the rest small
+    low, high = np.quantile(
+        mesh.vertices, [0.01, 0.99], axis=0
+    )  # a few outlying triangles must not make the rest small
     center, reach = (low + high) / 2, float(np.linalg.norm((high - low)[:2]))
     return center + reach * np.array([-0.22, -0.45, 0.45]), center
 
@@ -145,7 +147,7 @@ def _add_objects(scene: Any, graph: SceneGraph) -> list[Any]:
 
 
 def _add_label(scene: Any, name: str, text: str, position: Array, *, height: float) -> Any:
-    """Text of a height in metres, hidden by what is in front of it."""
+    """Text of a height in metres, hidden by objects in front of it."""
     return scene.add_label(
         name,
         text.replace("_", " "),

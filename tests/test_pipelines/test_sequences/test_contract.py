@@ -202,7 +202,7 @@ def test_formats_of_others_are_opened_by_module_and_function(tmp_path: Path) -> 
 def test_sequence_without_usable_frame_counts_the_reasons(tmp_path: Path) -> None:
     folders.write_hololens(tmp_path / "seq")
     np.savetxt(tmp_path / "seq/poses.txt", np.full((3, 16), -np.inf))
-    with pytest.raises(SequenceError, match="none of 3 frames can be used: 3 lost pose"):
+    with pytest.raises(SequenceError, match="none of 3 frames are usable: 3 lost pose"):
         open_sequence(tmp_path / "seq")
 
 

@@ -172,7 +172,7 @@ def test_interrupted_writer_leaves_no_sequence(tmp_path: Path) -> None:
 
 def test_existing_sequence_is_kept_unless_told(tmp_path: Path) -> None:
     write(tmp_path / "seq", [make_frame(0), make_frame(1)])
-    with pytest.raises(SequenceError, match="already there"):
+    with pytest.raises(SequenceError, match="already exists"):
         write(tmp_path / "seq", [make_frame(0)])
     assert len(open_sequence(tmp_path / "seq")) == 2
     write(tmp_path / "seq", [make_frame(0)], overwrite=True)
@@ -282,6 +282,6 @@ def test_frame_table(tmp_path: Path) -> None:
         "index,timestamp,image,used,reason",
         '0,0.000000,color/0.jpg,0,"torn, in two"',
         "1,0.666667,color/20.jpg,0,lost pose (not finite)",
-        "2,1.333333,color/40.jpg,0,left out by stride or range",
+        "2,1.333333,color/40.jpg,0,excluded by stride or range",
         "3,1.666667,color/50.png,0,pose file is missing",
     ]

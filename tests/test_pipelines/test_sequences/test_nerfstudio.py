@@ -207,7 +207,7 @@ def test_of_two_frames_with_one_time_stamp_the_first_is_used(tmp_path: Path) -> 
 
 def test_time_stamp_in_another_unit_is_named(tmp_path: Path) -> None:
     frames = [frame("a.png", timestamp=1305031453359684000)]
-    with pytest.raises(SequenceError, match=r"images/a\.png: 1\.30503e\+18 is no time stamp in seconds"):
+    with pytest.raises(SequenceError, match=r"images/a\.png: 1\.30503e\+18 is not a time stamp in seconds"):
         open_sequence(write(tmp_path, {"fl_x": 9}, frames))
 
 

@@ -96,7 +96,7 @@ def test_hololens_camera_that_is_none(tmp_path: Path, text: str, expected: str) 
 def test_hololens_focal_length_must_be_positive(tmp_path: Path) -> None:
     folders.write_hololens(tmp_path / "seq")
     np.savetxt(tmp_path / "seq/K.txt", [[0.0, 0, 8], [0, 20, 6], [0, 0, 1]])
-    with pytest.raises(SequenceError, match=r"K\.txt: makes no camera: .*fx"):
+    with pytest.raises(SequenceError, match=r"K\.txt: is not a valid camera: .*fx"):
         open_sequence(tmp_path / "seq")
 
 

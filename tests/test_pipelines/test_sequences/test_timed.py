@@ -164,5 +164,5 @@ def test_images_and_poses_without_times() -> None:
     from_one = [Path(f"a/f{i}.png") for i in (1, 2, 4)]
     assert [f.name for f in images_in_pose_order(pose_file, from_one, 4)][3] == "f4.png"
     for names, poses in ((["a", "b"], 3), (["0", "1", "2"], 2), (["0", "9"], 3), ([], 3)):
-        with pytest.raises(SequenceError, match="do not tell which is whose"):
+        with pytest.raises(SequenceError, match="do not determine the assignment"):
             images_in_pose_order(pose_file, [Path(f"{name}.png") for name in names], poses)

@@ -64,7 +64,7 @@ def test_the_report_has_no_empty_sections_and_folds_long_lists(tmp_path):
     write_report(tmp_path / "few.html", crowded_room(["chair"]), MANIFEST, [])
     text = (tmp_path / "few.html").read_text()
     assert "<h2>Pictures" not in text
-    assert "<h2>What moved" not in text
+    assert "<h2>Tracks" not in text
     assert "<details>" not in text
     assert "&lt;office&gt;" in text
     assert "<office>" not in text
