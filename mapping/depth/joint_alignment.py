@@ -95,7 +95,7 @@ def align_sequence(
     residual, matched = _frame_residuals(count, problem.match(pairs, unknowns, LEAST_DEVIATION))
     fields = tuple(problem.field(x) for x in unknowns)
     logs = np.log([field.scale for field in fields])
-    return SequenceAlignment(fields, residual, matched, frame_outliers(logs, np.zeros(count, np.int64)))
+    return SequenceAlignment(fields, residual, matched, frame_outliers(logs))
 
 
 @dataclass(frozen=True, eq=False)
