@@ -13,8 +13,7 @@ then says so. `--legacy-open3d FOLDER` runs it in an older Open3D, which is all 
 Timed is a second pass over the sequence into a new volume, frame by frame, the first pass being warm-up. With `--repeat n` all
 systems run in turn, n times, and of each the process with the median time of fusion counts. Bytes per voxel are those of the
 blocks in use over the voxels that were observed (the older volume does not tell); the peak is that of the process, which also
-holds the frames and, of the VoxelBlockGrid, the blocks it keeps ready. After that, m2h takes the last 20 frames out again and
-meshes anew after each that it adds: the whole volume, and with a MeshUpdater what the frame has changed.
+holds the frames and, of the VoxelBlockGrid, the blocks it keeps ready.
 """
 
 from __future__ import annotations
@@ -40,8 +39,6 @@ OPEN3D_ROOM = 50_000 * 8**3  # voxels that fit before it must grow: more than 10
 DEPTH_SCALE = 1000.0  # depth in 16 bits of a millimetre, as Open3D takes it
 VOXEL_SIZES = (0.01, 0.02, 0.05)
 MAX_DEPTH, TRUNCATION_VOXELS = 5.0, 4.0
-UPDATES = 20
-"""Frames after each of which the mesh is made again."""
 
 
 class RecordedFrame(NamedTuple):
@@ -80,36 +77,12 @@ def ours(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str)
     def fuse(volume: TSDFVolume, frame: RecordedFrame) -> None:
         volume.integrate(frame.depth, camera, frame.T_world_camera, rgb=frame.rgb, labels=frame.labels)
 
-    def take_out(volume: TSDFVolume, frame: RecordedFrame) -> None:
-        volume.remove(frame.depth, camera, frame.T_world_camera, rgb=frame.rgb, labels=frame.labels)
-
     volume, result = time_passes(lambda: TSDFVolume(config), fuse, frames)
     meshes = time_calls(lambda: volume.extract_mesh(min_weight=1.0), repeat=20, warmup=1)
     vertices = len(volume.extract_mesh(min_weight=1.0).vertices)
     observed = int((volume.blocks(carved=False).weight > 0).sum())
     result |= {"threads": threads, "mesh": summarise(meshes), "vertices": vertices, "peak_rss_bytes": peak_rss_bytes()}
-    result |= memory(volume.memory_bytes, observed)
-    for frame in frames[-UPDATES:]:
-        take_out(volume, frame)
-    return result | {"update": time_updates(volume, fuse, frames[-UPDATES:])}
-
-
-def time_updates(volume: Any, fuse: Callable[[Any, Any], None], frames: list[RecordedFrame]) -> dict[str, Any]:
-    """Times of meshing a volume again after each of a few more frames: all of it, and what the frame has changed."""
-    from mapping.tsdf.mesh_updater import MeshUpdater
-
-    updater = MeshUpdater(volume)
-    updater.extract_mesh(min_weight=1.0)
-    whole, changed, counts = [], [], []
-    for frame in frames:
-        fuse(volume, frame)
-        whole += time_calls(lambda: volume.extract_mesh(min_weight=1.0), repeat=1, warmup=0)
-        changed += time_calls(lambda: updater.extract_mesh(min_weight=1.0), repeat=1, warmup=0)
-        counts.append(updater.recomputed)
-    blocks = len(volume.blocks(carved=False).coords)
-    figures = {"blocks": blocks, "recomputed": int(np.median(counts)), "kept_bytes": updater.memory_bytes}
-    times = {"whole": summarise(whole), "changed": summarise(changed)}
-    return {**times, "speed_up": round(times["whole"]["median_ms"] / times["changed"]["median_ms"], 2), **figures}
+    return result | memory(volume.memory_bytes, observed)
 
 
 def open3d_grid(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str) -> dict[str, Any]:
@@ -256,13 +229,6 @@ def compare(options: argparse.Namespace) -> None:
         for system, result in by_system.items()
     ]
     print(table([*header, "B/voxel", "peak MB", ""], rows))
-    again = [
-        [f"{voxel} m  {system}", *update_cells(result["update"])]
-        for voxel, by_system in results.items()
-        for system, result in by_system.items()
-        if "update" in result
-    ]
-    print(table(["voxel  system", "mesh ms", "changed ms", "speed-up", "blocks", "made anew", "kept MB"], again))
     sequence, known = Path(options.sequence).name, json.loads(options.out.read_text()) if options.out.exists() else {}
     kept = known["results"] if known.get("sequence") == sequence else {}
     both = dict(sorted((kept | results).items(), key=lambda pair: float(pair[0])))
@@ -300,13 +266,6 @@ def cells(result: dict[str, Any]) -> list[str]:
         f"{result['peak_rss_bytes'] / 1e6:.0f}",
         "noisy" if result.get("noisy") else "",
     ]
-
-
-def update_cells(update: dict[str, Any]) -> list[str]:
-    """A row of the printed table of meshes after one more frame."""
-    times = [f"{update[key]['median_ms']:.1f}" for key in ("whole", "changed")]
-    counts = [str(update["blocks"]), str(update["recomputed"]), f"{update['kept_bytes'] / 1e6:.1f}"]
-    return [*times, f"{update['speed_up']:.2f}x", *counts]
 
 
 def middle(runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -98,25 +98,7 @@ def meshing(data: Result) -> str:
         Column("bytes per observed voxel", "bytes_per_observed_voxel", ".1f"),
         *(Column("map MB", "volume_bytes", ".1f", 1e6), Column("peak RSS MB", "peak_rss_bytes", ".0f", 1e6)),
     ]
-    return paragraphs(fusion_notes(data, rows), table(columns, rows), mesh_updates(rows))
-
-
-def mesh_updates(rows: Sequence[Result]) -> str:
-    """Meshing again after one more frame, where that was measured."""
-    measured = [row for row in rows if "update" in row]
-    columns = [
-        *(Column("voxels", "voxel"), Column("system", "system")),
-        *(
-            Column("whole mesh, median ms", "update.whole.median_ms", ".1f"),
-            Column("IQR ms", "update.whole.iqr_ms", ".1f"),
-        ),
-        Column("what changed, median ms", "update.changed.median_ms", ".1f"),
-        *(Column("IQR ms", "update.changed.iqr_ms", ".1f"), Column("times the whole", "update.speed_up", ".2f")),
-        *(Column("blocks", "update.blocks", ",.0f"), Column("made anew", "update.recomputed", ",.0f")),
-        Column("kept MB", "update.kept_bytes", ".1f", 1e6),
-    ]
-    title = "The mesh made again after one more frame, of the whole volume and, by `MeshUpdater`, where it has changed:"
-    return paragraphs(title, table(columns, measured)) if measured else ""
+    return paragraphs(fusion_notes(data, rows), table(columns, rows))
 
 
 def long_walk(data: Result) -> str:

@@ -57,7 +57,6 @@ class Fuser:
         rows, free_rows = store.insert(coords), store.insert_free(free_coords)
         if observation.rgb is not None or observation.labels is not None:
             self._make_room(store.blocks.count - known)
-        store.will_change(rows, free_rows)
         self._sum(pixels, (coords, rows), (free_coords, free_rows), sign)
         store.used(rows, free_rows)
         return rows, free_rows

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.threads import run_parts, split
-from mapping.tsdf.blocks import BlockMap, with_rows
+from mapping.tsdf.blocks import BlockMap
 from mapping.tsdf.grid import CELL_VOXELS, SIDE, WEIGHT_UNIT
 from mapping.tsdf.layout import OCTET, OCTETS, PLACES, SLICE, by_octets, by_voxel
 from mapping.tsdf.spill import RowMemory
@@ -29,23 +29,18 @@ class SumStore:
         self.tsdf = np.zeros((0, OCTETS, 2, OCTET), np.int32)
         self.free = np.zeros((0, VOXELS), np.int32)
         self.surface = SurfaceStore(threads, self.memory)
-        self.time = 0
-        """How often frames have changed rows."""
-        self._changed, self._free_changed = np.zeros(0, np.int64), np.zeros(0, np.int64)  # the time of it, by row
 
     def insert(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (B,) of measured blocks (B, 3), new ones all zero."""
         most = self.blocks.count + len(coords)  # room first: where it cannot be made, no block counts that has none
         self.tsdf = self.memory.with_rows("tsdf", self.tsdf, most)
         self.surface.grow(most)
-        self._changed = with_rows(self._changed, most)
         return self.blocks.insert(coords)
 
     def insert_free(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (F,) of free-space blocks (F, 3), new ones all zero."""
         most = self.free_blocks.count + len(coords)
         self.free = self.memory.with_rows("free", self.free, most)
-        self._free_changed = with_rows(self._free_changed, most)
         return self.free_blocks.insert(coords)
 
     def find(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -80,29 +75,15 @@ class SumStore:
         weight[passed] += free
         return distance / np.maximum(weight, 1), weight / WEIGHT_UNIT
 
-    def will_change(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> None:
-        """Note, before it happens, that a frame changes these rows of measured and free-space blocks."""
-        self.time += 1
-        self._changed[rows] = self.time
-        self._free_changed[free_rows] = self.time
-
     def used(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> None:
         """Keep these rows of measured and free-space blocks in memory: those that were used last stay."""
         if self.memory.spills:
             self.memory.touch({"tsdf": rows, "records": self.surface.touched(rows), "free": free_rows})
 
-    def changed_since(self, time: int) -> NDArray[np.bool_]:
-        """Whether what is known of a measured block, free space in it too, may have changed after `time`; (B,) by row."""
-        changed = self._changed[: self.blocks.count] > time
-        if self.free_blocks.count:
-            free = self.free_blocks.find(self.blocks.coords // CELL_VOXELS)
-            changed |= (self._free_changed[free] > time) & (free >= 0)
-        return changed
-
     @property
     def memory_bytes(self) -> int:
         """Bytes in use: of blocks and records that were given out, without the address space reserved for growth."""
-        used = (8 * VOXELS + 8) * self.blocks.count + (4 * VOXELS + 8) * self.free_blocks.count
+        used = 8 * VOXELS * self.blocks.count + 4 * VOXELS * self.free_blocks.count
         return used + self.surface.nbytes(self.blocks.count) + self.blocks.nbytes + self.free_blocks.nbytes
 
     def has_negative_weight(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> bool:
@@ -153,7 +134,6 @@ class SumStore:
     def add(self, sums: VolumeSums) -> None:
         """Add the sums of other frames."""
         rows, free = self.insert(sums.coords), self.insert_free(sums.free_coords)
-        self.will_change(rows, free)
         self.surface.add(rows, sums.surface)  # first, because it may find no room
         self.tsdf[rows] += by_octets(sums.tsdf)
         self.free[free] += sums.free

@@ -198,13 +198,10 @@ class TSDFVolume:
         return caster.render(intrinsics, T_world_camera, RayRange(config.min_depth, farthest, min_weight))
 
     def extract_mesh(self, *, min_weight: float = 1.0) -> Mesh:
-        """The surface between voxels of at least `min_weight`, with colour, label and confidence per vertex.
+        """The surface between voxels of at least `min_weight`, with colour, label and confidence per vertex."""
+        from mapping.tsdf.meshing import extract_mesh
 
-        A `mapping.tsdf.mesh_updater.MeshUpdater` makes the same mesh and, again and again, only what has changed of it.
-        """
-        from mapping.tsdf.meshing import Mesher
-
-        return Mesher(self.config, self._store).mesh(min_weight)
+        return extract_mesh(self.config, self._store, min_weight)
 
     def _reserve_weight(self, more: float) -> None:
         """Keep the sums of a voxel below what an int32 holds."""

@@ -1,12 +1,12 @@
 """Compiled passes of marching cubes over blocks. Voxel (i, j, k) of a block is number 64 i + 8 j + k.
 
-Each pass works on a list of blocks and writes only what is theirs, so that a list may be all blocks or a few, and threads may
-share it. An edge of the grid belongs to the voxel it starts at: edge 4 v + axis of a block starts at voxel v.
+Each pass writes only what belongs to the blocks of its span, so that threads may share the work. An edge of the grid belongs to
+the voxel it starts at: edge 4 v + axis of a block starts at voxel v.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -18,6 +18,51 @@ SIDE = 8
 VOXELS = SIDE**3
 AROUND = SIDE + 1  # voxels along the edge of a block and of the layer behind it
 _OUTSIDE, _INSIDE, _HIDDEN = np.uint8(0), np.uint8(1), np.uint8(2)
+
+
+class Blocks(NamedTuple):
+    """B blocks and the field in them."""
+
+    coords: NDArray[np.int32]
+    """(B, 3) coordinates in blocks."""
+    rows: NDArray[np.int32]
+    """(B,) what voxels are numbered by: `512 * row + voxel`."""
+    distance: NDArray[np.float32]
+    """(B, 512) signed distance, in any unit."""
+    weight: NDArray[np.float32]
+    """(B, 512) weight, 0 where never seen."""
+    after: NDArray[np.int32]
+    """(B, 8) which of the blocks is at offset c, with bits x y z of c; -1 for none."""
+    before: NDArray[np.int32]
+    """(B, 8) which is at offset -c; -1 for none."""
+
+
+class Cells(NamedTuple):
+    """C cells that the surface passes, in the order of their blocks."""
+
+    first: NDArray[np.int64]
+    """(B + 1,) where those of a block begin, and the end of the last."""
+    voxel: NDArray[np.uint16]
+    """(C,) the voxel at the lowest corner."""
+    case: NDArray[np.uint8]
+    """(C,) which corners are inside, bit by bit."""
+
+
+class Vertices(NamedTuple):
+    """V vertices in the order of their blocks."""
+
+    first: NDArray[np.int64]
+    """(B + 1,) where those of a block begin, and the end of the last."""
+    edge: NDArray[np.uint16]
+    """(V,) four times the voxel at which the edge starts plus its axis."""
+    ends: NDArray[np.int64]
+    """(V, 2) the voxels `512 * row + voxel` between which the vertex lies."""
+    places: NDArray[np.float64]
+    """(V, 3) in voxels."""
+    fraction: NDArray[np.float64]
+    """(V,) of the path from the first end to the second."""
+    weight: NDArray[np.float64]
+    """(V,) of the field there."""
 
 
 @numba.njit(**INNER)
@@ -37,31 +82,23 @@ def read_signs(sign: Any, i0: Any, j0: Any, k0: Any, distance: Any, weight: Any,
 
 @kernel(nogil=True)
 def find_cases(
-    field: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]],
-    after: NDArray[np.int32],
-    rows: NDArray[np.int32],
-    min_weight: float,
-    span: tuple[int, int],
-    cases: NDArray[np.uint8],
-    count: NDArray[np.int64],
+    blocks: Blocks, min_weight: float, span: tuple[int, int], cases: NDArray[np.uint8], count: NDArray[np.int64]
 ) -> None:
-    """The case (N, 512) of every cell of the blocks `rows` (N,) and how many there are (N,) that the surface passes.
+    """The case (B, 512) of every cell of the blocks and how many there are (B,) that the surface passes.
 
-    A case is 0 where the surface does not pass or a corner has less than `min_weight`. field: distance and weight (F, 512) and
-    (R,) where in them a block is, -1 where it is not known. after: (R, 8) the block at offset c (bits x y z), -1 for none.
+    A case is 0 where the surface does not pass or a corner has less than `min_weight`.
     """
-    distance, weight, slots = field
+    distance, weight, after = blocks.distance, blocks.weight, blocks.after
     sign = np.zeros((AROUND, AROUND, AROUND), np.uint8)
     column, hidden = np.zeros(AROUND, np.uint8), np.zeros(AROUND, np.uint8)
     for n in range(span[0], span[1]):
         sign[:] = _HIDDEN
         found = np.uint8(0)
         for c in range(8):
-            source = after[rows[n], c]
-            slot = slots[source] if source >= 0 else -1
-            if slot >= 0:
+            source = after[n, c]
+            if source >= 0:
                 at = SIDE * (c >> 2), SIDE * ((c >> 1) & 1), SIDE * (c & 1)
-                found |= read_signs(sign, at[0], at[1], at[2], distance[slot], weight[slot], min_weight)
+                found |= read_signs(sign, at[0], at[1], at[2], distance[source], weight[source], min_weight)
         count[n] = 0
         cases[n] = 0
         if found != 3:  # nowhere in it does the field change its sign
@@ -80,14 +117,9 @@ def find_cases(
 
 
 @kernel(nogil=True)
-def pack_cells(
-    cases: NDArray[np.uint8],
-    first: NDArray[np.int64],
-    span: tuple[int, int],
-    voxels: NDArray[np.uint16],
-    case: NDArray[np.uint8],
-) -> None:
-    """List the cells that the surface passes, those of the n-th block from first[n] on: their voxel and case, both (C,)."""
+def pack_cells(cases: NDArray[np.uint8], span: tuple[int, int], cells: Cells) -> None:
+    """List the cells whose case (B, 512) is not 0."""
+    first, voxels, case = cells.first, cells.voxel, cells.case
     for n in range(span[0], span[1]):
         at = first[n]
         for voxel in range(VOXELS):
@@ -98,29 +130,27 @@ def pack_cells(
 
 @kernel(nogil=True)
 def find_edges(
-    cells: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint8]],
-    before: NDArray[np.int32],
-    rows: NDArray[np.int32],
+    blocks: Blocks,
+    cells: Cells,
     cut: NDArray[np.uint8],
     span: tuple[int, int],
     used: NDArray[np.uint8],
     count: NDArray[np.int64],
 ) -> None:
-    """Set bit `axis` of `used` (N, 512) for every voxel of the blocks `rows` whose edge along the axis carries a vertex.
+    """Set bit `axis` of `used` (B, 512) for every voxel of the blocks whose edge along the axis carries a vertex.
 
-    count (N,): how many that are. cells: of each block where its cells begin (R,) and how many there are (R,), the voxel and
-    the case of each (C,). before: (R, 8) the block at offset -c. cut (256, 8): by case and corner the axes of the cut edges
-    that start there.
+    count (B,): how many that are. cut (256, 8): by case and corner the axes of the cut edges that start there.
     """
-    first, counts, voxels, cases = cells
+    before, first = blocks.before, cells.first
+    voxels, cases = cells.voxel, cells.case
     for n in range(span[0], span[1]):
         used[n] = 0
         for c in range(8):
-            source = before[rows[n], c]
+            source = before[n, c]
             if source < 0:
                 continue
             x, y, z = SIDE * (c >> 2), SIDE * ((c >> 1) & 1), SIDE * (c & 1)
-            for cell in range(first[source], first[source] + counts[source]):
+            for cell in range(first[source], first[source + 1]):
                 voxel, case = np.int64(voxels[cell]), cases[cell]
                 i, j, k = (voxel >> 6) - x, (voxel >> 3 & 7) - y, (voxel & 7) - z
                 if min(i, j, k) < -1:
@@ -137,28 +167,18 @@ def find_edges(
 
 @kernel(nogil=True)
 def place_vertices(
-    field: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]],
-    blocks: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]],
-    used: NDArray[np.uint8],
-    first: NDArray[np.int64],
-    margin: float,
-    span: tuple[int, int],
-    edges: NDArray[np.uint16],
-    ends: NDArray[np.int64],
-    vertices: NDArray[np.float64],
-    fraction: NDArray[np.float64],
-    weights: NDArray[np.float64],
+    blocks: Blocks, used: NDArray[np.uint8], margin: float, span: tuple[int, int], vertices: Vertices
 ) -> None:
-    """For every vertex of the n-th block, from first[n] on, its edge, ends, place in voxels, how far along and weight there.
+    """Fill in the vertices on the edges that are `used` (B, 512) bit by bit.
 
-    blocks: coordinates (R, 3), those after each (R, 8), and which are asked for (N,). edges (V,); ends (V, 2) are the voxels
-    `512 block + voxel`; vertices (V, 3); fraction and weights (V,). `margin` keeps vertices off the voxels, where several would
-    fall on one point and triangles would lose their area.
+    `margin` keeps them off the voxels, where several would fall on one point and triangles would lose their area.
     """
-    distance, weight, slots = field
-    coords, after, rows = blocks
+    distance, weight = blocks.distance, blocks.weight
+    coords, after, rows = blocks.coords, blocks.after, blocks.rows
+    edges, ends, places = vertices.edge, vertices.ends, vertices.places
+    fraction, weights = vertices.fraction, vertices.weight
     for n in range(span[0], span[1]):
-        row, vertex = np.int64(rows[n]), first[n]
+        vertex = vertices.first[n]
         for voxel in range(VOXELS):
             bits = used[n, voxel]
             for axis in range(3 if bits else 0):
@@ -166,25 +186,25 @@ def place_vertices(
                     continue
                 i, j, k = voxel >> 6, (voxel >> 3) & 7, voxel & 7
                 i1, j1, k1 = i + (axis == 0), j + (axis == 1), k + (axis == 2)
-                other = np.int64(after[row, (i1 >> 3) * 4 + (j1 >> 3) * 2 + (k1 >> 3)])
+                other = after[n, (i1 >> 3) * 4 + (j1 >> 3) * 2 + (k1 >> 3)]
                 end = ((i1 & 7) << 6) | ((j1 & 7) << 3) | (k1 & 7)
-                ends[vertex, 0], ends[vertex, 1] = row * VOXELS + voxel, other * VOXELS + end
-                slot, other = slots[row], slots[other]
-                d0, d1 = np.float64(distance[slot, voxel]), np.float64(distance[other, end])
+                ends[vertex, 0] = np.int64(rows[n]) * VOXELS + voxel
+                ends[vertex, 1] = np.int64(rows[other]) * VOXELS + end
+                d0, d1 = np.float64(distance[n, voxel]), np.float64(distance[other, end])
                 along = min(max(d0 / (d0 - d1), margin), 1 - margin)
                 edges[vertex], fraction[vertex] = 4 * voxel + axis, along
-                weights[vertex] = weight[slot, voxel] + along * (weight[other, end] - weight[slot, voxel])
-                vertices[vertex, 0] = SIDE * np.int64(coords[row, 0]) + i + along * (axis == 0) + 0.5
-                vertices[vertex, 1] = SIDE * np.int64(coords[row, 1]) + j + along * (axis == 1) + 0.5
-                vertices[vertex, 2] = SIDE * np.int64(coords[row, 2]) + k + along * (axis == 2) + 0.5
+                weights[vertex] = weight[n, voxel] + along * (weight[other, end] - weight[n, voxel])
+                places[vertex, 0] = SIDE * np.int64(coords[n, 0]) + i + along * (axis == 0) + 0.5
+                places[vertex, 1] = SIDE * np.int64(coords[n, 1]) + j + along * (axis == 1) + 0.5
+                places[vertex, 2] = SIDE * np.int64(coords[n, 2]) + k + along * (axis == 2) + 0.5
                 vertex += 1
 
 
 @kernel(nogil=True)
 def make_faces(
-    cells: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint8]],
-    vertices: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint16]],
-    blocks: tuple[NDArray[np.int32], NDArray[np.int32]],
+    blocks: Blocks,
+    cells: Cells,
+    vertices: Vertices,
     table: tuple[NDArray[np.int32], NDArray[np.int32]],
     first_face: NDArray[np.int64],
     span: tuple[int, int],
@@ -192,25 +212,22 @@ def make_faces(
 ) -> None:
     """The triangles (F, 3) of blocks, cell by cell, those of a cell from first_face[cell] on.
 
-    cells and vertices: of each block where they begin (R,) and how many there are (R,); voxel and case of each cell (C,), the
-    edge of each vertex (V,). blocks: those after each (R, 8), and which are asked for (N,). table: triangles by case and, of
-    their corners, the edges as numbers from the cell on in the grid of 9 x 9 x 9 voxels with three edges each.
+    table: triangles by case and, of their corners, the edges as numbers from the cell on in the grid of 9 x 9 x 9 voxels with
+    three edges each.
     """
-    first, count, voxels, cases = cells
-    first_vertex, vertex_count, edges = vertices
-    after, rows = blocks
+    first, voxels, cases = cells.first, cells.voxel, cells.case
+    after, first_vertex, edges = blocks.after, vertices.first, vertices.edge
     counts, corners = table
     number = np.zeros(3 * AROUND**3, np.int32)  # of the vertex on an edge; cells only ask for edges that have one
     for n in range(span[0], span[1]):
-        row = rows[n]
-        if count[row] == 0:
+        if first[n] == first[n + 1]:
             continue
         for c in range(8):
-            source = after[row, c]
+            source = after[n, c]
             if source < 0:
                 continue
             x, y, z = c >> 2, (c >> 1) & 1, c & 1
-            for vertex in range(first_vertex[source], first_vertex[source] + vertex_count[source]):
+            for vertex in range(first_vertex[source], first_vertex[source + 1]):
                 edge = np.int64(edges[vertex])
                 i, j, k = edge >> 8, edge >> 5 & 7, edge >> 2 & 7
                 if x * i + y * j + z * k == 0:
@@ -218,7 +235,7 @@ def make_faces(
                     number[3 * (AROUND * (AROUND * i + j) + k) + (edge & 3)] = vertex
                 elif x * i:
                     break  # edges are in order
-        for cell in range(first[row], first[row] + count[row]):
+        for cell in range(first[n], first[n + 1]):
             voxel, case = np.int64(voxels[cell]), cases[cell]
             base = 3 * (AROUND * (AROUND * (voxel >> 6) + (voxel >> 3 & 7)) + (voxel & 7))
             face = first_face[cell]

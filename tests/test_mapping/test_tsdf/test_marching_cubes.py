@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mapping.tsdf.blocks import BlockMap
-from mapping.tsdf.marching_cubes import Field, Grid, find_cells, find_vertices, isosurface, spliced
+from mapping.tsdf.marching_cubes import isosurface
 from mapping.tsdf.marching_cubes_table import CORNERS, EDGES, case_table, cut_edges, grid_edges
 
 GRID = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), axis=-1)
@@ -20,8 +20,10 @@ def blocks_around(half):
 
 
 def surface(coords, distance, weight=None, min_weight=0.5):
-    distance = distance.astype(np.float32)
-    return isosurface(coords, distance, np.ones_like(distance) if weight is None else weight, min_weight)
+    distance = distance.astype(np.float32).reshape(len(coords), 512)
+    weight = np.ones_like(distance) if weight is None else weight.reshape(len(coords), 512)
+    blocks = BlockMap()
+    return isosurface(blocks, blocks.insert(coords), distance, weight, min_weight)
 
 
 def edge_uses(faces):
@@ -128,9 +130,7 @@ def test_ends_and_fraction_tell_where_a_vertex_lies():
 
 
 def test_empty_field():
-    nothing = isosurface(
-        np.zeros((0, 3), np.int32), np.zeros((0, 8, 8, 8), np.float32), np.zeros((0, 8, 8, 8), np.float32), 1.0
-    )
+    nothing = surface(np.zeros((0, 3), np.int32), np.zeros((0, 8, 8, 8)))
     assert nothing.faces.shape == (0, 3)
     assert nothing.vertices.shape == (0, 3)
 
@@ -155,47 +155,3 @@ def test_cut_edges_and_grid_edges_agree_with_the_table():
         by_number = list(zip(i, voxel // 9 % 9, voxel % 9, axis, strict=True))[: 3 * counts[case]]
         assert by_number == by_table
         assert {(*CORNERS[c], a) for c in range(8) for a in range(3) if cut[case, c] >> a & 1} == set(by_table)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_pieces_made_anew_and_kept_ones_make_the_whole(seed):
-    """Fields that differ in a few blocks: only the pieces next to these are made again."""
-    rng = np.random.default_rng(seed)
-    coords, _ = blocks_around(2)
-    before = rng.standard_normal((len(coords), 512)).astype(np.float32)
-    after, changed = before.copy(), rng.choice(len(coords), 3, replace=False)
-    after[changed] = rng.standard_normal((3, 512))
-    blocks = BlockMap()
-    rows = blocks.insert(coords)
-    grid, weight = Grid.of(blocks), np.ones_like(before)
-    offset = coords[changed] - coords[:, None]
-    cell_rows = rows[((offset >= 0) & (offset <= 1)).all(axis=2).any(axis=1)]
-    vertex_rows = rows[(np.abs(offset) <= 1).all(axis=2).any(axis=1)]
-    made = []
-    for distance in (before, after):
-        field = Field(distance, weight, rows)
-        cells = find_cells(grid, field, rows, 0.5)
-        made.append((field, cells, find_vertices(grid, field, cells, rows)))
-    (_, old_cells, old_vertices), (field, cells, vertices) = made
-    some_cells = spliced(old_cells, find_cells(grid, field, cell_rows, 0.5), cell_rows, rows)
-    some = find_vertices(grid, field, some_cells, vertex_rows)
-    joined = spliced(old_vertices, some, vertex_rows, rows)
-    for ours, whole in ((some_cells, cells), (joined, vertices)):
-        for a, b in zip((*ours[:2], *ours.columns), (*whole[:2], *whole.columns), strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
-def test_a_grid_that_grows_is_that_of_all_blocks():
-    rng = np.random.default_rng(0)
-    coords = rng.permutation(blocks_around(3)[0])[:150]
-    blocks, grid = BlockMap(), None
-    for part in (coords[:0], coords[:40], coords[40:41], coords[41:]):
-        blocks.insert(part)
-        grid = Grid.of(blocks, grid)
-    whole = Grid.of(blocks)
-    for ours, expected in zip(grid, whole, strict=True):
-        np.testing.assert_array_equal(ours, expected)
-    row, c = np.nonzero(whole.after >= 0)
-    np.testing.assert_array_equal(coords[whole.after[row, c]], coords[row] + CORNERS[c])
-    np.testing.assert_array_equal(whole.before[whole.after[row, c], c], row)
-    assert (whole.before >= 0).sum() == len(row)

@@ -8,7 +8,6 @@ from fusion_scenes import CAMERA, plane_depth, random_views
 
 from mapping import TSDFConfig, TSDFVolume
 from mapping.tsdf import fusion, surface
-from mapping.tsdf.mesh_updater import MeshUpdater
 from mapping.tsdf.spill import RowMemory
 from mapping.tsdf.volume import FusionError
 
@@ -58,26 +57,6 @@ def test_a_volume_that_cannot_grow_is_as_it_was(monkeypatch, tmp_path, array):
     volume.save(tmp_path / "later")
     fused(views).save(tmp_path / "both")
     assert (tmp_path / "later").read_bytes() == (tmp_path / "both").read_bytes()
-
-
-def test_a_mesh_after_an_interrupted_frame_is_that_of_the_volume(monkeypatch):
-    views = random_views(np.random.default_rng(5), 2)
-    volume = fused(views[:1])
-    updater = MeshUpdater(volume)
-    updater.extract_mesh(min_weight=0.3)
-    sum_up = fusion.Fuser._sum
-
-    def interrupted(self, *arguments):
-        sum_up(self, *arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(fusion.Fuser, "_sum", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            views[1].into(volume)
-    ours, whole = updater.extract_mesh(min_weight=0.3), volume.extract_mesh(min_weight=0.3)
-    np.testing.assert_array_equal(ours.vertices, whole.vertices)
-    np.testing.assert_array_equal(ours.faces, whole.faces)
 
 
 def test_weight_counts_what_was_measured_and_what_was_looked_through():
