@@ -36,7 +36,6 @@ from pipelines.config import config_from_mapping
 from pipelines.frame import Frame
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
-from pipelines.stages.align import known_from_map
 from pipelines.synth.monocular import MonocularConfig, MonocularNetwork
 from pipelines.synth.simulate import SynthConfig, simulate
 
@@ -60,12 +59,10 @@ GROWTHS = (0.05, 0.1, 0.2)
 
 @dataclass(frozen=True)
 class Care:
-    """A combination: the weights of pixels, the alignment or None, how often frames are aligned with the map, and
-    `TSDFConfig.behind_per_meter`."""
+    """A combination: the weights of pixels, the alignment or None, and `TSDFConfig.behind_per_meter`."""
 
     weights: DepthWeightConfig
     alignment: AlignmentConfig | None
-    map_rounds: int = 0
     behind_per_meter: float = 0.0
 
 
@@ -81,7 +78,6 @@ def cares() -> dict[str, Care]:
         "only fields": Care(NO_WEIGHTS, FIELD),
         "full, scales for fields": Care(every, SCALE),
         "full, no normals in fields": Care(every, replace(FIELD, normals=False)),
-        "full, and to the map": Care(every, FIELD, 1),
     }
     for growth in GROWTHS:
         found[f"only behind {growth:g} m/m"] = Care(NO_WEIGHTS, None, behind_per_meter=growth)
@@ -139,10 +135,6 @@ def aligned_depths(
         for frame, seen, depth in zip(world.frames, world.seen, raw, strict=True)
     ]
     found = align_sequence(samples, care.alignment)
-    for _ in range(care.map_rounds):
-        depths = [field(depth) for field, depth in zip(found.fields, raw, strict=True)]
-        volume = fused(world, depths, care, options.voxel)
-        found = align_sequence(samples, care.alignment, [known_from_map(volume, sample) for sample in samples])
     return [field(depth) for field, depth in zip(found.fields, raw, strict=True)], found
 
 

@@ -41,8 +41,6 @@ class AlignConfig:
     """Whether depth is compared with the sparse points of a COLMAP reconstruction, where the sequence has them."""
     pose_scale: float | None = Field(default=None, gt=0)
     """Metres in one unit of the sequence's poses; None takes metres, but for COLMAP finds it from predicted depth."""
-    map_rounds: int = Field(default=0, ge=0, le=5)
-    """Times that the frames are fused as they are then and aligned anew with what the map shows at their poses."""
     solver: AlignmentConfig = AlignmentConfig()
     """What may be wrong with the depth of a frame, and what it is compared with."""
 

@@ -3,7 +3,7 @@
 Every frame has an unknown `DepthField`. A sample of one frame, brought into another, should lie on the surface
 that the other measured there: its distance to the tangent plane there, as a log ratio, is linear in both corrections
 (point-to-plane association by projection as Blais and Levine 1995 do it for poses). Predicted normals say how log depth should
-change between samples of one frame, and known depths (a map, sparse points) what it should be; both are linear too. All are
+change between samples of one frame, and known depths (sparse points) what it should be; both are linear too. All are
 weighed by Tukey's biweight, matched anew and solved again until they settle. No frame is the reference: a Gaussian process keeps
 corrections as small and as smooth as networks' errors are, and poses in metres make the common scale known too.
 """

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from mapping.depth.joint_alignment import KnownDepth, SequenceAlignment, align_sequence
 from mapping.depth.pose_scale import pose_scale_from_overlap, pose_scale_from_points, scaled
 from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
-from mapping.depth.weights import depth_weight
 from mapping.se3 import inverse, transform_points
-from mapping.tsdf.volume import TSDFVolume
 from pipelines.loading import read_frames
 from pipelines.sequences.colmap_points import read_sparse_points
 from pipelines.sources.source import Source, depth_source, has_one_scale
@@ -21,8 +19,6 @@ from pipelines.stages.context import RunContext, predicted
 from pipelines.stages.fuse import static_weight
 from pipelines.workspace import StageRecord
 
-MAP_DEVIATION = 0.1
-"""Relative deviation of a sample from the map as one of many that are wrong together: a frame has three thousand."""
 POINT_DEVIATION = 0.05
 """Relative deviation of a sparse point."""
 WIDE_SPREAD = 0.15  # log scale; frames that differ by more make a map that only looks right
@@ -45,10 +41,6 @@ def align(context: RunContext, record: StageRecord) -> None:
     indices, frames = list(samples), [scaled(frame, pose_scale) for frame in samples.values()]
     known = [_known_points(points.get(index), pose_scale) for index in indices]
     found = align_sequence(frames, settings.solver, known)
-    for turn in range(settings.map_rounds):
-        shown = _against_map(context, indices, frames, found)
-        found = align_sequence(frames, settings.solver, [_joined(*both) for both in zip(known, shown, strict=True)])
-        context.progress("align to the map", turn + 1, settings.map_rounds)
     write_alignment(path, Alignment(_by_index(indices, found), pose_scale))
     _summarise(record, indices, found)
 
@@ -120,45 +112,6 @@ def _known_points(points: tuple[NDArray[np.int64], NDArray[np.float64]] | None, 
         return None
     sample, z = points
     return KnownDepth(sample, z * pose_scale, np.full(len(z), POINT_DEVIATION))
-
-
-def _joined(a: KnownDepth | None, b: KnownDepth | None) -> KnownDepth | None:
-    if a is None or b is None:
-        return a or b
-    parts = ((getattr(a, name), getattr(b, name)) for name in ("sample", "depth", "deviation"))
-    return KnownDepth(*(np.concatenate(part) for part in parts))
-
-
-def _against_map(
-    context: RunContext, indices: Sequence[int], frames: Sequence[DepthSamples], found: SequenceAlignment
-) -> list[KnownDepth | None]:
-    """What the map of all frames, corrected as found, says of each frame's depth."""
-    volume = TSDFVolume(context.config.tsdf)
-    fields = dict(zip(indices, found.fields, strict=True))
-    poses = {index: frame.T_world_camera for index, frame in zip(indices, frames, strict=True)}
-    positions = context.positions
-    for frame in read_frames(context.sequence, positions, {}, max_broken=len(positions)):
-        seen = predicted(context, frame, aligned=False)
-        if frame.index not in fields:
-            continue
-        assert seen.depth is not None  # `predicted` saw to it
-        depth = fields[frame.index](seen.depth)
-        weight = depth_weight(
-            depth, frame.intrinsics, normals=seen.normals, edges=seen.edges, confidence=seen.confidence
-        )
-        volume.integrate(depth, frame.intrinsics, poses[frame.index], weight=weight)
-    return [known_from_map(volume, frame) for frame in frames]
-
-
-def known_from_map(volume: TSDFVolume, frame: DepthSamples) -> KnownDepth | None:
-    """What a map shows at the samples of a frame; None where it shows nothing."""
-    small = frame.intrinsics.resized(frame.depth.shape[1], frame.depth.shape[0])
-    shown = volume.render(small, frame.T_world_camera).depth.ravel().astype(np.float64)
-    sample = np.flatnonzero((shown > 0) & (frame.depth.ravel() > 0))
-    if not len(sample):
-        return None
-    weight = np.maximum(frame.weight.ravel()[sample], 1e-3)
-    return KnownDepth(sample, shown[sample], MAP_DEVIATION / np.sqrt(weight))
 
 
 def _by_index(indices: Sequence[int], found: SequenceAlignment) -> dict[int, FrameAlignment]:

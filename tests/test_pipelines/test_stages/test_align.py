@@ -62,9 +62,8 @@ def aligned_run(spoiled, out, source="precomputed", **align):
     return run(open_sequence(root / "room"), out, source=spec, config=config, until="fuse")
 
 
-@pytest.mark.parametrize("rounds", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_scales_of_predicted_depth_are_found(spoiled, tmp_path, rounds):
-    summary = aligned_run(spoiled, tmp_path, map_rounds=rounds)["stages"]["align"]["summary"]
+def test_scales_of_predicted_depth_are_found(spoiled, tmp_path):
+    summary = aligned_run(spoiled, tmp_path)["stages"]["align"]["summary"]
     alignment = read_alignment(tmp_path / "alignment.json")
     found = np.array([alignment.frames[i].field.scale for i in range(FRAMES)])
     residue = np.log(found * spoiled[1])
