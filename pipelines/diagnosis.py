@@ -22,9 +22,6 @@ REQUIRED_MODULES = (
 EXTRAS = {
     "dsg": ("spark_dsg", "checks exported spark_dsg files by loading them"),
     "rerun": ("rerun", "export to rerun recordings"),
-    "sfm": ("pycolmap", "camera poses for plain RGB"),
-    "ros": ("rosbags", "reading ROS bags"),
-    "ray": ("ray", "many sequences on a cluster"),
 }
 
 
