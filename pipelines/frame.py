@@ -53,7 +53,8 @@ class FrameInfo:
     """What is known of a frame before its pixels are read: one line of frames.csv.
 
     `used` is False when it has no usable pose or image, and `reason` then says why in a few words.
-    `T_world_camera` is None when lost. `has_depth` is False when no depth image belongs to it.
+    `T_world_camera` is None when lost. `intrinsics` are those of the decoded frame, without distortion.
+    `has_depth` is False when no depth image belongs to it.
     """
 
     index: int
@@ -62,6 +63,7 @@ class FrameInfo:
     used: bool
     reason: str
     T_world_camera: NDArray[np.float64] | None
+    intrinsics: Intrinsics
     has_depth: bool = True
 
 

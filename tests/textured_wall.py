@@ -27,7 +27,9 @@ class Wall:
     def __init__(self, count=9, *, spacing=0.08, lost=(), broken=(), camera=lambda i: CAMERA):
         self.camera, self.broken, self.read = camera, broken, []
         self.infos = tuple(
-            FrameInfo(i, i / 10, f"{i}.png", i not in lost, "lost" if i in lost else "", self.pose(i * spacing))
+            FrameInfo(
+                i, i / 10, f"{i}.png", i not in lost, "lost" if i in lost else "", self.pose(i * spacing), camera(i)
+            )
             for i in range(count)
         )
 

@@ -87,6 +87,7 @@ class RecordedSequence:
         self.label_space, self.notes = details.label_space, details.notes
         self._details = details
         self._records = tuple(sorted(records, key=lambda record: record.timestamp))
+        self._sizes = _stored_sizes(self._records)
         self.infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)])
         self._check_usable()
 
@@ -124,7 +125,8 @@ class RecordedSequence:
         reason = record.problem or reason
         pose = None if T is None else self.convention.T_world_camera(T)
         shown, has_depth = self._shown(record.image), record.depth is not None
-        return FrameInfo(index, record.timestamp, shown, not reason, reason, pose, has_depth)
+        camera = _fitted(record.intrinsics, self._sizes[_size_of(record.intrinsics)], shown).undistorted()
+        return FrameInfo(index, record.timestamp, shown, not reason, reason, pose, camera, has_depth)
 
     def _shown(self, image: Path | VideoFrame) -> str:
         path = image.path if isinstance(image, VideoFrame) else image
@@ -160,6 +162,29 @@ class RecordedSequence:
 
     def _instances(self, path: Path, lens: Intrinsics) -> NDArray[np.uint16]:
         return np.asarray(_layer(path, images.read_labels, lens), dtype=np.uint16)
+
+
+def _stored_sizes(records: Sequence[FrameRecord]) -> dict[tuple[int, int], tuple[int, int]]:
+    """By (width, height) of a camera that of its images on disk, which may be resampled copies: as the first readable one is.
+
+    The camera's own where no image can be read or the first has another shape: reading the frame then says what is wrong.
+    """
+    sizes: dict[tuple[int, int], tuple[int, int]] = {}
+    for record in records:
+        camera = _size_of(record.intrinsics)
+        if camera in sizes or record.problem:
+            continue
+        try:
+            image = record.image
+            stored = image.video.size() if isinstance(image, VideoFrame) else images.image_size(image)
+            sizes[camera] = _size_of(_fitted(record.intrinsics, stored, str(image)))
+        except SequenceError:
+            continue
+    return {_size_of(record.intrinsics): _size_of(record.intrinsics) for record in records} | sizes
+
+
+def _size_of(intrinsics: Intrinsics) -> tuple[int, int]:
+    return intrinsics.width, intrinsics.height
 
 
 def _one_a_time(infos: list[FrameInfo]) -> tuple[FrameInfo, ...]:

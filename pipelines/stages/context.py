@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
-from pipelines.frame import Frame, FrameSequence, SequenceError
-from pipelines.loading import chosen_positions, read_frames
+from mapping.camera import Intrinsics
+from pipelines.frame import Frame, FrameSequence
+from pipelines.loading import chosen_positions
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import prediction_path, read_predictions
 from pipelines.sources.source import Source, SourceError
@@ -42,12 +43,10 @@ class RunContext:
         """Positions in the sequence of the frames that the settings choose."""
         return chosen_positions(self.sequence, self.config.frames)
 
-    def first_frame(self) -> Frame:
-        """The first chosen frame that can be read; raises SequenceError when there is none."""
-        broken: dict[int, str] = {}
-        for frame in read_frames(self.sequence, self.positions, broken, max_broken=len(self.positions)):
-            return frame
-        raise SequenceError(f"{self.sequence.path}: no frame can be read: {next(iter(broken.values()))}")
+    @property
+    def camera(self) -> Intrinsics:
+        """The camera of the first chosen frame."""
+        return self.sequence.infos[self.positions[0]].intrinsics
 
     @cached_property
     def alignment(self) -> alignment_file.Alignment:

@@ -97,8 +97,7 @@ def _levelled_trajectory(context: RunContext) -> CameraTrajectory:
     T_world_input = inverse(context.stored_T_input_world())
     given = [info.T_world_camera for info in infos if info.T_world_camera is not None]
     poses = [T_world_input @ context.alignment.metric_pose(T_world_camera) for T_world_camera in given]
-    camera = context.first_frame().intrinsics
-    return CameraTrajectory(np.array([info.timestamp for info in infos]), np.array(poses), camera)
+    return CameraTrajectory(np.array([info.timestamp for info in infos]), np.array(poses), context.camera)
 
 
 def _tracks(context: RunContext) -> list[TrackNode]:

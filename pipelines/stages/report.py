@@ -14,7 +14,7 @@ def write_report_files(context: RunContext, record: StageRecord) -> None:
     from pipelines.views.viewer import write_scene_html
 
     mesh, graph = load_run(context.workspace.root)
-    pictures = render_pictures(mesh, graph, context.first_frame().intrinsics)
+    pictures = render_pictures(mesh, graph, context.camera)
     context.progress("report", 1, 2)
     write_report(context.workspace.path("report.html"), graph, context.workspace.manifest, pictures)
     write_scene_html(mesh, graph, context.workspace.path("scene.html"))

@@ -12,6 +12,9 @@ from pipelines.loading import chosen_positions, read_frames
 from pipelines.settings import FramesConfig
 
 
+CAMERA = Intrinsics(10, 10, 1, 1, 3, 2)
+
+
 class FakeSequence:
     """Ten frames; those in `broken` cannot be decoded, those in `lost` have no pose."""
 
@@ -20,7 +23,7 @@ class FakeSequence:
     def __init__(self, broken=(), lost=()):
         self.broken = broken
         self.infos = tuple(
-            FrameInfo(i, i / 10, f"{i}.png", i not in lost, "lost pose" if i in lost else "", np.eye(4))
+            FrameInfo(i, i / 10, f"{i}.png", i not in lost, "lost pose" if i in lost else "", np.eye(4), CAMERA)
             for i in range(10)
         )
 
@@ -30,8 +33,7 @@ class FakeSequence:
     def __getitem__(self, index):
         if index in self.broken:
             raise SequenceError(f"{index}.png: is truncated")
-        camera = Intrinsics(10, 10, 1, 1, 3, 2)
-        return Frame(index, index / 10, np.zeros((2, 3, 3), np.uint8), camera, np.eye(4), Predictions())
+        return Frame(index, index / 10, np.zeros((2, 3, 3), np.uint8), CAMERA, np.eye(4), Predictions())
 
 
 def test_range_and_stride_choose_among_the_usable():

@@ -79,6 +79,7 @@ def test_pixels_are_ours(sequence: FrameSequence) -> None:
         values = (frame.intrinsics.fx, frame.intrinsics.fy, frame.intrinsics.cx, frame.intrinsics.cy)
         np.testing.assert_allclose(values, (expected.fx, expected.fy, expected.cx, expected.cy), rtol=1e-12)
         assert not frame.intrinsics.is_distorted
+        assert sequence.infos[i].intrinsics == frame.intrinsics
 
 
 def test_depth_is_metres(sequence: FrameSequence) -> None:
@@ -222,6 +223,7 @@ def test_camera_follows_a_resampled_image(tmp_path: Path) -> None:
     write_png(tmp_path / "seq/images/000000.png", np.zeros((24, 32, 3), np.uint8))
     frame = open_sequence(tmp_path / "seq")[0]
     assert frame.intrinsics == folders.CAMERA.resized(32, 24)
+    assert open_sequence(tmp_path / "seq").infos[0].intrinsics == frame.intrinsics
     assert frame.recorded.depth is not None
     np.testing.assert_allclose(frame.recorded.depth[::2, ::2], folders.depth(0), atol=1e-6)
     np.testing.assert_allclose(frame.recorded.depth[1::2, 1::2], folders.depth(0), atol=1e-6)

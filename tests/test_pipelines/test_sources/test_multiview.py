@@ -47,7 +47,7 @@ def test_frames_may_be_lost_broken_and_of_other_cameras():
 
 def test_a_stretch_without_baseline_is_unknown_and_counted():
     wall = Wall()
-    far = [FrameInfo(i, i / 10, f"{i}.png", True, "", wall.pose(50.0)) for i in (9, 10)]
+    far = [FrameInfo(i, i / 10, f"{i}.png", True, "", wall.pose(50.0), CAMERA) for i in (9, 10)]
     wall.infos = (*wall.infos, *far)
     source = open_source("multiview", wall, CONFIG)
     assert not source.predict(wall[9]).depth.any()

@@ -16,7 +16,7 @@ CAMERA = Intrinsics(10, 10, 2, 1, 4, 3)
 
 class OneFrame:
     name, path, format, world_up, label_space = "one", Path("one"), "fake", None, None
-    infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4)),)
+    infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), CAMERA),)
 
     def __init__(self, recorded):
         self.recorded = recorded
@@ -30,7 +30,7 @@ class OneFrame:
 
 def without_depth():
     sequence = OneFrame(Predictions())
-    sequence.infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), has_depth=False),)
+    sequence.infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), CAMERA, has_depth=False),)
     return sequence
 
 
@@ -48,8 +48,8 @@ def test_recorded_gives_what_the_sequence_holds():
 
 def test_one_frame_with_depth_makes_a_sequence_with_depth():
     sequence = OneFrame(Predictions(depth=depth_of(2)))
-    bare = FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), has_depth=False)
-    sequence.infos = (bare, FrameInfo(1, 0.1, "1.png", True, "", np.eye(4)))
+    bare = FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), CAMERA, has_depth=False)
+    sequence.infos = (bare, FrameInfo(1, 0.1, "1.png", True, "", np.eye(4), CAMERA))
     source = open_source("auto", sequence)
     assert source.name == "recorded"
     assert source.needs_depth
