@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import cv2
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
+from mapping.lru_cache import LruCache
 from mapping.multiview.config import MultiviewConfig, NeighbourConfig
 from mapping.multiview.depth_range import DepthRange, find_depth_range
 from mapping.multiview.neighbours import choose_neighbours
@@ -25,7 +25,7 @@ Depth = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Depth (H, W) in metres, 0 unknown, and confidence (H, W) in [0, 1]."""
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32) / 255
-REMEMBERED = 256  # frames whose small images and depths are kept
+REMEMBERED_BYTES = 128 << 20  # of small images, and as much of depths, that are kept for other frames
 IN_ORDER = 32  # frames that are read on the way to a later one rather than gone back for
 ROOM = DepthRange(0.5, 8.0, 2.0, 0)
 """What is taken where neither the settings nor the images tell: a room, in metres."""
@@ -110,8 +110,9 @@ class MultiviewDepth:
         self._size = _working_size(intrinsics, self._given)
         self._farthest = -1
         self._wanted_poses = self.poses if wanted is None else np.where(wanted[:, None, None], self.poses, np.nan)
-        self._images: OrderedDict[int, _SmallView | None] = OrderedDict()
-        self._estimates: OrderedDict[int, Future[_Estimate | None]] = OrderedDict()
+        pixels = self._size[0] * self._size[1]
+        self._images: LruCache[_SmallView | None] = LruCache(REMEMBERED_BYTES, lambda _: 5 * pixels)
+        self._estimates: LruCache[Future[_Estimate | None]] = LruCache(REMEMBERED_BYTES, lambda _: 8 * pixels)
         self._expected: int | None = None
         self._pool = _threads()
 
@@ -141,12 +142,12 @@ class MultiviewDepth:
         """
         shape = shape or (self.intrinsics.height, self.intrinsics.width)
         together = [index, *self.witnesses(index)]
-        self._begin(together)
+        estimates = self._begin(together)
         if index == self._expected:  # asked in order: what the next frame needs can be swept meanwhile
             following = self._following(index)
             self._begin([] if following is None else [following, *self.witnesses(following)])
         self._expected = self._following(index)
-        own, *found = (self._estimates[i].result() for i in together)
+        own, *found = (estimate.result() for estimate in estimates)
         others = [estimate for estimate in found if estimate is not None]
         if own is None or not others:
             return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -175,29 +176,26 @@ class MultiviewDepth:
         finite = np.isfinite(self._wanted_poses[index + 1 :]).all(axis=(1, 2))
         return index + 1 + int(finite.argmax()) if finite.any() else None
 
-    def _begin(self, indices: Sequence[int]) -> None:
+    def _begin(self, indices: Sequence[int]) -> list[Future[_Estimate | None]]:
         """Have those frames swept that have not been, by threads of their own: a sweep is one frame's, whoever asks for it."""
-        for i in indices:
-            if i not in self._estimates:
-                image = self._image(i)
-                beside = [view for j in self.neighbours(i) if (view := self._image(j)) is not None]
-                prior = Prior() if self._prior is None or image is None else self._prior(i)
-                self._estimates[i] = self._pool.submit(_sweep, image, beside, prior, self.config)
-            self._estimates.move_to_end(i)
-        _forget(self._estimates)
+        return [self._estimates.get(i, partial(self._submit, i)) for i in indices]
+
+    def _submit(self, index: int) -> Future[_Estimate | None]:
+        image = self._image(index)
+        beside = [view for j in self.neighbours(index) if (view := self._image(j)) is not None]
+        prior = Prior() if self._prior is None or image is None else self._prior(index)
+        return self._pool.submit(_sweep, image, beside, prior, self.config)
 
     def _image(self, index: int) -> _SmallView | None:
-        if index not in self._images:
-            # Frames on the way will be wanted too, and a video goes back slowly.
-            on_the_way = range(max(self._farthest + 1, index - IN_ORDER), index)
-            for i in [*on_the_way, index]:
-                if i not in self._images:
-                    view = self._load(i) if np.isfinite(self.poses[i]).all() else None
-                    self._images[i] = None if view is None else _shrink(view, self._size, f"frame {i}")
-            self._farthest = max(self._farthest, index)
-        self._images.move_to_end(index)
-        _forget(self._images)
-        return self._images[index]
+        # Frames on the way will be wanted too, and a video goes back slowly.
+        for i in range(max(self._farthest + 1, index - IN_ORDER), index):
+            self._images.get(i, partial(self._read, i))
+        self._farthest = max(self._farthest, index)
+        return self._images.get(index, partial(self._read, index))
+
+    def _read(self, index: int) -> _SmallView | None:
+        view = self._load(index) if np.isfinite(self.poses[index]).all() else None
+        return None if view is None else _shrink(view, self._size, f"frame {index}")
 
 
 def with_range(config: MultiviewConfig, depths: DepthRange) -> MultiviewConfig:
@@ -363,8 +361,3 @@ def _device(config: MultiviewConfig) -> str:
     if config.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return config.device
-
-
-def _forget(memory: OrderedDict[int, Any]) -> None:
-    while len(memory) > REMEMBERED:
-        memory.popitem(last=False)
