@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from common import machine, table, write_json
@@ -31,7 +31,6 @@ from mapping import TSDFVolume
 from mapping.mesh.io import read_mesh
 from mapping.mesh.metrics import mesh_metrics
 from mapping.mesh.raycast import MeshCaster
-from pipelines.cli.run import REFINE
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame, FrameSequence
 from pipelines.loading import chosen_positions
@@ -39,7 +38,7 @@ from pipelines.pipeline import run
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import prediction_path, read_predictions, write_predictions
-from pipelines.sources.refinement import spread_of
+from pipelines.sources.refinement import Refine, spread_of
 from pipelines.stages.alignment_file import read_alignment
 from pipelines.synth.monocular import MonocularConfig, MonocularNetwork
 from pipelines.synth.simulate import SynthConfig, simulate
@@ -52,7 +51,7 @@ SPOILED = {
     "fair": (8, MonocularConfig(scale=0.1, bias=0.08, bias_length=0.2, bleeding_px=4.0, normal_lean_deg=6.0)),
 }
 """The errors of simulated networks, and the stream from which they are drawn."""
-WAYS = {
+WAYS: dict[str, tuple[tuple[Refine, str], ...]] = {
     "shipped": (("none", "off"), ("none", "on"), ("auto", "off"), ("auto", "on")),
     "fair": (("none", "on"), ("auto", "on")),
     "good": (("none", "off"), ("none", "on"), ("multiview", "on"), ("auto", "on")),
@@ -162,11 +161,21 @@ def predictor(scene: Scene, prior: str) -> Callable[[Frame], Predictions]:
     return lambda frame: shipped(frame.rgb, frame.intrinsics)
 
 
-def measure(scene: Scene, name: str, source: str, mode: str) -> dict[str, float]:
+class Way(NamedTuple):
+    """One way to map: its title, the folder of its run, the source, `--refine` and `align.mode`."""
+
+    title: str
+    folder: str
+    source: str
+    refine: Refine
+    mode: str
+
+
+def measure(scene: Scene, way: Way) -> dict[str, float]:
     """The scores of one way to map; the predictions of an earlier way with the same source are found again."""
-    folder = scene.folder / name
-    config = config_from_mapping(PipelineConfig, {**scene.settings, "align": {"mode": mode}}, "scene")
-    run(scene.sequence, folder, source=source, config=config, until="fuse")
+    folder = scene.folder / way.folder
+    config = config_from_mapping(PipelineConfig, {**scene.settings, "align": {"mode": way.mode}}, "scene")
+    run(scene.sequence, folder, source=way.source, refine=way.refine, config=config, until="fuse")
     T_input_world = np.array(json.loads((folder / "levelling.json").read_text())["T_input_world"])
     mesh = TSDFVolume.load(folder / "volume.npz").extract_mesh(min_weight=config.mesh.min_weight)
     scores = mesh_metrics(
@@ -176,14 +185,14 @@ def measure(scene: Scene, name: str, source: str, mode: str) -> dict[str, float]
         is_visible=scene.is_visible if scene.is_rendered else None,
     )
     kept = ("f_5cm", "f_10cm", "precision_5cm", "recall_5cm", "double_wall_rate")
-    result = {key: scores[key] for key in kept} | depth_scores(scene, folder, source)
+    result = {key: scores[key] for key in kept} | depth_scores(scene, folder, way)
     return {key: round(float(value), 4) for key, value in result.items() if value is not None}
 
 
-def depth_scores(scene: Scene, run_folder: Path, source: str) -> dict[str, float]:
+def depth_scores(scene: Scene, run_folder: Path, way: Way) -> dict[str, float]:
     """Means over frames: depth as the source gives it, as it is fused after the alignment, and the share of pixels it has."""
-    kind, _, argument = source.partition(":")
-    stored = Path(argument) if kind == "precomputed" else run_folder / "predictions"
+    kind, _, argument = way.source.partition(":")
+    stored = Path(argument) if kind == "precomputed" and way.refine == "none" else run_folder / "predictions"
     alignment = read_alignment(run_folder / "alignment.json")
     rows = []
     for position in scene.positions:
@@ -220,15 +229,15 @@ def spread(scene: Scene, prior: str) -> float:
     return round(float(np.median([value for value in found if value is not None])), 4)
 
 
-def ways(scene: Scene, priors: list[str]) -> Iterator[tuple[str, str, str, str]]:
-    """Name of the way, run folder, source and `align.mode` of all that is measured."""
+def ways(scene: Scene, priors: list[str]) -> Iterator[Way]:
+    """All that is measured."""
     for prior in priors:
         folder = write_prior(scene, prior)
         for refine, mode in WAYS[prior]:
             name = f"{prior}, {refine}"
-            yield name + ", aligned" * (mode == "on"), name, f"{REFINE[refine]}precomputed:{folder}", mode
+            yield Way(name + ", aligned" * (mode == "on"), name, f"precomputed:{folder}", refine, mode)
     for mode in ("off", "on"):
-        yield "images alone" + ", aligned" * (mode == "on"), "images", "multiview", mode
+        yield Way("images alone" + ", aligned" * (mode == "on"), "images", "multiview", "none", mode)
 
 
 def main() -> None:
@@ -259,17 +268,17 @@ def measure_all(options: argparse.Namespace) -> None:
     networks = {name: TypeAdapter(MonocularConfig).dump_python(errors) for name, (_, errors) in SPOILED.items()}
     for scene_name, scene in open_scenes(options).items():
         rows = results[scene_name] = dict(known.get(scene_name, {})) if options.keep else {}
-        for way, folder, source, mode in ways(scene, options.priors):
-            if way in rows:
+        for way in ways(scene, options.priors):
+            if way.title in rows:
                 continue
-            rows[way] = measure(scene, folder, source, mode)
+            rows[way.title] = measure(scene, way)
             write_json(options.out, {"machine": machine(), "networks": networks, "results": results})
-            print(scene_name, "|", way, *(f"{key} {rows[way][key]:.3f}" for key in COLUMNS), flush=True)
+            print(scene_name, "|", way.title, *(f"{key} {rows[way.title][key]:.3f}" for key in COLUMNS), flush=True)
         for prior in options.priors:
             unaligned = rows[f"{prior}, none, aligned"]
             unaligned["spread"] = unaligned.get("spread") or spread(scene, prior)
         write_json(options.out, {"machine": machine(), "networks": networks, "results": results})
-        shown = [(way, *(f"{scores[key]:.3f}" for key in COLUMNS)) for way, scores in rows.items()]
+        shown = [(title, *(f"{scores[key]:.3f}" for key in COLUMNS)) for title, scores in rows.items()]
         print(table((scene_name, *COLUMNS), shown), flush=True)
 
 

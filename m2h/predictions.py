@@ -29,6 +29,11 @@ class Predictions:
     confidence: NDArray[np.float32] | None = None
     instances: NDArray[np.uint16] | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the arrays take."""
+        return sum(array.nbytes for array in vars(self).values() if array is not None)
+
     def __post_init__(self) -> None:
         shape: tuple[int, ...] | None = None
         for name in ("depth", "labels", "label_confidence", "normals", "edges", "confidence", "instances"):

@@ -1,17 +1,20 @@
-"""Frames in order, decoded ahead of their use, with what cannot be read counted instead of fatal."""
+"""The two ways to the frames of a sequence: in order, decoded ahead of their use, and in any order, kept for the next time."""
 
 from __future__ import annotations
 
 import copy
-import itertools
-from collections import deque
+import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import cached_property
 
+from m2h.runtime import prefetched
+from mapping.lru_cache import LruCache
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.settings import FramesConfig
 
 READ_AHEAD = 4
+KEPT_FRAME_BYTES = 128 << 20
 
 
 class BrokenFramesError(SequenceError):
@@ -39,69 +42,61 @@ def chosen_positions(sequence: FrameSequence, config: FramesConfig) -> list[int]
 
 
 def read_frames(
-    sequence: FrameSequence, positions: Sequence[int], broken: dict[int, str], *, max_broken: float
+    sequence: FrameSequence,
+    positions: Sequence[int],
+    broken: dict[int, str] | None = None,
+    *,
+    max_broken: float = math.inf,
 ) -> Iterator[Frame]:
     """The frames at `positions`, in order, decoded by a second thread ahead of their use.
 
     A frame whose files cannot be read is left out, and its index and the reason are put into `broken`.
     Raises BrokenFramesError with the first reason when `broken` holds more than `max_broken` frames.
     """
-    pending: deque[tuple[int, Future[Frame]]] = deque()
-    remaining = iter(positions)
-    with ThreadPoolExecutor(1, thread_name_prefix="frames") as pool:
-        while True:
-            while len(pending) < READ_AHEAD and (position := next(remaining, None)) is not None:
-                pending.append((position, pool.submit(sequence.__getitem__, position)))
-            if not pending:
-                return
-            position, future = pending.popleft()
-            try:
-                frame = future.result()
-            except SequenceError as error:
-                broken[sequence.infos[position].index] = str(error)
-                if len(broken) > max_broken:
-                    pool.shutdown(cancel_futures=True)
-                    first = next(iter(broken.values()))
-                    raise BrokenFramesError(
-                        f"{len(broken)} frames cannot be read, more than the {int(max_broken)} that frames.max_broken allows; "
-                        f"the first: {first}",
-                        broken,
-                    ) from error
+    broken = {} if broken is None else broken
+    with closing(prefetched(_decoded(sequence, positions), READ_AHEAD)) as decoded:
+        for position, frame in decoded:
+            if isinstance(frame, Frame):
+                yield frame
                 continue
-            yield frame
+            broken[sequence.infos[position].index] = str(frame)
+            if len(broken) > max_broken:
+                first = next(iter(broken.values()))
+                raise BrokenFramesError(
+                    f"{len(broken)} frames cannot be read, more than the {int(max_broken)} that frames.max_broken allows; "
+                    f"the first: {first}",
+                    broken,
+                ) from frame
 
 
-class FramesByNumber:
-    """Frames at any positions, None for those that cannot be read; what follows in order is decoded ahead by a second thread.
+def _decoded(sequence: FrameSequence, positions: Sequence[int]) -> Iterator[tuple[int, Frame | SequenceError]]:
+    for position in positions:
+        try:
+            yield position, sequence[position]
+        except SequenceError as error:
+            yield position, error
 
-    Keeps no frame that was given out. The sequence is copied, so that a video is read here beside other readers of it.
+
+class CachedSequence:
+    """A sequence whose frames are asked for in any order and more than once, as those beside another one are.
+
+    Decoded frames are kept as long as `max_bytes` allow. What is read is a copy of the sequence, so that a video is read here
+    beside another reader of it; it is made with the first frame. For one thread at a time.
     """
 
-    def __init__(self, sequence: FrameSequence, positions: Sequence[int]) -> None:
-        self._sequence = copy.deepcopy(sequence)
-        self._following = dict(itertools.pairwise(positions))
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="frames")
-        self._pending: dict[int, Future[Frame | None]] = {}
+    def __init__(self, sequence: FrameSequence, max_bytes: int = KEPT_FRAME_BYTES) -> None:
+        self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
+        self.world_up, self.label_space, self.infos = sequence.world_up, sequence.label_space, sequence.infos
+        self._sequence = sequence
+        self._frames: LruCache[Frame] = LruCache(max_bytes, lambda frame: frame.rgb.nbytes + frame.recorded.nbytes)
 
-    def __call__(self, position: int) -> Frame | None:
-        future = self._taken(position)
-        ahead: dict[int, Future[Frame | None]] = {}
-        following = self._following.get(position)
-        while following is not None and len(ahead) < READ_AHEAD:
-            ahead[following] = self._taken(following)
-            following = self._following.get(following)
-        for unwanted in self._pending.values():
-            unwanted.cancel()
-        self._pending = ahead
-        return future.result()
+    @cached_property
+    def _own(self) -> FrameSequence:
+        return copy.deepcopy(self._sequence)
 
-    def _taken(self, position: int) -> Future[Frame | None]:
-        if position in self._pending:
-            return self._pending.pop(position)
-        return self._pool.submit(self._read, position)
+    def __len__(self) -> int:
+        return len(self.infos)
 
-    def _read(self, position: int) -> Frame | None:
-        try:
-            return self._sequence[position]
-        except SequenceError:
-            return None
+    def __getitem__(self, index: int) -> Frame:
+        """The i-th frame; raises SequenceError when it is not used or broken."""
+        return self._frames.get(index, lambda: self._own[index])

@@ -6,15 +6,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mapping.files import write_text_atomic
 from pipelines.config import config_to_mapping, dump_config
 from pipelines.frame import FrameSequence, SequenceError, only_with_depth
-from pipelines.loading import BrokenFramesError
+from pipelines.loading import BrokenFramesError, CachedSequence
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
+from pipelines.sources.refinement import Refine, refined
 from pipelines.sources.source import open_source
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
@@ -29,14 +31,17 @@ from pipelines.workspace import StageRecord, Workspace, digest, input_fingerprin
 class Stage:
     """One step of a run: the settings that it reads, the files that it writes, and the function that does it.
 
-    `version` counts changes of the code that change its files, so that old runs are redone.
+    `version` counts changes of the code that change its files, so that old runs are redone. `outputs` are relative to the run
+    folder; `folder` is where in it the step finds and puts predictions, alignment and volume. A function may be in a run twice,
+    under two names and in two folders.
     """
 
     name: str
     version: int
     settings: tuple[str, ...]
     outputs: tuple[str, ...]
-    run: Callable[[RunContext, StageRecord], None]
+    run: Callable[[RunContext], StageRecord]
+    folder: str = ""
 
 
 STAGES = (
@@ -51,11 +56,17 @@ STAGES = (
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 
+def stages_until(name: str) -> tuple[Stage, ...]:
+    """The stages of a run, in order, up to the one of that name."""
+    return STAGES[: STAGE_NAMES.index(name) + 1]
+
+
 def run(
     sequence: FrameSequence,
     out: Path | str,
     *,
     source: str = "auto",
+    refine: Refine = "none",
     config: PipelineConfig | None = None,
     until: str = "report",
     progress: Progress = lambda what, done, total: None,
@@ -67,6 +78,7 @@ def run(
     sequence : what `open_sequence` gives.
     out : the run folder; a new or an earlier one. Stages whose input, settings and code are those of the folder are skipped.
     source : where predictions come from, as `--source`.
+    refine : whether their depth is corrected by the images of neighbouring frames, as `--refine`.
     config : settings; None is all defaults.
     until : the last stage wanted, one of `STAGE_NAMES`.
     progress : called with (what, done, total) as the work goes on; with (stage, 0, 0) for a stage that is up to date.
@@ -75,7 +87,8 @@ def run(
     file and the field.
     """
     config = config or PipelineConfig()
-    opened = open_source(source, sequence, config)
+    shared = CachedSequence(sequence)
+    opened = refined(open_source(source, shared, config), refine, shared, config)
     if opened.needs_depth:
         sequence = only_with_depth(sequence)
     workspace = Workspace(Path(out))
@@ -85,15 +98,16 @@ def run(
         fingerprint = input_fingerprint(sequence)
         key = digest(fingerprint, opened.name, opened.fingerprint)
         _write_header(workspace, sequence, fingerprint, opened.name, config)
-        for stage in STAGES[: STAGE_NAMES.index(until) + 1]:
+        for stage in stages_until(until):
             chosen = {name: settings[name] for name in stage.settings}
             key = digest(key, stage.name, stage.version, chosen)
             if workspace.is_current(stage.name, key):
                 workspace.note_current(stage.name)
                 progress(stage.name, 0, 0)
                 continue
-            with _broken_frames_noted(context), workspace.stage(stage.name, key, chosen, stage.outputs) as record:
-                stage.run(replace(context, stage_key=key), record)
+            this = replace(context, stage=stage.name, key=key, folder=stage.folder)
+            with _broken_frames_noted(context):
+                workspace.record(stage.name, key, chosen, stage.outputs, partial(stage.run, this))
     return workspace.manifest
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -123,7 +123,7 @@ def package_versions() -> dict[str, str]:
 
 @dataclass
 class StageRecord:
-    """What a stage fills in while it runs: a summary for people and machines, and warnings."""
+    """What a stage says of its work: a summary for people and machines, and warnings."""
 
     summary: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -214,15 +214,15 @@ class Workspace:
         """What the stage noted when it last ran."""
         return dict(self.manifest["stages"][stage]["summary"])
 
-    @contextmanager
-    def stage(self, name: str, key: str, config: Mapping[str, Any], outputs: Sequence[str]) -> Iterator[StageRecord]:
-        """Time a stage and record it when it ends well; `outputs` are the files that it writes, relative to the run."""
-        record = StageRecord()
+    def record(
+        self, name: str, key: str, config: Mapping[str, Any], outputs: Sequence[str], run: Callable[[], StageRecord]
+    ) -> None:
+        """Run a stage and keep what it returns when it ends well; `outputs` are the files that it writes, relative to the run."""
         if self.manifest["stages"].pop(name, None) is not None:
             self.save()  # its files are about to change: until it is done it counts as not run
         start = time.perf_counter()
         with PeakMemory() as memory:
-            yield record
+            record = run()
         self.manifest["stages"][name] = {
             "key": key,
             "up_to_date": False,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pipelines.cli.options import common_options, print_json, progress_reporter
 
+if TYPE_CHECKING:
+    from pipelines.sources.refinement import Refine
+
 F = TypeVar("F", bound=Callable[..., Any])
-REFINE = {"auto": "checked:", "multiview": "refined:", "none": ""}
-"""Prefix of the source for each value of `--refine`."""
+REFINE = ("auto", "multiview", "none")
 
 
 def run_options(command: F) -> F:
@@ -32,7 +34,7 @@ def run_options(command: F) -> F:
         ),
         click.option(
             "--refine",
-            type=click.Choice(list(REFINE)),
+            type=click.Choice(REFINE),
             default="auto",
             show_default=True,
             help="Correct predicted depth with the images of neighbouring frames; auto: where they show large errors.",
@@ -102,7 +104,7 @@ def execute(
     sequence: str,
     out: Path,
     source: str,
-    refine: str = "auto",
+    refine: Refine = "auto",
     until: str,
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -120,7 +122,7 @@ def execute(
     with progress_reporter(quiet=quiet) as progress:
         opened = open_sequence(sequence)
         manifest = run_pipeline(
-            opened, out, source=REFINE[refine] + source, config=config, until=until, progress=progress
+            opened, out, source=source, refine=refine, config=config, until=until, progress=progress
         )
     if as_json:
         print_json(manifest)
@@ -178,10 +180,9 @@ def print_summary(manifest: dict[str, Any], out: Path, until: str = "report") ->
     from rich.console import Console
     from rich.table import Table
 
-    from pipelines.pipeline import STAGE_NAMES
+    from pipelines.pipeline import stages_until
 
-    names = STAGE_NAMES[: STAGE_NAMES.index(until) + 1]
-    stages = {name: manifest["stages"][name] for name in names}
+    stages = {stage.name: manifest["stages"][stage.name] for stage in stages_until(until)}
     fresh = [stage for stage in stages.values() if not stage["up_to_date"]]
     console = Console()
     table = Table(title=f"{manifest['input']['name']} ({manifest['input']['format']}, {manifest['source']})")

@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
-from mapping.camera import Intrinsics
 from mapping.multiview.config import MultiviewConfig
 from mapping.multiview.multiview import MultiviewDepth
 from mapping.multiview.views import Prior
 from pipelines.config import config_to_mapping
-from pipelines.frame import Frame, FrameSequence
-from pipelines.loading import FramesByNumber, chosen_positions
+from pipelines.frame import Frame, FrameSequence, SequenceError
+from pipelines.loading import chosen_positions
 from pipelines.settings import PipelineConfig
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import DepthOrigin, Source, SourceError
 from pipelines.workspace import digest
 
 VERSION = 2  # counts changes of the method, so that stored depth is found again only where it would be the same
@@ -31,17 +30,18 @@ def open_multiview(argument: str, sequence: FrameSequence, config: PipelineConfi
     """
     if argument:
         raise SourceError(f"--source multiview:{argument}: takes no argument; its settings are `multiview.*`")
-    frames = PosedFrames(sequence, config)
+    frames = MultiviewFrames(sequence, config)
     if frames.problem:
         raise SourceError(frames.problem)
     finder = _DepthFinder(frames)
-    return Source("multiview", finder.predict, frames.fingerprint, None, is_costly=True, notes=finder.notes)
+    origin = DepthOrigin.POSES
+    return Source("multiview", finder.predict, frames.fingerprint, None, origin, is_costly=True, notes=finder.notes)
 
 
 class _DepthFinder:
     """The depth of frames as they are asked for. Nothing is read before the first answer is."""
 
-    def __init__(self, frames: PosedFrames) -> None:
+    def __init__(self, frames: MultiviewFrames) -> None:
         self.notes: list[str] = []
         self._frames = frames
         self._depths: MultiviewDepth | None = None
@@ -49,7 +49,7 @@ class _DepthFinder:
     def predict(self, frame: Frame) -> Predictions:
         """Depth of a frame and its confidence."""
         if self._depths is None:
-            self._depths = self._frames.depths(frame.intrinsics)
+            self._depths = self._frames.depths()
             if problem := self._frames.lack_of_neighbours(self._depths):
                 raise SourceError(problem)
             self.notes += self._frames.notes(self._depths)
@@ -57,21 +57,22 @@ class _DepthFinder:
         return Predictions(depth=depth, confidence=confidence)
 
 
-class PosedFrames:
+class MultiviewFrames:
     """The frames of a sequence as depth from images asks for them, and what is to be said of them."""
 
     def __init__(self, sequence: FrameSequence, config: PipelineConfig) -> None:
         self.name, self.chosen = sequence.name, chosen_positions(sequence, config.frames)
         self.position = {info.index: position for position, info in enumerate(sequence.infos)}
         self.fingerprint = digest("multiview", VERSION, *map(config_to_mapping, (config.multiview, config.frames)))
-        self._sequence, self._settings = sequence, config.multiview
+        self.sequence, self._settings = sequence, config.multiview
         self._poses = _poses(sequence)
 
-    @cached_property
-    def read(self) -> FramesByNumber:
-        """Gives a frame by its position, None for one that cannot be read."""
-        usable = np.flatnonzero(np.isfinite(self._poses).all(axis=(1, 2)))
-        return FramesByNumber(self._sequence, usable.tolist())
+    def read(self, position: int) -> Frame | None:
+        """The frame at that position; None for one that cannot be read."""
+        try:
+            return self.sequence[position]
+        except SequenceError:
+            return None
 
     @cached_property
     def problem(self) -> str | None:
@@ -84,14 +85,11 @@ class PosedFrames:
         return None
 
     def depths(
-        self,
-        camera: Intrinsics,
-        settings: MultiviewConfig | None = None,
-        prior: Callable[[int], Prior] | None = None,
+        self, settings: MultiviewConfig | None = None, prior: Callable[[int], Prior] | None = None
     ) -> MultiviewDepth:
         """What finds the depth of a frame by its position; with other settings than the run's, on request."""
         wanted = np.isin(np.arange(len(self._poses)), self.chosen)
-        settings = settings or self._settings
+        settings, camera = settings or self._settings, self.sequence.infos[self.chosen[0]].intrinsics
         return MultiviewDepth(self.read, self._poses, camera, settings, prior=prior, wanted=wanted)
 
     def lack_of_neighbours(self, depths: MultiviewDepth) -> str | None:

@@ -13,23 +13,23 @@ within a frame is what no scale of the frame can mend; it decides between three 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
-from mapping.camera import Intrinsics
+from mapping.lru_cache import LruCache
 from mapping.multiview.multiview import MultiviewDepth
 from mapping.multiview.views import Prior
-from pipelines.frame import Frame, FrameSequence
+from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.settings import PipelineConfig
-from pipelines.sources.multiview import PosedFrames
+from pipelines.sources.multiview import MultiviewFrames
 from pipelines.sources.predictions import PredictionError
-from pipelines.sources.source import Source, SourceError, depth_source, has_one_scale, open_source
+from pipelines.sources.source import DepthOrigin, Source, SourceError
 from pipelines.workspace import digest
 
 VERSION = 1  # counts changes of the method, so that stored depth is found again only where it would be the same
@@ -43,31 +43,29 @@ NOTHING_NEAR = 0.02  # weight of the frame's median against proved pixels around
 DEVIATION_OF_MEDIAN = 1.4826  # standard deviation of a normal distribution by its median absolute deviation
 
 
-def open_refined(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """Another source whose depth is checked and corrected against the images of neighbouring frames (`refined:SRC`).
+Refine = Literal["auto", "multiview", "none"]
+"""Whether depth is refined: where images show that it needs to be, always, or never."""
+
+
+def refined(base: Source, refine: Refine, sequence: FrameSequence, config: PipelineConfig) -> Source:
+    """A source whose depth is checked and corrected against the images of neighbouring frames.
 
     Where images prove a depth it is theirs; elsewhere the other source's, brought to the scale of what is proved around it, with
-    little confidence, or unknown where that source is found to be too wrong. Labels are as the other source gives them. Raises
-    SourceError as `open_multiview`, and without a source.
+    little confidence, or unknown where that source is found to be too wrong. Labels are as the other source gives them.
+
+    With `auto` it is decided with the first answer. It is the other source itself where there is nothing to check: depth that
+    was measured or comes from images already, poses of which no two stand apart, and poses whose unit is not the metre, in which
+    depth from images would be. With `multiview` raises SourceError as `open_multiview`.
     """
-    if not argument:
-        raise SourceError("--source refined: expected refined:SOURCE, such as refined:m2h:NAME")
-    base, frames = open_source(argument, sequence, config), PosedFrames(sequence, config)
-    if frames.problem:
-        raise SourceError(frames.problem)
-    return _Refiner("refined", base, frames, config).source
-
-
-def open_checked(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """Another source, refined if neighbouring images show that its depth needs it (`checked:SRC`); decided with the first answer.
-
-    It is the other source itself where there is nothing to check: depth that was recorded or comes from images already, poses of
-    which no two stand apart, and poses whose unit is not the metre, in which depth from images would be.
-    """
-    base, frames = open_source(argument, sequence, config), PosedFrames(sequence, config)
-    from_images = depth_source(base).startswith(("refined:", "checked:"))
+    if refine == "none":
+        return base
+    frames = MultiviewFrames(sequence, config)
+    if refine == "multiview":
+        if frames.problem:
+            raise SourceError(frames.problem)
+        return _Refiner("refined", base, frames, config).source
     in_metres = sequence.format != "colmap" and config.align.pose_scale in (None, 1.0)
-    if has_one_scale(base) or from_images or frames.problem or not in_metres:
+    if base.depth_from is not DepthOrigin.NETWORK or base.is_refined or frames.problem or not in_metres:
         return base
     return _Refiner("checked", base, frames, config).source
 
@@ -75,29 +73,31 @@ def open_checked(argument: str, sequence: FrameSequence, config: PipelineConfig)
 class _Refiner:
     """Answers of the other source with the depth of images in them. Nothing is read before the first one is asked for."""
 
-    def __init__(self, kind: str, base: Source, frames: PosedFrames, config: PipelineConfig) -> None:
+    def __init__(self, kind: str, base: Source, frames: MultiviewFrames, config: PipelineConfig) -> None:
         fingerprint = digest(kind, VERSION, frames.fingerprint, base.fingerprint)
         self.source = replace(
-            base, name=f"{kind}:{base.name}", predict=self.predict, fingerprint=fingerprint, is_costly=True
+            base,
+            name=f"{kind}:{base.name}",
+            predict=self.predict,
+            fingerprint=fingerprint,
+            is_refined=True,
+            is_costly=True,
         )
         self._is_optional = kind == "checked"
         self._base, self._frames, self._settings = base, frames, config.multiview
-        self._answers: OrderedDict[int, Predictions] = OrderedDict()
+        self._answers: LruCache[Predictions] = LruCache(REMEMBERED_BYTES, lambda answer: answer.nbytes)
         self._depths: MultiviewDepth | None = None
         self._started = self._fills = False
-        self._asks_again = True
-        """Whether an answer may be asked for again: as a prior of other frames, or while it is decided."""
 
     def predict(self, frame: Frame) -> Predictions:
         """What the other source says of a frame, its depth and confidence refined."""
         if not self._started:
-            self._depths = self._start(frame.intrinsics)
+            self._depths = self._start()
             self._started = True
-            self._asks_again = self._asks_again and self._depths is not None
         position = self._frames.position[frame.index]
         base = self._base_answer(position, frame)
-        assert base is not None  # the frame was given
         if self._depths is None:
+            self._answers.clear()  # no other frame asks for them
             return base
         depth, confidence = self._depths(position, frame.rgb.shape[:2])
         if not self._fills:
@@ -105,10 +105,10 @@ class _Refiner:
         depth, confidence = filled(depth, confidence, base)
         return replace(base, depth=depth, confidence=confidence)
 
-    def _start(self, camera: Intrinsics) -> MultiviewDepth | None:
+    def _start(self) -> MultiviewDepth | None:
         """What finds depth, after a look at how wrong the prediction is; None to leave the prediction as it is."""
         notes = self.source.notes
-        depths = self._frames.depths(camera)
+        depths = self._frames.depths()
         if problem := self._frames.lack_of_neighbours(depths):
             if self._is_optional:
                 return None
@@ -119,7 +119,7 @@ class _Refiner:
         notes += self._frames.notes(depths)
         self._fills = spread is None or spread <= max(GOOD, self._settings.prior_deviation)
         if spread is None or spread <= GOOD:
-            return self._frames.depths(camera, depths.config, prior=self._prior)
+            return self._frames.depths(depths.config, prior=self._prior)
         rest = "fills the rest" if self._fills else "is not used"
         notes.append(
             f"depth of {self._base.name} is off by {spread:.0%} within frames where images prove theirs: "
@@ -150,25 +150,13 @@ class _Refiner:
     def _prior(self, position: int) -> Prior:
         try:
             answer = self._base_answer(position)
-        except PredictionError:  # of a frame that is only looked at beside others, which the source need not know
-            answer = None
-        return Prior(None, None) if answer is None else Prior(answer.depth, answer.normals)
+        except (SequenceError, PredictionError):  # a frame beside others cannot be read, or the source does not know it
+            return Prior()
+        return Prior(answer.depth, answer.normals)
 
-    def _base_answer(self, position: int, frame: Frame | None = None) -> Predictions | None:
-        """What the other source says, asked once as long as memory lasts; None for a frame that cannot be read."""
-        if position not in self._answers:
-            frame = frame or self._frames.read(position)
-            if frame is None:
-                return None
-            answer = self._base.predict(frame)
-            if not self._asks_again:
-                self._answers.clear()
-                return answer
-            self._answers[position] = answer
-        self._answers.move_to_end(position)
-        while sum(map(_size, self._answers.values())) > REMEMBERED_BYTES and len(self._answers) > 1:
-            self._answers.popitem(last=False)
-        return self._answers[position]
+    def _base_answer(self, position: int, frame: Frame | None = None) -> Predictions:
+        """What the other source says, asked once as long as memory lasts; raises SequenceError when the frame cannot be read."""
+        return self._answers.get(position, lambda: self._base.predict(frame or self._frames.sequence[position]))
 
 
 def spread_of(proved: NDArray[np.float32], predicted: NDArray[np.float32]) -> float | None:
@@ -204,7 +192,3 @@ def filled(
         filled = np.where(missing, base.depth * np.exp(spread / (weight + NOTHING_NEAR)), depth)
     trust = np.float32(UNPROVED) if base.confidence is None else UNPROVED * base.confidence
     return filled.astype(np.float32), np.where(missing, trust, confidence).astype(np.float32)
-
-
-def _size(answer: Predictions) -> int:
-    return sum(array.nbytes for array in vars(answer).values() if array is not None)

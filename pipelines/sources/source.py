@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 
 from m2h import Predictions
@@ -20,11 +21,12 @@ SOURCES = {
     "recorded": "pipelines.sources.source:open_recorded",
     "precomputed": "pipelines.sources.source:open_precomputed",
     "multiview": "pipelines.sources.multiview:open_multiview",
-    "refined": "pipelines.sources.refinement:open_refined",
-    "checked": "pipelines.sources.refinement:open_checked",
     "mixed": "pipelines.sources.source:open_mixed",
 }
-"""A function from what follows the colon, the sequence and the settings to a Source."""
+"""A function from what follows the colon, the sequence and the settings to a Source.
+
+The sequence is shared by all sources of a run and gives frames in any order, so that a source may look at those beside one.
+"""
 PARTS = {
     "depth": ("depth", "confidence"),
     "semantics": ("labels", "label_confidence", "instances"),
@@ -37,27 +39,41 @@ class SourceError(ValueError):
     """A prediction source that cannot be used; the message names it and what was expected."""
 
 
+class DepthOrigin(Enum):
+    """What depth was found from, which tells its scale."""
+
+    SENSOR = "sensor"
+    """Measured: metres in every frame."""
+    POSES = "poses"
+    """Found from images and their poses: in the unit of the poses in every frame."""
+    NETWORK = "network"
+    """Predicted from single images: a scale of its own in every frame."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A prediction source: `predict(frame)` gives depth and perhaps more, at the frame's size.
 
     `fingerprint` changes when its answers would; `is_costly` says that answers are worth storing in the run folder;
-    `label_space` is what its labels mean, None when it gives none; `needs_depth` says that it gives depth only to frames that
-    have a depth image. `notes` are things that a user should know, some found only while it answers.
+    `label_space` is what its labels mean, None when it gives none; `is_refined` says that its depth was corrected by the images
+    of neighbouring frames; `needs_depth` that it gives depth only to frames that have a depth image. `notes` are things that a
+    user should know, some found only while it answers.
     """
 
     name: str
     predict: Callable[[Frame], Predictions]
     fingerprint: str
     label_space: LabelSpace | None
+    depth_from: DepthOrigin
+    is_refined: bool = False
     is_costly: bool = False
     notes: list[str] = field(default_factory=list)
     needs_depth: bool = False
 
 
 def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | None = None) -> Source:
-    """The source called `auto`, `recorded`, `multiview`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, `refined:SRC`,
-    `checked:SRC`, or `mixed:depth=SRC,semantics=SRC`, with the settings of the run.
+    """The source called `auto`, `recorded`, `multiview`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, or
+    `mixed:depth=SRC,semantics=SRC`, with the settings of the run.
 
     Raises SourceError for an unknown name or a source that the sequence cannot feed.
     """
@@ -67,19 +83,6 @@ def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | Non
     source = resolve(name, SOURCES)(argument, sequence, config or PipelineConfig())
     assert isinstance(source, Source)
     return source
-
-
-def depth_source(source: Source) -> str:
-    """The name of the source that gives the depth: its own, or that of the part of a mixed one."""
-    if not source.name.startswith("mixed:"):
-        return source.name
-    parts = source.name.removeprefix("mixed:").split(",")
-    return next(part for part in parts if part.startswith("depth=")).removeprefix("depth=")
-
-
-def has_one_scale(source: Source) -> bool:
-    """Whether the depth of a source has one scale by nature: a sensor recorded it, or the poses gave it."""
-    return depth_source(source) in ("recorded", "multiview")
 
 
 def open_default(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
@@ -96,7 +99,8 @@ def open_recorded(argument: str, sequence: FrameSequence, config: PipelineConfig
     """Depth and labels as the sequence holds them; raises SourceError when no frame that can be used has depth."""
     if not any(info.used and info.has_depth for info in sequence.infos):
         raise SourceError(f"--source recorded: {sequence.name} holds no depth; give m2h, multiview or precomputed:DIR")
-    return Source("recorded", lambda frame: frame.recorded, "recorded", sequence.label_space, needs_depth=True)
+    labels = sequence.label_space
+    return Source("recorded", lambda frame: frame.recorded, "recorded", labels, DepthOrigin.SENSOR, needs_depth=True)
 
 
 def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
@@ -120,7 +124,8 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
     def predict(frame: Frame) -> Predictions:
         return predictor(frame.rgb, frame.intrinsics)
 
-    return Source(f"m2h:{Path(name).name}", predict, digest(fingerprint), label_space, is_costly=True)
+    title = f"m2h:{Path(name).name}"
+    return Source(title, predict, digest(fingerprint), label_space, DepthOrigin.NETWORK, is_costly=True)
 
 
 def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
@@ -144,7 +149,8 @@ def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineCon
         return predictions
 
     label_space = sequence.label_space or nyu40()
-    return Source(f"precomputed:{folder.name}", predict, folder_fingerprint(folder), label_space)
+    fingerprint = folder_fingerprint(folder)
+    return Source(f"precomputed:{folder.name}", predict, fingerprint, label_space, DepthOrigin.NETWORK)
 
 
 def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
@@ -172,6 +178,4 @@ def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -
     labels = sources[specs["semantics"]].label_space if "semantics" in specs else None
     costly = any(source.is_costly for source in sources.values())
     depth = sources[specs["depth"]]
-    return Source(
-        name, predict, fingerprint, labels, is_costly=costly, notes=depth.notes, needs_depth=depth.needs_depth
-    )
+    return replace(depth, name=name, predict=predict, fingerprint=fingerprint, label_space=labels, is_costly=costly)

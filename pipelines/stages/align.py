@@ -11,11 +11,10 @@ from mapping.depth.joint_alignment import KnownDepth, SequenceAlignment, align_s
 from mapping.depth.pose_scale import pose_scale_from_overlap, pose_scale_from_points, scaled
 from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
 from mapping.se3 import inverse, transform_points
-from pipelines.loading import read_frames
 from pipelines.sequences.colmap_points import read_sparse_points
-from pipelines.sources.source import Source, depth_source, has_one_scale
+from pipelines.sources.source import DepthOrigin, Source
 from pipelines.stages.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
-from pipelines.stages.context import RunContext, predicted
+from pipelines.stages.context import RunContext
 from pipelines.stages.fuse import static_weight
 from pipelines.workspace import StageRecord
 
@@ -25,45 +24,43 @@ WIDE_SPREAD = 0.15  # log scale; frames that differ by more make a map that only
 FEW_MATCHES_SHARE = 0.2
 
 
-def align(context: RunContext, record: StageRecord) -> None:
+def align(context: RunContext) -> StageRecord:
     """Corrections of all frames into alignment.json; an empty one where depth is left as it is."""
-    path, settings = context.workspace.path(FILE), context.config.align
+    path, settings = context.path(FILE), context.config.align
     if not is_wanted(settings.mode, context.source):
         scale = settings.pose_scale or 1.0
-        from_poses = depth_source(context.source) == "multiview"  # such depth is in their unit
+        from_poses = context.source.depth_from is DepthOrigin.POSES  # such depth is in their unit
         write_alignment(path, Alignment(pose_scale=scale, depth_scale=scale if from_poses else 1.0))
-        record.summary |= {"applied": False, "text": f"depth of {context.source.name} is left as it is"}
-        return
+        return StageRecord({"applied": False, "text": f"depth of {context.source.name} is left as it is"})
     path.unlink(missing_ok=True)
     samples = _sample_all(context)
     points = _depth_of_points(context, samples) if settings.points else {}
-    pose_scale = _pose_scale(context, samples, points, record)
+    pose_scale, record = _pose_scale(context, samples, points)
     indices, frames = list(samples), [scaled(frame, pose_scale) for frame in samples.values()]
     known = [_known_points(points.get(index), pose_scale) for index in indices]
     found = align_sequence(frames, settings.solver, known)
     write_alignment(path, Alignment(_by_index(indices, found), pose_scale))
     _summarise(record, indices, found)
+    return record
 
 
 def is_wanted(mode: str, source: Source) -> bool:
     """Whether depth is aligned: as the setting says, or by whether the depth was predicted and not measured."""
-    return mode == "on" or (mode == "auto" and not has_one_scale(source))
+    return mode == "on" or (mode == "auto" and (source.depth_from is DepthOrigin.NETWORK or source.is_refined))
 
 
 def _sample_all(context: RunContext) -> dict[int, DepthSamples]:
     """The samples of every readable frame by its index; what may move is unknown."""
     samples: dict[int, DepthSamples] = {}
-    positions = context.positions
     shape = None
-    for done, frame in enumerate(read_frames(context.sequence, positions, {}, max_broken=len(positions))):
-        seen = predicted(context, frame, aligned=False)
-        assert seen.depth is not None  # `predicted` saw to it
-        weight = static_weight(frame, seen, config=context.config, label_space=context.source.label_space)
+    for done, frame in enumerate(context.posed_frames(aligned=False, levelled=False)):
+        depth, normals = frame.predictions.depth, frame.predictions.normals
+        weight = static_weight(frame, config=context.config, label_space=context.source.label_space)
         shape = shape or sample_shape(frame.intrinsics)
         if sample_shape(frame.intrinsics) == shape:  # a frame of another form stays as it is
             pose = frame.T_world_camera
-            samples[frame.index] = sample_frame(seen.depth, frame.intrinsics, pose, normals=seen.normals, weight=weight)
-        context.progress("align", done + 1, len(positions))
+            samples[frame.index] = sample_frame(depth, frame.intrinsics, pose, normals=normals, weight=weight)
+        context.advance(done + 1, len(context.positions))
     return samples
 
 
@@ -87,24 +84,23 @@ def _pose_scale(
     context: RunContext,
     samples: dict[int, DepthSamples],
     points: dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]],
-    record: StageRecord,
-) -> float:
+) -> tuple[float, StageRecord]:
     """Metres in one unit of the poses, and what to say about it."""
-    given = context.config.align.pose_scale
+    given, record = context.config.align.pose_scale, StageRecord()
     if given is not None or context.sequence.format != "colmap":
-        return given or 1.0
+        return given or 1.0, record
     found = pose_scale_from_points([samples[i].depth.ravel()[sample] / z for i, (sample, z) in points.items()])
     found = found or pose_scale_from_overlap(list(samples.values()))
     if found is None:
         record.warnings.append("the unit of the poses cannot be told from the depth: give align.pose_scale")
-        return 1.0
+        return 1.0, record
     record.summary |= {"pose_scale": round(found.scale, 5), "pose_scale_spread": found.spread}
     if found.spread is not None and found.spread > WIDE_SPREAD:
         record.warnings.append(
             f"one unit of the poses is {found.scale:.3g} m by the median frame, but frames differ by {found.spread:.0%}: "
             "check it against a known length and give align.pose_scale"
         )
-    return found.scale
+    return found.scale, record
 
 
 def _known_points(points: tuple[NDArray[np.int64], NDArray[np.float64]] | None, pose_scale: float) -> KnownDepth | None:

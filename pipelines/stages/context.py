@@ -1,44 +1,85 @@
-"""What every stage is given, and the predictions of a frame as stages see them."""
+"""What every stage is given, and the one stream of frames from which stages take depth and poses."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
+from mapping.se3 import inverse
 from pipelines.frame import Frame, FrameSequence
-from pipelines.loading import chosen_positions
+from pipelines.loading import chosen_positions, read_frames
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import prediction_path, read_predictions
 from pipelines.sources.source import Source, SourceError
 from pipelines.stages import alignment_file
 from pipelines.workspace import Workspace
+from scenegraph.labels import LabelSpace
 
 Progress = Callable[[str, int, int], None]
 Array = NDArray[np.float64]
+LEVELLING_FILE = "levelling.json"
+PREDICTIONS_FOLDER = "predictions"
+
+
+@dataclass(frozen=True, eq=False)
+class DepthPredictions(Predictions):
+    """`Predictions` that say the depth (H, W)."""
+
+    depth: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class PosedFrame:
+    """A frame with what is predicted of it, in the unit and the world that were asked for.
+
+    index, timestamp, rgb and intrinsics are the frame's; T_world_camera (4, 4) float64. Labels that the label space lacks are 0,
+    unknown, in `predictions`; `foreign_labels` counts their pixels by label.
+    """
+
+    index: int
+    timestamp: float
+    rgb: NDArray[np.uint8]
+    intrinsics: Intrinsics
+    T_world_camera: Array
+    predictions: DepthPredictions
+    foreign_labels: dict[int, int]
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What every stage gets: where to write, what to read, the settings, a callback `(what, done, total)`, and
-    the key of the stage at hand."""
+    """What a stage gets: where to write, what to read, the settings and a callback `(what, done, total)`.
+
+    `stage` is the name of the stage at hand and `key` what its files depend on. `folder` is where in the run folder its
+    predictions, alignment and volume lie, so that a stage may be there twice.
+    """
 
     workspace: Workspace
     sequence: FrameSequence
     source: Source
     config: PipelineConfig
     progress: Progress
-    stage_key: str = ""
-    foreign_labels: dict[int, dict[int, int]] = field(default_factory=dict)
-    """Of frames with labels that the label space lacks, by index: how many pixels have each of them."""
+    stage: str = ""
+    key: str = ""
+    folder: str = ""
 
-    @property
+    def path(self, name: str) -> Path:
+        """Where a file of this stage, or of one before it in the same folder, lies."""
+        return self.workspace.path(self.folder) / name
+
+    def advance(self, done: int, total: int) -> None:
+        """Tell how far the stage has come."""
+        self.progress(self.stage, done, total)
+
+    @cached_property
     def positions(self) -> list[int]:
         """Positions in the sequence of the frames that the settings choose."""
         return chosen_positions(self.sequence, self.config.frames)
@@ -51,46 +92,70 @@ class RunContext:
     @cached_property
     def alignment(self) -> alignment_file.Alignment:
         """What the alignment stage found, as long as this stage runs."""
-        return alignment_file.read_alignment(self.workspace.path(alignment_file.FILE))
+        return alignment_file.read_alignment(self.path(alignment_file.FILE))
 
-    def stored_T_input_world(self) -> Array:
-        """(4, 4) of the levelling stage: points of the levelled world to the input's world."""
-        data = json.loads(self.workspace.path("levelling.json").read_text(encoding="utf-8"))
+    @cached_property
+    def T_input_world(self) -> Array:
+        """(4, 4) of the levelling stage: points of the levelled world to the input's world in metres."""
+        data = json.loads(self.workspace.path(LEVELLING_FILE).read_text(encoding="utf-8"))
         return np.array(data["T_input_world"])
 
+    def levelled_pose(self, T_world_camera: Array) -> Array:
+        """A pose (4, 4) of the sequence in metres and in the levelled world."""
+        return inverse(self.T_input_world) @ self.alignment.metric_pose(T_world_camera)
 
-def predicted(context: RunContext, frame: Frame, *, aligned: bool = True) -> Predictions:
-    """The predictions of a frame, stored ones when the source is costly; labels that the label space lacks are unknown.
+    def posed_frames(
+        self,
+        positions: Sequence[int] | None = None,
+        *,
+        aligned: bool = True,
+        levelled: bool = True,
+        broken: dict[int, str] | None = None,
+        max_broken: float = math.inf,
+    ) -> Iterator[PosedFrame]:
+        """The frames at `positions`, by default all that the settings choose, with their predictions, in order.
 
-    `aligned` depth is corrected as the alignment stage found. Raises SourceError for a frame that the source gives no depth.
-    """
-    if context.source.is_costly:
-        seen = read_predictions(prediction_path(context.workspace.path("predictions"), frame.index))
-    else:
-        seen = context.source.predict(frame)
-    if seen.depth is None:
-        image = context.sequence.infos[frame.index].image
-        raise SourceError(f"--source {context.source.name}: gives no depth for frame {frame.index} ({image})")
-    if aligned:
-        seen = context.alignment.corrected(frame.index, seen)
-    if seen.labels is None or context.source.label_space is None:
-        return seen
-    known = np.isin(np.arange(int(seen.labels.max(initial=0)) + 1), list(context.source.label_space.by_id))
+        Parameters
+        ----------
+        aligned : depth corrected as the alignment stage found, and depth and poses in metres; else both as they are given.
+        levelled : poses in the levelled world, for which they are `aligned`; else in that of the sequence.
+        broken : gets the reason of each frame that cannot be read, by index; such frames are left out.
+        max_broken : raises BrokenFramesError when there are more of them.
+
+        Raises SourceError for a frame of which the source says no depth.
+        """
+        chosen = self.positions if positions is None else positions
+        for frame in read_frames(self.sequence, chosen, broken, max_broken=max_broken):
+            found = self._predicted(frame)
+            pose = frame.T_world_camera
+            if aligned:
+                found, pose = self.alignment.corrected(frame.index, found), self.alignment.metric_pose(pose)
+            if levelled:
+                pose = self.levelled_pose(frame.T_world_camera)
+            known, foreign = only_known_labels(found, self.source.label_space)
+            predictions = DepthPredictions(**vars(known))
+            yield PosedFrame(frame.index, frame.timestamp, frame.rgb, frame.intrinsics, pose, predictions, foreign)
+
+    def _predicted(self, frame: Frame) -> Predictions:
+        """The predictions of a frame, stored ones when the source is costly."""
+        if self.source.is_costly:
+            found = read_predictions(prediction_path(self.path(PREDICTIONS_FOLDER), frame.index))
+        else:
+            found = self.source.predict(frame)
+        if found.depth is None:
+            image = self.sequence.infos[frame.index].image
+            raise SourceError(f"--source {self.source.name}: gives no depth for frame {frame.index} ({image})")
+        return found
+
+
+def only_known_labels(predictions: Predictions, label_space: LabelSpace | None) -> tuple[Predictions, dict[int, int]]:
+    """The predictions with labels that the label space lacks taken as unknown, and how many pixels had each of those."""
+    labels = predictions.labels
+    if labels is None or label_space is None:
+        return predictions, {}
+    known = np.isin(np.arange(int(labels.max(initial=0)) + 1), list(label_space.by_id))
     if known.all():
-        return seen
-    foreign, counts = np.unique(seen.labels[~known[seen.labels]], return_counts=True)
-    context.foreign_labels[frame.index] = dict(zip(foreign.tolist(), counts.tolist(), strict=True))
-    return replace(seen, labels=np.where(known[seen.labels], seen.labels, 0).astype(seen.labels.dtype))
-
-
-def foreign_label_warning(context: RunContext) -> list[str]:
-    """One sentence on the labels that `predicted` took as unknown; empty when there were none."""
-    if not context.foreign_labels or context.source.label_space is None:
-        return []
-    ids = sorted({label for counts in context.foreign_labels.values() for label in counts})
-    shown = ", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else "")
-    pixels = sum(sum(counts.values()) for counts in context.foreign_labels.values())
-    name, frames = context.source.label_space.name, len(context.foreign_labels)
-    return [
-        f"{pixels} pixels in {frames} frames have labels that label space {name} lacks ({shown}); they count as unknown"
-    ]
+        return predictions, {}
+    foreign, counts = np.unique(labels[~known[labels]], return_counts=True)
+    kept = np.where(known[labels], labels, 0).astype(labels.dtype)
+    return replace(predictions, labels=kept), dict(zip(foreign.tolist(), counts.tolist(), strict=True))

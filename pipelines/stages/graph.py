@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mapping.mesh.io import write_glb, write_mesh
 from mapping.mesh.mesh import Mesh
-from mapping.se3 import inverse
 from pipelines.frame import SequenceError
 from pipelines.stages.context import RunContext
 from pipelines.stages.presence import fill_presence
@@ -39,44 +38,43 @@ GRAPH_FILES = (
 SURFACE_SAMPLES = 20_000
 
 
-def build_graph(context: RunContext, record: StageRecord) -> None:
+def build_graph(context: RunContext) -> StageRecord:
     """Mesh and scene graph from the volume, in all the formats of the run folder."""
-
     from mapping.distance_field import free_space_from_volume
     from mapping.tsdf.volume import TSDFVolume
 
-    volume = TSDFVolume.load(context.workspace.path("volume.npz"))
+    volume = TSDFVolume.load(context.path("volume.npz"))
     mesh = volume.extract_mesh(min_weight=context.config.mesh.min_weight)
     if not len(mesh.faces):
         weight = context.config.mesh.min_weight
         raise SequenceError(f"{context.sequence.path}: no surface came out of fusion (mesh.min_weight={weight:g})")
-    context.progress("graph", 1, 4)
+    context.advance(1, 4)
     trajectory = _levelled_trajectory(context)
     cell_size = context.config.graph.places.cell_size
     free_space = free_space_from_volume(volume, mesh, cell_size=cell_size, include=trajectory.positions)
-    context.progress("graph", 2, 4)
+    context.advance(2, 4)
     graph, mesh = build_scene_graph(
         mesh,
         free_space,
         trajectory,
         context.source.label_space or nyu40(),
         tracks=_tracks(context),
-        T_input_world=context.stored_T_input_world(),
+        T_input_world=context.T_input_world,
         config=context.config.graph,
     )
     fill_presence(context, graph, mesh)
-    context.progress("graph", 3, 4)
+    context.advance(3, 4)
     _write_map(context.workspace.root, mesh, graph, trajectory)
-    context.progress("graph", 4, 4)
+    context.advance(4, 4)
     counts = {layer: len(graph.nodes(layer)) for layer in ("storey", "room", "object", "place", "track", "agent")}
     labels = Counter(node.label for _, node in graph.nodes("object"))
-    record.summary |= {"faces": len(mesh.faces), "vertices": len(mesh.vertices), "counts": counts}
-    record.summary |= {"objects": dict(sorted(labels.items()))}
-    record.summary |= _surface_figures(mesh)
-    record.summary["text"] = (
+    text = (
         f"{len(mesh.faces) / 1e3:.0f} k triangles, {counts['room']} rooms, {counts['object']} objects, "
         f"{counts['place']} places, {counts['track']} moving"
     )
+    summary = {"faces": len(mesh.faces), "vertices": len(mesh.vertices), "counts": counts}
+    summary |= {"objects": dict(sorted(labels.items())), **_surface_figures(mesh), "text": text}
+    return StageRecord(summary)
 
 
 def _surface_figures(mesh: Mesh) -> dict[str, float]:
@@ -94,16 +92,15 @@ def _surface_figures(mesh: Mesh) -> dict[str, float]:
 def _levelled_trajectory(context: RunContext) -> CameraTrajectory:
     """The chosen frames' cameras in the levelled world."""
     infos = [context.sequence.infos[position] for position in context.positions]
-    T_world_input = inverse(context.stored_T_input_world())
     given = [info.T_world_camera for info in infos if info.T_world_camera is not None]
-    poses = [T_world_input @ context.alignment.metric_pose(T_world_camera) for T_world_camera in given]
+    poses = [context.levelled_pose(T_world_camera) for T_world_camera in given]
     return CameraTrajectory(np.array([info.timestamp for info in infos]), np.array(poses), context.camera)
 
 
 def _tracks(context: RunContext) -> list[TrackNode]:
     from scenegraph.tracks.tracking import track
 
-    path = context.workspace.path("detections.json")
+    path = context.path("detections.json")
     frames = detections_from_json(json.loads(path.read_text(encoding="utf-8")), str(path))
     label_space = context.source.label_space or nyu40()
     return track(frames, label_space, context.config.dynamics.tracking)

@@ -13,14 +13,14 @@ from m2h.runtime import prefetched
 from mapping.files import write_text_atomic
 from pipelines.loading import read_frames
 from pipelines.sources.predictions import prediction_path, write_predictions
-from pipelines.stages.context import RunContext, predicted
+from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
 from pipelines.workspace import StageRecord
 
 LEVELLING_FRAMES = 60
 LEVELLING_VOXEL_SIZE = 0.06
 
 
-def list_frames(context: RunContext, record: StageRecord) -> None:
+def list_frames(context: RunContext) -> StageRecord:
     """Count the frames that will be used and those that cannot, by reason."""
     chosen, infos = context.positions, context.sequence.infos
     unused = Counter(info.reason.partition("(")[0].strip() for info in infos if not info.used)
@@ -28,15 +28,20 @@ def list_frames(context: RunContext, record: StageRecord) -> None:
     skipped = sum(info.used for info in infos) - len(chosen)
     if skipped:
         unused["excluded by stride or range"] = skipped
-    record.summary |= {"found": len(infos), "used": len(chosen), "unused": dict(sorted(unused.items()))}
     left_out = "".join(f", {count} {reason}" for reason, count in unused.most_common(3))
-    record.summary["text"] = f"{len(chosen)} of {len(infos)} frames{left_out}"
-    record.warnings += getattr(context.sequence, "notes", ())
+    summary = {
+        "found": len(infos),
+        "used": len(chosen),
+        "unused": dict(sorted(unused.items())),
+        "text": f"{len(chosen)} of {len(infos)} frames{left_out}",
+    }
+    warnings = [*getattr(context.sequence, "notes", ())]
     if lost > context.config.frames.max_broken * len(infos):
-        record.warnings.append(f"{lost} of {len(infos)} frames cannot be used: {reasons}; frames.csv lists them")
+        warnings.append(f"{lost} of {len(infos)} frames cannot be used: {reasons}; frames.csv lists them")
+    return StageRecord(summary, warnings)
 
 
-def find_level(context: RunContext, record: StageRecord) -> None:
+def find_level(context: RunContext) -> StageRecord:
     """Which way is up and where the floor is, from a coarse map of a few dozen frames, in levelling.json."""
     from mapping import TSDFConfig, TSDFVolume
     from mapping.gravity import level
@@ -47,14 +52,11 @@ def find_level(context: RunContext, record: StageRecord) -> None:
         TSDFConfig(voxel_size=LEVELLING_VOXEL_SIZE, max_depth=context.config.tsdf.max_depth, carve=False)
     )
     poses = []
-    broken: dict[int, str] = {}
-    for done, frame in enumerate(read_frames(context.sequence, few, broken, max_broken=len(few) - 1)):
-        seen = predicted(context, frame)
-        assert seen.depth is not None  # `predicted` saw to it
-        T_world_camera = context.alignment.metric_pose(frame.T_world_camera)
-        volume.integrate(seen.depth, frame.intrinsics, T_world_camera, labels=seen.labels)
-        poses.append(T_world_camera)
-        context.progress("level", done + 1, len(few))
+    for done, frame in enumerate(context.posed_frames(few, levelled=False, max_broken=len(few) - 1)):
+        seen = frame.predictions
+        volume.integrate(seen.depth, frame.intrinsics, frame.T_world_camera, labels=seen.labels)
+        poses.append(frame.T_world_camera)
+        context.advance(done + 1, len(few))
     mesh = volume.extract_mesh(min_weight=1.0)
     floor_faces: NDArray[np.bool_] | None = None
     if mesh.labels is not None and context.source.label_space is not None:
@@ -71,16 +73,15 @@ def find_level(context: RunContext, record: StageRecord) -> None:
         "floor_area": float(found.floor_area),
         "wall_share": float(found.wall_share),
     }
-    write_text_atomic(context.workspace.path("levelling.json"), json.dumps(data, indent=2, allow_nan=False) + "\n")
-    record.summary |= {"up_source": found.up.source, "support": float(found.up.support)}
-    record.summary["text"] = found.up.evidence
-    record.warnings += list(found.warnings)
+    write_text_atomic(context.workspace.path(LEVELLING_FILE), json.dumps(data, indent=2, allow_nan=False) + "\n")
+    summary = {"up_source": found.up.source, "support": float(found.up.support), "text": found.up.evidence}
+    return StageRecord(summary, list(found.warnings))
 
 
-def store_predictions(context: RunContext, record: StageRecord) -> None:
+def store_predictions(context: RunContext) -> StageRecord:
     """The answers of a costly source, one file a frame; frames that are there already are not asked again."""
-    folder = context.workspace.path("predictions")
-    folder.mkdir(exist_ok=True)
+    folder = context.path(PREDICTIONS_FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
     index: dict[str, Any] = {"source": context.source.name, "fingerprint": context.source.fingerprint, "frames": []}
     marker = folder / "index.json"
     if context.source.is_costly:
@@ -91,15 +92,14 @@ def store_predictions(context: RunContext, record: StageRecord) -> None:
         missing = [
             p for p in context.positions if not prediction_path(folder, context.sequence.infos[p].index).exists()
         ]
-        frames = read_frames(
-            context.sequence, missing, {}, max_broken=context.config.frames.max_broken * len(context.positions)
-        )
+        max_broken = context.config.frames.max_broken * len(context.positions)
+        frames = read_frames(context.sequence, missing, max_broken=max_broken)
         answers = ((frame.index, context.source.predict(frame)) for frame in frames)
         for done, (number, seen) in enumerate(prefetched(answers)):  # a thread asks while this one writes
             write_predictions(folder, number, seen)
-            context.progress("predict", done + 1, len(missing))
+            context.advance(done + 1, len(missing))
         index["frames"] = sorted(int(path.stem) for path in folder.glob("*.npz"))
     write_text_atomic(marker, json.dumps(index))
-    record.warnings += context.source.notes
     count = len(index["frames"])
-    record.summary["text"] = f"{count} frames predicted" if count else "read with the frames"
+    text = f"{count} frames predicted" if count else "read with the frames"
+    return StageRecord({"text": text}, list(context.source.notes))

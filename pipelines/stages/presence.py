@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.mesh.mesh import Mesh
-from mapping.se3 import inverse
-from pipelines.loading import read_frames
-from pipelines.stages.context import RunContext, predicted
+from pipelines.stages.context import RunContext
 from scenegraph.graph import SceneGraph
 from scenegraph.tracks.presence import SurfacePoints, frame_evidence, presence_intervals
 
@@ -30,21 +28,17 @@ def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh) -> None:
     surface = SurfacePoints.of(mesh, label_ids, config.points)
     positions = context.positions
     chosen = [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, config.frames).astype(int))]
-    T_world_input = inverse(context.stored_T_input_world())
     times: list[float] = []
     confirmed: list[NDArray[np.int64]] = []
     denied: list[NDArray[np.int64]] = []
-    for done, frame in enumerate(read_frames(context.sequence, chosen, {}, max_broken=len(chosen))):
-        seen = predicted(context, frame)
-        assert seen.depth is not None  # `predicted` saw to it
-        pose = T_world_input @ context.alignment.metric_pose(frame.T_world_camera)
+    for done, frame in enumerate(context.posed_frames(chosen)):
         evidence = frame_evidence(
             surface,
-            seen.depth,
+            frame.predictions.depth,
             frame.intrinsics,
-            pose,
+            frame.T_world_camera,
             config,
-            labels=seen.labels,
+            labels=frame.predictions.labels,
             label_space=context.source.label_space,
         )
         times.append(frame.timestamp)

@@ -8,15 +8,15 @@ from pipelines.workspace import StageRecord, load_run
 REPORT_FILES = ("report.html", "scene.html")
 
 
-def write_report_files(context: RunContext, record: StageRecord) -> None:
+def write_report_files(context: RunContext) -> StageRecord:
     """report.html and scene.html."""
     from pipelines.views.report import render_pictures, write_report
     from pipelines.views.viewer import write_scene_html
 
     mesh, graph = load_run(context.workspace.root)
     pictures = render_pictures(mesh, graph, context.camera)
-    context.progress("report", 1, 2)
+    context.advance(1, 2)
     write_report(context.workspace.path("report.html"), graph, context.workspace.manifest, pictures)
     write_scene_html(mesh, graph, context.workspace.path("scene.html"))
-    context.progress("report", 2, 2)
-    record.summary["text"] = f"report.html with {len(pictures)} pictures, scene.html"
+    context.advance(2, 2)
+    return StageRecord({"text": f"report.html with {len(pictures)} pictures, scene.html"})

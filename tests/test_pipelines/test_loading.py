@@ -8,9 +8,8 @@ import pytest
 from m2h import Predictions
 from mapping.camera import Intrinsics
 from pipelines.frame import Frame, FrameInfo, SequenceError
-from pipelines.loading import chosen_positions, read_frames
+from pipelines.loading import CachedSequence, chosen_positions, read_frames
 from pipelines.settings import FramesConfig
-
 
 CAMERA = Intrinsics(10, 10, 1, 1, 3, 2)
 
@@ -21,7 +20,7 @@ class FakeSequence:
     name, path, format, world_up, label_space = "fake", Path("fake"), "fake", None, None
 
     def __init__(self, broken=(), lost=()):
-        self.broken = broken
+        self.broken, self.read = broken, []
         self.infos = tuple(
             FrameInfo(i, i / 10, f"{i}.png", i not in lost, "lost pose" if i in lost else "", np.eye(4), CAMERA)
             for i in range(10)
@@ -31,6 +30,7 @@ class FakeSequence:
         return len(self.infos)
 
     def __getitem__(self, index):
+        self.read.append(index)
         if index in self.broken:
             raise SequenceError(f"{index}.png: is truncated")
         return Frame(index, index / 10, np.zeros((2, 3, 3), np.uint8), CAMERA, np.eye(4), Predictions())
@@ -62,3 +62,14 @@ def test_a_reader_may_stop_early():
     frames = read_frames(FakeSequence(), range(10), {}, max_broken=0)
     assert next(frames).index == 0
     frames.close()
+
+
+def test_a_cached_sequence_decodes_a_frame_once_while_memory_lasts():
+    sequence = FakeSequence(broken=(3,))
+    cached = CachedSequence(sequence, max_bytes=2 * CAMERA.width * CAMERA.height * 3)
+    assert [cached[i].index for i in (5, 0, 5, 8, 0)] == [5, 0, 5, 8, 0]
+    for _ in range(2):
+        with pytest.raises(SequenceError, match=r"3\.png"):
+            cached[3]
+    assert cached._own.read == [5, 0, 8, 0, 3, 3]
+    assert sequence.read == []  # of which a stream may be read at the same time

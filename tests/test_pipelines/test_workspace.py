@@ -6,14 +6,15 @@ import sys
 
 import pytest
 
-from pipelines.workspace import Workspace, WorkspaceError, digest, folder_fingerprint
+from pipelines.workspace import StageRecord, Workspace, WorkspaceError, digest, folder_fingerprint
 
 
 def run_stage(workspace, key="k1", text="content"):
-    with workspace.stage("fuse", key, {"a": 1}, ["volume.npz"]) as record:
+    def run():
         workspace.path("volume.npz").write_text(text)
-        record.summary["blocks"] = 3
-        record.warnings.append("thin")
+        return StageRecord({"blocks": 3}, ["thin"])
+
+    workspace.record("fuse", key, {"a": 1}, ["volume.npz"], run)
 
 
 def test_a_stage_is_current_only_with_its_key_and_its_files(tmp_path):
@@ -40,8 +41,12 @@ def test_reading_a_run_leaves_it_as_it_is(tmp_path):
 def test_a_stage_that_fails_counts_as_not_run(tmp_path):
     workspace = Workspace(tmp_path / "run")
     run_stage(workspace)
-    with pytest.raises(RuntimeError), workspace.stage("fuse", "k1", {}, ["volume.npz"]):
+
+    def killed():
         raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        workspace.record("fuse", "k1", {}, ["volume.npz"], killed)
     assert not Workspace.open(tmp_path / "run").is_current("fuse", "k1")
 
 

@@ -7,10 +7,9 @@ from textured_wall import CAMERA, CONFIG, Wall, error
 
 from m2h import Predictions
 from pipelines.frame import FrameInfo
-from pipelines.loading import FramesByNumber
 from pipelines.settings import FramesConfig, PipelineConfig
 from pipelines.sources.predictions import write_predictions
-from pipelines.sources.source import SourceError, open_source
+from pipelines.sources.source import DepthOrigin, SourceError, open_source
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,6 +24,7 @@ def test_depth_comes_from_images_and_poses_alone():
     wall = Wall()
     source = open_source("multiview", wall, CONFIG)
     assert source.is_costly
+    assert source.depth_from is DepthOrigin.POSES
     assert wall.read == []
     answer = source.predict(wall[4])
     assert np.mean(answer.depth > 0) > 0.6
@@ -72,6 +72,7 @@ def test_mixed_takes_depth_from_images(tmp_path):
     assert np.median(error(answer, wall.depth(4))) < 0.01
     assert answer.labels[0, 0] == 7
     assert source.is_costly
+    assert source.depth_from is DepthOrigin.POSES
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,6 @@ def test_mixed_takes_depth_from_images(tmp_path):
         (Wall(count=1), "multiview", "wall has 1 frame with a pose; expected two or more"),
         (Wall(count=4, spacing=0.0), "multiview", "never moves from its place"),
         (Wall(), "multiview:64", "takes no argument"),
-        (Wall(), "refined:", "expected refined:SOURCE"),
     ],
 )
 def test_refusals(sequence, spec, message):
@@ -93,12 +93,3 @@ def test_a_camera_that_moves_too_fast_is_refused_when_it_is_asked():
     source = open_source("multiview", wall, CONFIG)
     with pytest.raises(SourceError, match="no frame of wall sees the same as another"):
         source.predict(wall[0])
-
-
-def test_frames_by_number_are_read_ahead_and_broken_ones_are_none():
-    wall = Wall(broken=(3,))
-    frames = FramesByNumber(wall, [0, 1, 2, 3, 8])
-    assert frames(3) is None
-    assert [frames(i).index for i in (0, 1, 8, 2)] == [0, 1, 8, 2]
-    assert frames(3) is None
-    assert wall.read == []

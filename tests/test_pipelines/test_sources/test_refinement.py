@@ -11,8 +11,12 @@ from m2h import Predictions
 from pipelines.cli import main
 from pipelines.settings import AlignConfig, FramesConfig
 from pipelines.sources.predictions import prediction_path, write_predictions
-from pipelines.sources.refinement import spread_of
+from pipelines.sources.refinement import refined, spread_of
 from pipelines.sources.source import open_source
+
+
+def open_refined(refine, spec, wall, config=CONFIG):
+    return refined(open_source(spec, wall, config), refine, wall, config)
 
 
 def predicted(wall, folder, *, scale=1.0, noise=0.0):
@@ -29,7 +33,7 @@ def predicted(wall, folder, *, scale=1.0, noise=0.0):
 def test_good_depth_is_left_as_it_is_whatever_the_scales(tmp_path):
     wall = Wall()
     base = predicted(wall, tmp_path, scale=1.2, noise=0.02)
-    source = open_source(f"checked:{base}", wall, CONFIG)
+    source = open_refined("auto", base, wall)
     assert source.name == f"checked:{open_source(base, wall).name}"
     answer = source.predict(wall[4])
     assert np.array_equal(answer.depth, open_source(base, wall).predict(wall[4]).depth)
@@ -39,30 +43,31 @@ def test_good_depth_is_left_as_it_is_whatever_the_scales(tmp_path):
 def test_good_depth_is_a_prior_where_refinement_is_asked_for(tmp_path):
     wall = Wall()
     base = predicted(wall, tmp_path, scale=1.03, noise=0.02)
-    source = open_source(f"refined:{base}", wall, CONFIG)
+    source = open_refined("multiview", base, wall)
     answer = source.predict(wall[4])
     assert (answer.depth > 0).all()
     assert np.median(error(answer, wall.depth(4))) < 0.03
     assert source.notes == []
-    assert source.fingerprint != open_source(f"checked:{base}", wall, CONFIG).fingerprint
+    assert source.fingerprint != open_refined("auto", base, wall).fingerprint
 
 
 def test_frames_that_are_only_looked_at_beside_others_need_no_prediction(tmp_path):
     wall, every_second = Wall(), replace(CONFIG, frames=FramesConfig(stride=2))
     base = predicted(wall, tmp_path, noise=0.02)
-    with_all = open_source(f"refined:{base}", wall, every_second).predict(wall[4])
+    with_all = open_refined("multiview", base, wall, every_second).predict(wall[4])
     for index in range(1, len(wall), 2):
         prediction_path(tmp_path, index).unlink()
-    answer = open_source(f"refined:{base}", wall, every_second).predict(wall[4])
+    answer = open_refined("multiview", base, wall, every_second).predict(wall[4])
     assert error(answer, wall.depth(4)).mean() < 1.5 * error(with_all, wall.depth(4)).mean() + 0.01
 
 
-@pytest.mark.parametrize("kind", ["checked", "refined"])
-def test_wrong_depth_gives_way_to_the_images_and_fills_the_rest(tmp_path, kind):
+@pytest.mark.parametrize("refine", ["auto", "multiview"])
+def test_wrong_depth_gives_way_to_the_images_and_fills_the_rest(tmp_path, refine):
     wall = Wall()
     base = predicted(wall, tmp_path, noise=0.085)
-    source = open_source(f"{kind}:{base}", wall, CONFIG)
-    answer, alone = (open_source(spec, wall, CONFIG).predict(wall[4]) for spec in (f"{kind}:{base}", "multiview"))
+    source = open_refined(refine, base, wall)
+    answer = source.predict(wall[4])
+    alone = open_source("multiview", wall, CONFIG).predict(wall[4])
     proved = alone.depth > 0
     np.testing.assert_array_equal(answer.depth[proved], alone.depth[proved])
     assert (answer.depth > 0).all()
@@ -83,7 +88,7 @@ def test_a_prior_is_refined_where_images_prove_and_kept_elsewhere(tmp_path):
             tmp_path, i, Predictions(depth=(wall.depth(i) * (1.05 + noise)).astype(np.float32), labels=labels)
         )
     base = open_source(f"precomputed:{tmp_path}", wall)
-    source = open_source(f"refined:precomputed:{tmp_path}", wall, CONFIG)
+    source = open_refined("multiview", f"precomputed:{tmp_path}", wall)
     answer, before = source.predict(wall[4]), base.predict(wall[4])
     assert (answer.depth > 0).all()
     assert np.array_equal(answer.labels, labels)
@@ -95,7 +100,7 @@ def test_a_prior_is_refined_where_images_prove_and_kept_elsewhere(tmp_path):
 
 def test_very_wrong_depth_fills_nothing(tmp_path):
     wall = Wall()
-    source = open_source(f"checked:{predicted(wall, tmp_path, noise=0.25)}", wall, CONFIG)
+    source = open_refined("auto", predicted(wall, tmp_path, noise=0.25), wall)
     answer, alone = source.predict(wall[4]), open_source("multiview", wall, CONFIG).predict(wall[4])
     np.testing.assert_array_equal(answer.depth, alone.depth)
     np.testing.assert_array_equal(answer.confidence, alone.confidence)
@@ -106,7 +111,7 @@ def test_very_wrong_depth_fills_nothing(tmp_path):
 def test_depth_that_images_cannot_prove_is_left_as_it_is(tmp_path):
     wall = Wall(count=3, spacing=30.0)
     base = predicted(wall, tmp_path, noise=0.25)
-    answer = open_source(f"checked:{base}", wall, CONFIG).predict(wall[1])
+    answer = open_refined("auto", base, wall).predict(wall[1])
     assert np.array_equal(answer.depth, open_source(base, wall).predict(wall[1]).depth)
 
 
@@ -119,23 +124,24 @@ def test_only_predicted_depth_of_a_moving_camera_in_metres_is_checked(tmp_path):
     for spec, sequence, config in (
         ("multiview", wall, CONFIG),
         ("recorded", wall, CONFIG),
-        (f"refined:{base}", wall, CONFIG),
         (base, Wall(count=1), CONFIG),
         (base, Wall(spacing=0.0), CONFIG),
         (base, wall, unscaled),
         (base, colmap, CONFIG),
     ):
-        name = open_source(spec, sequence, config).name
-        assert open_source(f"checked:{spec}", sequence, config).name == name
-    assert open_source(f"checked:{base}", wall, CONFIG).name.startswith("checked:")
+        source = open_source(spec, sequence, config)
+        assert refined(source, "auto", sequence, config) is source
+    source = open_refined("multiview", base, wall)
+    assert source.is_refined
+    assert refined(source, "auto", wall, CONFIG) is source
+    assert open_refined("auto", base, wall).is_refined
 
 
 def test_what_fills_is_a_setting(tmp_path):
     wall = Wall()
     multiview = replace(CONFIG.multiview, prior_deviation=0.075)
-    source = open_source(
-        f"checked:{predicted(wall, tmp_path, noise=0.085)}", wall, replace(CONFIG, multiview=multiview)
-    )
+    base = predicted(wall, tmp_path, noise=0.085)
+    source = open_refined("auto", base, wall, replace(CONFIG, multiview=multiview))
     assert (source.predict(wall[4]).depth == 0).any()
     assert "is not used" in source.notes[0]
 
@@ -151,17 +157,19 @@ def test_spread_is_what_a_scale_does_not_mend():
 
 
 @pytest.mark.parametrize(
-    ("options", "source"),
+    ("options", "source", "refine"),
     [
-        ([], "checked:auto"),
-        (["--source", "m2h:light"], "checked:m2h:light"),
-        (["--source", "m2h", "--refine", "multiview"], "refined:m2h"),
-        (["--source", "m2h", "--refine", "none"], "m2h"),
+        ([], "auto", "auto"),
+        (["--source", "m2h:light"], "m2h:light", "auto"),
+        (["--source", "m2h", "--refine", "multiview"], "m2h", "multiview"),
+        (["--source", "m2h", "--refine", "none"], "m2h", "none"),
     ],
 )
-def test_the_command_line_checks_unless_told_otherwise(box_room, tmp_path, monkeypatch, options, source):
+def test_the_command_line_checks_unless_told_otherwise(box_room, tmp_path, monkeypatch, options, source, refine):
     asked = []
-    monkeypatch.setattr("pipelines.pipeline.run", lambda *args, source, **kwargs: asked.append(source) or {})
+    monkeypatch.setattr(
+        "pipelines.pipeline.run", lambda *args, source, refine, **kwargs: asked.append((source, refine)) or {}
+    )
     result = CliRunner().invoke(main, ["run", str(box_room), "--out", str(tmp_path), "-q", *options])
     assert result.exit_code == 0, result.output
-    assert asked == [source]
+    assert asked == [(source, refine)]

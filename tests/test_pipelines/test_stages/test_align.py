@@ -25,7 +25,7 @@ from pipelines.sequences.colmap_points import read_sparse_points
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import write_predictions
-from pipelines.sources.source import Source, has_one_scale
+from pipelines.sources.source import DepthOrigin, Source
 from pipelines.stages.align import align, is_wanted
 from pipelines.stages.alignment_file import (
     Alignment,
@@ -34,7 +34,6 @@ from pipelines.stages.alignment_file import (
     read_alignment,
     write_alignment,
 )
-from pipelines.workspace import StageRecord
 from scenegraph.labels import nyu40
 
 FRAMES = 20
@@ -93,21 +92,21 @@ def test_recorded_depth_is_left_alone_unless_asked_for(spoiled, tmp_path):
     assert manifest["stages"]["align"]["summary"]["scale_spread"] < 0.01
 
 
+def source_of(depth_from, *, is_refined=False):
+    return Source("any", lambda frame: Predictions(), "", nyu40(), depth_from, is_refined=is_refined)
+
+
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("source", "expected"),
     [
-        ("recorded", True),
-        ("multiview", True),
-        ("m2h:light", False),
-        ("refined:m2h:light", False),
-        ("mixed:semantics=m2h:light,depth=recorded", True),
-        ("mixed:depth=m2h:light,semantics=recorded", False),
+        (source_of(DepthOrigin.SENSOR), False),
+        (source_of(DepthOrigin.POSES), False),
+        (source_of(DepthOrigin.NETWORK), True),
+        (source_of(DepthOrigin.NETWORK, is_refined=True), True),
     ],
 )
-def test_sources_of_one_scale(name, expected):
-    source = Source(name, lambda frame: Predictions(), "", nyu40())
-    assert has_one_scale(source) is expected
-    assert is_wanted("auto", source) is not expected
+def test_depth_of_no_single_scale_is_aligned(source, expected):
+    assert is_wanted("auto", source) is expected
     assert is_wanted("on", source)
     assert not is_wanted("off", source)
 
@@ -135,16 +134,14 @@ def test_file_keeps_what_was_written(tmp_path):
     assert back.corrected(9, seen) is seen
 
 
-@pytest.mark.parametrize(
-    ("name", "depth"), [("multiview", 4.0), ("mixed:depth=multiview,semantics=m2h", 4.0), ("recorded", 2.0)]
-)
-def test_depth_from_poses_is_brought_to_metres_with_them(tmp_path, name, depth):
+@pytest.mark.parametrize(("depth_from", "depth"), [(DepthOrigin.POSES, 4.0), (DepthOrigin.SENSOR, 2.0)])
+def test_depth_from_poses_is_brought_to_metres_with_them(tmp_path, depth_from, depth):
     context = SimpleNamespace(
-        workspace=SimpleNamespace(path=lambda file: tmp_path / file),
+        path=lambda file: tmp_path / file,
         config=config_from_mapping(PipelineConfig, {"align": {"pose_scale": 2.0}}, "test"),
-        source=Source(name, lambda frame: Predictions(), "", nyu40()),
+        source=source_of(depth_from),
     )
-    align(context, StageRecord())
+    assert align(context).summary["applied"] is False
     found = read_alignment(tmp_path / "alignment.json")
     assert found.pose_scale == 2.0
     assert found.corrected(0, Predictions(np.full((1, 2), 2, np.float32))).depth.tolist() == [[depth, depth]]

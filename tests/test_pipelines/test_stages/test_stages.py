@@ -1,0 +1,102 @@
+"""Stages as a run uses them: the stream of posed frames, a killed run that goes on, a stage that is there twice."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from box_room import write_box_room
+
+from pipelines import pipeline
+from pipelines.config import config_from_mapping
+from pipelines.images import read_labels, write_png
+from pipelines.pipeline import run
+from pipelines.sequences.detect import open_sequence
+from pipelines.settings import PipelineConfig
+from pipelines.sources.source import open_source
+from pipelines.stages import fuse
+from pipelines.stages.alignment_file import Alignment, write_alignment
+from pipelines.stages.context import RunContext
+from pipelines.workspace import Workspace
+
+FRAMES = 12
+CONFIG = config_from_mapping(PipelineConfig, {"tsdf": {"voxel_size": 0.1}}, "test")
+WARNING = "400 pixels in 2 frames have labels that label space nyu40 lacks (77, 255); they count as unknown"
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """A short look into a room; two of its frames have labels that the label space lacks."""
+    folder = tmp_path_factory.mktemp("room") / "room"
+    write_box_room(folder, frames=FRAMES)
+    for number, label in ((3, 255), (4, 77)):
+        path = folder / "semantics" / f"{number:06d}.png"
+        labels = read_labels(path)
+        labels[:10, :20] = label
+        write_png(path, labels)
+    return folder
+
+
+def context_of(room, out):
+    sequence = open_sequence(str(room))
+    return RunContext(Workspace(out), sequence, open_source("recorded", sequence), CONFIG, lambda *progress: None)
+
+
+def test_posed_frames_come_in_the_unit_and_the_world_that_are_asked_for(room, tmp_path):
+    context = context_of(room, tmp_path / "run")
+    write_alignment(context.path("alignment.json"), Alignment(pose_scale=2.0, depth_scale=2.0))
+    T_input_world = np.eye(4)
+    T_input_world[:3, 3] = 1, 2, 3
+    context.workspace.path("levelling.json").write_text(f'{{"T_input_world": {T_input_world.tolist()}}}')
+    given = context.sequence[5]
+    (as_given,) = context.posed_frames([5], aligned=False, levelled=False)
+    np.testing.assert_array_equal(as_given.T_world_camera, given.T_world_camera)
+    np.testing.assert_array_equal(as_given.predictions.depth, given.recorded.depth)
+    (metric,) = context.posed_frames([5], levelled=False)
+    np.testing.assert_allclose(metric.T_world_camera[:3, 3], 2 * given.T_world_camera[:3, 3])
+    np.testing.assert_allclose(metric.predictions.depth, 2 * given.recorded.depth)
+    (levelled,) = context.posed_frames([5])
+    np.testing.assert_allclose(levelled.T_world_camera[:3, 3], metric.T_world_camera[:3, 3] - [1, 2, 3])
+    assert levelled.intrinsics == context.camera
+
+
+def test_labels_that_the_label_space_lacks_are_unknown_and_counted(room, tmp_path):
+    frames = list(context_of(room, tmp_path / "run").posed_frames([2, 3], aligned=False, levelled=False))
+    assert [frame.foreign_labels for frame in frames] == [{}, {255: 200}]
+    assert not frames[1].predictions.labels[:10, :20].any()
+
+
+def test_a_run_that_goes_on_says_what_one_at_a_stretch_says(room, tmp_path, monkeypatch):
+    fused = []
+
+    def killed(volume, frame, **settings):
+        if len(fused) == FRAMES - 2:
+            raise RuntimeError("killed")
+        fused.append(frame.index)
+        add(volume, frame, **settings)
+
+    add = fuse.fuse_frame
+    monkeypatch.setattr(fuse, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(fuse, "fuse_frame", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(open_sequence(str(room)), tmp_path, config=CONFIG, until="fuse")
+    monkeypatch.setattr(fuse, "fuse_frame", add)
+    manifest = run(open_sequence(str(room)), tmp_path, config=CONFIG, until="fuse")
+    assert manifest["stages"]["fuse"]["warnings"] == [WARNING]
+    assert manifest["stages"]["fuse"]["summary"]["frames"] == FRAMES
+
+
+def test_a_stage_may_be_there_twice(room, tmp_path, monkeypatch):
+    sequence, predict, align, level, *_ = stages = pipeline.stages_until("fuse")
+    first = [
+        replace(stage, name=f"{stage.name} 1", folder="first", outputs=tuple(f"first/{name}" for name in stage.outputs))
+        for stage in (predict, align, stages[-1])
+    ]
+    levelled = replace(level, folder="first")
+    twice = (sequence, *first[:2], levelled, first[2], predict, align, stages[-1])
+    monkeypatch.setattr(pipeline, "stages_until", lambda name: twice)
+    said = []
+    for _ in range(2):
+        run(open_sequence(str(room)), tmp_path, config=CONFIG, progress=lambda *progress: said.append(progress))
+    assert (tmp_path / "first/volume.npz").read_bytes() == (tmp_path / "volume.npz").read_bytes()
+    assert said[-len(twice) :] == [(stage.name, 0, 0) for stage in twice]
+    assert ("fuse 1", FRAMES, FRAMES) in said
