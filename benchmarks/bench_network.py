@@ -163,7 +163,7 @@ def make_variant(variant: str, setting: Setting, folder: Path) -> tuple[Callable
 
     def run() -> dict[str, Any]:
         with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype is not None):
-            return {name: x.float() for name, x in model(images, tasks).items()}
+            return {name: x.float() for name, x in model(images, tasks=tasks).items()}
 
     return run, parameters
 

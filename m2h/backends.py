@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from m2h.record import RECORD_KEY, CheckpointError, CheckpointRecord
 from m2h.tasks import TaskName
@@ -15,11 +15,29 @@ from m2h.tasks import TaskName
 if TYPE_CHECKING:
     from torch import Tensor
 
-Network: TypeAlias = "Callable[[Tensor, Collection[TaskName]], dict[str, Tensor]]"
-"""Normalised images [B, 3, H, W] and the wanted tasks to the outputs of `M2H.forward`."""
+    from m2h.model import Neighbours
+
 TASKS_KEY = "m2h_tasks"
 RUNTIMES = ("openvino", "onnxruntime")
 """Packages that run ONNX files, the faster first."""
+
+
+class Network(Protocol):
+    """A network as the predictor runs it, whatever runs it."""
+
+    def __call__(
+        self,
+        images: Tensor,
+        tasks: Collection[TaskName],
+        neighbours: Neighbours | None = None,
+        hint: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Normalised images [B, 3, H, W] to the outputs of `M2H.forward`."""
+        ...
+
+    def match(self, images: Tensor) -> Tensor:
+        """Matching features of normalised images, as `M2H.match`."""
+        ...
 
 
 def require(package: str) -> Any:
@@ -63,7 +81,7 @@ def _open_onnxruntime(path: Path, threads: int | None) -> tuple[Network, Checkpo
     def run(image: Any) -> list[Any]:
         return list(session.run(None, {"images": image}))
 
-    return _network(run, tuple(session.get_inputs()[0].shape), exported, path), record
+    return ExportedNetwork(run, tuple(session.get_inputs()[0].shape), exported, path), record
 
 
 def _open_openvino(path: Path, threads: int | None) -> tuple[Network, CheckpointRecord]:
@@ -87,24 +105,41 @@ def _open_openvino(path: Path, threads: int | None) -> tuple[Network, Checkpoint
     def run(image: Any) -> list[Any]:
         return list(compiled(image).values())
 
-    return _network(run, tuple(compiled.input(0).shape), exported, path), record
+    return ExportedNetwork(run, tuple(compiled.input(0).shape), exported, path), record
 
 
-def _network(run: Any, shape: tuple[int, ...], exported: list[TaskName], path: Path) -> Network:
-    """One image at a time through the runtime, as a function on batches of tensors."""
-    import torch
+class ExportedNetwork:
+    """An exported network: one image of one size at a time through its runtime, as a function on batches of tensors."""
 
-    def network(images: Tensor, tasks: Collection[TaskName]) -> dict[str, Tensor]:
-        if tuple(images.shape[1:]) != tuple(shape[1:]):
-            raise CheckpointError(f"{path}: exported for images of {list(shape[1:])}, got {list(images.shape[1:])}")
-        missing = set(tasks) - set(exported)
+    def __init__(self, run: Any, shape: tuple[int, ...], exported: list[TaskName], path: Path) -> None:
+        self.run, self.shape, self.exported, self.path = run, shape, exported, path
+
+    def __call__(
+        self,
+        images: Tensor,
+        tasks: Collection[TaskName],
+        neighbours: Neighbours | None = None,
+        hint: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """As `Network`; raises CheckpointError for another size, tasks that were not exported, and for neighbours and hints."""
+        import torch
+
+        if neighbours is not None or hint is not None:
+            raise CheckpointError(f"{self.path}: exported for single images, without neighbours and hints")
+        if tuple(images.shape[1:]) != tuple(self.shape[1:]):
+            raise CheckpointError(
+                f"{self.path}: exported for images of {list(self.shape[1:])}, got {list(images.shape[1:])}"
+            )
+        missing = set(tasks) - set(self.exported)
         if missing:
-            raise CheckpointError(f"{path}: exported without {', '.join(sorted(missing))}")
-        rows = [run(image[None].contiguous().cpu().numpy()) for image in images]
-        outputs = {task: torch.cat([torch.from_numpy(row[i]) for row in rows]) for i, task in enumerate(exported)}
+            raise CheckpointError(f"{self.path}: exported without {', '.join(sorted(missing))}")
+        rows = [self.run(image[None].contiguous().cpu().numpy()) for image in images]
+        outputs = {task: torch.cat([torch.from_numpy(row[i]) for row in rows]) for i, task in enumerate(self.exported)}
         return {task: x for task, x in outputs.items() if task in tasks}
 
-    return network
+    def match(self, images: Tensor) -> Tensor:
+        """Raises CheckpointError: the file holds no matching features."""
+        raise CheckpointError(f"{self.path}: exported for single images, without matching features")
 
 
 def _parse(metadata: dict[str, str], path: Path) -> tuple[CheckpointRecord, list[TaskName]]:

@@ -16,6 +16,31 @@ DEEP_TAPS = {24: (4, 11, 17, 23)}  # DINOv2's choice for ViT-L; every other dept
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CrossViewConfig:
+    """The cost volume over neighbouring frames, and the input for a depth hint. Depth here is canonical: see `M2H`."""
+
+    channels: int = 16
+    """Width of the matching features."""
+    planes: int = 48
+    """Planes of the cost volume, evenly spaced in inverse depth."""
+    near: float = 0.4
+    """Depth of the nearest plane in metres."""
+    far: float = 14.0
+    """Depth of the farthest plane in metres."""
+    widths: tuple[int, int, int, int] = (64, 96, 128, 160)
+    """Widths of the pyramid that merges the cost volume with the image's features, at 1/4 to 1/32 of the image."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.near < self.far:
+            raise ValueError(f"CrossViewConfig: expected 0 < near < far, got near {self.near} and far {self.far}")
+        if self.channels < 1 or self.planes < 2 or min(self.widths) < 1:
+            raise ValueError(
+                f"CrossViewConfig: expected channels and widths of at least 1 and 2 planes, got {self.channels}, "
+                f"{self.widths} and {self.planes}"
+            )
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class M2HConfig:
     """Sizes and switches of an M2H network. The defaults are the full model of the paper, with the padding cut away again.
 
@@ -23,7 +48,7 @@ class M2HConfig:
     """
 
     backbone: str = "vit_small_patch14_dinov2"
-    """timm name of a vision transformer with a class token."""
+    """timm name of a vision transformer with a class token, or, with `cross_view`, of a convolutional network."""
     backbone_width: int | None = None
     """Embedding width; None takes the architecture's own."""
     backbone_depth: int | None = None
@@ -59,6 +84,8 @@ class M2HConfig:
     """Metres added to every depth, so that none is zero."""
     crop_padding: bool = True
     """Cut the padding to whole patches away from the outputs; False squeezes it into the image, as the published model does."""
+    cross_view: CrossViewConfig | None = None
+    """How neighbouring frames are matched; None, as published, for a network that sees one image at a time."""
     unit_normals: bool = True
     """Normalise normals after the last resize; False leaves them shorter at discontinuities, as the published model does."""
 
@@ -113,6 +140,20 @@ class M2HConfig:
         if name not in table:
             raise ValueError(f"no published network {name!r}; there are {', '.join(table)}")
         return table[name]
+
+    @classmethod
+    def cross(cls, *, classes: int = 41) -> M2HConfig:
+        """The network that sees neighbouring frames too, on EfficientNet-Lite0: what is shipped."""
+        return cls(
+            backbone="efficientnet_lite0",
+            channels=64,
+            head_channels=(32,),
+            attention_heads=1,
+            attention_layers=1,
+            separable=True,
+            classes=classes,
+            cross_view=CrossViewConfig(),
+        )
 
     @classmethod
     def tiny(cls, *, separable: bool = True, classes: int = 41) -> M2HConfig:

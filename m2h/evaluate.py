@@ -9,10 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from m2h.data import Camera, Dataset, Sample, open_dataset
+from m2h.data.neighbours import PosedDataset, choose_neighbours
 from m2h.infer import InferenceConfig, Predictor
 from m2h.metrics import DepthMetrics, EdgeMetrics, NormalMetrics, Scores, SegmentationMetrics
 from m2h.predictions import Predictions
 from m2h.tasks import TASKS, TaskName
+from m2h.views import View
 
 Protocol = Literal["field", "per-batch"]
 BATCH = 8
@@ -51,24 +53,29 @@ def evaluate(
     tasks: Collection[TaskName] | None = None,
     limit: int | None = None,
     protocol: Protocol = "field",
+    neighbours: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
-    """The metrics of the predictor's tasks (or those asked for) on the dataset's first `limit` images, by name.
+    """The metrics of the predictor's tasks (or those asked for) on `limit` images, evenly over the dataset, by name.
+
+    `neighbours` frames are given to the network with each image, where the dataset has sequences with poses.
 
     `field` divides once, at the end of the whole set. `per-batch` averages the scores of batches of 8 images, which
     favours what is rare; it exists to compare with numbers that were made that way. Tasks without truth give None.
     """
     wanted = [task for task in predictor.tasks if tasks is None or task in tasks]
     count = len(dataset) if limit is None else min(limit, len(dataset))
+    indices = np.linspace(0, len(dataset) - 1, count).round().astype(int) if count else np.zeros(0, int)
     size = count if protocol == "field" else BATCH
     scores: list[Scores] = []
     for start in range(0, count, max(size, 1)):
         meters = _Meters(wanted, dataset.classes)
-        for index in range(start, min(start + size, count)):
+        for done in range(start, min(start + size, count)):
+            index = int(indices[done])
             sample = dataset[index]
-            meters.update(predictor(sample.rgb, _sized(sample.camera, sample.rgb.shape[:2])), sample)
+            meters.update(predict_sample(predictor, dataset, index, sample, neighbours), sample)
             if progress:
-                progress(index + 1, count)
+                progress(done + 1, count)
         scores.append(meters.compute())
     return {name: _mean([score[name] for score in scores]) for name in (scores[0] if scores else {})}
 
@@ -80,6 +87,7 @@ def evaluate_checkpoint(
     config: InferenceConfig | None = None,
     limit: int | None = None,
     protocol: Protocol = "field",
+    neighbours: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """`evaluate` for a checkpoint and a dataset's address (`FORMAT:PATH[#SPLIT]`); raises as both openers do.
@@ -92,7 +100,23 @@ def evaluate_checkpoint(
             f"{name_or_path} speaks the label space {predictor.record.label_space}, {address} has {dataset.label_space}; "
             f"ask for other tasks than semantics"
         )
-    return evaluate(predictor, dataset, limit=limit, protocol=protocol, progress=progress)
+    return evaluate(predictor, dataset, limit=limit, protocol=protocol, neighbours=neighbours, progress=progress)
+
+
+def predict_sample(predictor: Predictor, dataset: Dataset, index: int, sample: Sample, neighbours: int) -> Predictions:
+    """The answer for one image, with its best neighbours where they are wanted and to be had."""
+    if neighbours and predictor.sees_neighbours and isinstance(dataset, PosedDataset):
+        chosen = choose_neighbours(dataset, index, sample, neighbours, None)
+        views = [_view(dataset.view(i)) for i in chosen]
+        if views:
+            return predictor.predict_view(_view(sample), [predictor.match(view) for view in views])
+    return predictor(sample.rgb, _sized(sample.camera, sample.rgb.shape[:2]))
+
+
+def _view(sample: Sample) -> View:
+    assert sample.camera is not None
+    assert sample.T_world_camera is not None
+    return View(sample.rgb, sample.camera, sample.T_world_camera)
 
 
 class _SizedCamera:

@@ -29,7 +29,7 @@ class _Outputs(nn.Module):
         self.model, self.tasks = model, tasks
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.model(images, self.tasks).values())
+        return tuple(self.model(images, tasks=self.tasks).values())
 
 
 def export_onnx(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,26 +11,34 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from m2h.backends import Network
-from m2h.model import prepare_for_inference
+from m2h.camera import Camera
+from m2h.model import M2H, Neighbours, prepare_for_inference
 from m2h.model.blocks import normalize_vectors
 from m2h.predictions import Predictions
 from m2h.preprocess import Placement, place, prepare, restore
 from m2h.record import CheckpointRecord
 from m2h.runtime import keep_freed_memory, prefetched
 from m2h.tasks import TaskName
+from m2h.views import View, projection
 from m2h.weights import load_weights
 
 EXPORTED = (".onnx", ".xml")
 
 
-class Camera(Protocol):
-    """What the predictor asks of a camera: its size and horizontal focal length in pixels."""
+SEMANTICS: tuple[TaskName, ...] = ("semantics",)
+GOOD_DEPTH = math.log(1.05)
+"""Error of log depth within which depth counts as right: `Predictions.confidence` is the probability of that."""
+
+
+class SizedCamera(Protocol):
+    """What the predictor asks of the camera of a single image: its size and horizontal focal length in pixels."""
 
     @property
     def fx(self) -> float: ...
@@ -60,11 +70,29 @@ class InferenceConfig:
             raise ValueError(f"InferenceConfig.batch_size must be at least 1, got {self.batch_size}")
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class MatchedView:
+    """What is kept of a frame for its neighbours: matching features [C, h, w], camera of the network's input, pose (4, 4)."""
+
+    features: Tensor
+    camera: Camera
+    T_world_camera: NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DepthHint:
+    """What a map shows in a frame: depth (H, W) float32 in metres, 0 unknown, and its confidence (H, W) float32 in [0, 1]."""
+
+    depth: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
 class Predictor:
     """A network with everything around it that its record asks for.
 
     `predictor(rgb, intrinsics)` gives the `Predictions` of one image at the image's own size: depth in metres, labels with
-    their probability, unit normals towards the camera in camera axes, edge probabilities.
+    their probability, unit normals towards the camera in camera axes, edge probabilities. A network with `cross_view` also takes
+    neighbouring frames: `predictor.predict_view(view, [predictor.match(other) for other in neighbours])`.
     """
 
     def __init__(self, network: Network, record: CheckpointRecord, config: InferenceConfig | None = None) -> None:
@@ -95,9 +123,9 @@ class Predictor:
         device = choose_device(config.device)
         if device.type == "cpu" and config.keep_memory:
             keep_freed_memory()
-        return cls(torch_network(prepare_for_inference(model), device, config), record, config)
+        return cls(TorchNetwork(prepare_for_inference(model), device, config), record, config)
 
-    def __call__(self, rgb: NDArray[np.uint8], intrinsics: Camera | None = None) -> Predictions:
+    def __call__(self, rgb: NDArray[np.uint8], intrinsics: SizedCamera | None = None) -> Predictions:
         """Predictions of one image (H, W, 3) uint8.
 
         `intrinsics` (of that size, without distortion) lets a network that was trained for one focal length scale its depth to
@@ -105,17 +133,20 @@ class Predictor:
         """
         return self.predict_batch([rgb], intrinsics)[0]
 
-    def predict_batch(self, images: Sequence[NDArray[np.uint8]], intrinsics: Camera | None = None) -> list[Predictions]:
+    def predict_batch(
+        self, images: Sequence[NDArray[np.uint8]], intrinsics: SizedCamera | None = None
+    ) -> list[Predictions]:
         """Predictions of images of one size and camera that go through the network together; raises as a call does."""
         shape = _check_images(images, intrinsics)
         placement = place(shape, self.record.preprocessing)
-        batch = torch.from_numpy(np.stack(images)).to(self.device)
         with torch.inference_mode():
-            outputs = self.network(prepare(batch, placement, self.record.preprocessing), self.tasks)
-            fields = self._fields(outputs, placement, intrinsics)
+            outputs = self.network(self._prepared(images, placement), self.tasks)
+            fields = self._fields(outputs, placement, self._depth_factor(placement, intrinsics))
         return [Predictions(**{name: value[i] for name, value in fields.items()}) for i in range(len(images))]
 
-    def stream(self, images: Iterable[NDArray[np.uint8]], intrinsics: Camera | None = None) -> Iterator[Predictions]:
+    def stream(
+        self, images: Iterable[NDArray[np.uint8]], intrinsics: SizedCamera | None = None
+    ) -> Iterator[Predictions]:
         """Predictions of the images in order; the images are made, and the network runs, in threads ahead of the consumer."""
 
         def batches() -> Iterator[list[Predictions]]:
@@ -126,17 +157,89 @@ class Predictor:
         for batch in prefetched(batches()):
             yield from batch
 
-    def _fields(
-        self, outputs: dict[str, Tensor], placement: Placement, intrinsics: Camera | None
-    ) -> dict[str, NDArray[Any]]:
-        """Network outputs as fields of `Predictions` with the batch in front, at the image's pixels."""
+    @property
+    def sees_neighbours(self) -> bool:
+        """Whether the network can be given neighbouring frames and hints."""
+        return self.record.config.cross_view is not None
+
+    def match(self, view: View) -> MatchedView:
+        """What is kept of a frame for those whose neighbour it is; raises ValueError for a network that sees one image."""
+        placement = place(view.rgb.shape[:2], self.record.preprocessing)
+        with torch.inference_mode():
+            features = self.network.match(self._prepared([view.rgb], placement))[0]
+        return MatchedView(features, _placed(view.camera, placement), view.T_world_camera)
+
+    def predict_view(
+        self, view: View, neighbours: Sequence[MatchedView] = (), hint: DepthHint | None = None
+    ) -> Predictions:
+        """Predictions of a frame with known pose, from its image, its neighbours and what a map shows of it.
+
+        The poses are in metres. Raises ValueError for images of another shape or type, and for neighbours or a hint where the
+        network's record has no focal length or no cross_view.
+        """
+        shape = _check_images([view.rgb], None)
+        if self.record.focal is None:
+            raise ValueError("this network's depth is tied to no focal length: poses in metres mean nothing to it")
+        placement = place(shape, self.record.preprocessing)
+        camera = _placed(view.camera, placement)
+        factor = self.record.depth_scale * camera.fx / self.record.focal
+        with torch.inference_mode():
+            outputs = self.network(
+                self._prepared([view.rgb], placement),
+                self.tasks,
+                self._neighbours(camera, view.T_world_camera, neighbours, factor),
+                None if hint is None else self._hint(hint, placement, factor),
+            )
+            fields = self._fields(outputs, placement, factor)
+        return Predictions(**{name: value[0] for name, value in fields.items()})
+
+    def label_logs(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Log probabilities (classes, H, W) of the classes in one image, before the threshold for a name."""
+        placement = place(_check_images([rgb], None), self.record.preprocessing)
+        with torch.inference_mode():
+            logits = self.network(self._prepared([rgb], placement), SEMANTICS)["semantics"]
+            at_image = restore(logits.float(), placement)[0] / self.record.label_temperature
+            return np.asarray(at_image.log_softmax(dim=0).cpu().numpy(), dtype=np.float32)
+
+    def _prepared(self, images: Sequence[NDArray[np.uint8]], placement: Placement) -> Tensor:
+        batch = torch.from_numpy(np.stack(images)).to(self.device)
+        return prepare(batch, placement, self.record.preprocessing)
+
+    def _neighbours(
+        self, camera: Camera, T_world_camera: NDArray[np.float64], matched: Sequence[MatchedView], factor: float
+    ) -> Neighbours | None:
+        if not matched:
+            return None
+        rows = [
+            projection(camera, other.camera, np.linalg.inv(other.T_world_camera) @ T_world_camera, factor)
+            for other in matched
+        ]
+        features = torch.stack([other.features for other in matched])[None]
+        projections = torch.from_numpy(np.stack(rows)).to(features.device, torch.float32)[None]
+        return Neighbours(features, projections, torch.ones(1, len(matched), dtype=torch.bool, device=features.device))
+
+    def _hint(self, hint: DepthHint, placement: Placement, factor: float) -> Tensor:
+        maps = torch.from_numpy(np.stack([hint.depth / np.float32(factor), hint.confidence])).to(self.device)[None]
+        if placement.scaled != placement.image:
+            maps = F.interpolate(maps, placement.scaled, mode="nearest-exact")
+        bottom = placement.canvas[0] - placement.scaled[0] - placement.top
+        right = placement.canvas[1] - placement.scaled[1] - placement.left
+        return F.pad(maps, (placement.left, right, placement.top, bottom))
+
+    def _fields(self, outputs: dict[str, Tensor], placement: Placement, factor: float) -> dict[str, NDArray[Any]]:
+        """Network outputs as fields of `Predictions` with the batch in front, at the image's pixels; `factor` makes metres."""
         at_image = {task: restore(x.float(), placement) for task, x in outputs.items()}
         fields: dict[str, Tensor] = {}
         if "depth" in at_image:
-            depth = at_image["depth"][:, 0] * self._depth_factor(placement, intrinsics)
+            depth = at_image["depth"][:, 0] * factor
             fields["depth"] = torch.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0).clamp_min(0)
+        if "depth_error" in at_image:
+            scale = torch.exp(at_image["depth_error"][:, 0]) * self.record.depth_error_scale
+            fields["confidence"] = 1 - torch.exp(-GOOD_DEPTH / scale)
         if "semantics" in at_image:
-            confidence, labels = at_image["semantics"].softmax(dim=1).max(dim=1)
+            logits = at_image["semantics"] / self.record.label_temperature
+            confidence, labels = logits.softmax(dim=1).max(dim=1)
+            labels = torch.where(confidence >= self.record.label_threshold, labels, torch.zeros_like(labels))
             fields["label_confidence"] = confidence.clamp(0, 1)
             fields["labels"] = labels.to(torch.uint8 if self.record.config.classes <= 256 else torch.int32)
         if "normals" in at_image:
@@ -149,7 +252,7 @@ class Predictor:
             arrays["labels"] = arrays["labels"].astype(np.uint16)
         return arrays
 
-    def _depth_factor(self, placement: Placement, intrinsics: Camera | None) -> float:
+    def _depth_factor(self, placement: Placement, intrinsics: SizedCamera | None) -> float:
         """Metres per unit of the network's depth for this camera: a longer lens makes things look nearer than they are."""
         if self.record.focal is None or intrinsics is None:
             return self.record.depth_scale
@@ -170,22 +273,38 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def torch_network(model: torch.nn.Module, device: torch.device, config: InferenceConfig) -> Network:
-    """The model on the device as a function, in the wanted arithmetic."""
-    model = model.to(device)
-    run: Callable[..., dict[str, Tensor]] = torch.compile(model) if config.compile else model
-    dtype = getattr(torch, config.dtype)
+class TorchNetwork:
+    """The model on the device, in the wanted arithmetic."""
 
-    def network(images: Tensor, tasks: Collection[TaskName]) -> dict[str, Tensor]:
-        if dtype == torch.float32:
-            return run(images, tasks)
-        with torch.autocast(device.type, dtype):
-            return run(images, tasks)
+    def __init__(self, model: M2H, device: torch.device, config: InferenceConfig) -> None:
+        self.model = model.to(device)
+        self.device, self.dtype = device, getattr(torch, config.dtype)
+        self.run: Callable[..., dict[str, Tensor]] = torch.compile(self.model) if config.compile else self.model
 
-    return network
+    def __call__(
+        self,
+        images: Tensor,
+        tasks: Collection[TaskName],
+        neighbours: Neighbours | None = None,
+        hint: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """As `m2h.backends.Network`."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.run(images, neighbours, hint, tasks)
+
+    def match(self, images: Tensor) -> Tensor:
+        """As `m2h.backends.Network`."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.model.match(images)
 
 
-def _check_images(images: Sequence[NDArray[np.uint8]], intrinsics: Camera | None) -> tuple[int, int]:
+def _placed(camera: Camera, placement: Placement) -> Camera:
+    """The camera of the network's input, padding included, for the camera of an image."""
+    scale = (placement.scaled[1] / placement.image[1], placement.scaled[0] / placement.image[0])
+    return camera.resized(*scale).cropped(-placement.left, -placement.top)
+
+
+def _check_images(images: Sequence[NDArray[np.uint8]], intrinsics: SizedCamera | None) -> tuple[int, int]:
     """The common (H, W) of the images; raises ValueError when they have none or are no RGB images."""
     if not images:
         raise ValueError("images: expected at least one")

@@ -31,12 +31,16 @@ class LossConfig:
 
     depth: float = 1.0
     """Weight of the depth term."""
-    depth_kind: Literal["l1", "silog", "berhu"] = "l1"
+    depth_kind: Literal["l1", "log", "silog", "berhu"] = "l1"
     """Form of the depth term."""
     silog_variance: float = 0.85
     """How much of the common scale error SILog forgives, 0 to 1."""
     depth_gradient: float = 0.5
     """Weight of the difference of log-depth gradients over four scales."""
+    depth_planes: float = 0.0
+    """Weight of the cross-entropy of the planes of the cost volume, and of what matching alone says of them."""
+    depth_error: float = 0.0
+    """Weight of the likelihood of the predicted scale of the depth error."""
     semantics: float = 1.0
     """Weight of the cross-entropy of the labels."""
     normals: float = 10.0
@@ -58,7 +62,17 @@ class LossConfig:
             raise ValueError("LossConfig.edge_positive must lie between 0 and 1, and silog_variance not above 1")
 
 
-TERMS = ("depth", "depth_gradient", "semantics", "normals", "edges", "depth_normal", "edge_semantic")
+TERMS = (
+    "depth",
+    "depth_gradient",
+    "depth_planes",
+    "depth_error",
+    "semantics",
+    "normals",
+    "edges",
+    "depth_normal",
+    "edge_semantic",
+)
 """Names of the terms, which are also the names of their weights."""
 
 
@@ -66,7 +80,7 @@ def compute_losses(
     outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], config: LossConfig
 ) -> dict[str, Tensor]:
     """Each term that has a weight, its prediction and its target, times that weight, by name in the order of TERMS."""
-    has = {name for name in outputs if name in targets}
+    has = {name for name in outputs if name in targets or (name.startswith("depth_") and "depth" in targets)}
     terms: dict[str, Tensor] = {}
     for name in TERMS:
         weight, (needs, compute) = float(getattr(config, name)), _TERMS[name]
@@ -82,6 +96,8 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def depth_loss(depth: Tensor, target: Tensor, config: LossConfig) -> Tensor:
     """The depth term of the configured kind."""
+    if config.depth_kind == "log":
+        return log_loss(depth, target)
     if config.depth_kind == "silog":
         return silog_loss(depth, target, config.silog_variance)
     return berhu_loss(depth, target) if config.depth_kind == "berhu" else l1_loss(depth, target)
@@ -90,6 +106,42 @@ def depth_loss(depth: Tensor, target: Tensor, config: LossConfig) -> Tensor:
 def l1_loss(depth: Tensor, target: Tensor) -> Tensor:
     """Mean |d - t| in metres (MTI-Net, InvPT, MTMamba++)."""
     return masked_mean((depth - target).abs(), target > 0)
+
+
+def log_loss(depth: Tensor, target: Tensor) -> Tensor:
+    """Mean |ln d - ln t|."""
+    return masked_mean((_log(depth) - _log(target)).abs(), target > 0)
+
+
+def planes_loss(logits: Tensor, inverse_depths: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of plane logits [B, 2, D, h, w] (all evidence, matching alone) against the two planes about the true depth.
+
+    `inverse_depths` [1, D, 1, 1] are those of the planes, evenly spaced. The target [B, 1, H, W] is taken at its nearest pixels.
+    Matching counts where it says anything: where it prefers some plane.
+    """
+    small = F.interpolate(target, logits.shape[-2:], mode="nearest-exact")
+    known = small > 0
+    last, step = logits.shape[2] - 1, inverse_depths[:, :1] - inverse_depths[:, 1:2]
+    place = ((inverse_depths[:, :1] - 1 / small.clamp_min(1e-3)) / step).clamp(0, last)
+    below = place.floor().clamp(max=last - 1).long()
+    share = place - below
+    total = logits.new_zeros(())
+    for part in logits.unbind(dim=1):
+        log = part.log_softmax(dim=1)
+        loss = -(log.gather(1, below) * (1 - share) + log.gather(1, below + 1) * share)
+        said = part.detach().amax(dim=1, keepdim=True) > part.detach().amin(dim=1, keepdim=True)
+        total = total + masked_mean(loss, known & said)
+    return total
+
+
+def depth_error_loss(log_scale: Tensor, depth: Tensor, target: Tensor) -> Tensor:
+    """Negative log likelihood of |ln d - ln t| under a Laplace distribution of scale exp(`log_scale`), without its constant.
+
+    No gradient reaches the depth: its own loss decides how much each pixel counts (the likelihood is that of Kendall and Gal,
+    NeurIPS 2017).
+    """
+    error = (_log(depth.detach()) - _log(target)).abs()
+    return masked_mean(error * torch.exp(-log_scale) + log_scale, target > 0)
 
 
 def berhu_loss(depth: Tensor, target: Tensor, share: float = 0.2) -> Tensor:
@@ -199,6 +251,11 @@ def _depth_normal(outputs: _Maps, targets: _Maps, _: LossConfig) -> Tensor:
 _TERMS: dict[str, tuple[set[str], Callable[[_Maps, _Maps, LossConfig], Tensor]]] = {
     "depth": ({"depth"}, lambda o, t, c: depth_loss(o["depth"], t["depth"], c)),
     "depth_gradient": ({"depth"}, lambda o, t, _: depth_gradient_loss(o["depth"], t["depth"])),
+    "depth_planes": (
+        {"depth_planes"},
+        lambda o, t, _: planes_loss(o["depth_planes"], o["depth_plane_inverses"], t["depth"]),
+    ),
+    "depth_error": ({"depth_error"}, lambda o, t, _: depth_error_loss(o["depth_error"], o["depth"], t["depth"])),
     "semantics": ({"semantics"}, lambda o, t, _: semantic_loss(o["semantics"], t["semantics"])),
     "normals": ({"normals"}, lambda o, t, _: normal_loss(o["normals"], t["normals"])),
     "edges": ({"edges"}, lambda o, t, c: edge_loss(o["edges"], t["edges"], c.edge_positive)),

@@ -16,7 +16,7 @@ class Predictions:
     depth (H, W) float32 metres along camera z, 0 unknown; labels (H, W) uint8 or uint16 ids of the label space, 0 unknown;
     label_confidence (H, W) float32 in [0, 1]; normals (H, W, 3) float32 in the camera frame towards the camera, 0 unknown;
     edges (H, W) float32 probability of an occlusion or crease edge; confidence (H, W) float32 in [0, 1], how far the depth
-    is to be believed; instances (H, W) uint16, 0 none.
+    is to be trusted; instances (H, W) uint16, 0 none.
 
     Raises ValueError that names the field, the expected and the actual shape or dtype.
     """

@@ -65,6 +65,14 @@ class CheckpointRecord:
     focal: float | None = None
     """Horizontal focal length, in pixels of the network's input, for which depth is metric; other cameras' depth is scaled in
     proportion. None: trained without regard to it, depth is taken as it comes."""
+    depth_error_scale: float = 1.0
+    """Factor on the predicted scale of the depth error that makes it true on held-out data."""
+    label_temperature: float = 1.0
+    """Divisor of the class logits that makes their probabilities true on held-out data (Guo et al., ICML 2017)."""
+    label_threshold: float = 0.0
+    """Probability below which a pixel's label is unknown."""
+    calibrated_on: str = ""
+    """Data that these three were found on."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Validation results, by the names of `m2h.metrics`."""
     trained_on: str = ""
@@ -79,7 +87,7 @@ class CheckpointRecord:
     def __post_init__(self) -> None:
         if any(sign not in (-1, 1) for sign in self.normal_signs):
             raise ValueError(f"CheckpointRecord.normal_signs must be 1 or -1, got {self.normal_signs}")
-        for name in ("depth_scale", "focal"):
+        for name in ("depth_scale", "focal", "depth_error_scale", "label_temperature"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"CheckpointRecord.{name} must be positive, got {value}")

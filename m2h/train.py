@@ -14,20 +14,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from m2h.checkpoint import read_state_dict, save_checkpoint
+from m2h.checkpoint import save_checkpoint
 from m2h.data import Dataset, open_dataset
 from m2h.data.loading import Batch, Order, TargetConfig, TrainingSet, make_loader
 from m2h.evaluate import evaluate
 from m2h.event_log import EventLog
-from m2h.infer import InferenceConfig, Predictor, choose_device, torch_network
+from m2h.infer import InferenceConfig, Predictor, TorchNetwork, choose_device
+from m2h.initial_weights import initial_model
 from m2h.losses import TERMS, compute_losses
 from m2h.metrics import Scores
-from m2h.model import M2H, build_model
+from m2h.model import Neighbours
 from m2h.record import CheckpointRecord
 from m2h.train_config import TrainConfig, TrainError
 from m2h.train_state import Sums, TrainState, learning_rate, load_state, merge_sums, new_state, save_state
 from m2h.weighting import UncertaintyWeights, dynamic_weight_average, weighted_sum
-from m2h.weights import load_weights
 
 STATE, BEST, LAST = "state.safetensors", "best.safetensors", "last.safetensors"
 SHARES = ("delta_1", "miou", "normal_30", "edge_ods_f")
@@ -82,11 +82,20 @@ def train(
         torch.manual_seed(config.seed)
         datasets = [open_dataset(address, base) for address in config.train]
         _check_classes(datasets, config)
-        targets = TargetConfig(config.preprocessing, config.augment, config.focal, config.seed)
+        targets = TargetConfig(
+            config.preprocessing, config.augment, config.focal, config.seed, config.views, config.target_stride
+        )
         data = TrainingSet(datasets, targets)
-        order = Order(len(data), config.batch_size, config.accumulation, process.count, config.seed)
+        order = Order(
+            len(data),
+            config.batch_size,
+            config.accumulation,
+            process.count,
+            config.seed,
+            config.epoch_samples,
+        )
         uncertainty = UncertaintyWeights(TERMS).to(process.device) if config.weighting == "uncertainty" else None
-        state = new_state(config, _initial_model(config).to(process.device), uncertainty)
+        state = new_state(config, initial_model(config).to(process.device), uncertainty)
         if (out / STATE).is_file():
             load_state(out / STATE, state, config, process.rank, process.count)
         run = _Run(config, out, process, data, order, state, datasets[0].label_space)
@@ -153,6 +162,8 @@ class _Run:
         """The steps that the epoch has left; gives the values to log after each."""
         weights = self._term_weights()
         self.state.model.train()
+        if self.config.freeze_norms:
+            freeze_norms(self.state.model.backbone)
         for _ in range(self.state.step % self.order.steps, self.order.steps):
             yield self._step([next(loader) for _ in range(self.config.accumulation)], weights)
 
@@ -203,7 +214,7 @@ class _Run:
         batch = {name: value.to(self.process.device, non_blocking=True) for name, value in batch.items()}
         dtype = getattr(torch, self.config.precision)
         with torch.autocast(self.process.device.type, dtype, enabled=dtype != torch.float32):
-            outputs = self.forward(batch["image"])
+            outputs = self._outputs(batch)
         outputs = {name: value.float() for name, value in outputs.items()}
         terms = compute_losses(outputs, batch, self.config.losses)
         total = self.state.uncertainty(terms) if self.state.uncertainty else weighted_sum(terms, weights)
@@ -212,6 +223,18 @@ class _Run:
                 f"step {self.state.step}: the loss is not finite: {_numbers(terms)}; lower the learning rate"
             )
         return _numbers(terms), total
+
+    def _outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """The network's outputs at the size of the targets."""
+        stride = self.config.target_stride
+        if self.config.views is None:
+            return self.forward(batch["image"], stride=stride)
+        views = batch["neighbours"]
+        if not self.config.views.through_neighbours:
+            with torch.no_grad():
+                views = torch.unflatten(self.state.model.match(views.flatten(0, 1)), 0, views.shape[:2])
+        neighbours = Neighbours(views, batch["projections"], batch["valid"])
+        return self.forward(batch["image"], neighbours, batch["hint"], stride=stride)
 
     def _count(self, terms: dict[str, float]) -> None:
         for name, value in terms.items():
@@ -263,7 +286,7 @@ class _Run:
         options = InferenceConfig(device=str(device), keep_memory=False)
         network = self.state.measured
         was_training = network.training
-        predictor = Predictor(torch_network(network.eval(), device, options), record, options)
+        predictor = Predictor(TorchNetwork(network.eval(), device, options), record, options)
         tasks, limit = self.config.validation_tasks, self.config.validation_limit
         scores = [evaluate(predictor, one, tasks=tasks, limit=limit) for one in validation]
         network.train(was_training)
@@ -280,6 +303,7 @@ class _Run:
             metrics={name: value for name, value in scores.items() if value is not None},
             trained_on=", ".join(config.train),
             licence=config.licence,
+            source=config.backbone_origin,
             notes=f"{self.state.step} steps, seed {config.seed}",
         )
 
@@ -317,34 +341,11 @@ def _processes(config: TrainConfig) -> Iterator[_Process]:
         dist.destroy_process_group()
 
 
-def _initial_model(config: TrainConfig) -> M2H:
-    if config.init:
-        model, record = load_weights(config.init)
-        if record.config != config.model:
-            raise TrainError(f"init {config.init}: holds another network than model describes")
-        return model
-    model = build_model(config.model)
-    if config.backbone_weights:
-        load_backbone(model, Path(config.backbone_weights))
-    return model
-
-
-def load_backbone(model: M2H, path: Path) -> None:
-    """Load weights of the transformer alone (DINOv2's or timm's names), strictly.
-
-    Raises TrainError naming the file and the entries that do not fit.
-    """
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state = load_file(path)
-    else:
-        state = read_state_dict(path)
-    own = model.backbone.vit.state_dict()
-    wrong = sorted(name for name in own if name not in state or state[name].shape != own[name].shape)
-    if wrong:
-        raise TrainError(f"{path}: missing or of another shape for {model.config.backbone}: {', '.join(wrong[:6])}")
-    model.backbone.vit.load_state_dict({name: state[name] for name in own})
+def freeze_norms(module: nn.Module) -> None:
+    """Batch norms use and keep their running statistics; their scales and shifts go on learning."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()
 
 
 def _check_classes(datasets: list[Dataset], config: TrainConfig) -> None:

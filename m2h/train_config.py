@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from m2h.config import M2HConfig
+from m2h.data.neighbours import ViewsConfig
 from m2h.data.transforms import AugmentConfig
 from m2h.losses import LossConfig
 from m2h.record import Preprocessing
@@ -71,10 +72,18 @@ class TrainConfig:
     focal: float | None = None
     """Focal length in pixels of the network's input that depth is learnt for; images with another one have their depth scaled.
     Null: depth as the data has it, divided by the zoom of the augmentation, whatever the camera."""
+    views: ViewsConfig | None = None
+    """Neighbouring frames and depth hints, for a model with cross_view; null for single images."""
+    target_stride: int = 1
+    """The loss is taken at 1 / this of the crops' size."""
+    freeze_norms: bool = False
+    """Batch norms of the backbone keep the statistics that it came with."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Learning rates."""
     epochs: int = 100
     """Passes over the training data."""
+    epoch_samples: int | None = None
+    """Images of a pass, drawn anew for each; null for all."""
     batch_size: int = 8
     """Images a process and forward pass."""
     accumulation: int = 1
@@ -84,7 +93,10 @@ class TrainConfig:
     ema: float = 0.0
     """Decay of the moving average of the weights, which is then what is measured and kept; 0 for none."""
     backbone_weights: str | None = None
-    """A file of DINOv2 weights (.pth or .safetensors, timm's or the original names) to start the backbone from."""
+    """A file of weights (.pth or .safetensors) to start the backbone from: DINOv2's, or a convolutional network's, by timm's or
+    the original names."""
+    backbone_origin: str = ""
+    """Where those weights come from and their licence, for the checkpoint's record."""
     init: str | None = None
     """A checkpoint, by path or name, to start all weights from."""
     validate_every: int = 1
@@ -108,6 +120,15 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "accumulation", "validate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"TrainConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if self.epoch_samples is not None and self.epoch_samples < 1:
+            raise ValueError(f"TrainConfig.epoch_samples must be at least 1, got {self.epoch_samples}")
+        if self.views is not None and (self.model.cross_view is None or self.focal is None):
+            raise ValueError("TrainConfig.views needs model.cross_view and focal: the network's depth is canonical")
+        if self.target_stride < 1 or (self.target_stride > 1 and any(n % 32 for n in self.preprocessing.size or ())):
+            raise ValueError(
+                f"TrainConfig.target_stride above 1 needs sides divisible by 32 in preprocessing.size, got "
+                f"{self.preprocessing.size}"
+            )
         if not self.train:
             raise ValueError("TrainConfig.train must name at least one dataset")
         if self.preprocessing.size is None:
@@ -127,7 +148,7 @@ class TrainConfig:
 
 
 def load_train_config(path: Path) -> TrainConfig:
-    """Read a YAML file; `model` may be a mapping or one of the names tiny, full, light, small.
+    """Read a YAML file; `model` may be a mapping or one of the names tiny, cross, full, light, small.
 
     Raises TrainError naming the file and the field.
     """
@@ -154,7 +175,9 @@ def train_config_from_mapping(data: dict[str, Any], path: Path) -> TrainConfig:
 def _named_model(name: str, path: Path) -> M2HConfig:
     if name == "tiny":
         return M2HConfig.tiny()
+    if name == "cross":
+        return M2HConfig.cross()
     try:
         return M2HConfig.published(name)  # type: ignore[arg-type]
     except ValueError as error:
-        raise TrainError(f"{path}: model: {error}, or tiny") from error
+        raise TrainError(f"{path}: model: {error}, tiny or cross") from error

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from m2h.model import M2H
+from m2h.model.backbone import Backbone
 from m2h.train_config import OptimizerConfig, TrainConfig, TrainError
 from m2h.weighting import UncertaintyWeights
 
@@ -64,9 +65,10 @@ class TrainState:
 def new_state(config: TrainConfig, model: M2H, uncertainty: UncertaintyWeights | None) -> TrainState:
     """A run at its beginning; freezes the backbone when its learning rate is 0."""
     model.backbone.requires_grad_(requires_grad=config.optimizer.backbone_factor > 0)
-    model.backbone.vit.norm.requires_grad_(requires_grad=False)
-    if hasattr(model.backbone, "mask_token"):
-        model.backbone.mask_token.requires_grad = False
+    if isinstance(model.backbone, Backbone):
+        model.backbone.vit.norm.requires_grad_(requires_grad=False)
+        if hasattr(model.backbone, "mask_token"):
+            model.backbone.mask_token.requires_grad = False
     device = next(model.parameters()).device
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
     average = copy.deepcopy(model).eval().requires_grad_(requires_grad=False) if config.ema else None

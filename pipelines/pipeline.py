@@ -17,11 +17,12 @@ from pipelines.loading import BrokenFramesError, CachedSequence
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources.refinement import Refine, refined
-from pipelines.sources.source import open_source
+from pipelines.sources.source import Source, open_source
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import GRAPH_FILES, build_graph
+from pipelines.stages.hint import FOLDER, fuse_first, predict_again
 from pipelines.stages.prepare import find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.workspace import StageRecord, Workspace, digest, input_fingerprint, package_versions
@@ -54,11 +55,19 @@ STAGES = (
     Stage("report", 2, (), REPORT_FILES, write_report_files),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
+FIRST_PASS = (
+    Stage("first predict", 1, ("frames",), (f"{FOLDER}/predictions/index.json",), store_predictions, FOLDER),
+    Stage("first fuse", 1, ("frames", "depth", "tsdf", "dynamics"), (f"{FOLDER}/volume.npz",), fuse_first, FOLDER),
+)
+"""What goes before the prediction of a source that takes hints."""
 
 
-def stages_until(name: str) -> tuple[Stage, ...]:
-    """The stages of a run, in order, up to the one of that name."""
-    return STAGES[: STAGE_NAMES.index(name) + 1]
+def stages_until(name: str, *, two_passes: bool = False) -> tuple[Stage, ...]:
+    """The stages of a run, in order, up to the one of that name; with two passes the prediction is the second one."""
+    chosen = STAGES[: STAGE_NAMES.index(name) + 1]
+    if not two_passes or len(chosen) < 2:
+        return chosen
+    return (chosen[0], *FIRST_PASS, replace(chosen[1], run=predict_again), *chosen[2:])
 
 
 def run(
@@ -97,8 +106,10 @@ def run(
         settings = config_to_mapping(config)
         fingerprint = input_fingerprint(sequence)
         key = digest(fingerprint, opened.name, opened.fingerprint)
-        _write_header(workspace, sequence, fingerprint, opened.name, config)
-        for stage in stages_until(until):
+        _write_header(workspace, sequence, fingerprint, opened, config)
+        two_passes = opened.predict_hinted is not None and config.network.passes == 2
+        workspace.keep_only([stage.name for stage in stages_until(STAGE_NAMES[-1], two_passes=two_passes)])
+        for stage in stages_until(until, two_passes=two_passes):
             chosen = {name: settings[name] for name in stage.settings}
             key = digest(key, stage.name, stage.version, chosen)
             if workspace.is_current(stage.name, key):
@@ -131,7 +142,7 @@ def _broken_frames_noted(context: RunContext) -> Iterator[None]:
 
 
 def _write_header(
-    workspace: Workspace, sequence: FrameSequence, fingerprint: str, source: str, config: PipelineConfig
+    workspace: Workspace, sequence: FrameSequence, fingerprint: str, source: Source, config: PipelineConfig
 ) -> None:
     header = {
         "versions": package_versions(),
@@ -142,7 +153,8 @@ def _write_header(
             "path": str(sequence.path),
             "fingerprint": fingerprint,
         },
-        "source": source,
+        "source": source.name,
+        "trust": source.trust,
     }
     if any(workspace.manifest.get(name) != value for name, value in header.items() if name != "command"):
         workspace.manifest.update(header)

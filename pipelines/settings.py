@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from mapping.depth.config import AlignmentConfig, DepthWeightConfig
-from mapping.multiview.config import MultiviewConfig
+from mapping.multiview.config import MultiviewConfig, NeighbourConfig
 from mapping.tsdf.config import TSDFConfig
 from scenegraph.graph_config import SceneGraphConfig
 from scenegraph.tracks.track_config import DynamicsConfig
@@ -29,6 +29,16 @@ class FramesConfig:
     """One past the last frame index; None is the end."""
     max_broken: float = Field(default=0.05, ge=0, le=1)
     """Share of frames that may turn out to be unreadable before the run is given up."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class NetworkConfig:
+    """How a network that matches neighbouring frames is asked."""
+
+    passes: int = Field(default=2, ge=1, le=2)
+    """With 2, the map of a first pass is shown to the network in every frame, which then predicts again."""
+    neighbours: NeighbourConfig = NeighbourConfig()
+    """Which frames are matched with each."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -63,6 +73,8 @@ class PipelineConfig:
     """Up direction in the sequence's world; None takes what the format says or what the floor shows."""
     multiview: MultiviewConfig = MultiviewConfig()
     """Depth from images and poses, for --source multiview and --refine."""
+    network: NetworkConfig = NetworkConfig()
+    """The network, for --source m2h."""
     align: AlignConfig = AlignConfig()
     """The scale of depth, frame by frame."""
     depth: DepthWeightConfig = DepthWeightConfig()

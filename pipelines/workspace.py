@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -203,6 +203,14 @@ class Workspace:
         return all(
             self.path(name).is_file() and file_sha256(self.path(name)) == sha for name, sha in record["outputs"].items()
         )
+
+    def keep_only(self, stages: Collection[str]) -> None:
+        """Forget stages that a run with the present settings does not have."""
+        others = set(self.manifest["stages"]) - set(stages)
+        for name in others:
+            del self.manifest["stages"][name]
+        if others:
+            self.save()
 
     def note_current(self, stage: str) -> None:
         """Say in the manifest that the latest run found the stage up to date."""

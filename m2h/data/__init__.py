@@ -9,7 +9,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from m2h.data.sample import Camera as Camera
+from m2h.camera import Camera as Camera
 from m2h.data.sample import Dataset as Dataset
 from m2h.data.sample import DatasetError as DatasetError
 from m2h.data.sample import Sample as Sample

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from m2h.data.sample import Camera, DatasetError, Sample, read_plane, read_rgb, reading
+from m2h.camera import Camera
+from m2h.data.sample import DatasetError, Sample, read_plane, read_rgb, reading
 
 EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """Label ids of the 19 evaluated classes, road to bicycle, in the order of their training ids."""

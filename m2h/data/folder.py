@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from m2h.camera import Camera
 from m2h.data.sample import (
-    Camera,
     DatasetError,
     Sample,
     clean_depth,
@@ -48,6 +49,7 @@ class FolderDataset:
             raise DatasetError(f"{path}: neither a sequence with transforms.json nor a folder of such sequences")
         self.name = path.name
         self._frames: list[_Frame] = []
+        self._sequences: list[range] = []
         spaces: dict[str, Path] = {}
         for header in headers:
             space = self._add(header)
@@ -64,9 +66,11 @@ class FolderDataset:
         if not isinstance(frames, list) or not all(isinstance(f, dict) and "file_path" in f for f in frames):
             raise DatasetError(f"{path}: frames must be a list of entries with file_path")
         shared = {key: value for key, value in header.items() if key != "frames"}
+        first = len(self._frames)
         self._frames += [
             _Frame(path.parent, shared | frame) for frame in sorted(frames, key=lambda frame: str(frame["file_path"]))
         ]
+        self._sequences.append(range(first, len(self._frames)))
         return str(header.get("label_space") or "nyu40")
 
     def __len__(self) -> int:
@@ -86,8 +90,24 @@ class FolderDataset:
         if "edges_file_path" in path:
             stored = read_plane(path["edges_file_path"])
             edges = stored.astype(np.float32) / np.float32(np.iinfo(stored.dtype).max)
-        name = f"{folder.name}/{entry['file_path']}"
-        return Sample(name, read_rgb(path["file_path"]), depth, labels, normals, edges, _camera(entry, folder))
+        return replace(self.view(index), depth=depth, labels=labels, normals=normals, edges=edges)
+
+    def view(self, index: int) -> Sample:
+        """Image, camera and pose of a frame alone."""
+        folder, entry = self._frames[index].folder, self._frames[index].entry
+        rgb = read_rgb(folder / str(entry["file_path"]))
+        pose = _pose(entry, folder)
+        return Sample(f"{folder.name}/{entry['file_path']}", rgb, camera=_camera(entry, folder), T_world_camera=pose)
+
+    def sequence(self, index: int) -> range:
+        """The frames of the sequence that frame `index` belongs to."""
+        return next(frames for frames in self._sequences if index in frames)
+
+    def poses(self, index: int) -> NDArray[np.float64]:
+        """The poses (N, 4, 4) of all frames of that sequence, not finite where there is none."""
+        unknown = np.full((4, 4), np.nan)
+        found = [_pose(frame.entry, frame.folder) for frame in (self._frames[i] for i in self.sequence(index))]
+        return np.stack([unknown if pose is None else pose for pose in found])
 
 
 def _camera(entry: Mapping[str, Any], folder: Path) -> Camera | None:
@@ -97,6 +117,20 @@ def _camera(entry: Mapping[str, Any], folder: Path) -> Camera | None:
     fx = _number(entry, "fl_x", folder)
     fy = _number(entry, "fl_y", folder, default=fx)
     return Camera(fx, fy, _number(entry, "cx", folder) - 0.5, _number(entry, "cy", folder) - 0.5)
+
+
+def _pose(entry: Mapping[str, Any], folder: Path) -> NDArray[np.float64] | None:
+    """`T_world_camera` in our axes; nerfstudio's cameras are x right, y up, z backward."""
+    if "transform_matrix" not in entry:
+        return None
+    try:
+        matrix = np.array(entry["transform_matrix"], dtype=np.float64).reshape(-1, 4)
+    except (TypeError, ValueError):
+        matrix = np.zeros((0, 4))
+    if len(matrix) not in (3, 4):
+        raise DatasetError(f"{folder / 'transforms.json'}: transform_matrix must be 4x4 numbers")
+    T = np.vstack([matrix[:3], [0.0, 0.0, 0.0, 1.0]])
+    return np.asarray(T @ np.diag([1.0, -1.0, -1.0, 1.0]), dtype=np.float64)
 
 
 def _number(entry: Mapping[str, Any], key: str, folder: Path, default: float | None = None) -> float:

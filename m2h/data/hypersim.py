@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from m2h.camera import Camera
 from m2h.data.nyudv2 import open_hdf5
-from m2h.data.sample import Camera, DatasetError, Sample, clean_depth, face_camera, read_rgb, reading, unit_vectors
+from m2h.data.sample import DatasetError, Sample, clean_depth, face_camera, read_rgb, reading, unit_vectors
 
 WIDTH, HEIGHT, FOCAL = 1024, 768, 886.81
 """The common camera: 60 degrees across. (A few scenes were rendered with a shifted lens, which is ignored.)"""

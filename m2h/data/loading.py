@@ -10,8 +10,10 @@ import torch
 import torch.utils.data
 from torch import Tensor
 
+from m2h.data.hints import corrupted_hint
+from m2h.data.neighbours import PosedDataset, PosedSample, ViewsConfig, posed_sample
 from m2h.data.sample import UNKNOWN_EDGE, Dataset, Sample
-from m2h.data.transforms import AugmentConfig, augmented, cropped, resized
+from m2h.data.transforms import AugmentConfig, augmented, centre_crop, resized
 from m2h.preprocess import place, prepare
 from m2h.record import Preprocessing
 
@@ -26,6 +28,8 @@ class TargetConfig:
     augment: AugmentConfig | None
     focal: float | None
     seed: int
+    views: ViewsConfig | None = None
+    stride: int = 1
 
 
 class TrainingSet(torch.utils.data.Dataset[Batch]):
@@ -41,38 +45,59 @@ class TrainingSet(torch.utils.data.Dataset[Batch]):
     def __getitem__(self, item: tuple[int, int]) -> Batch:  # type: ignore[override]
         epoch, index = item
         part = int(np.searchsorted(self.ends, index, side="right"))
-        sample = self.datasets[part][index - (int(self.ends[part - 1]) if part else 0)]
-        assert self.config.preprocessing.size is not None
-        size, zoom = self.config.preprocessing.size, 1.0
-        if self.config.augment is None:
-            sample = centre_crop(sample, size)
-        else:
-            rng = np.random.default_rng([self.config.seed, epoch, index])
-            sample, zoom = augmented(sample, size, self.config.augment, rng)
-        return to_tensors(sample, zoom, self.config)
+        data, own = self.datasets[part], index - (int(self.ends[part - 1]) if part else 0)
+        config = self.config
+        assert config.preprocessing.size is not None
+        size = config.preprocessing.size
+        rng = np.random.default_rng([config.seed, epoch, index])
+        if config.views is not None:
+            assert config.focal is not None
+            assert isinstance(data, PosedDataset)
+            posed = posed_sample(data, own, size, config.focal, config.views, config.augment, rng)
+            return to_tensors(posed.sample, 1.0, config) | view_tensors(posed, config, rng)
+        if config.augment is None:
+            return to_tensors(centre_crop(data[own], size), 1.0, config)
+        return to_tensors(*augmented(data[own], size, config.augment, rng), config)
 
 
-def centre_crop(sample: Sample, size: tuple[int, int]) -> Sample:
-    """The sample scaled until it fills `size` (H, W), and its middle."""
-    rows, columns = sample.rgb.shape[:2]
-    scale = max(size[0] / rows, size[1] / columns)
-    height, width = (max(part, round(n * scale)) for n, part in zip((rows, columns), size, strict=True))
-    return cropped(resized(sample, height, width), (width - size[1]) // 2, (height - size[0]) // 2, *size)
+def view_tensors(posed: PosedSample, config: TargetConfig, rng: np.random.Generator) -> Batch:
+    """`neighbours` [N, 3, H, W], `projections` [N, 3, 4], `valid` [N] and `hint` [2, H, W] of a sample, filled up to N."""
+    assert config.views is not None
+    assert config.focal is not None
+    sample, count = posed.sample, config.views.count
+    height, width = sample.rgb.shape[:2]
+    found = len(posed.images)
+    images = torch.zeros(count, 3, height, width)
+    projections = torch.zeros(count, 3, 4)
+    if found:
+        placement = place((height, width), config.preprocessing)
+        images[:found] = prepare(torch.from_numpy(posed.images), placement, config.preprocessing)
+        projections[:found] = torch.from_numpy(posed.projections).float()
+    hint = np.zeros((2, height, width), np.float32)
+    if config.augment is not None and sample.depth is not None and rng.random() < config.views.hint:
+        assert sample.camera is not None
+        hint = corrupted_hint(sample.depth, rng)
+        hint[0] *= np.float32(config.focal / sample.camera.fx)
+    valid = torch.arange(count) < found
+    return {"neighbours": images, "projections": projections, "valid": valid, "hint": torch.from_numpy(hint)}
 
 
 def to_tensors(sample: Sample, zoom: float, config: TargetConfig) -> Batch:
     """One sample of the network's size as `image` [3, H, W] and the targets of `m2h.losses`, without batch dimension.
 
-    What the sample does not have is unknown everywhere; an unknown camera is NaN. Depth is scaled to the focal length that the
-    network learns for, or divided by the zoom.
+    Targets have 1/`config.stride` of its size. What the sample does not have is unknown everywhere; an unknown camera is NaN.
+    Depth is scaled to the focal length that the network learns for, or divided by the zoom.
     """
     height, width = sample.rgb.shape[:2]
     placement = place((height, width), config.preprocessing)
     image = prepare(torch.from_numpy(sample.rgb)[None], placement, config.preprocessing)[0]
-    depth = np.zeros((height, width), np.float32) if sample.depth is None else sample.depth
     factor = 1 / zoom
     if config.focal is not None:
         factor = config.focal / sample.camera.fx if sample.camera is not None else 0.0
+    if config.stride > 1:
+        height, width = height // config.stride, width // config.stride
+        sample = resized(sample, height, width)
+    depth = np.zeros((height, width), np.float32) if sample.depth is None else sample.depth
     labels = np.zeros((height, width), np.uint8) if sample.labels is None else sample.labels
     normals = np.zeros((height, width, 3), np.float32) if sample.normals is None else sample.normals
     edges = np.full((height, width), UNKNOWN_EDGE, np.float32) if sample.edges is None else sample.edges
@@ -110,11 +135,14 @@ class Order:
     accumulation: int
     processes: int
     seed: int
+    limit: int | None = None
+    """Images of an epoch where it does not take all."""
 
     @property
     def steps(self) -> int:
         """Optimizer steps an epoch."""
-        return max(1, self.length // (self.batch_size * self.accumulation * self.processes))
+        images = self.length if self.limit is None else min(self.length, self.limit)
+        return max(1, images // (self.batch_size * self.accumulation * self.processes))
 
     def batches(self, epoch: int, rank: int, first_step: int = 0) -> Iterator[list[tuple[int, int]]]:
         """The (epoch, index) items of each forward pass of one process, from a step on."""

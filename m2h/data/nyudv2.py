@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from m2h.camera import Camera
 from m2h.data.sample import (
     SIGNS,
-    Camera,
     DatasetError,
     Sample,
     clean_depth,

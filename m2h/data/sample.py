@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from m2h.camera import Camera
+
 UNKNOWN_EDGE = -1.0
 SIGNS: NDArray[np.float32] = np.array(list(product((1, -1), repeat=3)), np.float32)
 """All ways to turn axes round."""
@@ -22,34 +24,13 @@ class DatasetError(ValueError):
     """Training data that cannot be read; the message names the file, the field and what was expected."""
 
 
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera in pixels of its image; pixel (0, 0) is the centre of the top-left one."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-
-    def resized(self, sx: float, sy: float) -> Camera:
-        """The camera of the image resampled by the factors: `u' = (u + 0.5) s - 0.5`."""
-        return Camera(self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5)
-
-    def cropped(self, left: int, top: int) -> Camera:
-        """The camera of the window whose top-left pixel was (left, top); negative numbers add pixels."""
-        return Camera(self.fx, self.fy, self.cx - left, self.cy - top)
-
-    def flipped(self, width: int) -> Camera:
-        """The camera of the image of this width mirrored left to right."""
-        return Camera(self.fx, self.fy, width - 1 - self.cx, self.cy)
-
-
 @dataclass(frozen=True, eq=False)
 class Sample:
     """An image and what is known about it; None for what the data does not have.
 
     rgb (H, W, 3) uint8; depth (H, W) float32 metres along camera z, 0 unknown; labels (H, W) uint8, 0 unknown; normals
-    (H, W, 3) float32 unit in camera axes towards the camera, 0 unknown; edges (H, W) float32 in [0, 1], negative unknown.
+    (H, W, 3) float32 unit in camera axes towards the camera, 0 unknown; edges (H, W) float32 in [0, 1], negative unknown; the
+    pose (4, 4) in metres, camera axes x right, y down, z forward.
 
     Raises DatasetError naming the sample and the field whose shape or type is wrong.
     """
@@ -61,6 +42,7 @@ class Sample:
     normals: NDArray[np.float32] | None = None
     edges: NDArray[np.float32] | None = None
     camera: Camera | None = field(default=None)
+    T_world_camera: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         shape = self.rgb.shape[:2]

@@ -36,13 +36,15 @@ class AugmentConfig:
     """Largest turn of the hue in degrees."""
     photometric: float = 0.5
     """Probability of each of the four changes of colour."""
+    degrade: float = 0.0
+    """Probability of each of the faults of small cameras: colour cast and gamma, blur, noise, JPEG blocks."""
     label_share: float = 0.75
     """Crops in which one class has a larger share of the known labels are drawn again, up to ten times."""
 
     def __post_init__(self) -> None:
         if not 0 < self.zoom[0] <= self.zoom[1]:
             raise ValueError(f"AugmentConfig.zoom must be a range of positive factors, got {self.zoom}")
-        for name in ("flip", "photometric", "label_share"):
+        for name in ("flip", "photometric", "degrade", "label_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"AugmentConfig.{name} must lie in 0-1, got {getattr(self, name)}")
 
@@ -101,6 +103,14 @@ def cropped(sample: Sample, left: int, top: int, height: int, width: int) -> Sam
     )
 
 
+def centre_crop(sample: Sample, size: tuple[int, int]) -> Sample:
+    """The sample scaled until it fills `size` (H, W), and its middle."""
+    rows, columns = sample.rgb.shape[:2]
+    scale = max(size[0] / rows, size[1] / columns)
+    height, width = (max(part, round(n * scale)) for n, part in zip((rows, columns), size, strict=True))
+    return cropped(resized(sample, height, width), (width - size[1]) // 2, (height - size[0]) // 2, *size)
+
+
 def flipped(sample: Sample) -> Sample:
     """The sample mirrored left to right; the x component of the normals changes its sign."""
 
@@ -139,6 +149,41 @@ def recolored(rgb: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Gene
     return np.rint(image).astype(np.uint8)
 
 
+CAST = 0.15
+"""Largest relative change of a colour channel by a cast."""
+GAMMA = 0.35
+"""Largest change of the logarithm of gamma."""
+NOISE = 8.0
+"""Largest standard deviation of the noise, of 255."""
+JPEG_QUALITY = (35, 90)
+
+
+def degraded(rgb: NDArray[np.uint8], share: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The image (H, W, 3) with faults of small cameras, each with probability `share`."""
+    chosen = rng.random(4) < share
+    image = rgb
+    if chosen[0]:
+        values = np.linspace(0, 1, 256) ** np.exp(rng.uniform(-GAMMA, GAMMA))
+        gains = 1 + rng.uniform(-CAST, CAST, 3)
+        table = np.clip(255 * values[:, None] * gains, 0, 255).astype(np.uint8)
+        image = np.stack([table[:, c][image[..., c]] for c in range(3)], axis=-1)
+    if chosen[1]:
+        if rng.random() < 0.5:
+            image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.2)), dtype=np.uint8)
+        else:
+            length = int(rng.integers(2, 5))
+            shape = (length, 1) if rng.random() < 0.5 else (1, length)
+            image = np.asarray(cv2.blur(image, shape), dtype=np.uint8)
+    if chosen[2]:
+        noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(1, NOISE))
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    if chosen[3]:
+        quality = int(rng.integers(*JPEG_QUALITY))
+        _, buffer = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        image = np.asarray(cv2.imdecode(buffer, cv2.IMREAD_COLOR), dtype=np.uint8)
+    return image
+
+
 def augmented(
     sample: Sample, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[Sample, float]:
@@ -146,14 +191,22 @@ def augmented(
 
     At zoom 1 the image just fills the crop, whatever its aspect ratio; below, the rest of the crop is unknown.
     """
+    sample, zoom = zoomed(sample, size, config, rng)
+    if rng.random() < config.flip:
+        sample = flipped(sample)
+    rgb = degraded(recolored(sample.rgb, config, rng), config.degrade, rng)
+    return replace(sample, rgb=rgb), zoom
+
+
+def zoomed(
+    sample: Sample, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator
+) -> tuple[Sample, float]:
+    """A random crop of `size` (H, W) from the sample at a random zoom, and that zoom."""
     zoom = float(np.exp(rng.uniform(*np.log(config.zoom))))
     rows, columns = sample.rgb.shape[:2]
     scale = zoom * max(size[0] / rows, size[1] / columns)
     sample = resized(sample, max(1, round(rows * scale)), max(1, round(columns * scale)))
-    sample = _random_crop(sample, size, config, rng)
-    if rng.random() < config.flip:
-        sample = flipped(sample)
-    return replace(sample, rgb=recolored(sample.rgb, config, rng)), zoom
+    return _random_crop(sample, size, config, rng), zoom
 
 
 def _random_crop(sample: Sample, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> Sample:

@@ -1,4 +1,4 @@
-"""Vision-transformer backbone: four maps of patch tokens, each with its class token."""
+"""Backbones from timm: a vision transformer with four taps, or a convolutional network with five scales."""
 
 from __future__ import annotations
 
@@ -76,3 +76,41 @@ class Backbone(nn.Module):
         scale = ((height + 0.1) / side, (width + 0.1) / side)
         grid = F.interpolate(grid, scale_factor=scale, mode="bicubic", align_corners=False, antialias=False)
         return torch.cat([codes[:, :1], grid.flatten(2).transpose(1, 2).to(codes.dtype)], dim=1)
+
+
+class ConvBackbone(nn.Module):
+    """A timm convolutional network that returns its maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image."""
+
+    patch = 32
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.cnn = timm.create_model(name, pretrained=False, features_only=True, out_indices=(0, 1, 2, 3, 4))
+        reductions = list(self.cnn.feature_info.reduction())
+        if reductions != [2, 4, 8, 16, 32]:
+            raise ValueError(f"M2HConfig.backbone must have maps at 1/2 to 1/32 of the image, {name} has {reductions}")
+        self.channels: list[int] = list(self.cnn.feature_info.channels())
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images [B, 3, H, W], both divisible by 32, to maps [B, C_i, H / 2^i, W / 2^i] for i from 1 to 5."""
+        return list(self.cnn(images))
+
+    def shallow(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps at 1/4 and 1/8 alone, at the cost of the layers up to there where the network can stop early."""
+        if not hasattr(self.cnn, "_stage_out_idx"):
+            maps = self.forward(images)
+            return maps[1], maps[2]
+        maps = self._stages(images, 3)
+        return maps[1], maps[2]
+
+    def _stages(self, images: Tensor, count: int) -> list[Tensor]:
+        """The first `count` maps of a network of timm's EfficientNet family."""
+        x = self.cnn.bn1(self.cnn.conv_stem(images))
+        maps: list[Tensor] = []
+        for number, block in enumerate(self.cnn.blocks, start=1):
+            x = block(x)
+            if number in self.cnn._stage_out_idx:
+                maps.append(x)
+            if len(maps) == count:
+                break
+        return maps

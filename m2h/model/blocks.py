@@ -78,24 +78,26 @@ class ResidualUnit(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Add a skip map, refine, and double the size.
+    """Add a skip map, refine, and double the size (unless told not to grow).
 
     The separable block passes the skip map through the same unit as the sum; the ordinary one has a unit of its own for it.
     """
 
-    def __init__(self, channels: int, *, separable: bool, skip: bool) -> None:
+    def __init__(self, channels: int, *, separable: bool, skip: bool, grow: bool = True) -> None:
         super().__init__()
+        self.grow = grow
         self.unit = ResidualUnit(channels, separable=separable)
         self.skip_unit = ResidualUnit(channels, separable=False) if skip and not separable else None
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        """[B, C, H, W] to [B, C, 2H, 2W]; a skip map of another size is resized to x first."""
+        """[B, C, H, W] to [B, C, 2H, 2W], or the same size; a skip map of another size is resized to x first."""
         if skip is not None:
             if skip.shape[-2:] != x.shape[-2:]:
                 skip = resize(skip, x.shape[-2:])
             x = x + (self.skip_unit or self.unit)(skip)
-        return double(self.project(self.unit(x)))
+        x = self.project(self.unit(x))
+        return double(x) if self.grow else x
 
 
 def resize(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:

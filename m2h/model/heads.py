@@ -7,8 +7,9 @@ map (class logits) runs behind it, what narrows it in front. The maps at the hea
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,20 @@ class Resize(Protocol):
 
 INITIAL_DEPTH = 2.0
 """Metres around which an untrained network's depth lies: at 0 the ReLU behind it would pass no gradient."""
+
+INITIAL_SHARPNESS = 10.0
+"""Logit of a plane per unit of its mean cosine at first; cosines of points that match are about 0.5 above the others'."""
+INITIAL_HINT_WEIGHT = 4.0
+"""Logit that a hint of full confidence adds to its plane at first."""
+
+
+class PlaneEvidence(NamedTuple):
+    """What is known of a pixel's depth before the decoder speaks, at a quarter of the image's size: the cost volume
+    [B, D, h, w], the hint's canonical depth [B, 1, h, w] (0 unknown) and its confidence [B, 1, h, w]."""
+
+    volume: Tensor
+    depth: Tensor
+    confidence: Tensor
 
 
 class Context(nn.Module):
@@ -175,11 +190,16 @@ class DenseHead(nn.Module):
         self.spatial = nn.Conv2d(widths[-1], 1, 3, padding=1)
         self.out = nn.Conv2d(widths[-1], out_channels, kernel, padding=kernel // 2)
 
-    def features(self, x: Tensor) -> LazyMap:
-        """[B, C, H, W] to the map at the head's full size, before the refinement."""
-        source = LazyMap.of(self.context(x))
-        for block in self.up:
+    def features(self, x: Tensor, half: Tensor | None = None) -> LazyMap:
+        """[B, C, H, W], context included, to the map at the head's full size, before the refinement.
+
+        `half` is added to what the first up block makes: the backbone's own map of that size.
+        """
+        source = LazyMap.of(x)
+        for number, block in enumerate(self.up):
             source = block(source)
+            if number == 0 and half is not None:
+                source = source.plus(half)
         return source
 
 
@@ -204,8 +224,57 @@ class DepthHead(DenseHead):
             gate = torch.sigmoid(sum_shifted(taps[:, :9]) + bias_of(self.spatial))
             return (sum_shifted(taps[:, 9:] * gate) + bias_of(self.out),)
 
-        (depth,) = by_strips(self.features(x), work, halo=self.refine.reach + 2)
+        (depth,) = by_strips(self.features(self.context(x)), work, halo=self.refine.reach + 2)
         return resize(F.relu(depth) + self.min_depth)
+
+
+class PlaneDepthHead(DenseHead):
+    """Depth as the mean of log depth over the planes of the cost volume, corrected at full size, with the scale of its error.
+
+    Volume and hint enter the logits of the planes directly, so that they count from the first step on; where they say nothing the
+    decoder's features decide alone.
+    """
+
+    inverse_depths: Tensor
+
+    def __init__(self, config: M2HConfig) -> None:
+        super().__init__(config, 2, kernel=3)
+        assert config.cross_view is not None
+        cross = config.cross_view
+        inverse = torch.linspace(1 / cross.near, 1 / cross.far, cross.planes)
+        self.register_buffer("inverse_depths", inverse.view(1, -1, 1, 1), persistent=False)
+        self.spacing = float(inverse[0] - inverse[1])
+        self.planes = nn.Conv2d(config.channels, cross.planes, 1)
+        # Logarithms, since both have to be learnt over orders of magnitude.
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(INITIAL_SHARPNESS)))
+        self.log_hint_weight = nn.Parameter(torch.tensor(math.log(INITIAL_HINT_WEIGHT)))
+
+    def forward(self, x: Tensor, resize: Resize, half: Tensor, evidence: PlaneEvidence) -> dict[str, Tensor]:
+        """[B, C, h, w], the map [B, C', 2h, 2w] to add and what is known of the planes at [h, w] to `depth` in canonical metres
+        and `depth_error`, both [B, 1, ...] of the resized size; in training also `depth_planes` [B, 2, D, h, w], the logits of
+        the planes and what the volume alone says of them, and `depth_plane_inverses` [1, D, 1, 1]."""
+        context = self.context(x)
+        matched = torch.exp(self.log_sharpness) * evidence.volume
+        logits = self.planes(context) + matched + self._hint_logits(evidence)
+        coarse = -(logits.softmax(dim=1) * torch.log(self.inverse_depths)).sum(dim=1, keepdim=True)
+
+        def work(rows: Tensor) -> tuple[Tensor]:
+            refined = self.refine(rows)
+            return (self.out(refined * torch.sigmoid(self.spatial(refined))),)
+
+        (fine,) = by_strips(self.features(context, half), work, halo=self.refine.reach + 2)
+        correction, error = resize(fine).chunk(2, dim=1)
+        outputs = {"depth": torch.exp(resize(coarse) + correction), "depth_error": error}
+        if self.training:
+            outputs["depth_planes"] = torch.stack([logits, matched], dim=1)
+            outputs["depth_plane_inverses"] = self.inverse_depths
+        return outputs
+
+    def _hint_logits(self, evidence: PlaneEvidence) -> Tensor:
+        """What a hint adds to the logits of the planes [B, D, h, w]: a Gaussian as wide as a plane."""
+        inverse = torch.where(evidence.confidence > 0, 1 / evidence.depth.clamp_min(1e-3), evidence.depth)
+        near = torch.exp(-0.5 * ((self.inverse_depths - inverse) / self.spacing).square())
+        return torch.exp(self.log_hint_weight) * evidence.confidence * near
 
 
 class SemanticsHead(DenseHead):
@@ -214,8 +283,8 @@ class SemanticsHead(DenseHead):
     def __init__(self, config: M2HConfig) -> None:
         super().__init__(config, config.classes, kernel=1)
 
-    def forward(self, x: Tensor, resize: Resize) -> Tensor:
-        """[B, C, H, W] to logits [B, classes, ...] of the resized size."""
+    def forward(self, x: Tensor, resize: Resize, half: Tensor | None = None) -> Tensor:
+        """[B, C, H, W] and perhaps a map at the size of the first up block to logits [B, classes, ...] of the resized size."""
         kernels = nine_taps(self.spatial)
 
         def work(rows: Tensor) -> tuple[Tensor]:
@@ -224,7 +293,7 @@ class SemanticsHead(DenseHead):
             gate = torch.sigmoid(sum_shifted(taps) + bias_of(self.spatial))
             return (resize.narrowed(refined * gate),)
 
-        (gated,) = by_strips(self.features(x), work, halo=self.refine.reach + 1)
+        (gated,) = by_strips(self.features(self.context(x), half), work, halo=self.refine.reach + 1)
         return self.out(resize(gated))
 
 
@@ -253,14 +322,19 @@ class PointHead(nn.Module):
         self.up = nn.ModuleList([UpBlock(a, b, separable=config.separable) for a, b in itertools.pairwise(widths)])
         self.out = nn.Conv2d(widths[-1], out_channels, 1)
 
-    def raw(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to the outputs at the head's full size."""
+    def raw(self, x: Tensor, half: Tensor | None = None) -> Tensor:
+        """[B, C, H, W] to the outputs at the head's full size; `half` as in `DenseHead.features`."""
         source = LazyMap.of(x)
-        for block in self.up[:-1]:
+        for number, block in enumerate(self.up[:-1]):
             source = block(source)
+            if number == 0 and half is not None:
+                source = source.plus(half)
         last = self.up[-1]
         assert isinstance(last, UpBlock)
-        return last.into(source, self.out)
+        if half is None or len(self.up) > 1:
+            return last.into(source, self.out)
+        # The last step is linear: what the skip adds to its wide map can be added to the outputs.
+        return last.into(source, self.out) + F.conv2d(half, self.out.weight)
 
 
 class NormalsHead(PointHead):
@@ -270,9 +344,9 @@ class NormalsHead(PointHead):
         super().__init__(config, 3)
         self.unit = config.unit_normals
 
-    def forward(self, x: Tensor, resize: Resize) -> Tensor:
+    def forward(self, x: Tensor, resize: Resize, half: Tensor | None = None) -> Tensor:
         """[B, C, H, W] to [B, 3, ...] of the resized size."""
-        normals = resize(normalize_vectors(torch.tanh(self.raw(x))))
+        normals = resize(normalize_vectors(torch.tanh(self.raw(x, half))))
         return normalize_vectors(normals) if self.unit else normals
 
 
@@ -282,13 +356,13 @@ class EdgesHead(PointHead):
     def __init__(self, config: M2HConfig) -> None:
         super().__init__(config, 1)
 
-    def forward(self, x: Tensor, resize: Resize) -> Tensor:
+    def forward(self, x: Tensor, resize: Resize, half: Tensor | None = None) -> Tensor:
         """[B, C, H, W] to [B, 1, ...] of the resized size."""
-        return resize(self.raw(x))
+        return resize(self.raw(x, half))
 
 
 HEADS: dict[TaskName, Callable[[M2HConfig], nn.Module]] = {
-    "depth": DepthHead,
+    "depth": lambda config: DepthHead(config) if config.cross_view is None else PlaneDepthHead(config),
     "semantics": SemanticsHead,
     "normals": NormalsHead,
     "edges": EdgesHead,

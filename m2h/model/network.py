@@ -1,23 +1,26 @@
-"""M2H (Udugama, Vosselman, Nex, IROS 2025): one frozen transformer, four tasks that look at each other.
+"""M2H (Udugama, Vosselman, Nex, IROS 2025): one backbone, four tasks that look at each other.
 
-Written from a description of the published network; the numbers agree with it, the order of operations is our own.
+Written from a description of the published network; the numbers agree with it, the order of operations is our own. With
+`M2HConfig.cross_view` the same decoder stands on a convolutional backbone and a cost volume over neighbouring frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m2h.config import M2HConfig
-from m2h.model.backbone import Backbone
+from m2h.model.backbone import Backbone, ConvBackbone
 from m2h.model.blocks import resize
 from m2h.model.cross_task import CrossTaskAttention
+from m2h.model.cross_view import CostVolume, MatchingFeatures, Neighbours, ViewPyramid, hint_maps, small_hint
 from m2h.model.gating import GatedMerge
-from m2h.model.heads import HEADS
+from m2h.model.heads import HEADS, PlaneEvidence
 from m2h.model.reassemble import Detail, Reassemble, TaskFusion, UniqueFeatures
 from m2h.tasks import TASKS, TaskName
 
@@ -31,47 +34,119 @@ class M2H(nn.Module):
     `model(images)` takes normalised RGB [B, 3, H, W] of any size and returns, at that size and in this order, those of
     depth [B, 1, H, W] metres, semantics [B, classes, H, W] logits, normals [B, 3, H, W] in camera axes, edges [B, 1, H, W] logits
     that the configuration has. Images are padded with zeros about the centre to whole patches; see M2HConfig.crop_padding.
+
+    With `M2HConfig.cross_view` it can be given neighbouring frames and a depth hint, and answers without them all the same. Its
+    depth is canonical: metres times the focal length that the network learnt for over the camera's own, so that things of one
+    size look alike at one depth whatever the lens. A further output `depth_error` [B, 1, H, W] is the logarithm of the scale of a
+    Laplace distribution of the error of log depth; in training mode also `depth_planes`, the logits of the planes.
     """
 
     def __init__(self, config: M2HConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config)
-        width, c, separable = self.backbone.width, config.channels, config.separable
+        c, separable = config.channels, config.separable
         merged = [task for task in MERGED if task in config.tasks]
-        self.reassemble = Reassemble(width, c, separable=separable)
-        self.fusion = nn.ModuleDict({task: TaskFusion(c, separable=separable) for task in config.tasks})
+        self.backbone: Backbone | ConvBackbone
+        self.reassemble: Reassemble | ViewPyramid
+        self.matching: MatchingFeatures | None = None
+        if config.cross_view is None:
+            self.backbone = Backbone(config)
+            width = self.backbone.width
+            self.reassemble = Reassemble(width, c, separable=separable)
+        else:
+            self.backbone = ConvBackbone(config.backbone)
+            half, *maps = self.backbone.channels
+            width = config.cross_view.widths[-1]
+            self.reassemble = ViewPyramid(maps, config.cross_view, c, separable=separable)
+            self.matching = MatchingFeatures(maps[0], maps[1], config.cross_view.channels)
+            self.cost_volume = CostVolume(config.cross_view)
+            self.skip = nn.ModuleDict({task: nn.Conv2d(half, config.head_channels[0], 1) for task in config.tasks})
+        growing = config.cross_view is None
+        self.fusion = nn.ModuleDict({task: TaskFusion(c, separable=separable, grow=growing) for task in config.tasks})
         self.cross_task = CrossTaskAttention(config)
         self.unique = nn.ModuleDict({task: UniqueFeatures(width, c, separable=separable) for task in merged})
         self.merge = nn.ModuleDict({task: GatedMerge(c, separable=separable) for task in merged})
         self.detail = Detail(config.detail_channels, c, config.tasks) if config.detail_channels else None
         self.heads = nn.ModuleDict({task: HEADS[task](config) for task in config.tasks})
 
-    def forward(self, images: Tensor, tasks: Collection[TaskName] | None = None) -> dict[str, Tensor]:
+    def forward(
+        self,
+        images: Tensor,
+        neighbours: Neighbours | None = None,
+        hint: Tensor | None = None,
+        tasks: Collection[TaskName] | None = None,
+        stride: int = 1,
+    ) -> dict[str, Tensor]:
         """Outputs by task name; `tasks` asks for some of them only and spares their heads.
 
-        Raises ValueError for images of another shape than [B, 3, H, W] and for tasks that the network does not have.
+        `hint` [B, 2, H, W] is canonical depth (0 unknown) and its confidence in [0, 1]. Outputs have 1/`stride` of the images'
+        size, which must be whole, padding included.
+
+        Raises ValueError for images of another shape than [B, 3, H, W], for tasks that the network does not have, and for
+        neighbours or a hint where its configuration has no cross_view.
         """
         wanted = self._check(images, tasks)
         padding = centre_padding(images.shape[-2:], self.backbone.patch)
         canvas = F.pad(images, padding).contiguous(memory_format=torch.channels_last)
-        taps = self.backbone(canvas)
-        pyramid = self.reassemble(taps)
-        before = {task: fusion(pyramid) for task, fusion in self.fusion.items()}
+        if self.matching is None:
+            if neighbours is not None or hint is not None:
+                raise ValueError("this network sees one image at a time: its configuration has no cross_view")
+            encoded = self._encode(canvas)
+        else:
+            encoded = self._encode_views(canvas, _on_canvas(neighbours, padding), hint, padding)
+        before = {task: fusion(encoded.pyramid) for task, fusion in self.fusion.items()}
         after = dict(zip(before, self.cross_task(list(before.values())), strict=True))
         detail = self.detail(canvas, next(iter(after.values())).shape[-2:]) if self.detail else {}
+        left, right, top, bottom = (n // stride for n in (padding if self.config.crop_padding else (0, 0, 0, 0)))
+        to_image = ToImage((images.shape[2] // stride, images.shape[3] // stride), (left, right, top, bottom))
         outputs: dict[str, Tensor] = {}
         for task in wanted:
             features = after[task]
             if task in self.merge:
-                features = self.merge[task](before[task], features, self.unique[task](taps[-1][0]))
+                features = self.merge[task](before[task], features, self.unique[task](encoded.deepest))
             if task in detail:
                 features = features + detail[task]
-            to_image = ToImage(
-                (images.shape[2], images.shape[3]), padding if self.config.crop_padding else (0, 0, 0, 0)
-            )
-            outputs[task] = self.heads[task](features, to_image)
+            if encoded.half is None:
+                outputs[task] = self.heads[task](features, to_image)
+            elif task == "depth":
+                outputs |= self.heads[task](features, to_image, self.skip[task](encoded.half), encoded.evidence)
+            else:
+                outputs[task] = self.heads[task](features, to_image, self.skip[task](encoded.half))
         return outputs
+
+    def match(self, images: Tensor) -> Tensor:
+        """Matching features [B, C, h, w] of images [B, 3, H, W], to be kept for the frames whose neighbours they are.
+
+        Raises ValueError where the configuration has no cross_view.
+        """
+        if self.matching is None:
+            raise ValueError("this network sees one image at a time: its configuration has no cross_view")
+        assert isinstance(self.backbone, ConvBackbone)
+        padding = centre_padding(images.shape[-2:], self.backbone.patch)
+        canvas = F.pad(images, padding).contiguous(memory_format=torch.channels_last)
+        return self.matching(*self.backbone.shallow(canvas))
+
+    def _encode(self, canvas: Tensor) -> _Encoded:
+        taps = self.backbone(canvas)
+        return _Encoded(self.reassemble(taps), taps[-1][0])
+
+    def _encode_views(
+        self, canvas: Tensor, neighbours: Neighbours | None, hint: Tensor | None, padding: tuple[int, int, int, int]
+    ) -> _Encoded:
+        assert self.matching is not None
+        half, *maps = self.backbone(canvas)
+        quarter = maps[0]
+        if neighbours is None:
+            volume = quarter.new_zeros(len(quarter), len(self.cost_volume.inverse_depths), *quarter.shape[-2:])
+            seen = quarter.new_zeros(len(quarter), 1, *quarter.shape[-2:])
+        else:
+            if neighbours.views.shape[2] == 3:
+                features = self.match(neighbours.views.flatten(0, 1))
+                neighbours = neighbours._replace(views=torch.unflatten(features, 0, neighbours.views.shape[:2]))
+            volume, seen = self.cost_volume(self.matching(maps[0], maps[1]), neighbours)
+        hinted = small_hint(None if hint is None else F.pad(hint, padding), quarter)
+        pyramid, deepest = self.reassemble(maps, volume, seen, hint_maps(hinted))
+        return _Encoded(pyramid, deepest, half, PlaneEvidence(volume, *hinted.chunk(2, dim=1)))
 
     def _check(self, images: Tensor, tasks: Collection[TaskName] | None) -> list[TaskName]:
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
@@ -80,6 +155,26 @@ class M2H(nn.Module):
         if unknown:
             raise ValueError(f"no such task {sorted(unknown)}; this network has {', '.join(self.config.tasks)}")
         return [task for task in TASKS if task in (self.config.tasks if tasks is None else tasks)]
+
+
+class _Encoded(NamedTuple):
+    """What the decoder starts from: pyramid, deepest map, and with cross_view the map at 1/2 and what is known of depth."""
+
+    pyramid: list[Tensor]
+    deepest: Tensor
+    half: Tensor | None = None
+    evidence: PlaneEvidence | None = None
+
+
+def _on_canvas(neighbours: Neighbours | None, padding: tuple[int, int, int, int]) -> Neighbours | None:
+    """The neighbours with projections between padded images: pixels move by the padding on the left and at the top."""
+    if neighbours is None or not any(padding):
+        return neighbours
+    shift = torch.eye(3, dtype=neighbours.projections.dtype, device=neighbours.projections.device)
+    shift[0, 2], shift[1, 2] = padding[0], padding[2]
+    moved = shift @ neighbours.projections
+    back = torch.linalg.inv(shift)
+    return neighbours._replace(projections=torch.cat([moved[..., :3] @ back, moved[..., 3:]], dim=-1))
 
 
 @dataclass(frozen=True)

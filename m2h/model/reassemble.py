@@ -57,15 +57,19 @@ class Reassemble(nn.Module):
 class TaskFusion(nn.Module):
     """One task's own path up the pyramid: four fusion blocks, deep to shallow, then a 3x3 convolution."""
 
-    def __init__(self, channels: int, *, separable: bool) -> None:
+    def __init__(self, channels: int, *, separable: bool, grow: bool = True) -> None:
+        """`grow`: the last block doubles the size as the others do."""
         super().__init__()
         self.blocks = nn.ModuleList(
-            [FusionBlock(channels, separable=separable, skip=number > 0) for number in range(4)]
+            [
+                FusionBlock(channels, separable=separable, skip=number > 0, grow=grow or number < 3)
+                for number in range(4)
+            ]
         )
         self.project = make_conv(channels, channels, 3, bias=True, separable=separable)
 
     def forward(self, pyramid: list[Tensor]) -> Tensor:
-        """Pyramid (shallow to deep) to [B, C, 16u, 16v], u x v being the deepest level's size."""
+        """Pyramid (shallow to deep) to [B, C, 16u, 16v], or 8u x 8v without `grow`, u x v being the deepest level's size."""
         x = self.blocks[0](pyramid[3])
         for block, skip in zip(self.blocks[1:], pyramid[2::-1], strict=True):
             x = block(x, skip)

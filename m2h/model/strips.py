@@ -34,6 +34,10 @@ class LazyMap:
         batch, channels, height, width = x.shape
         return cls((batch, channels, height, width), lambda start, stop: x[:, :, start:stop], runs_whole(x))
 
+    def plus(self, x: Tensor) -> LazyMap:
+        """The sum with a map of the same shape that is there already."""
+        return LazyMap(self.shape, lambda start, stop: self.rows(start, stop) + x[:, :, start:stop], self.whole)
+
 
 def runs_whole(x: Tensor) -> bool:
     """Whether strips would not help, or not work: gradients, devices with fast memory, graphs of fixed shape."""

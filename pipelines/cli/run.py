@@ -180,9 +180,10 @@ def print_summary(manifest: dict[str, Any], out: Path, until: str = "report") ->
     from rich.console import Console
     from rich.table import Table
 
-    from pipelines.pipeline import stages_until
+    from pipelines.pipeline import FIRST_PASS, stages_until
 
-    stages = {stage.name: manifest["stages"][stage.name] for stage in stages_until(until)}
+    planned = stages_until(until, two_passes=FIRST_PASS[0].name in manifest["stages"])
+    stages = {stage.name: manifest["stages"][stage.name] for stage in planned}
     fresh = [stage for stage in stages.values() if not stage["up_to_date"]]
     console = Console()
     table = Table(title=f"{manifest['input']['name']} ({manifest['input']['format']}, {manifest['source']})")
@@ -199,5 +200,7 @@ def print_summary(manifest: dict[str, Any], out: Path, until: str = "report") ->
     for stage in stages.values():
         for warning in stage["warnings"]:
             console.print(f"warning: {warning}", style="yellow", markup=False)
+    if manifest.get("trust"):
+        console.print(f"How far to trust it: {manifest['trust']}", style="red", markup=False)
     if "report" in stages:
         console.print(f"Open {out / 'report.html'} first; {out / 'scene.html'} shows the map in 3D.", soft_wrap=True)

@@ -7,17 +7,21 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from m2h import Predictions
+from mapping.depth.pose_scale import PoseScale
 from pipelines.frame import Frame, FrameSequence
 from pipelines.plugins import resolve
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import FIELDS, PredictionError, prediction_path, read_predictions
-from pipelines.workspace import digest, folder_fingerprint
-from scenegraph.labels import LabelSpace, load_label_space, nyu40
+from pipelines.workspace import folder_fingerprint
+from scenegraph.labels import LabelSpace, nyu40
 
 SOURCES = {
     "auto": "pipelines.sources.source:open_default",
-    "m2h": "pipelines.sources.source:open_network",
+    "m2h": "pipelines.sources.network:open_network",
     "recorded": "pipelines.sources.source:open_recorded",
     "precomputed": "pipelines.sources.source:open_precomputed",
     "multiview": "pipelines.sources.multiview:open_multiview",
@@ -50,6 +54,15 @@ class DepthOrigin(Enum):
     """Predicted from single images: a scale of its own in every frame."""
 
 
+@dataclass(frozen=True, eq=False)
+class Hint:
+    """What the map of a first pass shows in a frame: depth (H, W) float32 in the unit of the poses, 0 unknown, and confidence
+    (H, W) float32 in [0, 1]."""
+
+    depth: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Source:
     """A prediction source: `predict(frame)` gives depth and perhaps more, at the frame's size.
@@ -57,7 +70,9 @@ class Source:
     `fingerprint` changes when its answers would; `is_costly` says that answers are worth storing in the run folder;
     `label_space` is what its labels mean, None when it gives none; `is_refined` says that its depth was corrected by the images
     of neighbouring frames; `needs_depth` that it gives depth only to frames that have a depth image. `notes` are things that a
-    user should know, some found only while it answers.
+    user should know, some found only while it answers. `predict_hinted` answers again, given what the map of a first pass shows;
+    None for a source that has no use for it. `trust` says how good the answers are known to be. `pose_scale` gives the metres in
+    one unit of the poses where the source found them.
     """
 
     name: str
@@ -69,6 +84,9 @@ class Source:
     is_costly: bool = False
     notes: list[str] = field(default_factory=list)
     needs_depth: bool = False
+    predict_hinted: Callable[[Frame, Hint], Predictions] | None = None
+    pose_scale: Callable[[], PoseScale | None] = lambda: None
+    trust: str = ""
 
 
 def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | None = None) -> Source:
@@ -89,7 +107,7 @@ def open_default(argument: str, sequence: FrameSequence, config: PipelineConfig)
     """What the sequence holds, or, when no frame that can be used has depth, the network with the shipped checkpoint."""
     if any(info.used and info.has_depth for info in sequence.infos):
         return open_recorded("", sequence, config)
-    source = open_network("", sequence, config)
+    source = open_source("m2h", sequence, config)
     return replace(
         source, notes=[*source.notes, f"{sequence.name} holds no depth: depth and labels are those of {source.name}"]
     )
@@ -101,31 +119,6 @@ def open_recorded(argument: str, sequence: FrameSequence, config: PipelineConfig
         raise SourceError(f"--source recorded: {sequence.name} holds no depth; give m2h, multiview or precomputed:DIR")
     labels = sequence.label_space
     return Source("recorded", lambda frame: frame.recorded, "recorded", labels, DepthOrigin.SENSOR, needs_depth=True)
-
-
-def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """The multi-task network from a named checkpoint or a file (`m2h:NAME_OR_FILE`), also exported to ONNX or OpenVINO; from
-    the shipped checkpoint without an argument.
-
-    Raises m2h's own WeightsError or CheckpointError for weights that cannot be had, and LabelSpaceError when the checkpoint
-    speaks an unknown label space.
-    """
-    from m2h.weights import DEFAULT_NAME, resolve_weights
-
-    name = argument or DEFAULT_NAME
-    exported = Path(name).suffix in (".onnx", ".xml")
-    path = Path(name) if exported else resolve_weights(name)[0]  # a wrong name is said before torch is imported
-    from m2h.infer import Predictor
-
-    predictor = Predictor.from_checkpoint(name)
-    label_space = load_label_space(predictor.record.label_space) if "semantics" in predictor.tasks else None
-    fingerprint = f"{predictor.record.to_json()} {folder_fingerprint(path)}"
-
-    def predict(frame: Frame) -> Predictions:
-        return predictor(frame.rgb, frame.intrinsics)
-
-    title = f"m2h:{Path(name).name}"
-    return Source(title, predict, digest(fingerprint), label_space, DepthOrigin.NETWORK, is_costly=True)
 
 
 def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
@@ -169,7 +162,17 @@ def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -
     sources = {spec: open_source(spec, sequence, config) for spec in dict.fromkeys(specs.values())}
 
     def predict(frame: Frame) -> Predictions:
-        answers = {spec: source.predict(frame) for spec, source in sources.items()}
+        return joined({spec: source.predict(frame) for spec, source in sources.items()})
+
+    def predict_hinted(frame: Frame, hint: Hint) -> Predictions:
+        return joined(
+            {
+                spec: source.predict_hinted(frame, hint) if source.predict_hinted else source.predict(frame)
+                for spec, source in sources.items()
+            }
+        )
+
+    def joined(answers: dict[str, Predictions]) -> Predictions:
         chosen = {name: getattr(answers[spec], name) for part, spec in specs.items() for name in PARTS[part]}
         return Predictions(**chosen)
 
@@ -178,4 +181,12 @@ def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -
     labels = sources[specs["semantics"]].label_space if "semantics" in specs else None
     costly = any(source.is_costly for source in sources.values())
     depth = sources[specs["depth"]]
-    return replace(depth, name=name, predict=predict, fingerprint=fingerprint, label_space=labels, is_costly=costly)
+    return replace(
+        depth,
+        name=name,
+        predict=predict,
+        fingerprint=fingerprint,
+        label_space=labels,
+        is_costly=costly,
+        predict_hinted=None if depth.predict_hinted is None else predict_hinted,
+    )

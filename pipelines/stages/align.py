@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.depth.joint_alignment import KnownDepth, SequenceAlignment, align_sequence
-from mapping.depth.pose_scale import pose_scale_from_overlap, pose_scale_from_points, scaled
+from mapping.depth.pose_scale import PoseScale, pose_scale_from_overlap, pose_scale_from_points, scaled
 from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
 from mapping.se3 import inverse, transform_points
 from pipelines.sequences.colmap_points import read_sparse_points
@@ -28,10 +28,7 @@ def align(context: RunContext) -> StageRecord:
     """Corrections of all frames into alignment.json; an empty one where depth is left as it is."""
     path, settings = context.path(FILE), context.config.align
     if not is_wanted(settings.mode, context.source):
-        scale = settings.pose_scale or 1.0
-        from_poses = context.source.depth_from is DepthOrigin.POSES  # such depth is in their unit
-        write_alignment(path, Alignment(pose_scale=scale, depth_scale=scale if from_poses else 1.0))
-        return StageRecord({"applied": False, "text": f"depth of {context.source.name} is left as it is"})
+        return _leave_depth(context)
     path.unlink(missing_ok=True)
     samples = _sample_all(context)
     points = _depth_of_points(context, samples) if settings.points else {}
@@ -41,6 +38,20 @@ def align(context: RunContext) -> StageRecord:
     found = align_sequence(frames, settings.solver, known)
     write_alignment(path, Alignment(_by_index(indices, found), pose_scale))
     _summarise(record, indices, found)
+    return record
+
+
+def _leave_depth(context: RunContext) -> StageRecord:
+    """No corrections, and the unit of the poses as it is given or as the source found it."""
+    record = StageRecord({"applied": False, "text": f"depth of {context.source.name} is left as it is"})
+    scale = context.config.align.pose_scale
+    found = context.source.pose_scale() if scale is None else None
+    if found is not None:
+        _note_scale(record, found)
+        scale = found.scale
+    from_poses = context.source.depth_from is DepthOrigin.POSES  # such depth is in their unit
+    depth_scale = scale if from_poses and scale is not None else 1.0
+    write_alignment(context.path(FILE), Alignment(pose_scale=scale or 1.0, depth_scale=depth_scale))
     return record
 
 
@@ -94,13 +105,18 @@ def _pose_scale(
     if found is None:
         record.warnings.append("the unit of the poses cannot be told from the depth: give align.pose_scale")
         return 1.0, record
+    _note_scale(record, found)
+    return found.scale, record
+
+
+def _note_scale(record: StageRecord, found: PoseScale) -> None:
+    """What was found of the unit of the poses, and a warning where frames differ much."""
     record.summary |= {"pose_scale": round(found.scale, 5), "pose_scale_spread": found.spread}
     if found.spread is not None and found.spread > WIDE_SPREAD:
         record.warnings.append(
             f"one unit of the poses is {found.scale:.3g} m by the median frame, but frames differ by {found.spread:.0%}: "
             "check it against a known length and give align.pose_scale"
         )
-    return found.scale, record
 
 
 def _known_points(points: tuple[NDArray[np.int64], NDArray[np.float64]] | None, pose_scale: float) -> KnownDepth | None:

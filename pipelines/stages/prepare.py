@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from m2h import Predictions
 from m2h.runtime import prefetched
 from mapping.files import write_text_atomic
+from pipelines.frame import Frame
 from pipelines.loading import read_frames
 from pipelines.sources.predictions import prediction_path, write_predictions
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
 from pipelines.workspace import StageRecord
 
+INDEX = "index.json"
+"""In the predictions' folder: of what source they are, and of which frames."""
 LEVELLING_FRAMES = 60
 LEVELLING_VOXEL_SIZE = 0.06
 
@@ -79,27 +84,35 @@ def find_level(context: RunContext) -> StageRecord:
 
 
 def store_predictions(context: RunContext) -> StageRecord:
-    """The answers of a costly source, one file a frame; frames that are there already are not asked again."""
+    """The answers of a costly source, one file per frame; frames that are there already are not asked again."""
+    source = context.source
+    if not source.is_costly:
+        folder = context.path(PREDICTIONS_FOLDER)
+        folder.mkdir(parents=True, exist_ok=True)
+        index = {"source": source.name, "fingerprint": source.fingerprint, "frames": []}
+        write_text_atomic(folder / INDEX, json.dumps(index))
+        return StageRecord({"text": "read with the frames"}, list(source.notes))
+    return store_answers(context, source.predict, source.fingerprint)
+
+
+def store_answers(context: RunContext, predict: Callable[[Frame], Predictions], fingerprint: str) -> StageRecord:
+    """What `predict` says of every chosen frame, one file per frame; answers of the same fingerprint are not asked for again."""
     folder = context.path(PREDICTIONS_FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
-    index: dict[str, Any] = {"source": context.source.name, "fingerprint": context.source.fingerprint, "frames": []}
-    marker = folder / "index.json"
-    if context.source.is_costly:
-        if not marker.exists() or json.loads(marker.read_text())["fingerprint"] != context.source.fingerprint:
-            for stale in folder.glob("*.npz"):
-                stale.unlink()
-            write_text_atomic(marker, json.dumps(index))
-        missing = [
-            p for p in context.positions if not prediction_path(folder, context.sequence.infos[p].index).exists()
-        ]
-        max_broken = context.config.frames.max_broken * len(context.positions)
-        frames = read_frames(context.sequence, missing, max_broken=max_broken)
-        answers = ((frame.index, context.source.predict(frame)) for frame in frames)
-        for done, (number, seen) in enumerate(prefetched(answers)):  # a thread asks while this one writes
-            write_predictions(folder, number, seen)
-            context.advance(done + 1, len(missing))
-        index["frames"] = sorted(int(path.stem) for path in folder.glob("*.npz"))
+    index: dict[str, Any] = {"source": context.source.name, "fingerprint": fingerprint, "frames": []}
+    marker = folder / INDEX
+    if not marker.exists() or json.loads(marker.read_text())["fingerprint"] != fingerprint:
+        for stale in folder.glob("*.npz"):
+            stale.unlink()
+        write_text_atomic(marker, json.dumps(index))
+    infos = context.sequence.infos
+    missing = [p for p in context.positions if not prediction_path(folder, infos[p].index).exists()]
+    max_broken = context.config.frames.max_broken * len(context.positions)
+    frames = read_frames(context.sequence, missing, max_broken=max_broken)
+    answers = ((frame.index, predict(frame)) for frame in frames)
+    for done, (number, seen) in enumerate(prefetched(answers)):  # a thread asks while this one writes
+        write_predictions(folder, number, seen)
+        context.advance(done + 1, len(missing))
+    index["frames"] = sorted(int(path.stem) for path in folder.glob("*.npz"))
     write_text_atomic(marker, json.dumps(index))
-    count = len(index["frames"])
-    text = f"{count} frames predicted" if count else "read with the frames"
-    return StageRecord({"text": text}, list(context.source.notes))
+    return StageRecord({"text": f"{len(index['frames'])} frames predicted"}, list(context.source.notes))

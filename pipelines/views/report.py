@@ -47,6 +47,7 @@ figcaption,.legend{color:#666;font-size:.85rem}
 summary{cursor:pointer}
 img{max-width:100%;border-radius:6px}
 .warning{background:#fff4e0;border-left:4px solid #e0912a;padding:.4rem .8rem;margin:.4rem 0}
+.trust{background:#fdeaea;border-left:4px solid #c62828;padding:.4rem .8rem;margin:.4rem 0}
 code{background:#f4f5f7;padding:.1rem .3rem;border-radius:4px}
 svg{max-width:100%;height:auto;border:1px solid #eee;border-radius:6px}
 """
@@ -68,6 +69,7 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
         f"<p>{escape(manifest['input']['format'])} sequence, predictions from <code>{escape(manifest['source'])}</code>. "
         'Interactive view: <a href="scene.html">scene.html</a>. Mesh: <a href="mesh.ply">mesh.ply</a>, '
         '<a href="mesh.glb">mesh.glb</a>. Graph: <a href="scene_graph.json">scene_graph.json</a>.</p>',
+        *([f'<div class="trust">{escape(manifest["trust"])}</div>'] if manifest.get("trust") else []),
         _tiles(graph, stages),
         *(f'<div class="warning">{escape(text)}</div>' for stage in stages.values() for text in stage["warnings"]),
         *(["<h2>Pictures</h2>" + _pictures(pictures)] if pictures else []),

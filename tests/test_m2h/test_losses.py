@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -178,14 +179,20 @@ def unknown_targets() -> dict[str, Tensor]:
 
 
 def some_outputs() -> dict[str, Tensor]:
-    channels = {"depth": 1, "semantics": 4, "normals": 3, "edges": 1}
-    return {name: rand(1, n, 6, 6, seed=n).float().requires_grad_() for name, n in channels.items()}
+    channels = {"depth": 1, "semantics": 4, "normals": 3, "edges": 1, "depth_error": 1}
+    outputs = {name: rand(1, n, 6, 6, seed=n).float().requires_grad_() for name, n in channels.items()}
+    return outputs | {"depth_planes": rand(1, 10, 3, 3, seed=9).float().view(1, 2, 5, 3, 3).requires_grad_()}
 
 
-@pytest.mark.parametrize("kind", ["l1", "silog", "berhu"])
+def inverse_planes() -> Tensor:
+    return torch.linspace(2.0, 0.2, 5).view(1, 5, 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["l1", "log", "silog", "berhu"])
 def test_nothing_known_costs_nothing_and_moves_nothing(kind: str) -> None:
     outputs = some_outputs()
-    terms = compute_losses(outputs, unknown_targets(), LossConfig(depth_kind=kind))
+    config = LossConfig(depth_kind=kind, depth_planes=1, depth_error=1)
+    terms = compute_losses(outputs | {"depth_plane_inverses": inverse_planes()}, unknown_targets(), config)
     assert list(terms) == list(losses.TERMS)
     total = torch.stack(list(terms.values())).sum()
     assert float(total.detach()) == pytest.approx(0, abs=1e-6)
@@ -205,7 +212,7 @@ def test_perfect_predictions_have_finite_gradients() -> None:
     targets["semantics"] += 1
     outputs = {name: targets[name].clone().requires_grad_() for name in ("depth", "normals", "edges")}
     outputs["semantics"] = torch.zeros(1, 4, 6, 6, requires_grad=True)
-    for kind in ("l1", "silog", "berhu"):
+    for kind in ("l1", "log", "silog", "berhu"):
         terms = compute_losses(outputs, targets, LossConfig(depth_kind=kind))  # type: ignore[arg-type]
         torch.stack(list(terms.values())).sum().backward()
     for value in outputs.values():
@@ -245,3 +252,18 @@ def test_extremes_of_neighbours_are_those_of_pooling(size: tuple[int, int]) -> N
 def test_impossible_configurations_are_rejected(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         LossConfig(**change)  # type: ignore[arg-type]
+
+
+def test_planes_loss_is_least_at_the_planes_about_the_truth() -> None:
+    """Depth 1 / 1.1 lies between the planes at 1.55 and 1.1 of inverse depth, on the second: all the weight belongs there."""
+    target, inverse = torch.full((1, 1, 4, 4), 1 / 1.1), inverse_planes()
+    losses_by_plane = []
+    for plane in range(5):
+        logits = torch.zeros(1, 2, 5, 2, 2)
+        logits[:, :, plane] = 8.0
+        losses_by_plane.append(float(losses.planes_loss(logits, inverse, target)))
+    assert int(np.argmin(losses_by_plane)) == 2
+    assert losses_by_plane[2] < 0.01
+    silent = torch.zeros(1, 2, 5, 2, 2)  # matching that says nothing is not blamed
+    silent[:, 0, 2] = 8.0
+    assert float(losses.planes_loss(silent, inverse, target)) < 0.01

@@ -117,8 +117,8 @@ def test_cropping_cuts_what_squeezing_keeps() -> None:
     left, right, top, bottom = centre_padding((45, 70), 16)
     assert (left, right, top, bottom) == (5, 5, 1, 2)
     with torch.inference_mode():
-        outputs = model(images, ("depth", "edges"))
-        padded = model(torch.nn.functional.pad(images, (left, right, top, bottom)), ("depth", "edges"))
+        outputs = model(images, tasks=("depth", "edges"))
+        padded = model(torch.nn.functional.pad(images, (left, right, top, bottom)), tasks=("depth", "edges"))
     for task in outputs:
         torch.testing.assert_close(outputs[task], padded[task][..., top : top + 45, left : left + 70])
 

@@ -19,9 +19,10 @@ from training_helpers import tiny_training, write_world
 from m2h.checkpoint import load_checkpoint, save_checkpoint
 from m2h.data.loading import Order
 from m2h.evaluate import evaluate_checkpoint
+from m2h.initial_weights import load_backbone
 from m2h.model import build_model
 from m2h.record import CheckpointRecord
-from m2h.train import Progress, TrainError, load_backbone, train
+from m2h.train import Progress, TrainError, train
 from m2h.train_config import OptimizerConfig, TrainConfig, load_train_config
 from m2h.train_state import STATE_KEY, Sums, learning_rate, make_optimizer, merge_sums, share_of
 
@@ -286,7 +287,7 @@ def test_configurations_are_read_strictly(tmp_path: Path) -> None:
     for text, message in [
         ("train: []", "at least one dataset"),
         ("train: ['folder:a']\nepoch: 3", r"run\.yaml: epoch: "),
-        ("train: ['folder:a']\nmodel: huge", "no published network 'huge'.*or tiny"),
+        ("train: ['folder:a']\nmodel: huge", "no published network 'huge'.*tiny or cross"),
         ("train: ['folder:a']\npreprocessing: {policy: native, size: null}", "size must be given"),
         ("train: ['folder:a']\noptimizer: {learning_rate: -1}", "learning_rate must be positive"),
         ("- 1", "expected a mapping"),

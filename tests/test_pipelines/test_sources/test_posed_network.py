@@ -1,0 +1,155 @@
+"""A run with a network that matches neighbouring frames: what it is given, in which unit, and its second pass."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from network_helpers import plain_network
+
+from m2h.checkpoint import save_checkpoint
+from m2h.config import CrossViewConfig
+from m2h.infer import Predictor
+from m2h.model import M2HConfig, build_model
+from m2h.predictions import Predictions
+from m2h.record import CheckpointRecord, Preprocessing
+from pipelines import open_sequence, run
+from pipelines.config import config_from_mapping
+from pipelines.settings import PipelineConfig
+from pipelines.sources.network import PosedNetwork, poses_of
+from pipelines.sources.source import DepthOrigin, Hint, open_source
+from pipelines.stages.hint import hint_of
+
+SETTINGS = {"frames": {"stride": 6}, "tsdf": {"voxel_size": 0.1}}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    cross = CrossViewConfig(channels=8, planes=12, widths=(16, 16, 16, 16))
+    config = replace(M2HConfig.cross(), channels=16, head_channels=(8,), cross_view=cross)
+    model = plain_network.roughen(build_model(config))
+    record = CheckpointRecord(config=config, preprocessing=Preprocessing(policy="fit", size=(64, 96)), focal=80.0)
+    path = tmp_path_factory.mktemp("weights") / "cross.safetensors"
+    save_checkpoint(path, model, record)
+    return path
+
+
+@pytest.fixture(scope="module")
+def images_only(box_room, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("images_only") / "sequence"
+    shutil.copytree(box_room / "images", folder / "images")
+    header = json.loads((box_room / "transforms.json").read_text())
+    for frame in header["frames"]:
+        for key in [key for key in frame if key.endswith("_file_path")]:
+            del frame[key]
+    (folder / "transforms.json").write_text(json.dumps(header))
+    return folder
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple[int, bool]]:
+    """For each frame that the network is asked about: how many neighbours it is given, and whether there is a hint."""
+    calls: list[tuple[int, bool]] = []
+    answer = Predictor.predict_view
+
+    def count(self, view, neighbours=(), hint=None):
+        calls.append((len(neighbours), hint is not None))
+        return answer(self, view, neighbours, hint)
+
+    monkeypatch.setattr(Predictor, "predict_view", count)
+    return calls
+
+
+def settings(**changes) -> PipelineConfig:
+    return config_from_mapping(PipelineConfig, SETTINGS | changes, "test")
+
+
+def test_two_passes_are_stored_and_not_done_again(images_only, checkpoint, tmp_path, asked):
+    sequence, source = open_sequence(str(images_only)), f"m2h:{checkpoint}"
+    manifest = run(sequence, tmp_path, source=source, config=settings(), until="fuse")
+    frames = len(list((tmp_path / "predictions").glob("*.npz")))
+    assert frames == len(list((tmp_path / "first_pass/predictions").glob("*.npz"))) == 5
+    assert [hinted for _, hinted in asked] == [False] * frames + [True] * frames
+    assert all(count > 0 for count, _ in asked)
+    assert {"first predict", "first fuse", "predict", "fuse"} <= manifest["stages"].keys()
+    assert "not been measured" in manifest["trust"]
+    run(sequence, tmp_path, source=source, config=settings(), until="fuse")
+    assert len(asked) == 2 * frames
+    once = run(sequence, tmp_path, source=source, config=settings(network={"passes": 1}), until="fuse")
+    assert "first predict" not in once["stages"]
+
+
+def test_one_pass_by_one_setting(images_only, checkpoint, tmp_path, asked):
+    config = settings(network={"passes": 1})
+    manifest = run(open_sequence(str(images_only)), tmp_path, source=f"m2h:{checkpoint}", config=config, until="fuse")
+    assert [hinted for _, hinted in asked] == [False] * 5
+    assert "first predict" not in manifest["stages"]
+    assert not (tmp_path / "first_pass").exists()
+
+
+def test_depth_is_that_of_the_poses(images_only, checkpoint):
+    source = open_source(f"m2h:{checkpoint}", open_sequence(str(images_only)), settings())
+    assert source.depth_from is DepthOrigin.POSES
+    assert source.predict_hinted is not None
+
+
+def test_another_unit_of_the_poses_gives_depth_in_that_unit(images_only, checkpoint):
+    """Poses in millimetres, said to be so: the network sees the same metres, and depth comes out a thousand times as large."""
+    sequence = open_sequence(str(images_only))
+    predictor = Predictor.from_checkpoint(checkpoint)
+    metres = PosedNetwork(predictor, sequence, settings(), poses_of(sequence))
+    large = poses_of(sequence)
+    large[:, :3, 3] *= 1000
+    millimetres = PosedNetwork(predictor, sequence, settings(align={"pose_scale": 0.001}), large)
+    one, other = metres.predict(sequence[6]).depth, millimetres.predict(sequence[6]).depth
+    np.testing.assert_allclose(other, 1000 * one, rtol=1e-4)
+    hint = Hint(np.full(one.shape, 2.0, np.float32), np.ones(one.shape, np.float32))
+    hinted = metres.predict_hinted(sequence[6], hint).depth
+    np.testing.assert_allclose(
+        millimetres.predict_hinted(sequence[6], replace(hint, depth=1000 * hint.depth)).depth, 1000 * hinted, rtol=1e-4
+    )
+
+
+def test_a_camera_that_never_moves_gets_single_images(images_only, checkpoint, tmp_path):
+    folder = tmp_path / "still"
+    shutil.copytree(images_only, folder)
+    header = json.loads((folder / "transforms.json").read_text())
+    for frame in header["frames"]:
+        frame["transform_matrix"] = header["frames"][0]["transform_matrix"]
+    (folder / "transforms.json").write_text(json.dumps(header))
+    source = open_source(f"m2h:{checkpoint}", open_sequence(str(folder)), settings())
+    assert source.depth_from is DepthOrigin.NETWORK
+    assert source.predict_hinted is None
+
+
+def test_a_hint_shows_the_map_where_it_is_known(box_room):
+    """The volume of the true depth, rendered as a hint, is the true depth."""
+    from mapping import TSDFConfig, TSDFVolume
+
+    sequence = open_sequence(str(box_room))
+    volume = TSDFVolume(TSDFConfig(voxel_size=0.05))
+    for i in range(0, len(sequence), 2):
+        frame = sequence[i]
+        volume.integrate(frame.recorded.depth, frame.intrinsics, frame.T_world_camera)
+    frame = sequence[4]
+    hint = hint_of(volume, frame)
+    assert hint.depth.shape == hint.confidence.shape == frame.rgb.shape[:2]
+    known = (hint.depth > 0) & (frame.recorded.depth > 0)
+    assert known.mean() > 0.8
+    assert np.median(np.abs(hint.depth[known] / frame.recorded.depth[known] - 1)) < 0.02
+    assert (hint.confidence[hint.depth == 0] == 0).all()
+    assert 0.2 < hint.confidence[known].mean() <= 1
+
+
+def test_mixed_sources_pass_hints_on(images_only, checkpoint, asked):
+    sequence = open_sequence(str(images_only))
+    source = open_source(f"mixed:depth=m2h:{checkpoint},semantics=m2h:{checkpoint}", sequence, settings())
+    shape = sequence[0].rgb.shape[:2]
+    hint = Hint(np.full(shape, 2.0, np.float32), np.ones(shape, np.float32))
+    found = source.predict_hinted(sequence[0], hint)
+    assert isinstance(found, Predictions)
+    assert [hinted for _, hinted in asked] == [True]
