@@ -1,1 +1,1 @@
-"""Depth from several posed images without any network."""
+"""Depth from several posed images without a network."""

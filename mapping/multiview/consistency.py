@@ -1,4 +1,4 @@
-"""What several frames find together: agreement of depth maps at their poses, and patches that stand alone. PyTorch, OpenCV."""
+"""Consistency of the depth of several frames: agreement of depth maps at their poses, and isolated patches. PyTorch, OpenCV."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 
 from mapping.multiview.cost import Warp, sample
 
-ENOUGH = 5  # neighbours that agree, from which more add nothing
-DOUBT = 0.5  # neighbours without an opinion that stand against those that agree
+ENOUGH = 5  # agreeing neighbours beyond which more do not raise the confidence
+DOUBT = 0.5  # contradicting neighbours that are assumed in addition to the actual ones
 FAR_POWER = 3  # confidence falls with this power of depth beyond the typical one
 
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """What neighbours say to a depth map: the mean inverse depth [B, H, W] of those that agree and the frame itself, the number
-    [B, H, W] that agree, and of those that look through the surface."""
+    """A depth map compared with its neighbours: the mean inverse depth [B, H, W] of the frame and the agreeing neighbours, the
+    number [B, H, W] of agreeing ones, and of contradicting ones, which see through the surface."""
 
     inverse: Tensor
     agreeing: Tensor
-    denying: Tensor
+    contradicting: Tensor
 
 
 def agreement(
@@ -32,9 +32,9 @@ def agreement(
 ) -> Agreement:
     """Compare inverse depth [B, H, W] with that of neighbours [B, N, H, W], 0 unknown, each with its confidence.
 
-    A pixel is put into the neighbour with its own depth. Where the depth found there is the same up to the share `tolerance`,
-    both mean the same surface; where it is nearer, the neighbour sees something in front and says nothing; where it is farther,
-    the neighbour looks through what this frame claims.
+    A pixel is projected into the neighbour by its own depth. Where the depth there is the same up to the share `tolerance`,
+    the neighbour agrees; where it is nearer, the surface is hidden from the neighbour, which counts neither way; where it is
+    farther, the neighbour sees through the surface and contradicts.
     """
     u, v = warp(inverse[:, None])
     depth_there = _depth_in_neighbour(warp, inverse)
@@ -43,32 +43,32 @@ def agreement(
     ratio = (found[:, :, 0] * depth_there).clamp(min=0)  # of this depth to the neighbour's
     known = inside[:, :, 0] & (found[:, :, 0] > 0) & (inverse > 0)[:, None]
     agrees = known & ((ratio - 1).abs() <= tolerance)
-    denies = known & (ratio < 1 - 2 * tolerance)
-    # Moving along the reference's ray scales the depth in both cameras by nearly the same factor, baselines being short.
+    contradicts = known & (ratio < 1 - 2 * tolerance)
+    # Moving along the reference's ray scales the depth in both cameras by nearly the same factor, as baselines are short.
     share = torch.where(agrees, weight[:, :, 0] + 1e-3, 0.0)
     own = confidence + 1e-3
     mean = inverse * (own + (share * ratio).sum(dim=1)) / (own + share.sum(dim=1))
-    return Agreement(mean, agrees.sum(dim=1), denies.sum(dim=1))
+    return Agreement(mean, agrees.sum(dim=1), contradicts.sum(dim=1))
 
 
-def believed(confidence: Tensor, agreed: Agreement, min_agreeing: int, witnesses: int) -> Tensor:
-    """Confidence [B, H, W] in [0, 1] after `witnesses` neighbours have spoken: that of the frame, raised to what agrees.
+def joint_confidence(confidence: Tensor, agreed: Agreement, min_agreeing: int, witnesses: int) -> Tensor:
+    """Confidence [B, H, W] in [0, 1] given the agreement of `witnesses` neighbours; 0 where fewer than `min_agreeing` agree.
 
-    It falls with the square of how many of the first few are missing: what two of eight saw is mostly a coincidence.
+    It rises with the square of the share of the first few that agree: agreement of two of eight is mostly a coincidence.
     """
-    agreeing, denying = agreed.agreeing.to(confidence), agreed.denying.to(confidence)
-    share = agreeing / (agreeing + denying + DOUBT)
+    agreeing, contradicting = agreed.agreeing.to(confidence), agreed.contradicting.to(confidence)
+    share = agreeing / (agreeing + contradicting + DOUBT)
     enough = (agreeing / max(min(witnesses, ENOUGH), 1)).clamp(max=1)
-    # Views that find the same place by themselves are better proof than any matching cost.
+    # Views that find the same point independently are better evidence than any matching cost.
     joint = share * enough * enough * (0.5 + 0.5 * confidence)
     return torch.where(agreed.agreeing >= min_agreeing, joint, 0.0)
 
 
-def trust_in_near(inverse: NDArray[np.floating], typical: float | None) -> NDArray[np.float32]:
-    """Share (H, W) of its confidence that inverse depth (H, W) keeps: all up to the typical depth, less and less beyond.
+def distance_confidence(inverse: NDArray[np.floating], typical: float | None) -> NDArray[np.float32]:
+    """Factor (H, W) on the confidence of inverse depth (H, W): 1 up to the typical depth, falling beyond.
 
-    The same error in the images moves a point by the square of its depth, and what is proved over a short baseline at a
-    distance is wrong more often. Measured against the typical depth, because poses may be in any unit; None keeps all.
+    The same error in the images moves a point by the square of its depth, and agreement over a short baseline at a
+    distance is wrong more often. Relative to the typical depth, because poses may be in any unit; None gives 1 everywhere.
     """
     if typical is None:
         return np.ones(inverse.shape, np.float32)
@@ -76,9 +76,9 @@ def trust_in_near(inverse: NDArray[np.floating], typical: float | None) -> NDArr
 
 
 def speckles(depth: NDArray[np.float32], pixels: int, jump: float) -> NDArray[np.bool_]:
-    """Which pixels (H, W) belong to patches of less than `pixels` pixels.
+    """Which pixels (H, W) belong to patches of fewer than `pixels` pixels.
 
-    A patch ends where depth steps by more than the share `jump`. Unknown depth (0) is none. Connectivity is by rows and columns.
+    A patch ends where depth steps by more than the share `jump` and at unknown depth (0). Pixels connect along rows and columns.
     """
     known = depth > 0
     if pixels <= 1 or not known.any():

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NEUTRAL = 0.5  # the cost of what cannot be compared: that of windows which are unlike in every way
-LEAST_VARIANCE = 2e-4  # variance of grey (white is 1) below which a window is noise, not texture
+NEUTRAL = 0.5  # the cost where nothing can be compared: that of uncorrelated windows
+MIN_VARIANCE = 2e-4  # variance of grey (white is 1) below which a window is noise, not texture
 
 
 @dataclass(frozen=True, eq=False)
 class Warp:
-    """Where the pixels of a reference lie in its neighbours, as a function of inverse depth w.
+    """Where the pixels of a reference project in its neighbours, as a function of inverse depth w.
 
     With `slope` [B, N, 3, H, W] and `offset` [B, N, 3, 1, 1] the homogeneous pixel is `slope + offset * w`.
     """
@@ -43,7 +43,8 @@ def make_warp(K_reference: Tensor, K_neighbours: Tensor, T_neighbour_reference: 
 
 def sample(images: Tensor, u: Tensor, v: Tensor, mode: str = "bilinear") -> tuple[Tensor, Tensor]:
     """Images [B, N, H, W] at pixels [B, N, D, h, w], and which of these lie inside."""
-    batch, count, height, width = images.shape
+    batch, count = images.shape[:2]
+    height, width = images.shape[2:]
     grid = torch.stack([u * (2 / (width - 1)) - 1, v * (2 / (height - 1)) - 1], dim=-1)
     flat = grid.reshape(batch * count, -1, u.shape[-1], 2)
     values = F.grid_sample(
@@ -70,10 +71,10 @@ def box_mean(x: Tensor, radius: int) -> Tensor:
 def matching_costs(
     reference: Tensor, neighbours: Tensor, warp: Warp, inverse: Tensor, radii: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Costs [B, N, D, H, W] in [0, 1] of inverse depths [B, D, H, W] or [B, D, 1, 1], and where they could be measured.
+    """Costs [B, N, D, H, W] in [0, 1] of inverse depths [B, D, H, W] or [B, D, 1, 1], and where they are defined.
 
     reference [B, H, W] and neighbours [B, N, H, W] are grey. The cost is (1 - ZNCC) / 2, the mean over the window radii; a
-    variance is added to both windows so that those without texture are unlike anything rather than anything.
+    variance is added to both windows so that those without texture match nothing.
     """
     warped, inside = sample(neighbours, *warp(inverse))
     image = reference[:, None, None]
@@ -84,7 +85,7 @@ def matching_costs(
         variance = box_mean(squared, radius) - mean * mean
         image_variance = box_mean(image * image, radius) - image_mean * image_mean
         covariance = box_mean(crossed, radius) - mean * image_mean
-        spread = (variance.clamp_(min=0) + LEAST_VARIANCE) * (image_variance.clamp(min=0) + LEAST_VARIANCE)
+        spread = (variance.clamp_(min=0) + MIN_VARIANCE) * (image_variance.clamp(min=0) + MIN_VARIANCE)
         cost += covariance * torch.rsqrt(spread)
     return (NEUTRAL - (0.5 / len(radii)) * cost).clamp_(0, 1), inside
 
@@ -92,7 +93,7 @@ def matching_costs(
 def mean_of_best(costs: Tensor, measured: Tensor, share: float) -> Tensor:
     """The mean [B, D, H, W] of the lowest `share` of the costs [B, N, ...] that were measured; NEUTRAL without any.
 
-    A surface that one neighbour does not see is seen by others: part of them agreeing is enough
+    A surface that is hidden from one neighbour is visible in others, so it is enough that some of them agree
     (Kang, Szeliski and Chai, CVPR 2001).
     """
     count = costs.shape[1]
@@ -105,6 +106,6 @@ def mean_of_best(costs: Tensor, measured: Tensor, share: float) -> Tensor:
     wanted = torch.ceil(seen * share - 1e-4)
     total = torch.zeros_like(ordered[0])
     for i in range(count):
-        # Sorted, the measured come first; unsorted, all of them are wanted and the others are marked.
+        # Sorted, measured costs come first; unsorted, all of them count and the unmeasured ones are marked by 2.
         total += torch.where((ordered[i] < 2.0) & (i < wanted if share < 1 else True), ordered[i], 0.0)
     return torch.where(seen > 0, total / wanted.clamp(min=1), NEUTRAL)

@@ -1,10 +1,10 @@
-"""How near and how far the surfaces of a sequence are, from points that its images share. OpenCV."""
+"""The depth range of the surfaces of a sequence, from feature points that its images share. OpenCV."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,22 +17,22 @@ from mapping.se3 import inverse
 Array = NDArray[np.float64]
 
 PROBES = 12  # frames, spread over the sequence, whose points are measured
-GAPS = (2, 4, 8, 16, 32)  # frames between the two images of a pair; how fast the camera moves is not known
+GAPS = (2, 4, 8, 16, 32)  # frames between the two images of a pair; the speed of the camera is unknown
 WIDTH = 540  # pixels of the long side of the images in which points are found
 FEATURES = 800
 RATIO = 0.8  # a match is unlike the second best one (Lowe, IJCV 2004, section 7.1)
 MAX_TURN_DEG = 45.0  # between the viewing directions of a pair
 MIN_ANGLE_DEG = 1.5  # between the rays to a point: less measures no depth
-MAX_ERROR_PX = 3.0  # distance of a point from where it is seen
+MAX_ERROR_PX = 3.0  # reprojection error of a point
 ENOUGH = 40  # points of a probe after which no wider pair is tried
-FEWEST = 60  # points of a sequence that tell its range
+MIN_POINTS = 60  # points of a sequence that are needed for a range
 TAIL = 2.0  # percent of the points at either end that may be wrong
 MARGIN = 1.6  # surfaces without points may be this much nearer or farther
 
 
 @dataclass(frozen=True)
 class DepthRange:
-    """Depths between which surfaces lie, that of a typical one, in the unit of the poses, and how many points told so."""
+    """Depths between which surfaces lie and that of a typical one, in the unit of the poses, and the number of points used."""
 
     near: float
     far: float
@@ -43,8 +43,8 @@ class DepthRange:
 def find_depth_range(load: Callable[[int], PosedImage | None], poses: Array) -> DepthRange | None:
     """The depth range of a sequence in the unit of its poses (N, 4, 4); None where its images share too few points.
 
-    SIFT points of a dozen frames are matched with those of frames that follow, and triangulated. The range reaches beyond
-    the outermost, but for the outliers among them. `load` gives a frame by its number, None for one that cannot be read.
+    SIFT points of a dozen frames are matched with those of frames that follow, and triangulated. The range extends
+    beyond the outermost inliers. `load` returns a frame by its number, None for an unreadable one.
     """
     usable = np.flatnonzero(np.isfinite(poses).all(axis=(1, 2)))
     features = _Features(load)
@@ -58,7 +58,7 @@ def find_depth_range(load: Callable[[int], PosedImage | None], poses: Array) -> 
             if count >= ENOUGH:
                 break
     depth = np.concatenate([*found, np.zeros(0)])
-    if len(depth) < FEWEST:
+    if len(depth) < MIN_POINTS:
         return None
     near, typical, far = np.percentile(depth, [TAIL, 50.0, 100.0 - TAIL])
     return DepthRange(float(near / MARGIN), float(far * MARGIN), float(typical), len(depth))
@@ -67,9 +67,9 @@ def find_depth_range(load: Callable[[int], PosedImage | None], poses: Array) -> 
 def triangulate(
     K_a: Array, K_b: Array, T_b_a: Array, pixels_a: Array, pixels_b: Array
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Points (M, 3) in camera a of pixels (M, 2) in a and b, and which of them are to be believed.
+    """Points (M, 3) in camera a of pixels (M, 2) in a and b, and which of them are valid.
 
-    Those are in front of both cameras, seen under a wide enough angle, and project to within some pixels of where they were seen.
+    Valid ones lie in front of both cameras, are seen under a wide enough angle, and have a small reprojection error.
     """
     P_a, P_b = K_a @ np.eye(4)[:3], K_b @ T_b_a[:3]
     homogeneous = cv2.triangulatePoints(P_a, P_b, pixels_a.T.astype(np.float64), pixels_b.T.astype(np.float64))
@@ -88,21 +88,29 @@ def triangulate(
     return points, good
 
 
+class _FramePoints(NamedTuple):
+    """Feature points of a frame: pixels (M, 2), SIFT descriptors (M, 128), and the camera matrix (3, 3) of both."""
+
+    pixels: Array
+    descriptors: NDArray[np.float32]
+    K: Array
+
+
 class _Features:
-    """Points of frames, found once: pixels (M, 2), descriptors (M, 128) and the camera matrix; None for a frame without."""
+    """Feature points of frames, detected once per frame; None for a frame without."""
 
     def __init__(self, load: Callable[[int], PosedImage | None]) -> None:
         self._load = load
-        self._known: dict[int, tuple[Array, Any, Array] | None] = {}
+        self._known: dict[int, _FramePoints | None] = {}
         self._detector = cv2.SIFT.create(FEATURES)
 
-    def __call__(self, index: int) -> tuple[Array, Any, Array] | None:
+    def __call__(self, index: int) -> _FramePoints | None:
         if index not in self._known:
             view = self._load(index)
             self._known[index] = None if view is None else self._detect(view.rgb, view.intrinsics)
         return self._known[index]
 
-    def _detect(self, rgb: NDArray[np.uint8], camera: Intrinsics) -> tuple[Array, Any, Array] | None:
+    def _detect(self, rgb: NDArray[np.uint8], camera: Intrinsics) -> _FramePoints | None:
         scale = min(1.0, WIDTH / max(rgb.shape[:2]))
         small = camera.resized(max(round(camera.width * scale), 1), max(round(camera.height * scale), 1))
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
@@ -110,11 +118,11 @@ class _Features:
         points, descriptors = self._detector.detectAndCompute(grey, None)
         if descriptors is None or len(points) < 2:
             return None
-        return np.array([point.pt for point in points]), descriptors, small.matrix
+        return _FramePoints(np.array([point.pt for point in points]), descriptors, small.matrix)
 
 
 def _partners(usable: NDArray[np.int64], poses: Array, place: int) -> Iterator[int]:
-    """Frames to pair that at `place` of the usable with, near ones first: ahead where there are such, else behind."""
+    """Frames to pair with the one at `place` of the usable ones, nearest first: later ones if they exist, else earlier ones."""
     T = poses[usable[place]]
     for gap in GAPS:
         other = place + gap if place + gap < len(usable) else place - gap
@@ -130,11 +138,11 @@ def _shared_depths(features: _Features, poses: Array, a: int, b: int) -> Array:
     seen_a, seen_b = features(a), features(b)
     if seen_a is None or seen_b is None:
         return np.zeros(0)
-    pairs = cv2.BFMatcher().knnMatch(seen_a[1], seen_b[1], k=2)
+    pairs = cv2.BFMatcher().knnMatch(seen_a.descriptors, seen_b.descriptors, k=2)
     matches = [best for best, second in pairs if best.distance < RATIO * second.distance]
     if not matches:
         return np.zeros(0)
-    pixels_a = seen_a[0][[match.queryIdx for match in matches]]
-    pixels_b = seen_b[0][[match.trainIdx for match in matches]]
-    points, good = triangulate(seen_a[2], seen_b[2], inverse(poses[b]) @ poses[a], pixels_a, pixels_b)
+    pixels_a = seen_a.pixels[[match.queryIdx for match in matches]]
+    pixels_b = seen_b.pixels[[match.trainIdx for match in matches]]
+    points, good = triangulate(seen_a.K, seen_b.K, inverse(poses[b]) @ poses[a], pixels_a, pixels_b)
     return np.asarray(points[good, 2])

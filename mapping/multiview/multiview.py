@@ -1,4 +1,4 @@
-"""Depth from several posed images without any network: a plane sweep, and agreement between the frames it was run for."""
+"""Depth from several posed images without a network: a plane sweep per frame, verified against the sweeps of other frames."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Depth = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Depth (H, W) in metres, 0 unknown, and confidence (H, W) in [0, 1]."""
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32) / 255
-REMEMBERED_BYTES = 128 << 20  # of small images, and as much of depths, that are kept for other frames
-IN_ORDER = 32  # frames that are read on the way to a later one rather than gone back for
+CACHED_BYTES = 128 << 20  # of small images, and as much of depths, that are kept for other frames
+READ_THROUGH = 32  # frames before a requested one that are read in passing, so that none is sought again later
 ROOM = DepthRange(0.5, 8.0, 2.0, 0)
-"""What is taken where neither the settings nor the images tell: a room, in metres."""
-RIM_PX = 7  # width of the window around a pixel that must hold no empty pixel
-SPECKLE_JUMP = 0.05  # step of depth, as a share, that ends a patch
-SAME_SURFACE = 0.05  # share by which pixels beside each other may differ and be mixed when depth is enlarged
+"""The depth range assumed where neither the settings nor the images give one: that of a room, in metres."""
+RIM_PX = 7  # a pixel with an empty pixel in a window of this width around it is empty itself
+SPECKLE_JUMP = 0.05  # relative step of depth at which a patch ends
+SAME_SURFACE = 0.05  # relative difference up to which adjacent pixels are interpolated when depth is enlarged
 
 
 def sweep_depth(
@@ -42,17 +42,17 @@ def sweep_depth(
     prior_depth: NDArray[np.float32] | None = None,
     prior_normals: NDArray[np.float32] | None = None,
 ) -> Depth:
-    """Depth of one image from its neighbours, at its own size, and how far each pixel is to be believed.
+    """Depth of one image from its neighbours, at its own size, and the confidence of each pixel.
 
     Every pixel that some neighbour could see gets a depth, right or wrong: the confidence tells them apart, and
-    `MultiviewDepth` proves them against the depth of the neighbours.
+    `MultiviewDepth` verifies it against the depth of the neighbours.
 
     Parameters
     ----------
     reference : the image whose depth is wanted.
-    config : settings; a depth range that they leave open is that of a room in metres.
-    neighbours : images that see the same from other places, see `choose_neighbours`; without any, all is unknown.
-    prior_depth : (H, W) float32 metres that a network gives, 0 unknown. Decides where the images do not.
+    config : settings; without a depth range in them, that of a room in metres is assumed.
+    neighbours : images of the same surfaces from other positions, see `choose_neighbours`; without any, all is unknown.
+    prior_depth : (H, W) float32 metres predicted by a network, 0 unknown. Decides where the images are ambiguous.
     prior_normals : (H, W, 3) float32 in camera axes, 0 unknown. Surfaces are smoothed along them.
 
     Raises ValueError that names the argument and the expected shape.
@@ -78,18 +78,18 @@ def sweep_depth(
 
 
 class MultiviewDepth:
-    """Depth of the frames of a sequence, each proved against that of its neighbours. Frames are swept once and remembered.
+    """Depth of the frames of a sequence, each verified against that of its neighbours. Sweeps of frames are cached.
 
     Parameters
     ----------
-    load : gives the image of a frame by its number, or None for one that cannot be read, which then helps nobody. Mostly
-        asked in order.
+    load : returns the image of a frame by its number, or None for an unreadable one, which is then ignored. Called mostly
+        in order.
     poses : (N, 4, 4) `T_world_camera` of frames 0 to N - 1; not finite for those that are lost.
     intrinsics : the camera, without lens distortion; frames of other sizes are brought to its size.
-    config : settings; a depth range that they leave open is found from the images when it is first needed.
-    prior : gives what a network says about a frame by its number.
-    wanted : (N,) bool, the frames whose depth will be asked for: they prove each other; None is all. Others are compared with
-        and swept only where too few of the wanted see the same.
+    config : settings; without a depth range in them, it is estimated from the images when it is first needed.
+    prior : returns what a network predicts for a frame by its number.
+    wanted : (N,) bool, the frames whose depth will be requested: they verify each other; None is all. Other frames are swept
+        and compared only where too few of the wanted ones see the same surfaces.
     """
 
     def __init__(
@@ -111,39 +111,39 @@ class MultiviewDepth:
         self._farthest = -1
         self._wanted_poses = self.poses if wanted is None else np.where(wanted[:, None, None], self.poses, np.nan)
         pixels = self._size[0] * self._size[1]
-        self._images: LruCache[_SmallView | None] = LruCache(REMEMBERED_BYTES, lambda _: 5 * pixels)
-        self._estimates: LruCache[Future[_Estimate | None]] = LruCache(REMEMBERED_BYTES, lambda _: 8 * pixels)
+        self._images: LruCache[_SmallView | None] = LruCache(CACHED_BYTES, lambda _: 5 * pixels)
+        self._estimates: LruCache[Future[_Estimate | None]] = LruCache(CACHED_BYTES, lambda _: 8 * pixels)
         self._expected: int | None = None
         self._pool = _threads()
 
     @cached_property
     def range(self) -> DepthRange | None:
-        """The depth range that the images show; None when they share too few points to tell."""
+        """The depth range estimated from the images; None when they share too few points."""
         return find_depth_range(self._load, self.poses)
 
     @property
     def range_is_assumed(self) -> bool:
-        """Whether settings and images leave the depth range open, so that a room in metres is taken."""
+        """Whether neither settings nor images give a depth range, so that a room in metres is assumed."""
         return with_range(self._given, ROOM) != self._given and self.range is None
 
     @cached_property
     def config(self) -> MultiviewConfig:
-        """The settings with a depth range: the given one, else that of the images, else that of a room in metres."""
+        """The settings with a depth range: their own, else that of the images, else that of a room in metres."""
         if with_range(self._given, ROOM) == self._given:
             return self._given
         return with_range(self._given, self.range or ROOM)
 
     def __call__(self, index: int, shape: tuple[int, int] | None = None) -> Depth:
-        """Depth and confidence of a frame at a size (h, w), that of `intrinsics` by default; all unknown where no neighbour
-        could be found.
+        """Depth and confidence of a frame at a size (h, w), that of `intrinsics` by default; all unknown when no neighbour is
+        found.
 
-        A pixel is known where at least `min_agreeing` neighbours found the same surface by themselves; its depth is then the mean
-        of theirs and its own.
+        A pixel is known where at least `min_agreeing` neighbours found the same surface independently; its depth is then the
+        mean of theirs and its own.
         """
         shape = shape or (self.intrinsics.height, self.intrinsics.width)
         together = [index, *self.witnesses(index)]
         estimates = self._begin(together)
-        if index == self._expected:  # asked in order: what the next frame needs can be swept meanwhile
+        if index == self._expected:  # requested in order: sweep what the next frame needs in the background
             following = self._following(index)
             self._begin([] if following is None else [following, *self.witnesses(following)])
         self._expected = self._following(index)
@@ -151,14 +151,14 @@ class MultiviewDepth:
         others = [estimate for estimate in found if estimate is not None]
         if own is None or not others:
             return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        return _enlarge(self._pool.submit(_proved, own, others, self.config).result(), shape)
+        return _enlarge(self._pool.submit(_verified, own, others, self.config).result(), shape)
 
     def neighbours(self, index: int) -> list[int]:
         """The frames that a frame is compared with; none when its pose is lost."""
         return self._chosen(self.poses, index, self.config.neighbours)
 
     def witnesses(self, index: int) -> list[int]:
-        """The frames whose depth proves that of a frame; none when its pose is lost."""
+        """The frames whose depth verifies that of a frame; none when its pose is lost."""
         settings = replace(self.config.neighbours, count=self.config.witnesses)
         found = self._chosen(self._wanted_poses, index, settings)
         return found if len(found) >= self.config.min_agreeing else self._chosen(self.poses, index, settings)
@@ -177,18 +177,18 @@ class MultiviewDepth:
         return index + 1 + int(finite.argmax()) if finite.any() else None
 
     def _begin(self, indices: Sequence[int]) -> list[Future[_Estimate | None]]:
-        """Have those frames swept that have not been, by threads of their own: a sweep is one frame's, whoever asks for it."""
+        """The sweeps of these frames; those not started yet are started in threads of the pool. Callers share a sweep."""
         return [self._estimates.get(i, partial(self._submit, i)) for i in indices]
 
     def _submit(self, index: int) -> Future[_Estimate | None]:
         image = self._image(index)
-        beside = [view for j in self.neighbours(index) if (view := self._image(j)) is not None]
+        neighbours = [view for j in self.neighbours(index) if (view := self._image(j)) is not None]
         prior = Prior() if self._prior is None or image is None else self._prior(index)
-        return self._pool.submit(_sweep, image, beside, prior, self.config)
+        return self._pool.submit(_sweep, image, neighbours, prior, self.config)
 
     def _image(self, index: int) -> _SmallView | None:
-        # Frames on the way will be wanted too, and a video goes back slowly.
-        for i in range(max(self._farthest + 1, index - IN_ORDER), index):
+        # Frames in between will be requested too, and seeking back in a video is slow.
+        for i in range(max(self._farthest + 1, index - READ_THROUGH), index):
             self._images.get(i, partial(self._read, i))
         self._farthest = max(self._farthest, index)
         return self._images.get(index, partial(self._read, index))
@@ -199,7 +199,7 @@ class MultiviewDepth:
 
 
 def with_range(config: MultiviewConfig, depths: DepthRange) -> MultiviewConfig:
-    """The settings with what they leave open of the depth range filled in."""
+    """The settings with the missing parts of their depth range filled in."""
     near, far = config.min_depth, config.max_depth
     if near is None:
         near = depths.near if far is None else min(depths.near, 0.5 * far)
@@ -212,7 +212,7 @@ def with_range(config: MultiviewConfig, depths: DepthRange) -> MultiviewConfig:
 
 @dataclass(frozen=True, eq=False)
 class _SmallView:
-    """A grey image (h, w) float32 in 0..1 with its camera (3, 3) and pose; `empty` (h, w) is where there is no picture."""
+    """A grey image (h, w) float32 in 0..1 with its camera (3, 3) and pose; `empty` (h, w) marks pixels without image content."""
 
     grey: NDArray[np.float32]
     K: NDArray[np.float64]
@@ -222,7 +222,7 @@ class _SmallView:
 
 @dataclass(frozen=True, eq=False)
 class _Estimate:
-    """What a sweep found for a view: inverse depth (h, w), 0 unknown, and confidence (h, w)."""
+    """The result of the sweep of a view: inverse depth (h, w), 0 unknown, and confidence (h, w)."""
 
     inverse: NDArray[np.float32]
     confidence: NDArray[np.float32]
@@ -242,7 +242,7 @@ def _shrink(view: PosedImage, size: tuple[int, int], name: str) -> _SmallView:
     if view.intrinsics.is_distorted:
         raise ValueError(f"{name}: intrinsics have lens distortion; undistort the image first")
     grey = cv2.resize(view.rgb.astype(np.float32) @ GREY, size[::-1], interpolation=cv2.INTER_AREA)
-    # Pure black is what lies outside of an undistorted lens; its rim moves with the camera and would match itself.
+    # Pure black lies outside the image of an undistorted lens; its border moves with the camera and would match itself.
     empty = cv2.dilate((grey == 0).astype(np.uint8), np.ones((RIM_PX, RIM_PX), np.uint8)) > 0
     return _SmallView(grey, view.intrinsics.resized(size[1], size[0]).matrix, view.T_world_camera, empty)
 
@@ -250,7 +250,7 @@ def _shrink(view: PosedImage, size: tuple[int, int], name: str) -> _SmallView:
 def _sweep(
     reference: _SmallView | None, neighbours: Sequence[_SmallView], prior: Prior, config: MultiviewConfig
 ) -> _Estimate | None:
-    """Sweep a view; None without a picture of it or a neighbour."""
+    """Sweep a view; None without an image of it or without a neighbour."""
     import torch
 
     from mapping.multiview.sweep import SweepInput, sweep
@@ -267,15 +267,15 @@ def _sweep(
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """Threads that sweep a frame each. PyTorch's own, which share every small step of one sweep, mostly wait for each other."""
+    """Threads that sweep one frame each. PyTorch's own threads, which share every small step of one sweep, mostly wait."""
     import torch
 
-    torch.get_num_threads()  # settles the number of the caller's thread before that of new ones changes
+    torch.get_num_threads()  # fixes the count for the calling thread before the initializer changes that of new ones
     return ThreadPoolExecutor(thread_count(None), "multiview", initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _stacked_priors(priors: Sequence[Prior], shape: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
-    """The priors of a `SweepInput` at the size (h, w) of its images; a kind that no frame has is left out."""
+    """The priors of a `SweepInput` at the size (h, w) of its images; a kind that no frame has is omitted."""
     height, width = shape[:2]
     arrays: dict[str, NDArray[np.float32]] = {}
     if any(prior.depth is not None for prior in priors):
@@ -292,29 +292,29 @@ def _nearest(image: NDArray[np.float32], width: int, height: int) -> NDArray[np.
 
 
 def _stacked(references: Sequence[_SmallView], neighbours: Sequence[Sequence[_SmallView]]) -> dict[str, NDArray[Any]]:
-    """The arrays of a `SweepInput`; a reference with fewer neighbours gets itself as one that is not present."""
-    count = max(len(beside) for beside in neighbours)
-    filled = [[*beside, *[view] * (count - len(beside))] for view, beside in zip(references, neighbours, strict=True)]
+    """The arrays of a `SweepInput`; a reference with fewer neighbours is padded with itself, marked as not present."""
+    count = max(len(others) for others in neighbours)
+    filled = [[*others, *[view] * (count - len(others))] for view, others in zip(references, neighbours, strict=True)]
     return {
         "reference": np.stack([view.grey for view in references]),
-        "neighbours": np.stack([[other.grey for other in beside] for beside in filled]),
-        "present": np.arange(count) < np.array([[len(beside)] for beside in neighbours]),
+        "neighbours": np.stack([[other.grey for other in others] for others in filled]),
+        "present": np.arange(count) < np.array([[len(others)] for others in neighbours]),
         "K_reference": np.stack([view.K for view in references]).astype(np.float32),
-        "K_neighbours": np.stack([[other.K for other in beside] for beside in filled]).astype(np.float32),
+        "K_neighbours": np.stack([[other.K for other in others] for others in filled]).astype(np.float32),
         "T_neighbour_reference": np.stack(
             [
-                [inverse(other.T_world_camera) @ view.T_world_camera for other in beside]
-                for view, beside in zip(references, filled, strict=True)
+                [inverse(other.T_world_camera) @ view.T_world_camera for other in others]
+                for view, others in zip(references, filled, strict=True)
             ]
         ).astype(np.float32),
     }
 
 
-def _proved(own: _Estimate, others: Sequence[_Estimate], config: MultiviewConfig) -> _Estimate:
-    """The estimate with the depth that frames agree on, unknown where none agrees and where patches stand alone."""
+def _verified(own: _Estimate, others: Sequence[_Estimate], config: MultiviewConfig) -> _Estimate:
+    """The estimate with the depth that frames agree on, unknown where none agrees and in isolated patches."""
     import torch
 
-    from mapping.multiview.consistency import agreement, believed, speckles, trust_in_near
+    from mapping.multiview.consistency import agreement, distance_confidence, joint_confidence, speckles
     from mapping.multiview.cost import make_warp
 
     arrays = _stacked([own.view], [[other.view for other in others]])
@@ -329,16 +329,16 @@ def _proved(own: _Estimate, others: Sequence[_Estimate], config: MultiviewConfig
     warp = make_warp(t["K_reference"], t["K_neighbours"], t["T_neighbour_reference"], (height, width))
     agreed = agreement(t["inverse"], t["confidence"], t["others"], t["other_confidence"], warp, config.agreement)
     least = min(config.min_agreeing, len(others))
-    confidence = believed(t["confidence"], agreed, least, len(others))[0].cpu().numpy()
+    confidence = joint_confidence(t["confidence"], agreed, least, len(others))[0].cpu().numpy()
     inverse_depth = np.where(confidence > config.min_confidence, agreed.inverse[0].cpu().numpy(), 0)
     alone = speckles(_inverted(inverse_depth), config.speckle_px, SPECKLE_JUMP)
     known = np.where((inverse_depth > 0) & ~alone, np.float32(1), np.float32(0))
-    trust = known * confidence * trust_in_near(inverse_depth, config.neighbours.scene_depth)
-    return _Estimate(known * inverse_depth, trust, own.view)
+    confidence = known * confidence * distance_confidence(inverse_depth, config.neighbours.scene_depth)
+    return _Estimate(known * inverse_depth, confidence, own.view)
 
 
 def _enlarge(found: _Estimate, shape: tuple[int, int]) -> Depth:
-    """Depth and confidence at another size: mixed between pixels of one surface, that of the nearest pixel elsewhere."""
+    """Depth and confidence at another size: interpolated between pixels of one surface, of the nearest pixel elsewhere."""
     if found.inverse.shape == shape:
         return _inverted(found.inverse), found.confidence.astype(np.float32)
     size = shape[::-1]
@@ -351,7 +351,7 @@ def _enlarge(found: _Estimate, shape: tuple[int, int]) -> Depth:
 
 
 def _inverted(x: NDArray[np.floating]) -> NDArray[np.float32]:
-    """1 / x, 0 where x is not positive: depth of inverse depth and back."""
+    """1 / x, 0 where x is not positive: inverse depth to depth and back."""
     return np.divide(1, x, out=np.zeros(x.shape, np.float32), where=np.isfinite(x) & (x > 0), casting="unsafe")
 
 

@@ -1,4 +1,4 @@
-"""Which frames see the same surfaces as a frame, from far enough beside it to measure them."""
+"""Which frames see the same surfaces as a frame, with enough baseline to measure their depth."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Array = NDArray[np.float64]
 
 GRID = 6  # points across the image in which overlap is measured
 DEPTH_FACTORS = (0.5, 1.0, 2.0)  # of the scene depth, for overlap
-ROOM_DEPTH = 2.0  # metres, where the settings do not tell the scene depth
+ROOM_DEPTH = 2.0  # metres, where the settings have no scene depth
 
 
 def choose_neighbours(
     poses: ArrayLike, intrinsics: Intrinsics, index: int, config: NeighbourConfig | None = None
 ) -> list[int]:
-    """The frames to compare frame `index` with, best first; fewer than `count`, or none, where not enough fit.
+    """The frames to compare frame `index` with, best first; fewer than `count`, or none, where not enough are suitable.
 
-    A candidate is worth its overlap times how near its triangulation angle at the scene depth is to the best one (a
+    The score of a candidate is its overlap times how close its triangulation angle at the scene depth is to the best one (a
     log-normal, one octave wide on the short side and half of that on the long side, after the view selection of Yao et al.,
-    MVSNet, ECCV 2018). Neighbours are taken one at a time, and one that stands where another already stands is worth less: views
-    from both sides see behind what hides a surface from one.
+    MVSNet, ECCV 2018). Neighbours are chosen one at a time, and a candidate near a chosen one scores less: views from both
+    sides see behind what hides a surface from one.
 
     Parameters
     ----------
     poses : (N, 4, 4) `T_world_camera`; poses that are not finite are never chosen.
     intrinsics : the camera of all frames, without lens distortion.
-    config : settings; a scene depth that they leave open is that of a room in metres.
+    config : settings; without a scene depth in them, that of a room in metres is assumed.
     index : the frame whose neighbours are wanted.
 
     Raises ValueError when poses have another shape, or the frame's own pose is not finite.
@@ -43,23 +43,23 @@ def choose_neighbours(
         raise ValueError(f"poses must have shape (N, 4, 4), got {T_world_camera.shape}")
     if not np.isfinite(T_world_camera[index]).all():
         raise ValueError(f"the pose of frame {index} is not finite")
-    candidates, worth = _candidates(T_world_camera, intrinsics, index, config)
+    candidates, score = _candidates(T_world_camera, intrinsics, index, config)
     offsets = T_world_camera[candidates, :3, 3] - T_world_camera[index, :3, 3]
     chosen: list[int] = []
-    while len(chosen) < config.count and worth.size and worth.max() > 0:
-        best = int(np.argmax(worth))
+    while len(chosen) < config.count and score.size and score.max() > 0:
+        best = int(np.argmax(score))
         chosen.append(int(candidates[best]))
         between = np.linalg.norm(offsets - offsets[best], axis=1)
         apart = between / np.maximum(np.linalg.norm(offsets[best]), 1e-9)
-        worth = worth * np.clip(apart, 0.0, 1.0)
-        worth[best] = 0.0
+        score = score * np.clip(apart, 0.0, 1.0)
+        score[best] = 0.0
     return chosen
 
 
 def _candidates(
     T_world_camera: Array, intrinsics: Intrinsics, index: int, config: NeighbourConfig
 ) -> tuple[NDArray[np.int64], Array]:
-    """Indices (M,) of the frames that could serve and what each is worth (M,)."""
+    """Indices (M,) of the candidate frames and the score (M,) of each."""
     T, scene_depth = T_world_camera[index], config.scene_depth or ROOM_DEPTH
     finite = np.isfinite(T_world_camera).all(axis=(1, 2))
     with np.errstate(invalid="ignore"):
@@ -70,16 +70,16 @@ def _candidates(
     fits &= (angle > 0.1 * config.best_angle_deg) & (angle < 5 * config.best_angle_deg)
     candidates = np.flatnonzero(fits)
     octaves = np.log2(angle[candidates] / config.best_angle_deg)
-    aptness = np.exp(-0.5 * (octaves / np.where(octaves < 0, 1.0, 0.5)) ** 2)
-    # Worth looking at only what is apt; overlap is the costly part.
-    order = np.argsort(-aptness, kind="stable")[: 16 * config.count]
-    candidates, aptness = candidates[order], aptness[order]
+    angle_score = np.exp(-0.5 * (octaves / np.where(octaves < 0, 1.0, 0.5)) ** 2)
+    # Overlap is the costly part, so it is computed only for candidates of good angle.
+    order = np.argsort(-angle_score, kind="stable")[: 16 * config.count]
+    candidates, angle_score = candidates[order], angle_score[order]
     overlap = _overlap(T, T_world_camera[candidates], intrinsics, scene_depth)
-    return candidates, aptness * overlap * (overlap >= config.min_overlap)
+    return candidates, angle_score * overlap * (overlap >= config.min_overlap)
 
 
 def _overlap(T_world_a: Array, T_world_b: Array, intrinsics: Intrinsics, scene_depth: float) -> Array:
-    """Share (M,) of the points seen by a, over some depths, that lie in the images of b (M, 4, 4)."""
+    """Share (M,) of the points seen by a, at several depths, that project into the images of b (M, 4, 4)."""
     pinhole = replace(intrinsics.resized(GRID, GRID), distortion=())
     rays = pinhole.rays().reshape(-1, 3)
     points = np.concatenate([rays * (scene_depth * factor) for factor in DEPTH_FACTORS])

@@ -11,11 +11,11 @@ def aggregate(cost: Tensor, image: Tensor, small: float, jump: float, contrast: 
     """Costs [B, D, H, W] summed along eight paths of image [B, H, W], divided by eight.
 
     Semi-global matching (Hirschmueller, PAMI 2008, equation 13): `small` is the penalty of a step by one plane and `jump`
-    that of any larger one, which falls to a half where grey steps by `contrast` and never below `small`.
+    that of any larger one, which halves where grey changes by `contrast` but never falls below `small`.
     """
     total = torch.zeros_like(cost)
     for axis in (2, 3):
-        # The axis that is walked along comes first, so that a step reads one piece of memory.
+        # The axis of the path comes first, so that a step reads contiguous memory.
         walked = cost.movedim(axis, 0).contiguous()
         grey = image.movedim(axis - 1, 0)
         for reverse in (False, True):
@@ -28,7 +28,7 @@ def aggregate(cost: Tensor, image: Tensor, small: float, jump: float, contrast: 
 def _walk(
     cost: Tensor, image: Tensor, shifts: tuple[int, ...], penalties: tuple[float, float, float], *, reverse: bool
 ) -> Tensor:
-    """Sum [S, B, D, L] of the path costs that come from the line before, from pixels `shifts` to the side."""
+    """Path costs [S, B, D, L] by line, summed over the paths that come from the previous line, `shifts` pixels to the side."""
     small, jump, contrast = penalties
     lines = range(len(cost) - 1, -1, -1) if reverse else range(len(cost))
     total = torch.zeros_like(cost)

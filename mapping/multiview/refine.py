@@ -9,19 +9,19 @@ from torch import Tensor
 from mapping.multiview.cost import Warp, box_mean, matching_costs, mean_of_best
 
 STEPS = 7  # hypotheses around the coarse depth, half a plane apart
-STAY = 0.01  # cost of leaving the coarse depth by a plane: what decides where there is no texture
+STAY = 0.01  # cost of differing from the coarse depth by a plane; decides where there is no texture
 WINDOW = 2  # half width in pixels of the window of the fine sweep, and of the sum of its costs
-AROUND = 2  # planes to both sides of the cheapest that count as the same answer
-GREY_SCALE = 0.05  # step of grey, white being 1, at which a pixel beside counts 1/e in smoothing
-SURFACE = 0.5  # planes by which a pixel beside may differ from the slope and be the same surface
-LOST = 0.5  # matching cost at which nothing is left of the confidence
+AROUND = 2  # planes to both sides of the cheapest that count as the same minimum
+GREY_SCALE = 0.05  # step of grey, white being 1, at which a neighbouring pixel weighs 1/e in smoothing
+SURFACE = 0.5  # planes by which a neighbouring pixel may deviate from the slope and lie on the same surface
+LOST = 0.5  # matching cost at which the confidence is 0
 
 
 def cheapest(cost: Tensor) -> tuple[Tensor, Tensor]:
-    """The continuous index [B, H, W] of the least of costs [B, D, H, W], and how far it stands out, in [0, 1].
+    """The continuous index [B, H, W] of the least of costs [B, D, H, W], and its distinctness in [0, 1].
 
-    The index is the vertex of the parabola through the least cost and its two neighbours. Standing out is the distance to
-    the least cost that is not beside it, as a share of the typical cost.
+    The index is the vertex of the parabola through the least cost and its two neighbours. Distinctness is the distance to
+    the least cost outside its vicinity, as a share of the typical cost.
     """
     planes = cost.shape[1]
     least, best = cost.min(dim=1, keepdim=True)
@@ -67,23 +67,23 @@ def refine(
 def smooth(
     inverse: Tensor, slope: Tensor | None, weight: Tensor, image: Tensor, plane_step: float, rounds: int
 ) -> Tensor:
-    """Inverse depth [B, H, W] after taking means over pixels beside that continue the same surface.
+    """Inverse depth [B, H, W] averaged over neighbouring pixels that continue the same surface.
 
     Inverse depth is linear on a plane, so the mean over opposite sides, or along given slopes [B, 2, H, W] per pixel
-    (d/du, d/dv; nan where not known), leaves planes as they are. weight [B, H, W] is how far a pixel is to be believed,
+    (d/du, d/dv; nan where not known), leaves planes as they are. weight [B, H, W] is the confidence of a pixel,
     image [B, H, W] its grey: smoothing stops at image edges and where the depth leaves the surface.
     """
     for turn in range(rounds):
         reach = 1 << min(turn, 2)
         total, summed = inverse * (weight + 1e-3), weight + 1e-3
         for du, dv in ((reach, 0), (0, reach), (reach, reach), (reach, -reach)):
-            sides = [_beside(x, du * sign, dv * sign) for sign in (1, -1) for x in (inverse, weight, image)]
-            ahead, weight_ahead, image_ahead, back, weight_back, image_back = sides
-            tilt = 0.5 * (ahead - back)
+            ahead, back = ([_shifted(x, du * sign, dv * sign) for x in (inverse, weight, image)] for sign in (1, -1))
+            tilt = 0.5 * (ahead[0] - back[0])
             if slope is not None:
                 along = slope[:, 0] * du + slope[:, 1] * dv
                 tilt = torch.where(along.isnan(), tilt, along)
-            for there, w, grey, sign in ((ahead, weight_ahead, image_ahead, -1), (back, weight_back, image_back, 1)):
+            for side, sign in ((ahead, -1), (back, 1)):
+                there, w, grey = side
                 guess = there + sign * tilt
                 off = (guess - inverse) / (SURFACE * plane_step)
                 share = w * torch.exp(-((grey - image).abs() / GREY_SCALE)) / (1 + off * off)
@@ -106,7 +106,7 @@ def slopes_from_normals(inverse: Tensor, normals: Tensor, rays: Tensor, focal: T
 
 
 def confidence_of(match: Tensor, distinct: Tensor, reach: Tensor) -> Tensor:
-    """How far a depth is to be believed, in [0, 1]: by its matching cost, how far it stands out, and whether it was measured."""
+    """Confidence of a depth in [0, 1] from its matching cost, its distinctness, and the share of planes that were compared."""
     quality = (1 - match / LOST).clamp(0, 1)
     return (quality.sqrt() * distinct * reach).clamp(0, 1)
 
@@ -118,12 +118,12 @@ def resize(x: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
 
 
 def enlarge(inverse: Tensor, size: tuple[int, int], plane_step: float) -> Tensor:
-    """Inverse depth [B, H, W] at a larger size, mixed only between pixels that lie about a plane apart: jumps stay jumps."""
+    """Inverse depth [B, H, W] at a larger size, interpolated only where the result is within a plane of the nearest pixel."""
     linear, nearest = resize(inverse, size), resize(inverse, size, "nearest")
     return torch.where((linear - nearest).abs() <= plane_step, linear, nearest)
 
 
-def _beside(x: Tensor, du: int, dv: int) -> Tensor:
+def _shifted(x: Tensor, du: int, dv: int) -> Tensor:
     """x [B, H, W] so that element (v, u) is that of (v + dv, u + du), the border repeated."""
     height, width = x.shape[-2:]
     padded = F.pad(x[:, None], (max(-du, 0), max(du, 0), max(-dv, 0), max(dv, 0)), mode="replicate")[:, 0]

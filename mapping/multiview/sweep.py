@@ -13,7 +13,7 @@ from mapping.multiview.cost import Warp, make_warp, matching_costs, mean_of_best
 from mapping.multiview.paths import aggregate
 from mapping.multiview.refine import cheapest, confidence_of, enlarge, refine, resize, slopes_from_normals, smooth
 
-CHUNK = {"cpu": 1 << 18, "cuda": 1 << 26}  # hypotheses compared at once: what fits the cache, what fits the memory
+CHUNK = {"cpu": 1 << 18, "cuda": 1 << 26}  # hypotheses compared at once: limited by the cache, by the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class SweepInput:
 def sweep(views: SweepInput, config: MultiviewConfig) -> tuple[Tensor, Tensor]:
     """Inverse depth [B, H, W] at every pixel and its confidence [B, H, W] in [0, 1].
 
-    The settings must tell the depth range. All planes are compared at half the size, the costs are aggregated along image
+    The settings must contain a depth range. All planes are compared at half the size, the costs are aggregated along image
     paths, and the depth found is refined at full size around itself and smoothed along surfaces.
     """
     assert config.min_depth is not None
@@ -64,8 +64,9 @@ def sweep(views: SweepInput, config: MultiviewConfig) -> tuple[Tensor, Tensor]:
 
 
 def _plane_costs(views: SweepInput, planes: Tensor, config: MultiviewConfig) -> tuple[Tensor, Tensor]:
-    """The matching cost [B, D, H, W] of every plane and the share [B, H, W] of planes that some neighbour could judge."""
-    batch, count, height, width = views.neighbours.shape
+    """The matching cost [B, D, H, W] of every plane and the share [B, H, W] of planes that project into some neighbour."""
+    batch, count = views.neighbours.shape[:2]
+    height, width = views.neighbours.shape[2:]
     together = max(1, CHUNK[planes.device.type] // (batch * count * height * width))
     warp = _warp(views)
     cost = torch.zeros(batch, len(planes), height, width, device=planes.device)
@@ -80,7 +81,7 @@ def _plane_costs(views: SweepInput, planes: Tensor, config: MultiviewConfig) -> 
 
 
 def _prior_cost(prior: Tensor, planes: Tensor, config: MultiviewConfig) -> Tensor:
-    """The cost [B, D, H, W] of leaving a prior inverse depth: a bowl that is level far from it, 0 where it is unknown."""
+    """The cost [B, D, H, W] of differing from a prior inverse depth, constant far from it; 0 where the prior is unknown."""
     known = (prior > 0)[:, None]
     error = (planes[None, :, None, None] / torch.where(known, prior[:, None], 1.0) - 1) / config.prior_deviation
     return torch.where(known, config.prior_strength * (1 - torch.exp(-0.5 * error * error)), 0.0)

@@ -1,4 +1,4 @@
-"""What depth from several images asks of a frame, and what it may be told beforehand."""
+"""What multi-view depth needs of a frame, and the prior that it may be given."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PosedImage(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A `PosedImage` and nothing more."""
+    """The plain data of a `PosedImage`."""
 
     rgb: NDArray[np.uint8]
     intrinsics: Intrinsics
@@ -35,7 +35,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """What a network says about a frame, at any size: depth (H, W) float32 metres, 0 unknown, or None; normals (H, W, 3)
+    """What a network predicts for a frame, at any size: depth (H, W) float32 metres, 0 unknown, or None; normals (H, W, 3)
     float32 in camera axes, 0 unknown, or None."""
 
     depth: NDArray[np.float32] | None = None

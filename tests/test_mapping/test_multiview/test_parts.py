@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mapping.camera import Intrinsics
-from mapping.multiview.consistency import FAR_POWER, agreement, believed, speckles, trust_in_near
+from mapping.multiview.consistency import FAR_POWER, agreement, distance_confidence, joint_confidence, speckles
 from mapping.multiview.cost import NEUTRAL, box_mean, make_warp, matching_costs, mean_of_best, sample
 from mapping.multiview.paths import aggregate
 from mapping.multiview.refine import cheapest, enlarge, slopes_from_normals, smooth
@@ -169,14 +169,14 @@ def test_frames_agree_on_a_plane_and_deny_what_stands_before_it():
     middle = (0, slice(8, -8), slice(12, -12))
     own = agreement(1 / depth_a, ones, 1 / depth_b[None], ones[None], warp, 0.02)
     assert (own.agreeing[middle] == 1).all()
-    assert not own.denying[middle].any()
+    assert not own.contradicting[middle].any()
     np.testing.assert_allclose(own.inverse[middle], 1 / depth_a[middle], rtol=0.02)
     before = agreement(1.25 / depth_a, ones, 1 / depth_b[None], ones[None], warp, 0.02)
     assert not before.agreeing[middle].any()
-    assert (before.denying[middle] == 1).all()
+    assert (before.contradicting[middle] == 1).all()
     behind = agreement(0.8 / depth_a, ones, 1 / depth_b[None], ones[None], warp, 0.02)
     assert not behind.agreeing[middle].any()
-    assert not behind.denying[middle].any()
+    assert not behind.contradicting[middle].any()
     unknown = agreement(1 / depth_a, ones, torch.zeros_like(depth_b)[None], ones[None], warp, 0.02)
     assert not unknown.agreeing.any()
 
@@ -191,10 +191,12 @@ def test_belief_grows_with_agreement_and_needs_enough_of_it():
     one_of_two = torch.stack([1 / depth[0], torch.zeros_like(depth[0])])[None]
     both = agreement(1 / depth, confidence, others, torch.ones_like(others), two, 0.02)
     single = agreement(1 / depth, confidence, one_of_two, torch.ones_like(others), two, 0.02)
-    assert (believed(confidence, both, 1, 2) > believed(confidence, single, 1, 2)).all()
-    assert not believed(confidence, single, 2, 2).any()
-    assert believed(confidence, both, 2, 2).max() <= 1
-    np.testing.assert_allclose(believed(confidence, both, 2, 8), 0.8 * 0.4**2 * 0.75)  # two of the five that are enough
+    assert (joint_confidence(confidence, both, 1, 2) > joint_confidence(confidence, single, 1, 2)).all()
+    assert not joint_confidence(confidence, single, 2, 2).any()
+    assert joint_confidence(confidence, both, 2, 2).max() <= 1
+    np.testing.assert_allclose(
+        joint_confidence(confidence, both, 2, 8), 0.8 * 0.4**2 * 0.75
+    )  # two of the five that are enough
 
 
 def test_small_patches_are_speckles():
@@ -212,7 +214,7 @@ def test_small_patches_are_speckles():
 
 def test_what_lies_beyond_the_typical_depth_is_believed_less():
     inverse = np.array([[0.0, 1.0, 0.5, 0.25]], np.float32)
-    trust = trust_in_near(inverse, 2.0)
-    assert np.allclose(trust, [[0, 1, 1, 0.5**FAR_POWER]])
-    assert np.allclose(trust_in_near(inverse / 100, 200.0), trust)  # whatever unit the poses are in
-    assert (trust_in_near(inverse, None) == 1).all()
+    factor = distance_confidence(inverse, 2.0)
+    assert np.allclose(factor, [[0, 1, 1, 0.5**FAR_POWER]])
+    assert np.allclose(distance_confidence(inverse / 100, 200.0), factor)  # whatever unit the poses are in
+    assert (distance_confidence(inverse, None) == 1).all()
