@@ -1,1 +1,1 @@
-"""What a depth image is worth, and how the depth of all frames of a sequence is brought to one scale."""
+"""Weights of depth images, and the alignment of the depth of all frames of a sequence."""

@@ -12,9 +12,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class DepthField:
-    """What turns a frame's depth into metres: `1 / corrected = exp(-f(u, v)) / depth + shift`.
+    """The correction of the depth of a frame: `1 / corrected = exp(-f(u, v)) / depth + shift`.
 
-    nodes (rows, columns) are values of the log scale f, spread evenly over the image from border to border, bilinear between.
+    nodes (rows, columns) are values of the log scale f, evenly spaced from border to border of the image, bilinear in between;
+    shift is in 1/m.
     """
 
     nodes: Array
@@ -29,7 +30,7 @@ class DepthField:
 
     @property
     def unevenness(self) -> float:
-        """Root mean square of the log scale about its mean over the image's nodes."""
+        """Standard deviation of the log scale over the nodes."""
         return float(self.nodes.std())
 
     def log_scale(self, shape: tuple[int, int]) -> Array:
@@ -37,7 +38,7 @@ class DepthField:
         return hats(shape[0], self.nodes.shape[0]) @ self.nodes @ hats(shape[1], self.nodes.shape[1]).T
 
     def __call__(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Corrected depth (H, W) float32; unknown (0) stays unknown, and so does what the shift takes beyond infinity."""
+        """Corrected depth (H, W) float32; unknown (0) stays unknown, and what the shift moves beyond infinity becomes so."""
         known = np.isfinite(depth) & (depth > 0)
         factor = np.exp(-self.log_scale((depth.shape[0], depth.shape[1])))
         inverse = np.divide(factor, depth, out=np.zeros(depth.shape), where=known) + self.shift
@@ -46,7 +47,7 @@ class DepthField:
 
 
 def hats(size: int, nodes: int) -> Array:
-    """(size, nodes) weights of linear interpolation at pixel centres between nodes that lie evenly from border to border."""
+    """(size, nodes) weights of linear interpolation at pixel centres between nodes evenly spaced from border to border."""
     if nodes == 1:
         return np.ones((size, 1))
     place = (np.arange(size) + 0.5) / size * (nodes - 1)

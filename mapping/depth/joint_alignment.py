@@ -2,16 +2,16 @@
 
 Every frame has an unknown `DepthField`. A sample of one frame, brought into another, should lie on the surface
 that the other measured there: its distance to the tangent plane there, as a log ratio, is linear in both corrections
-(point-to-plane association by projection as Blais and Levine 1995 do it for poses). Predicted normals say how log depth should
-change between samples of one frame, and known depths (sparse points) what it should be; both are linear too. All are
-weighed by Tukey's biweight, matched anew and solved again until they settle. No frame is the reference: a Gaussian process keeps
-corrections as small and as smooth as networks' errors are, and poses in metres make the common scale known too.
+(point-to-plane association by projection as in Blais and Levine 1995 for poses). Predicted normals give the change of log depth
+between samples of one frame, and known depths (sparse points) its value; both are linear too. All are weighted by
+Tukey's biweight, matched again and solved again until they converge. No frame is the reference: a Gaussian process keeps
+corrections as small and as smooth as the errors of networks are, and poses in metres determine the common scale.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +25,18 @@ from mapping.se3 import inverse
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-MATCH_STRIDE = 3  # of the samples of a frame that are brought into another
+MATCH_STRIDE = 3  # of the samples of a frame that are projected into another
 SLOPE_STRIDE = 2  # samples apart between which normals are compared with depth
-WIDEST = 0.4  # log ratio beyond which a match is none
-SAME_SIDE = 0.7  # cosine between the normals of a match
-LEAST_COSINE = 0.15  # between normal and ray
-SAME_PLANE = 1.9  # length of the sum of two normals on one plane
+MAX_LOG_RATIO = 0.4  # log ratio beyond which a match is rejected
+MIN_NORMAL_COSINE = 0.7  # cosine between the normals of a match
+MIN_COSINE = 0.15  # between normal and ray
+MIN_NORMAL_SUM = 1.9  # length of the sum of two normals on one plane
 FIRST_DEVIATION = 0.1  # of log ratios in the first round
-LEAST_DEVIATION = 0.004  # of log ratios, however well frames agree
-LEAST_SLOPE_DEVIATION = 0.3  # of the expected one
-CORRELATED = 10.0  # samples that say one thing together
-LEAST_MATCHES = 30
-SETTLED = 1e-3
+MIN_DEVIATION = 0.004  # of log ratios, however well frames agree
+MIN_SLOPE_DEVIATION = 0.3  # of the expected one
+CORRELATED = 10.0  # adjacent samples whose errors are one and the same
+MIN_MATCHES = 30
+CONVERGED = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +50,11 @@ class KnownDepth:
 
 @dataclass(frozen=True, eq=False)
 class SequenceAlignment:
-    """The corrections of all frames and how far to trust them.
+    """The corrections of all frames and their quality.
 
     residual (N,) is the robust standard deviation of the log ratio between a frame and the others after correction, nan with
-    too few matches; matches (N,) the number of samples that were compared; outliers the frames whose scale is far from the
-    others'.
+    too few matches; matches (N,) the number of samples that were compared; outliers the frames whose scale is far from
+    that of the others.
     """
 
     fields: tuple[DepthField, ...]
@@ -73,7 +73,7 @@ def align_sequence(
     config: AlignmentConfig | None = None,
     known: Sequence[KnownDepth | None] | None = None,
 ) -> SequenceAlignment:
-    """Corrections under which all frames agree with each other and with what is known of their depth.
+    """Corrections that bring all frames into agreement with each other and with their known depths.
 
     Raises ValueError unless all frames have the same number of samples.
     """
@@ -85,14 +85,13 @@ def align_sequence(
     pairs = choose_pairs(frames, config.neighbours, config.min_overlap)
     unknowns = np.zeros((count, problem.size))
     for turn in range(config.rounds):
-        least = max(
-            FIRST_DEVIATION / 4**turn, LEAST_DEVIATION
-        )  # a frame far off must not be cast out before it has moved
+        # The first deviations are large, so that a frame with a large error is not rejected before it is corrected.
+        least = max(FIRST_DEVIATION / 4**turn, MIN_DEVIATION)
         step = problem.solve(problem.match(pairs, unknowns, least), unknowns)
         unknowns += step
-        if np.abs(step).max() < SETTLED:
+        if np.abs(step).max() < CONVERGED:
             break
-    residual, matched = _frame_residuals(count, problem.match(pairs, unknowns, LEAST_DEVIATION))
+    residual, matched = _frame_residuals(count, problem.match(pairs, unknowns, MIN_DEVIATION))
     fields = tuple(problem.field(x) for x in unknowns)
     logs = np.log([field.scale for field in fields])
     return SequenceAlignment(fields, residual, matched, frame_outliers(logs))
@@ -100,8 +99,8 @@ def align_sequence(
 
 @dataclass(frozen=True, eq=False)
 class _Matches:
-    """Samples that meet: pairs (P, 2) of frames i and j, where each pair's matches start (P + 1,), and by match: sample a of i,
-    sample b of j, the log ratio of i over j, how it changes with i's correction (with j's by -1), and the weight."""
+    """Matched samples: pairs (P, 2) of frames i and j, starts (P + 1,) of the matches of each pair, and per match: sample a of i,
+    sample b of j, the log ratio of i over j, its derivative by the correction of i (that of j is -1), and the weight."""
 
     pairs: Indices
     starts: Indices
@@ -144,13 +143,14 @@ class _Problem:
         return np.divide(1.0, inverse_depth, out=np.zeros(len(depth)), where=good)
 
     def match(self, pairs: Indices, unknowns: Array, least: float) -> _Matches:
-        """Bring samples of each pair's first frame into its second; `least` is the smallest deviation to reckon with."""
+        """Project samples of the first frame of each pair into its second; `least` is a lower limit of the deviation."""
         depths = [self.corrected(i, unknowns) for i in range(len(self.frames))]
         none, no_index = np.zeros(0), np.zeros(0, np.int64)
         found = [(no_index, no_index, none, none, none), *(self._match_pair(i, j, depths) for i, j in pairs)]
         starts = np.cumsum([len(a) for a, *_ in found]).astype(np.int64)
-        a, b, ratio, slope, weight = (np.concatenate(column) for column in zip(*found, strict=True))
-        return _Matches(pairs, starts, a, b, ratio, slope, weight * biweight(ratio, _spread(ratio, least)))
+        matches = _Matches(pairs, starts, *(np.concatenate(column) for column in zip(*found, strict=True)))
+        ratio = matches.ratio
+        return replace(matches, weight=matches.weight * biweight(ratio, _spread(ratio, least)))
 
     def _match_pair(self, i: int, j: int, depths: Sequence[Array]) -> tuple[Indices, Indices, Array, Array, Array]:
         first, second = self.frames[i], self.frames[j]
@@ -163,11 +163,11 @@ class _Problem:
         there = second.rays.reshape(-1, 3)[b] * depths[j][b, None]
         here_along, there_along, moved = (np.einsum("nc,nc->n", normal, x) for x in (points, there, turned))
         own = first.normals.reshape(-1, 3)[a] @ T[:3, :3].T
-        good &= (depths[j][b] > 0) & (-there_along > LEAST_COSINE * np.linalg.norm(there, axis=1)) & (here_along < 0)
-        good &= np.einsum("nc,nc->n", own, normal) > SAME_SIDE
+        good &= (depths[j][b] > 0) & (-there_along > MIN_COSINE * np.linalg.norm(there, axis=1)) & (here_along < 0)
+        good &= np.einsum("nc,nc->n", own, normal) > MIN_NORMAL_COSINE
         here_along, there_along = np.where(good, here_along, -1.0), np.where(good, there_along, -1.0)
         ratio = np.log(here_along / there_along)  # a log treats both frames alike; a quotient would favour short depths
-        good &= np.abs(ratio) < WIDEST
+        good &= np.abs(ratio) < MAX_LOG_RATIO
         weight = np.sqrt(first.weight.ravel()[a] * second.weight.ravel()[b])
         return a[good], b[good], ratio[good], (moved / here_along)[good], weight[good]
 
@@ -208,7 +208,7 @@ class _Problem:
         return np.concatenate([self.hats * (1 - unknowns[frame, -1] * depth)[:, None], -depth[:, None]], axis=1)
 
     def _prior(self, aspect: float) -> Array:
-        """(K + 1, K + 1) precision of the unknowns of a frame before anything is seen."""
+        """(K + 1, K + 1) precision of the unknowns of a frame before any observation."""
         config = self.config
         covariance = np.zeros((self.size, self.size))
         covariance[:-1, :-1] = field_covariance(
@@ -223,7 +223,7 @@ class _Problem:
         return np.asarray(np.linalg.inv(covariance))
 
     def _slope_terms(self, frame: DepthSamples) -> tuple[Array, Array, Array]:
-        """What normals say within a frame: (n, K) differences of hats, (n,) how much log depth changes too much between two
+        """Constraints of the normals of a frame: (n, K) differences of hats, (n,) excess of the change of log depth between two
         samples, (n,) precision. On a plane n . x = d, depth along a ray r is d / (n . r)."""
         rows, columns = frame.depth.shape
         index = np.arange(rows * columns).reshape(rows, columns)
@@ -235,9 +235,10 @@ class _Problem:
         mean = normals[a] + normals[b]
         length = np.linalg.norm(mean, axis=1)
         along_a, along_b = (np.einsum("nc,nc->n", mean, rays[x]) / np.maximum(length, 1e-9) for x in (a, b))
-        good = (depth[a] > 0) & (depth[b] > 0) & (length > SAME_PLANE)
-        good &= (along_a < -LEAST_COSINE) & (along_b < -LEAST_COSINE)
-        a, b, along_a, along_b = a[good], b[good], along_a[good], along_b[good]
+        good = (depth[a] > 0) & (depth[b] > 0) & (length > MIN_NORMAL_SUM)
+        good &= (along_a < -MIN_COSINE) & (along_b < -MIN_COSINE)
+        a, b = a[good], b[good]
+        along_a, along_b = along_a[good], along_b[good]
         excess = np.log(depth[b] / depth[a]) - np.log(along_a / along_b)
         angle = np.linalg.norm(rays[b] - rays[a], axis=1)
         deviation = np.deg2rad(self.config.normal_deviation_deg) * angle / np.minimum(-along_a, 1.0) ** 2
@@ -245,30 +246,30 @@ class _Problem:
         return self.hats[b] - self.hats[a], excess, weight / (CORRELATED * deviation**2)
 
     def _add_slopes(self, frame: int, unknowns: Array, diagonal: Array, right: Array) -> None:
-        """Add what normals say to a frame's normal equations."""
+        """Add the constraints of normals to the normal equations of a frame."""
         terms = self.slopes[frame]
         if terms is None or not len(terms[1]):
             return
         J, excess, precision = terms
         error = excess + J @ unknowns[:-1]
         standard = error * np.sqrt(CORRELATED * precision)
-        trust = precision * biweight(standard, _spread(standard, LEAST_SLOPE_DEVIATION))
+        trust = precision * biweight(standard, _spread(standard, MIN_SLOPE_DEVIATION))
         diagonal[:-1, :-1] += (J * trust[:, None]).T @ J
         right[:-1] -= (J * trust[:, None]).T @ error
 
     def _add_known(self, frame: int, unknowns: Array, jacobian: Array, diagonal: Array, right: Array) -> None:
-        """Add what is known of a frame's depth to its normal equations."""
+        """Add the known depths of a frame to its normal equations."""
         known = self.known[frame]
         if known is None:
             return
         depth = self.corrected(frame, unknowns)[known.sample]
         good = (depth > 0) & (known.depth > 0)
         error = np.log(np.where(good, depth, 1.0) / np.where(good, known.depth, 1.0))
-        good &= np.abs(error) < 2 * WIDEST
+        good &= np.abs(error) < 2 * MAX_LOG_RATIO
         error, J = error[good], jacobian[known.sample[good]]
         if not len(error):
             return
-        trust = biweight(error, _spread(error, LEAST_DEVIATION)) / known.deviation[good] ** 2
+        trust = biweight(error, _spread(error, MIN_DEVIATION)) / known.deviation[good] ** 2
         diagonal += (J * trust[:, None]).T @ J
         right -= (J * trust[:, None]).T @ error
 
@@ -292,7 +293,7 @@ def _conjugate_gradient(matrix: object, diagonal: Array, right: Array) -> Array:
 
 
 def _frame_residuals(count: int, matches: _Matches) -> tuple[Array, Indices]:
-    """Robust deviation (N,) of what is left between each frame and the others, and the number of matches (N,)."""
+    """Robust deviation (N,) of the residuals between each frame and the others, and the number of matches (N,)."""
     ratios: list[list[Array]] = [[] for _ in range(count)]
     for p, pair in enumerate(matches.pairs):
         part = slice(matches.starts[p], matches.starts[p + 1])
@@ -301,5 +302,5 @@ def _frame_residuals(count: int, matches: _Matches) -> tuple[Array, Indices]:
             ratios[frame].append(kept)
     joined = [np.concatenate([np.zeros(0), *parts]) for parts in ratios]
     numbers = np.array([len(ratio) for ratio in joined], np.int64)
-    residual = [_spread(ratio, 0.0) if len(ratio) >= LEAST_MATCHES else np.nan for ratio in joined]
+    residual = [_spread(ratio, 0.0) if len(ratio) >= MIN_MATCHES else np.nan for ratio in joined]
     return np.array(residual, np.float64), numbers

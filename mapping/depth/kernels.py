@@ -1,47 +1,63 @@
-"""Compiled normals, jumps and weights of depth images: the arithmetic of `reference`, pixel by pixel in one pass."""
+"""Compiled normals, flying pixels and weights of depth images: the arithmetic of `reference`, pixel by pixel in one pass.
+
+A camera is (fx, fy, cx, cy) in pixels, float32; inverse depth is in 1/m, 0 where unknown.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from mapping.arrays import BoolArray, Float32Array, Span
 from mapping.compiling import INNER, kernel
-from mapping.depth.config import LEAST_AGREEMENT
+from mapping.depth.config import MIN_AGREEMENT
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
-AGREEMENT_RADIUS = 2
+AGREEMENT_RADIUS = 2  # pixels over which the normals of the depth are taken that are compared with given ones
+AGREEMENT_JUMP = np.float32(0.05)  # share of depth at which a surface ends for them
+
+Vector = tuple[np.float32, np.float32, np.float32]
+"""(x, y, z) in camera axes."""
 
 
 class WeightImages(NamedTuple):
-    """Images by pixel; those that are not there have no rows. `out` is what is computed."""
+    """Images (H, W) of a frame; an absent one has no rows."""
 
-    depth: NDArray[np.float32]
-    inverse: NDArray[np.float32]
-    normals: NDArray[np.float32]
-    edges: NDArray[np.float32]
-    confidence: NDArray[np.float32]
-    out: NDArray[np.float32]
+    depth: Float32Array
+    """Metres, 0 unknown."""
+    inverse: Float32Array
+    """1/m, 0 unknown."""
+    normals: Float32Array
+    """(H, W, 3) in camera axes, unit length, 0 unknown."""
+    edges: Float32Array
+    """Probability of an edge."""
+    confidence: Float32Array
+    """Confidence of the depth in [0, 1]."""
+    out: Float32Array
+    """The weights in [0, 1] that are computed."""
 
 
 class WeightSettings(NamedTuple):
-    """`DepthWeightConfig` with the angle as a cosine; `compare` says whether normals are compared with the depth."""
+    """`DepthWeightConfig` as the kernels take it."""
 
-    power: np.float32
-    reference: np.float32
+    noise_power: np.float32
+    reference_depth: np.float32
+    """Metres."""
     min_cosine: np.float32
     jump: np.float32
     edge_strength: np.float32
-    limit: np.float32
+    min_agreement: np.float32
+    """Cosine of the angle between the given normal and that of the depth at which nine tenths of the weight are lost."""
     flying: bool
     grazing: bool
     compare: bool
+    """Whether normals are compared with those of the depth."""
 
 
 @kernel(nogil=True, error_model="numpy")
-def invert(depth: NDArray[np.float32], span: tuple[int, int], inverse: NDArray[np.float32]) -> None:
+def invert(depth: Float32Array, span: Span, inverse: Float32Array) -> None:
     """1 / depth in rows span[0] .. span[1], 0 where depth is unknown."""
     for v in range(span[0], span[1]):
         for u in range(depth.shape[1]):
@@ -50,7 +66,9 @@ def invert(depth: NDArray[np.float32], span: tuple[int, int], inverse: NDArray[n
 
 
 @numba.njit(error_model="numpy", **INNER)
-def blend(back: Any, here: Any, ahead: Any, radius: Any, jump: Any) -> Any:
+def blend(
+    back: np.float32, here: np.float32, ahead: np.float32, radius: int, jump: np.float32
+) -> tuple[np.float32, bool | np.bool_]:
     """The slope at a pixel from inverse depths `radius` pixels to both sides, and whether it is known."""
     has_back, has_ahead = here > _ZERO and back > _ZERO, here > _ZERO and ahead > _ZERO
     slope_back, slope_ahead = (here - back) / np.float32(radius), (ahead - here) / np.float32(radius)
@@ -62,8 +80,8 @@ def blend(back: Any, here: Any, ahead: Any, radius: Any, jump: Any) -> Any:
 
 
 @numba.njit(error_model="numpy", **INNER)
-def normal_at(inverse: Any, camera: Any, v: Any, u: Any, radius: Any, jump: Any) -> Any:
-    """The normal (x, y, z) at a pixel, zeros where not known."""
+def normal_at(inverse: Float32Array, camera: Float32Array, v: int, u: int, radius: int, jump: np.float32) -> Vector:
+    """The normal (x, y, z) at a pixel, zeros where unknown."""
     height, width = inverse.shape
     here = inverse[v, u]
     left = inverse[v, u - radius] if u >= radius else _ZERO
@@ -82,12 +100,7 @@ def normal_at(inverse: Any, camera: Any, v: Any, u: Any, radius: Any, jump: Any)
 
 @kernel(nogil=True, error_model="numpy")
 def find_normals(
-    inverse: NDArray[np.float32],
-    camera: NDArray[np.float32],
-    radius: int,
-    jump: float,
-    span: tuple[int, int],
-    normals: NDArray[np.float32],
+    inverse: Float32Array, camera: Float32Array, radius: int, jump: float, span: Span, normals: Float32Array
 ) -> None:
     """Normals (H, W, 3) in rows span[0] .. span[1]."""
     least = np.float32(jump)
@@ -97,14 +110,14 @@ def find_normals(
 
 
 @numba.njit(**INNER)
-def step_between(a: Any, b: Any) -> Any:
+def step_between(a: np.float32, b: np.float32) -> np.float32:
     """The step from one inverse depth to the next, 0 where one of them is unknown."""
     return b - a if a > _ZERO and b > _ZERO else _ZERO
 
 
 @numba.njit(**INNER)
-def hangs(line: Any, i: Any, jump: Any) -> bool:
-    """Whether pixel i of a row or column of inverse depth hangs between two surfaces."""
+def flies_in_line(line: Float32Array, i: int, jump: np.float32) -> bool:
+    """Whether pixel i of a row or column of inverse depth lies between two surfaces."""
     if not 0 < i < len(line) - 1:
         return False
     before, after = step_between(line[i - 1], line[i]), step_between(line[i], line[i + 1])
@@ -117,13 +130,13 @@ def hangs(line: Any, i: Any, jump: Any) -> bool:
 
 
 @numba.njit(**INNER)
-def is_flying(inverse: Any, v: Any, u: Any, jump: Any) -> bool:
-    """Whether a pixel hangs between two surfaces along its row or column."""
-    return hangs(inverse[v], u, jump) or hangs(inverse[:, u], v, jump)
+def is_flying(inverse: Float32Array, v: int, u: int, jump: np.float32) -> bool:
+    """Whether a pixel lies between two surfaces along its row or column."""
+    return flies_in_line(inverse[v], u, jump) or flies_in_line(inverse[:, u], v, jump)
 
 
 @kernel(nogil=True)
-def find_flying(inverse: NDArray[np.float32], jump: float, span: tuple[int, int], marked: NDArray[np.bool_]) -> None:
+def find_flying(inverse: Float32Array, jump: float, span: Span, marked: BoolArray) -> None:
     """Mark flying pixels (H, W) in rows span[0] .. span[1]."""
     for v in range(span[0], span[1]):
         for u in range(inverse.shape[1]):
@@ -131,7 +144,9 @@ def find_flying(inverse: NDArray[np.float32], jump: float, span: tuple[int, int]
 
 
 @numba.njit(error_model="numpy", **INNER)
-def normal_weight(normal: Any, own: Any, ray: Any, settings: WeightSettings) -> Any:
+def normal_weight(
+    normal: Vector, own: Vector, ray: tuple[np.float32, np.float32], settings: WeightSettings
+) -> np.float32:
     """The weight by the angle between normal and ray (x, y; z is 1) and, if `own` is known, that between both normals."""
     if normal[0] == _ZERO and normal[1] == _ZERO and normal[2] == _ZERO:
         return _ONE
@@ -144,18 +159,16 @@ def normal_weight(normal: Any, own: Any, ray: Any, settings: WeightSettings) -> 
         weight = min(cosine, _ONE)
     if own[0] != _ZERO or own[1] != _ZERO or own[2] != _ZERO:
         agreement = normal[0] * own[0] + normal[1] * own[1] + normal[2] * own[2]
-        share = min(max((agreement - settings.limit) / (_ONE - settings.limit), _ZERO), _ONE)
-        weight *= share * np.float32(1 - LEAST_AGREEMENT) + np.float32(LEAST_AGREEMENT)
+        share = min(max((agreement - settings.min_agreement) / (_ONE - settings.min_agreement), _ZERO), _ONE)
+        weight *= share * np.float32(1 - MIN_AGREEMENT) + np.float32(MIN_AGREEMENT)
     return weight
 
 
 @kernel(nogil=True, error_model="numpy")
-def find_weights(
-    images: WeightImages, camera: NDArray[np.float32], settings: WeightSettings, span: tuple[int, int]
-) -> None:
-    """Weights (H, W) in rows span[0] .. span[1]; `camera` (fx, fy, cx, cy), or infinite fx, fy for parallel rays."""
-    depth, inverse, normals, out = images.depth, images.inverse, images.normals, images.out
-    edges, confidence = images.edges, images.confidence
+def find_weights(images: WeightImages, camera: Float32Array, settings: WeightSettings, span: Span) -> None:
+    """Weights (H, W) in rows span[0] .. span[1]; `camera` has infinite fx, fy for parallel rays."""
+    depth, inverse, normals = images.depth, images.inverse, images.normals
+    out, edges, confidence = images.out, images.edges, images.confidence
     has_normals, has_edges, has_confidence = len(normals) > 0, len(edges) > 0, len(confidence) > 0
     for v in range(span[0], span[1]):
         y = (np.float32(v) - camera[3]) / camera[1]
@@ -163,12 +176,12 @@ def find_weights(
             if inverse[v, u] == _ZERO or (settings.flying and is_flying(inverse, v, u, settings.jump)):
                 out[v, u] = _ZERO
                 continue
-            growth = max(depth[v, u] / settings.reference, _ONE)
-            weight = growth ** (-2 * settings.power)
+            growth = max(depth[v, u] / settings.reference_depth, _ONE)
+            weight = growth ** (-2 * settings.noise_power)
             if has_normals:
                 own = (_ZERO, _ZERO, _ZERO)
                 if settings.compare:
-                    own = normal_at(inverse, camera, v, u, AGREEMENT_RADIUS, np.float32(0.05))
+                    own = normal_at(inverse, camera, v, u, AGREEMENT_RADIUS, AGREEMENT_JUMP)
                 normal = (normals[v, u, 0], normals[v, u, 1], normals[v, u, 2])
                 weight *= normal_weight(normal, own, ((np.float32(u) - camera[2]) / camera[0], y), settings)
             if has_edges:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.depth.config import LEAST_AGREEMENT, DepthWeightConfig
+from mapping.depth.config import MIN_AGREEMENT, DepthWeightConfig
 
 
 def normals_from_depth(
@@ -31,7 +31,7 @@ def normals_from_depth(
 
 
 def flying_pixels(depth: NDArray[np.float32], *, jump: float = 0.05) -> NDArray[np.bool_]:
-    """Pixels (H, W) that hang between two surfaces; see `mapping.depth.weights`."""
+    """Flying pixels (H, W), between two surfaces; see `mapping.depth.weights`."""
     inverse = _inverse(depth)
     marked = np.zeros(depth.shape, bool)
     for axis in (0, 1):
@@ -95,7 +95,7 @@ def _agreement(normals: NDArray[np.float32], own: NDArray[np.float32], angle_deg
     """1 where two normals are the same, falling with the cosine to a tenth at `angle_deg`; 1 where one is unknown."""
     cosine = np.einsum("hwc,hwc->hw", normals, own)
     limit = np.float32(np.cos(np.deg2rad(angle_deg)))
-    share = np.clip((cosine - limit) / (1 - limit), 0, 1) * (1 - LEAST_AGREEMENT) + LEAST_AGREEMENT
+    share = np.clip((cosine - limit) / (1 - limit), 0, 1) * (1 - MIN_AGREEMENT) + MIN_AGREEMENT
     unknown = ~(normals.any(axis=-1) & own.any(axis=-1))
     return np.where(unknown, 1, share).astype(np.float32)
 

@@ -19,9 +19,9 @@ Indices = NDArray[np.int64]
 
 SAMPLE_COLUMNS = 64
 NORMAL_RADIUS = 3  # pixels over which normals are taken from depth where none are predicted
-COARSE_STRIDE = 8  # of the samples that tell overlap
+COARSE_STRIDE = 8  # of the samples from which overlap is measured
 OVERLAP_RATIO = 1.35  # depths that differ by less may be of one surface
-NEAREST = 0.05  # metres; nothing nearer to a camera is looked up
+MIN_DEPTH = 0.05  # metres; nothing nearer to a camera is looked up
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class DepthSamples:
     """A frame's depth on a regular grid of its pixels.
 
     depth (R, C) metres, 0 unknown; normals (R, C, 3) camera axes, 0 unknown; weight (R, C) in [0, 1]; rays (R, C, 3) through
-    the sampled pixels, z = 1; `predicted` says whether the normals are a network's own and not those of the depth.
+    the sampled pixels, z = 1; `predicted` says whether the normals are predicted by a network rather than derived from the depth.
     """
 
     depth: Floats
@@ -41,10 +41,10 @@ class DepthSamples:
     predicted: bool
 
     def look_up(self, points: Array) -> tuple[NDArray[np.bool_], Array, Indices]:
-        """For points (n, 3) in camera axes: whether the image holds them, their depth, and the nearest sample (0 where not)."""
+        """For points (n, 3) in camera axes: whether they project into the image, their depth, and the nearest sample or 0."""
         camera, (rows, columns) = self.intrinsics, self.depth.shape
         z = points[:, 2]
-        ahead = z > NEAREST
+        ahead = z > MIN_DEPTH
         safe = np.where(ahead, z, 1.0)
         u = points[:, 0] / safe * camera.fx + camera.cx + 0.5
         v = points[:, 1] / safe * camera.fy + camera.cy + 0.5
@@ -54,7 +54,7 @@ class DepthSamples:
         return inside, z, row * columns + column
 
     def points(self) -> Array:
-        """(R, C, 3) world points of the samples; those of unknown depth lie in the camera."""
+        """(R, C, 3) world points of the samples; those of unknown depth lie at the camera."""
         T = self.T_world_camera
         return self.rays * self.depth[..., None] @ T[:3, :3].T + T[:3, 3]
 
@@ -66,7 +66,7 @@ def sample_shape(intrinsics: Intrinsics, columns: int = SAMPLE_COLUMNS) -> tuple
 
 
 def sample_pixels(intrinsics: Intrinsics, columns: int = SAMPLE_COLUMNS) -> tuple[Indices, Indices]:
-    """Image rows (R, 1) and columns (1, C) of a frame's samples: the pixels in the middles of equal cells."""
+    """Image rows (R, 1) and columns (1, C) of a frame's samples: the central pixels of equal cells."""
     shape = sample_shape(intrinsics, columns)
     v, u = (
         ((np.arange(n) + 0.5) * size / n).astype(np.int64)
@@ -93,7 +93,7 @@ def sample_frame(
     weight: NDArray[np.float32] | None = None,
     columns: int = SAMPLE_COLUMNS,
 ) -> DepthSamples:
-    """The samples of a frame: every so many pixels, `columns` across. Pixels without weight are unknown.
+    """The samples of a frame on a regular grid, `columns` across. Pixels without weight are unknown.
 
     Raises ValueError that names an image whose size is not the camera's.
     """
@@ -120,8 +120,8 @@ def sample_frame(
 def choose_pairs(frames: Sequence[DepthSamples], neighbours: int, min_overlap: float) -> Indices:
     """(P, 2) pairs of frames, the lower number first, that each see at least `min_overlap` of the other's points.
 
-    Each frame takes part with up to `neighbours` others, from the nearest views evenly down to the least overlap: near views
-    share what is wrong with them, far ones tell.
+    Each frame takes part with up to `neighbours` others, evenly spread from the nearest views to the least overlap: errors of
+    near views are alike, those of distant views are independent.
     """
     count = len(frames)
     if neighbours == 0 or count < 2:
@@ -141,7 +141,7 @@ def choose_pairs(frames: Sequence[DepthSamples], neighbours: int, min_overlap: f
 
 
 def _overlap(frame: DepthSamples, world: Array, known: NDArray[np.bool_]) -> Array:
-    """(N,) share of the points (N, K, 3) of each frame that this one sees at about that depth."""
+    """(N,) share of the points (N, K, 3) of each frame that this one sees at about the same depth."""
     T = inverse(frame.T_world_camera)
     inside, z, sample = frame.look_up(world.reshape(-1, 3) @ T[:3, :3].T + T[:3, 3])
     there = frame.depth.ravel()[sample]

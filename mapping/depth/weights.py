@@ -1,4 +1,4 @@
-"""What a depth image says about itself: surface normals, pixels between two surfaces, and how much each pixel is worth."""
+"""What follows from a depth image alone: surface normals, flying pixels between two surfaces, and the weight of each pixel."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def normals_from_depth(
 
 
 def flying_pixels(depth: NDArray[np.float32], *, jump: float = 0.05) -> NDArray[np.bool_]:
-    """Pixels (H, W) that hang in the air between two surfaces, where sensors and networks mix the depths at a silhouette.
+    """Flying pixels (H, W): in the air between two surfaces, where sensors and networks mix the depths at a silhouette.
 
     A pixel is marked when, along its row or column, the inverse depth steps by more than the share `jump` on both sides in the
-    same direction and does not go on stepping like that: slopes, however steep, do not count, and neither do the last pixels
-    of a surface at a clean step. Unknown neighbours say nothing.
+    same direction and does not continue to do so: slopes, however steep, are not marked, and neither are the last pixels of a
+    surface at a clean step. Unknown neighbours are ignored.
     """
     from mapping.depth import kernels
 
@@ -61,9 +61,9 @@ def depth_weight(
     Parameters
     ----------
     depth : (H, W) float32 metres, 0 unknown.
-    intrinsics : the camera; without it normals are not compared with the depth, and all rays count as parallel.
-    normals : (H, W, 3) float32 in camera axes, zero unknown: surfaces seen at a grazing angle count less, and so do pixels whose
-        depth slopes another way.
+    intrinsics : the camera; without it normals are not compared with the depth, and all rays are taken as parallel.
+    normals : (H, W, 3) float32 in camera axes, zero unknown: surfaces seen at a grazing angle weigh less, and so do pixels whose
+        depth has another slope.
     edges : (H, W) float32 probability of an edge.
     confidence : (H, W) float32 in [0, 1] that the depth's source gives.
 
@@ -90,12 +90,16 @@ def depth_weight(
         confidence=_plain(confidence if config.confidence else None, NO_PIXELS),
         out=np.zeros(depth.shape, np.float32),
     )
-    numbers = (config.noise_power, config.reference_depth, config.min_cosine, config.jump, config.edge_strength)
-    limit = np.cos(np.deg2rad(config.disagreement_deg))
-    power, reference, min_cosine, jump, strength, limit = (np.float32(n) for n in (*numbers, limit))
-    compare = config.agreement and intrinsics is not None
     settings = kernels.WeightSettings(
-        power, reference, min_cosine, jump, strength, limit, config.flying, config.grazing, compare
+        noise_power=np.float32(config.noise_power),
+        reference_depth=np.float32(config.reference_depth),
+        min_cosine=np.float32(config.min_cosine),
+        jump=np.float32(config.jump),
+        edge_strength=np.float32(config.edge_strength),
+        min_agreement=np.float32(np.cos(np.deg2rad(config.disagreement_deg))),
+        flying=config.flying,
+        grazing=config.grazing,
+        compare=config.agreement and intrinsics is not None,
     )
     camera = np.array([np.inf, np.inf, 0, 0], np.float32) if intrinsics is None else _camera(intrinsics)
     spans = _spans(depth)
@@ -112,7 +116,7 @@ def _inverse(depth: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _plain(image: NDArray[Any] | None, missing: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A read-only float32 view, contiguous, so that one compiled version fits all callers."""
+    """A read-only, contiguous float32 view, so that one compiled version serves all callers."""
     view = np.ascontiguousarray(missing if image is None else image, np.float32).view()
     view.setflags(write=False)
     return view
