@@ -17,9 +17,9 @@ class Intrinsics:
     """A pinhole camera; pixel (0, 0) is the centre of the top-left pixel.
 
     fx, fy, cx, cy are in pixels of a width x height image. `distortion` holds OpenCV's coefficients in OpenCV's order
-    (k1 k2 p1 p2 [k3 ...], or k1 k2 k3 k4 of the fisheye model); empty means none, which is what all code after the readers gets.
+    (k1 k2 p1 p2 [k3 ...], or k1 k2 k3 k4 of the fisheye model); empty means none, as in all code after the readers.
 
-    Raises ValueError that names the field for focal lengths, sizes or coefficient counts that make no camera.
+    Raises ValueError that names the field for focal lengths, sizes or coefficient counts that are invalid.
     """
 
     fx: float
@@ -70,7 +70,7 @@ class Intrinsics:
         return xy * [self.fx, self.fy] + [self.cx, self.cy]
 
     def contains(self, uv: ArrayLike) -> NDArray[np.bool_]:
-        """Which pixels (..., 2) lie in the image, its outermost pixels to their borders; False where not finite."""
+        """Which pixels (..., 2) lie in the image, up to the outer borders of its pixels; False where not finite."""
         uv = np.asarray(uv, dtype=np.float64)
         with np.errstate(invalid="ignore"):
             return np.asarray(((uv >= -0.5) & (uv <= [self.width - 0.5, self.height - 0.5])).all(axis=-1))
@@ -110,7 +110,7 @@ class Intrinsics:
         return replace(self, cx=self.cx - left, cy=self.cy - top, width=width, height=height)
 
     def undistorted(self) -> Intrinsics:
-        """The same camera without its lens: what `undistort` renders into."""
+        """The same camera without lens distortion: that of the images which `undistort` returns."""
         return replace(self, distortion=(), distortion_model="opencv")
 
     def _distort(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -131,9 +131,9 @@ class Intrinsics:
 
 
 def undistort(image: NDArray[Any], intrinsics: Intrinsics, *, nearest: bool = False) -> NDArray[Any]:
-    """The image (H, W[, 3]) as the camera without its lens sees it, same K and size; what lies outside is 0.
+    """The image (H, W[, 3]) as the camera without lens distortion sees it, same K and size; 0 outside of the given image.
 
-    Use `nearest` for depth, labels and instances, which must not be mixed across pixels.
+    Use `nearest` for depth, labels and instances, which must not be interpolated.
     """
     if not intrinsics.is_distorted:
         return image

@@ -1,7 +1,7 @@
-"""Free space on a regular grid, and how far it is from any of its points to the nearest surface.
+"""Free space on a regular grid, and the distance from its cells to the nearest surface.
 
-The whole sequence is known, so the distance field is the exact Euclidean transform rather than a brushfire that is grown
-frame by frame.
+The whole sequence is known, so the distance field is the exact Euclidean transform rather than a wavefront that is
+extended frame by frame.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from mapping.mesh.mesh import Mesh
 
-if TYPE_CHECKING:  # the volume loads compiled kernels
+if TYPE_CHECKING:  # importing the volume loads compiled kernels
     from mapping.tsdf.volume import TSDFVolume
 
 Array = NDArray[np.float64]
@@ -26,20 +26,20 @@ Array = NDArray[np.float64]
 UNKNOWN, FREE, OCCUPIED = np.uint8(0), np.uint8(1), np.uint8(2)
 
 MAX_CELLS = 60_000_000
-"""Cells of a grid; it keeps 9 bytes a cell (540 MB at most). A larger map gets larger cells."""
+"""Cells of a grid, which takes 9 bytes per cell (540 MB at most). A larger map gets larger cells."""
 TILE_CELLS = 8_000_000
-"""Cells transformed at once; the transform needs about 30 bytes a cell meanwhile."""
+"""Cells transformed at once; the transform temporarily needs about 30 bytes per cell."""
 TILE_REACH = 6.0
 """Metres: distances are exact up to here when a grid is transformed in tiles, and cut off beyond."""
 
 
 @dataclass(frozen=True, eq=False)
 class FreeSpace:
-    """What is known of space, in cubes of `cell_size` metres.
+    """The state of space in cubes of `cell_size` metres.
 
     state (X, Y, Z) uint8: UNKNOWN, FREE (seen through) or OCCUPIED (holds a surface); cell (i, j, k) spans
     `origin + cell_size * [i, i + 1] ...` in the world. surface_points (S, 3) are the mean surface points of the occupied
-    cells, in the order of `np.flatnonzero(state == OCCUPIED)`: distances are measured to them and so are finer than a cell.
+    cells, in the order of `np.flatnonzero(state == OCCUPIED)`; distances to them are more precise than a cell.
     """
 
     origin: Array
@@ -85,7 +85,7 @@ class FreeSpace:
 
     @cached_property
     def nearest(self) -> NDArray[np.int32]:
-        """(X, Y, Z) row in `surface_points` of the nearest surface of each cell (Voronoi parent); -1 when there is none."""
+        """(X, Y, Z) row in `surface_points` of the nearest surface of each cell (Voronoi parent); -1 without any surface."""
         return self._field[0]
 
     @cached_property
@@ -97,8 +97,8 @@ class FreeSpace:
     def _field(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Nearest surface and distance.
 
-        The transform is exact between the centres of cells. The surface lies somewhere else in its cell, so each cell then looks
-        whether the surface that a neighbour found is nearer to it than its own.
+        The transform is exact between the centres of cells. Surface points lie elsewhere in their cells, so each cell then takes
+        the surface of a neighbouring cell where that is nearer than its own.
         """
         if not len(self.surface_points):
             return np.full(self.state.shape, -1, np.int32), np.full(self.state.shape, np.inf, np.float32)
@@ -106,7 +106,7 @@ class FreeSpace:
         nearest, distance = coarse.copy(), np.full(self.state.shape, np.inf, np.float32)
         padded = np.pad(coarse, 1, constant_values=-1)
         steps = [step for step in np.ndindex(3, 3, 3) if sum(np.abs(np.array(step) - 1)) <= 1]
-        points = np.vstack([self.surface_points, np.full(3, np.inf)])  # row -1: nothing near
+        points = np.vstack([self.surface_points, np.full(3, np.inf)])  # row -1: none
         columns = np.stack(np.meshgrid(*(np.arange(n) for n in self.state.shape[1:]), indexing="ij"), axis=-1)
         for i in range(self.state.shape[0]):  # by slices, so that no (X, Y, Z, 3) array is made
             centers = self.centers(np.concatenate([np.full((*columns.shape[:2], 1), i), columns], axis=-1))
@@ -122,7 +122,7 @@ class FreeSpace:
         return cKDTree(self.surface_points)
 
     def clearance(self, points: ArrayLike) -> Array:
-        """Metres (...) from points (..., 3) to the nearest surface, exact; infinite when the map holds no surface."""
+        """Metres (...) from points (..., 3) to the nearest surface, exact; infinite when the map has no surface."""
         points = np.asarray(points, dtype=np.float64)
         if not len(self.surface_points):
             return np.full(points.shape[:-1], np.inf)
@@ -151,10 +151,10 @@ def build_free_space(
     """The grid around all surface points (N, 3), which should lie closer together than a cell (see `dense_surface_points`).
 
     A cell with a surface point is occupied; of the others those are free whose centre `observed_free` (points (M, 3) to (M,)
-    bool) says was seen through. `include` (K, 3) are further points that the grid must cover, such as camera positions. Grids
+    bool) returns as seen through. `include` (K, 3) are further points that the grid must cover, such as camera positions. Grids
     of more than `MAX_CELLS` cells get larger cells.
 
-    Raises ValueError when there is nothing to cover.
+    Raises ValueError without any point.
     """
     surface = np.asarray(surface_points, dtype=np.float64).reshape(-1, 3)
     covered = (
@@ -163,7 +163,7 @@ def build_free_space(
     if not len(covered):
         raise ValueError("free space needs at least one surface point or camera position")
     low, high = covered.min(axis=0), covered.max(axis=0)
-    # Cells are aligned to multiples of their size, so that a few more points at the border do not shift the whole grid.
+    # Cells are aligned to multiples of their size, so that additional points at the border do not shift the grid.
     while np.prod(np.floor(high / cell_size) - np.floor(low / cell_size) + 3) > MAX_CELLS:
         cell_size *= 1.25
     first = np.floor(low / cell_size).astype(np.int64) - 1
@@ -187,9 +187,9 @@ def build_free_space(
 def free_space_from_volume(
     volume: TSDFVolume, mesh: Mesh, *, cell_size: float = 0.1, include: ArrayLike | None = None
 ) -> FreeSpace:
-    """The free space of a map: surface from its mesh, and free what the volume saw to be free.
+    """The free space of a map: surface from its mesh, free cells from the volume.
 
-    The mesh may have been cleaned; it must lie in the volume's world. `include` as for `build_free_space`. Cells are at least
+    The mesh may have been cleaned; it must be in the frame of the volume. `include` as for `build_free_space`. Cells are at least
     two voxels wide.
     """
     blocks, voxel_size = volume.blocks(), volume.config.voxel_size

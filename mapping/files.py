@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Atomic writing of files: a reader never sees a partial one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path`, same suffix, that becomes `path` when the block ends well and vanishes otherwise.
+    """A temporary path beside `path`, same suffix, that becomes `path` when the block ends normally and is deleted otherwise.
 
     Raises OSError (with the target's name) when the folder is missing or cannot be written.
     """
@@ -26,7 +26,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(target)
-    except OSError as error:  # a full disk, say, of which the system does not tell the file
+    except OSError as error:  # for a full disk, say, the system does not name the file
         if error.filename not in (None, str(temporary)):
             raise
         raise OSError(f"{target}: cannot be written ({error.strerror or error})") from error

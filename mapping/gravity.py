@@ -1,4 +1,4 @@
-"""Which way is up: gravity from a map and its cameras, and the transform to a levelled world.
+"""The up direction: gravity from a map and its cameras, and the transform to a levelled world.
 
 A levelled world has z up, the lowest large floor at z = 0 and its walls along x and y.
 """
@@ -20,17 +20,17 @@ Array = NDArray[np.float64]
 UpSource = Literal["given", "floor labels", "level surfaces", "cameras"]
 
 CAMERA_PITCH = np.deg2rad(15.0)  # hand-held and head-worn cameras look down rather than up
-MAX_CAMERA_TILT = np.deg2rad(65.0)  # how far the mean camera may lean away from gravity
-MAX_CORRECTION = np.deg2rad(10.0)  # a given up vector is corrected by the map up to here ...
-MIN_CORRECTION = np.deg2rad(1.0)  # ... and kept as it is below
+MAX_CAMERA_TILT = np.deg2rad(65.0)  # tilt of the mean camera from gravity
+MAX_CORRECTION = np.deg2rad(10.0)  # a given up vector is corrected by the map up to this angle ...
+MIN_CORRECTION = np.deg2rad(1.0)  # ... and kept below this one
 MIN_SUPPORT = 0.25  # share of the surface that must be level or upright
-MIN_FLOOR_AREA = 0.3  # m^2 of labelled floor that decide by themselves
+MIN_FLOOR_AREA = 0.3  # m^2 of labelled floor that suffice without other evidence
 
 
 @dataclass(frozen=True, eq=False)
 class UpEstimate:
-    """The up direction in the input's world: unit vector (3,), where it comes from, the share of the surface that is then level
-    or upright within 5 degrees, and a sentence for the report."""
+    """The up direction in the input's world: unit vector (3,), its source, the share of the surface that is then level or
+    upright within 5 degrees, and a sentence for the report."""
 
     up: Array
     source: UpSource
@@ -40,7 +40,7 @@ class UpEstimate:
 
 @dataclass(frozen=True, eq=False)
 class Levelling:
-    """How the input's world was levelled: `p_input = T_input_world @ p_world`, and what was seen on the way.
+    """How the input's world was levelled: `p_input = T_input_world @ p_world`, and the evidence for it.
 
     floor_area: square metres of the surface at z = 0; wall_share: share of upright surface along x or y; warnings: sentences.
     """
@@ -53,7 +53,7 @@ class Levelling:
 
     @property
     def T_world_input(self) -> Array:
-        """(4, 4), takes points of the input's world to the levelled one."""
+        """(4, 4) transform of points of the input's world to the levelled one."""
         return inverse(self.T_input_world)
 
 
@@ -67,14 +67,14 @@ def level(
     """Find the levelled world of a mesh and the cameras (N, 4, 4) that saw it, both in the input's world.
 
     `world_up` is the up vector that the input states, `floor_faces` (F,) marks faces that are labelled as floor; both may be
-    None. Of the four directions along the walls the one next to the input's own axes is taken, so that an input that is already
-    level keeps its axes.
+    None. Of the four directions along the walls the one nearest to the input's own axes is taken, so that an input that is
+    already level keeps its axes.
     """
     normals, areas = mesh.face_normals(), mesh.face_areas()
     up = estimate_up(normals, areas, T_world_camera, world_up=world_up, floor_faces=floor_faces)
     R_level_input = _rotation_to_z(up.up)
     yaw, wall_share = dominant_yaw(normals @ R_level_input.T, areas)
-    if wall_share < 0.2:  # round or cluttered: no direction stands out
+    if wall_share < 0.2:  # round or cluttered: no dominant direction
         yaw = 0.0
     c, s = np.cos(-yaw), np.sin(-yaw)
     R_world_input = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ R_level_input
@@ -102,7 +102,7 @@ def estimate_up(
 ) -> UpEstimate:
     """The up direction from surface normals (N, 3) towards free space with their areas (N,), and camera poses (M, 4, 4).
 
-    In this order: the given vector, which the surfaces may correct between 1 and 10 degrees; the mean normal of faces labelled
+    In this order: the given vector, which the surfaces may correct by 1 to 10 degrees; the mean normal of faces labelled
     as floor; the direction near the cameras' mean up for which most surface is level or upright; the cameras alone.
     """
     normals, areas = np.asarray(normals, dtype=np.float64), np.asarray(areas, dtype=np.float64)
@@ -147,8 +147,8 @@ def _mean_camera_up(poses: Array) -> Array:
 def _most_level_direction(cameras_up: Array, normals: Array, areas: Array) -> Array:
     """Among directions near the cameras' up, the one with most level and upright surface; cameras_up without a surface.
 
-    Surface seen from above counts twice as much as surface seen from below, since a wall ahead of a tilted camera would pass
-    for a ceiling.
+    Surface seen from above counts twice as much as surface seen from below, since a wall ahead of a tilted camera would be
+    taken for a ceiling.
     """
     binned, weights = _binned_directions(normals, areas)
     if len(binned) == 0:
@@ -192,7 +192,7 @@ def _support(up: Array, normals: Array, areas: Array) -> float:
 
 
 def _floor_height(heights: Array, areas: Array, camera_heights: Array) -> tuple[float, float, str]:
-    """Height and area of the lowest large surface seen from above, and a warning when it may be no floor."""
+    """Height and area of the lowest large surface seen from above, and a warning when it may not be a floor."""
     peaks = weighted_peaks(heights, areas, bin_size=0.02, separation=0.12, min_weight=0.0)
     if not peaks:
         lowest = float(heights.min()) if len(heights) else 0.0
@@ -237,7 +237,7 @@ def _sphere_points(count: int) -> Array:
 
 
 def _unit(vector: Array) -> Array:
-    """The vector at length 1; raises ValueError when it has none."""
+    """The vector at length 1; raises ValueError when it is zero or not finite."""
     length = float(np.linalg.norm(vector))
     if vector.shape != (3,) or not np.isfinite(length) or length < 1e-9:
         raise ValueError(f"up must be three finite numbers that are not all 0, got {vector.tolist()}")

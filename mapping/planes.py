@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 Array = NDArray[np.float64]
 
 QUARTER = np.pi / 2
-HORIZONTAL_COS = np.cos(np.deg2rad(20.0))  # how far a face may lean and still count as level
+HORIZONTAL_COS = np.cos(np.deg2rad(20.0))  # how far a face may be inclined and still be level
 UPRIGHT_SIN = np.sin(np.deg2rad(20.0))
 
 
@@ -26,7 +26,7 @@ class Peak(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """The points p with `normal @ p = offset`; the normal (3,) is unit length and looks into free space. `area` in square
+    """The points p with `normal @ p = offset`; the normal (3,) has unit length and points into free space. `area` in square
     metres."""
 
     normal: Array
@@ -44,8 +44,8 @@ def weighted_peaks(
     """Positions on a line where weight concentrates, in increasing order.
 
     The histogram of `values` (N,) is smoothed by one bin; its local maxima are taken from the highest down, each of which
-    silences what lies within `separation`. A peak's position is then the weighted mean of the values around it, so that it does
-    not depend on where bins begin; its weight is what lies within half a separation. Peaks lighter than `min_weight` are
+    suppresses others within `separation`. The position of a peak is then the weighted mean of the values around it, so that it
+    does not depend on the borders of bins; its weight is that within half a separation. Peaks of less than `min_weight` are
     dropped.
     """
     values, weights = np.asarray(values, dtype=np.float64), np.asarray(weights, dtype=np.float64)
@@ -75,10 +75,10 @@ def weighted_peaks(
 
 
 def dominant_yaw(normals: ArrayLike, areas: ArrayLike) -> tuple[float, float]:
-    """Direction in (-pi/4, pi/4] of the walls, and the share of upright surface that agrees with it within 5 degrees.
+    """Direction in (-pi/4, pi/4] of the walls, and the share of upright surface that lies along it within 5 degrees.
 
-    normals (N, 3) with z up; only those of upright faces count, and all four directions of a rectangular building count as one.
-    The share is 0 when nothing is upright.
+    normals (N, 3) with z up; only those of upright faces are used, and all four directions of a rectangular building are one.
+    The share is 0 without upright faces.
     """
     normals, areas = np.asarray(normals, dtype=np.float64), np.asarray(areas, dtype=np.float64)
     upright = np.abs(normals[:, 2]) < UPRIGHT_SIN
@@ -113,7 +113,7 @@ def vertical_planes(centers: ArrayLike, normals: ArrayLike, areas: ArrayLike, *,
     """Upright planes with at least `min_area`, largest first.
 
     Upright faces vote for a direction (all 360 degrees, since the two sides of a wall are two planes), and those of a direction
-    for an offset; the plane is then fitted to the faces that it takes, which vote no more. centers, normals (N, 3), areas (N,).
+    for an offset; the plane is then fitted to its faces, which do not vote again. centers, normals (N, 3), areas (N,).
     """
     centers, normals, areas = (np.asarray(a, dtype=np.float64) for a in (centers, normals, areas))
     left = np.abs(normals[:, 2]) < UPRIGHT_SIN
@@ -131,11 +131,11 @@ def vertical_planes(centers: ArrayLike, normals: ArrayLike, areas: ArrayLike, *,
 
 
 def _fitted(normal: Array, centers: Array, areas: Array) -> Plane:
-    """The upright plane of least squares through faces that a plane with about that normal has taken."""
+    """The upright least-squares plane through faces whose common normal is about `normal`."""
     mean = np.average(centers[:, :2], axis=0, weights=areas)
     spread = centers[:, :2] - mean
     values, vectors = np.linalg.eigh(np.einsum("n,ni,nj->ij", areas, spread, spread))
-    if values[1] > 25 * values[0]:  # long enough for its direction to be better than that of the normals
+    if values[1] > 25 * values[0]:  # long enough for its direction to be more accurate than that of the normals
         across = vectors[:, 0] * np.sign(vectors[:, 0] @ normal[:2])
         if across @ normal[:2] > np.cos(np.deg2rad(5.0)):
             normal = np.array([across[0], across[1], 0.0])

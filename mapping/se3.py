@@ -51,7 +51,9 @@ def rotation_from_quat_xyzw(quat_xyzw: ArrayLike) -> Array:
     norm = np.linalg.norm(q, axis=-1, keepdims=True)
     if not np.all(norm > 1e-9):
         raise ValueError("quaternion of zero length")
-    x, y, z, w = np.moveaxis(q / norm, -1, 0)
+    q = q / norm
+    x, y, z = np.moveaxis(q[..., :3], -1, 0)
+    w = q[..., 3]
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
         [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
@@ -88,7 +90,7 @@ def interpolate(T_0: ArrayLike, T_1: ArrayLike, fraction: float) -> Array:
     """The pose at `fraction` in [0, 1] between two (4, 4) poses: slerp of the rotation, straight line of the position."""
     T_0, T_1 = np.asarray(T_0, dtype=np.float64), np.asarray(T_1, dtype=np.float64)
     q0, q1 = quat_xyzw_from_rotation(T_0[:3, :3]), quat_xyzw_from_rotation(T_1[:3, :3])
-    if np.dot(q0, q1) < 0:  # the shorter way round
+    if np.dot(q0, q1) < 0:  # the shorter arc
         q1 = -q1
     angle = np.arctan2(np.linalg.norm(q1 - np.dot(q0, q1) * q0), np.dot(q0, q1))
     if angle < 1e-6:
@@ -100,15 +102,15 @@ def interpolate(T_0: ArrayLike, T_1: ArrayLike, fraction: float) -> Array:
 
 
 def interpolate_at(times: Array, poses: Array, time: float, *, max_gap: float) -> Array | None:
-    """The pose at `time` from a trajectory, or None where it cannot be known.
+    """The pose at `time` from a trajectory, or None where it is unknown.
 
     Parameters
     ----------
     times : (N,) increasing seconds.
-    poses : (N, 4, 4) `T_world_camera`; a pose that is not finite counts as lost.
+    poses : (N, 4, 4) `T_world_camera`; a pose that is not finite is lost.
     time : seconds.
-    max_gap : the longest stretch of seconds between two known poses that is bridged; a pose that lies at `time` exactly is
-        always taken, and outside of the trajectory there is nothing.
+    max_gap : the longest interval in seconds between two known poses that is interpolated; a pose at exactly `time` is
+        always returned, and outside of the trajectory the result is None.
     """
     known = np.flatnonzero(np.isfinite(poses).all(axis=(-2, -1)))
     after = int(np.searchsorted(times[known], time, side="left"))
@@ -124,7 +126,7 @@ def interpolate_at(times: Array, poses: Array, time: float, *, max_gap: float) -
 
 
 def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) -> Array:
-    """`T_world_camera` of a camera at `eye` that looks at `target`, image rows running against `up`.
+    """`T_world_camera` of a camera at `eye` that looks at `target`, image rows pointing against `up`.
 
     Raises ValueError when the two are the same point.
     """
@@ -134,7 +136,7 @@ def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) 
         raise ValueError(f"look_at: target must differ from eye, got {eye.tolist()} for both")
     forward = (target - eye) / distance
     right = np.cross(forward, np.asarray(up, dtype=np.float64))
-    if np.linalg.norm(right) < 1e-9:  # looking along `up`: any right will do
+    if np.linalg.norm(right) < 1e-9:  # looking along `up`: any horizontal axis is valid
         right = np.cross(forward, [0.0, 1.0, 0.0] if abs(forward[1]) < 0.9 else [1.0, 0.0, 0.0])
     right /= np.linalg.norm(right)
     return from_rotation_translation(np.stack([right, np.cross(forward, right), forward], axis=1), eye)

@@ -1,4 +1,4 @@
-"""Work split over a few threads. Compiled code frees the interpreter while it runs, so plain threads are enough."""
+"""Work split over a few threads. Compiled code releases the interpreter lock while it runs, so plain threads suffice."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from functools import cache
 from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 
-MOST_THREADS = 4
+MAX_THREADS = 4
 Result = TypeVar("Result")
 
 
 def thread_count(wanted: int | None) -> int:
-    """The number of threads to use: what is wanted, or one for each core this process may use, at most four."""
+    """The number of threads to use: `wanted`, or one per core that this process may use, at most four."""
     if wanted is not None:
         return wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_THREADS)
+    return min(cores, MAX_THREADS)
 
 
 def split(count: int, parts: int) -> list[tuple[int, int]]:
@@ -27,9 +27,9 @@ def split(count: int, parts: int) -> list[tuple[int, int]]:
 
 
 def run_parts(work: Callable[[int], Result], parts: int) -> list[Result]:
-    """[work(0), ..., work(parts - 1)], each in a thread of its own; the caller's thread does the first.
+    """[work(0), ..., work(parts - 1)], each in a thread of its own; the caller's thread runs the first.
 
-    Raises what a part raised, once all have ended: no thread is left at work on arrays that the caller may change.
+    Raises the exception of a part once all parts have ended, so that no thread still works on arrays that the caller may change.
     """
     if parts == 1:
         return [work(0)]
@@ -46,7 +46,7 @@ def run_parts(work: Callable[[int], Result], parts: int) -> list[Result]:
     while left:
         try:
             part, result, failure = ended.get()
-        except BaseException as error:  # an interrupt: the others are still at work
+        except BaseException as error:  # an interrupt: the others are still running
             errors.append(error)
             continue
         left -= 1
@@ -61,7 +61,7 @@ def run_parts(work: Callable[[int], Result], parts: int) -> list[Result]:
 
 @cache
 def _worker(number: int) -> SimpleQueue[Any]:
-    """The tasks of a thread that runs as long as the process: starting one, or a future, takes longer than a small task."""
+    """The tasks of a thread that runs as long as the process: starting a thread, or a future, takes longer than a small task."""
     tasks: SimpleQueue[Any] = SimpleQueue()
 
     def serve() -> None:
@@ -73,7 +73,7 @@ def _worker(number: int) -> SimpleQueue[Any]:
 
 
 def _serve(work: Callable[[int], Any], part: int, ended: SimpleQueue[Any]) -> None:
-    """Do a part; what it uses is let go of with the end of this function, not when the thread gets its next task."""
+    """Run a part; what it references is released when this function returns, not when the thread gets its next task."""
     try:
         ended.put((part, work(part), None))
     except BaseException as error:  # the caller raises it

@@ -1,1 +1,1 @@
-"""Triangle meshes: the type, its files, what is measured on it, rays against it and pictures of it."""
+"""Triangle meshes: the type, its files, metrics, ray casting and pictures."""

@@ -1,7 +1,7 @@
-"""Binary glTF 2.0 as web viewers want it: y up, linear vertex colours, one named node a thing.
+"""Binary glTF 2.0 for web viewers: y up, linear vertex colours, one named node per object.
 
-Colours of a camera are light already, so they are drawn unlit (`KHR_materials_unlit`); display colours of labels may ask for a
-matte surface that the viewer shades. `COLOR_0` is linear by the specification, as 16 bit numbers so that dark tones survive.
+Colours of a camera already contain the lighting, so they are drawn unlit (`KHR_materials_unlit`); display colours of labels may
+have a matte material that the viewer shades. `COLOR_0` is linear by the specification; 16 bits keep dark tones apart.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ GREY = (0.6, 0.6, 0.6, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class GlbNode:
-    """One named thing of the scene; `extras` is any JSON object for the viewer (id, label, room, ...).
+    """One named object of the scene; `extras` is any JSON object for the viewer (id, label, room, ...).
 
-    The mesh is in our world (z up, metres) and may be None for a node that only says something. `matte` asks the viewer to
-    shade it instead of showing the colours as they are.
+    The mesh is in our world (z up, metres) and may be None for a node that has only extras. With `matte` the viewer
+    shades it instead of showing the colours as they are.
     """
 
     name: str
@@ -41,7 +41,7 @@ class GlbNode:
 
 
 def write_glb(path: Path, nodes: Sequence[GlbNode]) -> None:
-    """Write one file with all nodes below a root that turns our z up into glTF's y up.
+    """Write one file with all nodes below a root that rotates our z up to the y up of glTF.
 
     Positions are float32, colours go from sRGB to linear. Raises ValueError when `extras` is not plain JSON (NaN included).
     """
@@ -97,7 +97,7 @@ class _Builder:
             colors = np.full((len(positions), 4), 65535, np.uint16)
             colors[:, :3] = linear_from_srgb(mesh.colors)
             attributes["COLOR_0"] = self._add(colors, ARRAY_BUFFER, normalized=True)
-        # 65535 restarts a strip and so is no index.
+        # 65535 restarts a strip and is therefore not an index.
         indices = mesh.faces.ravel().astype(np.uint16 if len(positions) < 65535 else np.uint32)
         primitive = {
             "attributes": attributes,
@@ -155,7 +155,7 @@ class _Builder:
 
 
 def _unit_normals(mesh: Mesh) -> NDArray[np.float32]:
-    """Vertex normals; glTF wants unit length, so a vertex without a face points up."""
+    """Vertex normals; glTF requires unit length, so a vertex without a face points up."""
     normals = mesh.vertex_normals()
     normals[~normals.any(axis=1)] = (0.0, 0.0, 1.0)
     return normals.astype(np.float32)

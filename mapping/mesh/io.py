@@ -1,7 +1,7 @@
 """Mesh files by suffix: `read_mesh` for .ply and .obj, `write_mesh` for .ply, .obj and .glb.
 
-PLY keeps everything and is the format of run folders; OBJ and GLB are for other programs. Every file is written beside its
-place and then renamed, so a reader never sees half of one.
+PLY keeps everything and is the format of run folders; OBJ and GLB are for other programs. Files are written under a
+temporary name and then renamed, so a reader never sees a partial one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WRITERS: dict[str, Callable[[Mesh, Path], None]] = {
 def read_mesh(path: str | os.PathLike[str]) -> Mesh:
     """The mesh in a .ply or .obj file, in the file's own axes.
 
-    Raises MeshFormatError naming file, place and what was expected; FileNotFoundError when there is no such file.
+    Raises MeshFormatError that names file, position and what was expected; FileNotFoundError when there is no such file.
     """
     path = Path(path)
     if path.suffix.lower() not in READERS:

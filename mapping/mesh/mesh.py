@@ -1,4 +1,4 @@
-"""The triangle mesh that fusion makes and everything else reads."""
+"""The triangle mesh that fusion makes and all later stages read."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ VERTEX_FIELDS: dict[str, tuple[type, int]] = {
 
 
 class MeshFormatError(ValueError):
-    """A mesh file that cannot be used; the message names the file, the place in it and what was expected."""
+    """An unusable mesh file; the message names the file, the position in it and what was expected."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
     """A triangle mesh in world metres, counter-clockwise seen from free space.
 
-    vertices (V, 3) float64; faces (F, 3) int32; per vertex, each None when not known: colors (V, 3) uint8 RGB, labels (V,)
+    vertices (V, 3) float64; faces (F, 3) int32; per vertex, each None when unknown: colors (V, 3) uint8 RGB, labels (V,)
     uint16 (0 unknown), objects (V,) uint32 object or instance number (0 none), confidence (V,) float32 in [0, 1].
 
     Raises ValueError that names the field, the expected and the actual shape or dtype.
@@ -58,7 +58,7 @@ class Mesh:
 
     @staticmethod
     def empty() -> Mesh:
-        """A mesh of nothing."""
+        """A mesh without vertices."""
         return Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
 
     def vertex_fields(self) -> dict[str, NDArray[Any]]:
@@ -81,7 +81,7 @@ class Mesh:
         return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
     def vertex_normals(self) -> NDArray[np.float64]:
-        """(V, 3) unit normals, the area-weighted mean of the faces around; zero for a vertex without a face."""
+        """(V, 3) unit normals, the area-weighted mean over the adjacent faces; zero for a vertex without a face."""
         vectors = self.face_vectors()
         sums = np.stack(
             [
@@ -89,7 +89,7 @@ class Mesh:
                 for axis in range(3)
             ],
             axis=1,
-        ).astype(np.float64)  # bincount of nothing is whole numbers
+        ).astype(np.float64)  # bincount of an empty array is of integers
         length = np.linalg.norm(sums, axis=1, keepdims=True)
         return np.divide(sums, length, out=np.zeros_like(sums), where=length > 0)
 
@@ -111,7 +111,7 @@ class Mesh:
 def concatenate(meshes: list[Mesh]) -> Mesh:
     """All meshes as one; a per-vertex field is kept when every mesh has it.
 
-    Raises ValueError when there is none.
+    Raises ValueError for an empty list.
     """
     if not meshes:
         raise ValueError("concatenate needs at least one mesh")

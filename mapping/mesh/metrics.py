@@ -1,8 +1,8 @@
-"""How good a mesh is against a true one: where its surface lies, which way it looks, what it is labelled, whether it is doubled.
+"""Metrics of a mesh against ground truth: position and normals of its surface, its labels, and doubled walls.
 
 Protocol. Both surfaces are sampled uniformly by area and measured to the other *surface*, not to its samples, so that the
-sampling density does not show in the distances. Accuracy and precision hold the whole predicted surface against the whole
-truth: what was invented counts against it even where no camera looked. Completeness, recall and labels are measured on the part
+sampling density does not show in the distances. Accuracy and precision compare the whole predicted surface with the whole
+truth: invented surface lowers them even where no camera looked. Completeness, recall and labels are measured on the part
 of the truth that some frame could see.
 """
 
@@ -22,12 +22,11 @@ Visibility = Callable[[Array, Array], NDArray[np.bool_]]
 """Which of the surface points (N, 3) with normals (N, 3) some frame could see."""
 
 SAMPLES = 200_000
-LABEL_REACH = (
-    0.10  # metres; a truth sample without predicted surface this near is not labelled (recall already says so)
-)
+LABEL_REACH = 0.10
+"""Metres; labels are not compared at truth samples without predicted surface this near: recall already counts those."""
 
 SHEET_MIN, SHEET_MAX = 0.05, 0.30  # metres between two sheets of a doubled wall
-SHEET_SHIFT = 0.05  # metres; the truth may have its sheets this much beyond, for a map that is a little off
+SHEET_SHIFT = 0.05  # metres; the truth is searched for sheets this much further, for a map that is slightly displaced
 SHEET_COS = float(np.cos(np.deg2rad(30)))  # sheets whose normals differ by more are not parallel
 DOUBLE_WALL_SAMPLES = 50_000
 
@@ -38,7 +37,7 @@ MESH_SCORES = (
 
 
 class TruthError(ValueError):
-    """A true mesh against which nothing can be measured."""
+    """A ground-truth mesh that nothing can be compared with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +61,7 @@ def mesh_metrics(
     is_visible: Visibility | None = None,
     samples: int = SAMPLES,
 ) -> dict[str, float | None]:
-    """All numbers of the comparison; None where one is not defined (nothing predicted, no labels).
+    """All metrics of the comparison; None where one is undefined (nothing predicted, no labels).
 
     accuracy_m, completeness_m : mean metres from predicted samples to the truth, from visible truth samples to the prediction.
     precision_5cm, recall_5cm, f_5cm, f_10cm : share of samples within the distance, and their harmonic mean.
@@ -117,7 +116,7 @@ def sample_with_labels(mesh: Mesh, count: int, rng: np.random.Generator) -> Surf
 
 
 def label_scores(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> tuple[float, float] | tuple[None, None]:
-    """Accuracy and mean IoU of labels (N,) at the same places, over the classes of `truth`; None without any place."""
+    """Accuracy and mean IoU of labels (N,) at the same points, over the classes of `truth`; None without any."""
     if len(truth) == 0:
         return None, None
     ious = [
@@ -132,11 +131,11 @@ def double_wall_rate(
 ) -> float:
     """Share of the predicted surface that is doubled: where frames disagree, one wall becomes two parallel sheets.
 
-    Through every sample of the predicted surface goes a line along its normal. Crossings of the line with the prediction
-    within 30 cm that face the same way (within 30 degrees) are sheets; crossings less than 5 cm apart are one sheet, a rough one.
-    The sample is doubled when there are at least two sheets, and more than the truth has on the same line, up to 5 cm
-    further. The two faces of a wall look opposite ways and are never a pair; shelves that the truth has too are none either; both
-    sheets of a doubled wall count. 0 for an empty prediction.
+    A line along the normal is intersected with the prediction at every sample of its surface. Intersections within 30 cm with
+    the same orientation (within 30 degrees) are sheets; those less than 5 cm apart are one rough sheet. The sample is doubled
+    when there are at least two sheets, and more than the truth has on the same line, up to 5 cm further. The two faces of a
+    wall have opposite orientations and are never a pair; neither are shelves that the truth also has; both sheets of a doubled
+    wall count. 0 for an empty prediction.
     """
     if not predicted.face_areas().sum() > 0:
         return 0.0
@@ -148,9 +147,9 @@ def double_wall_rate(
 
 
 def doubled_share(mesh: Mesh, rng: np.random.Generator, *, samples: int = DOUBLE_WALL_SAMPLES) -> float:
-    """Share of a surface with a second sheet 5 to 30 cm before or behind it that faces the same way; needs no truth.
+    """Share of a surface with a second sheet of the same orientation 5 to 30 cm before or behind it; needs no truth.
 
-    Sheets are those of `double_wall_rate`, but what is truly there twice (shelves, a seat below a table) counts too: a map of
+    Sheets are those of `double_wall_rate`, but real parallel surfaces (shelves, a seat below a table) count too: a map of
     furnished rooms has a few percent, and one with doubled walls several times that. 0 for an empty mesh.
     """
     if not mesh.face_areas().sum() > 0:
@@ -160,7 +159,7 @@ def doubled_share(mesh: Mesh, rng: np.random.Generator, *, samples: int = DOUBLE
 
 
 def rim_per_area(mesh: Mesh) -> float:
-    """Metres of open edge a square metre of surface: how ragged a map is and how full of holes; 0 for a closed surface."""
+    """Metres of open edge per square metre of surface, a measure of ragged borders and holes; 0 for a closed surface."""
     area = float(mesh.face_areas().sum())
     if not area > 0:
         return 0.0
@@ -176,14 +175,14 @@ def harmonic_mean(precision: float, recall: float) -> float:
 
 
 def _count_sheets(mesh: Mesh, points: Array, normals: Array, reach: float) -> NDArray[np.int64]:
-    """Sheets (N,) of the mesh on the line through each point, `reach` metres to both sides, that face along the normal."""
+    """Sheets (N,) of the mesh on the line through each point, `reach` metres to both sides, with about the same normal."""
     rays, t, faces = MeshCaster(mesh).all_hits(points - reach * normals, normals)
     parallel = np.einsum("ij,ij->i", mesh.face_normals()[faces], normals[rays]) >= SHEET_COS
     keep = parallel & (t <= 2 * reach)
     rays, t = rays[keep], t[keep]
     order = np.lexsort((t, rays))
     rays, t = rays[order], t[order]
-    # The first of a run of crossings on one line that are all nearer than 5 cm to the one before.
+    # The first of a run of intersections on one line, each less than 5 cm from the previous one.
     starts = np.ones(len(rays), dtype=bool)
     starts[1:] = (rays[1:] != rays[:-1]) | (np.diff(t) >= SHEET_MIN)
     return np.bincount(rays[starts], minlength=len(points))

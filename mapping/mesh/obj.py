@@ -15,7 +15,7 @@ from mapping.mesh.ply import fan_triangles
 
 
 def write_obj(mesh: Mesh, path: Path, *, names: Mapping[int, str] | None = None) -> None:
-    """Write positions to a micrometre, colours in [0, 1], and triangles; labels and confidence have no place here.
+    """Write positions to a micrometre, colours in [0, 1], and triangles; labels and confidence cannot be stored.
 
     `names` are those of object numbers: each becomes a group (`o`), faces of other numbers the group `structure`. A face belongs
     to an object when all its corners do.
@@ -37,7 +37,7 @@ def write_obj(mesh: Mesh, path: Path, *, names: Mapping[int, str] | None = None)
 
 
 def _write_rows(file: TextIO, rows: NDArray[Any], form: str) -> None:
-    for start in range(0, len(rows), 65536):  # one format call a block: much faster than a line
+    for start in range(0, len(rows), 65536):  # one format call per block: much faster than one per line
         block = rows[start : start + 65536]
         file.write(form * len(block) % tuple(block.ravel()))
 
@@ -45,7 +45,7 @@ def _write_rows(file: TextIO, rows: NDArray[Any], form: str) -> None:
 def read_obj(path: Path) -> Mesh:
     """Read positions, vertex colours and faces (polygons become fans); everything else is skipped.
 
-    Raises MeshFormatError naming file and line.
+    Raises MeshFormatError that names file and line.
     """
     vertices: list[list[float]] = []
     counts: list[int] = []

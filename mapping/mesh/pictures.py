@@ -1,4 +1,4 @@
-"""Pictures of a mesh without any graphics driver, for reports: through a camera, and from above."""
+"""Pictures of a mesh for reports, without a graphics driver: from a camera and from above."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Array = NDArray[np.float64]
 
 GREY = 190
 AMBIENT = 0.45
-CREASE_COSINE = 0.9  # a corner that bends more than this from its face is an edge and is not shaded round
-BACK_FACE = 70  # what lies behind a surface (inside a wall) is drawn in one dark grey
+CREASE_COSINE = 0.9  # a vertex normal that deviates more than this from the face is at a crease and is not smoothed
+BACK_FACE = 70  # back faces (the inside of a wall) are drawn in one dark grey
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +44,10 @@ def shaded_picture(
     colors: NDArray[np.uint8] | None = None,
     supersample: int = 2,
 ) -> NDArray[np.uint8]:
-    """The mesh (H, W, 3) uint8 as a camera sees it, lit from the camera, on white.
+    """A picture (H, W, 3) uint8 of the mesh from a camera, lit from the camera, on white.
 
-    `colors` (V, 3) uint8 replaces the mesh's own vertex colours, such as the display colours of its labels; grey without
-    either. Each pixel is the mean of `supersample` squared rays. Give a `MeshCaster` to draw one mesh several times.
+    `colors` (V, 3) uint8 replaces the vertex colours of the mesh, e.g. by the display colours of its labels; without any
+    colours the mesh is grey. Each pixel is the mean of `supersample` squared rays. Pass a `MeshCaster` to draw a mesh repeatedly.
     """
     T = np.asarray(T_world_camera, dtype=np.float64)
     fine = intrinsics.resized(intrinsics.width * supersample, intrinsics.height * supersample)
@@ -65,7 +65,7 @@ def top_view(
     margin: float = 0.2,
     supersample: int = 2,
 ) -> TopView:
-    """The mesh seen straight from above, everything above `cut_height` (metres, a little below the ceiling) taken away.
+    """The mesh seen from straight above, without what lies above `cut_height` (metres, a little below the ceiling).
 
     Covers the mesh with `margin` metres around it; `colors` and `supersample` as for `shaded_picture`.
     Raises ValueError for a mesh without faces.
@@ -89,7 +89,7 @@ def _caster(mesh: Mesh | MeshCaster) -> MeshCaster:
 
 
 def _shade(caster: MeshCaster, origins: Array, directions: Array, colors: NDArray[np.uint8] | None) -> Array:
-    """Colours (H, W, 3) in 0..255 of rays: vertex colour times a light that comes along the ray."""
+    """Colours (H, W, 3) in 0..255 of rays: vertex colour times the light of a source at the camera."""
     mesh = caster.mesh
     colors = mesh.colors if colors is None else colors
     _, faces, weights = caster.cast_rays(origins, directions)

@@ -1,7 +1,7 @@
 """PLY files: ours, and the triangle or polygon meshes and point clouds of other tools (Turk 1994).
 
-What we write: binary little endian, vertex `x y z` double (so that reading gives back the same numbers), then what the mesh
-knows of `red green blue` uchar, `label` ushort, `object` uint (or `instance` ushort), `confidence` float; face
+What we write: binary little endian, vertex `x y z` double (so that reading returns the same numbers), then what the mesh
+has of `red green blue` uchar, `label` ushort, `object` uint (or `instance` ushort), `confidence` float; face
 `vertex_indices` as a list of three ints.
 """
 
@@ -42,9 +42,8 @@ BYTE_ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">
 FACE_LISTS = ("vertex_indices", "vertex_index")
 COLOR_NAMES = (("red", "green", "blue"), ("r", "g", "b"), ("diffuse_red", "diffuse_green", "diffuse_blue"))
 OBJECT_NAMES = ("object", "instance")
-LONGEST_HEADER = (
-    1 << 20
-)  # bytes; a file without end_header is told apart from a mesh before all of it is split into lines
+MAX_HEADER_BYTES = 1 << 20
+"""A file without end_header is recognised before all of it is split into lines."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -94,10 +93,10 @@ def write_ply(mesh: Mesh, path: Path, *, object_property: ObjectProperty = "obje
 
 
 def read_ply(path: Path) -> Mesh:
-    """Read a mesh from ASCII or binary PLY; polygons are cut into fans, columns that a Mesh has no place for are skipped.
+    """Read a mesh from ASCII or binary PLY; polygons are cut into fans, columns that a Mesh does not have are skipped.
 
     Colours may be uchar or float in [0, 1]; `label`, `object` or `instance`, and `confidence` of the vertices are kept.
-    Raises MeshFormatError naming the file, the place and what was expected.
+    Raises MeshFormatError that names the file, the position and what was expected.
     """
     data = path.read_bytes()
     try:
@@ -131,7 +130,7 @@ def _parse_header(data: bytes) -> tuple[str, list[_Element], int]:
     """Byte order ("" for ASCII), elements, and where the body starts."""
     if data[:4] not in (b"ply\n", b"ply\r"):
         raise ValueError("not a PLY file (the first line must be 'ply')")
-    end = data.find(b"end_header", 0, LONGEST_HEADER)
+    end = data.find(b"end_header", 0, MAX_HEADER_BYTES)
     body = data.find(b"\n", end) + 1
     if end < 0 or body == 0:
         raise ValueError("header without end_header")

@@ -1,7 +1,7 @@
-"""Casting rays against a mesh: what a camera would see of it, how far points are from it, and pictures of it for reports.
+"""Ray casting against a mesh: visible depth and faces, distances of points, visibility of points.
 
 A thin layer over Open3D's `RaycastingScene` (Embree), which is loaded with the first `MeshCaster`. It works in float32, so
-everything is moved to the middle of the mesh before it is asked.
+coordinates are relative to the middle of the mesh.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RAYS_AT_ONCE = 1 << 20  # bounds the memory of large pictures
 
 
 class MeshCaster:
-    """A mesh prepared for ray casting and closest-point questions; faces are seen from both sides."""
+    """A mesh prepared for ray casting and closest-point queries; faces are visible from both sides."""
 
     def __init__(self, mesh: Mesh) -> None:
         o3d = _open3d()
@@ -102,7 +102,7 @@ class MeshCaster:
         max_depth: float = np.inf,
     ) -> NDArray[np.bool_]:
         """(N,) which surface points (N, 3) some pose sees from their front: inside the image, nearer than `max_depth` metres
-        along z, `normals` (N, 3) towards the camera, and nothing of the mesh between."""
+        along z, `normals` (N, 3) towards the camera, and not occluded by the mesh."""
         points, normals = np.asarray(points, dtype=np.float64), np.asarray(normals, dtype=np.float64)
         seen = np.zeros(len(points), dtype=bool)
         for T_world_camera in poses:
@@ -116,7 +116,7 @@ class MeshCaster:
         return seen
 
     def is_clear(self, eye: ArrayLike, points: ArrayLike) -> NDArray[np.bool_]:
-        """(N,) whether nothing of the mesh lies between an eye (3,) and points (N, 3); what a point lies on does not count."""
+        """(N,) whether the line of sight from an eye (3,) to points (N, 3) is free; the surface of a point itself is ignored."""
         origin = np.asarray(eye, dtype=np.float64)
         towards = np.asarray(points, dtype=np.float64) - origin
         hit, _, _ = self.cast_rays(np.broadcast_to(origin, towards.shape), towards)
@@ -129,7 +129,7 @@ class MeshCaster:
 
 
 def _open3d() -> Any:
-    """Open3D, loaded late because it takes a second; its stubs do not know that a Tensor takes one array."""
+    """Open3D, imported late because that takes a second; Any because its stubs reject a Tensor of one array."""
     import open3d
 
     return open3d
