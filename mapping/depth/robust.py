@@ -1,4 +1,4 @@
-"""Robust statistics: medians and spreads that outliers do not move, and weights that leave them out."""
+"""Robust statistics: medians and spreads that outliers do not move, and weights that exclude them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ Array = NDArray[np.float64]
 
 TUNING = 4.685  # of Tukey's biweight: 95 % of least squares' efficiency under normal noise
 MAD_TO_DEVIATION = 1.4826  # of a normal distribution
-LEAST_SPREAD = 1e-6
+MIN_SPREAD = 1e-6
 OUTLIER_DEVIATIONS = 4.0
-LEAST_OUTLIER = 0.02  # log scale; frames nearer than this to the others are no outliers however well those agree
+MIN_OUTLIER = 0.02  # log scale; frames nearer than this to the others are never outliers
 
 
 def weighted_median(values: Array, weight: Array) -> float:
@@ -29,19 +29,19 @@ def weighted_median(values: Array, weight: Array) -> float:
 def weighted_spread(values: Array, weight: Array) -> float:
     """A standard deviation that outliers do not move: from the weighted median of the distances to the weighted median."""
     centre = weighted_median(values, weight)
-    return max(MAD_TO_DEVIATION * weighted_median(np.abs(values - centre), weight), LEAST_SPREAD)
+    return max(MAD_TO_DEVIATION * weighted_median(np.abs(values - centre), weight), MIN_SPREAD)
 
 
 def biweight(error: Array, spread: Array | float) -> Array:
     """Tukey's weights: 1 for no error, 0 beyond 4.685 standard deviations."""
-    share = error / (TUNING * np.maximum(spread, LEAST_SPREAD))
+    share = error / (TUNING * np.maximum(spread, MIN_SPREAD))
     return np.where(np.abs(share) < 1, (1 - share * share) ** 2, 0.0)
 
 
 def frame_outliers(logs: Array) -> tuple[int, ...]:
-    """Frames whose log scale, of (N,), is far from the others'; of fewer than three none is."""
+    """Frames whose log scale, of (N,), is far from that of the others; none of fewer than three."""
     if len(logs) < 3:
         return ()
     off = np.abs(logs - np.median(logs))
-    limit = max(OUTLIER_DEVIATIONS * weighted_spread(logs, np.ones(len(logs))), LEAST_OUTLIER)
+    limit = max(OUTLIER_DEVIATIONS * weighted_spread(logs, np.ones(len(logs))), MIN_OUTLIER)
     return tuple(np.flatnonzero(off > limit).tolist())

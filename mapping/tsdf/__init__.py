@@ -1,1 +1,1 @@
-"""The fused volume: sparse blocks of voxels that hold sums, how frames are added, and how it is rendered and meshed."""
+"""The fused volume: sparse blocks of voxels with sums over frames; fusion, rendering and meshing."""

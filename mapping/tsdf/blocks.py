@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 FIRST_ROWS = 256
 LONG_ROW = 32
 RESERVED_BYTES = 1 << 34
-"""Bytes of address space that an array of rows of LONG_ROW bytes or more has from the start: hardly a map has to move its own."""
-NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python names it from 3.13 on
+"""Bytes of address space that an array of rows of LONG_ROW bytes or more gets at first; few maps exceed it and are copied."""
+NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # in Python from 3.13 on
 
 
 def with_rows(array: NDArray[Any], count: int) -> NDArray[Any]:
     """The array itself if it has `count` rows, else a copy with at least twice the rows, the new ones 0.
 
-    Fresh zero pages cost no memory until they are written, so room for growth is address space only.
+    New zero pages take no memory until they are written, so capacity for growth is address space only.
     """
     if len(array) >= count:
         return array
@@ -39,7 +39,7 @@ def with_rows(array: NDArray[Any], count: int) -> NDArray[Any]:
 
 
 def _reserved(rows: int, like: NDArray[Any]) -> NDArray[Any] | None:
-    """So many rows of zeros for which no memory is set aside before they are written; None where the system does not do that."""
+    """Rows of zeros that take no memory before they are written; None where the system does not support that."""
     if sys.platform != "linux":
         return None
     shape = (rows, *like.shape[1:])
@@ -47,18 +47,13 @@ def _reserved(rows: int, like: NDArray[Any]) -> NDArray[Any] | None:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVE
         memory = mmap.mmap(-1, like.itemsize * math.prod(shape), flags=flags)
         memory.madvise(mmap.MADV_HUGEPAGE)
-    except (
-        AttributeError,
-        OSError,
-        ValueError,
-        OverflowError,
-    ):  # a limit of address space, or a kernel without huge pages
-        return None
+    except (AttributeError, OSError, ValueError, OverflowError):
+        return None  # a limit of address space, or a system without huge pages
     return np.frombuffer(memory, like.dtype).reshape(shape)
 
 
 class ReachError(ValueError):
-    """Places too far apart for one map."""
+    """Positions too far apart for one map."""
 
 
 class BlockMap:
@@ -97,7 +92,7 @@ class BlockMap:
         return np.lexsort((z, y, x))
 
     def find(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Rows (B,) of coordinates (B, 3), -1 where there is none."""
+        """Rows (B,) of coordinates (B, 3), -1 for absent ones."""
         from mapping.tsdf.kernels import blocks as kernels
 
         rows = np.zeros(len(coords), np.int32)
@@ -120,7 +115,7 @@ class BlockMap:
         table = kernels.Table(self._keys, self._rows, first)
         count = kernels.insert_rows(table, coords, self.count, self._coords, rows)
         if count < 0:
-            raise ReachError(f"places must be within {kernels.REACH} blocks of 8 voxels of the first one fused")
+            raise ReachError(f"positions must be within {kernels.REACH} blocks of 8 voxels of the first one fused")
         self.count = count
         return rows
 

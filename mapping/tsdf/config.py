@@ -11,37 +11,37 @@ BEHIND_VOXELS = 3.0
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TSDFConfig:
-    """How a volume samples space and what a depth pixel says to it."""
+    """How a volume samples space and how a depth pixel contributes to it."""
 
     voxel_size: float = Field(default=0.04, gt=0)
     """Metres between neighbouring voxels."""
     truncation: float | None = Field(default=None, gt=0)
-    """Metres in front of a surface that are measured, and the most that counts on either side; None means four voxels."""
+    """Metres in front of a surface that are measured, and the limit of distances on either side; None means four voxels."""
     behind: float | None = Field(default=None, gt=0)
     """Metres behind a surface that are measured; None means three voxels, but not more than in front.
 
-    Less keeps the two sides of a thin wall apart; more keeps walls whole when depth is off by more than that from frame to frame.
+    Less keeps the two sides of a thin wall apart; more keeps walls whole when depth differs by more than that between frames.
     """
     behind_per_meter: float = Field(default=0.0, ge=0, le=1)
-    """Metres measured behind a surface for each metre of its depth, where that is more than `behind`; 0 for the same everywhere.
+    """Metres measured behind a surface for each metre of its depth, where that is more than `behind`; 0 for a constant band.
 
     Three to four times the relative deviation of depth between frames keeps far walls whole: about 0.05 for a network's depth
-    that was aligned, 0.2 for one as it comes. It costs memory, and the far side of what is thinner than that.
+    that was aligned, 0.2 for one that was not. It costs memory, and the far side of objects thinner than that.
     """
     max_depth: float = Field(default=5.0, gt=0)
-    """Metres along camera z; a farther pixel says only that the space up to here is free."""
+    """Metres along camera z; a farther pixel only marks the space up to here as free."""
     min_depth: float = Field(default=0.1, gt=0)
-    """Metres along camera z; nearer pixels are not used."""
+    """Metres along camera z; nearer pixels are ignored."""
     surface_band: float | None = Field(default=None, gt=0)
     """Metres around the surface that receive colour and label; None means half the truncation."""
     range_weight: bool = False
-    """Multiply weights by 1 / max(z, 1 m)^4, ray density times depth noise; leave off when the given weights model noise."""
+    """Multiply weights by 1 / max(z, 1 m)^4, ray density times depth noise; keep it off when the given weights model noise."""
     carve: bool = True
     """Record free space along the whole ray, in cells of two voxels, not only in the blocks around surfaces."""
     threads: int | None = Field(default=None, ge=1)
-    """Threads that fuse; None means one a core, at most four. The result is the same bytes for any number."""
+    """Threads that fuse; None means one per core, at most four. The result is the same bytes for any number."""
     max_memory: int | None = Field(default=None, gt=0)
-    """Bytes of the map that stay in memory while fusing; what was not used for longest moves to unnamed files in the folder for
+    """Bytes of the map that stay in memory while fusing; the least recently used part moves to unnamed files in the folder for
     temporary files (TMPDIR). None means all of it. The result is the same bytes; reading the map as a whole still loads it.
     """
 

@@ -1,4 +1,4 @@
-"""One frame into a store, by compiled kernels on a few threads."""
+"""Fusion of a frame into a store, by compiled kernels on a few threads."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from mapping.tsdf.grid import CELL_VOXELS, SIDE, band_offsets, sample_stride
 from mapping.tsdf.kernels import carving
 from mapping.tsdf.kernels import fuse as kernels
 from mapping.tsdf.kernels import rays as casting
+from mapping.tsdf.kernels.blocks import BlockRows
 from mapping.tsdf.kernels.measure import Limits, Pixels
 from mapping.tsdf.observation import FusionError, Observation
 from mapping.tsdf.store import VOXELS, SumStore
 
 NO_VALUES, NO_COLORS, NO_LABELS = np.zeros(0, np.float32), np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8)
-FEWEST_BLOCKS_A_THREAD, FEWEST_RAYS_A_THREAD = 2 * kernels.GROUP, 1 << 13
-MOST_CELLS = 1 << 30
-"""Of a grid on which rays mark blocks: a byte each."""
-RECORDS_A_BLOCK = 128
-"""Records that a new block is likely to need; where it needs more, room is made in between."""
+MIN_BLOCKS_PER_THREAD, MIN_RAYS_PER_THREAD = 2 * kernels.GROUP, 1 << 13
+MAX_CELLS = 1 << 30
+"""Of a grid on which rays mark blocks, one byte each."""
+RECORDS_PER_BLOCK = 128
+"""Records that a new block is likely to need; if blocks need more, fusion is interrupted to allocate them."""
 
 
 class Fuser:
-    """Adds frames to a store or takes them out; keeps the grids on which rays mark blocks from frame to frame."""
+    """Adds frames to a store or removes them; reuses the grids on which rays mark blocks from frame to frame."""
 
     def __init__(self, config: TSDFConfig, store: SumStore) -> None:
         self._config, self._store = config, store
@@ -46,9 +47,9 @@ class Fuser:
         self._limits = Limits(np.float64(config.voxel_size), *(np.float32(m) for m in meters))
 
     def fuse(self, observation: Observation, sign: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Add (sign 1) or subtract (-1) what the frame says: find the blocks that it tells of, make rows for them, sum.
+        """Add (sign 1) or subtract (-1) a frame: find the blocks that it observes, make rows for them, and sum.
 
-        Returns the rows of measured and of free-space blocks that it changed.
+        Returns the rows of measured and of free-space blocks that were changed.
         """
         pixels, store = flatten(observation), self._store
         self._mark(pixels)
@@ -56,43 +57,45 @@ class Fuser:
         known = store.blocks.count
         rows, free_rows = store.insert(coords), store.insert_free(free_coords)
         if observation.rgb is not None or observation.labels is not None:
-            self._make_room(store.blocks.count - known)
-        self._sum(pixels, (coords, rows), (free_coords, free_rows), sign)
+            self._reserve_records(store.blocks.count - known)
+        self._sum(pixels, BlockRows(coords, rows), BlockRows(free_coords, free_rows), sign)
         store.used(rows, free_rows)
         return rows, free_rows
 
     def _mark(self, pixels: Pixels) -> None:
         """Cast rays: mark the blocks to measure and, when carving, those of free space."""
-        config, shape, camera, T = self._config, pixels.shape, pixels.camera, pixels.T_camera_world
+        config, shape, camera = self._config, pixels.shape, pixels.camera
         stride = sample_stride(config, float(camera[0]), shape)
         size = (len(range(stride // 2, shape[0], stride)), len(range(stride // 2, shape[1], stride)))
         if self._samples.shape != size:
             self._samples = np.zeros(size, np.float32)
-        rays = casting.Rays(self._samples, stride, camera, T)
+        rays = casting.Rays(self._samples, stride, camera, pixels.T_camera_world)
         deepest = casting.sample_depth(pixels.depth, shape, stride, config.min_depth, rays)
         depth = min(deepest, config.max_depth) + max(config.truncation_distance, config.farthest_behind)
         grid = self._band.clear(rays, shape, depth)
-        behind = (config.behind_distance, config.behind_per_meter)
-        spans = split(size[0], self._threads if self._samples.size > FEWEST_RAYS_A_THREAD else 1)
+        end = casting.BandEnd(config.behind_distance, config.behind_per_meter)
+        spans = split(size[0], self._threads if self._samples.size > MIN_RAYS_PER_THREAD else 1)
 
         def mark(part: int) -> None:
-            casting.mark_band(rays, spans[part], grid, self._band.size, config.max_depth, self._offsets, behind)
+            casting.mark_band(rays, spans[part], grid, self._band.size, config.max_depth, self._offsets, end)
 
         run_parts(mark, len(spans))
         if config.carve:
             grid = self._free.clear(rays, shape, depth)
             casting.mark_free(rays, grid, self._free.size, config.max_depth, config.truncation_distance)
 
-    def _sum(self, pixels: Pixels, blocks: Any, free_blocks: Any, sign: int) -> None:
-        """Add to or subtract from the (coords, rows) of measured and free-space blocks, each thread to a part of them."""
-        store, limits, count, free_count = self._store, self._limits, len(blocks[0]), len(free_blocks[0])
-        threads = max(1, min(self._threads, (count + free_count) // FEWEST_BLOCKS_A_THREAD))
+    def _sum(self, pixels: Pixels, blocks: BlockRows, free_blocks: BlockRows, sign: int) -> None:
+        """Add (sign 1) or subtract (-1) the frame to measured and free-space blocks, each thread to a part of them."""
+        store, limits = self._store, self._limits
+        count, free_count = len(blocks.rows), len(free_blocks.rows)
+        threads = max(1, min(self._threads, (count + free_count) // MIN_BLOCKS_PER_THREAD))
         free_spans = split(free_count, threads)
-        surface, geometry, counter = store.surface.for_kernels(), _without_images(pixels), np.zeros(1, np.int64)
+        geometry, counter = _without_images(pixels), np.zeros(1, np.int64)
 
         def fuse_from(first: int, part: int) -> int:
-            groups, stores = (first, counter), (store.surface.rooms[part], store.surface.spares[part])
-            return kernels.fuse_blocks(store.tsdf, surface, blocks, groups, pixels, limits, sign, stores)
+            sums = kernels.SumArrays(store.tsdf, store.surface.for_kernels())
+            share, allocator = kernels.Share(first, counter), store.surface.allocator(part)
+            return kernels.fuse_blocks(sums, blocks, share, pixels, limits, sign, allocator)
 
         def work(part: int) -> int:
             if free_count:
@@ -100,20 +103,19 @@ class Fuser:
             return fuse_from(-1, part)
 
         for part, done in enumerate(run_parts(work, threads)):
-            while done * kernels.GROUP < count:  # it ran out of room for records
-                self._make_room(0)
-                surface = store.surface.for_kernels()
+            while done * kernels.GROUP < count:  # it ran out of records
+                self._reserve_records(0)
                 done = fuse_from(done, part)
 
-    def _make_room(self, new_blocks: int) -> None:
-        """Make room for the records of so many new blocks, and for a few of known ones, in every thread's share."""
+    def _reserve_records(self, new_blocks: int) -> None:
+        """Reserve records for a number of new blocks, and a few for known ones, in the arena of every thread."""
         enough = 2 * kernels.GROUP * VOXELS
         for thread in range(self._threads):
-            self._store.surface.reserve(thread, RECORDS_A_BLOCK * new_blocks // self._threads + enough, enough)
+            self._store.surface.reserve(thread, RECORDS_PER_BLOCK * new_blocks // self._threads + enough, enough)
 
 
 class Marks:
-    """A grid of cells of edge `size` metres that rays mark, kept from frame to frame."""
+    """A grid of cells of edge `size` metres that rays mark, reused from frame to frame."""
 
     def __init__(self, size: float) -> None:
         self.size = size
@@ -122,18 +124,16 @@ class Marks:
         self._coords = np.zeros((1, 3), np.int32)
 
     @property
-    def grid(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-        """First cell (3,), extent (3,) and marks, one more than there are cells."""
-        return self._low, self._extent, self._words.view(np.uint8)
+    def grid(self) -> casting.MarkGrid:
+        """The grid as compiled code takes it; valid until the next call of `clear`."""
+        return casting.MarkGrid(self._low, self._extent, self._words.view(np.uint8))
 
-    def clear(
-        self, rays: casting.Rays, shape: tuple[int, int], depth: float
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-        """An empty grid over the view of a camera up to `depth`."""
+    def clear(self, rays: casting.Rays, shape: tuple[int, int], depth: float) -> casting.MarkGrid:
+        """An empty grid over the view of a camera up to `depth`; FusionError when it would be too large."""
         cells = casting.view_bounds(rays, shape, depth, self.size, self._low, self._extent)
-        if cells > MOST_CELLS:
+        if cells > MAX_CELLS:
             raise FusionError(
-                f"a view of {depth:.1f} m takes {cells} blocks of {self.size:g} m, more than {MOST_CELLS}: "
+                f"a view of {depth:.1f} m takes {cells} blocks of {self.size:g} m, more than {MAX_CELLS}: "
                 "use larger voxels or a smaller max_depth"
             )
         words = cells // 8 + 1
@@ -144,15 +144,15 @@ class Marks:
 
     def take(self) -> NDArray[np.int32]:
         """The marked cells (B, 3), in order; valid until the next call."""
-        found = casting.take_marked(*self.grid, self._words, self._coords)
+        found = casting.take_marked(self.grid, self._words, self._coords)
         if found > len(self._coords):
             self._coords = np.zeros((2 * found, 3), np.int32)
-            casting.take_marked(*self.grid, self._words, self._coords)
+            casting.take_marked(self.grid, self._words, self._coords)
         return self._coords[:found]
 
 
 def flatten(observation: Observation) -> Pixels:
-    """The frame as compiled code takes it, all images read-only so that one compiled version fits all callers."""
+    """The frame as compiled code takes it, all images read-only so that one compiled version serves all callers."""
 
     def flat(image: NDArray[Any] | None, missing: NDArray[Any]) -> NDArray[Any]:
         view = (missing if image is None else image).reshape(-1, *missing.shape[1:])
@@ -172,5 +172,5 @@ def flatten(observation: Observation) -> Pixels:
 
 
 def _without_images(pixels: Pixels) -> Pixels:
-    """Only what geometry needs, so that kernels for it are compiled once for all kinds of labels."""
+    """Only what geometry needs, so that its kernels are compiled once for all types of labels."""
     return pixels._replace(rgb=NO_COLORS, labels=NO_LABELS)

@@ -1,7 +1,7 @@
 """Marching cubes over sparse blocks (Lorensen and Cline 1987) with faces that always agree.
 
 A cell belongs to the block of its lowest corner, a vertex to the block in which its edge starts. So cells depend on the block and
-the seven after it, whether an edge has a vertex on the cells of the block and the seven before it.
+the seven after it, and vertices on the cells of the block and the seven before it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from mapping.tsdf.blocks import BlockMap
 from mapping.tsdf.kernels import marching_cubes as kernels
 from mapping.tsdf.marching_cubes_table import CORNERS, cut_edges, grid_edges
 
-LEAST_WEIGHT = 1e-9
-"""What was seen at all weighs more."""
+MIN_WEIGHT = 1e-9
+"""Every voxel that was seen has a greater weight."""
 VERTEX_MARGIN = 1e-3
 """A vertex stays this share of the edge away from its ends."""
 
@@ -63,7 +63,7 @@ def isosurface(
 
 def _neighbours(blocks: BlockMap, rows: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Which of the listed blocks (B,) is after and before each by each offset, both (B, 8), -1 for none."""
-    place = np.full(blocks.count + 1, -1, np.int32)  # the last one is for blocks that are not there, row -1
+    place = np.full(blocks.count + 1, -1, np.int32)  # the last one is for absent blocks, row -1
     place[rows] = np.arange(len(rows))
     coords = blocks.coords[rows]
     after, before = np.full((2, len(rows), len(CORNERS)), -1, np.int32)
@@ -77,7 +77,7 @@ def _neighbours(blocks: BlockMap, rows: NDArray[np.int32]) -> tuple[NDArray[np.i
 def _find_cells(blocks: kernels.Blocks, min_weight: float, threads: int) -> kernels.Cells:
     count = np.zeros(len(blocks.rows), np.int64)
     cases = np.zeros((len(count), kernels.VOXELS), np.uint8)
-    least, spans = np.float32(max(min_weight, LEAST_WEIGHT)), split(len(count), threads)
+    least, spans = np.float32(max(min_weight, MIN_WEIGHT)), split(len(count), threads)
     run_parts(lambda part: kernels.find_cases(blocks, least, spans[part], cases, count), threads)
     first = _first(count)
     cells = kernels.Cells(first, np.zeros(first[-1], np.uint16), np.zeros(first[-1], np.uint8))
@@ -116,5 +116,5 @@ def _make_faces(
 
 
 def _first(count: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each of several stretches (N,) begins that follow one another, and where the last one ends: (N + 1,)."""
+    """Where each of several consecutive ranges of these lengths (N,) begins, and where the last one ends: (N + 1,)."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(count)])

@@ -1,8 +1,8 @@
-"""The marching cubes case table, derived by program.
+"""The marching cubes case table, computed rather than listed.
 
 Corner c of a cell is at ((c >> 2) & 1, (c >> 1) & 1, c & 1). On each face the crossing points of the surface are joined by
 segments that depend on the signs of that face's four corners alone, so that the two cells of a face always agree and the surface
-has no holes: where the signs alternate, each inside corner is cut off by itself. The segments close into loops, and each loop is
+has no holes: where the signs alternate, each inside corner is separated. The segments close into loops, and each loop is
 triangulated without a diagonal that lies in a face, which the neighbour could draw too.
 """
 
@@ -46,7 +46,7 @@ def _segments(face: Loop, inside: tuple[bool, ...]) -> list[tuple[int, int]]:
     entering = [edges[i] for i in range(4) if not signs[i] and signs[(i + 1) % 4]]
     leaving = [edges[i] for i in range(4) if signs[i] and not signs[(i + 1) % 4]]
     segments = []
-    for start in entering:  # walking round the face, the run of inside corners ends at the next edge that leaves
+    for start in entering:  # around the face, the run of inside corners ends at the next edge that leaves
         position = edges.index(start)
         end = next(edges[(position + k) % 4] for k in range(1, 4) if edges[(position + k) % 4] in leaving)
         segments.append((start, end))

@@ -1,4 +1,4 @@
-"""One checked frame in the form that the fusion kernels read."""
+"""A validated frame in the form that the fusion kernels read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mapping.se3 import inverse
 from mapping.tsdf.config import TSDFConfig
 
 MAX_WEIGHT = 256.0
-"""The largest weight of one pixel; 1 is a sure observation."""
+"""The maximum weight of one pixel; 1 is a certain observation."""
 MAX_LABEL = 65535
-KINDS: dict[str, Any] = {"float": np.floating, "integer": np.integer, "uint8": np.uint8}
+KINDS: dict[str, type] = {"float": np.floating, "integer": np.integer, "uint8": np.uint8}
 
 
 POSE_TOLERANCE = 5e-3
-"""How far from orthonormal a pose may be; published trajectories are off by up to 1e-3."""
+"""The largest deviation of a pose from orthonormal; that of published trajectories is up to 1e-3."""
 
 
 class FusionError(ValueError):
@@ -85,7 +85,7 @@ def observe(
 
 
 def _inverse(T_world_camera: NDArray[np.float64]) -> NDArray[np.float64]:
-    """T_camera_world of the pose with the nearest rotation: recorded poses are rounded, and at 5 m that shows."""
+    """T_camera_world of the pose with the nearest rotation: recorded poses are rounded, which is noticeable at 5 m."""
     from mapping.tsdf.kernels.pose import invert_rigid
 
     T = np.ascontiguousarray(T_world_camera, np.float64)

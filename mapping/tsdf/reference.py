@@ -1,13 +1,14 @@
-"""The definition of fusion in plain numpy: what a frame says to which voxels. The compiled kernels are tested against it.
+"""The definition of fusion in plain numpy: what a frame adds to which voxels. The compiled kernels are tested against it.
 
-Every sum is an integer. A weight of 1 is `WEIGHT_UNIT`, so the sum over frames is exact whatever their order, however they are
-split and merged, and what was added can be subtracted without a trace. Voxel (i, j, k) of block b has the integer coordinate
+Every sum is an integer. A weight of 1 is `WEIGHT_UNIT`, so the sum over frames is exact in any order and for any
+splitting and merging, and what was added can be subtracted exactly. Voxel (i, j, k) of block b has the integer coordinate
 `8 b + (i, j, k)` and its sample point at `(8 b + (i, j, k) + 0.5) * voxel_size`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ class Contribution:
     """What one frame adds to blocks (B, 3): int32 sums (B, 512) and, where there are colours and labels, more of them.
 
     distance: sum of weight times signed distance over truncation. color: (B, 512, 4) red, green, blue and their weight. label:
-    (B, 512) uint16 label of the pixel, 0 where none counts; its evidence is `weight`.
+    (B, 512) uint16 label of the pixel, 0 for no label; its evidence is `weight`.
     """
 
     weight: NDArray[np.int32]
@@ -32,7 +33,7 @@ class Contribution:
 
 
 def band_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int32]:
-    """Blocks (B, 3), sorted, that hold a sample of the truncation band of a grid of rays."""
+    """Blocks (B, 3), sorted, that contain a sample of the truncation band of a grid of rays."""
     stride = sample_stride(config, float(observation.camera[0]), observation.depth.shape)
     depth = observation.depth[stride // 2 :: stride, stride // 2 :: stride].astype(np.float64)
     v, u = np.nonzero((depth >= config.min_depth) & (depth <= config.max_depth))
@@ -58,9 +59,9 @@ def free_blocks(observation: Observation, config: TSDFConfig) -> NDArray[np.int3
 def _rays(
     observation: Observation, pixels: NDArray[np.int64], size: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The camera's centre (3,) and the rays of `pixels` (N, 2) by metre of depth (N, 3), in cubes of edge `size`."""
-    fx, fy, cx, cy = observation.camera.astype(np.float64)
-    rays = np.stack([(pixels[:, 0] - cx) / fx, (pixels[:, 1] - cy) / fy, np.ones(len(pixels))], axis=1)
+    """The camera's centre (3,) and the rays of `pixels` (N, 2) per metre of depth (N, 3), in cubes of edge `size`."""
+    focal, center = np.split(observation.camera.astype(np.float64), 2)
+    rays = np.concatenate([(pixels - center) / focal, np.ones((len(pixels), 1))], axis=1)
     T_world_camera = observation.T_world_camera
     return T_world_camera[:3, 3] / size, rays @ T_world_camera[:3, :3].T / size
 
@@ -75,7 +76,7 @@ def _crossed(
     """Cubes of edge `size` that the rays of `pixels` (N, 2) pass through between depths `near` and `far` (N,)."""
     origin, rays = _rays(observation, pixels, size)
     start, end = (origin + rays * z[:, None] for z in (near, far))
-    # Between two crossings of grid planes a ray is inside one cube: the one that holds the midpoint.
+    # Between two crossings of grid planes a ray is inside one cube: the one that contains the midpoint.
     steps = int(np.ceil(np.abs(end - start).max(initial=0))) + 1
     first = np.where(end > start, np.ceil(start), np.floor(start))
     planes = first[:, :, None] + np.sign(end - start)[:, :, None] * np.arange(steps)
@@ -88,12 +89,21 @@ def _crossed(
     return np.unique(cubes[np.diff(fraction, axis=1) > 0], axis=0)
 
 
-def project(
-    observation: Observation, blocks: NDArray[np.int32], spacing: float
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Camera depth z, pixel row and column of the nearest pixel and whether it is in the image, each (B, 512).
+class Projection(NamedTuple):
+    """Where voxels (B, 512) of blocks project to."""
 
-    `spacing` is the metres between the sample points of a block; the arithmetic is float32 from the block's corner on.
+    z: NDArray[np.float32]
+    """Metres along camera z."""
+    pixel: tuple[NDArray[np.int64], NDArray[np.int64]]
+    """Row and column of the nearest pixel, 0 outside of the image."""
+    inside: NDArray[np.bool_]
+    """Whether that is in the image."""
+
+
+def project(observation: Observation, blocks: NDArray[np.int32], spacing: float) -> Projection:
+    """The projection of the sample points of blocks (B, 3), which are `spacing` metres apart.
+
+    The arithmetic is float32 from the corner of the block on.
     """
     R = observation.T_camera_world[:3, :3]
     corner = (blocks * SIDE + 0.5) * spacing @ R.T + observation.T_camera_world[:3, 3]
@@ -101,35 +111,37 @@ def project(
     points = corner[:, None].astype(np.float32) + grid @ (R * spacing).astype(np.float32).T
     x, y, z = np.moveaxis(points, -1, 0)
     height, width = observation.depth.shape
-    fx, fy, cx, cy = observation.camera
+    fx, fy = observation.camera[:2]
+    cx, cy = observation.camera[2:]
     ahead = z > NEAR
     over_z = 1 / np.where(ahead, z, np.float32(1))
     u, v = x * over_z * fx + (cx + np.float32(0.5)), y * over_z * fy + (cy + np.float32(0.5))
     inside = ahead & (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    return z, np.where(inside, v, 0).astype(np.int64), np.where(inside, u, 0).astype(np.int64), inside
+    pixel = np.where(inside, v, 0).astype(np.int64), np.where(inside, u, 0).astype(np.int64)
+    return Projection(z, pixel, inside)
 
 
 def contribution(observation: Observation, blocks: NDArray[np.int32], config: TSDFConfig) -> Contribution:
     """What the frame adds to the voxels of `blocks` (B, 3).
 
     The weight falls linearly from one voxel behind the surface to the end of the band (the drop-off of Voxblox and Hydra). Pixels
-    beyond the greatest depth say only that the space is free.
+    beyond the maximum depth only mark space as free.
 
-    With `behind_per_meter` the band behind a surface grows with its depth, as the noise of depth does, but distances are cut off
-    at the same truncation for all pixels, so that sums over frames keep one unit. Their zero crossing is then close to Huber's
-    estimate of the surface (1964), but for the falling weight: frames pull by their distance, up to the truncation. Where
-    frames differ by more than the band is deep, those that saw a nearer surface have no say, and the others' free space eats
-    the wall or leaves two.
+    With `behind_per_meter` the band behind a surface grows with its depth, as the noise of depth does, but distances are
+    truncated equally for all pixels, so that sums over frames keep one unit. Apart from the falling weight, their zero crossing is then
+    close to Huber's estimate of the surface (1964): the influence of a frame is its distance, up to the truncation. Where frames
+    differ by more than the depth of the band, those that saw a nearer surface have no influence, and the free space of the others
+    removes the wall or leaves two.
     """
     truncation, behind = np.float32(config.truncation_distance), np.float32(config.behind_distance)
     eps = np.float32(config.voxel_size)
-    z, row, column, inside = project(observation, blocks, config.voxel_size)
-    depth = observation.depth[row, column]
+    z, pixel, inside = project(observation, blocks, config.voxel_size)
+    depth = observation.depth[pixel]
     behind = np.maximum(behind, np.float32(config.behind_per_meter) * depth)
     sdf = depth - z
     seen = inside & (depth >= np.float32(config.min_depth)) & (sdf >= -behind) & (depth <= FAR)
     seen &= (depth <= np.float32(config.max_depth)) | (sdf >= truncation)
-    weight = np.ones_like(z) if observation.weight is None else observation.weight[row, column]
+    weight = np.ones_like(z) if observation.weight is None else observation.weight[pixel]
     fall = np.where(sdf < -eps, (behind + sdf) / np.maximum(behind - eps, np.float32(1e-9)), np.float32(1))
     quanta = np.where(seen, weight * fall * np.float32(WEIGHT_UNIT) + np.float32(0.5), 0).astype(np.int32)
     distance = np.where(seen, np.clip(sdf, -truncation, truncation) / truncation, 0) * quanta
@@ -137,10 +149,10 @@ def contribution(observation: Observation, blocks: NDArray[np.int32], config: TS
     color = np.zeros((len(blocks), SIDE**3, 4), np.int32)
     if observation.rgb is not None:
         color[..., 3] = np.where(near, np.maximum(quanta >> COLOR_SHIFT, 1), 0)
-        color[..., :3] = observation.rgb[row, column] * color[..., 3:]
+        color[..., :3] = observation.rgb[pixel] * color[..., 3:]
     label = np.zeros(z.shape, np.uint16)
     if observation.labels is not None:
-        label = np.where(near, observation.labels[row, column], 0).astype(np.uint16)
+        label = np.where(near, observation.labels[pixel], 0).astype(np.uint16)
     return Contribution(quanta, np.rint(distance).astype(np.int32), color, label)
 
 
@@ -149,12 +161,12 @@ def free_weight(
 ) -> NDArray[np.int32]:
     """What the frame adds to the cells (B, 512) of `blocks` (B, 3) of the free-space grid.
 
-    A cell counts when it lies in front of the band of the pixel it falls on, by half its diagonal, and not in one of the blocks
-    `band` that the frame measures voxel by voxel: so each frame speaks about each place once.
+    A cell is free when it lies in front of the band of the pixel it projects to, by half its diagonal, and not in one of the
+    blocks `band` that the frame measures voxel by voxel: so each frame contributes once everywhere.
     """
     cell = config.voxel_size * CELL_VOXELS
-    z, row, column, inside = project(observation, blocks, cell)
-    depth = observation.depth[row, column]
+    z, pixel, inside = project(observation, blocks, cell)
+    depth = observation.depth[pixel]
     limit = np.minimum(depth, np.float32(config.max_depth)) - np.float32(config.truncation_distance + 0.87 * cell)
     free = inside & (depth >= np.float32(config.min_depth)) & (depth <= FAR) & (z <= limit)
     grid = np.stack(np.meshgrid(*[np.arange(SIDE)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -162,5 +174,5 @@ def free_weight(
     in_band = {tuple(block) for block in band.tolist()}
     measured = np.array([tuple(b) in in_band for b in block_of_cell.reshape(-1, 3).tolist()], dtype=bool)
     free &= ~measured.reshape(free.shape)
-    weight = np.ones_like(z) if observation.weight is None else observation.weight[row, column]
+    weight = np.ones_like(z) if observation.weight is None else observation.weight[pixel]
     return np.where(free, weight * np.float32(WEIGHT_UNIT) + np.float32(0.5), 0).astype(np.int32)

@@ -1,4 +1,4 @@
-"""What a camera would see of a volume."""
+"""Rendering a volume from a camera."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mapping.tsdf.grid import CELL_VOXELS
 from mapping.tsdf.store import SumStore
 
 if TYPE_CHECKING:
-    from mapping.tsdf.kernels.render import Blocks
+    from mapping.tsdf.kernels.render import RayBlocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class RenderedView:
     """Images of a volume at a pose, all zero where no surface is seen.
 
     depth (H, W) float32 metres along camera z; labels (H, W) uint16; color (H, W, 3) uint8 RGB; normals (H, W, 3) float32 in
-    camera axes, unit length, towards free space; weight (H, W) float32 of what was fused there, 0 at the rim of what was seen.
+    camera axes, unit length, towards free space; weight (H, W) float32 of what was fused there, 0 at the border of what was seen.
     """
 
     depth: NDArray[np.float32]
@@ -35,7 +35,7 @@ class RenderedView:
 
 @dataclass(frozen=True)
 class RayRange:
-    """Metres along camera z between which rays run, and the least weight of a voxel that counts as seen."""
+    """Metres along camera z between which rays are followed, and the minimum weight of a voxel that counts as seen."""
 
     min_depth: float
     max_depth: float
@@ -64,7 +64,7 @@ class RayCaster:
         T = np.ascontiguousarray(T_world_camera, np.float64)
         camera = np.array([intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy], np.float64)
         shape = (intrinsics.height, intrinsics.width)
-        images = kernels.Images(
+        images = kernels.RenderedImages(
             depth=np.zeros(shape, np.float32),
             weight=np.zeros(shape, np.float32),
             normals=np.zeros((*shape, 3), np.float32),
@@ -75,20 +75,20 @@ class RayCaster:
         scale = kernels.Scale(*(float(limit) for limit in limits))
         ranges = np.full((-(-shape[0] // kernels.TILE), -(-shape[1] // kernels.TILE), 2), [np.inf, 0.0])
         visible = np.zeros(self.store.blocks.count, bool)
-        kernels.find_ranges(self.store.blocks.coords, (camera, inverse(T)), scale, shape, ranges, visible)
+        kernels.find_ranges(self.store.blocks.coords, camera, inverse(T), scale, shape, ranges, visible)
         rows = np.flatnonzero(visible).astype(np.int32)
         if len(rows):
             blocks, spans = self._blocks(rows, ranges), split(len(ranges), self.threads)
-            surface = self.store.surface.for_kernels()
+            surface, pose = self.store.surface.for_kernels(), kernels.CameraPose(camera, T)
 
             def cast(part: int) -> None:
-                kernels.cast_rays(blocks, surface, rows, (camera, T), scale, spans[part], images)
+                kernels.cast_rays(blocks, surface, rows, pose, scale, spans[part], images)
 
             run_parts(cast, self.threads)
         return RenderedView(images.depth, images.labels, images.color, images.normals, images.weight)
 
-    def _blocks(self, rows: NDArray[np.int32], ranges: NDArray[np.float64]) -> Blocks:
-        """The measured blocks in `rows` of the store, all that is known of their voxels, and a table of the box around them."""
+    def _blocks(self, rows: NDArray[np.int32], ranges: NDArray[np.float64]) -> RayBlocks:
+        """The measured blocks in `rows` of the store with their voxels, and a table of the box around them."""
         from mapping.tsdf.kernels import render as kernels
 
         coords = self.store.blocks.coords[rows]
@@ -97,4 +97,4 @@ class RayCaster:
         table = np.full((2, *(high - low)), -1, np.int32)
         kernels.index_blocks(coords, low, 1, table[0])
         kernels.index_blocks(self.store.free_blocks.coords, low, CELL_VOXELS, table[1])
-        return kernels.Blocks(table, low, field, self.store.free, ranges)
+        return kernels.RayBlocks(table, low, field, self.store.free, ranges)

@@ -1,4 +1,4 @@
-"""Arrays of rows that may be larger than memory: in unnamed files, of which the stretches used last stay in memory."""
+"""Arrays of rows that may be larger than memory: in unnamed files, whose most recently used parts stay in memory."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 from mapping.tsdf.blocks import FIRST_ROWS, with_rows
 
 CHUNK = 1 << 20
-"""Bytes that are let go of together."""
+"""Bytes that are released together."""
 KEEP_SHARE = 0.75
-"""The share of the cap down to which memory is freed at once, so that it need not be freed at every frame."""
+"""The share of the cap down to which memory is released at once, so that it is not released at every frame."""
 
 
 class SpillError(OSError):
-    """The file system cannot hold what does not fit into memory."""
+    """The file system has no space for what does not fit into memory."""
 
 
 class RowFile:
     """One growing array (rows, *row_shape) of zeros in a file without a name, mapped into memory.
 
-    The file is sparse and vanishes with the process; growing copies nothing. Pages that are let go of are read again when they
-    are used, so what the array holds never depends on what was let go of.
+    The file is sparse and is deleted with the process; growing copies nothing. Released pages are read again when they are
+    used, so the contents of the array never depend on what was released.
     """
 
     def __init__(self, row_shape: tuple[int, ...], dtype: Any) -> None:
@@ -37,23 +37,25 @@ class RowFile:
         self._file = tempfile.TemporaryFile(prefix="m2h-volume-")  # noqa: SIM115  lives as long as the array
         self._map: mmap.mmap | None = None
         self.used = np.zeros(0, np.int64)
-        """By chunk: the number of the frame that used it last, 0 when it is not in memory."""
+        """By chunk: the number of the last frame that used it, 0 when it is not in memory."""
 
     def grow(self, array: NDArray[Any], count: int) -> NDArray[Any]:
         """The array with at least `count` rows. Raises SpillError."""
         if len(array) >= count:
             return array
         rows = max(count, 2 * len(array), FIRST_ROWS)
-        if self._size(rows) > self._room():
+        if self._size(rows) > self._max_size():
             rows = count
         size = self._size(rows)
         try:
-            if size > self._room():  # the file is sparse: without this, a write to a full disk would kill the process
+            if (
+                size > self._max_size()
+            ):  # the file is sparse: without this check, a write to a full disk would kill the process
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._file.truncate(size)
             self._map = mmap.mmap(self._file.fileno(), size)
         except OSError as error:
-            raise SpillError(f"{tempfile.gettempdir()}: no room for {size} bytes of the volume ({error})") from error
+            raise SpillError(f"{tempfile.gettempdir()}: no space for {size} bytes of the volume ({error})") from error
         self.used = with_rows(self.used, size // CHUNK)[: size // CHUNK]
         cells = np.frombuffer(self._map, self._dtype, rows * int(np.prod(self._row_shape)))
         return cells.reshape(rows, *self._row_shape)
@@ -61,8 +63,8 @@ class RowFile:
     def _size(self, rows: int) -> int:
         return -(-rows * self._row_bytes // CHUNK) * CHUNK
 
-    def _room(self) -> int:
-        """Bytes that the file can have: those it has on disk and those that are free there."""
+    def _max_size(self) -> int:
+        """The largest possible size of the file in bytes: what it takes on disk plus what is free there."""
         if not hasattr(os, "fstatvfs"):
             return sys.maxsize
         disk = os.fstatvfs(self._file.fileno())
@@ -87,7 +89,7 @@ class RowFile:
 
 
 class RowMemory:
-    """Where the large arrays of a volume live: in memory or, with a cap on their bytes, in files beside it."""
+    """The large arrays of a volume: in memory or, with a cap on their bytes, in files."""
 
     def __init__(self, max_bytes: int | None) -> None:
         self._max_bytes = max_bytes
@@ -103,9 +105,9 @@ class RowMemory:
         return self._files[name].grow(array, count)
 
     def touch(self, rows: dict[str, NDArray[Any]]) -> None:
-        """Note the rows that a frame used, by array; where there is too much in memory, let go of what was not used for longest.
+        """Note the rows that a frame used, by array; above the cap, release the least recently used chunks.
 
-        What this frame used stays, even if that alone is above the cap.
+        Rows of this frame stay in memory, even if they alone exceed the cap.
         """
         if self._max_bytes is None:
             return
@@ -123,7 +125,7 @@ class RowMemory:
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of the chunks that were used and not taken out of memory again."""
+        """Bytes of the chunks that were used and not released since."""
         return CHUNK * sum(int(np.count_nonzero(file.used)) for file in self._files.values())
 
     def _shrink(self, wanted: int) -> None:
@@ -135,5 +137,5 @@ class RowMemory:
         oldest = candidates[np.argsort(used[candidates], kind="stable")]
         excess = -(-(self.resident_bytes - wanted) // CHUNK)
         for number, file in enumerate(files):
-            gone = oldest[:excess]
-            file.release(chunk[gone[owner[gone] == number]])
+            released = oldest[:excess]
+            file.release(chunk[released[owner[released] == number]])

@@ -1,4 +1,4 @@
-"""The arrays of a volume: sums by block, the voxels near surfaces, free space; they grow as blocks are added."""
+"""The growing arrays of a volume: sums by block, voxels near surfaces, free space."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ VOXELS = SIDE**3
 class SumStore:
     """Rows of sums for measured blocks, their voxels near surfaces, and rows for free-space blocks.
 
-    Rows of `tsdf` (64, 2, 8) are in the order of octets, see `layout`; rows of `free` (512,) in that of coordinates. What they
-    hold is told in `VolumeSums`.
+    Rows of `tsdf` (64, 2, 8) are in the order of octets, see `layout`; rows of `free` (512,) in that of coordinates.
+    `VolumeSums` describes their contents.
     """
 
     def __init__(self, threads: int, max_bytes: int | None = None) -> None:
@@ -32,19 +32,19 @@ class SumStore:
 
     def insert(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (B,) of measured blocks (B, 3), new ones all zero."""
-        most = self.blocks.count + len(coords)  # room first: where it cannot be made, no block counts that has none
-        self.tsdf = self.memory.with_rows("tsdf", self.tsdf, most)
-        self.surface.grow(most)
+        capacity = self.blocks.count + len(coords)  # memory first: if it is not available, no block is inserted
+        self.tsdf = self.memory.with_rows("tsdf", self.tsdf, capacity)
+        self.surface.grow(capacity)
         return self.blocks.insert(coords)
 
     def insert_free(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows (F,) of free-space blocks (F, 3), new ones all zero."""
-        most = self.free_blocks.count + len(coords)
-        self.free = self.memory.with_rows("free", self.free, most)
+        capacity = self.free_blocks.count + len(coords)
+        self.free = self.memory.with_rows("free", self.free, capacity)
         return self.free_blocks.insert(coords)
 
     def find(self, coords: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Rows (B, 2) of measured blocks (B, 3) and of the free-space blocks around them, -1 where there is none."""
+        """Rows (B, 2) of measured blocks (B, 3) and of the free-space blocks around them, -1 for absent ones."""
         return np.stack([self.blocks.find(coords), self.free_blocks.find(coords // CELL_VOXELS)], axis=1)
 
     def read_blocks(
@@ -54,7 +54,8 @@ class SumStore:
         from mapping.tsdf.kernels import field as kernels
 
         distance, weight = np.zeros((len(coords), VOXELS), np.float32), np.zeros((len(coords), VOXELS), np.float32)
-        arrays, rows, spans = (self.tsdf, self.free), self.find(coords), split(len(coords), threads)
+        arrays, rows = kernels.DistanceArrays(self.tsdf, self.free), self.find(coords)
+        spans = split(len(coords), threads)
 
         def read(part: int) -> None:
             kernels.read_blocks(arrays, coords, rows, spans[part], truncation, distance, weight)
@@ -76,18 +77,18 @@ class SumStore:
         return distance / np.maximum(weight, 1), weight / WEIGHT_UNIT
 
     def used(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> None:
-        """Keep these rows of measured and free-space blocks in memory: those that were used last stay."""
+        """Note that these rows of measured and free-space blocks were just used, so that they stay in memory."""
         if self.memory.spills:
             self.memory.touch({"tsdf": rows, "records": self.surface.touched(rows), "free": free_rows})
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes in use: of blocks and records that were given out, without the address space reserved for growth."""
+        """Bytes in use by blocks and records, without the address space reserved for growth."""
         used = 8 * VOXELS * self.blocks.count + 4 * VOXELS * self.free_blocks.count
         return used + self.surface.nbytes(self.blocks.count) + self.blocks.nbytes + self.free_blocks.nbytes
 
     def has_negative_weight(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> bool:
-        """Whether more was taken out of a voxel in these rows of measured or free-space blocks than was put in."""
+        """Whether more was subtracted from a voxel in these rows of measured or free-space blocks than was added."""
         return min(int(w.min(initial=0)) for w in (self.tsdf[rows, :, 1], self.free[free_rows])) < 0
 
     def greatest_weight(self) -> float:
@@ -99,7 +100,7 @@ class SumStore:
         return most
 
     def is_measured(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Whether blocks (B,) hold a measured voxel."""
+        """Whether blocks (B,) contain a measured voxel."""
         from mapping.tsdf.kernels import field as kernels
 
         measured = np.zeros(len(rows), bool)
@@ -107,7 +108,7 @@ class SumStore:
         return measured
 
     def observed_blocks(self, *, carved: bool) -> NDArray[np.int32]:
-        """Coordinates (B, 3), sorted, of blocks that hold a measured voxel or, with `carved`, a free cell."""
+        """Coordinates (B, 3), sorted, of blocks that contain a measured voxel or, with `carved`, a free cell."""
         coords = self.blocks.coords[self.is_measured(np.arange(self.blocks.count, dtype=np.int32))]
         if carved:
             count, half = self.free_blocks.count, SIDE // CELL_VOXELS
@@ -118,7 +119,7 @@ class SumStore:
         return np.ascontiguousarray(coords[np.lexsort(coords.T[::-1])])
 
     def sums(self) -> VolumeSums:
-        """Everything that is not zero, sorted."""
+        """All sums that are not zero, sorted."""
         order = self.blocks.order()
         order = order[self.is_measured(order.astype(np.int32))]
         free = self.free_blocks.order()
@@ -134,7 +135,7 @@ class SumStore:
     def add(self, sums: VolumeSums) -> None:
         """Add the sums of other frames."""
         rows, free = self.insert(sums.coords), self.insert_free(sums.free_coords)
-        self.surface.add(rows, sums.surface)  # first, because it may find no room
+        self.surface.add(rows, sums.surface)  # first, because it may run out of memory
         self.tsdf[rows] += by_octets(sums.tsdf)
         self.free[free] += sums.free
         self.used(rows, free)

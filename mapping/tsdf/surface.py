@@ -1,4 +1,4 @@
-"""Storage of the voxels near surfaces: which they are, and their colour and label evidence."""
+"""Storage of the colour and label evidence of voxels near surfaces."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mapping.tsdf.blocks import FIRST_ROWS, with_rows
 from mapping.tsdf.layout import (
+    COLOR_WEIGHT,
     END,
     END_MORE,
     EVIDENCE,
@@ -24,42 +25,44 @@ from mapping.tsdf.layout import (
     NO_SLOT,
     OCTET,
     OCTETS,
-    PAINT,
     PLACES,
     SIZE,
     START,
     STEP,
     USED,
-    Surface,
+    Allocator,
+    SurfaceRecords,
 )
 from mapping.tsdf.observation import FusionError
 from mapping.tsdf.spill import RowMemory
 
-MOST_RECORDS = (1 << 31) - 1
-RECORDS_PER_TAKE, MORE_PER_TAKE = 1 << 16, 1 << 16
+MAX_RECORDS = (1 << 31) - 1
+ARENA_RECORDS, ARENA_MORE = 1 << 16, 1 << 16  # smallest range by which an arena grows
 
 
 class SurfaceSums(NamedTuple):
-    """Colour and evidence of voxels near surfaces, sorted by block and voxel.
-
-    row (S,) int32 block, voxel (S,) uint16 0..511; color (S, 4) int32 sums of weight times red, green, blue, and of that weight;
-    lost (S,) int32 evidence that labels may have beyond what is stated; label_voxel (L,) int32 increasing, which of the S voxels
-    an entry of evidence belongs to; label (L,) uint16, increasing within a voxel; evidence (L,) int32.
-    """
+    """Colour and evidence of S voxels near surfaces, sorted by block and voxel."""
 
     row: NDArray[np.int32]
+    """(S,) the block."""
     voxel: NDArray[np.uint16]
+    """(S,) the voxel in it, 0..511."""
     color: NDArray[np.int32]
+    """(S, 4) sums of weight times red, green, blue, and of that weight."""
     lost: NDArray[np.int32]
+    """(S,) the most by which the evidence of a label is underestimated."""
     label_voxel: NDArray[np.int32]
+    """(L,) increasing: which of the S voxels an entry of evidence belongs to."""
     label: NDArray[np.uint16]
+    """(L,) increasing within a voxel."""
     evidence: NDArray[np.int32]
+    """(L,) sums of weight."""
 
 
 class SurfaceStore:
-    """Records of voxels near surfaces, by block; what a record holds is told in `layout`.
+    """Records of voxels near surfaces, by block; `layout` describes them.
 
-    Each thread takes new records from a room of its own, a stretch of the record arrays, and reuses what its blocks left behind.
+    Each thread allocates new records from its own arena, a range of the record arrays, and reuses segments that its blocks left.
     """
 
     def __init__(self, threads: int, memory: RowMemory) -> None:
@@ -67,54 +70,61 @@ class SurfaceStore:
         self._slot, self._place = np.zeros((0, 64), np.uint8), np.zeros((0, 3), np.int32)
         self._records, self._more = np.zeros((0, 8), np.int32), np.zeros((0, 8), np.int32)
         self._taken, self._more_taken = 0, 1  # row 0 of `more` stands for none
-        # Longer than they need to be, so that no two threads write to one cache line.
-        self.rooms = np.zeros((threads, 16), np.int64)
-        self.spares = np.full((threads, 64), -1, np.int32)
+        # Longer than necessary, so that no two threads write to the same cache line.
+        self._arenas = np.zeros((threads, 16), np.int64)
+        self._free_lists = np.full((threads, 64), -1, np.int32)
 
     def grow(self, blocks: int) -> None:
-        """See that blocks up to this number can have records."""
-        if len(self._slot) < blocks:  # few rows at a time: they are written
+        """Make rows for at least this number of blocks."""
+        if len(self._slot) < blocks:  # not by large steps: the new rows are written, so they take memory at once
             grown = np.full((max(blocks, 2 * len(self._slot), FIRST_ROWS), 64), NO_SLOT, np.uint8)
             grown[: len(self._slot)] = self._slot
             self._slot = grown
         self._place = with_rows(self._place, blocks)
 
     def reserve(self, thread: int, records: int, more: int) -> None:
-        """See that the room of a thread has so many records and rows of further labels left."""
-        room = self.rooms[thread]
-        if room[END] - room[NEXT] < records:
-            size = max(records, RECORDS_PER_TAKE, self._taken // 8)
-            if self._taken + size > MOST_RECORDS:
-                raise FusionError(f"a volume holds at most {MOST_RECORDS} voxels near surfaces")
-            self._records = self._memory.with_rows("records", self._records, self._taken + size)
-            room[NEXT] = room[NEXT] if room[END] == self._taken else self._taken
-            self._taken += size
-            room[END] = self._taken
-        if room[END_MORE] - room[NEXT_MORE] < more:
-            size = max(more, MORE_PER_TAKE, self._more_taken // 8)
-            self._more = with_rows(self._more, self._more_taken + size)
-            room[NEXT_MORE] = room[NEXT_MORE] if room[END_MORE] == self._more_taken else self._more_taken
-            self._more_taken += size
-            room[END_MORE] = self._more_taken
+        """Extend the arena of a thread to at least `records` unused records and `more` unused rows of further labels.
 
-    def for_kernels(self) -> Surface:
-        """The arrays as compiled code takes them."""
-        return Surface(self._slot, self._place, self._records, self._more)
+        Raises FusionError when the volume cannot hold more.
+        """
+        arena = self._arenas[thread]
+        if arena[END] - arena[NEXT] < records:
+            size = max(records, ARENA_RECORDS, self._taken // 8)
+            if self._taken + size > MAX_RECORDS:
+                raise FusionError(f"a volume holds at most {MAX_RECORDS} voxels near surfaces")
+            self._records = self._memory.with_rows("records", self._records, self._taken + size)
+            arena[NEXT] = arena[NEXT] if arena[END] == self._taken else self._taken
+            self._taken += size
+            arena[END] = self._taken
+        if arena[END_MORE] - arena[NEXT_MORE] < more:
+            size = max(more, ARENA_MORE, self._more_taken // 8)
+            self._more = with_rows(self._more, self._more_taken + size)
+            arena[NEXT_MORE] = arena[NEXT_MORE] if arena[END_MORE] == self._more_taken else self._more_taken
+            self._more_taken += size
+            arena[END_MORE] = self._more_taken
+
+    def for_kernels(self) -> SurfaceRecords:
+        """The arrays as compiled code takes them; valid until the next call of `grow` or `reserve`."""
+        return SurfaceRecords(self._slot, self._place, self._records, self._more)
+
+    def allocator(self, thread: int) -> Allocator:
+        """Where a thread allocates records."""
+        return Allocator(self._arenas[thread], self._free_lists[thread])
 
     def touched(self, rows: NDArray[np.int32]) -> NDArray[np.int64]:
-        """First and last record of the stretches of these blocks."""
+        """First and last record of the segments of these blocks."""
         place = self._place[rows].astype(np.int64)
         place = place[place[:, SIZE] > 0]
         return np.concatenate([place[:, START], place[:, START] + OCTET * place[:, SIZE] - 1])
 
     def nbytes(self, blocks: int) -> int:
-        """Bytes that so many blocks have taken, stretches that they left behind included, without what is reserved for growth."""
-        left = (self.rooms[:, [END, END_MORE]] - self.rooms[:, [NEXT, NEXT_MORE]]).sum()
+        """Bytes that `blocks` blocks take, with segments that they have left, without what is reserved for growth."""
+        left = (self._arenas[:, [END, END_MORE]] - self._arenas[:, [NEXT, NEXT_MORE]]).sum()
         records = self._taken + self._more_taken - int(left)
         return self._records[:1].nbytes * records + blocks * (self._slot[:1].nbytes + self._place[:1].nbytes)
 
     def sums(self, order: NDArray[np.int64]) -> SurfaceSums:
-        """All records that hold something, of blocks in the given order, which numbers them anew."""
+        """All non-zero records, of blocks in the given order, which are numbered by it."""
         slot = self._slot[order].astype(np.int64)
         row, voxel = np.nonzero(slot[:, PLACES >> 3] != NO_SLOT)
         record = self._place[order[row], START] + 8 * slot[row, PLACES[voxel] >> 3] + (PLACES[voxel] & 7)
@@ -122,8 +132,9 @@ class SurfaceStore:
         more = self._more[records[:, MORE]]
         label, evidence = _counters(records, more)
         lost = more[:, LOST]
-        used = records[:, PAINT].astype(bool) | evidence.any(axis=1) | lost.astype(bool)
-        row, voxel, records, lost, label, evidence = (a[used] for a in (row, voxel, records, lost, label, evidence))
+        used = records[:, COLOR_WEIGHT].astype(bool) | evidence.any(axis=1) | lost.astype(bool)
+        row, voxel, lost = row[used], voxel[used], lost[used]
+        records, label, evidence = records[used], label[used], evidence[used]
         at, counter = np.nonzero(evidence)
         label, evidence = label[at, counter], evidence[at, counter]
         by_label = np.lexsort((label, at))
@@ -146,12 +157,11 @@ class SurfaceStore:
         here = rows[sums.row]
         octets = np.unique(OCTETS * here.astype(np.int64) + (PLACES[sums.voxel] >> 3))
         blocks, new = np.unique(octets // OCTETS, return_counts=True)
-        stretches = np.minimum(5 * (self._place[blocks, USED] + new) // 4 + STEP, OCTETS)
-        self.reserve(0, OCTET * int(stretches.sum()), len(sums.row) + 1)
+        capacity = np.minimum(5 * (self._place[blocks, USED] + new) // 4 + STEP, OCTETS)
+        self.reserve(0, OCTET * int(capacity.sum()), len(sums.row) + 1)
         first = np.searchsorted(sums.label_voxel, np.arange(len(sums.row) + 1)).astype(np.int64)
-        evidence = (first, sums.label, sums.evidence)
-        voxels, stores = (here, sums.voxel), (self.rooms[0], self.spares[0])
-        kernels.add_records(self.for_kernels(), voxels, sums.color, sums.lost, evidence, *stores)
+        voxels = kernels.VoxelSums(here, sums.voxel, sums.color, sums.lost, first, sums.label, sums.evidence)
+        kernels.add_records(self.for_kernels(), voxels, self.allocator(0))
 
 
 def _counters(records: NDArray[np.int32], more: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -19,8 +19,8 @@ from mapping.tsdf.render import RayCaster, RayRange, RenderedView
 from mapping.tsdf.store import VOXELS, SumStore
 from mapping.tsdf.volume_io import VolumeError, read_volume, write_volume
 
-MOST_WEIGHT = 1e5
-"""The sum of weights that a voxel can hold."""
+MAX_WEIGHT_SUM = 1e5
+"""The maximum sum of weights of a voxel, so that its sums fit into int32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +42,14 @@ class TSDFVolume:
     """A map of signed distance, colour, label evidence and free space, fused from depth images.
 
     The volume is a sum over frames (Curless and Levoy 1996) kept in integers, so it does not depend on their order, volumes of
-    parts of a sequence merge into that of the whole, and a frame can be taken out again, all without any error. Surfaces are
+    parts of a sequence merge into that of the whole, and a frame can be removed again, all exactly. Surfaces are
     measured in the blocks around them; with `TSDFConfig.carve` the space in front is recorded in cells of two voxels, and a voxel
-    counts as free for every frame that looks through it without measuring its block. With `TSDFConfig.max_memory` what was not
-    used for longest moves to disk; the map is the same to the last bit. One thread at a time may change a volume.
+    is free for every frame that looks through it without measuring its block. With `TSDFConfig.max_memory` the least recently
+    used part moves to disk; the map is the same to the last bit. One thread at a time may change a volume.
     """
 
     def __init__(self, config: TSDFConfig | None = None) -> None:
-        from mapping.tsdf.fusion import Fuser  # brings numba, which `import mapping` does not
+        from mapping.tsdf.fusion import Fuser  # imports numba, which `import mapping` does not
 
         self.config = config or TSDFConfig()
         self._threads = thread_count(self.config.threads)
@@ -71,12 +71,12 @@ class TSDFVolume:
 
         Parameters
         ----------
-        depth : (H, W) float metres along camera z, 0 unknown. Depth beyond `max_depth` says that the space up to there is free.
+        depth : (H, W) float metres along camera z, 0 unknown. Depth beyond `max_depth` marks the space up to there as free.
         intrinsics : the camera of the images, without lens distortion.
         T_world_camera : (4, 4) pose.
         rgb : (H, W, 3) uint8, or None.
-        labels : (H, W) integers in 0..65535, 0 unknown, or None; uint8 and uint16 are taken as they are.
-        weight : (H, W) float in 0..256, 1 for a sure observation; None means 1 everywhere.
+        labels : (H, W) integers in 0..65535, 0 unknown, or None; uint8 and uint16 are not copied.
+        weight : (H, W) float in 0..256, 1 for a certain observation; None means 1 everywhere.
 
         Raises FusionError that names the argument and what was expected.
         """
@@ -94,10 +94,10 @@ class TSDFVolume:
         labels: NDArray[Any] | None = None,
         weight: NDArray[np.float32] | None = None,
     ) -> None:
-        """Take out a frame that was added with the same arguments and settings: the volume is then as if it had never been fused.
+        """Remove a frame that was added with the same arguments and settings: the volume is then as if it had never been fused.
 
-        Raises FusionError, and changes nothing, when the volume cannot hold a frame of this shape; whether it was fused with
-        these colours and labels cannot be told.
+        Raises FusionError, and changes nothing, when the volume cannot contain a frame of this geometry; its colours and labels
+        cannot be checked.
         """
         frame = observe(self.config, depth, intrinsics, T_world_camera, rgb=rgb, labels=labels, weight=weight)
         shape = replace(frame, rgb=None, labels=None)
@@ -109,9 +109,9 @@ class TSDFVolume:
         self._fuser.fuse(frame, -1)
 
     def merge(self, other: TSDFVolume) -> None:
-        """Add all that `other` has fused.
+        """Add all frames of `other`.
 
-        Raises VolumeError when the two do not sample space alike, FusionError when a voxel's weight would be too great.
+        Raises VolumeError when the two sample space differently, FusionError when a voxel's weight would be too great.
         """
         for name in ("voxel_size", "truncation_distance"):
             mine, theirs = getattr(self.config, name), getattr(other.config, name)
@@ -122,14 +122,14 @@ class TSDFVolume:
         self._store.add(other._store.sums())
 
     def save(self, path: str | Path) -> None:
-        """Write the volume to an npz file; volumes that hold the same give the same bytes."""
+        """Write the volume to an npz file; volumes with the same contents give the same bytes."""
         write_volume(path, self.config, self._store.sums())
 
     @staticmethod
     def load(path: str | Path, *, max_memory: int | None = None) -> TSDFVolume:
         """Read a volume, which may take `max_memory` bytes of memory from then on.
 
-        Raises VolumeError in one line for a file that is not a whole volume.
+        Raises VolumeError in one line for a file that is not a complete volume.
         """
         config, sums = read_volume(path)
         volume = TSDFVolume(replace(config, max_memory=max_memory))
@@ -139,13 +139,13 @@ class TSDFVolume:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes that the map takes; with `max_memory` part of them is on disk."""
+        """Bytes of the map; with `max_memory` part of them is on disk."""
         return self._store.memory_bytes
 
     def blocks(self, *, carved: bool = True) -> VoxelBlocks:
-        """The blocks that hold an observed voxel.
+        """The blocks that contain an observed voxel.
 
-        With `carved` also those that were only looked through; their voxels are at distance `truncation`.
+        With `carved` also those of free space only; their voxels are at distance `truncation`.
         """
         coords = self._store.observed_blocks(carved=carved)
         distance, weight = self._store.read_blocks(coords, self.config.truncation_distance, self._threads)
@@ -189,8 +189,8 @@ class TSDFVolume:
     ) -> RenderedView:
         """Depth, labels, colour and normals of the surface as a camera would see it.
 
-        `min_weight` is the least weight of a voxel that counts as seen; `max_depth` metres is how far rays run, by default as far
-        as depth was fused.
+        `min_weight` is the minimum weight of a voxel that counts as seen; `max_depth` metres is the length of rays, by default
+        the range in which depth was fused.
         """
         config = self.config
         farthest = config.max_depth + config.truncation_distance if max_depth is None else max_depth
@@ -204,12 +204,12 @@ class TSDFVolume:
         return extract_mesh(self.config, self._store, min_weight)
 
     def _reserve_weight(self, more: float) -> None:
-        """Keep the sums of a voxel below what an int32 holds."""
-        if self._weight_bound + more > MOST_WEIGHT:
+        """Keep the sums of a voxel within int32."""
+        if self._weight_bound + more > MAX_WEIGHT_SUM:
             self._weight_bound = self._store.greatest_weight()
-        if self._weight_bound + more > MOST_WEIGHT:
+        if self._weight_bound + more > MAX_WEIGHT_SUM:
             raise FusionError(
-                f"a voxel has been seen with a weight of {self._weight_bound:g}; it can hold {MOST_WEIGHT:g}"
+                f"a voxel has been seen with a weight of {self._weight_bound:g}; it can hold {MAX_WEIGHT_SUM:g}"
             )
         self._weight_bound += more
 

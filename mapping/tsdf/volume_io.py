@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,19 @@ FORMAT = "m2h-tsdf-volume"
 VERSION = 2
 VOXELS = 512
 OF_THE_MACHINE = ("threads", "max_memory")
-"""Settings that do not change what a volume holds; its file leaves them out."""
+"""Settings that do not change the contents of a volume; its file omits them."""
 
 
 class VolumeError(ValueError):
-    """A volume file that cannot be read, or volumes that do not fit together; the message names the file and the field."""
+    """An unreadable volume file, or volumes that cannot be merged; the message names the file and the field."""
 
 
 @dataclass(frozen=True, eq=False)
 class VolumeSums:
-    """All that a volume knows, in an order that does not depend on how it came about.
+    """The contents of a volume, in an order that does not depend on how it was made.
 
     Adding the sums of two volumes block by block gives the sums of all their frames. Blocks are sorted by coordinate; only
-    blocks, voxels and labels that hold something are listed.
+    blocks, voxels and labels with sums other than 0 are listed.
     """
 
     coords: NDArray[np.int32]
@@ -48,20 +48,27 @@ class VolumeSums:
     """(F, 512) sums of weight of the rays that passed through."""
 
 
-SHAPES: dict[str, tuple[type, tuple[int, ...], str]] = {
-    "coords": (np.int32, (3,), "coords"),
-    "tsdf": (np.int32, (2, VOXELS), "coords"),
-    "row": (np.int32, (), "row"),
-    "voxel": (np.uint16, (), "row"),
-    "color": (np.int32, (4,), "row"),
-    "lost": (np.int32, (), "row"),
-    "label_voxel": (np.int32, (), "label_voxel"),
-    "label": (np.uint16, (), "label_voxel"),
-    "evidence": (np.int32, (), "label_voxel"),
-    "free_coords": (np.int32, (3,), "free_coords"),
-    "free": (np.int32, (VOXELS,), "free_coords"),
+class ArrayLayout(NamedTuple):
+    """Type of an array of the file, the shape of one row, and the array that has as many rows."""
+
+    dtype: type
+    row_shape: tuple[int, ...]
+    rows_of: str
+
+
+SHAPES = {
+    "coords": ArrayLayout(np.int32, (3,), "coords"),
+    "tsdf": ArrayLayout(np.int32, (2, VOXELS), "coords"),
+    "row": ArrayLayout(np.int32, (), "row"),
+    "voxel": ArrayLayout(np.uint16, (), "row"),
+    "color": ArrayLayout(np.int32, (4,), "row"),
+    "lost": ArrayLayout(np.int32, (), "row"),
+    "label_voxel": ArrayLayout(np.int32, (), "label_voxel"),
+    "label": ArrayLayout(np.uint16, (), "label_voxel"),
+    "evidence": ArrayLayout(np.int32, (), "label_voxel"),
+    "free_coords": ArrayLayout(np.int32, (3,), "free_coords"),
+    "free": ArrayLayout(np.int32, (VOXELS,), "free_coords"),
 }
-"""By array: its type, the shape of one row, and the array that has as many rows."""
 
 
 def write_volume(path: str | Path, config: TSDFConfig, sums: VolumeSums) -> None:
@@ -84,7 +91,7 @@ def write_volume(path: str | Path, config: TSDFConfig, sums: VolumeSums) -> None
 
 
 def read_volume(path: str | Path) -> tuple[TSDFConfig, VolumeSums]:
-    """Read what `write_volume` wrote. Raises VolumeError in one line that names the file and what is wrong with it."""
+    """Read what `write_volume` wrote. Raises VolumeError in one line that names the file and the problem."""
     path = Path(path)
     if not path.is_file():
         raise VolumeError(f"{path}: no such file")
@@ -97,12 +104,11 @@ def read_volume(path: str | Path) -> tuple[TSDFConfig, VolumeSums]:
     unknown, missing = sorted(arrays.keys() - SHAPES.keys()), sorted(SHAPES.keys() - arrays.keys())
     if unknown or missing:
         raise VolumeError(f"{path}: missing arrays {missing}, unknown arrays {unknown}")
-    for name, (dtype, row_shape, rows_of) in SHAPES.items():
-        expected = (len(arrays[rows_of]), *row_shape)
-        if arrays[name].dtype != dtype or arrays[name].shape != expected:
-            raise VolumeError(
-                f"{path}: {name} must be {np.dtype(dtype).name} {expected}, got {arrays[name].dtype} {arrays[name].shape}"
-            )
+    for name, layout in SHAPES.items():
+        array, expected = arrays[name], (len(arrays[layout.rows_of]), *layout.row_shape)
+        if array.dtype != layout.dtype or array.shape != expected:
+            wanted = f"{np.dtype(layout.dtype).name} {expected}"
+            raise VolumeError(f"{path}: {name} must be {wanted}, got {array.dtype} {array.shape}")
     surface = SurfaceSums(**{name: arrays.pop(name) for name in SurfaceSums._fields})
     sums = VolumeSums(**arrays, surface=surface)
     _check_order(path, sums)

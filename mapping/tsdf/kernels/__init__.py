@@ -1,1 +1,1 @@
-"""Everything compiled of the volume."""
+"""The compiled kernels of the volume."""

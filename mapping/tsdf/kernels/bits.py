@@ -1,5 +1,5 @@
-"""Machine instructions that numba does not offer by itself: the lowest bit of a word, fetching memory ahead of its use, adding
-eight numbers to eight others, and drawing numbers that no other thread gets."""
+"""Machine instructions that numba does not offer: the lowest bit of a word, prefetching memory, adding eight numbers to eight
+others, and drawing numbers that no other thread gets."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def add_eight(typing_context: Any, sums: Any, at: Any, values: Any, start: Any, 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def draw(typing_context: Any, counter: Any) -> Any:
-    """The number that stands in counter[0], int64, where the next one stands from then on; each goes to one thread only."""
+    """counter[0], int64, which is incremented atomically, so that each number goes to only one thread."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from mapping.arrays import Float32Array, Int32Array, Span
 from mapping.compiling import FAST, INNER, kernel
 from mapping.tsdf.grid import CELL_VOXELS, FAR, SIDE, WEIGHT_UNIT
 from mapping.tsdf.kernels.bits import add_eight
+from mapping.tsdf.kernels.blocks import BlockRows
 from mapping.tsdf.kernels.measure import (
     VOXELS,
     Limits,
     Pixels,
     first_sample,
+    image_plane,
     look_up,
     project,
-    view_of,
     voxel_offsets,
 )
-from mapping.tsdf.kernels.rays import is_marked
+from mapping.tsdf.kernels.rays import MarkGrid, is_marked
 
 IN_ORDER = np.arange(VOXELS, dtype=np.uint16)
 _ZERO, _HALF = np.float32(0), np.float32(0.5)
@@ -29,8 +28,15 @@ _UNIT, _FAR = np.float32(WEIGHT_UNIT), np.float32(FAR)
 
 
 @numba.njit(error_model="numpy", fastmath=FAST, **INNER)
-def measure_free(limits: Any, margin: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any) -> None:
-    """The weight of every cell that lies in front of the band, 0 for the others."""
+def measure_free(
+    limits: Limits,
+    margin: np.float32,
+    z: Float32Array,
+    depth: Float32Array,
+    pixel_weight: Float32Array,
+    weight: Int32Array,
+) -> None:
+    """The weight (512,) of every cell that lies at least `margin` in front of the surface, 0 for the others."""
     for n in range(VOXELS):
         limit = (depth[n] if depth[n] < limits.max_depth else limits.max_depth) - margin
         free = (depth[n] >= limits.min_depth) & (depth[n] <= _FAR) & (z[n] <= limit)
@@ -38,14 +44,14 @@ def measure_free(limits: Any, margin: Any, z: Any, depth: Any, pixel_weight: Any
 
 
 @numba.njit(**INNER)
-def clear_measured(weight: Any, block: Any, low: Any, extent: Any, marks: Any) -> None:
-    """Set to 0 the cells of a free-space block that lie in marked blocks: those are measured voxel by voxel."""
+def clear_measured(weight: Int32Array, block: tuple[int, int, int], measured: MarkGrid) -> None:
+    """Set to 0 the cells of a free-space block that lie in blocks which the frame measures voxel by voxel."""
     half = SIDE // CELL_VOXELS
     for i in range(CELL_VOXELS):
         for j in range(CELL_VOXELS):
             for k in range(CELL_VOXELS):
                 x, y, z = CELL_VOXELS * block[0] + i, CELL_VOXELS * block[1] + j, CELL_VOXELS * block[2] + k
-                if is_marked(low, extent, marks, x, y, z):
+                if is_marked(measured, x, y, z):
                     for a in range(half * i, half * i + half):
                         for b in range(half * j, half * j + half):
                             for c in range(half * k, half * k + half):
@@ -54,33 +60,28 @@ def clear_measured(weight: Any, block: Any, low: Any, extent: Any, marks: Any) -
 
 @kernel(nogil=True)
 def fuse_free(
-    free: NDArray[np.int32],
-    blocks: tuple[NDArray[np.int32], NDArray[np.int32]],
-    span: tuple[int, int],
-    pixels: Pixels,
-    limits: Limits,
-    sign: int,
-    band: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]],
+    free: Int32Array, blocks: BlockRows, span: Span, pixels: Pixels, limits: Limits, sign: int, measured: MarkGrid
 ) -> None:
-    """Add or subtract the free space that a frame sees to the free-space blocks.
+    """Add (sign 1) or subtract (-1) the free space that a frame sees to the rows of `free` (F, 512) of blocks span[0] .. span[1].
 
-    band, first cell (3,), extent (3,) and marks, tells which blocks the frame measures voxel by voxel.
+    `measured` marks the blocks that the frame measures voxel by voxel, where free space is not recorded again.
     """
-    (coords, rows), (low, extent, marks) = blocks, band
+    coords, rows = blocks.coords, blocks.rows
     spacing, has_weights, sums = limits.voxel_size * CELL_VOXELS, len(pixels.weight) > 0, free.reshape(-1)
     margin = np.float32(limits.truncation + np.float32(0.87 * spacing))
-    (steps_x, steps_y, steps_z), view = voxel_offsets(pixels, spacing, IN_ORDER), view_of(pixels)
-    image, weights, T, camera = pixels.depth, pixels.weight, pixels.T_camera_world, pixels.camera
+    offsets, plane = voxel_offsets(pixels, spacing, IN_ORDER), image_plane(pixels)
+    image, weights = pixels.depth, pixels.weight
+    T, camera = pixels.T_camera_world, pixels.camera
     pixel, weight = np.zeros(VOXELS, np.int32), np.zeros(VOXELS, np.int32)
     z, depth, pixel_weight = np.zeros(VOXELS, np.float32), np.zeros(VOXELS, np.float32), np.ones(VOXELS, np.float32)
     for b in range(span[0], span[1]):
         block = (coords[b, 0], coords[b, 1], coords[b, 2])
         start = first_sample(T, camera, block[0], block[1], block[2], spacing)
-        project(start, steps_x, steps_y, steps_z, view, pixel, z)
+        project(start, offsets, plane, pixel, z)
         look_up(image, pixel, depth)
         if has_weights:
             look_up(weights, pixel, pixel_weight)
         measure_free(limits, margin, z, depth, pixel_weight, weight)
-        clear_measured(weight, block, low, extent, marks)
+        clear_measured(weight, block, measured)
         for octet in range(0, VOXELS, 8):
             add_eight(sums, VOXELS * np.int64(rows[b]) + octet, weight, octet, np.int32(sign))

@@ -1,63 +1,57 @@
 """Reading the sums of a volume, compiled: distance, weight, label and colour.
 
-Arrays are taken out of their named tuples before the loops: each access to a tuple's array inside would count references.
+Arrays are taken out of their named tuples before the loops: each access in a loop would update a reference count.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from mapping.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Span, UInt8Array, UInt16Array
 from mapping.compiling import INNER, kernel
 from mapping.tsdf.grid import CELL_VOXELS, SIDE, WEIGHT_UNIT
 from mapping.tsdf.kernels.surface import best_label, record_of
-from mapping.tsdf.layout import BLUE, GREEN, PAINT, PLACES, RED, Surface
+from mapping.tsdf.layout import BLUE, COLOR_WEIGHT, GREEN, PLACES, RED, SurfaceRecords
 
 VOXELS = SIDE**3
 _UNIT = np.float32(WEIGHT_UNIT)
 
 
 @numba.njit(**INNER)
-def voxel_number(x: Any, y: Any, z: Any) -> Any:
+def voxel_number(x: int, y: int, z: int) -> int:
     """The number within its block of voxel (x, y, z)."""
     return ((x & 7) << 6) | ((y & 7) << 3) | (z & 7)
 
 
 @numba.njit(**INNER)
-def cell_number(x: Any, y: Any, z: Any) -> Any:
+def cell_number(x: int, y: int, z: int) -> int:
     """The number within its block of the free-space cell around voxel (x, y, z)."""
     return voxel_number(x // CELL_VOXELS, y // CELL_VOXELS, z // CELL_VOXELS)
 
 
-@numba.njit(**INNER)
-def read_voxel(tsdf: Any, free: Any, rows: Any, voxel: Any, cell: Any) -> Any:
-    """Distance in truncations and weight of a voxel in `rows` of `tsdf` and `free` (-1: none); weight 0 where never seen."""
-    distance, weight = np.int32(0), np.int32(0)
-    if rows[0] >= 0:
-        place = PLACES[voxel]
-        distance, weight = tsdf[rows[0], place >> 3, 0, place & 7], tsdf[rows[0], place >> 3, 1, place & 7]
-    if rows[1] >= 0:
-        passed = free[rows[1], cell]
-        distance, weight = distance + passed, weight + passed
-    if weight <= 0:
-        return np.float32(0), np.float32(0)
-    return np.float32(distance) / np.float32(weight), np.float32(weight) / _UNIT
+class DistanceArrays(NamedTuple):
+    """The sums of distance and weight of a volume."""
+
+    tsdf: Int32Array
+    """(R, 64, 2, 8) of measured blocks, by octet."""
+    free: Int32Array
+    """(F, 512) of free-space blocks, by cell: distance in truncations and weight at once."""
 
 
 @kernel(nogil=True)
 def read_blocks(
-    arrays: tuple[NDArray[np.int32], NDArray[np.int32]],
-    coords: NDArray[np.int32],
-    rows: NDArray[np.int32],
-    span: tuple[int, int],
+    arrays: DistanceArrays,
+    coords: Int32Array,
+    rows: Int32Array,
+    span: Span,
     truncation: float,
-    distance: NDArray[np.float32],
-    weight: NDArray[np.float32],
+    distance: Float32Array,
+    weight: Float32Array,
 ) -> None:
-    """Distance and weight (B, 512) of blocks `coords` (B, 3), which are in `rows` (B, 2) of the `arrays` tsdf and free."""
+    """Distance in metres and weight (B, 512) of blocks `coords` (B, 3); `rows` (B, 2) are those of both arrays, -1 for none."""
     tsdf, free = arrays
     scale = np.float32(truncation)
     sums, weights = np.zeros(VOXELS, np.int32), np.zeros(VOXELS, np.int32)
@@ -81,7 +75,7 @@ def read_blocks(
 
 
 @kernel(nogil=True)
-def find_measured(tsdf: NDArray[np.int32], rows: NDArray[np.int32], measured: NDArray[np.bool_]) -> None:
+def find_measured(tsdf: Int32Array, rows: Int32Array, measured: BoolArray) -> None:
     """Whether any voxel of the blocks `rows` (B,) was measured, (B,)."""
     for b in range(len(rows)):
         measured[b] = False
@@ -92,9 +86,10 @@ def find_measured(tsdf: NDArray[np.int32], rows: NDArray[np.int32], measured: ND
 
 
 @kernel(nogil=True)
-def block_labels(surface: Surface, rows: NDArray[np.int32], labels: NDArray[np.uint16]) -> None:
-    """The label of most evidence (B, 512) in the blocks `rows` (B,); 0 where there is none or the row is -1."""
-    slot, place, records, more = surface.slot, surface.place, surface.records, surface.more
+def block_labels(surface: SurfaceRecords, rows: Int32Array, labels: UInt16Array) -> None:
+    """The label of most evidence (B, 512) in the blocks `rows` (B,); 0 without evidence or for row -1."""
+    slot, place = surface.slot, surface.place
+    records, more = surface.records, surface.more
     for b in range(len(rows)):
         if rows[b] >= 0:
             for voxel in range(VOXELS):
@@ -103,21 +98,22 @@ def block_labels(surface: Surface, rows: NDArray[np.int32], labels: NDArray[np.u
 
 @kernel(nogil=True)
 def shade_vertices(
-    surface: Surface,
-    ends: NDArray[np.int64],
-    fraction: NDArray[np.float64],
-    span: tuple[int, int],
-    colors: NDArray[np.uint8],
-    labels: NDArray[np.uint16],
+    surface: SurfaceRecords,
+    ends: Int64Array,
+    fraction: Float64Array,
+    span: Span,
+    colors: UInt8Array,
+    labels: UInt16Array,
 ) -> None:
-    """Colour (V, 3) and label (V,) between the voxels `512 * row + voxel` at both `ends` (V, 2).
+    """Colour (V, 3) and label (V,) between the voxels `512 * row + voxel` at both `ends` (V, 2), `fraction` (V,) from the first.
 
-    Colours mix by their weight and nearness. The label is that of the end with more evidence times nearness.
+    Colours are averaged by weight and nearness. The label is that of the end with more evidence times nearness.
     """
-    slot, place, records, more = surface.slot, surface.place, surface.records, surface.more
+    slot, place = surface.slot, surface.place
+    records, more = surface.records, surface.more
     for vertex in range(span[0], span[1]):
-        red, green, blue, total = 0.0, 0.0, 0.0, 0.0
-        most = 0.0
+        red, green, blue = 0.0, 0.0, 0.0
+        total, most = 0.0, 0.0
         for end in range(2):
             row, voxel = ends[vertex, end] >> 9, ends[vertex, end] & 511
             record = record_of(slot, place, row, voxel)
@@ -127,7 +123,7 @@ def shade_vertices(
             red += near * records[record, RED]
             green += near * records[record, GREEN]
             blue += near * records[record, BLUE]
-            total += near * records[record, PAINT]
+            total += near * records[record, COLOR_WEIGHT]
             label, support = best_label(records, more, record)
             if near * support > most:
                 most, labels[vertex] = near * support, label

@@ -6,12 +6,12 @@ the voxel it starts at: edge 4 v + axis of a block starts at voxel v.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from mapping.arrays import Float32Array, Float64Array, Int32Array, Int64Array, Span, UInt8Array, UInt16Array
 from mapping.compiling import INNER, kernel
 
 SIDE = 8
@@ -23,57 +23,63 @@ _OUTSIDE, _INSIDE, _HIDDEN = np.uint8(0), np.uint8(1), np.uint8(2)
 class Blocks(NamedTuple):
     """B blocks and the field in them."""
 
-    coords: NDArray[np.int32]
+    coords: Int32Array
     """(B, 3) coordinates in blocks."""
-    rows: NDArray[np.int32]
+    rows: Int32Array
     """(B,) what voxels are numbered by: `512 * row + voxel`."""
-    distance: NDArray[np.float32]
+    distance: Float32Array
     """(B, 512) signed distance, in any unit."""
-    weight: NDArray[np.float32]
+    weight: Float32Array
     """(B, 512) weight, 0 where never seen."""
-    after: NDArray[np.int32]
+    after: Int32Array
     """(B, 8) which of the blocks is at offset c, with bits x y z of c; -1 for none."""
-    before: NDArray[np.int32]
+    before: Int32Array
     """(B, 8) which is at offset -c; -1 for none."""
 
 
 class Cells(NamedTuple):
     """C cells that the surface passes, in the order of their blocks."""
 
-    first: NDArray[np.int64]
+    first: Int64Array
     """(B + 1,) where those of a block begin, and the end of the last."""
-    voxel: NDArray[np.uint16]
+    voxel: UInt16Array
     """(C,) the voxel at the lowest corner."""
-    case: NDArray[np.uint8]
+    case: UInt8Array
     """(C,) which corners are inside, bit by bit."""
 
 
 class Vertices(NamedTuple):
     """V vertices in the order of their blocks."""
 
-    first: NDArray[np.int64]
+    first: Int64Array
     """(B + 1,) where those of a block begin, and the end of the last."""
-    edge: NDArray[np.uint16]
+    edge: UInt16Array
     """(V,) four times the voxel at which the edge starts plus its axis."""
-    ends: NDArray[np.int64]
+    ends: Int64Array
     """(V, 2) the voxels `512 * row + voxel` between which the vertex lies."""
-    places: NDArray[np.float64]
+    places: Float64Array
     """(V, 3) in voxels."""
-    fraction: NDArray[np.float64]
-    """(V,) of the path from the first end to the second."""
-    weight: NDArray[np.float64]
+    fraction: Float64Array
+    """(V,) of the edge from the first end to the second."""
+    weight: Float64Array
     """(V,) of the field there."""
 
 
 @numba.njit(**INNER)
-def read_signs(sign: Any, i0: Any, j0: Any, k0: Any, distance: Any, weight: Any, least: Any) -> Any:
-    """Write what a block says to the voxels that a cell of the block before needs; returns the bits of all that was written."""
+def read_signs(
+    sign: UInt8Array, first: tuple[int, int, int], distance: Float32Array, weight: Float32Array, min_weight: np.float32
+) -> np.uint8:
+    """Write the signs of voxels (512,) into `sign` (9, 9, 9) from voxel `first` on, as far as it reaches; unseen ones stay.
+
+    Returns a bit per sign that was written.
+    """
+    i0, j0, k0 = first
     found = np.uint8(0)
     for i in range(SIDE if i0 == 0 else 1):
         for j in range(SIDE if j0 == 0 else 1):
             for k in range(SIDE if k0 == 0 else 1):
                 voxel = 64 * i + 8 * j + k
-                if weight[voxel] >= least:
+                if weight[voxel] >= min_weight:
                     value = _INSIDE if distance[voxel] < 0 else _OUTSIDE
                     sign[i0 + i, j0 + j, k0 + k] = value
                     found |= np.uint8(1) << value
@@ -81,9 +87,7 @@ def read_signs(sign: Any, i0: Any, j0: Any, k0: Any, distance: Any, weight: Any,
 
 
 @kernel(nogil=True)
-def find_cases(
-    blocks: Blocks, min_weight: float, span: tuple[int, int], cases: NDArray[np.uint8], count: NDArray[np.int64]
-) -> None:
+def find_cases(blocks: Blocks, min_weight: float, span: Span, cases: UInt8Array, count: Int64Array) -> None:
     """The case (B, 512) of every cell of the blocks and how many there are (B,) that the surface passes.
 
     A case is 0 where the surface does not pass or a corner has less than `min_weight`.
@@ -98,7 +102,7 @@ def find_cases(
             source = after[n, c]
             if source >= 0:
                 at = SIDE * (c >> 2), SIDE * ((c >> 1) & 1), SIDE * (c & 1)
-                found |= read_signs(sign, at[0], at[1], at[2], distance[source], weight[source], min_weight)
+                found |= read_signs(sign, at, distance[source], weight[source], min_weight)
         count[n] = 0
         cases[n] = 0
         if found != 3:  # nowhere in it does the field change its sign
@@ -106,7 +110,8 @@ def find_cases(
         for i in range(SIDE):
             for j in range(SIDE):
                 for k in range(AROUND):  # a cell shares four of its corners with the next one
-                    a, b, c, d = sign[i, j, k], sign[i, j + 1, k], sign[i + 1, j, k], sign[i + 1, j + 1, k]
+                    a, b = sign[i, j, k], sign[i, j + 1, k]
+                    c, d = sign[i + 1, j, k], sign[i + 1, j + 1, k]
                     column[k] = (a & 1) | (b & 1) << 2 | (c & 1) << 4 | (d & 1) << 6
                     hidden[k] = (a | b | c | d) & _HIDDEN
                 for k in range(SIDE):
@@ -117,7 +122,7 @@ def find_cases(
 
 
 @kernel(nogil=True)
-def pack_cells(cases: NDArray[np.uint8], span: tuple[int, int], cells: Cells) -> None:
+def pack_cells(cases: UInt8Array, span: Span, cells: Cells) -> None:
     """List the cells whose case (B, 512) is not 0."""
     first, voxels, case = cells.first, cells.voxel, cells.case
     for n in range(span[0], span[1]):
@@ -132,10 +137,10 @@ def pack_cells(cases: NDArray[np.uint8], span: tuple[int, int], cells: Cells) ->
 def find_edges(
     blocks: Blocks,
     cells: Cells,
-    cut: NDArray[np.uint8],
-    span: tuple[int, int],
-    used: NDArray[np.uint8],
-    count: NDArray[np.int64],
+    cut: UInt8Array,
+    span: Span,
+    used: UInt8Array,
+    count: Int64Array,
 ) -> None:
     """Set bit `axis` of `used` (B, 512) for every voxel of the blocks whose edge along the axis carries a vertex.
 
@@ -166,9 +171,7 @@ def find_edges(
 
 
 @kernel(nogil=True)
-def place_vertices(
-    blocks: Blocks, used: NDArray[np.uint8], margin: float, span: tuple[int, int], vertices: Vertices
-) -> None:
+def place_vertices(blocks: Blocks, used: UInt8Array, margin: float, span: Span, vertices: Vertices) -> None:
     """Fill in the vertices on the edges that are `used` (B, 512) bit by bit.
 
     `margin` keeps them off the voxels, where several would fall on one point and triangles would lose their area.
@@ -205,10 +208,10 @@ def make_faces(
     blocks: Blocks,
     cells: Cells,
     vertices: Vertices,
-    table: tuple[NDArray[np.int32], NDArray[np.int32]],
-    first_face: NDArray[np.int64],
-    span: tuple[int, int],
-    faces: NDArray[np.int32],
+    table: tuple[Int32Array, Int32Array],
+    first_face: Int64Array,
+    span: Span,
+    faces: Int32Array,
 ) -> None:
     """The triangles (F, 3) of blocks, cell by cell, those of a cell from first_face[cell] on.
 

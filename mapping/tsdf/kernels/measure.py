@@ -1,16 +1,17 @@
-"""What a frame says to the voxels of a block, compiled: the arithmetic of `mapping.tsdf.reference` in flat loops over 512 voxels.
+"""The contribution of a frame to the voxels of a block, compiled: the arithmetic of `mapping.tsdf.reference` in flat loops.
 
-The compiler turns these into vector instructions, which is why nothing in them branches.
+The compiler turns the loops over 512 voxels into vector instructions, so they contain no branches. Lengths are in metres. In
+"scaled camera axes" x and y are multiplied by the focal lengths, so that dividing by z gives pixels.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from mapping.arrays import Float32Array, Float64Array, Int32Array, UInt8Array, UInt16Array
 from mapping.compiling import FAST, INNER
 from mapping.tsdf.grid import FAR, NEAR, SIDE, WEIGHT_UNIT
 
@@ -18,23 +19,31 @@ VOXELS = SIDE**3
 BEHIND = np.float32(1e30)  # the depth of a voxel that falls on no pixel: behind everything
 SEEN = np.uint8(2)
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
-_UNIT, _NEAR, _FAR, _TINY = np.float32(WEIGHT_UNIT), np.float32(NEAR), np.float32(FAR), np.float32(1e-9)
+_UNIT, _NEAR, _FAR = np.float32(WEIGHT_UNIT), np.float32(NEAR), np.float32(FAR)
+_TINY = np.float32(1e-9)
 
 
 class Pixels(NamedTuple):
-    """A frame with its images flattened; an image that is not there has length 0."""
+    """A frame with its images flattened; an absent image has length 0."""
 
-    depth: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    rgb: NDArray[np.uint8]
-    labels: NDArray[Any]
+    depth: Float32Array
+    """(H * W,) metres along camera z, 0 unknown."""
+    weight: Float32Array
+    """(H * W,)."""
+    rgb: UInt8Array
+    """(H * W, 3)."""
+    labels: UInt8Array | UInt16Array
+    """(H * W,) 0 unknown."""
     shape: tuple[int, int]
-    camera: NDArray[np.float32]
-    T_camera_world: NDArray[np.float64]
+    """(H, W)."""
+    camera: Float32Array
+    """(fx, fy, cx, cy) in pixels."""
+    T_camera_world: Float64Array
+    """(4, 4)."""
 
 
 class Limits(NamedTuple):
-    """Metres: of `TSDFConfig`. Places are computed in float64, differences of depth in float32."""
+    """Settings of `TSDFConfig` in metres. Positions are computed in float64, differences of depth in float32."""
 
     voxel_size: np.float64
     truncation: np.float32
@@ -45,12 +54,30 @@ class Limits(NamedTuple):
     behind_per_meter: np.float32
 
 
-@numba.njit(nogil=True)
-def voxel_offsets(pixels: Any, spacing: Any, order: Any) -> Any:
-    """Three times (512,): steps from the first voxel of a block to each in camera axes, x and y times the focal lengths.
+class Offsets(NamedTuple):
+    """Offsets (512,) from the first voxel of a block to each, in scaled camera axes."""
 
-    `order` (512,) are the numbers of the voxels in the order in which they are wanted.
-    """
+    x: Float32Array
+    y: Float32Array
+    z: Float32Array
+
+
+class ImagePlane(NamedTuple):
+    """The image in pixels: the principal point plus a half, so that truncation gives the nearest pixel, and the size."""
+
+    u0: np.float32
+    v0: np.float32
+    height: np.float32
+    width: np.float32
+
+
+Point = tuple[np.float32, np.float32, np.float32]
+"""(x, y, z) in scaled camera axes."""
+
+
+@numba.njit(nogil=True)
+def voxel_offsets(pixels: Pixels, spacing: float, order: UInt16Array) -> Offsets:
+    """Offsets of the sample points of a block, `spacing` metres apart; `order` (512,) lists the voxels in the order wanted."""
     steps = np.zeros((3, VOXELS), np.float32)
     for axis in range(3):
         scale = pixels.camera[axis] if axis < 2 else _ONE
@@ -59,19 +86,19 @@ def voxel_offsets(pixels: Any, spacing: Any, order: Any) -> Any:
             voxel = np.int64(order[n])
             step = R[0] * (voxel >> 6) + R[1] * ((voxel >> 3) & 7) + R[2] * (voxel & 7)
             steps[axis, n] = np.float32(step * spacing * scale)
-    return steps[0], steps[1], steps[2]
+    return Offsets(steps[0], steps[1], steps[2])
 
 
 @numba.njit(**INNER)
-def view_of(pixels: Any) -> Any:
-    """The image as `project` takes it: (cx + 1/2, cy + 1/2, height, width)."""
+def image_plane(pixels: Pixels) -> ImagePlane:
+    """The image plane of a frame."""
     camera, shape = pixels.camera, pixels.shape
-    return camera[2] + _HALF, camera[3] + _HALF, np.float32(shape[0]), np.float32(shape[1])
+    return ImagePlane(camera[2] + _HALF, camera[3] + _HALF, np.float32(shape[0]), np.float32(shape[1]))
 
 
 @numba.njit(**INNER)
-def first_sample(T: Any, camera: Any, x: Any, y: Any, z: Any, spacing: Any) -> Any:
-    """The first sample point of block (x, y, z) in camera axes, x and y times the focal lengths."""
+def first_sample(T: Float64Array, camera: Float32Array, x: int, y: int, z: int, spacing: float) -> Point:
+    """The first sample point of block (x, y, z); `T` is T_camera_world."""
     wx, wy, wz = (SIDE * x + 0.5) * spacing, (SIDE * y + 0.5) * spacing, (SIDE * z + 0.5) * spacing
     return (
         np.float32((T[0, 0] * wx + T[0, 1] * wy + T[0, 2] * wz + T[0, 3]) * camera[0]),
@@ -81,14 +108,12 @@ def first_sample(T: Any, camera: Any, x: Any, y: Any, z: Any, spacing: Any) -> A
 
 
 @numba.njit(error_model="numpy", fastmath=FAST, **INNER)
-def project(start: Any, steps_x: Any, steps_y: Any, steps_z: Any, image: Any, pixel: Any, depth: Any) -> None:
-    """The pixel that each voxel of a block falls on and its depth along camera z.
-
-    `start` (x, y, z) is the first sample point in camera axes, x and y times the focal lengths, and steps (512,) are from
-    there to each. image is that of `view_of`.
-    """
+def project(start: Point, offsets: Offsets, plane: ImagePlane, pixel: Int32Array, depth: Float32Array) -> None:
+    """The pixel (512,) that each voxel of a block projects to and its depth (512,); `start` is the first sample point."""
     x0, y0, z0 = start
-    u0, v0, height, width = image
+    steps_x, steps_y, steps_z = offsets.x, offsets.y, offsets.z
+    u0, v0 = plane.u0, plane.v0
+    height, width = plane.height, plane.width
     stride = np.int32(width)
     for n in range(VOXELS):
         z = z0 + steps_z[n]
@@ -101,16 +126,29 @@ def project(start: Any, steps_x: Any, steps_y: Any, steps_z: Any, image: Any, pi
 
 
 @numba.njit(**INNER)
-def look_up(image: Any, pixel: Any, out: Any) -> None:
-    """The image's values at the pixels."""
+def look_up(image: Float32Array, pixel: Int32Array, out: Float32Array) -> None:
+    """The values (512,) of a flat image at the pixels (512,)."""
     for n in range(VOXELS):
         out[n] = image[np.uint32(pixel[n])]
 
 
 @numba.njit(error_model="numpy", fastmath=FAST, **INNER)
-def measure(limits: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any, distance: Any, flags: Any) -> None:
-    """Weight and weighted distance of every voxel of a block, which are seen and which are near the surface."""
-    truncation, behind, surface, eps = limits.truncation, limits.behind, limits.surface, np.float32(limits.voxel_size)
+def measure(
+    limits: Limits,
+    z: Float32Array,
+    depth: Float32Array,
+    pixel_weight: Float32Array,
+    weight: Int32Array,
+    distance: Int32Array,
+    flags: UInt8Array,
+) -> None:
+    """Weight and weighted distance of the voxels of a block, which are seen and which are near the surface; all (512,).
+
+    `z` is the depth of the voxel, `depth` and `pixel_weight` are those of its pixel; bit 0 of the flags marks voxels near the
+    surface, bit 1 those that are seen.
+    """
+    truncation, behind, surface = limits.truncation, limits.behind, limits.surface
+    eps = np.float32(limits.voxel_size)
     per_truncation, fall = _ONE / truncation, _ONE / max(behind - eps, np.float32(1e-9))
     for n in range(VOXELS):
         sdf = depth[n] - z[n]
@@ -127,8 +165,16 @@ def measure(limits: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any, dis
 
 
 @numba.njit(error_model="numpy", fastmath=FAST, **INNER)
-def measure_growing(limits: Any, z: Any, depth: Any, pixel_weight: Any, weight: Any, distance: Any, flags: Any) -> None:
-    """`measure` with a band that is deeper behind what is farther away; apart, so that who does without does not pay for it."""
+def measure_growing(
+    limits: Limits,
+    z: Float32Array,
+    depth: Float32Array,
+    pixel_weight: Float32Array,
+    weight: Int32Array,
+    distance: Int32Array,
+    flags: UInt8Array,
+) -> None:
+    """`measure` with a band that is deeper behind distant surfaces; a separate kernel, because it is slower."""
     truncation, surface, eps = limits.truncation, limits.surface, np.float32(limits.voxel_size)
     least, per_meter, per_truncation = limits.behind, limits.behind_per_meter, _ONE / truncation
     for n in range(VOXELS):

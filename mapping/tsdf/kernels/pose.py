@@ -1,22 +1,22 @@
-"""The inverse of a pose, compiled: for a single matrix numpy's general routines take longer than all else that is checked."""
+"""The inverse of a pose, compiled: for a single matrix numpy's general routines take longer than all other checks of a frame."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mapping.arrays import Float64Array
 from mapping.compiling import kernel
 
-ROUNDS = 4  # each squares what a matrix is off by: from 5e-3 that leaves nothing
+ROUNDS = 4  # each squares the error of a matrix: from 5e-3 to below float64
 
 
 @kernel(nogil=True, error_model="numpy")
-def invert_rigid(T: NDArray[np.float64], inverse: NDArray[np.float64]) -> tuple[float, float]:
+def invert_rigid(T: Float64Array, inverse: Float64Array) -> tuple[float, float]:
     """Write the inverse (4, 4) of a pose (4, 4) whose rotation part is replaced by the nearest rotation.
 
     That is the orthogonal factor of its polar decomposition, by Newton's iteration (Higham 1986).
-    Returns how far from a rigid transform T is (the largest element of R R' - I and of the difference of the last row; inf where
-    there is no finite number) and the determinant of the factor, -1 for a mirror image.
+    Returns the deviation of T from a rigid transform (the largest element of R R' - I and of the difference of the last row; inf
+    when T is not finite) and the determinant of the factor, -1 for a mirror image.
     """
     error = max(max(abs(T[3, 0]), abs(T[3, 1])), max(abs(T[3, 2]), abs(T[3, 3] - 1)))
     for i in range(3):

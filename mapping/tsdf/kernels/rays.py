@@ -1,29 +1,63 @@
-"""Which blocks the rays of a frame pass through, compiled: rays mark cells of a dense grid over the camera's view."""
+"""Which blocks the rays of a frame pass through, compiled: rays mark cells of a dense grid over the view of the camera."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from mapping.arrays import Float32Array, Float64Array, Int32Array, Int64Array, Span, UInt8Array, UInt64Array
 from mapping.compiling import FAST, INNER, kernel
 from mapping.tsdf.grid import FAR, NEAR
 
 
 class Rays(NamedTuple):
-    """Every `stride`-th pixel of a frame: depth (R, C) float32 metres, 0 where it is of no use; camera (fx, fy, cx, cy)."""
+    """The rays of every `stride`-th pixel of a frame."""
 
-    depth: NDArray[np.float32]
+    depth: Float32Array
+    """(R, C) metres along camera z, 0 where unusable."""
     stride: int
-    camera: NDArray[np.float32]
-    T_camera_world: NDArray[np.float64]
+    camera: Float32Array
+    """(fx, fy, cx, cy) in pixels."""
+    T_camera_world: Float64Array
+    """(4, 4)."""
+
+
+class MarkGrid(NamedTuple):
+    """A box of cubic cells that rays mark; cell (i, j, k) of the box is cell low + (i, j, k) of the world."""
+
+    low: Int64Array
+    """(3,) the first cell."""
+    extent: Int64Array
+    """(3,) the number of cells along each axis."""
+    marks: UInt8Array
+    """One per cell, k fastest, and one more; not 0 where marked."""
+
+
+class BandEnd(NamedTuple):
+    """Where the truncation band behind a surface ends: at the greater of `metres` and `per_meter` times the depth."""
+
+    metres: float
+    per_meter: float
+
+
+class _Band(NamedTuple):
+    """What `cells_of_row` needs in addition to the rays of a row; `cells` is the number of cells of the grid."""
+
+    start: Float64Array
+    """(3,) the camera centre in cells from the first one."""
+    cells: np.float64
+    closest: np.float64
+    """Metres along camera z from which on there are samples."""
+    farthest: float
+    """Metres along camera z up to which pixels are used."""
+    end: BandEnd
 
 
 @kernel(nogil=True)
-def sample_depth(image: NDArray[np.float32], shape: tuple[int, int], stride: int, nearest: float, rays: Rays) -> float:
-    """Fill the depth of rays from a flat image of the given shape; returns the greatest."""
+def sample_depth(image: Float32Array, shape: tuple[int, int], stride: int, nearest: float, rays: Rays) -> float:
+    """Fill the depth of rays from a flat image of the given shape; returns the maximum."""
     deepest, least, farthest = np.float32(0), np.float32(nearest), np.float32(FAR)
     for r in range(rays.depth.shape[0]):
         first = (stride // 2 + r * stride) * shape[1] + stride // 2
@@ -37,9 +71,9 @@ def sample_depth(image: NDArray[np.float32], shape: tuple[int, int], stride: int
 
 @kernel(nogil=True)
 def view_bounds(
-    rays: Rays, shape: tuple[int, int], depth: float, size: float, low: NDArray[np.int64], extent: NDArray[np.int64]
+    rays: Rays, shape: tuple[int, int], depth: float, size: float, low: Int64Array, extent: Int64Array
 ) -> int:
-    """Set first cell (3,) of edge `size` and extent (3,) around all that the camera sees up to `depth`, with a cell to spare.
+    """Set `low` and `extent` of a grid of cells of edge `size` around the view up to `depth`, with a margin of one cell.
 
     Returns the number of cells.
     """
@@ -63,16 +97,17 @@ def view_bounds(
 
 
 @numba.njit(**INNER)
-def is_marked(low: Any, extent: Any, marks: Any, x: Any, y: Any, z: Any) -> Any:
-    """Whether the cell is in the box and marked."""
+def is_marked(grid: MarkGrid, x: int, y: int, z: int) -> bool:
+    """Whether cell (x, y, z) of the world is in the grid and marked."""
+    low, extent, marks = grid
     i, j, k = x - low[0], y - low[1], z - low[2]
     inside = 0 <= i < extent[0] and 0 <= j < extent[1] and 0 <= k < extent[2]
     return inside and marks[(i * extent[1] + j) * extent[2] + k] != 0
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def ray_origin(rays: Any, size: float, low: Any) -> NDArray[np.float64]:
-    """The camera's centre (3,) in cells of edge `size`, from the grid's first cell."""
+def ray_origin(rays: Rays, size: float, low: Int64Array) -> Float64Array:
+    """The camera centre (3,) in cells of edge `size` from cell `low`."""
     T, start = rays.T_camera_world, np.zeros(3)
     for axis in range(3):
         start[axis] = -(T[0, axis] * T[0, 3] + T[1, axis] * T[1, 3] + T[2, axis] * T[2, 3]) / size - low[axis]
@@ -80,8 +115,8 @@ def ray_origin(rays: Any, size: float, low: Any) -> NDArray[np.float64]:
 
 
 @numba.njit(error_model="numpy", fastmath=FAST, **INNER)
-def steps_of_row(rays: Any, r: int, size: float, steps: Any) -> None:
-    """How far the rays of row r run per metre of depth, in cells of edge `size`: (3, C)."""
+def steps_of_row(rays: Rays, r: int, size: float, steps: Float64Array) -> None:
+    """The steps (3, C) of the rays of row r per metre of depth, in cells of edge `size`."""
     T, stride, first = rays.T_camera_world, rays.stride, rays.stride // 2 - np.float64(rays.camera[2])
     y = (stride // 2 + r * stride - np.float64(rays.camera[3])) / np.float64(rays.camera[1])
     per_fx, per_size = 1 / np.float64(rays.camera[0]), 1 / size
@@ -92,18 +127,22 @@ def steps_of_row(rays: Any, r: int, size: float, steps: Any) -> None:
 
 
 @numba.njit(error_model="numpy", fastmath=FAST, **INNER)
-def cells_of_row(depth: Any, steps: Any, ahead: Any, place: Any, extent: Any, cells: NDArray[np.int32]) -> None:
-    """The cells (C,) in which the rays of a row are `ahead` metres behind what they measured; the last cell for no ray.
+def cells_of_row(
+    depth: Float32Array, steps: Float64Array, offset: float, band: _Band, extent: Int64Array, cells: Int32Array
+) -> None:
+    """The cells (C,) of the rays of a row, of depth (C,), at `offset` metres behind the surface, or at the end of its band.
 
-    `place` is (start (3,), (cells, closest, farthest), behind); rays end at the greater of `behind`, metres and metres a metre
-    of depth, behind what they measured. All is computed in float64, whose lanes convert to integers only once.
+    A ray without a usable depth or outside of the grid gets the additional mark. All is computed in float64, whose lanes convert
+    to integers only once.
     """
-    start, (none, closest, farthest), (behind, behind_per_meter) = place
-    x0, y0, z0, step_x, step_y, step_z = start[0], start[1], start[2], steps[0], steps[1], steps[2]
+    none, closest, farthest = band.cells, band.closest, band.farthest
+    behind, behind_per_meter = band.end.metres, band.end.per_meter
+    x0, y0, z0 = band.start[0], band.start[1], band.start[2]
+    step_x, step_y, step_z = steps[0], steps[1], steps[2]
     columns, layers = np.float64(extent[1]), np.float64(extent[2])
     for c in range(len(cells)):
         measured = np.float64(depth[c])
-        z = max(measured + min(ahead, max(behind, behind_per_meter * measured)), closest)
+        z = max(measured + min(offset, max(behind, behind_per_meter * measured)), closest)
         i, j, k = np.floor(x0 + z * step_x[c]), np.floor(y0 + z * step_y[c]), np.floor(z0 + z * step_z[c])
         cell = (i * columns + j) * layers + k
         good = (measured > 0) & (measured <= farthest) & (cell >= 0) & (cell < none)
@@ -112,36 +151,29 @@ def cells_of_row(depth: Any, steps: Any, ahead: Any, place: Any, extent: Any, ce
 
 @kernel(nogil=True)
 def mark_band(
-    rays: Rays,
-    span: tuple[int, int],
-    grid: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]],
-    size: float,
-    farthest: float,
-    offsets: NDArray[np.float64],
-    behind: tuple[float, float],
+    rays: Rays, span: Span, grid: MarkGrid, size: float, farthest: float, offsets: Float64Array, end: BandEnd
 ) -> None:
-    """Mark the cells of edge `size` that hold a sample of the band around the surface, `offsets` metres behind it.
+    """Mark the cells of edge `size` that contain a sample of the band around the surface, `offsets` metres behind it.
 
-    Rays of rows span[0] .. span[1] are taken, up to `farthest` metres. The band ends at the greater of `behind`, metres and
-    metres a metre of depth: samples beyond are moved there. grid is first cell, extent, and marks, one more than there are cells.
-    No branch depends on where a ray goes, which makes this several times as fast as walking from cell to cell.
+    Rows span[0] .. span[1] of the rays are used, up to `farthest` metres; samples beyond the end of the band are moved to it.
+    No branch depends on the direction of a ray, which makes this several times as fast as stepping from cell to cell.
     """
     low, extent, marks = grid
     none = extent[0] * extent[1] * extent[2]
-    place = (ray_origin(rays, size, low), (np.float64(none), np.float64(NEAR), farthest), behind)
+    band = _Band(ray_origin(rays, size, low), np.float64(none), np.float64(NEAR), farthest, end)
     cells, steps = np.zeros(rays.depth.shape[1], np.int32), np.zeros((3, rays.depth.shape[1]))
     for r in range(span[0], span[1]):
         steps_of_row(rays, r, size, steps)
         for m in range(len(offsets)):
-            cells_of_row(rays.depth[r], steps, offsets[m], place, extent, cells)
+            cells_of_row(rays.depth[r], steps, offsets[m], band, extent, cells)
             for c in range(len(cells)):
                 marks[cells[c]] = 1
     marks[none] = 0
 
 
 @numba.njit(**INNER)
-def plane_crossing(position: Any, cell: Any, step: Any) -> Any:
-    """How far a ray runs between two planes of the grid, and from `position` in `cell` to the first."""
+def plane_crossing(position: float, cell: int, step: float) -> tuple[float, float]:
+    """The length along a ray between two planes of the grid, and from `position` in `cell` to the first plane."""
     if step == 0:
         return np.inf, np.inf
     run = 1 / abs(step)
@@ -149,15 +181,17 @@ def plane_crossing(position: Any, cell: Any, step: Any) -> Any:
 
 
 @numba.njit(error_model="numpy", **INNER)
-def mark_segment(marks: Any, extent: Any, start: Any, step: Any, near: float, far: float) -> None:
+def mark_segment(
+    marks: UInt8Array, extent: Int64Array, start: Float64Array, step: Float64Array, near: float, far: float
+) -> None:
     """Mark the cells between `start + near * step` and `start + far * step` (Amanatides and Woo 1987).
 
-    Both are in cells from the grid's first one.
+    `start` (3,) is in cells from the first one, `step` (3,) in cells per metre; `near` and `far` in metres.
     """
     x, y, z = start[0] + near * step[0], start[1] + near * step[1], start[2] + near * step[2]
     i, j, k = np.int64(np.floor(x)), np.int64(np.floor(y)), np.int64(np.floor(z))
     rest = far - near
-    # Along each axis: how far the ray runs to its next plane, and from plane to plane.
+    # Along each axis: the length of the ray to its next plane, and from plane to plane.
     run_x, next_x = plane_crossing(x, i, step[0])
     run_y, next_y = plane_crossing(y, j, step[1])
     run_z, next_z = plane_crossing(z, k, step[2])
@@ -183,16 +217,10 @@ def mark_segment(marks: Any, extent: Any, start: Any, step: Any, near: float, fa
 
 
 @kernel(nogil=True, error_model="numpy")
-def mark_free(
-    rays: Rays,
-    grid: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]],
-    size: float,
-    farthest: float,
-    truncation: float,
-) -> None:
+def mark_free(rays: Rays, grid: MarkGrid, size: float, farthest: float, truncation: float) -> None:
     """Mark the cells of edge `size` that rays pass through between the camera and the truncation band.
 
-    For every second ray of every second row; they end at `farthest` metres.
+    Only every second ray of every second row is used; rays end at `farthest` metres.
     """
     low, extent, marks = grid
     T, start, step = rays.T_camera_world, ray_origin(rays, size, low), np.zeros(3)
@@ -211,26 +239,21 @@ def mark_free(
 
 
 @kernel(nogil=True)
-def take_marked(
-    low: NDArray[np.int64],
-    extent: NDArray[np.int64],
-    marks: NDArray[np.uint8],
-    words: NDArray[np.uint64],
-    coords: NDArray[np.int32],
-) -> int:
-    """Write the marked cells to `coords` (B, 3), in order, as far as there is room; returns how many there are.
+def take_marked(grid: MarkGrid, words: UInt64Array, coords: Int32Array) -> int:
+    """Write the marked cells to `coords` (B, 3), in order, as far as they fit; returns the number of marked cells.
 
     `words` are the marks eight at a time; beyond the cells of the grid they are 0.
     """
+    low, extent, marks = grid
     columns, layers = extent[1], extent[2]
     x, y, z = low[0], low[1], low[2]
-    found, cells, room = 0, extent[0] * columns * layers, len(coords)
+    found, cells, capacity = 0, extent[0] * columns * layers, len(coords)
     for word in range((cells + 7) // 8):
         if words[word] == 0:
             continue
         for cell in range(8 * word, 8 * word + 8):
             if marks[cell] != 0:
-                if found < room:
+                if found < capacity:
                     row = cell // layers
                     coords[found, 0] = x + row // columns
                     coords[found, 1] = y + row % columns

@@ -23,7 +23,7 @@ class Voxel:
         self.room, self.truth, self.ever = np.array([0, 0, 1, 2], np.int64), {}, 0
 
     def add(self, label, weight):
-        kernels.support(self.records, 0, self.more, np.int32(label), np.int32(weight), self.room)
+        kernels.add_evidence(self.records, 0, self.more, np.int32(label), np.int32(weight), self.room)
         self.truth[label] = self.truth.get(label, 0) + weight
         self.ever += max(weight, 0)
 

@@ -22,14 +22,14 @@ def fused(views, **settings):
 def test_threads_that_run_out_of_records_go_on_with_more(monkeypatch, tmp_path):
     views = random_views(np.random.default_rng(3), 4)
     fused(views, threads=1).save(tmp_path / "plenty")
-    monkeypatch.setattr(fusion, "RECORDS_A_BLOCK", 0)
-    for name in ("RECORDS_PER_TAKE", "MORE_PER_TAKE"):
+    monkeypatch.setattr(fusion, "RECORDS_PER_BLOCK", 0)
+    for name in ("ARENA_RECORDS", "ARENA_MORE"):
         monkeypatch.setattr(surface, name, 1)
-    rooms = []
-    make_room = fusion.Fuser._make_room
-    monkeypatch.setattr(fusion.Fuser, "_make_room", lambda self, new: (rooms.append(new), make_room(self, new)))
+    calls = []
+    reserve = fusion.Fuser._reserve_records
+    monkeypatch.setattr(fusion.Fuser, "_reserve_records", lambda self, new: (calls.append(new), reserve(self, new)))
     fused(views, threads=3).save(tmp_path / "scarce")
-    assert len(rooms) > len(views)
+    assert len(calls) > len(views)
     assert (tmp_path / "plenty").read_bytes() == (tmp_path / "scarce").read_bytes()
 
 
@@ -47,8 +47,8 @@ def test_a_volume_that_cannot_grow_is_as_it_was(monkeypatch, tmp_path, array):
 
     with monkeypatch.context() as patch:
         patch.setattr(RowMemory, "with_rows", refuse)
-        patch.setattr(surface, "RECORDS_PER_TAKE", 1)
-        patch.setattr(fusion, "RECORDS_A_BLOCK", 1 << 20)
+        patch.setattr(surface, "ARENA_RECORDS", 1)
+        patch.setattr(fusion, "RECORDS_PER_BLOCK", 1 << 20)
         with pytest.raises(MemoryError):
             views[1].into(volume)
     volume.save(tmp_path / "after")
