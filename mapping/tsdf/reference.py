@@ -128,10 +128,10 @@ def contribution(observation: Observation, blocks: NDArray[np.int32], config: TS
     beyond the maximum depth only mark space as free.
 
     With `behind_per_meter` the band behind a surface grows with its depth, as the noise of depth does, but distances are
-    truncated equally for all pixels, so that sums over frames keep one unit. Apart from the falling weight, their zero crossing is then
-    close to Huber's estimate of the surface (1964): the influence of a frame is its distance, up to the truncation. Where frames
-    differ by more than the depth of the band, those that saw a nearer surface have no influence, and the free space of the others
-    removes the wall or leaves two.
+    truncated equally for all pixels, so that sums over frames keep one unit. Apart from the falling weight, their zero crossing
+    is then close to Huber's estimate of the surface (1964): the influence of a frame is its distance, up to the truncation. Where
+    frames differ by more than the depth of the band, those that saw a nearer surface have no influence, and the free space of the
+    others removes the wall or leaves two.
     """
     truncation, behind = np.float32(config.truncation_distance), np.float32(config.behind_distance)
     eps = np.float32(config.voxel_size)

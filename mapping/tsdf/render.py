@@ -58,6 +58,7 @@ class RayCaster:
         nothing was fused into. Raises ValueError for a camera with lens distortion.
         """
         from mapping.tsdf.kernels import render as kernels
+        from mapping.tsdf.kernels import visibility
 
         if intrinsics.is_distorted:
             raise ValueError("intrinsics must have no lens distortion to render")
@@ -72,10 +73,10 @@ class RayCaster:
             labels=np.zeros(shape, np.uint16),
         )
         limits = (self.voxel_size, reach.min_depth, reach.max_depth, reach.min_weight)
-        scale = kernels.Scale(*(float(limit) for limit in limits))
-        ranges = np.full((-(-shape[0] // kernels.TILE), -(-shape[1] // kernels.TILE), 2), [np.inf, 0.0])
+        scale = visibility.Scale(*(float(limit) for limit in limits))
+        ranges = np.full((-(-shape[0] // visibility.TILE), -(-shape[1] // visibility.TILE), 2), [np.inf, 0.0])
         visible = np.zeros(self.store.blocks.count, bool)
-        kernels.find_ranges(self.store.blocks.coords, camera, inverse(T), scale, shape, ranges, visible)
+        visibility.find_ranges(self.store.blocks.coords, camera, inverse(T), scale, shape, ranges, visible)
         rows = np.flatnonzero(visible).astype(np.int32)
         if len(rows):
             blocks, spans = self._blocks(rows, ranges), split(len(ranges), self.threads)
@@ -90,11 +91,12 @@ class RayCaster:
     def _blocks(self, rows: NDArray[np.int32], ranges: NDArray[np.float64]) -> RayBlocks:
         """The measured blocks in `rows` of the store with their voxels, and a table of the box around them."""
         from mapping.tsdf.kernels import render as kernels
+        from mapping.tsdf.kernels import visibility
 
         coords = self.store.blocks.coords[rows]
         field = np.stack(self.store.read_blocks(coords, self.truncation, self.threads), axis=-1)
         low, high = coords.min(axis=0).astype(np.int64) - 1, coords.max(axis=0).astype(np.int64) + 2
         table = np.full((2, *(high - low)), -1, np.int32)
-        kernels.index_blocks(coords, low, 1, table[0])
-        kernels.index_blocks(self.store.free_blocks.coords, low, CELL_VOXELS, table[1])
+        visibility.index_blocks(coords, low, 1, table[0])
+        visibility.index_blocks(self.store.free_blocks.coords, low, CELL_VOXELS, table[1])
         return kernels.RayBlocks(table, low, field, self.store.free, ranges)

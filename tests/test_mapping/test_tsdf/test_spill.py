@@ -102,7 +102,7 @@ def test_a_full_disk_is_said_in_one_line(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(spill.mmap, "mmap", full)
-    with pytest.raises(SpillError, match="no room for 1048576 bytes of the volume"):
+    with pytest.raises(SpillError, match="no space for 1048576 bytes of the volume"):
         RowFile((4,), np.int32).grow(np.zeros((0, 4), np.int32), 3)
 
 
@@ -120,5 +120,5 @@ def test_a_disk_that_is_nearly_full_is_told_of_before_it_is_written_to(monkeypat
     rows = file.grow(np.zeros((0, 1), np.uint8), 2 * CHUNK)
     rows = file.grow(rows, 2 * CHUNK + 1)
     assert 2 * CHUNK < len(rows) <= 3 * CHUNK, "twice as many would not fit, as many as are needed do"
-    with pytest.raises(SpillError, match="no room for"):
+    with pytest.raises(SpillError, match="no space for"):
         file.grow(rows, 3 * CHUNK + 1)
