@@ -21,12 +21,12 @@ from common import machine, noise, write_json
 from numpy.typing import NDArray
 
 from mapping import Intrinsics, Mesh, TSDFConfig, TSDFVolume
-from mapping.depth.config import DepthWeightConfig
+from mapping.depth.depth_config import DepthWeightConfig
 from mapping.depth.weights import depth_weight
-from mapping.mesh.metrics import mesh_metrics
+from mapping.mesh.mesh_metrics import mesh_metrics
 from mapping.mesh.raycast import MeshCaster
-from mapping.multiview.config import MultiviewConfig
 from mapping.multiview.multiview import MultiviewDepth, sweep_depth
+from mapping.multiview.multiview_config import MultiviewConfig
 from pipelines import open_sequence
 from pipelines.frame import Frame
 from pipelines.settings import MeshConfig

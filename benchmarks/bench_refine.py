@@ -29,7 +29,7 @@ from pydantic import TypeAdapter
 from m2h import Predictions
 from mapping import TSDFVolume
 from mapping.mesh.io import read_mesh
-from mapping.mesh.metrics import mesh_metrics
+from mapping.mesh.mesh_metrics import mesh_metrics
 from mapping.mesh.raycast import MeshCaster
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame, FrameSequence

@@ -2,5 +2,5 @@
 
 from mapping.camera import Intrinsics as Intrinsics
 from mapping.mesh.mesh import Mesh as Mesh
-from mapping.tsdf.config import TSDFConfig as TSDFConfig
+from mapping.tsdf.tsdf_config import TSDFConfig as TSDFConfig
 from mapping.tsdf.volume import TSDFVolume as TSDFVolume

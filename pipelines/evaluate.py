@@ -3,8 +3,8 @@
 Everything is compared in the world of the true graph, which has z up (the sequence's world when there is only a true mesh): the
 run is brought there by its own `T_input_world`. A section is absent when the truth has nothing of its kind, `tracks` and
 `changes` only when the run tells of none either, since a world where nothing moves is a truth too. A number that is not
-defined is None. The protocols are those of `mapping.mesh.metrics`, `scenegraph.graph_metrics`, `scenegraph.track_metrics` and
-`m2h.metrics`.
+defined is None. The protocols are those of `mapping.mesh.mesh_metrics`, `scenegraph.graph_metrics`,
+`scenegraph.track_metrics` and `m2h.metrics`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from mapping.mesh.io import read_mesh
 from mapping.mesh.mesh import Mesh, sample_surface
-from mapping.mesh.metrics import SAMPLES, TruthError, mesh_metrics
+from mapping.mesh.mesh_metrics import SAMPLES, TruthError, mesh_metrics
 from mapping.mesh.raycast import MeshCaster
 from mapping.se3 import from_rotation_translation, inverse, transform_points
 from pipelines.frame import FrameSequence

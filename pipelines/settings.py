@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from mapping.depth.config import AlignmentConfig, DepthWeightConfig
-from mapping.multiview.config import MultiviewConfig, NeighbourConfig
-from mapping.tsdf.config import TSDFConfig
+from mapping.depth.depth_config import AlignmentConfig, DepthWeightConfig
+from mapping.multiview.multiview_config import MultiviewConfig, NeighbourConfig
+from mapping.tsdf.tsdf_config import TSDFConfig
 from scenegraph.graph_config import SceneGraphConfig
 from scenegraph.tracks.track_config import DynamicsConfig
 

@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from mapping.mesh.metrics import harmonic_mean
+from mapping.mesh.mesh_metrics import harmonic_mean
 from scenegraph.boxes import box_iou, points_in_box
 from scenegraph.nodes import ObjectNode, OrientedBox, RoomNode, StoreyNode
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from mapping.multiview.config import MultiviewConfig, NeighbourConfig
+from mapping.multiview.multiview_config import MultiviewConfig, NeighbourConfig
 from pipelines.frame import Frame, FrameInfo, SequenceError
 from pipelines.settings import PipelineConfig
 

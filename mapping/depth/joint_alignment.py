@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.config import AlignmentConfig
 from mapping.depth.correction import DepthField, field_covariance, hats
+from mapping.depth.depth_config import AlignmentConfig
 from mapping.depth.robust import MAD_TO_DEVIATION, biweight, frame_outliers
 from mapping.depth.samples import DepthSamples, choose_pairs
 from mapping.se3 import inverse

@@ -12,7 +12,7 @@ import numpy as np
 
 from mapping.arrays import BoolArray, Float32Array, Span
 from mapping.compiling import INNER, kernel
-from mapping.depth.config import MIN_AGREEMENT
+from mapping.depth.depth_config import MIN_AGREEMENT
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 AGREEMENT_RADIUS = 2  # pixels over which the normals of the depth are taken that are compared with given ones

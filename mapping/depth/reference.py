@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.depth.config import MIN_AGREEMENT, DepthWeightConfig
+from mapping.depth.depth_config import MIN_AGREEMENT, DepthWeightConfig
 
 
 def normals_from_depth(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.depth.config import DepthWeightConfig
+from mapping.depth.depth_config import DepthWeightConfig
 from mapping.threads import run_parts, split, thread_count
 
 NO_PIXELS, NO_NORMALS = np.zeros((0, 0), np.float32), np.zeros((0, 0, 3), np.float32)

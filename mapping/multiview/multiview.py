@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
 from mapping.lru_cache import LruCache
-from mapping.multiview.config import MultiviewConfig, NeighbourConfig
 from mapping.multiview.depth_range import DepthRange, find_depth_range
+from mapping.multiview.multiview_config import MultiviewConfig, NeighbourConfig
 from mapping.multiview.neighbours import choose_neighbours
 from mapping.multiview.views import PosedImage, Prior
 from mapping.se3 import inverse

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
-from mapping.multiview.config import NeighbourConfig
+from mapping.multiview.multiview_config import NeighbourConfig
 from mapping.se3 import inverse
 
 Array = NDArray[np.float64]

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mapping.multiview.config import MultiviewConfig
 from mapping.multiview.cost import Warp, make_warp, matching_costs, mean_of_best
+from mapping.multiview.multiview_config import MultiviewConfig
 from mapping.multiview.paths import aggregate
 from mapping.multiview.refine import cheapest, confidence_of, enlarge, refine, resize, slopes_from_normals, smooth
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.threads import run_parts, split, thread_count
-from mapping.tsdf.config import TSDFConfig
 from mapping.tsdf.grid import CELL_VOXELS, SIDE, band_offsets, sample_stride
 from mapping.tsdf.kernels import carving
 from mapping.tsdf.kernels import fuse as kernels
@@ -17,6 +16,7 @@ from mapping.tsdf.kernels.blocks import BlockRows
 from mapping.tsdf.kernels.measure import Limits, Pixels
 from mapping.tsdf.observation import FusionError, Observation
 from mapping.tsdf.store import VOXELS, SumStore
+from mapping.tsdf.tsdf_config import TSDFConfig
 
 NO_VALUES, NO_COLORS, NO_LABELS = np.zeros(0, np.float32), np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8)
 MIN_BLOCKS_PER_THREAD, MIN_RAYS_PER_THREAD = 2 * kernels.GROUP, 1 << 13

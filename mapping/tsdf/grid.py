@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.tsdf.config import TSDFConfig
+from mapping.tsdf.tsdf_config import TSDFConfig
 
 SIDE = 8
 """Voxels along the edge of a block, and cells along the edge of a block of the free-space grid."""

@@ -6,10 +6,10 @@ import numpy as np
 
 from mapping.mesh.mesh import Mesh
 from mapping.threads import run_parts, split, thread_count
-from mapping.tsdf.config import TSDFConfig
 from mapping.tsdf.kernels import field as kernels
 from mapping.tsdf.marching_cubes import isosurface
 from mapping.tsdf.store import SumStore
+from mapping.tsdf.tsdf_config import TSDFConfig
 
 HALF_CONFIDENCE_WEIGHT = 3.0
 """The weight at which a vertex has confidence 1/2."""

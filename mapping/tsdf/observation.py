@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.se3 import inverse
-from mapping.tsdf.config import TSDFConfig
+from mapping.tsdf.tsdf_config import TSDFConfig
 
 MAX_WEIGHT = 256.0
 """The maximum weight of one pixel; 1 is a certain observation."""

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.tsdf.config import TSDFConfig
 from mapping.tsdf.grid import CELL_VOXELS, COLOR_SHIFT, FAR, NEAR, SIDE, WEIGHT_UNIT, band_offsets, sample_stride
 from mapping.tsdf.observation import Observation
+from mapping.tsdf.tsdf_config import TSDFConfig
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from mapping.camera import Intrinsics
 from mapping.mesh.mesh import Mesh
 from mapping.threads import thread_count
-from mapping.tsdf.config import TSDFConfig
 from mapping.tsdf.grid import SIDE
 from mapping.tsdf.observation import FusionError, observe
 from mapping.tsdf.render import RayCaster, RayRange, RenderedView
 from mapping.tsdf.store import VOXELS, SumStore
+from mapping.tsdf.tsdf_config import TSDFConfig
 from mapping.tsdf.volume_io import VolumeError, read_volume, write_volume
 
 MAX_WEIGHT_SUM = 1e5

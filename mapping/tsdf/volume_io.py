@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from mapping.tsdf.config import TSDFConfig
 from mapping.tsdf.surface import SurfaceSums
+from mapping.tsdf.tsdf_config import TSDFConfig
 
 FORMAT = "m2h-tsdf-volume"
 VERSION = 2

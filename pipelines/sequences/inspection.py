@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
 from mapping.se3 import transform_points
-from mapping.tsdf.config import TSDFConfig
+from mapping.tsdf.tsdf_config import TSDFConfig
 from pipelines.frame import Frame, FrameSequence, SequenceError, depth_notes
 from pipelines.sequences.convention_check import (
     Score,

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
-from mapping.multiview.config import MultiviewConfig
 from mapping.multiview.multiview import MultiviewDepth
+from mapping.multiview.multiview_config import MultiviewConfig
 from mapping.multiview.views import Prior
 from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence, SequenceError

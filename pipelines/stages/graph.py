@@ -79,7 +79,7 @@ def build_graph(context: RunContext) -> StageRecord:
 
 def _surface_figures(mesh: Mesh) -> dict[str, float]:
     """What the mesh says about itself: its area, how much of it is doubled, how open it is."""
-    from mapping.mesh.metrics import doubled_share, rim_per_area
+    from mapping.mesh.mesh_metrics import doubled_share, rim_per_area
 
     doubled = doubled_share(mesh, np.random.default_rng(0), samples=SURFACE_SAMPLES)
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mapping.mesh.metrics import harmonic_mean
+from mapping.mesh.mesh_metrics import harmonic_mean
 from scenegraph.boxes import points_in_box, yaw_rotation
 from scenegraph.graph_metrics import (
     Change,

@@ -9,8 +9,8 @@ import pytest
 from helpers import box_mesh
 
 from mapping.camera import Intrinsics
-from mapping.depth.config import AlignmentConfig
 from mapping.depth.correction import DepthField, field_covariance, hats
+from mapping.depth.depth_config import AlignmentConfig
 from mapping.depth.joint_alignment import KnownDepth, align_sequence
 from mapping.depth.samples import choose_pairs, sample_frame, sample_pixels, sample_shape
 from mapping.mesh.mesh import concatenate

@@ -7,7 +7,7 @@ import pytest
 
 from mapping.camera import Intrinsics
 from mapping.depth import reference
-from mapping.depth.config import DepthWeightConfig
+from mapping.depth.depth_config import DepthWeightConfig
 from mapping.depth.weights import depth_weight, flying_pixels, normals_from_depth
 
 CAMERA = Intrinsics(100.0, 110.0, 39.5, 29.5, 80, 60)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mapping.camera import Intrinsics
-from mapping.multiview.config import MultiviewConfig, NeighbourConfig
 from mapping.multiview.depth_range import DepthRange, find_depth_range, triangulate
 from mapping.multiview.multiview import ROOM, MultiviewDepth, with_range
+from mapping.multiview.multiview_config import MultiviewConfig, NeighbourConfig
 from mapping.multiview.views import View
 from mapping.se3 import from_rotation_translation, inverse, look_at, transform_points
 

@@ -8,8 +8,8 @@ from helpers import box_mesh
 from mapping.camera import Intrinsics
 from mapping.mesh.mesh import concatenate
 from mapping.mesh.raycast import MeshCaster
-from mapping.multiview.config import MultiviewConfig, NeighbourConfig
 from mapping.multiview.multiview import MultiviewDepth, sweep_depth
+from mapping.multiview.multiview_config import MultiviewConfig, NeighbourConfig
 from mapping.multiview.neighbours import choose_neighbours
 from mapping.multiview.views import Prior, View
 from mapping.se3 import from_rotation_translation, look_at

@@ -9,7 +9,7 @@ import pytest
 from helpers import box_mesh, random_se3, sphere_mesh
 
 from mapping.mesh.mesh import Mesh, concatenate
-from mapping.mesh.metrics import (
+from mapping.mesh.mesh_metrics import (
     MESH_SCORES,
     TruthError,
     double_wall_rate,
