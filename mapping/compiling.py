@@ -1,4 +1,4 @@
-"""How kernels are compiled: options that they share, where what is compiled is kept, and who is told that it takes a while."""
+"""Compilation of kernels: common options, where the compiled code is stored, and reports of compilations to the user."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 FAST = {"contract", "nsz", "arcp"}
-"""What `fastmath` may do: nothing that hides a value that is not a number."""
+"""What `fastmath` may do: nothing that hides NaN."""
 INNER = {"nogil": True, "_nrt": False}
 """Options of `numba.njit` for a kernel that only other kernels call and that makes no arrays of its own.
 
-It counts no references to the arrays that it is given, since its caller holds them. To count them takes an atomic addition an
-array and call, and that waits for all reads and writes under way; in a function of a few nanoseconds this is most of the time.
+It counts no references to its array arguments, since its caller holds them. Counting takes an atomic addition per array and call,
+which waits for all pending reads and writes; in a function of a few nanoseconds this is most of the time.
 """
 _listeners: list[Callable[[str], None]] = []
 
@@ -20,8 +20,8 @@ _listeners: list[Callable[[str], None]] = []
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a function to be compiled by `numba.njit` with these options, and kept on disk for the next process.
 
-    What is kept is used again only as long as everything that was compiled into it is the same, in whichever file
-    (`mapping.kernel_cache`). Where no folder can be written every process compiles anew.
+    The stored code is reused only as long as all sources that were compiled into it are unchanged, in any file
+    (`mapping.kernel_cache`). Without a writable folder every process compiles again.
     """
     import numba
 
@@ -38,7 +38,7 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 @contextmanager
 def compilations_reported_to(listener: Callable[[str], None]) -> Iterator[None]:
-    """Within, call `listener` with the name of each kernel that is not on disk, before it is compiled, from any thread."""
+    """Call `listener` in this context with the name of each kernel that is not on disk before it is compiled, from any thread."""
     _listeners.append(listener)
     try:
         yield
