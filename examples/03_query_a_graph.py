@@ -13,7 +13,7 @@ for key, room in graph.nodes("room"):
 
 rooms = [key for key, _ in graph.nodes("room")]
 if len(rooms) > 1:
-    way = path(graph, rooms[0], rooms[-1], min_clearance=0.25)
+    found = path(graph, rooms[0], rooms[-1], min_clearance=0.25)
     print(
-        f"from {rooms[0]} to {rooms[-1]}: {way.length:.1f} m over {len(way.places)} places, narrowest {way.clearance:.2f} m"
+        f"from {rooms[0]} to {rooms[-1]}: {found.length:.1f} m over {len(found.places)} places, narrowest {found.clearance:.2f} m"
     )

@@ -137,10 +137,10 @@ class _Comparison:
 
     @cached_property
     def aligned_graph(self) -> SceneGraph:
-        """The run's graph. By what little the two worlds lean against each other it is not turned: its floors stay level."""
+        """The run's graph. The small tilt between the two worlds is not applied: its floors stay level."""
         nodes = [node for layer in ("room", "object", "place") for _, node in self.run_graph.nodes(layer)]
         centre = np.mean([node.position for node in nodes], axis=0) if nodes else np.zeros(3)
-        return self.run_graph.transformed(without_lean(self.T_true_input @ self.run_graph.T_input_world, centre))
+        return self.run_graph.transformed(without_tilt(self.T_true_input @ self.run_graph.T_input_world, centre))
 
     @cached_property
     def cameras(self) -> tuple[Array, Array, Intrinsics]:
@@ -152,7 +152,7 @@ class _Comparison:
         return times, self.T_true_input @ poses, self.sequence[used[0]].intrinsics
 
 
-def without_lean(T: Array, centre: Array) -> Array:
+def without_tilt(T: Array, centre: Array) -> Array:
     """The transform (4, 4) nearest to `T` that only turns about z and shifts, with the same image of `centre` (3,)."""
     yaw = np.arctan2(T[1, 0] - T[0, 1], T[0, 0] + T[1, 1])
     rotation = yaw_rotation(float(yaw))
@@ -195,9 +195,9 @@ def _graph_sections(comparison: _Comparison) -> dict[str, Section]:
         sections["tracks"] = _track_section(comparison)
     times, _, _ = comparison.cameras
     time_range = float(times[0]), float(times[-1])
-    told, true = (changes_of(list(objects.values()), time_range) for objects in (found, asked))
-    if told or true:
-        sections["changes"] = dict(change_metrics(told, true))
+    predicted, true = (changes_of(list(objects.values()), time_range) for objects in (found, asked))
+    if predicted or true:
+        sections["changes"] = dict(change_metrics(predicted, true))
     true_relations = _relations(truth, asked)
     if true_relations:
         matched = match_objects(found, asked, min_iou=0.25)

@@ -75,8 +75,8 @@ def footprint(box: OrientedBox) -> Array:
     Raises ValueError when the box is tilted by more than a degree (see `upright`).
     """
     if box.rotation[2, 2] < np.cos(np.deg2rad(UPRIGHT_TOLERANCE_DEG)):
-        lean = np.rad2deg(np.arccos(np.clip(box.rotation[2, 2], -1, 1)))
-        raise ValueError(f"box must be upright (turned about z only), got one that is tilted by {lean:.1f} deg")
+        tilt = np.rad2deg(np.arccos(np.clip(box.rotation[2, 2], -1, 1)))
+        raise ValueError(f"box must be upright (turned about z only), got one that is tilted by {tilt:.1f} deg")
     return upright(box).corners()[:4, :2]
 
 

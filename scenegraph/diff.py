@@ -111,9 +111,9 @@ def diff_graphs(a: SceneGraph, b: SceneGraph, config: DiffConfig | None = None) 
         raise DiffError(f"the graphs use different label spaces, {a.label_space.name} and {b.label_space.name}")
     T_a_b = inverse(a.T_input_world) @ b.T_input_world
     if T_a_b[2, 2] < np.cos(np.deg2rad(5.0)):
-        lean = np.rad2deg(np.arccos(np.clip(T_a_b[2, 2], -1, 1)))
+        tilt = np.rad2deg(np.arccos(np.clip(T_a_b[2, 2], -1, 1)))
         raise DiffError(
-            f"up differs by {lean:.0f} degrees between the two visits: expected recordings in the same world"
+            f"up differs by {tilt:.0f} degrees between the two visits: expected recordings in the same world"
         )
     all_a, all_b = _objects(a, np.eye(4)), _objects(b, T_a_b)
     pairs = _stayed(all_a, all_b, config)

@@ -140,23 +140,23 @@ def path(graph: SceneGraph, start: str | ArrayLike, goal: str | ArrayLike, *, mi
 
     Raises QueryError when there are no places, a key is unknown or has no position, or no path connects the two.
     """
-    ways: nx.Graph[str] = nx.Graph()
-    ways.add_nodes_from(key for key, _ in graph.nodes("place"))
-    for a, b, _, attributes in graph.edges("place_edge"):
-        clearance = float(attributes.get("clearance", np.inf))
+    free_lines: nx.Graph[str] = nx.Graph()
+    free_lines.add_nodes_from(key for key, _ in graph.nodes("place"))
+    for edge in graph.edges("place_edge"):
+        clearance = float(edge.attributes.get("clearance", np.inf))
         if clearance >= min_clearance:
-            length = float(np.linalg.norm(_place(graph, a).position - _place(graph, b).position))
-            ways.add_edge(a, b, length=length, clearance=clearance)
+            length = float(np.linalg.norm(_place(graph, edge.source).position - _place(graph, edge.target).position))
+            free_lines.add_edge(edge.source, edge.target, length=length, clearance=clearance)
     ends = [_end(graph, end) for end in (start, goal)]
     try:
-        places = nx.shortest_path(ways, ends[0][0], ends[1][0], weight="length")
+        places = nx.shortest_path(free_lines, ends[0][0], ends[1][0], weight="length")
     except nx.NetworkXNoPath as error:
         kept = f" with {min_clearance} m of clearance" if min_clearance > 0 else ""
         raise QueryError(f"no path leads from {_name(start)} to {_name(goal)}{kept}") from error
     points = [*(_place(graph, key).position for key in places)]
     points = [ends[0][1], *points, ends[1][1]]
     line = np.array([p for i, p in enumerate(points) if i == 0 or np.linalg.norm(p - points[i - 1]) > 1e-9])
-    clearances = [ways.edges[a, b]["clearance"] for a, b in pairwise(places)]
+    clearances = [free_lines.edges[a, b]["clearance"] for a, b in pairwise(places)]
     narrowest = min([*clearances, *(_place(graph, key).radius for key in places)])
     return Path(tuple(places), line, float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum()), float(narrowest))
 

@@ -1,4 +1,4 @@
-"""Apartments of boxes with exact truth: labelled meshes, free space and cameras for the tests of the scene graph."""
+"""Apartments of boxes with exact truth: labelled meshes, free space and cameras for tests of the scene graph."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def patch(corner: Array, u: Array, v: Array, label: str, step: float) -> Mesh:
 
 
 def welded(mesh: Mesh) -> Mesh:
-    """The mesh with vertices at the same place and of the same label joined into one."""
+    """The mesh with vertices of equal position and label merged."""
     keys = np.concatenate([np.round(mesh.vertices / 1e-6), mesh.labels[:, None]], axis=1)
     _, first, index = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     return Mesh(mesh.vertices[first], index.ravel()[mesh.faces].astype(np.int32), labels=mesh.labels[first])
 
 
 def box(low, high, label: str, *, yaw: float = 0.0, step: float = 0.05, without: str = "") -> Mesh:
-    """A closed box that faces outwards, turned about the z axis through its middle; `without` names open sides (b, t)."""
+    """A closed box that faces outwards, rotated about the z axis through its centre; `without` names open sides (b, t)."""
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
     x, y, z = np.diag(high - low)
     sides = {
@@ -89,7 +89,7 @@ class Apartment:
     solids: list[tuple[Array, Array]] = field(default_factory=list)
 
     def furnish(self, mesh: Mesh) -> Apartment:
-        """Put a thing in; the box around it is no free space."""
+        """Add an object; the box around it is not free space."""
         self.things.append(mesh)
         self.solids.append((mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)))
         return self
@@ -141,7 +141,7 @@ class Apartment:
         return sides
 
     def is_free(self, points: Array) -> NDArray[np.bool_]:
-        """Which points (N, 3) lie in a room or an opening and in no thing."""
+        """Which points (N, 3) lie in a room or an opening and in no object."""
         x, y, z = points.T
         free = np.zeros(len(points), dtype=bool)
         for x0, y0, x1, y1 in self.rooms:

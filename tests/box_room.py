@@ -1,4 +1,4 @@
-"""A room of 4 x 3 x 2.5 m with a bed and a cabinet, rendered exactly: the smallest sequence that has everything."""
+"""A room of 4 x 3 x 2.5 m with a bed and a cabinet, rendered exactly: the smallest complete sequence."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def room_mesh() -> Mesh:
 
 
 def write_box_room(folder: Path, frames: int = 30) -> None:
-    """Write the sequence: the camera turns about the middle of the room and looks a little down, then a little up."""
+    """Write the sequence: the camera rotates about the centre of the room and looks a little down, then a little up."""
     mesh = room_mesh()
     caster = MeshCaster(mesh)
     with CanonicalWriter(folder, CAMERA, world_up=(0.0, 0.0, 1.0), label_space=nyu40()) as writer:

@@ -1,4 +1,4 @@
-"""Frames of shapes whose depth is known exactly, for the tests of fusion."""
+"""Frames of shapes with exactly known depth, for the tests of fusion."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class View(NamedTuple):
         volume.integrate(self.depth, CAMERA, self.T_world_camera, **self.images)
 
     def out_of(self, volume: TSDFVolume) -> None:
-        """Take the frame out."""
+        """Remove the frame."""
         volume.remove(self.depth, CAMERA, self.T_world_camera, **self.images)
 
 
 def sphere_depth(T_world_camera: NDArray[np.float64], radius: float, center: Any = (0, 0, 0)) -> NDArray[np.float32]:
-    """Depth (H, W) of a sphere; 0 beside it."""
+    """Depth (H, W) of a sphere; 0 outside."""
     rays = CAMERA.rays() @ T_world_camera[:3, :3].T
     to_center = np.asarray(center, float) - T_world_camera[:3, 3]
     a, b, c = (rays**2).sum(-1), rays @ to_center, to_center @ to_center - radius**2

@@ -1,4 +1,4 @@
-"""Laws of closed triangle meshes, as assertions that name what breaks them."""
+"""Invariants of closed triangle meshes, as assertions that name the violation."""
 
 import numpy as np
 from scipy.sparse import coo_matrix

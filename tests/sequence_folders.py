@@ -1,7 +1,7 @@
-"""Tiny sequences written in the published layout of each format, from one world that is known exactly.
+"""Tiny sequences in the published layout of each format, from one exactly known world.
 
-Three frames of a 16x12 camera. Each writer states its format's convention by itself, so that a reader is not tested against its
-own conversions.
+Three frames of a 16x12 camera. Each writer implements its format's convention independently, so that a reader is not
+tested against its own conversions.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ POSES[0] = [[0, 0, 1, 1], [-1, 0, 0, 2], [0, -1, 0, 1.5], [0, 0, 0, 1]]
 POSES[1] = [[1, 0, 0, 1.1], [0, 0, 1, 2], [0, -1, 0, 1.5], [0, 0, 0, 1]]
 POSES[2] = [[1, 0, 0, 1.2], [0, -1, 0, 2], [0, 0, -1, 1.5], [0, 0, 0, 1]]
 QUAT_XYZW = np.array([[-0.5, 0.5, -0.5, 0.5], [-S, 0, 0, S], [1, 0, 0, 0]])
-"""The same rotations as quaternions, worked out by hand."""
+"""The same rotations as quaternions, computed by hand."""
 
 
 def rgb(i: int) -> np.ndarray:
-    """Frame i's picture: red grows to the right, green downwards, blue tells the frame."""
+    """Frame i's picture: red grows to the right, green downwards, blue encodes the frame."""
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     image[..., 0] = np.arange(WIDTH) * 10
     image[..., 1] = np.arange(HEIGHT)[:, None] * 10
@@ -115,7 +115,7 @@ def write_icl(path: Path) -> None:
         write_png(path / f"rgb/{i}.png", rgb(i))
         write_png(path / f"depth/{i}.png", _units(i, 5000))
         pairs.append(f"{i} depth/{i}.png {i} rgb/{i}.png")
-        # The world with its y axis turned round and a camera with y up: a quaternion's x and z change sign, and so does ty.
+        # The world with its y axis flipped and a camera with y up: a quaternion's x and z change sign, and so does ty.
         x, y, z, w = QUAT_XYZW[i]
         tx, ty, tz = POSES[i, :3, 3]
         truth.append(" ".join(map(repr, map(float, [i, tx, -ty, tz, -x, y, -z, w]))))
@@ -170,7 +170,7 @@ def write_replica(path: Path) -> None:
 
 
 def world_to_camera(i: int) -> tuple[np.ndarray, np.ndarray]:
-    """(translation, quat_wxyz) of pose i the other way round: the conjugate quaternion and -R^T t."""
+    """(translation, quat_wxyz) of pose i in reverse: the conjugate quaternion and -R^T t."""
     x, y, z, w = QUAT_XYZW[i]
     return -POSES[i, :3, :3].T @ POSES[i, :3, 3], np.array([w, -x, -y, -z])
 

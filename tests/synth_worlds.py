@@ -1,4 +1,4 @@
-"""Hand-made worlds whose pictures can be computed by hand: a box of a room with boxes in it."""
+"""Hand-made worlds whose images can be computed by hand: a box of a room with boxes in it."""
 
 from __future__ import annotations
 

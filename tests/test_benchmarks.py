@@ -150,7 +150,7 @@ def test_tables(results, title, line):
     assert line in sections(write_tables.page(results))[title].splitlines()
 
 
-def test_noise_is_told(results):
+def test_noise_is_reported(results):
     found = sections(write_tables.page(results))
     assert "Noisy, more than 10 % of the processor being taken by others: 0.02 m2h (20 %)." in found["Fusion"]
     assert "Not noisy: others took at most 2.0 % of the processor." in found["Rendering synthetic worlds"]

@@ -1,4 +1,4 @@
-"""The command line as people use it: results, exit codes, one-line errors, resume."""
+"""The command line in use: results, exit codes, one-line errors, resume."""
 
 import json
 import shutil
@@ -154,17 +154,17 @@ class TestRun:
         assert [hit["label"] for hit in hits] == ["bed"]
         assert hits[0]["room"] == "R0"
         assert "no class" in m2h("query", run_folder, "--label", "bedd", code=1).stderr
-        assert m2h("query", run_folder, "--label", "night stand").stderr == "nothing found\n"  # as reports spell it
+        assert m2h("query", run_folder, "--label", "night stand").stderr == "nothing found\n"  # as spelled in reports
 
 
 def copy_sequence(box_room, folder):
-    """A copy of the sequence that a test may spoil."""
+    """A copy of the sequence that a test may corrupt."""
     shutil.copytree(box_room, folder)
     return folder
 
 
 class TestWarnings:
-    """What a run did not use is said once, with numbers."""
+    """Unused input of a run is reported once, with counts."""
 
     def test_labels_that_the_label_space_lacks(self, box_room, tmp_path):
         sequence = copy_sequence(box_room, tmp_path / "sequence")
@@ -178,7 +178,7 @@ class TestWarnings:
             "400 pixels in 2 frames have labels that label space nyu40 lacks (77, 255); they count as unknown"
         ]
 
-    def test_frames_without_depth_are_left_out_and_listed(self, box_room, tmp_path):
+    def test_frames_without_depth_are_ignored_and_listed(self, box_room, tmp_path):
         sequence = copy_sequence(box_room, tmp_path / "sequence")
         path = sequence / "transforms.json"
         data = json.loads(path.read_text())
@@ -301,7 +301,7 @@ class TestErrors:
         lines = (tmp_path / "run" / "frames.csv").read_text().splitlines()
         assert sum(",0," in line and "truncated" in line for line in lines) == 3
 
-    def test_an_unknown_network_is_said_before_torch_is_loaded(self, box_room, tmp_path):
+    def test_an_unknown_network_is_reported_before_torch_is_loaded(self, box_room, tmp_path):
         code = (
             "import sys; from pipelines.cli import main\n"
             "try: main(sys.argv[1:])\n"

@@ -1,4 +1,4 @@
-"""A rendered apartment through the whole of m2h, measured against its truth: what the map must reach at least."""
+"""A rendered apartment through all of m2h, measured against its truth: lower bounds of the map's quality."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a wheel holds: every module and data file of the four packages, and nothing else; and that it needs no checkout."""
+"""The contents of a wheel: every module and data file of the four packages, and nothing else; it needs no checkout."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A copy of the sources, with more beside and in them than a wheel may hold."""
+    """A copy of the sources, with additional files that a wheel must not contain."""
     pytest.importorskip("setuptools", "77", reason="needs setuptools 77 or newer to build without a network")
     source = tmp_path_factory.mktemp("wheel") / "source"
     leave = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -37,7 +37,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def built(source):
-    """What pip said while it built the wheel, and the wheel."""
+    """The output of pip while building the wheel, and the wheel."""
     command = [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "--no-build-isolation"]
     result = subprocess.run(
         [*command, "-w", str(source.parent), str(source)], check=True, capture_output=True, text=True

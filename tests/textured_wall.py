@@ -1,4 +1,4 @@
-"""A slanted textured wall before a moving camera: what depth from images is tested on."""
+"""A slanted textured wall in front of a moving camera, for tests of depth from images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A little world to learn: coloured boxes in front of a wall on a floor, with exact truth, in the canonical layout."""
+"""A small world to learn: coloured boxes in front of a wall on a floor, with exact truth, in the canonical layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People who walk through a room of boxes and poles, seen by a camera: exact depth, labels and instances by analytic rays."""
+"""People who walk through a room of boxes and poles, observed by a camera: exact depth, labels and instances by analytic rays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INTRINSICS = Intrinsics(130.0, 130.0, 79.5, 59.5, 160, 120)
 
 @dataclass(frozen=True, eq=False)
 class Walker:
-    """A person: path(time) is its place (2,) on the floor, None while it is not there; heading follows the path."""
+    """A person: path(time) is its position (2,) on the floor, None while it is absent; heading follows the path."""
 
     path: Callable[[float], tuple[float, float] | None]
     width: float = WIDTH

@@ -104,7 +104,7 @@ def query(run_folder: Path, ends: tuple[str, str] | None, quiet: bool, as_json: 
     from pipelines.workspace import load_run
 
     graph = load_run(run_folder)[1]
-    answer = _way(graph, ends) if ends else _hits(graph, conditions)
+    answer = _path(graph, ends) if ends else _hits(graph, conditions)
     if as_json:
         print_json(answer)
     elif ends:
@@ -120,11 +120,16 @@ def query(run_folder: Path, ends: tuple[str, str] | None, quiet: bool, as_json: 
             click.echo(f"{hit['key']:<5} {hit['label']:<16} {hit['room'] or '-':<5} ({where}){away}")
 
 
-def _way(graph: Any, ends: tuple[str, str]) -> dict[str, Any]:
+def _path(graph: Any, ends: tuple[str, str]) -> dict[str, Any]:
     from scenegraph.query import path
 
-    way = path(graph, *(_point(end) if "," in end else end for end in ends))
-    return {"places": list(way.places), "points": way.points.tolist(), "length": way.length, "clearance": way.clearance}
+    found = path(graph, *(_point(end) if "," in end else end for end in ends))
+    return {
+        "places": list(found.places),
+        "points": found.points.tolist(),
+        "length": found.length,
+        "clearance": found.clearance,
+    }
 
 
 def _hits(graph: Any, conditions: dict[str, Any]) -> dict[str, Any]:

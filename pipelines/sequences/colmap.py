@@ -244,11 +244,11 @@ class BinaryFile:
 def _cameras_binary(path: Path) -> Iterator[Camera]:
     file = BinaryFile(path)
     for _ in range(int(file.take("Q")[0])):
-        camera, model, width, height = map(int, file.take("iiQQ"))
+        camera, model, *size = map(int, file.take("iiQQ"))
         if not 0 <= model < len(CAMERA_MODELS):
             raise SequenceError(f"{path}: camera {camera}: model number {model} is not known")
         name, count = CAMERA_MODELS[model]
-        yield camera, name, (width, height), file.take(f"{count}d")
+        yield camera, name, (size[0], size[1]), file.take(f"{count}d")
 
 
 def _images_binary(path: Path) -> Iterator[RegisteredImage]:

@@ -170,8 +170,8 @@ class Inspection:
         if self.verdict == "unclear":
             return [*lines, f"conventions: UNCLEAR, no reading fits ({fits} as assumed)"]
         if self.verdict == "wrong":
-            told = f"{100 * best.agreement:.0f} % for {best.convention.describe()}"
-            return [*lines, f"conventions: WRONG, {fits} as assumed, but {told}; `--fix` writes {OVERRIDE_FILE}"]
+            better = f"{100 * best.agreement:.0f} % for {best.convention.describe()}"
+            return [*lines, f"conventions: WRONG, {fits} as assumed, but {better}; `--fix` writes {OVERRIDE_FILE}"]
         others = "; ".join(convention.describe() for convention in self.undecided)
         doubt = f"; too little motion to rule out: {others}" if others else ""
         return [*lines, f"conventions: right, {fits}{doubt}"]

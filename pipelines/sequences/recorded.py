@@ -138,8 +138,8 @@ class RecordedSequence:
             raise SequenceError(f"{self.path}: no image found in this {self.format} sequence")
         if not any(info.used for info in self.infos):
             reasons = Counter(info.reason.partition("(")[0].strip() for info in self.infos)
-            told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
-            raise SequenceError(f"{self.path}: none of {len(self.infos)} frames are usable: {told}")
+            summary = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+            raise SequenceError(f"{self.path}: none of {len(self.infos)} frames are usable: {summary}")
 
     def _depth(self, record: FrameRecord, lens: Intrinsics) -> NDArray[np.float32] | None:
         if record.depth is None:

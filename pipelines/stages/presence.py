@@ -30,7 +30,7 @@ def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh) -> None:
     chosen = [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, config.frames).astype(int))]
     times: list[float] = []
     confirmed: list[NDArray[np.int64]] = []
-    denied: list[NDArray[np.int64]] = []
+    contradicted: list[NDArray[np.int64]] = []
     for done, frame in enumerate(context.posed_frames(chosen)):
         evidence = frame_evidence(
             surface,
@@ -43,12 +43,12 @@ def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh) -> None:
         )
         times.append(frame.timestamp)
         confirmed.append(evidence[0])
-        denied.append(evidence[1])
+        contradicted.append(evidence[1])
         context.progress("presence", done + 1, len(chosen))
     if not times:
         return
     sizes = np.bincount(surface.owner, minlength=surface.count)
     least = np.maximum(config.least_points, np.ceil(config.least_share * sizes)).astype(np.int64)
-    found = presence_intervals(times, np.array(confirmed), np.array(denied), least, config)
+    found = presence_intervals(times, np.array(confirmed), np.array(contradicted), least, config)
     for key, node in objects:
         graph.replace(key, replace(node, presence=found[node.number - 1]))

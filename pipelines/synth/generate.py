@@ -22,7 +22,7 @@ from pipelines.synth.furnishing.changes import ChangeCounts, Presence, one_visit
 from pipelines.synth.furnishing.clutter import clutter_room
 from pipelines.synth.furnishing.placement import RoomScene
 from pipelines.synth.furnishing.rooms import furnish
-from pipelines.synth.furnishing.scenes import ensure_ways, room_scenes
+from pipelines.synth.furnishing.scenes import ensure_access, room_scenes
 from pipelines.synth.furniture.catalogue import Library
 from scenegraph.labels import nyu40
 
@@ -147,7 +147,7 @@ def plan_building(layout: Generator, openings: Generator, config: WorldConfig) -
     for storey, plans in enumerate(rooms):
         flights = stairs[max(storey - 1, 0) : storey + 1]
         storeys.append(open_storey(openings, plans, construction, flights, ground=storey == 0))
-    return ensure_ways(BuildingPlan(construction, tuple(storeys), tuple(stairs)))
+    return ensure_access(BuildingPlan(construction, tuple(storeys), tuple(stairs)))
 
 
 def _missing_kinds(storeys: tuple[StoreyPlan, ...], storey: int, kind: str) -> list[str]:
@@ -226,8 +226,8 @@ def _openings(plan: BuildingPlan, rooms: tuple[SynthRoom, ...]) -> tuple[Opening
     for storey, stair in enumerate(plan.stairs):
         z0, z1 = plan.floor_z(storey), plan.floor_z(storey + 1)
         y = (stair.y0 + stair.y1) / 2
-        way = np.array([(stair.x0 - 0.5, y, z0), (stair.x0, y, z0), (stair.x1, y, z1), (stair.x1 + 0.5, y, z1)])
+        waypoints = np.array([(stair.x0 - 0.5, y, z0), (stair.x0, y, z0), (stair.x1, y, z1), (stair.x1 + 0.5, y, z1)])
         numbers = (first[storey] + stair.rooms[0], first[storey + 1] + stair.rooms[1])
         width = stair.y1 - stair.y0
-        openings.append(Opening(numbers, way[1], width, 2.05, np.array([1.0, 0.0]), "stair", way))
+        openings.append(Opening(numbers, waypoints[1], width, 2.05, np.array([1.0, 0.0]), "stair", waypoints))
     return tuple(openings)

@@ -73,7 +73,7 @@ class MonocularNetwork:
         config, size = self.config, exact.depth.shape
         pixel = size[1] / REFERENCE_WIDTH
         scale = 1 + config.scale * self._rng.standard_normal()
-        bias, *lean = self._persistent(size)
+        bias, *tilt = self._persistent(size)
         fine = config.noise * smooth_field(self._rng, size, 3 * pixel)
         bled, mixed = bleed(exact.depth, exact.edges, config.bleeding_px * pixel)
         wrong = np.exp(config.bias * bias + fine) * max(scale, 0.5)
@@ -82,7 +82,7 @@ class MonocularNetwork:
             depth=depth,
             labels=exact.labels,
             label_confidence=exact.label_confidence,
-            normals=self._lean(exact.normals, lean, pixel),
+            normals=self._tilt(exact.normals, tilt, pixel),
             edges=self._edges(exact.edges, pixel),
             confidence=self._confidence(mixed, size, pixel) if config.confidence else None,
             instances=exact.instances,
@@ -97,10 +97,10 @@ class MonocularNetwork:
         self._slow = new if self._slow is None else keep * self._slow + np.sqrt(1 - keep**2) * new
         return self._slow
 
-    def _lean(self, normals: Floats, lean: Sequence[NDArray[np.float64]], pixel: float) -> Floats:
+    def _tilt(self, normals: Floats, tilt: Sequence[NDArray[np.float64]], pixel: float) -> Floats:
         size = normals.shape[:2]
         smooth, fine = np.deg2rad(self.config.normal_lean_deg), np.deg2rad(self.config.normal_noise_deg)
-        angles = [smooth * lean[axis] + fine * smooth_field(self._rng, size, pixel) for axis in range(2)]
+        angles = [smooth * tilt[axis] + fine * smooth_field(self._rng, size, pixel) for axis in range(2)]
         blurred = np.stack([gaussian_filter(normals[..., c], pixel) for c in range(3)], axis=-1).astype(np.float64)
         turned = blurred + np.cross(np.stack([*angles, np.zeros(size)], axis=-1), blurred)
         length = np.linalg.norm(turned, axis=-1, keepdims=True)

@@ -170,11 +170,13 @@ def _objects(graph: SceneGraph) -> str:
 def _tracks(graph: SceneGraph) -> list[str]:
     rows = []
     for key, track in graph.nodes("track"):
-        way = float(np.linalg.norm(np.diff(track.positions, axis=0), axis=1).sum()) if len(track.positions) > 1 else 0.0
-        rows.append(
-            (key, track.label, f"{track.times[0]:.1f} to {track.times[-1]:.1f}", len(track.times), f"{way:.1f}")
+        length = (
+            float(np.linalg.norm(np.diff(track.positions, axis=0), axis=1).sum()) if len(track.positions) > 1 else 0.0
         )
-    header = ("track", "label", "seen (s)", "observations", "way (m)")
+        rows.append(
+            (key, track.label, f"{track.times[0]:.1f} to {track.times[-1]:.1f}", len(track.times), f"{length:.1f}")
+        )
+    header = ("track", "label", "observed (s)", "observations", "path (m)")
     return ["<h2>Tracks</h2>" + _table(header, rows, numbers=(3, 4))] if rows else []
 
 

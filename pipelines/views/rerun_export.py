@@ -110,8 +110,8 @@ def _log_places(rr: Any, recording: Any, graph: SceneGraph) -> None:
 def _log_tracks(rr: Any, recording: Any, graph: SceneGraph) -> None:
     """The whole path of each track, and its box while it is observed."""
     for key, track in graph.nodes("track"):
-        way = rr.LineStrips3D([track.positions], colors=[LAYER_COLORS["track"]], radii=[0.015])
-        recording.log(f"world/tracks/{key}/way", way, static=True)
+        strip = rr.LineStrips3D([track.positions], colors=[LAYER_COLORS["track"]], radii=[0.015])
+        recording.log(f"world/tracks/{key}/path", strip, static=True)
         for time, position in zip(track.times, track.positions, strict=True):
             recording.set_time("time", duration=float(time))
             box = rr.Boxes3D(
@@ -130,8 +130,8 @@ def _log_camera(rr: Any, recording: Any, graph: SceneGraph) -> None:
     agents = [node for _, node in graph.nodes("agent")]
     if not agents:
         return
-    way: NDArray[np.float64] = np.array([agent.position for agent in agents])
-    recording.log("world/camera_way", rr.LineStrips3D([way], colors=[CAMERA_COLOR], radii=[0.015]), static=True)
+    centers: NDArray[np.float64] = np.array([agent.position for agent in agents])
+    recording.log("world/camera_path", rr.LineStrips3D([centers], colors=[CAMERA_COLOR], radii=[0.015]), static=True)
     view = rr.Arrows3D(vectors=[[0, 0, VIEW_LENGTH]], colors=[CAMERA_COLOR], radii=[0.02])
     recording.log("world/camera", view, static=True)
     for agent in agents:

@@ -18,7 +18,7 @@ import numpy as np
 from mapping.files import write_text_atomic
 from mapping.se3 import is_se3
 from scenegraph.files import json_values as values
-from scenegraph.files.json_values import GraphFormatError, refuse
+from scenegraph.files.json_values import GraphFormatError, unexpected
 from scenegraph.graph import SceneGraph
 from scenegraph.labels import LabelSpace, LabelSpaceError, label_space_from_mapping, nyu40
 from scenegraph.nodes import NODE_TYPES, Node, OrientedBox
@@ -99,7 +99,7 @@ def graph_from_json(data: object, where: str) -> SceneGraph:
     _check_header(top, where)
     T_input_world = values.array(_required(top, "T_input_world", where), f"{where}: T_input_world", (4, 4))
     if not is_se3(T_input_world):
-        raise refuse(f"{where}: T_input_world", "a rigid transform", top["T_input_world"])
+        raise unexpected(f"{where}: T_input_world", "a rigid transform", top["T_input_world"])
     metadata = values.mapping(top.get("graph", {}), f"{where}: graph")
     graph = SceneGraph(_read_label_space(top, where), T_input_world, metadata)
     for number, entry in enumerate(values.sequence(_required(top, "nodes", where), f"{where}: nodes")):
@@ -238,7 +238,7 @@ def _read_node(graph: SceneGraph, entry: object, where: str) -> None:
     where = f"{where} {key}"
     layer = values.text(_required(data, "layer", where), f"{where}.layer")
     if layer not in NODE_FIELDS:
-        raise refuse(f"{where}.layer", f"one of {', '.join(NODE_FIELDS)}", layer)
+        raise unexpected(f"{where}.layer", f"one of {', '.join(NODE_FIELDS)}", layer)
     codecs = NODE_FIELDS[layer]
     _check_names(data, ("id", "layer", *codecs), where)
     for field in fields(NODE_TYPES[layer]):
@@ -246,9 +246,11 @@ def _read_node(graph: SceneGraph, entry: object, where: str) -> None:
             _required(data, field.name, where)
     decoded = {name: codec.decode(data[name], f"{where}.{name}") for name, codec in codecs.items() if name in data}
     if "positions" in decoded and len(decoded["positions"]) != len(decoded["times"]):
-        raise refuse(f"{where}.positions", f"{len(decoded['times'])} points, one per time", len(decoded["positions"]))
+        raise unexpected(
+            f"{where}.positions", f"{len(decoded['times'])} points, one per time", len(decoded["positions"])
+        )
     if "label_id" in decoded and decoded["label_id"] not in graph.label_space.by_id:
-        raise refuse(f"{where}.label_id", f"an id of label space {graph.label_space.name}", decoded["label_id"])
+        raise unexpected(f"{where}.label_id", f"an id of label space {graph.label_space.name}", decoded["label_id"])
     try:
         graph.add(NODE_TYPES[layer](**decoded), key=key)
     except ValueError as error:
@@ -269,7 +271,7 @@ def _read_edge(graph: SceneGraph, entry: object, where: str) -> None:
 
 def _check_header(top: dict[str, Any], where: str) -> None:
     if top.get("format") != FORMAT:
-        raise refuse(f"{where}: format", repr(FORMAT), top.get("format"))
+        raise unexpected(f"{where}: format", repr(FORMAT), top.get("format"))
     version = values.whole(_required(top, "version", where), f"{where}: version")
     if version != VERSION:
         hint = " (the file was written by a newer m2h)" if version > VERSION else ""
@@ -277,7 +279,7 @@ def _check_header(top: dict[str, Any], where: str) -> None:
     _check_names(top, SECTIONS, where)
     for name, expected in (("directed", True), ("multigraph", False)):
         if top.get(name, expected) is not expected:
-            raise refuse(f"{where}: {name}", str(expected).lower(), top[name])
+            raise unexpected(f"{where}: {name}", str(expected).lower(), top[name])
 
 
 def _read_label_space(top: dict[str, Any], where: str) -> LabelSpace:

@@ -16,7 +16,7 @@ class GraphFormatError(ValueError):
     what was expected."""
 
 
-def refuse(where: str, expected: str, value: object) -> GraphFormatError:
+def unexpected(where: str, expected: str, value: object) -> GraphFormatError:
     """The error to raise for a value that is not what was expected."""
     shown = repr(value)
     return GraphFormatError(f"{where}: expected {expected}, got {shown if len(shown) <= 80 else shown[:77] + '...'}")
@@ -25,35 +25,35 @@ def refuse(where: str, expected: str, value: object) -> GraphFormatError:
 def text(value: object, where: str) -> str:
     """Text of at least one character."""
     if not isinstance(value, str) or not value:
-        raise refuse(where, "text", value)
+        raise unexpected(where, "text", value)
     return value
 
 
 def whole(value: object, where: str) -> int:
     """A whole number that is not negative."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise refuse(where, "a whole number >= 0", value)
+        raise unexpected(where, "a whole number >= 0", value)
     return value
 
 
 def number(value: object, where: str) -> float:
     """A finite number."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise refuse(where, "a finite number", value)
+        raise unexpected(where, "a finite number", value)
     return float(value)
 
 
 def at_least_zero(value: object, where: str) -> float:
     """A finite number that is not negative."""
     if number(value, where) < 0:
-        raise refuse(where, "a number >= 0", value)
+        raise unexpected(where, "a number >= 0", value)
     return number(value, where)
 
 
 def share(value: object, where: str) -> float:
     """A number in [0, 1]."""
     if not 0 <= number(value, where) <= 1:
-        raise refuse(where, "a number in [0, 1]", value)
+        raise unexpected(where, "a number in [0, 1]", value)
     return number(value, where)
 
 
@@ -62,18 +62,18 @@ def array(value: object, where: str, shape: tuple[int | None, ...], *, minimum: 
     wanted = " x ".join(f"{minimum} or more" if count is None else str(count) for count in shape)
     expected = f"{wanted} finite numbers"
     if not isinstance(value, list):
-        raise refuse(where, expected, value)
+        raise unexpected(where, expected, value)
     try:
         found = np.asarray(value)
     except ValueError as error:
-        raise refuse(where, expected, value) from error
+        raise unexpected(where, expected, value) from error
     if found.size == 0 and None in shape and minimum == 0:
         return np.zeros([count or 0 for count in shape])
     fits = found.ndim == len(shape) and all(
         got >= minimum if count is None else got == count for got, count in zip(found.shape, shape, strict=True)
     )
     if not fits or found.dtype.kind not in "iuf" or not np.isfinite(found).all():
-        raise refuse(where, expected, value)
+        raise unexpected(where, expected, value)
     return found.astype(np.float64)
 
 
@@ -81,14 +81,14 @@ def interval(value: object, where: str) -> tuple[float, float]:
     """Two numbers, the first not larger than the second."""
     low, high = array(value, where, (2,)).tolist()
     if low > high:
-        raise refuse(where, "two numbers in ascending order", value)
+        raise unexpected(where, "two numbers in ascending order", value)
     return low, high
 
 
 def intervals(value: object, where: str) -> tuple[tuple[float, float], ...]:
     """A list of intervals, possibly empty."""
     if not isinstance(value, list):
-        raise refuse(where, "a list of [start, end]", value)
+        raise unexpected(where, "a list of [start, end]", value)
     return tuple(interval(entry, f"{where}[{number}]") for number, entry in enumerate(value))
 
 
@@ -96,7 +96,7 @@ def increasing(value: object, where: str) -> Array:
     """Numbers, each larger than the one before."""
     found = array(value, where, (None,))
     if (np.diff(found) <= 0).any():
-        raise refuse(where, "increasing numbers", value)
+        raise unexpected(where, "increasing numbers", value)
     return found
 
 
@@ -104,7 +104,7 @@ def size(value: object, where: str) -> Array:
     """Three edge lengths."""
     found = array(value, where, (3,))
     if (found < 0).any():
-        raise refuse(where, "3 numbers >= 0", value)
+        raise unexpected(where, "3 numbers >= 0", value)
     return found
 
 
@@ -112,14 +112,14 @@ def unit_quaternion(value: object, where: str) -> Array:
     """Four numbers of length 1."""
     found = array(value, where, (4,))
     if abs(np.linalg.norm(found) - 1) > 1e-3:
-        raise refuse(where, "a quaternion of length 1", value)
+        raise unexpected(where, "a quaternion of length 1", value)
     return found
 
 
 def mapping(value: object, where: str) -> dict[str, Any]:
     """A JSON object."""
     if not isinstance(value, dict):
-        raise refuse(where, "an object {...}", value)
+        raise unexpected(where, "an object {...}", value)
     return value
 
 
@@ -131,5 +131,5 @@ def scores(value: object, where: str) -> dict[str, float]:
 def sequence(value: object, where: str) -> list[Any]:
     """A JSON list."""
     if not isinstance(value, list):
-        raise refuse(where, "a list [...]", value)
+        raise unexpected(where, "a list [...]", value)
     return value

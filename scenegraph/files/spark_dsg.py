@@ -101,10 +101,13 @@ def _relations(
 ) -> tuple[dict[tuple[str, str], list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
     within: dict[tuple[str, str], list[dict[str, Any]]] = {}
     across: dict[str, list[dict[str, Any]]] = {}
-    for source, target, kind, attributes in graph.edges():
-        if kind == "contains":
+    for edge in graph.edges():
+        if edge.kind == "contains":
             continue
-        relation = plain({"kind": kind, "source": source, "target": target, **attributes}, f"{source} -> {target}")
+        source, target = edge.source, edge.target
+        relation = plain(
+            {"kind": edge.kind, "source": source, "target": target, **edge.attributes}, f"{source} -> {target}"
+        )
         if LAYER_OF[graph[source].layer] == LAYER_OF.get(graph[target].layer):
             pair = (source, target) if sort_key(source) < sort_key(target) else (target, source)
             within.setdefault(pair, []).append(relation)

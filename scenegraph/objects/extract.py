@@ -93,14 +93,15 @@ def surroundings(
     surface: PreparedMesh, label_space: LabelSpace, numbers: Indices, floors: Sequence[float] = ()
 ) -> Surroundings:
     """What the boxes of objects may stand on and hang from; `numbers` (V,) is the object of each vertex, 0 none."""
-    mesh, normals, areas, centers = surface.mesh, surface.faces.normals, surface.faces.areas, surface.faces.centers
+    faces = surface.faces
+    centers, normals, areas = faces.centers, faces.normals, faces.areas
     level = normals[:, 2] > LEVEL_COS
-    wall = surface.faces.upright & surface.faces.named(label_space, {"wall"})
+    wall = faces.upright & faces.named(label_space, {"wall"})
     planes = vertical_planes(centers[wall], normals[wall], areas[wall], min_area=0.5)
     of_plane = assign_to_planes(planes, centers[wall], normals[wall], max_distance=0.06, max_angle=0.35)
     on_plane = of_plane >= 0
     return Surroundings(
-        centers[level], numbers[mesh.faces[level, 0]], planes, centers[wall][on_plane], of_plane[on_plane], floors
+        centers[level], numbers[faces.mesh.faces[level, 0]], planes, centers[wall][on_plane], of_plane[on_plane], floors
     )
 
 

@@ -82,9 +82,9 @@ def _majority(labels: NDArray[np.uint16], weights: Array, edges: Indices) -> NDA
     classes, column = np.unique(labels, return_inverse=True)
     flat_votes = np.zeros(len(chosen) * len(classes))
     for voter, receiver in ((edges[:, 0], edges[:, 1]), (edges[:, 1], edges[:, 0]), (chosen, chosen), (chosen, chosen)):
-        heard = mixed[receiver]
-        keys = row[receiver[heard]] * len(classes) + column[voter[heard]]
-        flat_votes += np.bincount(keys, weights[voter[heard]], minlength=len(flat_votes))
+        mixed_receiver = mixed[receiver]
+        keys = row[receiver[mixed_receiver]] * len(classes) + column[voter[mixed_receiver]]
+        flat_votes += np.bincount(keys, weights[voter[mixed_receiver]], minlength=len(flat_votes))
     votes = flat_votes.reshape(len(chosen), len(classes))
     votes[:, classes == 0] = 1e-9
     result = labels.copy()

@@ -37,7 +37,8 @@ def label_structure(
 
     Raises LabelSpaceError when the label space has no class of those names.
     """
-    mesh, centers, normals, areas = faces.mesh, faces.centers, faces.normals, faces.areas
+    mesh = faces.mesh
+    centers, normals, areas = faces.centers, faces.normals, faces.areas
     floor, ceiling = np.zeros(len(mesh.faces), dtype=bool), np.zeros(len(mesh.faces), dtype=bool)
     wall = floor.copy()
     planes = vertical_planes(centers, normals, areas, min_area=config.min_wall_area)

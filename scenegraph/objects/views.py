@@ -65,14 +65,14 @@ def _samples(mesh: Mesh, count: int) -> tuple[Array, Counts]:
 
 def _hidden(eye: Array, points: Array, free_space: FreeSpace) -> NDArray[np.bool_]:
     """Which points (N, 3) have an occupied cell between them and the eye."""
-    way = points - eye
-    length = np.linalg.norm(way, axis=1)
+    rays = points - eye
+    length = np.linalg.norm(rays, axis=1)
     hits = np.zeros(len(points), np.int64)
     occupied = free_space.occupied
     for distance in np.arange(BEFORE, float(length.max(initial=0.0)), free_space.cell_size):
         left = np.flatnonzero((hits <= GRAZED) & (distance < length - BEFORE))
         if not len(left):
             break
-        at = eye + way[left] * (distance / length[left])[:, None]
+        at = eye + rays[left] * (distance / length[left])[:, None]
         hits[left] += occupied[tuple(free_space.cell_of(at).T)]
     return np.asarray(hits > GRAZED)

@@ -25,7 +25,8 @@ EIGHT = np.ones((3, 3), dtype=bool)
 PERSISTENCE = 0.1  # metres that a basin must rise above its pass to be more than noise of the cells
 LINTEL_SHARE = 0.6  # share of the free passage between two regions that a lintel must span
 MAX_LINTEL_WIDTH = 3.0  # metres; a longer beam is not a doorway
-LINTEL_BONUS, DOOR_BONUS, JAMB_BONUS, PLACES_BONUS = 0.5, 0.4, 0.25, 0.15
+LINTEL_BONUS, DOOR_BONUS = 0.5, 0.4
+JAMB_BONUS, PLACES_BONUS = 0.25, 0.15
 JAMB_LENGTH = 0.5  # metres along which the wall must continue beside an opening
 DECISION = 0.5
 CLOSED_DOOR_WIDTH = (0.5, 2.2)  # metres

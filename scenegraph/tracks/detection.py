@@ -110,11 +110,11 @@ def _from_json(entry: object, time: float, where: str) -> Detection:
     data = values.mapping(entry, where)
     cut = values.sequence(data.get("cut"), f"{where}.cut")
     if not set(cut) <= set(SIDES):
-        raise values.refuse(f"{where}.cut", f"some of {', '.join(SIDES)}", cut)
+        raise values.unexpected(f"{where}.cut", f"some of {', '.join(SIDES)}", cut)
     floor = data.get("floor")
     bands = values.sequence(data.get("look", [None, None]), f"{where}.look")
     if len(bands) != len(NO_LOOK):
-        raise values.refuse(f"{where}.look", "the upper and the lower colour", bands)
+        raise values.unexpected(f"{where}.look", "the upper and the lower colour", bands)
     upper, lower = (None if band is None else values.array(band, f"{where}.look", (3,)) for band in bands)
     return Detection(
         time=time,

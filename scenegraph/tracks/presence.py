@@ -80,18 +80,18 @@ def frame_evidence(
     z, measured = local[ahead, 2], depth[v, u]
     tolerance = config.tolerance + config.tolerance_share * z
     ends_there = (measured > 0) & (np.abs(measured - z) <= tolerance)
-    denied = measured > z + 2 * tolerance
+    contradicted = measured > z + 2 * tolerance
     if labels is not None and label_space is not None:
         bare = np.isin(labels[v, u], sorted(label_space.ids_of_kind("structure")))
         other = ends_there & bare & (labels[v, u] != surface.labels[ahead])
-        ends_there, denied = ends_there & ~other, denied | other
+        ends_there, contradicted = ends_there & ~other, contradicted | other
     owner = surface.owner[ahead]
-    confirmed, against = (np.bincount(owner[mask], minlength=surface.count) for mask in (ends_there, denied))
+    confirmed, against = (np.bincount(owner[mask], minlength=surface.count) for mask in (ends_there, contradicted))
     return confirmed.astype(np.int64), against.astype(np.int64)
 
 
 def presence_intervals(
-    times: ArrayLike, confirmed: Counts, denied: Counts, least_points: ArrayLike, config: PresenceConfig
+    times: ArrayLike, confirmed: Counts, contradicted: Counts, least_points: ArrayLike, config: PresenceConfig
 ) -> list[tuple[Interval, ...]]:
     """The intervals [t0, t1] in which each of K objects was present, within times (T,) of the frames, increasing seconds.
 
@@ -104,15 +104,15 @@ def presence_intervals(
     least = np.asarray(least_points, dtype=np.int64)
     result: list[tuple[Interval, ...]] = []
     for k in range(confirmed.shape[1]):
-        total = confirmed[:, k] + denied[:, k]
+        total = confirmed[:, k] + contradicted[:, k]
         known = np.flatnonzero(total >= max(int(least[k]), 1))
         share = confirmed[known, k] / total[known]
-        there = _likeliest_course(config.certainty * (2 * share - 1), config.change_cost)
+        there = _most_likely_states(config.certainty * (2 * share - 1), config.change_cost)
         result.append(_intervals(times, times[known], there))
     return result
 
 
-def _likeliest_course(odds: Array, cost: float) -> NDArray[np.bool_]:
+def _most_likely_states(odds: Array, cost: float) -> NDArray[np.bool_]:
     """(T,) presence: the two-state sequence of greatest total odds (T,) less `cost` per change.
 
     Viterbi (1967) over two states.
@@ -126,11 +126,11 @@ def _likeliest_course(odds: Array, cost: float) -> NDArray[np.bool_]:
         came_from[t] = np.where(changed > gain, [1, 0], [0, 1])
         gain = np.maximum(gain, changed) + np.array([0.0, odds[t]])
     state = int(gain[1] >= gain[0])
-    course = np.zeros(len(odds), dtype=bool)
+    states = np.zeros(len(odds), dtype=bool)
     for t in range(len(odds) - 1, -1, -1):
-        course[t] = bool(state)
+        states[t] = bool(state)
         state = int(came_from[t, state])
-    return course
+    return states
 
 
 def _intervals(times: Array, known: Array, there: NDArray[np.bool_]) -> tuple[Interval, ...]:

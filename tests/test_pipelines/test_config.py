@@ -1,4 +1,4 @@
-"""Settings are typed and strict; every refusal names the place, the key and what was expected."""
+"""Settings are typed and strict; every rejection names the place, the key and what was expected."""
 
 import pytest
 from pydantic import ConfigDict
@@ -47,7 +47,7 @@ def test_dump_and_load_are_inverse(tmp_path):
         ("threshold: 1", ["threshold.x=1"], r"threshold is a value"),
     ],
 )
-def test_refusals(tmp_path, text, overrides, message):
+def test_rejections(tmp_path, text, overrides, message):
     path = tmp_path / "a.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message) as caught:

@@ -1,4 +1,4 @@
-"""The evaluation of run folders whose every score is known: the truth itself, moved elsewhere, and with known faults."""
+"""The evaluation of run folders with known scores: the truth itself, transformed, and with known faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mapping.mesh.mesh import Mesh, concatenate
 from mapping.mesh.raycast import MeshCaster
 from mapping.se3 import from_rotation_translation, inverse, look_at
 from pipelines import evaluate as evaluation
-from pipelines.evaluate import EvaluationError, without_lean
+from pipelines.evaluate import EvaluationError, without_tilt
 from pipelines.frame import Frame
 from pipelines.network_evaluation import evenly_chosen, translated
 from pipelines.sequences.ingest import CanonicalWriter
@@ -158,7 +158,7 @@ def test_a_run_that_leans_a_little_is_compared_level(tmp_path, sequence):
     result = evaluate(run, sequence)
     assert result["objects"]["f1_50"] == 1.0
     assert result["rooms"]["f1"] > 0.95
-    assert result["mesh"]["accuracy_m"] > 0.005  # the mesh is where it is
+    assert result["mesh"]["accuracy_m"] > 0.005  # the mesh is unchanged
 
 
 def test_faults_are_seen_in_their_sections(tmp_path, sequence):
@@ -216,12 +216,12 @@ def test_sections_without_truth_are_absent(tmp_path, sequence):
     graph = without(true_graph(), "O0", "O1", "O2", "T0")
     save_scene_graph(graph, bare / "ground_truth" / "scene_graph.json")
     quiet = write_run(tmp_path / "quiet", true_mesh(), graph)
-    assert set(evaluate(quiet, bare)) == {"rooms", "storeys"}  # nothing moves or changes, and the run says so
+    assert set(evaluate(quiet, bare)) == {"rooms", "storeys"}  # nothing moves or changes, and the run reports so
     assert "tracks" in evaluate(run, bare)
 
 
 @pytest.mark.parametrize("missing", ["mesh.ply", "scene_graph.json"])
-def test_an_unfinished_run_is_refused(tmp_path, sequence, missing):
+def test_an_unfinished_run_is_rejected(tmp_path, sequence, missing):
     run = write_run(tmp_path / "run", true_mesh(), true_graph())
     (run / missing).unlink()
     with pytest.raises(EvaluationError, match=f"{missing}: is missing; finish the run"):
@@ -269,11 +269,11 @@ def test_labels_are_translated_by_name():
 def test_without_lean_keeps_the_yaw_and_the_centre():
     centre = np.array([1.0, 2.0, 0.5])
     T = from_rotation_translation(yaw_rotation(0.7), [1, 2, 3])
-    np.testing.assert_allclose(without_lean(T, centre), T, atol=1e-12)
+    np.testing.assert_allclose(without_tilt(T, centre), T, atol=1e-12)
     lean = from_rotation_translation(
         [[1, 0, 0], [0, np.cos(0.05), -np.sin(0.05)], [0, np.sin(0.05), np.cos(0.05)]], [0, 0, 0]
     )
-    level = without_lean(lean @ T, centre)
+    level = without_tilt(lean @ T, centre)
     np.testing.assert_allclose(level[2, :3], [0, 0, 1])
     np.testing.assert_allclose(level[:3, :3] @ centre + level[:3, 3], (lean @ T)[:3, :3] @ centre + (lean @ T)[:3, 3])
 

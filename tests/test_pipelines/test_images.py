@@ -1,4 +1,4 @@
-"""Image files: channel order, values, and that damaged files are told by name."""
+"""Image files: channel order, values, and corrupted files reported by name."""
 
 from __future__ import annotations
 

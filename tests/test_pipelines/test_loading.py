@@ -1,4 +1,4 @@
-"""Frames come in order; what cannot be read is counted, and too much of it ends the run."""
+"""Frames come in order; unreadable ones are counted, and too many end the run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The memory that a part of the process needs is its own, not that of what ran before it."""
+"""The memory of a part of the process is its own, not that of what ran before."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def test_a_new_peak_is_exact(monkeypatch):
     assert (peak.mib, peak.method) == (420.0, "exact")
 
 
-def test_a_system_that_tells_nothing_gives_the_peak_of_the_process(monkeypatch):
+def test_a_system_that_gives_no_evidence_gives_the_peak_of_the_process(monkeypatch):
     monkeypatch.setattr(memory, "STATUS", Path("/nowhere/status"))
     with PeakMemory() as peak:
         pass

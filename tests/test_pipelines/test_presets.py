@@ -1,4 +1,4 @@
-"""Each preset is a valid configuration and does what its first line says; label spaces beside them can be read."""
+"""Each preset is a valid configuration and does what its first line says; the shipped label spaces can be read."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The run folder knows what is up to date, and two runs never share it."""
+"""The run folder tracks what is up to date, and two runs never share it."""
 
 import json
 import subprocess
@@ -50,7 +50,7 @@ def test_a_stage_that_fails_counts_as_not_run(tmp_path):
     assert not Workspace.open(tmp_path / "run").is_current("fuse", "k1")
 
 
-def test_foreign_folders_are_refused(tmp_path):
+def test_foreign_folders_are_rejected(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(WorkspaceError, match="not empty and no run folder"):
         Workspace(tmp_path)

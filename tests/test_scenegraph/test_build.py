@@ -223,7 +223,7 @@ def test_agents_face_where_the_camera_did():
     assert agent_nodes(CameraTrajectory(np.zeros(0), np.zeros((0, 4, 4))), AgentConfig()) == []
 
 
-def test_trajectories_that_do_not_fit_are_refused():
+def test_trajectories_that_do_not_fit_are_rejected():
     with pytest.raises(ValueError, match=r"CameraTrajectory\.T_world_camera must be \(2, 4, 4\)"):
         CameraTrajectory(np.zeros(2), np.zeros((3, 4, 4)))
     with pytest.raises(ValueError, match=r"CameraTrajectory\.times must not decrease"):

@@ -1,4 +1,4 @@
-"""Two visits to one place, compared by their scene graphs alone."""
+"""Two visits to one place, compared only by their scene graphs."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def thing(label, x, y, size, *, yaw=0.0, views=10):
 
 
 def graph(*things, T_input_world=None, places=((0.0, 0.0),)):
-    """The things, given in the input's world, in a graph that is levelled in its own way."""
+    """The objects, given in the input's world, in a graph with its own levelling."""
     plain = SceneGraph(SPACE)
     for node in things:
         plain.add(node)
@@ -115,7 +115,7 @@ def test_where_a_visit_has_not_been_nothing_is_said():
     assert (found.changes, found.unseen_a, found.unseen_b) == ([], ["O0"], [])
     found = diff_graphs(b, a)
     assert (found.changes, found.unseen_a, found.unseen_b) == ([], [], ["O0"])
-    assert kinds(diff_graphs(a, graph(places=()))) == [("disappeared", "chair")]  # without places it is not known
+    assert kinds(diff_graphs(a, graph(places=()))) == [("disappeared", "chair")]  # without places it is unknown
 
 
 def test_small_and_hardly_seen_things_do_not_count():
@@ -126,7 +126,7 @@ def test_small_and_hardly_seen_things_do_not_count():
     assert kinds(diff_graphs(graph(), unknown)) == [("appeared", "chair")]
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_what_cannot_be_compared_is_rejected():
     leaning = SceneGraph(SPACE, from_rotation_translation([[1, 0, 0], [0, 0, -1], [0, 1, 0]], [0, 0, 0]))
     with pytest.raises(DiffError, match="up differs by 90 degrees"):
         diff_graphs(graph(), leaning)

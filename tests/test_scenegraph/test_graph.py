@@ -106,18 +106,18 @@ def test_unknown_key_is_named(graph):
             ask("O77")
 
 
-def test_unknown_layer_is_refused(graph):
+def test_unknown_layer_is_rejected(graph):
     with pytest.raises(ValueError, match="unknown layer 'furniture'"):
         graph.nodes("furniture")
 
 
 @pytest.mark.parametrize("key", ["R7", "O", "O01", "o1", "O-1", "X1", ""])
-def test_add_refuses_a_key_of_another_layer(graph, key):
+def test_add_rejects_a_key_of_another_layer(graph, key):
     with pytest.raises(ValueError, match="key"):
         graph.add(chair(), key=key)
 
 
-def test_add_refuses_a_taken_key_and_other_objects(graph):
+def test_add_rejects_a_taken_key_and_other_objects(graph):
     with pytest.raises(ValueError, match="already"):
         graph.add(chair(), key="O0")
     with pytest.raises(ValueError, match="dict"):
@@ -176,7 +176,7 @@ def test_replace_keeps_edges_and_layer(graph):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("corrupt", "message"),
     [
         (lambda g: g.nx.add_edge("R1", "O0", kind="contains"), "two parents"),
         (lambda g: g.nx.add_edge("O0", "B0", kind="contains"), "cannot connect"),
@@ -187,8 +187,8 @@ def test_replace_keeps_edges_and_layer(graph):
         (lambda g: g.nx.add_edge("O1", "T0"), "lower case"),
     ],
 )
-def test_validate_sees_changes_made_behind_its_back(graph, spoil, message):
-    spoil(graph)
+def test_validate_sees_changes_made_behind_its_back(graph, corrupt, message):
+    corrupt(graph)
     with pytest.raises(ValueError, match=message):
         graph.validate()
 
@@ -227,7 +227,7 @@ def test_transformed_keeps_points_of_the_input_world(graph):
     np.testing.assert_allclose(back["T0"].positions, graph["T0"].positions, atol=1e-12)
 
 
-def test_transformed_refuses_to_tilt_rooms(graph):
+def test_transformed_rejects_to_tilt_rooms(graph):
     tilt = from_rotation_translation(rotation_from_quat_xyzw([0.3, 0, 0, 1]), [0, 0, 0])
     with pytest.raises(ValueError, match="about z"):
         graph.transformed(tilt)

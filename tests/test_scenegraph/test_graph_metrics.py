@@ -161,10 +161,10 @@ def test_relations_by_hand():
     matched = {"O10": "O0", "O11": "O1", "O12": "O2"}
     predicted = [
         ("O10", "on", "O11"),  # right
-        ("O11", "next_to", "O12"),  # right, told the other way round
-        ("O11", "on", "O10"),  # the wrong way round
-        ("O10", "on", "O99"),  # of an object that is not matched: the truth cannot tell
-        ("O10", "part_of", "O12"),  # of a kind that the truth does not know
+        ("O11", "next_to", "O12"),  # right, in the other direction
+        ("O11", "on", "O10"),  # in the wrong direction
+        ("O10", "on", "O99"),  # of an object that is not matched: ignored
+        ("O10", "part_of", "O12"),  # of a kind without truth
     ]
     scores = relation_metrics(predicted, truth, matched, symmetric=frozenset({"next_to"}))
     assert scores == {"precision": pytest.approx(2 / 3), "recall": pytest.approx(2 / 3)}

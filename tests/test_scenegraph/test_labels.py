@@ -90,7 +90,7 @@ def test_file_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("corrupt", "message"),
     [
         (lambda d: d.pop("name"), "expected a mapping with name"),
         (lambda d: d.update(classes={}), "expected a mapping with name"),
@@ -107,9 +107,9 @@ def test_file_round_trip(tmp_path):
         (lambda d: d["classes"].pop(0), "id 0 must exist"),
     ],
 )
-def test_refused_spaces(spoil, message):
+def test_refused_spaces(corrupt, message):
     data = deepcopy(HALL)
-    spoil(data)
+    corrupt(data)
     with pytest.raises(LabelSpaceError, match=message):
         label_space_from_mapping(data, "hall.yaml")
 

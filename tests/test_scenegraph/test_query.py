@@ -48,7 +48,7 @@ def test_objects_at_a_time(flat):
     assert keys(objects(flat, label="chair", time=1.0)) == ["O1", "O2"]
     assert keys(objects(flat, label="chair", time=3.0)) == ["O1"]
     assert keys(objects(flat, label="chair", time=7.0)) == ["O2"]
-    assert keys(objects(flat, time=100.0)) == ["O0", "O3"]  # nothing is known of when these were there
+    assert keys(objects(flat, time=100.0)) == ["O0", "O3"]  # the presence of these is unknown
     assert is_present(flat["O2"], 2.0)
     assert not is_present(flat["O2"], 2.001)
 
@@ -109,22 +109,22 @@ def test_room_at_a_point(flat):
 
 
 def test_path_between_rooms(flat):
-    way = path(flat, "R0", "R1")
-    assert way.places == ("P0", "P1", "P2")
-    np.testing.assert_allclose(way.points, [[1, 1.5, 1], [3, 1.5, 1], [5, 1.5, 1]])
-    assert way.length == pytest.approx(4.0)
-    assert way.clearance == 0.4
+    found = path(flat, "R0", "R1")
+    assert found.places == ("P0", "P1", "P2")
+    np.testing.assert_allclose(found.points, [[1, 1.5, 1], [3, 1.5, 1], [5, 1.5, 1]])
+    assert found.length == pytest.approx(4.0)
+    assert found.clearance == 0.4
 
 
 def test_path_between_objects_and_points(flat):
-    way = path(flat, "O1", [7, 2.5, 1])
-    assert way.places == ("P1", "P2", "P3")
-    np.testing.assert_allclose(way.points[0], flat["O1"].position)
-    np.testing.assert_allclose(way.points[-1], [7, 2.5, 1])
+    found = path(flat, "O1", [7, 2.5, 1])
+    assert found.places == ("P1", "P2", "P3")
+    np.testing.assert_allclose(found.points[0], flat["O1"].position)
+    np.testing.assert_allclose(found.points[-1], [7, 2.5, 1])
     expected = np.linalg.norm(
         np.diff([[2.5, 1, 0.5], [3, 1.5, 1], [5, 1.5, 1], [7, 1.5, 1], [7, 2.5, 1]], axis=0), axis=1
     )
-    assert way.length == pytest.approx(expected.sum())
+    assert found.length == pytest.approx(expected.sum())
 
 
 def test_an_end_takes_a_place_of_its_own_room(flat):
@@ -135,13 +135,13 @@ def test_an_end_takes_a_place_of_its_own_room(flat):
 
 
 def test_path_to_itself(flat):
-    way = path(flat, "P1", "P1")
-    assert way.places == ("P1",)
-    assert way.length == 0.0
-    assert way.clearance == 0.8
+    found = path(flat, "P1", "P1")
+    assert found.places == ("P1",)
+    assert found.length == 0.0
+    assert found.clearance == 0.8
 
 
-def test_path_takes_the_shorter_of_two_ways(flat):
+def test_path_takes_the_shorter_of_two_paths(flat):
     flat.add(PlaceNode(np.array([4.0, 2.5, 1.0]), 0.8), parent="R0")
     flat.connect("P1", "P4", kind="place_edge", clearance=0.7)
     flat.connect("P4", "P2", kind="place_edge", clearance=0.7)
@@ -172,7 +172,7 @@ def test_questions_without_an_answer(flat, ask, message):
         ask(flat)
 
 
-def test_no_way_and_no_places(flat):
+def test_no_path_and_no_places(flat):
     flat.nx.remove_edge("P1", "P2")
     with pytest.raises(QueryError, match=r"no path leads from R0 to \[7\.0, 1\.0, 1\.0\]"):
         path(flat, "R0", np.array([7.0, 1, 1]))

@@ -145,11 +145,11 @@ def lathe(profile: ArrayLike, segments: int = 20) -> Shape:
         count += size
     faces = []
     for lower, upper in itertools.pairwise(rings):
-        a, b, c, d = lower, np.roll(lower, -1), np.roll(upper, -1), upper
+        next_lower, next_upper = np.roll(lower, -1), np.roll(upper, -1)
         if lower[0] != lower[1]:
-            faces.append(np.column_stack((a, b, c)))
+            faces.append(np.column_stack((lower, next_lower, next_upper)))
         if upper[0] != upper[1]:
-            faces.append(np.column_stack((a, c, d)))
+            faces.append(np.column_stack((lower, next_upper, upper)))
     return _shape(np.concatenate(vertices), np.concatenate(faces))
 
 

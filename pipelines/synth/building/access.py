@@ -78,7 +78,7 @@ def access_tree(rooms: Sequence[RoomPlan], walls: Sequence[SharedWall]) -> list[
                         best = (key, wall, outside, cost)
         if best is None:
             return opened
-        _, wall, outside, cost = best
+        wall, outside, cost = best[1:]
         opened.append(wall)
         reached.add(outside)
         depth[outside] = cost

@@ -316,7 +316,7 @@ def layout_storeys(
         frame = _stair_frame(rng, programmes[0], construction)
         penalty, rooms = _best(rng, programmes[0], construction, frame)
         tries.append((penalty, len(tries), frame, rooms))
-    _, _, frame, ground = min(tries, key=lambda entry: entry[:2])
+    frame, ground = min(tries, key=lambda entry: entry[:2])[2:]
     plans = [ground, *(_best(rng, k, construction, frame)[1] for k in programmes[1:])]
     steps, run = stair_run(construction)
     top = float(ground[0].polygon[:, 1].max())

@@ -302,8 +302,8 @@ def _board_piece(
 ) -> list[Shape]:
     """Front, top and cut ends of a board; ends are (wall start, front start, front end, wall end) along the edge."""
     depth, height = BASEBOARD
-    a, fa, fb, b = ends
-    p, q, fp, fq = edge.point(a), edge.point(b), edge.point(fa, depth), edge.point(fb, depth)
+    p, q = edge.point(ends[0]), edge.point(ends[3])
+    fp, fq = edge.point(ends[1], depth), edge.point(ends[2], depth)
     low, top = z, z + height
     quads = [
         _quad_sheet([(*fq, low), (*fp, low), (*fp, top), (*fq, top)]),

@@ -346,5 +346,5 @@ def _shower_curtain(rng: Generator, style: Style, room: RoomScene, tub: Item) ->
     side = float(rng.choice([-1.0, 1.0])) * (float(tub.model.size[0]) - float(model.size[0])) / 2
     x, y = tub.to_building(side, float(tub.model.size[1]) / 2 + float(model.size[1]) / 2 + 0.012)
     item = Item(model, x, y, room.z + 0.3, tub.yaw, room.index)
-    if room.fits(item, soft=False) and room.keeps_way(item):
+    if room.fits(item, soft=False) and room.keeps_access(item):
         room.add(item)

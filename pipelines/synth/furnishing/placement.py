@@ -82,7 +82,8 @@ class RoomScene:
     def __init__(
         self, index: int, plan: RoomPlan, z: float, height: float, keep_out: Sequence[KeepOut], doors: Sequence[Array]
     ) -> None:
-        self.index, self.plan, self.z, self.height = index, plan, z, height
+        self.index, self.plan = index, plan
+        self.z, self.height = z, height
         self.keep_out = list(keep_out)
         self.targets = list(doors)
         self.items: list[Item] = []
@@ -108,7 +109,7 @@ class RoomScene:
                 return False
         return not any(item.near(other) and boxes_meet(item.boxes, other.boxes, margin) for other in self.items)
 
-    def keeps_way(self, item: Item) -> bool:
+    def keeps_access(self, item: Item) -> bool:
         """Whether all doors stay connected with the item in place."""
         blocked = self.grid.blocked_by(self._above_floor(item))
         if not (blocked & self.grid.free).any():
@@ -163,7 +164,7 @@ class RoomScene:
         item = Item(model, x, y, float(z), yaw, self.index, on)
         if on is not None and not footprint(on.boxes).covers(footprint(item.boxes)):
             return None
-        if self.fits(item, margin=margin, soft=soft) and self.keeps_way(item):
+        if self.fits(item, margin=margin, soft=soft) and self.keeps_access(item):
             return self.add(item)
         return None
 
@@ -268,7 +269,7 @@ class RoomScene:
         x, y = edge.point(along, gap - float(model.low[1]))
         item = Item(model, float(x), float(y), self.z + bottom, yaw_facing(edge.inward), self.index)
         # The face of a cupboard or the leaf of a door may lie a little into the room: what hangs must stay visible.
-        if self.fits(item, hanging=True, soft=False) and self.keeps_way(item):
+        if self.fits(item, hanging=True, soft=False) and self.keeps_access(item):
             return self.add(item)
         return None
 
@@ -281,7 +282,7 @@ class RoomScene:
             along, away = float(np.dot(at - edge.start, edge.along)), float(np.dot(at - edge.start, edge.inward))
             if np.dot(edge.inward, front) > 0.9 and away > 0:
                 sides.append((not 0 <= along <= edge.length, away, number, along))
-        _, _, number, along = min(sides)
+        number, along = min(sides)[2:]
         return self.plan.edges()[number], along
 
     def on_floor(self, rng: Generator, model: Model, *, tries: int = 20, near_wall: bool = True) -> Item | None:

@@ -74,7 +74,7 @@ def _keep_stair(scene: RoomScene, stair: StairPlan, *, lower: bool) -> None:
     scene.targets.append(np.array([end, (stair.y0 + stair.y1) / 2]))
 
 
-def ensure_ways(plan: BuildingPlan) -> BuildingPlan:
+def ensure_access(plan: BuildingPlan) -> BuildingPlan:
     """The plan with the leaf of a door removed where an open one would cut off a path through an empty room."""
     for storey in range(len(plan.storeys)):
         for _ in range(2):

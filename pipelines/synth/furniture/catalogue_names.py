@@ -22,8 +22,8 @@ class Role:
 
 
 def _role(name: str, label: str, limits: tuple[float, ...], *, carries: bool = False, hangs: bool = False) -> Role:
-    w0, w1, d0, d1, h0, h1 = limits
-    return Role(name, label, ((w0, w1), (d0, d1), (h0, h1)), carries, hangs)
+    width, depth, height = zip(limits[::2], limits[1::2], strict=True)
+    return Role(name, label, (width, depth, height), carries, hangs)
 
 
 ROLES: tuple[tuple[str, Role], ...] = (

@@ -15,12 +15,8 @@ from pipelines.synth.furniture.base import Builder, choose, legs, replaceable, u
 def dining_chair(rng: Generator, style: Style) -> Model:
     """Four legs, a seat with or without upholstery, and a back of slats, spindles or one panel."""
     b = Builder()
-    w, d, seat, top = (
-        uniform(rng, 0.41, 0.47),
-        uniform(rng, 0.42, 0.48),
-        uniform(rng, 0.44, 0.46),
-        uniform(rng, 0.82, 0.95),
-    )
+    w, d = uniform(rng, 0.41, 0.47), uniform(rng, 0.42, 0.48)
+    seat, top = uniform(rng, 0.44, 0.46), uniform(rng, 0.82, 0.95)
     leg = 0.034
     wood = style.wood
     hw, hd = w / 2 - leg / 2, d / 2 - leg / 2

@@ -193,10 +193,10 @@ def _walk(motion: _Motion, navigator: Navigator, start: Place, end: Place) -> No
     middle = (navigator.floors[start.storey].z + navigator.floors[end.storey].z) / 2
     for s in np.arange(WALK_SPEED / RATE, along[-1] + WALK_SPEED / RATE, WALK_SPEED / RATE):
         here, ahead = (np.array([np.interp(x, along, path[:, k]) for k in range(3)]) for x in (s, s + LOOK_AHEAD))
-        way = ahead - here
-        level = math.hypot(way[0], way[1])
-        yaw = math.atan2(way[1], way[0]) if level > 0.15 else motion.yaw[-1]
-        climb = math.atan2(way[2], max(level, 0.3))
+        direction = ahead - here
+        level = math.hypot(direction[0], direction[1])
+        yaw = math.atan2(direction[1], direction[0]) if level > 0.15 else motion.yaw[-1]
+        climb = math.atan2(direction[2], max(level, 0.3))
         lower = start.storey if (here[2] < middle) == (start.storey <= end.storey) else end.storey
         motion.step(here, lower, yaw, float(WALK_PITCH) + 0.4 * climb)
 

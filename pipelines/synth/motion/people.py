@@ -118,9 +118,9 @@ def plan_people(world: World, visit: int, count: int, camera: CameraPath, first_
         for distances in DISTANCES:
             floor = _coarse(make_floor(world, visit, storey, distances[0]))
             goals, goal_of = _goals(floor, camera, times, storeys, rng)
-            way = _find_way(floor, goals, goal_of, _Obstacles(eyes, others, *distances[1:]))
-            if way is not None:
-                walkers.append(_animate(figure, times, way, floor, rng))
+            route = _find_route(floor, goals, goal_of, _Obstacles(eyes, others, *distances[1:]))
+            if route is not None:
+                walkers.append(_animate(figure, times, route, floor, rng))
                 break
         else:
             raise PeopleError(f"there is no room for person {k + 1} of {count}: ask for fewer people or larger rooms")
@@ -183,7 +183,7 @@ class _Obstacles(NamedTuple):
     person_distance: float
 
 
-def _find_way(
+def _find_route(
     floor: Floor, goals: NDArray[np.int64], goal_of: NDArray[np.int64], obstacles: _Obstacles
 ) -> Array | None:
     """Positions (T, 2) on the floor that follow the goals and avoid moving obstacles; None when there are none."""
@@ -212,9 +212,9 @@ def _find_way(
     return relax(floor.points(cells), allowed, 25)
 
 
-def _animate(figure: Figure, times: Array, way: Array, floor: Floor, rng: Generator) -> Walker:
+def _animate(figure: Figure, times: Array, route: Array, floor: Floor, rng: Generator) -> Walker:
     """Gait and heading from the position of a person at each time."""
-    velocity = np.gradient(way, axis=0) / STEP
+    velocity = np.gradient(route, axis=0) / STEP
     speed = ndimage.gaussian_filter1d(np.linalg.norm(velocity, axis=1), 2.0, mode="nearest")
     moving = speed > 0.18
     heading = np.full(len(times), float(rng.uniform(-np.pi, np.pi)))
@@ -227,5 +227,5 @@ def _animate(figure: Figure, times: Array, way: Array, floor: Floor, rng: Genera
     stride = stride * np.clip((speed - 0.05) / 0.15, 0.0, 1.0)
     length = STRIDE * figure.height / 1.75 * np.maximum(stride, 0.35)
     phase = float(rng.uniform(0, 2 * np.pi)) + np.cumsum(np.pi * speed / length) * STEP
-    feet = np.column_stack([way, np.full(len(way), floor.z)])
+    feet = np.column_stack([route, np.full(len(route), floor.z)])
     return Walker(figure, times, feet, heading, phase, stride)

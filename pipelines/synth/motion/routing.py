@@ -95,13 +95,13 @@ def best_in_time(price: Any, goal_of: Any, goal_price: Any, blocked: Any, move_p
                 now[i, j] = price[i, j] + goal_price[goal_of[t], i, j] + best
                 choice[t, i, j] = which
         ahead = now
-    way = np.full((steps, 2), -1, np.int32)
+    path = np.full((steps, 2), -1, np.int32)
     start = int(np.argmin(ahead))
     i, j = start // ny, start % ny
     if not math.isfinite(ahead[i, j]):
-        return way
+        return path
     for t in range(steps):
-        way[t, 0], way[t, 1] = i, j
+        path[t, 0], path[t, 1] = i, j
         k = choice[t, i, j]
         i, j = i + STEPS[k, 0], j + STEPS[k, 1]
-    return way
+    return path

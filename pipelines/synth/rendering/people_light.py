@@ -50,14 +50,18 @@ class PeopleLight:
         self._lights = lights[_strongest(lights, moving.centers)]
         self._caster = Caster(moving.surfaces)
         boxes, limbs = _boxes(moving.surfaces)
-        self._crowd = shadow_kernels.Crowd(self._lights, boxes, limbs, shadow_kernels.crowd_cones(self._lights, boxes))
+        self._casters = shadow_kernels.ShadowCasters(
+            self._lights, boxes, limbs, shadow_kernels.caster_cones(self._lights, boxes)
+        )
 
     def shadow(self, rays: Rays, traced: Traced, planes: Array) -> Floats:
         """(K, 2) share of direct and indirect light that people leave on the static surfaces with face planes `planes` (F, 4)."""
         found = traced.static_part()
-        ways = _room_for_ways(len(rays.dirs) * len(self._lights))
-        ways = ways.chosen(slice(shadow_kernels.ways_past_people(rays, found, planes, self._crowd, ways)))
-        blocked = ways.chosen(self._caster.blocked(ways.segments))
+        segments = _empty_segments(len(rays.dirs) * len(self._lights))
+        segments = segments.chosen(
+            slice(shadow_kernels.segments_past_people(rays, found, planes, self._casters, segments))
+        )
+        blocked = segments.chosen(self._caster.blocked(segments.segments))
         out = np.ones((len(rays.dirs), 2), np.float32)
         shadow_kernels.people_shadow(rays, found, planes, self._lights, self._moving.balls, blocked, out)
         return out
@@ -67,18 +71,22 @@ class PeopleLight:
         if not traced.moving.any():
             return
         found, table = traced.moving_part(), self._layer.look.table
-        ways = _room_for_ways((int(traced.moving.sum()) + 1) * len(self._lights))
-        ways = ways.chosen(slice(shadow_kernels.ways_from_people(rays, found, table.planes, self._lights, ways)))
-        ways = ways.chosen(~self._static.blocked(ways.segments))
-        ways = ways.chosen(~self._caster.blocked(ways.segments))
+        segments = _empty_segments((int(traced.moving.sum()) + 1) * len(self._lights))
+        segments = segments.chosen(
+            slice(shadow_kernels.segments_from_people(rays, found, table.planes, self._lights, segments))
+        )
+        segments = segments.chosen(~self._static.blocked(segments.segments))
+        segments = segments.chosen(~self._caster.blocked(segments.segments))
         visible = np.zeros((len(rays.dirs), len(self._lights)), np.float32)
-        visible[ways.ray, ways.light] = 1.0
+        visible[segments.ray, segments.light] = 1.0
         lit = MovingLit(self._moving.cubes, self._lights, visible)
         spread(shade_moving, len(linear), rays, found, self._layer.look, lit, linear)
 
 
-def _room_for_ways(count: int) -> shadow_kernels.Ways:
-    return shadow_kernels.Ways(np.zeros((count, 6), np.float32), np.zeros(count, np.int32), np.zeros(count, np.int32))
+def _empty_segments(count: int) -> shadow_kernels.LightSegments:
+    return shadow_kernels.LightSegments(
+        np.zeros((count, 6), np.float32), np.zeros(count, np.int32), np.zeros(count, np.int32)
+    )
 
 
 def _boxes(surfaces: Surfaces) -> tuple[Array, Array]:

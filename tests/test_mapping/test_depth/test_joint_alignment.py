@@ -43,7 +43,7 @@ def smooth(rng, deviation):
     return DepthField(rng.multivariate_normal(np.zeros(30), covariance).reshape(5, 6))
 
 
-def spoiled(views, factors):
+def degraded(views, factors):
     return [
         sample_frame(depth * factor, CAMERA, T, normals=normals)
         for (depth, normals, T), factor in zip(views, factors, strict=True)
@@ -58,7 +58,7 @@ def log_errors(views, factors, aligned):
 
 def test_exact_depth_is_left_alone(room):
     ones = [np.float32(1)] * FRAMES
-    aligned = align_sequence(spoiled(room, ones))
+    aligned = align_sequence(degraded(room, ones))
     assert np.abs(log_errors(room, ones, aligned)).max() < 0.01
     assert np.sqrt((log_errors(room, ones, aligned) ** 2).mean()) < 1e-3
     assert aligned.outliers == ()
@@ -69,7 +69,7 @@ def test_exact_depth_is_left_alone(room):
 @pytest.mark.parametrize("grid", [(1, 1), (5, 6)])
 def test_scales_are_found(room, grid):
     factors = np.exp(np.random.default_rng(0).normal(0, 0.05, FRAMES)).astype(np.float32)
-    aligned = align_sequence(spoiled(room, factors), AlignmentConfig(rows=grid[0], columns=grid[1]))
+    aligned = align_sequence(degraded(room, factors), AlignmentConfig(rows=grid[0], columns=grid[1]))
     errors = log_errors(room, factors, aligned)
     assert np.abs(np.median(errors, axis=(1, 2))).max() < 0.01
     np.testing.assert_allclose(aligned.scales * factors, 1, atol=0.02)
@@ -80,8 +80,10 @@ def test_smooth_fields_are_found_with_scales(room):
     fields = [smooth(rng, 0.03) for _ in range(FRAMES)]
     factors = [np.exp(rng.normal(0, 0.05) + field.log_scale((96, 128))).astype(np.float32) for field in fields]
     before = np.log(np.array(factors)).std()
-    fitted = log_errors(room, factors, align_sequence(spoiled(room, factors))).std()
-    scales = log_errors(room, factors, align_sequence(spoiled(room, factors), AlignmentConfig(rows=1, columns=1))).std()
+    fitted = log_errors(room, factors, align_sequence(degraded(room, factors))).std()
+    scales = log_errors(
+        room, factors, align_sequence(degraded(room, factors), AlignmentConfig(rows=1, columns=1))
+    ).std()
     assert fitted < 0.25 * before
     assert fitted < 0.5 * scales
 
@@ -99,7 +101,7 @@ def test_normals_alone_show_a_bent_wall(room):
 def test_one_frame_far_off_is_found_and_named(room):
     factors = np.ones(FRAMES, np.float32)
     factors[7] = 1.2
-    aligned = align_sequence(spoiled(room, factors))
+    aligned = align_sequence(degraded(room, factors))
     assert aligned.outliers == (7,)
     assert np.abs(log_errors(room, factors, aligned)).mean() < 0.005
 
@@ -122,7 +124,7 @@ def test_known_depth_fixes_a_frame_without_neighbours(room):
 
 def test_order_of_frames_does_not_matter(room):
     factors = np.exp(np.random.default_rng(2).normal(0, 0.03, FRAMES)).astype(np.float32)
-    frames = spoiled(room, factors)
+    frames = degraded(room, factors)
     forward, back = align_sequence(frames), align_sequence(frames[::-1])
     np.testing.assert_allclose(forward.scales, back.scales[::-1], atol=0.005)
 
@@ -153,7 +155,7 @@ def test_samples_are_pixels_of_the_image_and_find_themselves():
 
 
 def test_pairs_see_the_same(room):
-    frames = spoiled(room, [np.float32(1)] * FRAMES)
+    frames = degraded(room, [np.float32(1)] * FRAMES)
     pairs = choose_pairs(frames, 6, 0.3)
     assert (pairs[:, 0] < pairs[:, 1]).all()
     forward = np.array([frame.T_world_camera[:3, 2] for frame in frames])

@@ -56,7 +56,7 @@ def test_same_visit_and_settings(tmp_path):
     assert diff(a, b, "--set", "same_place=-1").exit_code == 1
 
 
-def test_what_is_no_run_is_refused_in_one_line(tmp_path):
+def test_what_is_no_run_is_rejected_in_one_line(tmp_path):
     result = diff(str(tmp_path), str(tmp_path))
     assert result.exit_code == 1
     assert "is no run folder" in result.output

@@ -1,4 +1,4 @@
-"""What every sequence format promises, on the same tiny world written in each layout."""
+"""The contract of all sequence formats, on the same tiny world written in each layout."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_infos_are_whole(sequence: FrameSequence) -> None:
 
 def test_poses_are_ours(sequence: FrameSequence) -> None:
     for i in used(sequence):
-        # The formats whose world is the one of the fixture, and ICL whose left-handed world is turned back into it.
+        # The formats with the world of the fixture, and ICL whose left-handed world is converted back to it.
         np.testing.assert_allclose(sequence[i].T_world_camera, folders.POSES[i], atol=1e-6)
         np.testing.assert_array_equal(sequence[i].T_world_camera, sequence.infos[i].T_world_camera)
 
@@ -121,7 +121,7 @@ def test_missing_image_is_a_frame_not_used(written: tuple[str, Path, Callable[[P
     np.testing.assert_allclose(again[0].T_world_camera, folders.POSES[0], atol=1e-6)
 
 
-def test_broken_image_is_told_when_it_is_read(written: tuple[str, Path, Callable[[Path], None]]) -> None:
+def test_broken_image_is_reported_when_read(written: tuple[str, Path, Callable[[Path], None]]) -> None:
     _, path, _ = written
     file = path / open_sequence(path).infos[2].image
     file.write_bytes(file.read_bytes()[:-8])
@@ -150,7 +150,7 @@ def test_overrides_are_honoured(written: tuple[str, Path, Callable[[Path], None]
 
 
 @pytest.mark.parametrize("text", ["camera_axes: sideways", "depth_scale: -1", "world_up: [0, 0, 0]", "pose: x", "- 1"])
-def test_wrong_overrides_are_refused(tmp_path: Path, text: str) -> None:
+def test_wrong_overrides_are_rejected(tmp_path: Path, text: str) -> None:
     folders.write_hololens(tmp_path / "seq")
     (tmp_path / "seq/m2h.yaml").write_text(text)
     with pytest.raises(SequenceError, match=r"m2h\.yaml"):
@@ -207,7 +207,7 @@ def test_sequence_without_usable_frame_counts_the_reasons(tmp_path: Path) -> Non
         open_sequence(tmp_path / "seq")
 
 
-def test_image_of_another_shape_is_refused(tmp_path: Path) -> None:
+def test_image_of_another_shape_is_rejected(tmp_path: Path) -> None:
     folders.write_hololens(tmp_path / "seq")
     write_png(tmp_path / "seq/images/00001.png", np.zeros((16, 12, 3), np.uint8))
     write_png(tmp_path / "seq/depth/00002.png", np.zeros((16, 12), np.uint16))

@@ -1,4 +1,4 @@
-"""The canonical folder: what is written is read back, and half of one is never taken for a whole one."""
+"""The canonical folder: what is written is read back, and an incomplete one is never accepted."""
 
 from __future__ import annotations
 
@@ -165,12 +165,12 @@ def test_interrupted_writer_leaves_no_sequence(tmp_path: Path) -> None:
     assert (tmp_path / "seq/images/000000.png").is_file()
     with pytest.raises(SequenceError, match="unfinished"):
         open_sequence(tmp_path / "seq")
-    write(tmp_path / "seq", [make_frame(3)])  # beginning again leaves nothing of the first try
+    write(tmp_path / "seq", [make_frame(3)])  # starting again removes everything of the first attempt
     assert [info.image for info in open_sequence(tmp_path / "seq").infos] == ["images/000003.png"]
     assert not (tmp_path / "seq/images/000000.png").exists()
 
 
-def test_existing_sequence_is_kept_unless_told(tmp_path: Path) -> None:
+def test_existing_sequence_is_kept_unless_overwritten(tmp_path: Path) -> None:
     write(tmp_path / "seq", [make_frame(0), make_frame(1)])
     with pytest.raises(SequenceError, match="already exists"):
         write(tmp_path / "seq", [make_frame(0)])
@@ -268,7 +268,7 @@ def test_broken_frames_are_counted_up_to_the_limit(tmp_path: Path) -> None:
     assert line.startswith("4,0.133333,images/00004.png,0,")
 
 
-def test_ingest_into_itself_is_refused(tmp_path: Path) -> None:
+def test_ingest_into_itself_is_rejected(tmp_path: Path) -> None:
     folders.write_nerfstudio(tmp_path / "seq")
     with pytest.raises(SequenceError, match="is the sequence itself"):
         ingest(open_sequence(tmp_path / "seq"), tmp_path / "seq")

@@ -1,4 +1,4 @@
-"""Inspection names the right convention when the assumed one is wrong, and says so when nothing can be told."""
+"""Inspection finds the right convention when the assumed one is wrong, and reports missing evidence."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_fix_makes_it_right(tmp_path: Path) -> None:
     assert write_fix(again, checked) is None
 
 
-def test_camera_that_stands_still_cannot_tell(tmp_path: Path) -> None:
+def test_camera_that_stands_still_is_undetermined(tmp_path: Path) -> None:
     poses = np.repeat(POSES[:1], 5, axis=0)
     folders.write_room(tmp_path / "seq", poses, poses)
     found = inspect_sequence(open_sequence(tmp_path / "seq"))
@@ -109,7 +109,7 @@ def test_camera_that_stands_still_cannot_tell(tmp_path: Path) -> None:
     assert any("too little motion to rule out" in line for line in found.lines())
 
 
-def test_poses_of_another_recording_fit_in_no_way(tmp_path: Path) -> None:
+def test_poses_of_another_recording_fit_no_convention(tmp_path: Path) -> None:
     other = folders.room_poses(12, turn_deg=-11, step=0.2)[::-1]
     folders.write_room(tmp_path / "seq", other, POSES)
     found = inspect_sequence(open_sequence(tmp_path / "seq"))

@@ -188,7 +188,7 @@ def test_layer_of_another_shape_is_named(tmp_path: Path, layer: str) -> None:
 
 @pytest.mark.parametrize("key", ["file_path", "depth_file_path", "semantics_file_path"])
 @pytest.mark.parametrize("name", ["../other/a.png", "images/../../a.png", "/a.png", ".."])
-def test_files_outside_of_the_folder_are_refused(tmp_path: Path, key: str, name: str) -> None:
+def test_files_outside_of_the_folder_are_rejected(tmp_path: Path, key: str, name: str) -> None:
     write(tmp_path, {"fl_x": 9}, [frame("a.png"), frame("b.png")])
     header = json.loads((tmp_path / "transforms.json").read_text())
     header["frames"][1][key] = name

@@ -35,7 +35,7 @@ def write_video(path: Path, frames: int = 12, fps: float = 20.0, fourcc: str = "
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*fourcc), fps, (32, 24))
     for i in range(frames):
         bgr = np.zeros((24, 32, 3), np.uint8)
-        bgr[..., 2] = 20 * i  # red tells the frame
+        bgr[..., 2] = 20 * i  # red encodes the frame
         writer.write(bgr)
     writer.release()
 
@@ -187,7 +187,7 @@ def test_wrong_camera_file_is_named(tmp_path: Path, text: str, expected: str) ->
     assert "\n" not in str(raised.value)
 
 
-def test_several_videos_must_be_told_apart(tmp_path: Path) -> None:
+def test_several_videos_must_be_chosen_from(tmp_path: Path) -> None:
     write_video(tmp_path / "a.avi")
     write_video(tmp_path / "b.avi")
     (tmp_path / "camera.yaml").write_text("fx: 30\n")

@@ -1,4 +1,4 @@
-"""The readers on recorded data: what is known of these folders."""
+"""The readers on recorded data with known properties."""
 
 from __future__ import annotations
 

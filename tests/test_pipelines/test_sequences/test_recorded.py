@@ -1,4 +1,4 @@
-"""Formats with one pose an image: 7-Scenes, HoloLens, ScanNet, Replica. A frame of each by hand, and what goes wrong in them."""
+"""Formats with one pose per image: 7-Scenes, HoloLens, ScanNet, Replica. A hand-computed frame of each, and invalid inputs."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_replica_by_hand(tmp_path: Path) -> None:
     assert frame.timestamp == 2 / 30
 
 
-def test_replica_camera_file_beside_the_scenes(tmp_path: Path) -> None:
+def test_replica_camera_file_next_to_the_scenes(tmp_path: Path) -> None:
     folders.write_replica(tmp_path / "seq")
     (tmp_path / "seq/cam_params.json").rename(tmp_path / "cam_params.json")
     assert open_sequence(tmp_path / "seq")[0].intrinsics == folders.CAMERA

@@ -93,7 +93,7 @@ def test_icl_frame_by_hand(tmp_path: Path) -> None:
     assert [info.used for info in sequence.infos] == [False, True, True]  # image 0 has no pose: they start at 1
     T = sequence.infos[1].T_world_camera
     assert T is not None
-    # Stored: forward z becomes x, up stays y. Ours: y turned round, so up is -y; down in the image (+y of ours) is +y.
+    # Stored: forward z becomes x, up stays y. Ours: y flipped, so up is -y; down in the image (+y of ours) is +y.
     np.testing.assert_allclose(T @ [0, 0, 2, 1], [7, -1, 0, 1], atol=1e-6)
     np.testing.assert_allclose(T @ [0, 1, 0, 1], [5, 0, 0, 1], atol=1e-6)
     assert sequence.world_up == (0, -1, 0)

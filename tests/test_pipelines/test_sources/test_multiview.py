@@ -1,4 +1,4 @@
-"""Depth from images and poses as a source: what it answers, what it notes, what it refuses."""
+"""Depth from images and poses as a source: results, notes and rejections."""
 
 import numpy as np
 import pytest
@@ -83,12 +83,12 @@ def test_mixed_takes_depth_from_images(tmp_path):
         (Wall(), "multiview:64", "takes no argument"),
     ],
 )
-def test_refusals(sequence, spec, message):
+def test_rejections(sequence, spec, message):
     with pytest.raises(SourceError, match=message):
         open_source(spec, sequence, CONFIG)
 
 
-def test_a_camera_that_moves_too_fast_is_refused_when_it_is_asked():
+def test_a_camera_that_moves_too_fast_is_rejected_when_it_is_asked():
     wall = Wall(count=3, spacing=30.0)
     source = open_source("multiview", wall, CONFIG)
     with pytest.raises(SourceError, match="no frame of wall sees the same as another"):

@@ -1,4 +1,4 @@
-"""A run with a network as its source: answers are stored once and used again, and images alone are enough."""
+"""A run with a network as its source: predictions are stored once and reused, and images alone are enough."""
 
 import json
 import shutil
@@ -70,7 +70,7 @@ def test_answers_are_stored_once(images_only, checkpoint, tmp_path, asked):
     assert frames == len(list((tmp_path / "predictions").glob("*.npz"))) == 5
     assert manifest["source"] == f"m2h:{checkpoint.name}"
     run(sequence, tmp_path, source=source, config=settings(voxel_size=0.15), until="fuse")
-    assert len(asked) == frames  # another map, the same answers
+    assert len(asked) == frames  # another map, the same predictions
     write_checkpoint(checkpoint.with_name("other.safetensors"), seed=1)
     run(sequence, tmp_path, source=f"m2h:{checkpoint.with_name('other.safetensors')}", config=settings(), until="fuse")
     assert len(asked) == 2 * frames
@@ -78,7 +78,7 @@ def test_answers_are_stored_once(images_only, checkpoint, tmp_path, asked):
 
 @pytest.mark.slow
 def test_a_random_network_comes_to_a_report(images_only, checkpoint, tmp_path):
-    """Whatever a network says, the pipeline ends with its files."""
+    """For any network output, the pipeline ends with its files."""
     run(open_sequence(str(images_only)), tmp_path, source=f"m2h:{checkpoint}", config=settings())
     for name in ("mesh.ply", "scene_graph.json", "report.html"):
         assert (tmp_path / name).is_file()

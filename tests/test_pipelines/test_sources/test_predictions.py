@@ -1,4 +1,4 @@
-"""Predictions survive the disk, and what is no prediction is refused by name."""
+"""Predictions are stored without loss, and invalid files are rejected by name."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_round_trip(tmp_path):
     assert not after.normals[0, 0].any()
 
 
-def test_refusals(tmp_path):
+def test_rejections(tmp_path):
     with pytest.raises(PredictionError, match=r"000003\.npz: is missing"):
         read_predictions(prediction_path(tmp_path, 3))
     (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 cut off")

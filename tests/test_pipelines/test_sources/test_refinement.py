@@ -51,7 +51,7 @@ def test_good_depth_is_a_prior_where_refinement_is_asked_for(tmp_path):
     assert source.fingerprint != open_refined("auto", base, wall).fingerprint
 
 
-def test_frames_that_are_only_looked_at_beside_others_need_no_prediction(tmp_path):
+def test_frames_that_are_only_looked_at_next_to_others_need_no_prediction(tmp_path):
     wall, every_second = Wall(), replace(CONFIG, frames=FramesConfig(stride=2))
     base = predicted(wall, tmp_path, noise=0.02)
     with_all = open_refined("multiview", base, wall, every_second).predict(wall[4])
@@ -146,7 +146,7 @@ def test_what_fills_is_a_setting(tmp_path):
     assert "is not used" in source.notes[0]
 
 
-def test_spread_is_what_a_scale_does_not_mend():
+def test_spread_is_what_a_scale_does_not_correct():
     rng = np.random.default_rng(0)
     depth = rng.uniform(1, 4, (60, 80)).astype(np.float32)
     wrong = (1.3 * depth * np.exp(rng.normal(0, 0.1, depth.shape))).astype(np.float32)
@@ -165,7 +165,7 @@ def test_spread_is_what_a_scale_does_not_mend():
         (["--source", "m2h", "--refine", "none"], "m2h", "none"),
     ],
 )
-def test_the_command_line_checks_unless_told_otherwise(box_room, tmp_path, monkeypatch, options, source, refine):
+def test_the_command_line_checks_unless_set_otherwise(box_room, tmp_path, monkeypatch, options, source, refine):
     asked = []
     monkeypatch.setattr(
         "pipelines.pipeline.run", lambda *args, source, refine, **kwargs: asked.append((source, refine)) or {}

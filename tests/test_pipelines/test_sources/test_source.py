@@ -1,4 +1,4 @@
-"""Prediction sources by name: what they answer, and what they refuse."""
+"""Prediction sources by name: results and rejections."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def test_one_frame_with_depth_makes_a_sequence_with_depth():
     assert sequence.infos[0].used
 
 
-def test_precomputed_reads_a_file_a_frame(tmp_path):
+def test_precomputed_reads_one_file_per_frame(tmp_path):
     sequence = OneFrame(Predictions())
     write_predictions(tmp_path, 0, Predictions(depth=depth_of(3)))
     source = open_source(f"precomputed:{tmp_path}", sequence)
@@ -92,6 +92,6 @@ def test_mixed_takes_each_part_from_its_own(tmp_path):
         ("mixed:semantics=recorded", "depth=SOURCE is missing"),
     ],
 )
-def test_refusals(spec, message):
+def test_rejections(spec, message):
     with pytest.raises(SourceError, match=message):
         open_source(spec, OneFrame(Predictions(depth=depth_of(2))))

@@ -41,9 +41,9 @@ QUICK = {"tsdf": {"voxel_size": 0.1}}
 
 
 @pytest.fixture(scope="module")
-def spoiled(tmp_path_factory):
+def degraded(tmp_path_factory):
     """A room whose predicted depth has another scale in every frame: its folder, that of the predictions, the scales."""
-    root = tmp_path_factory.mktemp("spoiled")
+    root = tmp_path_factory.mktemp("degraded")
     write_box_room(root / "room", frames=FRAMES)
     scales = np.exp(np.random.default_rng(0).normal(0, 0.05, FRAMES)).astype(np.float32)
     sequence = open_sequence(root / "room")
@@ -54,41 +54,41 @@ def spoiled(tmp_path_factory):
     return root, scales
 
 
-def aligned_run(spoiled, out, source="precomputed", **align):
-    root, _ = spoiled
+def aligned_run(degraded, out, source="precomputed", **align):
+    root, _ = degraded
     config = config_from_mapping(PipelineConfig, {**QUICK, "align": align}, "test")
     spec = f"precomputed:{root / 'predictions'}" if source == "precomputed" else source
     return run(open_sequence(root / "room"), out, source=spec, config=config, until="fuse")
 
 
-def test_scales_of_predicted_depth_are_found(spoiled, tmp_path):
-    summary = aligned_run(spoiled, tmp_path)["stages"]["align"]["summary"]
+def test_scales_of_predicted_depth_are_found(degraded, tmp_path):
+    summary = aligned_run(degraded, tmp_path)["stages"]["align"]["summary"]
     alignment = read_alignment(tmp_path / "alignment.json")
     found = np.array([alignment.frames[i].field.scale for i in range(FRAMES)])
-    residue = np.log(found * spoiled[1])
+    residue = np.log(found * degraded[1])
     assert residue.std() < 0.012
     assert abs(np.median(residue)) < 0.02
     assert summary["applied"]
     assert summary["frames"] == FRAMES
-    assert summary["scale_spread"] == pytest.approx(np.log(spoiled[1]).std(), abs=0.01)
+    assert summary["scale_spread"] == pytest.approx(np.log(degraded[1]).std(), abs=0.01)
     assert summary["residual"] < 0.01
 
 
-def test_fusion_uses_the_corrections(spoiled, tmp_path):
+def test_fusion_uses_the_corrections(degraded, tmp_path):
     for mode, closed in (("on", True), ("off", False)):
         out = tmp_path / mode
-        aligned_run(spoiled, out, mode=mode)
+        aligned_run(degraded, out, mode=mode)
         mesh = TSDFVolume.load(out / "volume.npz").extract_mesh(min_weight=0.05)
         # The walls of the room are at x = -2 and 2 in the sequence's world, which is level already.
         side = np.abs(mesh.vertices[np.abs(np.abs(mesh.vertices[:, 0]) - 2) < 0.3, 0])
         assert (np.median(np.abs(side - 2)) < 0.03) == closed
 
 
-def test_recorded_depth_is_left_alone_unless_asked_for(spoiled, tmp_path):
-    manifest = aligned_run(spoiled, tmp_path / "auto", source="recorded")
+def test_recorded_depth_is_left_alone_unless_asked_for(degraded, tmp_path):
+    manifest = aligned_run(degraded, tmp_path / "auto", source="recorded")
     assert manifest["stages"]["align"]["summary"]["applied"] is False
     assert read_alignment(tmp_path / "auto" / "alignment.json").frames == {}
-    manifest = aligned_run(spoiled, tmp_path / "on", source="recorded", mode="on")
+    manifest = aligned_run(degraded, tmp_path / "on", source="recorded", mode="on")
     assert manifest["stages"]["align"]["summary"]["scale_spread"] < 0.01
 
 
@@ -167,9 +167,9 @@ def test_broken_files_are_named(tmp_path, change, message):
         read_alignment(path)
 
 
-def write_colmap_room(spoiled, folder, unit, *, points):
+def write_colmap_room(degraded, folder, unit, *, points):
     """The room as COLMAP would give it: poses in units of `unit` metres, and sparse points that three images saw."""
-    sequence = open_sequence(spoiled[0] / "room")
+    sequence = open_sequence(degraded[0] / "room")
     (folder / "sparse/0").mkdir(parents=True)
     (folder / "images").mkdir()
     rng, images, lines = np.random.default_rng(5), [], []
@@ -193,16 +193,16 @@ def write_colmap_room(spoiled, folder, unit, *, points):
 
 
 @pytest.mark.parametrize("points", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_colmap_is_brought_to_metres(spoiled, tmp_path, points):
-    write_colmap_room(spoiled, tmp_path / "colmap", 0.4, points=points)
-    spec = f"precomputed:{spoiled[0] / 'predictions'}"
+def test_colmap_is_brought_to_metres(degraded, tmp_path, points):
+    write_colmap_room(degraded, tmp_path / "colmap", 0.4, points=points)
+    spec = f"precomputed:{degraded[0] / 'predictions'}"
     config = config_from_mapping(PipelineConfig, QUICK, "test")
     manifest = run(open_sequence(tmp_path / "colmap"), tmp_path / "run", source=spec, config=config, until="fuse")
     summary = manifest["stages"]["align"]["summary"]
     assert summary["pose_scale"] == pytest.approx(0.4, rel=0.03 if points else 0.06)
     assert (summary["pose_scale_spread"] is not None) == points
     alignment = read_alignment(tmp_path / "run" / "alignment.json")
-    found = np.array([alignment.frames[i].field.scale for i in range(FRAMES)]) * spoiled[1]
+    found = np.array([alignment.frames[i].field.scale for i in range(FRAMES)]) * degraded[1]
     assert np.log(found).std() < 0.015
     mesh = TSDFVolume.load(tmp_path / "run" / "volume.npz").extract_mesh(min_weight=0.05)
     extent = np.subtract(*np.percentile(mesh.vertices, [99, 1], axis=0))

@@ -1,4 +1,4 @@
-"""The walk of the camera: where it may go, how fast it moves and turns, and how much it sees."""
+"""The walk of the camera: clearance, speed, rotation and coverage."""
 
 from itertools import pairwise, permutations
 
@@ -125,7 +125,7 @@ def test_poses_look_where_they_say():
     np.testing.assert_allclose(rolled[:3, 0], [0, -np.cos(0.1), -np.sin(0.1)])  # the right side sinks: clockwise
 
 
-def test_a_world_that_no_one_can_enter_is_refused():
+def test_a_world_that_no_one_can_enter_is_rejected():
     full = box_world((2.0, 2.0, 2.5), [cube(7, 1.9, at(1.0, 1.0))])
     with pytest.raises(CameraPathError, match="no room"):
         walk(full)
@@ -163,7 +163,7 @@ def test_distances_go_over_stairs():
         walked = np.linalg.norm(np.diff(navigator.path(places[i], places[j]), axis=0), axis=1).sum()
         assert (
             0.8 * walked < lengths[i, j] < 4 * walked
-        )  # a comfortable metre is one metre, beside furniture up to four
+        )  # a comfortable metre is one metre, next to furniture up to four
 
 
 def test_travel_agrees_with_scipy():
@@ -189,7 +189,7 @@ def test_travel_agrees_with_scipy():
             assert steps < 72
 
 
-def test_the_best_way_in_time_is_the_best_of_all():
+def test_the_best_path_in_time_is_optimal():
     rng = np.random.default_rng(2)
     price = rng.uniform(0, 0.1, (3, 3))
     price[1, 1] = np.inf
@@ -197,7 +197,7 @@ def test_the_best_way_in_time_is_the_best_of_all():
     goal_of = np.array([0, 0, 1, 1])
     blocked = np.zeros((4, 1, 3))
     blocked[2, 0] = (0, 0, 1.2)
-    way = best_in_time(price, goal_of, goals, blocked, 0.2)
+    route = best_in_time(price, goal_of, goals, blocked, 0.2)
     free = [tuple(cell) for cell in np.argwhere(np.isfinite(price))]
 
     def value(cells):
@@ -214,7 +214,7 @@ def test_the_best_way_in_time_is_the_best_of_all():
         return total
 
     everything = [(a, b, c, d) for a in free for b in free for c in free for d in free]
-    assert value([tuple(cell) for cell in way]) == pytest.approx(min(value(cells) for cells in everything))
+    assert value([tuple(cell) for cell in route]) == pytest.approx(min(value(cells) for cells in everything))
     blocked[2, 0] = (1, 1, 9)
     assert (best_in_time(price, goal_of, goals, blocked, 0.2) == -1).all()
 

@@ -111,7 +111,7 @@ def test_model_rotation_turns_the_file_before_it_is_scaled(tmp_path):
         ("/m/cube.obj", "/m/other.obj"),
     ],
 )
-def test_what_is_of_no_use_is_left_out(tmp_path, change):
+def test_what_is_unusable_is_ignored(tmp_path, change):
     assert read_catalogues(write_catalogue(tmp_path, ENTRY.replace(*change, 1))) == ()
 
 
@@ -130,7 +130,7 @@ def test_numbers_that_are_none_are_named(tmp_path, change, said):
         read_catalogues(write_catalogue(tmp_path, ENTRY.replace(*change, 1)))
 
 
-def test_folders_and_files_that_are_no_catalogue_are_refused(tmp_path):
+def test_folders_and_files_that_are_no_catalogue_are_rejected(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(CatalogueError, match="expected a folder with furniture catalogues"):
             read_catalogues(folder)
@@ -151,7 +151,7 @@ def test_members_outside_of_the_zip_are_never_touched(tmp_path):
     assert {part.material for part in model.parts} == {Material((0.5, 0.5, 0.5))}
 
 
-def test_models_that_are_too_large_are_left_out_or_made_coarser(tmp_path, monkeypatch):
+def test_models_that_are_too_large_are_ignored_or_simplified(tmp_path, monkeypatch):
     (entry,) = read_catalogues(write_catalogue(tmp_path))
     monkeypatch.setattr(catalogue, "MOST_TRIANGLES_READ", 11)
     assert load_entry(entry) is None

@@ -1,4 +1,4 @@
-"""Floor plans: rooms beside each other with true walls between, openings where they belong."""
+"""Floor plans: adjacent rooms with walls of the right thickness, openings in the right positions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The simulated network: how large its errors are, how they hang together, and that a seed decides them."""
+"""The simulated network: the size and correlation of its errors, and determinism."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_without_errors_it_is_exact():
     assert seen.confidence.min() > 0.4
 
 
-def test_scale_is_one_number_a_frame_of_the_deviation_asked_for():
+def test_scale_is_one_number_per_frame_of_the_deviation_asked_for():
     error = errors(MonocularConfig(**{**NOTHING, "scale": 0.05}), 400)
     assert np.ptp(error, axis=(1, 2)).max() < 1e-6
     scales = np.exp(error[:, 0, 0])
@@ -84,7 +84,7 @@ def test_normals_lean_by_what_was_asked_for_and_stay_unit_vectors():
     assert np.degrees(np.arcsin(normals[..., :2])).std() == pytest.approx(4, rel=0.15)
 
 
-def test_edges_and_confidence_are_probabilities_that_tell_of_silhouettes():
+def test_edges_and_confidence_are_probabilities_that_mark_silhouettes():
     seen = MonocularNetwork(MonocularConfig(edge_misses=0), np.random.default_rng(3))(wall(step=True))
     for image in (seen.edges, seen.confidence):
         assert image.min() >= 0

@@ -1,4 +1,4 @@
-"""People: their bodies, where they go, and what they keep away from."""
+"""People: their bodies, paths and clearances."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ CAMERA = Intrinsics(65.0, 65.0, 39.5, 29.5, 80, 60)
 
 
 def still_camera(duration=40.0, eye=(0.6, 0.6, 1.5)):
-    """A camera in a corner that looks to and fro."""
+    """A camera in a corner that looks left and right."""
     times = np.arange(0.0, duration, 0.04)
     zero = np.zeros(len(times))
     eyes = np.tile(np.array(eye), (len(times), 1))
@@ -114,9 +114,9 @@ def test_people_walk_and_stand(people):
         assert (speed < 0.05).mean() > 0.05
         assert np.linalg.norm(np.ptp(walker.feet[:, :2], axis=0)) > 1.0
         moving = speed > 0.5
-        way = np.arctan2(*np.diff(walker.feet[:, :2], axis=0)[:, ::-1].T)
-        off = np.abs((walker.heading[:-1] - way + np.pi) % (2 * np.pi) - np.pi)[moving]
-        assert np.median(off) < 0.35  # they look where they go
+        direction = np.arctan2(*np.diff(walker.feet[:, :2], axis=0)[:, ::-1].T)
+        off = np.abs((walker.heading[:-1] - direction + np.pi) % (2 * np.pi) - np.pi)[moving]
+        assert np.median(off) < 0.35  # they face their direction of motion
         assert walker.stride[:-1][moving].min() > 0.2
 
 
@@ -153,7 +153,7 @@ def test_the_same_seed_plans_the_same_people(world, people):
     assert np.abs(people.walkers[0].feet - other.walkers[0].feet).max() > 0.5
 
 
-def test_too_many_people_are_refused():
+def test_too_many_people_are_rejected():
     small = box_world((2.2, 2.0, 2.5))
     with pytest.raises(PeopleError, match=r"no room for person \d+ of 9"):
         plan_people(small, 0, 9, still_camera(5.0), 7, np.random.default_rng(0))

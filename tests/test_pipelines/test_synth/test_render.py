@@ -210,7 +210,7 @@ def test_planes_hold_their_vertices_at_any_pose():
     np.testing.assert_allclose(back, local.vertices, atol=1e-9)
 
 
-def test_faces_without_area_are_left_out():
+def test_faces_without_area_are_ignored():
     flat = block((1.0, 1.0, 0.0))
     surfaces = local_surfaces([body(7, BOX, [flat], np.eye(4))])
     assert len(surfaces.faces) == 4

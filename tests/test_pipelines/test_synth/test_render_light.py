@@ -1,4 +1,4 @@
-"""Light, textures and the picture that comes of them."""
+"""Light, textures and the resulting image."""
 
 import hashlib
 import subprocess

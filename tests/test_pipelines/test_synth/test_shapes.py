@@ -1,4 +1,4 @@
-"""Solids against their volumes in closed form, and the law that all are closed and look outwards."""
+"""Solids against their volumes in closed form; all are closed and oriented outwards."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a camera sees first, against ray casting, and frames made side by side."""
+"""Visible faces against ray casting, and frames rendered in parallel."""
 
 import threading
 from contextlib import closing
@@ -28,7 +28,7 @@ def furnished():
     things = [
         cube(7, 0.8, at(3.0, 2.2)),
         body(8, BOX, [sphere(0.4, segments=24)], at(2.0, 2.4, 1.0)),
-        body(9, BOX, [block((0.9, 0.5, 0.02))], at(1.0, 0.6, 1.45, 0.6)),  # from beside the eye to behind it
+        body(9, BOX, [block((0.9, 0.5, 0.02))], at(1.0, 0.6, 1.45, 0.6)),  # from next to the eye to behind it
     ]
     return world_surfaces(box_world(furniture=things).bodies, 0)
 
@@ -81,7 +81,7 @@ def test_faces_of_what_moves_count_on():
     assert traced.face[traced.moving].max() < len(mover.surfaces.faces)
 
 
-def test_a_distorted_camera_is_refused():
+def test_a_distorted_camera_is_rejected():
     with pytest.raises(ValueError, match="distortion"):
         Renderer(box_world(), 0).view(replace(CAMERA, distortion=(0.1, 0.0, 0.0, 0.0)), POSE)
 

@@ -131,7 +131,7 @@ def test_things_lie_inside_one_room_and_rest_on_something(rooms, storeys, seed):
 
 @each_world
 def test_structure_closes_off_the_rooms_and_looks_into_them(rooms, storeys, seed):
-    """Rays from where one can stand hit something, and always its front."""
+    """Rays from walkable positions hit something, and always its front."""
     import open3d as o3d
 
     w = world(rooms, storeys, seed)
@@ -222,7 +222,7 @@ def test_changes_between_visits_are_counted_by_what_moves_itself(rooms, storeys,
     for body in first:
         assert np.linalg.norm(body.poses[0][:2, 3] - body.poses[1][:2, 3]) >= 0.8
     for body in moved.values():
-        if body.supported_by in moved:  # it keeps its place on what carries it
+        if body.supported_by in moved:  # it keeps its position on its support
             carrier = moved[body.supported_by]
             relative = [np.linalg.inv(carrier.poses[k]) @ body.poses[k] for k in (0, 1)]
             np.testing.assert_allclose(relative[0], relative[1], atol=1e-9)
@@ -318,6 +318,6 @@ def test_clutter_adds_small_things():
         ({"turn_deg": 200.0}, "turn_deg"),
     ],
 )
-def test_configurations_that_make_no_world_are_refused(fields, said):
+def test_configurations_that_make_no_world_are_rejected(fields, said):
     with pytest.raises(ValidationError, match=said):
         WorldConfig(**fields)

@@ -1,4 +1,4 @@
-"""Synthetic sequences on disk: readable, true, whole or not there, and the same bytes again."""
+"""Synthetic sequences on disk: readable, correct, complete or absent, and deterministic."""
 
 import hashlib
 import json
@@ -176,7 +176,7 @@ def test_a_finished_folder_is_left_as_it_is(rendered):
     assert before == {path: path.stat().st_mtime_ns for path in rendered.rglob("*")}
 
 
-def test_a_folder_with_anything_else_is_refused(rendered, tmp_path):
+def test_a_folder_with_anything_else_is_rejected(rendered, tmp_path):
     with pytest.raises(SynthError, match="made with other settings"):
         simulate(rendered, replace(CONFIG, seed=5))
     (tmp_path / "notes.txt").write_text("mine")

@@ -1,4 +1,4 @@
-"""What a person reads in the report: names that do not lie on each other, and no empty sections."""
+"""Readability of the report: names that do not overlap, and no empty sections."""
 
 import itertools
 import re

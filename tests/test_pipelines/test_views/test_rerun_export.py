@@ -1,4 +1,4 @@
-"""The recording for Rerun is whole by Rerun's own tool; without the extra there is one clear line."""
+"""The recording for Rerun is valid for Rerun's own tool; without the extra there is one clear error line."""
 
 import subprocess
 import sys
@@ -36,8 +36,8 @@ def graph():
     center = np.array([3.0, 1, 0.4])
     box = OrientedBox(center, np.array([0.5, 0.5, 0.8]), np.eye(3))
     graph.add(ObjectNode("chair", 5, center, box), parent="R0")
-    times, ways = np.array([0.0, 0.5]), np.array([[1, 1, 0.9], [1.5, 1, 0.9]])
-    graph.add(TrackNode("person", 31, np.array([0.5, 0.5, 1.8]), times, ways), parent="B0")
+    times, positions = np.array([0.0, 0.5]), np.array([[1, 1, 0.9], [1.5, 1, 0.9]])
+    graph.add(TrackNode("person", 31, np.array([0.5, 0.5, 1.8]), times, positions), parent="B0")
     graph.add(AgentNode(0.0, np.array([1.0, 1, 1.5]), np.array([0, 0, 0, 1.0])), parent="B0")
     return graph
 
@@ -58,8 +58,8 @@ def test_the_recording_holds_every_layer(graph, tmp_path):
     subprocess.run([*rrd, "verify", path], check=True, capture_output=True)
     text = subprocess.run([*rrd, "print", "-vvv", path], check=True, capture_output=True, text=True).stdout
     for entity in (
-        "world/mesh", "world/objects/O0", "world/rooms/R0", "world/places/edges", "world/tracks/T0/way",
-        "world/tracks/T0/box", "world/camera", "world/camera_way", "graph",
+        "world/mesh", "world/objects/O0", "world/rooms/R0", "world/places/edges", "world/tracks/T0/path",
+        "world/tracks/T0/box", "world/camera", "world/camera_path", "graph",
     ):  # fmt: skip
         assert f"/{entity}" in text
     for label in ("O0 chair", "R0 kitchen, 12.0 m²", "T0 person"):

@@ -151,7 +151,7 @@ def test_trajectory_has_the_hand_computed_line(tmp_path):
     assert len((tmp_path / "empty.tum").read_text().splitlines()) == 1
 
 
-def test_trajectory_refuses_what_does_not_match(tmp_path):
+def test_trajectory_rejects_what_does_not_match(tmp_path):
     for times, poses in (([0.0], np.zeros((0, 4, 4))), ([np.nan], [np.eye(4)]), ([0.0], [np.full((4, 4), np.nan)])):
         with pytest.raises(ValueError, match="one finite pose per time"):
             write_trajectory_tum(times, poses, tmp_path / "t.tum")
@@ -173,7 +173,7 @@ def map_mesh():
 
 @pytest.fixture
 def dsg(tmp_path):
-    """The small flat through spark_dsg: as loaded from our JSON, and once more through its binary format."""
+    """The small flat through spark_dsg: as loaded from its JSON, and once more through its binary format."""
     spark_dsg = pytest.importorskip("spark_dsg", reason="the dsg extra is not installed")
     export_spark_dsg(small_flat(), tmp_path / "g.json", map_mesh())
     loaded = spark_dsg.DynamicSceneGraph.load(str(tmp_path / "g.json"))
@@ -193,7 +193,7 @@ def test_spark_dsg_loads_every_node(dsg):
         assert graph.num_nodes() == 15
 
 
-def test_spark_dsg_hierarchy_has_one_parent_a_node(dsg):
+def test_spark_dsg_hierarchy_has_one_parent_per_node(dsg):
     spark_dsg, graphs = dsg
     symbol = spark_dsg.NodeSymbol
     expected = {

@@ -125,7 +125,7 @@ def test_own_label_space_travels_in_the_file(tmp_path):
         graph_from_json(data, "g.json")
 
 
-def test_fields_with_a_default_may_be_left_out():
+def test_fields_with_a_default_may_be_omitted():
     data = graph_to_json(small_flat())
     (entry,) = (node for node in data["nodes"] if node["id"] == "O0")
     for name in ("label_scores", "views", "confidence", "presence", "number"):
@@ -136,18 +136,18 @@ def test_fields_with_a_default_may_be_left_out():
     assert loaded["O0"].presence == ()
 
 
-@pytest.mark.parametrize("spoilt", [np.nan, np.inf])
-def test_saving_refuses_what_json_cannot_hold(tmp_path, spoilt):
+@pytest.mark.parametrize("invalid", [np.nan, np.inf])
+def test_saving_rejects_what_json_cannot_hold(tmp_path, invalid):
     graph = SceneGraph(nyu40())
-    graph.add(PlaceNode(np.array([0.0, spoilt, 0]), 1.0))
+    graph.add(PlaceNode(np.array([0.0, invalid, 0]), 1.0))
     with pytest.raises(ValueError, match=r"P0\.position: expected 3 finite numbers"):
         save_scene_graph(graph, tmp_path / "g.json")
     with pytest.raises(ValueError, match=r"graph\.a\[1\]: must be finite"):
-        save_scene_graph(SceneGraph(nyu40(), metadata={"a": [0.0, spoilt]}), tmp_path / "g.json")
+        save_scene_graph(SceneGraph(nyu40(), metadata={"a": [0.0, invalid]}), tmp_path / "g.json")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_saving_refuses_an_unknown_label_id_and_broken_graphs(tmp_path):
+def test_saving_rejects_an_unknown_label_id_and_broken_graphs(tmp_path):
     graph = SceneGraph(nyu40())
     graph.add(TrackNode("forklift", 99, np.ones(3), np.array([0.0]), np.zeros((1, 3))))
     with pytest.raises(ValueError, match=r"T0\.label_id: expected an id of label space nyu40, got 99"):
@@ -290,9 +290,9 @@ REJECTIONS = {
 
 @pytest.mark.parametrize("name", REJECTIONS)
 def test_reading_refuses(name, tmp_path):
-    spoil, message = REJECTIONS[name]
+    corrupt, message = REJECTIONS[name]
     data = deepcopy(graph_to_json(small_flat()))
-    result = spoil(data)
+    result = corrupt(data)
     path = tmp_path / "g.json"
     path.write_text(json.dumps(result if name == "no object" else data))
     with pytest.raises(GraphFormatError, match=message) as caught:
@@ -314,7 +314,7 @@ def test_reading_refuses(name, tmp_path):
         ("[" * 100_000, "not readable as JSON"),
     ],
 )
-def test_reading_refuses_text_that_is_no_clean_json(text, message, tmp_path):
+def test_reading_rejects_text_that_is_no_clean_json(text, message, tmp_path):
     path = tmp_path / "g.json"
     path.write_text(text)
     with pytest.raises(GraphFormatError, match=message) as caught:
@@ -323,7 +323,7 @@ def test_reading_refuses_text_that_is_no_clean_json(text, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_reading_refuses_bytes_that_are_no_text(tmp_path):
+def test_reading_rejects_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "g.json"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(GraphFormatError, match="not readable as JSON"):

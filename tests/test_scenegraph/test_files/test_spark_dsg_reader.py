@@ -35,7 +35,7 @@ def test_our_own_file_comes_back(exported):
                 assert got == expected, (key, name)
     for key, node in graph.nodes("object"):
         np.testing.assert_allclose(loaded[key].box.corners(), node.box.corners(), atol=1e-9)
-    # A track may hang on a place there, so that it comes back in a room.
+    # A track may be attached to a place there, so that it comes back in a room.
     assert [e for e in loaded.edges() if e.target != "T0"] == [e for e in graph.edges() if e.target != "T0"]
 
 
@@ -77,7 +77,7 @@ def test_a_file_of_another_program(exported):
     assert loaded["R1"].area == pytest.approx(12)
     assert [edge[:2] for edge in loaded.edges("room_edge")] == [("R0", "R1")]
     assert loaded.edges("place_edge")[0].attributes == {"clearance": 0.4}
-    assert loaded.edges("on") == []  # what joins two objects there is not said
+    assert loaded.edges("on") == []  # the relation between two objects is not stored
     loaded.validate()
 
 
@@ -94,7 +94,7 @@ def test_a_room_without_a_box_is_the_hull_of_its_places(exported):
     assert room.area == pytest.approx(2.0 * 1.6 + np.pi * 0.8**2, rel=0.03)
 
 
-def test_segments_and_mesh_places_are_left_out(exported):
+def test_segments_and_mesh_places_are_ignored(exported):
     data = json.loads(exported.read_text())
     extra = {
         "id": node_id_from_symbol("Q", 0),
@@ -113,7 +113,7 @@ def node(data, symbol, number):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("corrupt", "message"),
     [
         (lambda d: d.pop("layer_keys"), "layer_keys: missing; this is not a spark_dsg file"),
         (lambda d: d.pop("nodes"), "nodes: expected a list"),
@@ -133,16 +133,16 @@ def node(data, symbol, number):
         (lambda d: d["edges"][0].update(source="B0"), r"edges\[0\]\.source: expected a whole number"),
     ],
 )
-def test_broken_files_are_refused(exported, spoil, message):
+def test_broken_files_are_rejected(exported, corrupt, message):
     data = json.loads(exported.read_text())
-    spoil(data)
+    corrupt(data)
     exported.write_text(json.dumps(data))
     with pytest.raises(GraphFormatError, match=message) as caught:
         load_spark_dsg(exported)
     assert str(caught.value).startswith(str(exported))
 
 
-def test_text_that_is_no_json_is_refused(tmp_path):
+def test_text_that_is_no_json_is_rejected(tmp_path):
     (tmp_path / "dsg.json").write_text("{")
     with pytest.raises(GraphFormatError, match="not readable as JSON"):
         load_spark_dsg(tmp_path / "dsg.json")

@@ -191,7 +191,7 @@ def test_a_cupboard_of_which_only_the_front_is_seen_goes_back_to_the_wall():
     node = only(objects_of(room(front))[0], "cabinet")
     assert box_iou(node.box, true_box((1, 0, 0), (2.2, 0.6, 2.0))) > 0.95
     lamp = patch(np.array([1.0, 0.6, 1.0]), np.array([0, 0, 0.6]), np.array([0.3, 0, 0]), "lamp", 0.03)
-    assert only(objects_of(room(lamp))[0], "lamp").box.size.min() < 0.05  # nothing says how deep a lamp is
+    assert only(objects_of(room(lamp))[0], "lamp").box.size.min() < 0.05  # nothing determines how deep a lamp is
 
 
 def test_furniture_whose_legs_were_not_seen_stands_on_the_floor():

@@ -51,7 +51,7 @@ def test_a_stack_relates_each_thing_to_the_one_below():
 
 
 @pytest.mark.parametrize(("gap", "kinds"), [(0.1, {"next_to"}), (0.28, {"next_to"}), (0.5, set())])
-def test_beside_each_other_up_to_a_distance(gap, kinds):
+def test_next_to_each_other_up_to_a_distance(gap, kinds):
     found = relations_of(
         box((0, 0, 0), (0.5, 0.5, 0.6), "night_stand"), box((0.5 + gap, 0, 0), (2.5 + gap, 1.6, 0.5), "bed")
     )

@@ -23,14 +23,14 @@ def labelled(mesh, storeys=((0.0, 2.5),)):
 
 
 def share(found, true_mesh, name):
-    """Share of the vertices that truly bear a label which were given it; the foot of walls may be floor."""
+    """Share of the vertices with a true label that have it; the foot of walls may be floor."""
     truth = true_mesh.labels == LABELS.id_of(name)
     if name == "wall":
         truth &= true_mesh.vertices[:, 2] % 2.8 > 0.1
     return (found.labels[truth] == LABELS.id_of(name)).mean()
 
 
-def test_floor_walls_and_ceiling_are_told_from_furniture():
+def test_floor_walls_and_ceiling_are_distinguished_from_furniture():
     flat = two_rooms().furnish(table((1.5, 1.2, 0))).furnish(box((5, 0.3, 0), (5.8, 0.9, 1.0), "cabinet"))
     mesh = flat.mesh()
     found = labelled(mesh)
@@ -69,7 +69,7 @@ def test_each_storey_has_its_floor_and_ceiling():
         assert share(found, mesh, name) > 0.97
 
 
-def test_a_label_space_without_walls_is_refused():
+def test_a_label_space_without_walls_is_rejected():
     space = LabelSpace(
         "tiny", (LabelClass(0, "unknown", (0, 0, 0), "unknown"), LabelClass(1, "floor", (1, 1, 1), "structure"))
     )

@@ -137,7 +137,7 @@ def test_an_open_leaf_along_a_wall_is_no_door_through_it():
 
 
 @pytest.mark.parametrize("wrong", [{"split_ratio": 0.95}, {"min_dilation": 2.0}, {"railing_height": 2.2}])
-def test_settings_out_of_order_are_refused(wrong):
+def test_settings_out_of_order_are_rejected(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be below"):
         RoomConfig(**wrong)
 
@@ -286,13 +286,13 @@ def test_too_few_places_are_one_room():
 # --- the floor plan ---
 
 
-def test_basins_follow_the_way_uphill():
+def test_basins_follow_the_ascent():
     depth = np.array([[1.0, 2.0, 1.0, 3.0, 1.0, 9.0]])
     inside = np.array([[True, True, True, True, True, False]])
     assert basins(depth, inside).tolist() == [[0, 0, 1, 1, 1, -1]]
 
 
-def test_basins_of_a_plateau_are_told_apart_the_same_way_each_time():
+def test_basins_of_a_plateau_are_separated_identically_each_time():
     first, second = (basins(np.ones((5, 7)), np.ones((5, 7), bool)) for _ in range(2))
     assert (first >= 0).all()
     assert np.array_equal(first, second)

@@ -58,7 +58,7 @@ def test_rooms_are_joined_through_a_door_no_wider_than_it():
     assert places.clearances[across].max() < 0.56
 
 
-def test_a_wall_without_a_door_keeps_rooms_apart():
+def test_a_wall_without_a_door_keeps_rooms_separate():
     flat = two_rooms()
     flat.openings.clear()
     count, piece = pieces(extract_places(flat.free_space(), CONFIG))

@@ -165,7 +165,7 @@ def test_a_turned_camera_sees_the_same(turns):
     np.testing.assert_allclose(found.high, expected.high, atol=0.03)
 
 
-def test_instances_keep_apart_what_touches():
+def test_instances_separate_what_touches():
     walkers = [standing(-0.1, 2), standing(0.12, 2.1)]
     assert len(detect(seen(walkers), SPACE)) == 1
     assert len(detect(seen(walkers, instances=True), SPACE)) == 2
@@ -179,7 +179,7 @@ def test_instances_give_the_same_boxes_where_nothing_touches():
         assert a.cut == b.cut
 
 
-def test_classes_are_kept_apart():
+def test_classes_are_kept_separate():
     space = LabelSpace(
         "two",
         (
@@ -273,7 +273,7 @@ def test_detections_survive_json():
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("corrupt", "message"),
     [
         (lambda d: d[0].pop("time"), r"\[0\]\.time: expected a finite number"),
         (lambda d: d[0].update(detections={}), r"\[0\]\.detections: expected a list"),
@@ -291,8 +291,8 @@ def test_detections_survive_json():
         (lambda d: d[0]["detections"][1].pop("label_id"), r"detections\[1\]\.label_id: expected a whole number"),
     ],
 )
-def test_broken_detection_files_are_refused(spoil, message):
+def test_broken_detection_files_are_rejected(corrupt, message):
     data = deepcopy(detections_to_json(frames()))
-    spoil(data)
+    corrupt(data)
     with pytest.raises(GraphFormatError, match=r"d\.json: .*" + message):
         detections_from_json(data, "d.json")

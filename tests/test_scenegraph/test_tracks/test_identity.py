@@ -1,4 +1,4 @@
-"""Who is who over long absences, by detections made by hand."""
+"""Identities over long absences, with hand-made detections."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def times(start, end):
 
 
 def stay(start, end, place, look=(None, None), velocity=(0.0, 0.0), *, seed=0):
-    """Detections of someone who passes `place` at `start`, each view with a little other light."""
+    """Detections of someone who passes `place` at `start`, each view with slightly different light."""
     rng = np.random.default_rng(seed)
     found = walk(times(start, end), np.asarray(place) - np.asarray(velocity) * start, velocity)
     if look[0] is None:
@@ -55,7 +55,7 @@ def test_one_person_is_one_track_over_any_absence(look):
     ]
     (node,) = tracks(*stays)
     assert len(node.times) == 4 * 16
-    assert (np.diff(node.times) > 20).sum() == 3  # nothing is made up in between
+    assert (np.diff(node.times) > 20).sum() == 3  # nothing is interpolated in between
 
 
 def test_red_and_blue_who_come_alternately_are_two():
@@ -66,13 +66,13 @@ def test_red_and_blue_who_come_alternately_are_two():
     assert starts == [[0, 2, 4], [1, 3, 5]]
 
 
-def test_people_seen_at_once_are_never_one_and_look_alikes_stay_apart():
-    """Two in red are together at first; who of them comes back later cannot be known."""
+def test_people_seen_at_once_are_never_one_and_look_alikes_stay_separate():
+    """Two in red are together at first; which of them returns later is unknown."""
     together = [stay(0, 5, (4, -1), RED), stay(0, 5, (4, 1), RED, seed=1)]
     later = [stay(60, 64, (4, 0), RED, seed=2), stay(120, 124, (4, 0.3), RED, seed=3)]
     nodes = tracks(*together, *later)
     assert len(nodes) == 4
-    # The clothes of one of them known, it is clear.
+    # With the clothes of one of them known, it is unambiguous.
     nodes = tracks(together[0], stay(0, 5, (4, 1), BLUE), *later)
     assert [len(node.times) for node in nodes] == [20 + 16 + 16, 20]
 
@@ -132,6 +132,6 @@ def test_odds_of_looks():
     assert look_odds(red, blue) < -3
     assert look_odds(red, nothing) == 0
     once = summarise_looks([RED])
-    assert look_odds(red, once) < look_odds(red, red)  # a single view says less
+    assert look_odds(red, once) < look_odds(red, red)  # a single view has less evidence
     stray = summarise_looks([RED] * 9 + [BLUE] * 2)
     np.testing.assert_allclose(stray.middle, red.middle)

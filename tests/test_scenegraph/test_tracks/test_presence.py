@@ -1,4 +1,4 @@
-"""When an object was there, by rays that end at it or pass through where it stood."""
+"""Presence of an object, from rays that end at it or pass through its position."""
 
 import numpy as np
 import pytest
@@ -31,8 +31,8 @@ SURFACE = SurfacePoints.of(front_face(), [CHAIR], per_object=64)
 
 def evidence(blocks, pose=FRONT, **labelled):
     view = render([], blocks, 0.0, pose)
-    confirmed, denied = frame_evidence(SURFACE, view.depth, INTRINSICS, pose, CONFIG, **labelled)
-    return int(confirmed[0]), int(denied[0])
+    confirmed, contradicted = frame_evidence(SURFACE, view.depth, INTRINSICS, pose, CONFIG, **labelled)
+    return int(confirmed[0]), int(contradicted[0])
 
 
 def test_points_are_spread_over_each_object():
@@ -42,16 +42,16 @@ def test_points_are_spread_over_each_object():
     assert set(some.owner.tolist()) == {1}
     assert set(some.labels.tolist()) == {CHAIR}
     np.testing.assert_allclose(some.normals, np.tile([0.0, -1.0, 0.0], (10, 1)), atol=1e-12)
-    assert len(SurfacePoints.of(both, [FLOOR], per_object=10).points) == 0  # objects beyond the list are left out
+    assert len(SurfacePoints.of(both, [FLOOR], per_object=10).points) == 0  # objects beyond the list are ignored
 
 
 def test_rays_end_at_it_pass_through_it_or_say_nothing():
-    confirmed, denied = evidence([THING])
+    confirmed, contradicted = evidence([THING])
     assert confirmed > 40
-    assert denied == 0
-    confirmed, denied = evidence([])
+    assert contradicted == 0
+    confirmed, contradicted = evidence([])
     assert confirmed < 10  # where it touches the floor, depth is the same without it
-    assert denied > 40
+    assert contradicted > 40
     screen = Block((-1, -1.5, 0), (1, -1.4, 2), WALL)
     assert evidence([screen]) == (0, 0)
     assert evidence([THING, screen]) == (0, 0)
@@ -61,21 +61,21 @@ def test_rays_end_at_it_pass_through_it_or_say_nothing():
 
 
 def test_labels_tell_what_depth_cannot():
-    """A picture that is taken from its wall leaves the depth as it was."""
+    """A picture taken off its wall does not change the depth."""
     space = nyu40()
     view = render([], [Block(LOW, HIGH, WALL)], 0.0, FRONT)
     without = frame_evidence(SURFACE, view.depth, INTRINSICS, FRONT, CONFIG)
     assert without[0][0] > 40
-    confirmed, denied = frame_evidence(
+    confirmed, contradicted = frame_evidence(
         SURFACE, view.depth, INTRINSICS, FRONT, CONFIG, labels=view.labels, label_space=space
     )
-    assert (confirmed[0], denied[0]) == (without[1][0], without[0][0])
+    assert (confirmed[0], contradicted[0]) == (without[1][0], without[0][0])
     labelled = render([], [THING], 0.0, FRONT).labels
     assert evidence([THING], labels=labelled, label_space=space)[1] <= 8
 
 
 def intervals(says, times=None, config=CONFIG, *, least=4):
-    """Intervals of one object from a letter a frame: + confirms, - denies, o half and half, . says nothing."""
+    """Intervals of one object from one letter per frame: + confirms, - contradicts, o half and half, . no evidence."""
     points = {"+": (10, 0), "-": (0, 10), "o": (5, 5), ".": (0, 0), "f": (3, 0)}
     counts = np.array([points[letter] for letter in says])
     times = np.arange(len(says), dtype=float) if times is None else times
@@ -89,7 +89,7 @@ def intervals(says, times=None, config=CONFIG, *, least=4):
         ("..++..++..", ((0, 9),)),  # unobserved times are as the nearest ones
         ("++++++----------", ((0, 5.5),)),
         ("------++++++", ((5.5, 11),)),
-        ("++++++......------", ((0, 8.5),)),  # halfway through the time in which it was not looked at
+        ("++++++......------", ((0, 8.5),)),  # halfway through the unobserved time
         ("++++++---------++++++", ((0, 5.5), (14.5, 20))),
         ("------+++++++++------", ((5.5, 14.5),)),
         ("+++++-+++++++-++++", ((0, 17),)),  # single frames are mistaken

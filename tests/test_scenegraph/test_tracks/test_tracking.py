@@ -42,7 +42,7 @@ class Score:
 
 
 def simulate(walkers, blocks, times, pose=lambda time: FRONT, *, noise=0.0, drop=0.0, seed=0):
-    """Detections of every frame and the true centres of who is visible; depth is off by `noise` a frame and a place."""
+    """Detections of every frame and the true centres of who is visible; depth errors of `noise` per frame and position."""
     rng = np.random.default_rng(seed)
     frames, truth = [], []
     for time in times.tolist():
@@ -129,7 +129,7 @@ def test_a_table_hides_the_legs_and_the_box_stays_whole():
 
 
 def test_legs_that_are_never_seen():
-    """From so near, the image border cuts everyone at the knees; the floor beside them gives the height."""
+    """At this distance, the image border cuts everyone at the knees; the floor next to them gives the height."""
     walker = Walker(straight((-0.6, -1.4), (0.6, -1.4), 0, 3))
     pose = camera((0, -3, 1.6), (0, 2, 1.6))
     times = np.arange(0, 3.01, 0.2)
@@ -204,16 +204,16 @@ def test_tracks_come_in_the_order_of_their_first_time():
 
 
 def test_positions_stand_at_detected_times_and_in_short_gaps():
-    way = walk(TIMES, (4, -2), (0, 0.8))
+    positions = walk(TIMES, (4, -2), (0, 0.8))
     for missing in (TIMES[5], TIMES[10], TIMES[11]):  # gaps of 0.5 s and 0.75 s
-        del way[missing]
-    (node,) = track(as_frames(TIMES, way), SPACE)
-    assert node.times.tolist() == sorted([*way, TIMES[5]])
+        del positions[missing]
+    (node,) = track(as_frames(TIMES, positions), SPACE)
+    assert node.times.tolist() == sorted([*positions, TIMES[5]])
     middle = node.positions[node.times == TIMES[5]][0]
     np.testing.assert_allclose(middle[1], -2 + 0.8 * TIMES[5], atol=0.02)
 
 
-def test_a_gap_is_bridged_only_by_a_way_that_can_be_walked():
+def test_a_gap_is_bridged_only_by_a_walkable_path():
     first = TIMES[:8]
     near = {**walk(first, (4, -2), (0, 0.8)), **walk(TIMES[20:], (4, -2), (0, 0.8))}
     far = {**walk(first, (4, -2), (0, 0.8)), **walk(TIMES[20:], (14, 6), (0, 0.8))}
@@ -234,7 +234,7 @@ def test_few_detections_make_no_track():
     assert track(as_frames(TIMES), SPACE) == []
 
 
-def test_an_arm_beside_its_body_makes_no_track():
+def test_an_arm_next_to_its_body_makes_no_track():
     body = walk(TIMES, (4, -2), (0, 0.8))
     arm = walk(TIMES, (3.9, -1.9), (0, 0.8), pixels=60)
     nodes = track(as_frames(TIMES, body, arm), SPACE)
@@ -243,9 +243,9 @@ def test_an_arm_beside_its_body_makes_no_track():
 
 def test_a_track_takes_back_detections_whose_depth_was_far_off():
     rng = np.random.default_rng(3)
-    way = walk(TIMES, (5, -2), (0, 0.5))
+    positions = walk(TIMES, (5, -2), (0, 0.5))
     off = 0.35 * rng.normal(size=len(TIMES)) + np.where(np.isin(np.arange(len(TIMES)), range(10, 14)), 1.3, 0)
-    jitter = {time: farther(way[time], by) for time, by in zip(TIMES, off, strict=True)}
+    jitter = {time: farther(positions[time], by) for time, by in zip(TIMES, off, strict=True)}
     nodes = track(as_frames(TIMES, jitter), SPACE)
     assert len(nodes) == 1
 
@@ -254,8 +254,8 @@ RED, BLUE = ((np.array([1.5, 0.0, 0.0]), None), (np.array([0.0, 1.5, 0.0]), None
 
 
 @pytest.mark.parametrize("dressed", [False, True])
-def test_clothes_tell_apart_who_meets_and_turns_back(dressed):
-    """Two walk up to each other, are one blob for a while, and go back the way they came."""
+def test_clothes_distinguish_people_who_meet_and_turn_back(dressed):
+    """Two walk up to each other, are one blob for a while, and return on the same path."""
     left, right = {}, {}
     for k, time in enumerate(TIMES):
         away = abs(k - 12) * 0.2

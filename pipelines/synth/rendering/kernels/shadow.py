@@ -21,7 +21,7 @@ BEFORE_LIGHT = 0.998  # share of the segment to a light that must be free
 BEFORE_SHADE = 0.85  # the same for people: short of the lamp's own shade
 
 
-class Crowd(NamedTuple):
+class ShadowCasters(NamedTuple):
     """Shadow casters: lights (L, 6), boxes (P, 2, 3) around people and around each of their limbs (P * B, 2, 3), and cones
     (L, P, 4) of axis and squared cosine of each person as seen from each light."""
 
@@ -31,20 +31,20 @@ class Crowd(NamedTuple):
     cones: Array
 
 
-class Ways(NamedTuple):
+class LightSegments(NamedTuple):
     """Segments to lights that must be cast: segments (N, 6), and the ray and the light (N,) of each."""
 
     segments: NDArray[np.float32]
     ray: NDArray[np.int32]
     light: NDArray[np.int32]
 
-    def chosen(self, which: slice | NDArray[np.bool_]) -> Ways:
+    def chosen(self, which: slice | NDArray[np.bool_]) -> LightSegments:
         """A subset of them."""
-        return Ways(self.segments[which], self.ray[which], self.light[which])
+        return LightSegments(self.segments[which], self.ray[which], self.light[which])
 
 
 @kernel(nogil=True)
-def crowd_cones(lights: Any, boxes: Any) -> Any:
+def caster_cones(lights: Any, boxes: Any) -> Any:
     """(L, P, 4) the cones of boxes as seen from lights; a squared cosine of -1 where a light is too near for one."""
     out = np.zeros((len(lights), len(boxes), 4))
     corner = np.zeros(3)
@@ -63,39 +63,43 @@ def crowd_cones(lights: Any, boxes: Any) -> Any:
 
 
 @kernel(inline="always")
-def _meets(p: Any, way: Any, boxes: Any, b: int) -> bool:
+def _meets(p: Any, direction: Any, boxes: Any, b: int) -> bool:
     """Whether the segment from p along way intersects box b of (B, 2, 3) lowest and highest corners."""
     enter, leave = 0.0, 1.0
     for axis in range(3):
-        slope = way[axis] if abs(way[axis]) > 1e-9 else 1e-9
+        slope = direction[axis] if abs(direction[axis]) > 1e-9 else 1e-9
         t0, t1 = (boxes[b, 0, axis] - p[axis]) / slope, (boxes[b, 1, axis] - p[axis]) / slope
         enter, leave = max(enter, min(t0, t1)), min(leave, max(t0, t1))
     return enter <= leave
 
 
 @kernel(inline="always")
-def _in_the_way(p: Any, way: Any, crowd: Crowd, s: int) -> bool:
+def _hits_person(p: Any, direction: Any, casters: ShadowCasters, s: int) -> bool:
     """Whether the segment from p to light s intersects a limb's box."""
-    length2 = way[0] * way[0] + way[1] * way[1] + way[2] * way[2]
-    for b in range(len(crowd.boxes)):
-        along = crowd.cones[s, b, 0] * way[0] + crowd.cones[s, b, 1] * way[1] + crowd.cones[s, b, 2] * way[2]
-        narrow = crowd.cones[s, b, 3]
+    length2 = direction[0] * direction[0] + direction[1] * direction[1] + direction[2] * direction[2]
+    for b in range(len(casters.boxes)):
+        along = (
+            casters.cones[s, b, 0] * direction[0]
+            + casters.cones[s, b, 1] * direction[1]
+            + casters.cones[s, b, 2] * direction[2]
+        )
+        narrow = casters.cones[s, b, 3]
         if narrow >= 0.0 and (along >= 0.0 or along * along < narrow * length2):
             continue
-        if _meets(p, way, crowd.boxes, b):
-            each = len(crowd.limbs) // len(crowd.boxes)
+        if _meets(p, direction, casters.boxes, b):
+            each = len(casters.limbs) // len(casters.boxes)
             for limb in range(b * each, (b + 1) * each):
-                if _meets(p, way, crowd.limbs, limb):
+                if _meets(p, direction, casters.limbs, limb):
                     return True
     return False
 
 
 @pixel_kernel
-def ways_past_people(rays: Rays, found: Found, planes: Any, crowd: Crowd, out: Ways) -> int:
+def segments_past_people(rays: Rays, found: Found, planes: Any, casters: ShadowCasters, out: LightSegments) -> int:
     """Fill in the segments from the chosen points to the lights they face that people may block; returns their number."""
     eye, dirs, _ = rays
     chosen, t, face, _ = found
-    lights = crowd.lights
+    lights = casters.lights
     segments, ray, light = out
     count = 0
     for k in range(len(chosen)):
@@ -105,8 +109,10 @@ def ways_past_people(rays: Rays, found: Found, planes: Any, crowd: Crowd, out: W
         nx, ny, nz = planes[f, 0], planes[f, 1], planes[f, 2]
         p = (eye[0] + t[k] * dirs[k, 0], eye[1] + t[k] * dirs[k, 1], eye[2] + t[k] * dirs[k, 2])
         for s in range(len(lights)):
-            way = (lights[s, 0] - p[0], lights[s, 1] - p[1], lights[s, 2] - p[2])
-            if nx * way[0] + ny * way[1] + nz * way[2] <= 0.0 or not _in_the_way(p, way, crowd, s):
+            direction = (lights[s, 0] - p[0], lights[s, 1] - p[1], lights[s, 2] - p[2])
+            if nx * direction[0] + ny * direction[1] + nz * direction[2] <= 0.0 or not _hits_person(
+                p, direction, casters, s
+            ):
                 continue
             start = (p[0] + LIFT * nx, p[1] + LIFT * ny, p[2] + LIFT * nz)
             for axis in range(3):
@@ -118,7 +124,7 @@ def ways_past_people(rays: Rays, found: Found, planes: Any, crowd: Crowd, out: W
 
 
 @pixel_kernel
-def ways_from_people(rays: Rays, found: Found, planes: Any, lights: Any, out: Ways) -> int:
+def segments_from_people(rays: Rays, found: Found, planes: Any, lights: Any, out: LightSegments) -> int:
     """Fill in the segments from the chosen points to the lights (L, 6) that they may face, a little beyond the facet's
     horizon."""
     eye, dirs, _ = rays
@@ -133,10 +139,10 @@ def ways_from_people(rays: Rays, found: Found, planes: Any, lights: Any, out: Wa
             facing, length2 = 0.0, 0.0
             for axis in range(3):
                 start = eye[axis] + t[k] * dirs[k, axis] + MOVING_LIFT * planes[f, axis]
-                way = lights[s, axis] - start
-                segments[count, axis], segments[count, axis + 3] = start, BEFORE_SHADE * way
-                facing += planes[f, axis] * way
-                length2 += way * way
+                direction = lights[s, axis] - start
+                segments[count, axis], segments[count, axis + 3] = start, BEFORE_SHADE * direction
+                facing += planes[f, axis] * direction
+                length2 += direction * direction
             if facing < -0.3 * math.sqrt(length2):
                 continue
             ray[count], light[count] = k, s
@@ -145,7 +151,9 @@ def ways_from_people(rays: Rays, found: Found, planes: Any, lights: Any, out: Wa
 
 
 @pixel_kernel
-def people_shadow(rays: Rays, found: Found, planes: Any, lights: Any, balls: Any, blocked: Ways, out: Any) -> None:
+def people_shadow(
+    rays: Rays, found: Found, planes: Any, lights: Any, balls: Any, blocked: LightSegments, out: Any
+) -> None:
     """Turn out (K, 2) from ones into the share of direct and indirect light that people leave at the chosen points.
 
     A light that is blocked on one of the segments removes its share of the unoccluded light of all lights (L, 6). Each of the
@@ -182,9 +190,9 @@ def _share(k: int, light: int, rays: Rays, found: Found, planes: Any, lights: An
     for s in range(len(lights)):
         facing, d2 = 0.0, 0.0
         for axis in range(3):
-            way = lights[s, axis] - eye[axis] - t * dirs[k, axis]
-            facing += planes[f, axis] * way
-            d2 += way * way
+            direction = lights[s, axis] - eye[axis] - t * dirs[k, axis]
+            facing += planes[f, axis] * direction
+            d2 += direction * direction
         d2 = max(0.04, d2)
         if facing > 0.0:
             power = lights[s, 4] * facing / (d2 * math.sqrt(d2))
