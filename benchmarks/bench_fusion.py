@@ -5,15 +5,15 @@ python benchmarks/bench_fusion.py ../shared/data/redkitchen --repeat 5
 Same frames, poses, voxel sizes, truncation (4 voxels) and depth limit (5 m). Open3D fuses depth and colour; m2h depth, colour and
 labels. `m2h` measures the blocks around surfaces, as Open3D does; `m2h carve` also records the free space in front of them.
 Open3D's VoxelBlockGrid runs with blocks of 8 and of 16 voxels (its default) and room for 25.6 million voxels; `open3d legacy` is
-ScalableTSDFVolume. That one fuses nothing in Open3D 0.20, because the points it looks around are divided by 1000 twice; the file
-then says so. `--legacy-open3d FOLDER` runs it in an older Open3D, which is all that FOLDER is for:
+ScalableTSDFVolume. It fuses nothing in Open3D 0.20, because depth is divided by 1000 twice; the file then
+has the reason. `--legacy-open3d FOLDER` runs it in an older Open3D installed in FOLDER:
 
     pip install --no-deps --target FOLDER open3d-cpu==0.19.0 addict
 
-Timed is a second pass over the sequence into a new volume, frame by frame, the first pass being warm-up. With `--repeat n` all
-systems run in turn, n times, and of each the process with the median time of fusion counts. Bytes per voxel are those of the
-blocks in use over the voxels that were observed (the older volume does not tell); the peak is that of the process, which also
-holds the frames and, of the VoxelBlockGrid, the blocks it keeps ready.
+The second pass over the sequence, into a new volume, is timed frame by frame; the first pass is the warm-up. With
+`--repeat n` all systems run in turn, n times, and for each the process with the median time of fusion is reported.
+Bytes per voxel are those of the blocks in use over the voxels that were observed (unknown for the older volume); the
+peak is that of the process, including the frames and, for VoxelBlockGrid, its preallocated blocks.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[1]
 SYSTEMS = ("open3d 8", "open3d 16", "open3d legacy", "m2h", "m2h carve", "m2h 1 thread")
 OPEN3D_VOXEL_BYTES = 20  # distance, weight and three colours as float32
-OPEN3D_ROOM = 50_000 * 8**3  # voxels that fit before it must grow: more than 100 frames need
-DEPTH_SCALE = 1000.0  # depth in 16 bits of a millimetre, as Open3D takes it
+OPEN3D_ROOM = 50_000 * 8**3  # initial capacity in voxels: more than 100 frames need
+DEPTH_SCALE = 1000.0  # depth in 16 bits of a millimetre, as Open3D expects it
 VOXEL_SIZES = (0.01, 0.02, 0.05)
 MAX_DEPTH, TRUNCATION_VOXELS = 5.0, 4.0
 
@@ -51,7 +51,8 @@ class RecordedFrame(NamedTuple):
 
 
 def load(path: str, count: int) -> tuple[Any, list[RecordedFrame]]:
-    """The camera and the first `count` frames of a sequence. Labels are blobs of like colour, as a network would draw them."""
+    """The camera and the first `count` frames of a sequence. Labels are blobs of similar colour, as a network would
+    predict them."""
     from pipelines import open_sequence
 
     sequence = open_sequence(path)
@@ -67,10 +68,10 @@ def load(path: str, count: int) -> tuple[Any, list[RecordedFrame]]:
 
 
 def ours(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str) -> dict[str, Any]:
-    """Time m2h."""
+    """Measure m2h."""
     from mapping import TSDFConfig, TSDFVolume
 
-    threads = 1 if kind == "1 thread" else min(cores(), 4)  # what it takes by itself
+    threads = 1 if kind == "1 thread" else min(cores(), 4)  # its own time
     band = {"truncation": TRUNCATION_VOXELS * voxel_size, "behind": TRUNCATION_VOXELS * voxel_size}
     config = TSDFConfig(voxel_size=voxel_size, **band, max_depth=MAX_DEPTH, carve=kind == "carve", threads=threads)
 
@@ -86,7 +87,7 @@ def ours(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str)
 
 
 def open3d_grid(camera: Any, frames: list[RecordedFrame], voxel_size: float, kind: str) -> dict[str, Any]:
-    """Time Open3D with blocks of `kind` voxels."""
+    """Measure Open3D with blocks of `kind` voxels."""
     import open3d as o3d
     from open3d import core
 
@@ -117,7 +118,7 @@ def open3d_grid(camera: Any, frames: list[RecordedFrame], voxel_size: float, kin
 
 
 def open3d_legacy(camera: Any, frames: list[RecordedFrame], voxel_size: float, _: str) -> dict[str, Any]:
-    """Time ScalableTSDFVolume, or say that it fuses nothing."""
+    """Measure ScalableTSDFVolume, or report that it fuses nothing."""
     import open3d as o3d
 
     legacy = o3d.pipelines.integration
@@ -148,7 +149,8 @@ def open3d_legacy(camera: Any, frames: list[RecordedFrame], voxel_size: float, _
 
 
 def nothing_fused(depth: Any, pinhole: Any) -> str:
-    """Why ScalableTSDFVolume stays empty: what it touches are the points of the depth image in metres, at a scale of 1000."""
+    """The reason why ScalableTSDFVolume stays empty: it allocates around the points of the depth image in metres, at a
+    scale of 1000."""
     import open3d as o3d
 
     points = o3d.geometry.PointCloud.create_from_depth_image(depth, pinhole, np.eye(4), 1000.0, 1000.0, 4).points
@@ -160,7 +162,7 @@ def nothing_fused(depth: Any, pinhole: Any) -> str:
 
 
 def open3d_setting() -> dict[str, Any]:
-    """Version and threads: OpenMP's, one a core unless OMP_NUM_THREADS says otherwise."""
+    """Version and threads: those of OpenMP, one per core unless OMP_NUM_THREADS is set."""
     import open3d as o3d
 
     return {"version": o3d.__version__, "threads": int(os.environ.get("OMP_NUM_THREADS") or cores())}
@@ -171,12 +173,12 @@ def millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def converted(frames: list[RecordedFrame], prepare: Callable[[RecordedFrame], Any]) -> list[Any]:
-    """The frames as a system takes them. Empties the list, so that no frame is held twice."""
+    """The frames in the form of a system. Empties the list, so that no frame is in memory twice."""
     return [prepare(frames.pop(0)) for _ in range(len(frames))]
 
 
 def memory(volume_bytes: int, observed: int) -> dict[str, Any]:
-    """Bytes of the blocks in use, in all and by observed voxel."""
+    """Bytes of the blocks in use, in total and per observed voxel."""
     per_voxel = round(volume_bytes / max(observed, 1), 1)
     return {"volume_bytes": volume_bytes, "observed_voxels": observed, "bytes_per_observed_voxel": per_voxel}
 
@@ -184,14 +186,14 @@ def memory(volume_bytes: int, observed: int) -> dict[str, Any]:
 def time_passes(
     make: Callable[[], Any], fuse: Callable[[Any, Any], None], frames: list[Any]
 ) -> tuple[Any, dict[str, Any]]:
-    """The volume of the timed pass, and seconds: of a first frame with all that happens only once, and of each later one."""
+    """The volume of the timed pass, and seconds: of a first frame including one-time costs, and of each later one."""
     start = time.perf_counter()
     volume = make()
     fuse(volume, frames[0])
     first = time.perf_counter() - start
     for frame in frames[1:]:
         fuse(volume, frame)
-    del volume  # two at a time would count in the peak
+    del volume  # two volumes at a time would count in the peak
     volume, seconds = make(), []
     quiet: dict[str, Any] = {}
     with noise(quiet):
@@ -215,12 +217,13 @@ def worker(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process has held so far."""
+    """The peak memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Measure all systems, each in a process of its own, print a table and write the file; it keeps other voxel sizes."""
+    """Measure all systems, each in a process of its own, print a table and write the file; results of other voxel sizes
+    are kept."""
     results = {f"{voxel:g}": measure_in_turn(voxel, options) for voxel in options.voxels}
     header = ["voxel  system", "threads", "fuse ms", "iqr", "mean", "speed-up", "mesh ms", "speed-up", "vertices"]
     rows = [
@@ -236,7 +239,8 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def measure_in_turn(voxel: float, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """The figures of each system at a voxel size. All run once, then all again, so that a slow spell of the machine hits all."""
+    """The figures of each system at a voxel size. All run once, then all again, so that a slow phase of the machine
+    affects all."""
     runs: dict[str, list[dict[str, Any]]] = {system: [] for system in SYSTEMS}
     for _ in range(options.repeat):
         for system in SYSTEMS:
@@ -250,7 +254,7 @@ def measure_in_turn(voxel: float, options: argparse.Namespace) -> dict[str, dict
 
 
 def cells(result: dict[str, Any]) -> list[str]:
-    """A row of the printed table, from the time of fusion on."""
+    """A row of the printed table, starting with the time of fusion."""
     if "reason" in result:
         return [*["-"] * 9, "fuses nothing"]
     fuse, mesh = result["fuse"], result["mesh"]
@@ -280,9 +284,9 @@ def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = ROOT.parent / "shared" / "data" / "redkitchen"
-    parser.add_argument("sequence", nargs="?", default=str(default), help="a sequence with depth that m2h can read")
-    parser.add_argument("--frames", type=int, default=100, help="how many frames to fuse")
-    parser.add_argument("--repeat", type=int, default=1, help="processes a system, in turn, of which the median counts")
+    parser.add_argument("sequence", nargs="?", default=str(default), help="a readable sequence with depth")
+    parser.add_argument("--frames", type=int, default=100, help="number of frames to fuse")
+    parser.add_argument("--repeat", type=int, default=1, help="processes per system, in turn; the median is reported")
     parser.add_argument("--legacy-open3d", metavar="FOLDER", help="an older Open3D for `open3d legacy`, see above")
     parser.add_argument("--voxels", type=float, nargs="+", default=VOXEL_SIZES, help="voxel sizes in metres")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "fusion.json")

@@ -1,9 +1,9 @@
-"""What a frame costs as a map grows: `mapping.TSDFVolume` on a walk of ten thousand frames through a building of equal rooms.
+"""The cost of a frame as a map grows: `mapping.TSDFVolume` on a walk of ten thousand frames through a building of equal rooms.
 
 python benchmarks/bench_long_walk.py
 
-In each room the camera turns round a few times, so that every stretch of the walk asks for the same work and only the map
-behind it grows. Depth is computed exactly: a ray meets the room's walls or one of its boxes. Reported by thousand frames: median
+In each room the camera rotates a few times, so that every stretch of the walk needs the same work and only the map
+grows. Depth is computed exactly: a ray hits the room's walls or one of its boxes. Reported per thousand frames: median
 and mean milliseconds of processor and wall time; then the last stretch over the first, bytes per observed voxel, and peak memory.
 """
 
@@ -78,7 +78,7 @@ def walk(options: argparse.Namespace) -> tuple[TSDFVolume, NDArray[np.float64], 
 
 
 def report(options: argparse.Namespace) -> dict[str, Any]:
-    """Walk, print a table and return the figures."""
+    """Fuse the walk, print a table and return the figures."""
     quiet: dict[str, Any] = {}
     with noise(quiet):
         volume, seconds, sizes = walk(options)
@@ -119,10 +119,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--frames-a-room", type=int, default=200)
-    parser.add_argument("--stretch", type=int, default=1000, help="frames that are summed up together")
-    parser.add_argument("--warm-up", type=int, default=100, help="first frames that are not counted")
+    parser.add_argument("--stretch", type=int, default=1000, help="frames that are summarised together")
+    parser.add_argument("--warm-up", type=int, default=100, help="first frames that are ignored")
     parser.add_argument("--voxel", type=float, default=0.05, help="voxel size in metres")
-    parser.add_argument("--threads", type=int, help="threads that fuse")
+    parser.add_argument("--threads", type=int, help="threads of fusion")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "long_walk.json"))
     options = parser.parse_args()
     write_json(options.out, report(options))

@@ -1,10 +1,10 @@
-"""What keeps a wall one wall: maps of depth with a network's errors, each care against them switched on and off.
+"""Maps of depth with a network's errors, with each measure against them on and off.
 
 python benchmarks/bench_monocular.py --seeds 31 32 --ablate 31
 
-Worlds of `m2h synth` are rendered and spoiled by `pipelines.synth.monocular` (scale 5 % a frame, smooth bias, bleeding edges,
-leaning normals), fused with every chosen combination of cares and measured against the true surface. `plain` fuses what the
-network says with equal weights; `full` is what `m2h run` does by default. Results are kept by seed in
+Worlds of `m2h synth` are rendered and degraded by `pipelines.synth.monocular` (scale 5 % per frame, smooth bias, bleeding
+edges, tilted normals), fused with every chosen combination of measures and compared with the true surface. `plain`
+fuses the predictions with equal weights; `full` is the default of `m2h run`. Results are kept by seed in
 benchmarks/results/monocular.json.
 """
 
@@ -94,7 +94,7 @@ MAIN = ("exact depth", "plain", "only weights", "only fields", "full")
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A rendered world: its frames, what the network says of them, the truth, and what could be seen of it."""
+    """A rendered world: its frames, their predictions, the truth, and its visible part."""
 
     frames: list[Frame]
     seen: list[Predictions]
@@ -107,7 +107,7 @@ class World:
 
 
 def open_world(folder: Path, seed: int, options: argparse.Namespace) -> World:
-    """Render a world where it is not there yet, and let the network look at it."""
+    """Render a world if it does not exist, and predict its frames."""
     settings = {"seed": seed, "frames": options.frames, "image_format": "jpg", "world": {"rooms": options.rooms}}
     simulate(folder, config_from_mapping(SynthConfig, settings, "options"))
     sequence = open_sequence(folder)
@@ -120,7 +120,7 @@ def open_world(folder: Path, seed: int, options: argparse.Namespace) -> World:
 def aligned_depths(
     world: World, care: Care, options: argparse.Namespace
 ) -> tuple[list[NDArray[np.float32]], SequenceAlignment | None]:
-    """The depth of all frames as a care leaves it."""
+    """The depth of all frames after a combination of measures."""
     raw = [seen.depth for seen in world.seen if seen.depth is not None]
     if care.alignment is None:
         return raw, None
@@ -201,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[31, 32, 33, 34, 35, 41, 42, 43])
     parser.add_argument("--ablate", type=int, nargs="*", default=[31, 33, 42], help="seeds with all combinations")
-    parser.add_argument("--only", nargs="+", choices=list(cares()), help="these combinations alone")
+    parser.add_argument("--only", nargs="+", choices=list(cares()), help="only these combinations")
     parser.add_argument("--rooms", type=int, default=2)
     parser.add_argument("--frames", type=int, default=130)
     parser.add_argument("--voxel", type=float, default=0.04)

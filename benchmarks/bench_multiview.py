@@ -1,10 +1,10 @@
-"""Depth and maps from images and poses alone, against the depth that a sensor recorded.
+"""Depth and maps from images and poses alone, against the recorded depth of a sensor.
 
 `python benchmarks/bench_multiview.py DATA` measures DATA/hololens_office and DATA/redkitchen, prints a table and writes
-benchmarks/results/multiview.json. The recorded depth is read only to be compared with.
+benchmarks/results/multiview.json. The recorded depth is read only for the comparison.
 
 The kitchen (7-Scenes) publishes the focal length of its depth camera, 585 pixels. It is measured with that
-(`redkitchen_as_published`) and with the 525 of its colour camera, whose images are what is compared here.
+(`redkitchen_as_published`) and with the 525 of its colour camera, whose images are compared here.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SEQUENCES: dict[str, tuple[str, float | None]] = {
     "redkitchen_as_published": ("redkitchen", None),
 }
 """Folder, and pixels of the colour camera's focal length where the folder states the depth camera's."""
-MIN_WEIGHT = MeshConfig().min_weight  # what `m2h run` asks of a voxel
+MIN_WEIGHT = MeshConfig().min_weight  # the threshold of `m2h run` for a voxel
 SAMPLES = 100_000
 
 
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def measure(folder: Path, every: int, voxel: float, focal: float | None) -> dict[str, Any]:
-    """All figures of one sequence, its images taken with another focal length where one is given."""
+    """All figures of one sequence, with another focal length of its images where one is given."""
     sequence = open_sequence(str(folder))
     frames = [sequence[i] for i, info in enumerate(sequence.infos) if info.used]
     truth_mesh = sensor_mesh(frames, voxel)
@@ -110,7 +110,7 @@ def measure(folder: Path, every: int, voxel: float, focal: float | None) -> dict
 
 
 def true_depth(frame: Frame, camera: Intrinsics, caster: MeshCaster | None) -> NDArray[np.float32]:
-    """The sensor's depth at the size of a camera; as its map looks from there where the sensor was another camera."""
+    """The sensor's depth at the size of a camera; rendered from its map where the sensor was another camera."""
     if caster is not None:
         return caster.cast(camera, frame.T_world_camera)[0]
     return nearest(frame.recorded.depth, camera)
@@ -126,7 +126,7 @@ def sensor_mesh(frames: list[Frame], voxel: float) -> Mesh:
 
 
 class DepthErrors:
-    """Figures of depth against the truth, a frame at a time."""
+    """Figures of depth against the truth, frame by frame."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
@@ -154,9 +154,9 @@ def errors(depth: NDArray[np.float32], truth: NDArray[np.float32]) -> dict[str, 
 
 
 def sweep_cost(frames: list[Frame], depths: MultiviewDepth) -> dict[str, float]:
-    """What a sweep alone takes: the median of seven frames, after one that is not counted.
+    """The cost of a sweep alone: the median of seven frames, after one that is ignored.
 
-    The processor's seconds, over all threads, tell what the work is on a machine that does other things too.
+    The processor's seconds, over all threads, measure the work on a machine that is shared.
     """
     wall, processor = [], []
     for i in np.linspace(0, len(frames) - 1, 8).astype(int):
@@ -172,7 +172,7 @@ def sweep_cost(frames: list[Frame], depths: MultiviewDepth) -> dict[str, float]:
 
 
 def nearest(image: NDArray[np.float32] | None, camera: Intrinsics) -> NDArray[np.float32]:
-    """The image at the size of a camera, no two pixels mixed."""
+    """The image at the size of a camera, without interpolation."""
     assert image is not None
     rows = ((np.arange(camera.height) + 0.5) * image.shape[0] / camera.height).astype(int)
     columns = ((np.arange(camera.width) + 0.5) * image.shape[1] / camera.width).astype(int)
@@ -192,9 +192,9 @@ def print_result(name: str, result: dict[str, Any]) -> None:
     print(f"  mesh    F 5 cm {mesh['f_5cm']:.3f}   F 10 cm {mesh['f_10cm']:.3f}")
     print(
         f"  all     {result['frames_per_second']:.2f} frames/s, "
-        f"{result['processor_seconds_per_frame']:.2f} s of processor a frame\n"
+        f"{result['processor_seconds_per_frame']:.2f} s of processor per frame\n"
         f"  sweep   {result['sweep_frames_per_second']:.2f} frames/s, "
-        f"{result['sweep_processor_seconds']:.2f} s of processor a frame",
+        f"{result['sweep_processor_seconds']:.2f} s of processor per frame",
         flush=True,
     )
 

@@ -1,9 +1,9 @@
-"""Speed, memory and agreement of the M2H network, side by side with the plain order of its published description.
+"""Speed, memory and agreement of the M2H network, compared with the plain order of its published description.
 
 Every variant runs in a process of its own with the same weights, the same image and the same number of threads, one at a time,
-round by round in turn, so that all see the same disturbances. The first run of each is a warm-up and not counted. A run is
+in alternating rounds, so that all see the same disturbances. The first run of each is an ignored warm-up. A run is
 `clean` when other processes took less than 15 % of a core meanwhile; medians are over clean runs where there are any. Memory is
-the peak of the resident set over the runs, and how much of it was not there before the first.
+the peak of the resident set over the runs, and its increase since before the first.
 
     python benchmarks/bench_network.py                         # light and full, some minutes on two quiet cores
     python benchmarks/bench_network.py --networks light --rounds 15 --variants plain eager eager-bf16 onnxruntime openvino
@@ -41,7 +41,7 @@ VARIANTS = {
     "plain": "plain order: 1x1 behind upsamplings, attention that returns weights, unfolded norms, contiguous layout",
     "plain-keep": "the same with the allocator setting of the predictor",
     "eager": "this package as the predictor runs it: float32, prepared for inference, freed memory kept",
-    "eager-bare": "this package's model in evaluation mode, nothing prepared, the allocator as it comes",
+    "eager-bare": "this package's model in evaluation mode, nothing prepared, default allocator",
     "eager-depth-semantics": "eager, asked for depth and semantics only",
     "eager-depth": "eager, asked for depth only",
     "eager-bf16": "eager under bfloat16 autocast",
@@ -64,7 +64,7 @@ DEFAULT_VARIANTS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured: network, input (batch, height, width), threads."""
+    """A setting: network, input (batch, height, width), threads."""
 
     network: str
     batch: int
@@ -98,7 +98,7 @@ def serve(line: Connection, variant: str, setting: Setting, folder: str) -> None
 
 
 def resident(field: str) -> float:
-    """VmRSS (resident memory) or VmHWM (its peak) of this process in MiB; 0 where /proc does not say."""
+    """VmRSS (resident memory) or VmHWM (its peak) of this process in MiB; 0 where /proc has none."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -107,13 +107,13 @@ def resident(field: str) -> float:
 
 
 def reset_peak() -> None:
-    """Let the peak start again from what is resident now, so that making the network does not count."""
+    """Reset the peak to the current resident size, so that building the network does not count."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def busy_seconds() -> float:
-    """CPU seconds that all processes of the machine have used since it started; 0 where /proc does not say."""
+    """CPU seconds that all processes of the machine have used since it started; 0 where /proc has none."""
     try:
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     except OSError:
@@ -131,7 +131,7 @@ def gpu_memory(variant: str) -> dict[str, float]:
 
 
 def make_variant(variant: str, setting: Setting, folder: Path) -> tuple[Callable[[], dict[str, Any]], int]:
-    """The network of the setting with rough weights as a function that gives its outputs, and how many parameters."""
+    """The network of the setting with rough weights as a function that returns its outputs, and its number of parameters."""
     import torch
     from plain_network import PlainM2H, roughen
 
@@ -294,9 +294,7 @@ def difference(outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray])
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=["light", "full"], choices=["full", "light", "small", "tiny"])
-    parser.add_argument(
-        "--variants", nargs="+", choices=list(VARIANTS), help="the first is what the others are compared with"
-    )
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="the first is the reference")
     parser.add_argument("--device", choices=list(DEFAULT_VARIANTS), default="cpu", help="chooses the default variants")
     parser.add_argument("--size", nargs=2, type=int, default=(224, 224), metavar=("H", "W"))
     parser.add_argument("--batch", type=int, default=1)
@@ -315,7 +313,7 @@ def main() -> None:
 
 
 def show(setting: Setting, measured: dict[str, dict[str, Any]]) -> None:
-    """Print a table of what was measured."""
+    """Print a table of the results."""
     parameters = next(iter(measured.values()))["parameters"]
     image = f"{setting.batch}x{setting.height}x{setting.width}"
     print(f"\n{setting.network} ({parameters:,} parameters), {image}, {setting.threads} threads")

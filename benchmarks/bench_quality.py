@@ -1,4 +1,4 @@
-"""How good the maps of synthetic worlds are: `m2h run` with recorded depth and labels, measured by `m2h eval`.
+"""Quality of maps of synthetic worlds: `m2h run` with recorded depth and labels, measured by `m2h eval`.
 
 python benchmarks/bench_quality.py --seeds 1 2 3 --out benchmarks/results/quality.json
 """
@@ -37,7 +37,7 @@ COLUMNS = {
 
 
 def measure(seed: int, options: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Render one world, map it, evaluate the map; the folders stay when --keep is given."""
+    """Render one world, map it, evaluate the map; the folders are kept with --keep."""
     world = {"rooms": options.rooms or 1 + seed % 8, "storeys": options.storeys}
     config = config_from_mapping(SynthConfig, {"seed": seed, "people": options.people, "world": world}, "options")
     sequence, run_folder = work / f"sequence_{seed}", work / f"run_{seed}"

@@ -1,13 +1,13 @@
-"""What a look at neighbouring images adds to depth that was predicted frame by frame, and whether aligning scales still helps.
+"""The gain from neighbouring images for depth that was predicted frame by frame, with and without alignment of scales.
 
 python benchmarks/bench_refine.py --seeds 71 72 --office /path/to/hololens_office
 
-Three predictors: the shipped network, and `pipelines.synth.monocular`, which spoils true depth, as a `good` network errs and as a
-`fair` one. `m2h run` maps worlds of `m2h synth` and the recorded office from the prediction as it is (`--refine none`), refined
-(`multiview`), refined where that is found to help (`auto`), and from images and poses alone; each with alignment (`aligned`) and
-without. Meshes are compared with the true surface, in the office with that of the sensor's depth, which is otherwise read only to
-be spoiled. Results are kept by sequence and way in benchmarks/results/refine.json; with `--keep` what is there is not measured
-again.
+Three predictors: the shipped network, and `pipelines.synth.monocular`, which degrades true depth, like a `good` and a `fair`
+network. `m2h run` maps worlds of `m2h synth` and the recorded office from the unchanged prediction (`--refine none`), refined
+(`multiview`), refined where the error is large (`auto`), and from images and poses alone; each with alignment (`aligned`) and
+without. Meshes are compared with the true surface, in the office with that of the sensor's depth, which is otherwise only used to
+simulate predictions. Results are kept by sequence and method in benchmarks/results/refine.json; with `--keep` existing
+ones are not measured again.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from pipelines.stages.alignment_file import read_alignment
 from pipelines.synth.monocular import MonocularConfig, MonocularNetwork
 from pipelines.synth.simulate import SynthConfig, simulate
 
-MAX_DEPTH = 10.0  # metres; what is farther is neither compared nor asked for
-STEP = 0.05  # relative step of depth beside a pixel that is an edge of the office's surface
+MAX_DEPTH = 10.0  # metres; farther points are ignored
+STEP = 0.05  # relative step of depth next to an edge pixel of the office's surface
 FEWEST = 1000  # pixels of a frame that are compared
 SPOILED = {
     "good": (7, MonocularConfig()),
@@ -56,13 +56,13 @@ WAYS: dict[str, tuple[tuple[Refine, str], ...]] = {
     "fair": (("none", "on"), ("auto", "on")),
     "good": (("none", "off"), ("none", "on"), ("multiview", "on"), ("auto", "on")),
 }
-"""What is measured of each predictor: `--refine` and `align.mode`. Where auto refines, it does what multiview does."""
+"""Settings measured for each predictor: `--refine` and `align.mode`. Where auto refines, it equals multiview."""
 COLUMNS = ("abs_rel", "delta_1", "fused_abs_rel", "fused_delta_1", "known", "f_5cm", "f_10cm")
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A sequence, the settings under which it is mapped, where its runs are kept, and its true surface."""
+    """A sequence, its settings, the folder of its runs, and its true surface."""
 
     sequence: FrameSequence
     settings: dict[str, Any]
@@ -87,7 +87,7 @@ class Scene:
 
     @cached_property
     def truth(self) -> MeshCaster:
-        """The true surface in the sequence's world; that of all the sensor's depth where nothing better is known."""
+        """The true surface in the sequence's world; that of all the sensor's depth where there is no other."""
         if self.is_rendered:
             return MeshCaster(read_mesh(self.truth_file))
         volume = TSDFVolume(self.config.tsdf)
@@ -116,7 +116,7 @@ class Scene:
 
 
 def open_scenes(options: argparse.Namespace) -> dict[str, Scene]:
-    """The scenes by name; worlds are rendered where they are not there yet."""
+    """The scenes by name; worlds are rendered if they do not exist."""
     scenes = {}
     for seed in options.seeds:
         folder = options.work / f"world_{seed}_{options.rooms}_{options.frames}"
@@ -135,7 +135,7 @@ def open_scenes(options: argparse.Namespace) -> dict[str, Scene]:
 
 
 def write_prior(scene: Scene, prior: str) -> Path:
-    """A folder with what a predictor says of all frames, since neighbours that are not mapped are asked too."""
+    """A folder with the predictions of all frames, since neighbours that are not mapped are used too."""
     folder = scene.folder / f"prior_{prior}"
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "done"
@@ -172,7 +172,7 @@ class Way(NamedTuple):
 
 
 def measure(scene: Scene, way: Way) -> dict[str, float]:
-    """The scores of one way to map; the predictions of an earlier way with the same source are found again."""
+    """The scores of one method; the predictions of an earlier method with the same source are reused."""
     folder = scene.folder / way.folder
     config = config_from_mapping(PipelineConfig, {**scene.settings, "align": {"mode": way.mode}}, "scene")
     run(scene.sequence, folder, source=way.source, refine=way.refine, config=config, until="fuse")
@@ -190,7 +190,7 @@ def measure(scene: Scene, way: Way) -> dict[str, float]:
 
 
 def depth_scores(scene: Scene, run_folder: Path, way: Way) -> dict[str, float]:
-    """Means over frames: depth as the source gives it, as it is fused after the alignment, and the share of pixels it has."""
+    """Means over frames: depth of the source, depth fused after the alignment, and the share of pixels with depth."""
     kind, _, argument = way.source.partition(":")
     stored = Path(argument) if kind == "precomputed" and way.refine == "none" else run_folder / "predictions"
     alignment = read_alignment(run_folder / "alignment.json")
@@ -217,7 +217,7 @@ def depth_scores(scene: Scene, run_folder: Path, way: Way) -> dict[str, float]:
 
 
 def spread(scene: Scene, prior: str) -> float:
-    """What `--refine auto` decides by, here of all frames and not of eight: needs the run from images alone."""
+    """The criterion of `--refine auto`, here for all frames instead of eight; needs the run from images alone."""
     folders = scene.folder / "images" / "predictions", write_prior(scene, prior)
     found = []
     for position in scene.positions:
@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("--priors", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
     parser.add_argument("--work", type=Path, help="folder in which worlds and runs are kept")
-    parser.add_argument("--keep", action="store_true", help="what the result has is not measured again")
+    parser.add_argument("--keep", action="store_true", help="existing results are not measured again")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "refine.json")
     options = parser.parse_args()
     import torch
@@ -262,7 +262,7 @@ def main() -> None:
 
 
 def measure_all(options: argparse.Namespace) -> None:
-    """Every way on every scene, written after each."""
+    """Every method on every scene, written after each."""
     known = json.loads(options.out.read_text())["results"] if options.out.exists() else {}
     results = dict(known)
     networks = {name: TypeAdapter(MonocularConfig).dump_python(errors) for name, (_, errors) in SPOILED.items()}

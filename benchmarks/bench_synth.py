@@ -1,11 +1,11 @@
-"""How fast synthetic worlds are made: seconds of each stage before the first frame, frames a second of each stage after it.
+"""Speed of synthetic worlds: seconds of each stage before the first frame, milliseconds of each stage after it.
 
     python benchmarks/bench_synth.py [--size 320x240] [--rooms 4] [--people 0 2] [--frames 60]
 
-The world is seed 7's. `whole` is rendering and writing together, as `m2h synth` does it: frames side by side, a thread for each
-core, with depth, labels, instances, normals, edges and ground truth. `frames_per_second` is what the clock says;
-`processor_ms_per_frame` over `cores_busy` is what it comes from, and holds on a busy machine too. The stages are those of one
-frame by itself. What is compiled or cached on first use is warmed up before.
+The world is seed 7's. `whole` is rendering and writing together, as in `m2h synth`: frames in parallel, one thread per
+core, with depth, labels, instances, normals, edges and ground truth. `frames_per_second` is wall time; `processor_ms_per_frame`
+over `cores_busy` explains it, and is valid on a busy machine too. The stages are those of a
+single frame. Compilation and caches are warmed up before.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ REPEAT = 20
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """What a call returns, and its seconds."""
+    """The result of a call, and its seconds."""
     start = time.perf_counter()
     result = call()
     return result, round(time.perf_counter() - start, 3)
@@ -106,7 +106,7 @@ def stages(visit: Visit, folder: Path) -> dict[str, dict[str, float]]:
 
 
 def whole(visit: Visit, folder: Path) -> dict[str, float]:
-    """Frames a second of rendering and writing a visit, ground truth included."""
+    """Frames per second of rendering and writing a visit, ground truth included."""
     start = time.process_time()
     _, seconds = timed(lambda: write_visit(folder, visit, lambda *_: None, image_format="png", extra={}))
     processor = time.process_time() - start

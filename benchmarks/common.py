@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing, summaries, a description of the machine, and JSON files."""
+"""Shared by the benchmarks: timing, summaries, a description of the machine, and JSON files."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ import numpy as np
 
 PACKAGES = ("numpy", "numba", "open3d", "torch", "opencv-python-headless", "onnxruntime", "openvino")
 NOISY_SHARE = 0.1
-"""The share of processor time taken by other processes from which on a measurement counts as noisy."""
+"""The share of processor time taken by other processes above which a measurement counts as noisy."""
 
 BASES = {
     "speed_up": ("open3d 8", "open3d 16"),
     "speed_up_default": ("open3d 16",),
     "speed_up_legacy": ("open3d legacy",),
 }
-"""What fusion is compared with: Open3D's VoxelBlockGrid in its faster setting and with default blocks, and its older volume."""
+"""The references of fusion: Open3D's VoxelBlockGrid in its faster setting and with default blocks, and its older volume."""
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, versions, date and load: what one has to know to compare figures."""
+    """Processor, cores, versions, date and load: the context of figures."""
     return {
         "processor": _processor(),
         "cores": cores(),
@@ -48,7 +48,7 @@ def cores() -> int:
 
 
 def time_calls(call: Callable[[], object], *, repeat: int = 20, warmup: int = 3) -> list[float]:
-    """Seconds of each of `repeat` calls, after `warmup` that are not counted."""
+    """Seconds of each of `repeat` calls, after `warmup` ignored ones."""
     for _ in range(warmup):
         call()
     seconds = []
@@ -70,7 +70,7 @@ def summarise(seconds: Sequence[float]) -> dict[str, float]:
 
 @contextmanager
 def noise(report: dict[str, Any]) -> Iterator[None]:
-    """Fill `report` with the share of processor time that other processes took while the block ran, and whether that is much.
+    """Fill `report` with the share of processor time that other processes took while the block ran, and whether it is noisy.
 
     Left empty on systems without /proc/stat.
     """
@@ -84,9 +84,9 @@ def noise(report: dict[str, Any]) -> Iterator[None]:
 
 
 def add_speed_ups(results: dict[str, dict[str, Any]], key: str) -> None:
-    """Give each system that was timed how many times faster it is in `key` than the systems it is compared with.
+    """Add to each timed system its speed-up in `key` over the reference systems.
 
-    As `KEY_speed_up...`: the other's median over its own, of several others the least. Below 1 it is slower.
+    As `KEY_speed_up...`: the other's median over its own, the least over several others. Below 1 it is slower.
     """
     for suffix, others in BASES.items():
         medians = [results[name][key]["median_ms"] for name in others if key in results.get(name, {})]
@@ -108,7 +108,7 @@ def run_worker(script: str, arguments: Sequence[str], *, packages: str | None = 
 
 
 def write_json(path: str | Path, data: dict[str, Any]) -> None:
-    """Write results, whole or not at all."""
+    """Write results atomically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")

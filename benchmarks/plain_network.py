@@ -1,6 +1,6 @@
 """The M2H decoder in the plain order of its published description: the readable reference for speed and numbers.
 
-Every operation stands where the description has it: 1x1 convolutions behind the upsamplings, gates from means of full-size maps,
+Every operation is where the description has it: 1x1 convolutions after the upsamplings, gates from means of full-size maps,
 attention that also returns its weights, batch norms unfolded, contiguous layout. Functions on the published state dict.
 """
 
@@ -22,7 +22,7 @@ Weights = dict[str, Tensor]
 
 
 def roughen(model: M2H) -> M2H:
-    """Fill every entry from its name alone, so that no term is zero, no norm is trivial and most depths are positive."""
+    """Fill every entry depending only on its name, so that no term is zero, no norm is trivial and most depths are positive."""
     state = {}
     for name, value in model.state_dict().items():
         rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -42,7 +42,7 @@ def roughen(model: M2H) -> M2H:
 
 
 class PlainM2H:
-    """`PlainM2H(model)(images)` gives what `model(images)` gives, for the four tasks in evaluation mode."""
+    """`PlainM2H(model)(images)` equals `model(images)`, for the four tasks in evaluation mode."""
 
     def __init__(self, model: M2H) -> None:
         self.model, self.config = model, model.config
@@ -86,7 +86,7 @@ class Part:
         return self.weights.get(f"{self.prefix}.{name}")
 
     def conv(self, name: str, x: Tensor, **options: int) -> Tensor:
-        """A convolution, or a depthwise one and a pointwise one where the weights say so; `same` padding."""
+        """A convolution, or a depthwise and a pointwise one, depending on the weights; `same` padding."""
         part = self / name
         if part.get("weight") is None:
             x = (part).conv("depthwise", x, groups=x.shape[1], **options)
@@ -191,7 +191,7 @@ def attention_layer(p: Part, maps: dict[str, Tensor], heads: int, side: int) -> 
 
 
 def self_attention(p: Part, x: Tensor, heads: int) -> Tensor:
-    """What nn.MultiheadAttention does when it is asked for its weights too: they are made, averaged and here dropped."""
+    """nn.MultiheadAttention with returned weights: they are computed, averaged and here dropped."""
     x = x.transpose(0, 1)
     attended, _ = F.multi_head_attention_forward(
         *(x, x, x, x.shape[-1], heads),

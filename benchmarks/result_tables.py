@@ -1,4 +1,4 @@
-"""The tables of each result, as Markdown: what write_tables.py puts together."""
+"""The Markdown tables of each result, combined by write_tables.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HELD_OUT = ("41", "42", "43")
 
 
 class Column(NamedTuple):
-    """A column's title, where a row has its value, how a number is written (text without), and what it is divided by."""
+    """A column's title, the path of its value in a row, the format of numbers (text without), and their unit."""
 
     title: str
     path: str
@@ -45,7 +45,7 @@ def paragraphs(*parts: str) -> str:
 
 
 def fusion_rows(data: Result) -> list[Result]:
-    """The systems at each voxel size, with what they are compared with."""
+    """The systems at each voxel size, with their references."""
     for systems in data["results"].values():
         for key in ("fuse", "mesh"):
             add_speed_ups(systems, key)
@@ -65,10 +65,12 @@ def ratios(key: str) -> list[Column]:
 
 
 def fusion_notes(data: Result, rows: Sequence[Result]) -> str:
-    """The sequence, and what cannot be compared."""
+    """The sequence, and missing comparisons."""
     row = next(row for row in rows if "fuse" in row)
     size = " of {}x{}".format(*row["image"]) if "image" in row else ""
-    notes = [f"{row['frames']} frames{size} of {data['sequence']}. Runs a system: {row['runs']}, the median counts."]
+    notes = [
+        f"{row['frames']} frames{size} of {data['sequence']}. Runs per system: {row['runs']}; the median is reported."
+    ]
     notes += dict.fromkeys(f"`{row['system']}`: {row['reason']}." for row in rows if "reason" in row)
     own = data["machine"].get("packages", {}).get("open3d")
     others = [row for row in rows if row.get("version", own) != own]
@@ -113,9 +115,9 @@ def long_walk(data: Result) -> str:
         ),
         Column("map MB", "volume_bytes", ".1f", 1e6),
     ]
-    threads = data["threads"] or "one a core, at most four"
+    threads = data["threads"] or "one per core, at most four"
     return paragraphs(
-        f"{data['frames']} frames, {data['frames_a_room']} a room; voxels of {100 * data['voxel']:g} cm; threads: {threads}.",
+        f"{data['frames']} frames, {data['frames_a_room']} per room; voxels of {100 * data['voxel']:g} cm; threads: {threads}.",
         table(columns, rows),
         f"At the end {data['bytes_per_observed_voxel']} bytes per occupied voxel ({data['observed_voxels']:,} of them); "
         f"peak RSS {data['peak_rss_bytes'] / 1e6:.0f} MB.",
@@ -123,7 +125,7 @@ def long_walk(data: Result) -> str:
 
 
 def monocular(data: Result) -> str:
-    """Cares that every world has, and all of them on the worlds that have most."""
+    """Measures that every world has, and all of them on the worlds that have most."""
     worlds: dict[str, Result] = data["results"]
     most = max(len(cares) for cares in worlds.values())
     ablated = [seed for seed, cares in worlds.items() if len(cares) == most]
@@ -132,19 +134,19 @@ def monocular(data: Result) -> str:
     rows = [care_row(worlds, seeds, name) for seeds in parts if seeds for name in main]
     every = [care_row(worlds, ablated, name) for name in worlds[ablated[0]]]
     columns = [
-        *(Column("care", "care"), Column("worlds", "worlds")),
+        *(Column("measures", "care"), Column("worlds", "worlds")),
         *(Column("F 5 cm", "f_5cm.mean", ".3f"), Column("least", "f_5cm.least", ".3f")),
         *(Column("F 10 cm", "f_10cm.mean", ".3f"), Column("double-wall rate", "double_wall_rate.mean", ".3f")),
         *(Column("most", "double_wall_rate.most", ".3f"), Column("depth error %", "depth_error.mean", ".1f", 0.01)),
     ]
     chosen = "{rooms} rooms, {frames} frames, voxels of {voxel} m.".format(**data["settings"])
     return paragraphs(
-        f"{chosen} Means over worlds:", table(columns, rows), "Every care on and off:", table(columns, every)
+        f"{chosen} Means over worlds:", table(columns, rows), "Every measure on and off:", table(columns, every)
     )
 
 
 def care_row(worlds: dict[str, Result], seeds: Sequence[str], name: str) -> Result:
-    """Mean and extremes of a care's scores over worlds."""
+    """Mean and extremes of a measure's scores over worlds."""
     row: Result = {"care": name, "worlds": ", ".join(sorted(seeds, key=int))}
     for score in ("f_5cm", "f_10cm", "double_wall_rate", "depth_error"):
         values = [worlds[seed][name][score] for seed in seeds]
@@ -168,9 +170,9 @@ def multiview(data: Result) -> str:
         Column("mesh F 10 cm", "mesh.f_10cm", ".3f"),
     ]
     speed = [
-        *(Column("sequence", "sequence"), Column("frames a second", "frames_per_second", ".2f")),
-        Column("processor s a frame", "processor_seconds_per_frame", ".2f"),
-        *(Column("sweep alone, frames a second", "sweep_frames_per_second", ".2f"), Column("", "noisy")),
+        *(Column("sequence", "sequence"), Column("frames per second", "frames_per_second", ".2f")),
+        Column("processor s per frame", "processor_seconds_per_frame", ".2f"),
+        *(Column("sweep alone, frames per second", "sweep_frames_per_second", ".2f"), Column("", "noisy")),
     ]
     notes = " ".join(f"{name}: {result['note']}" for name, result in measured.items() if "note" in result)
     fast = [{"sequence": name, **result} for name, result in measured.items()]
@@ -229,9 +231,9 @@ def synth(data: Result) -> str:
         for stage, figures in value["stages"].items()
     ]
     columns = [
-        *(Column("images", "setting"), Column("frames a second", "frames_per_second", ".1f")),
-        *(Column("processor ms a frame", "processor_ms_per_frame", ".1f"), Column("cores busy", "cores_busy", ".2f")),
-        *(Column("kB a frame", "kilobytes_per_frame", ".0f"), Column("s before the first frame", "before", ".1f")),
+        *(Column("images", "setting"), Column("frames per second", "frames_per_second", ".1f")),
+        *(Column("processor ms per frame", "processor_ms_per_frame", ".1f"), Column("cores busy", "cores_busy", ".2f")),
+        *(Column("kB per frame", "kilobytes_per_frame", ".0f"), Column("s before the first frame", "before", ".1f")),
     ]
     single = [
         *(Column("images", "setting"), Column("stage of one frame", "stage")),
@@ -241,7 +243,7 @@ def synth(data: Result) -> str:
 
 
 def refine(data: Result) -> str:
-    """By predictor and sequence what each refinement gives, all aligned; then every way by itself."""
+    """Scores of each refinement by predictor and sequence, all aligned; then every method separately."""
     columns = [
         *(Column("prediction", "prediction"), Column("sequence", "sequence"), Column("spread", "none.spread", ".3f")),
         *(Column(f"AbsRel {way}", f"{way}.fused_abs_rel", ".3f") for way in ("none", "auto")),

@@ -1,8 +1,8 @@
-"""Run the benchmarks one after the other, each in a process of its own, and write docs/benchmarks.md from their results.
+"""Run the benchmarks one after the other, each in its own process, and write docs/benchmarks.md from their results.
 
 python benchmarks/run_all.py --sequence ../shared/data/redkitchen
 
-Results go to benchmarks/results/. What needs recordings that are not there is skipped. Training is not run: it takes more than an
+Results go to benchmarks/results/. Benchmarks with missing recordings are skipped. Training is not run: it takes more than an
 hour and a folder for its worlds (`train_synthetic.py`).
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RECORDINGS = ("hololens_office", "redkitchen")
-"""Folders that bench_multiview.py wants."""
+"""Folders needed by bench_multiview.py."""
 
 
 def commands(sequence: str, data: str) -> dict[str, list[str]]:
@@ -36,7 +36,7 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
 
 
 def missing(sequence: Path, data: Path) -> dict[str, str]:
-    """The recordings that are not there, by the name of the result that needs them."""
+    """The missing recordings, by the name of the result that needs them."""
     needed = {"fusion": [sequence], "multiview": [data / name for name in RECORDINGS]}
     needed["refine"] = [data / RECORDINGS[0]]
     absent = {name: [str(path) for path in paths if not path.exists()] for name, paths in needed.items()}

@@ -1,11 +1,11 @@
-"""How well a small network learns all four tasks from rendered worlds alone, measured on worlds it has not seen.
+"""How well a small network learns all four tasks from rendered worlds alone, measured on unseen worlds.
 
     python benchmarks/train_synthetic.py FOLDER
 
-renders 110 worlds to learn from and 10 to measure on into FOLDER/worlds, trains as configs/training/synthetic.yaml says into
-FOLDER/run, measures the best checkpoint and a prior (the same answer for every image, pixel by pixel the mean of the training
-images), and writes benchmarks/results/training.json and docs/training_curves.svg. What is there already is not done again;
---measure goes straight to measuring. --recorded SEQUENCE measures depth also on 20 photographs of a recorded sequence.
+renders 110 worlds for training and 10 for evaluation into FOLDER/worlds, trains with configs/training/synthetic.yaml into
+FOLDER/run, evaluates the best checkpoint and a prior (for every image the pixelwise mean of the training images), and
+writes benchmarks/results/training.json and docs/training_curves.svg. Existing parts are not repeated; --measure skips
+to the evaluation. --recorded SEQUENCE measures depth also on 20 photographs of a recorded sequence.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def render(folder: Path) -> None:
 
 
 def prior(data: Dataset, focal: float) -> dict[str, NDArray[np.float64]]:
-    """What the mean training image shows: log depth at `focal` pixels, votes for labels, and the mean normal, pixel by pixel."""
+    """The mean training image: log depth at `focal` pixels, votes for labels, and the mean normal, pixel by pixel."""
     rows, columns = data[0].rgb.shape[:2]
     depth, seen = np.zeros((rows, columns)), np.zeros((rows, columns))
     votes, normals = np.zeros((rows, columns, data.classes)), np.zeros((rows, columns, 3))
@@ -90,7 +90,7 @@ def prior(data: Dataset, focal: float) -> dict[str, NDArray[np.float64]]:
 
 
 def measure_prior(folder: Path) -> Scores:
-    """The scores of the prior on the unseen worlds, as the network's are taken."""
+    """The scores of the prior on the unseen worlds, computed like the network's."""
     train_set, unseen = (open_dataset(f"folder:{folder / 'worlds' / split}") for split in ("train", "unseen"))
     answer = prior(train_set, 100.0)
     meters = {"depth": DepthMetrics(), "semantics": SegmentationMetrics(unseen.classes - 1), "normals": NormalMetrics()}
@@ -149,7 +149,7 @@ def draw(log: Path, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--measure", action="store_true", help="Neither render nor train.")
+    parser.add_argument("--measure", action="store_true", help="Skip rendering and training.")
     parser.add_argument("--recorded", help="A sequence of photographs with depth.")
     arguments = parser.parse_args()
     folder: Path = arguments.folder.resolve()

@@ -2,13 +2,15 @@
 
 python benchmarks/write_tables.py
 
-The same results give the same bytes. A result that is not there yet gets a line with the command that makes it.
+The same results give the same bytes. A missing result has a line with the command that creates it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -32,15 +34,18 @@ from run_all import commands
 ROOT = Path(__file__).parents[1]
 INTRODUCTION = """# Benchmarks
 
-Written by `python benchmarks/write_tables.py` from `benchmarks/results/*.json`, never by hand. `make bench` measures everything
-but the training and writes this page; [benchmarks/README.md](../benchmarks/README.md) says what holds for all of it. `DATA` is a
-folder of recorded sequences: `redkitchen` is from 7-Scenes, `hololens_office` from deep-video-mvs. A dash is what was not
-recorded or does not apply. What is marked noisy is not to be quoted.
+Written by `python benchmarks/write_tables.py` from `benchmarks/results/*.json`, never by hand.
+`make bench` measures everything except the training and writes this page;
+[benchmarks/README.md](../benchmarks/README.md) has the rules. `DATA` is a folder of recorded
+sequences: `redkitchen` is from 7-Scenes, `hololens_office` from deep-video-mvs. A dash means not
+recorded or not applicable. Results marked noisy must not be quoted.
 """
+WIDTH = 100
+"""Characters of a line of text."""
 
 
 class Section(NamedTuple):
-    """A part of the page: the result it shows, what that is, and the function that makes its tables."""
+    """A part of the page: its result, a description, and the function for its tables."""
 
     title: str
     result: str
@@ -52,26 +57,37 @@ class Section(NamedTuple):
 
 def page(results: Path) -> str:
     """The whole page, from the JSON files of a folder."""
-    return "\n".join(
-        [INTRODUCTION, *(section_text(section, results / f"{section.result}.json") for section in SECTIONS)]
-    )
+    sections = (section_text(section, results / f"{section.result}.json") for section in SECTIONS)
+    return "\n".join([INTRODUCTION, *(wrapped(section) for section in sections)])
+
+
+def wrapped(text: str) -> str:
+    """Markdown with one line per paragraph or list item, wrapped outside of code; tables and headings are kept."""
+    return "\n".join(line if line.startswith(("|", "#")) else wrapped_line(line) for line in text.split("\n"))
+
+
+def wrapped_line(line: str) -> str:
+    whole_code = re.sub("`[^`]*`", lambda code: code.group().replace(" ", "\0"), line)
+    indent = "  " if line.startswith("- ") else ""
+    filled = textwrap.fill(whole_code, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return filled.replace("\0", " ")
 
 
 def section_text(section: Section, path: Path) -> str:
-    """Title, what is measured, where it comes from, and the tables or what makes them."""
+    """Title, description, origin, and the tables or the command that creates them."""
     known = commands("DATA/redkitchen", "DATA")
     known["training"] = ["train_synthetic.py", "FOLDER", "--recorded", "DATA/redkitchen"]
     command = f"`python benchmarks/{' '.join(known[section.result])}`"
     head = f"## {section.title}\n\n{section.text}\n\n"
     if not path.exists():
-        return f"{head}Not measured yet: there is no `benchmarks/results/{path.name}`. {command} makes it.\n"
+        return f"{head}Not measured yet: there is no `benchmarks/results/{path.name}`. {command} creates it.\n"
     data: Result = json.loads(path.read_text(encoding="utf-8"))
     noise = section.noise or noise_line(data)
     return f"{head}Command: {command}. {origin(data['machine'], section.packages)} {noise}\n\n{section.tables(data)}\n"
 
 
 def origin(machine: Result, packages: Sequence[str]) -> str:
-    """Where and when a result was made."""
+    """Origin and date of a result."""
     versions = [f"{name} {machine['packages'][name]}" for name in packages if machine.get("packages", {}).get(name)]
     python = [f"Python {machine['python']}"] if "python" in machine else []
     where = ", ".join([machine["processor"], f"{machine['cores']} cores", *python, *versions])
@@ -90,7 +106,7 @@ def noise_line(data: Result) -> str:
 
 
 def noise_flags(data: Result, name: str = "") -> Iterator[tuple[str, tuple[float, bool]]]:
-    """Name, share of others and whether it is noisy, of each measurement that recorded it."""
+    """Name, share of others and whether it is noisy, for each measurement that recorded it."""
     if "noisy" in data:
         yield name or "all of it", (data["others_share"], data["noisy"])
     for key, value in data.items():
@@ -104,19 +120,19 @@ SECTIONS = (
     Section(
         "Fusion",
         "fusion",
-        "Milliseconds a frame to fuse recorded depth on the CPU, each system in its own process, truncation 4 voxels, "
+        "Milliseconds per frame to fuse recorded depth on the CPU, each system in its own process, truncation 4 voxels, "
         "depth up to 5 m. `open3d 8` and `open3d 16` are VoxelBlockGrid with blocks of 8 and of 16 voxels (its default), "
         "`open3d legacy` is ScalableTSDFVolume; they fuse depth and colour, m2h depth, colour and labels, and `m2h carve` "
-        "records free space too. *Times* is the other's median over the row's own: below 1 the row is slower.",
+        "records free space too. *Times* is the other's median over that of the row: below 1 the row is slower.",
         fusion,
         ("open3d", "numba"),
     ),
     Section(
         "Meshing and memory",
         "fusion",
-        "Milliseconds to make a mesh of what the section before has fused, and the memory of it. Bytes are those of the "
-        "blocks in use; ScalableTSDFVolume does not tell its own. The peak is that of the process with the frames in it "
-        "and, for VoxelBlockGrid, with the blocks that it keeps ready.",
+        "Milliseconds to extract a mesh of the volume of the previous section, and its memory. Bytes are those of the "
+        "blocks in use; ScalableTSDFVolume does not report its own. The peak is that of the process including the frames "
+        "and, for VoxelBlockGrid, the preallocated blocks.",
         meshing,
         ("open3d", "numba"),
     ),
@@ -124,7 +140,7 @@ SECTIONS = (
         "A long walk",
         "long_walk",
         "Milliseconds to fuse a frame of 160x120 while a synthetic building of equal rooms is walked through: each stretch "
-        "asks for the same work, and the map behind it grows. Processor time is the process's own; wall time also counts "
+        "needs the same work, and the map grows. Processor time is the process's own; wall time also counts "
         "waiting for others.",
         long_walk,
         ("numba",),
@@ -132,9 +148,9 @@ SECTIONS = (
     Section(
         "Maps from monocular depth",
         "monocular",
-        "Maps of rendered worlds whose depth is spoiled as a network's would be, against the true surface "
-        "([monocular.md](monocular.md)). `plain` is equal weights without alignment, `full` what `m2h run` does; *only* is "
-        "one care alone, *no* all but one. Settings were chosen on world 31; worlds 41 to 43 were held out.",
+        "Maps of rendered worlds with the depth errors of a network, compared with the true surface "
+        "([monocular.md](monocular.md)). `plain` is equal weights without alignment, `full` is the default of `m2h run`; "
+        "*only* is one measure alone, *no* all but one. Settings were chosen on world 31; worlds 41 to 43 were held out.",
         monocular,
         noise=SAME_ON_ALL,
     ),
@@ -142,9 +158,9 @@ SECTIONS = (
         "Depth from images and poses",
         "multiview",
         "Depth and maps from RGB and poses alone, against the depth that the sensor recorded "
-        "([multiview.md](multiview.md)). `sweep` is a frame by itself, `proved` what other frames confirm and the map is "
-        "made of; the certain half are the pixels of more than median confidence. `redkitchen` is taken with 525 pixels of "
-        "focal length, `redkitchen_as_published` with 585.",
+        "([multiview.md](multiview.md)). `sweep` is a single frame, `proved` is confirmed by other frames and used in the map; "
+        "the certain half are the pixels of more than median confidence. `redkitchen` uses 525 pixels of "
+        "focal length, `redkitchen_as_published` 585.",
         multiview,
         ("torch",),
     ),
@@ -158,7 +174,7 @@ SECTIONS = (
     Section(
         "The network",
         "network",
-        "Seconds for an image, all variants with the same weights, each in its own process, in turn; the first variant is "
+        "Seconds per image, all variants with the same weights, each in its own process, in turn; the first variant is "
         "the published order of operations ([network.md](network.md)). Differences are to that one, in standard deviations "
         "of the worst output.",
         network,
@@ -168,10 +184,10 @@ SECTIONS = (
     Section(
         "Predicted depth refined by images",
         "refine",
-        "Maps from a predictor's depth as it is (`none`), refined by neighbouring images where they show that it needs it "
+        "Maps from a predictor's unchanged depth (`none`), refined by neighbouring images where its error is large "
         "(`auto`) or always (`multiview`), and from images alone, with and without alignment of the frames' scales "
-        "([multiview.md](multiview.md#predicted-depth)). The predictors are the shipped network, and true depth spoiled as a "
-        "good and as a fair network errs.",
+        "([multiview.md](multiview.md#predicted-depth)). The predictors are the shipped network, and true depth "
+        "with the errors of a good and a fair network.",
         refine,
         ("torch",),
         SAME_ON_ALL,
@@ -180,15 +196,15 @@ SECTIONS = (
         "Rendering synthetic worlds",
         "synth",
         "`m2h synth` with depth, labels, instances, normals, edges and ground truth written to disk; the stages are those "
-        "of one frame by itself.",
+        "of a single frame.",
         synth,
         ("numba",),
     ),
     Section(
         "Training on synthetic worlds",
         "training",
-        "A small network trained on 110 rendered worlds, measured on ten that it has not seen, beside a prior that gives "
-        "every image the same answer ([training.md](training.md)). This takes more than an hour and is not part of "
+        "A small network trained on 110 rendered worlds, evaluated on ten unseen ones, compared with a prior that predicts "
+        "the same for every image ([training.md](training.md)). This takes more than an hour and is not part of "
         "`make bench`.",
         training,
         ("torch",),

@@ -1,4 +1,5 @@
-"""Packages and the rooms in them depend on each other in one direction, imports stay light, and files stay small."""
+"""Packages and the folders in them depend on each other in one direction, imports stay light, files stay small,
+documents are wrapped."""
 
 import ast
 import subprocess
@@ -15,6 +16,8 @@ MAY_IMPORT = {
     "scenegraph": {"mapping"},
     "pipelines": {"m2h", "mapping", "scenegraph"},
 }
+MARKDOWN_WIDTH = 100
+DOCUMENTS = sorted(path for folder in (".", "docs", "benchmarks") for path in (ROOT / folder).glob("*.md"))
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
 
 
@@ -107,3 +110,11 @@ def test_modules_and_functions_stay_small(path):
 
 def test_test_folders_are_no_packages():
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_documents_are_wrapped(path):
+    is_code = False
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        is_code ^= line.lstrip().startswith("```")
+        assert len(line) <= MARKDOWN_WIDTH or is_code or line.startswith(("|", "#")), f"{path}:{number}"

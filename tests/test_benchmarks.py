@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import bench_fusion
@@ -104,8 +105,9 @@ def results(tmp_path):
 
 
 def sections(page):
-    """The page's sections by their titles."""
-    return {part.partition("\n")[0]: part for part in page.split("\n## ")[1:]}
+    """The page's sections by their titles, without line breaks inside paragraphs."""
+    parts = [re.sub(r"(?<=[^|\n])\n(?=[^|\n-])", " ", part) for part in page.split("\n## ")[1:]]
+    return {part.partition("\n")[0]: part for part in parts}
 
 
 def test_every_result_has_a_section():
@@ -130,7 +132,10 @@ def test_every_section_says_where_it_comes_from(results):
         ("Fusion", "| 2 cm | m2h | 2 | 2.00 | 0.50 | 3.00 | 4.00 | 6.00 | - | 0.25 | noisy |"),
         ("Fusion", "| 2 cm | m2h carve | 2 | 16.00 | 0.50 | 17.00 | 0.50 | 0.75 | - | 0.25 |  |"),
         ("Fusion", "| 2 cm | open3d legacy | 2 | - | - | - | - | - | - | - |  |"),
-        ("Fusion", "9 frames of 64x48 of hut. Runs a system: 3, the median counts. `open3d legacy`: it fuses nothing."),
+        (
+            "Fusion",
+            "9 frames of 64x48 of hut. Runs per system: 3; the median is reported. `open3d legacy`: it fuses nothing.",
+        ),
         ("Meshing and memory", "| 2 cm | m2h | 20.0 | 0.5 | 4.00 | 6.00 | - | 1,234 | 99 | 40.5 | 2.0 | 50 |"),
         ("A long walk", "| 100 to 200 | 1.50 | 1.50 | 1.50 | 1.50 | 3.0 |"),
         ("A long walk", "At the end 33.3 bytes per occupied voxel (7,000 of them); peak RSS 100 MB."),
