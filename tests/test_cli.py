@@ -131,8 +131,8 @@ class TestRun:
         names = [line[2:].strip() for line in (tmp_path / "map.obj").open() if line.startswith("o ")]
         assert names[0] == "structure"
         assert set(names[1:]) == {f"{key}_{node.label}" for key, node in graph.nodes("object")}
-        exported, whole = read_mesh(tmp_path / "map.obj"), read_mesh(run_folder / "mesh.ply")
-        assert len(exported.faces) == len(whole.faces)
+        faces = sum(line.startswith("f ") for line in (tmp_path / "map.obj").open())
+        assert faces == len(read_mesh(run_folder / "mesh.ply").faces)
 
     def test_exports_are_named_by_their_format(self, run_folder, tmp_path):
         assert "wrote" in m2h("export", run_folder, tmp_path, "--to", "csv").stdout

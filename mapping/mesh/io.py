@@ -1,4 +1,4 @@
-"""Mesh files by suffix: `read_mesh` for .ply and .obj, `write_mesh` for .ply, .obj and .glb.
+"""Mesh files by suffix: `read_mesh` for .ply, `write_mesh` for .ply, .obj and .glb.
 
 PLY keeps everything and is the format of run folders; OBJ and GLB are for other programs. Files are written under a
 temporary name and then renamed, so a reader never sees a partial one.
@@ -14,12 +14,10 @@ from mapping.mesh.glb import GlbNode as GlbNode
 from mapping.mesh.glb import write_glb as write_glb
 from mapping.mesh.mesh import Mesh
 from mapping.mesh.mesh import MeshFormatError as MeshFormatError
-from mapping.mesh.obj import read_obj
 from mapping.mesh.obj import write_obj as write_obj
 from mapping.mesh.ply import ObjectProperty, read_ply
 from mapping.mesh.ply import write_ply as write_ply
 
-READERS: dict[str, Callable[[Path], Mesh]] = {".ply": read_ply, ".obj": read_obj}
 WRITERS: dict[str, Callable[[Mesh, Path], None]] = {
     ".ply": write_ply,
     ".obj": lambda mesh, path: write_obj(mesh, path),
@@ -28,16 +26,16 @@ WRITERS: dict[str, Callable[[Mesh, Path], None]] = {
 
 
 def read_mesh(path: str | os.PathLike[str]) -> Mesh:
-    """The mesh in a .ply or .obj file, in the file's own axes.
+    """The mesh in a .ply file, in the file's own axes.
 
     Raises MeshFormatError that names file, position and what was expected; FileNotFoundError when there is no such file.
     """
     path = Path(path)
-    if path.suffix.lower() not in READERS:
-        raise MeshFormatError(f"{path}: meshes are read from {', '.join(READERS)}, got {path.suffix or 'no suffix'!r}")
+    if path.suffix.lower() != ".ply":
+        raise MeshFormatError(f"{path}: meshes are read from .ply, got {path.suffix or 'no suffix'!r}")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such mesh file")
-    return READERS[path.suffix.lower()](path)
+    return read_ply(path)
 
 
 def write_mesh(mesh: Mesh, path: str | os.PathLike[str], *, object_property: ObjectProperty = "object") -> None:
