@@ -4,6 +4,7 @@ from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
+from path_coverage import surface_coverage
 from scipy.sparse.csgraph import dijkstra
 from synth_worlds import at, box_world, cube
 
@@ -11,7 +12,6 @@ from mapping.camera import Intrinsics
 from mapping.se3 import is_se3
 from pipelines.synth.generate import WorldConfig, generate_world
 from pipelines.synth.motion.camera_path import CLEARANCE, CameraPathError, camera_poses, plan_camera
-from pipelines.synth.motion.coverage import surface_coverage
 from pipelines.synth.motion.routes import Place, make_navigator, relax, tour
 from pipelines.synth.motion.routing import STEPS, best_in_time, travel
 from pipelines.synth.motion.viewpoints import YAW_BINS, sweep_arc
