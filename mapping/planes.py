@@ -13,7 +13,6 @@ from scipy.ndimage import gaussian_filter1d
 Array = NDArray[np.float64]
 
 QUARTER = np.pi / 2
-HORIZONTAL_COS = np.cos(np.deg2rad(20.0))  # how far a face may be inclined and still be level
 UPRIGHT_SIN = np.sin(np.deg2rad(20.0))
 
 
@@ -96,17 +95,6 @@ def dominant_yaw(normals: ArrayLike, areas: ArrayLike) -> tuple[float, float]:
     near = np.abs(_wrapped(angles - yaw)) < np.deg2rad(5.0)
     yaw = float(_wrapped(np.array([yaw]))[0])
     return yaw, float(weights[near].sum() / weights.sum())
-
-
-def horizontal_planes(
-    heights: ArrayLike, normals: ArrayLike, areas: ArrayLike, *, facing: int, min_area: float
-) -> list[Plane]:
-    """Level surfaces with at least `min_area`, lowest first; `facing` +1 for those seen from above, -1 from below."""
-    heights, normals, areas = (np.asarray(a, dtype=np.float64) for a in (heights, normals, areas))
-    level = normals[:, 2] * facing > HORIZONTAL_COS
-    peaks = weighted_peaks(heights[level], areas[level], bin_size=0.02, separation=0.12, min_weight=min_area)
-    normal = np.array([0.0, 0.0, float(facing)])
-    return [Plane(normal, peak.position * facing, peak.weight) for peak in peaks]
 
 
 def vertical_planes(centers: ArrayLike, normals: ArrayLike, areas: ArrayLike, *, min_area: float) -> list[Plane]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -17,23 +15,6 @@ GREY = 190
 AMBIENT = 0.45
 CREASE_COSINE = 0.9  # a vertex normal that deviates more than this from the face is at a crease and is not smoothed
 BACK_FACE = 70  # back faces (the inside of a wall) are drawn in one dark grey
-
-
-@dataclass(frozen=True, eq=False)
-class TopView:
-    """An orthographic picture from above, x to the right and y up.
-
-    picture (H, W, 3) uint8; the outer corner of its top-left pixel is at `origin` (x, y) and a pixel is `pixel_size` metres.
-    """
-
-    picture: NDArray[np.uint8]
-    origin: tuple[float, float]
-    pixel_size: float
-
-    def pixel_of(self, points_xy: ArrayLike) -> Array:
-        """(..., 2) pixels (u, v) of world points (..., 2); whole numbers are pixel centres."""
-        offset = (np.asarray(points_xy, dtype=np.float64) - self.origin) / self.pixel_size
-        return offset * [1.0, -1.0] - 0.5
 
 
 def shaded_picture(
@@ -64,9 +45,10 @@ def top_view(
     colors: NDArray[np.uint8] | None = None,
     margin: float = 0.2,
     supersample: int = 2,
-) -> TopView:
-    """The mesh seen from straight above, without what lies above `cut_height` (metres, a little below the ceiling).
+) -> NDArray[np.uint8]:
+    """The mesh (H, W, 3) uint8 seen straight from above, x to the right and y up.
 
+    What lies above `cut_height` (metres, a little below the ceiling) is left out.
     Covers the mesh with `margin` metres around it; `colors` and `supersample` as for `shaded_picture`.
     Raises ValueError for a mesh without faces.
     """
@@ -81,7 +63,7 @@ def top_view(
     y = high[1] - (np.arange(height * supersample) + 0.5) * step
     origins = np.stack([*np.meshgrid(x, y), np.full((len(y), len(x)), cut_height)], axis=-1)
     fine = _shade(caster, origins, np.broadcast_to([0.0, 0.0, -1.0], origins.shape), colors)
-    return TopView(_shrink(fine, supersample), (float(low[0]), float(high[1])), pixel_size)
+    return _shrink(fine, supersample)
 
 
 def _caster(mesh: Mesh | MeshCaster) -> MeshCaster:

@@ -247,8 +247,8 @@ def render_pictures(mesh: Mesh, graph: SceneGraph, intrinsics: Intrinsics) -> li
         for what, colors in (("colours", None), ("labels", label_colors)):
             if what == "labels" and colors is None:
                 continue
-            view = top_view(caster, pixel_size=extent / 900, cut_height=cut, colors=colors)
-            pictures.append(Picture(view.picture, f"{name}from above, cut at {TOP_VIEW_CUT} m, {what}"))
+            picture = top_view(caster, pixel_size=extent / 900, cut_height=cut, colors=colors)
+            pictures.append(Picture(picture, f"{name}from above, cut at {TOP_VIEW_CUT} m, {what}"))
     small = intrinsics.resized(PICTURE_SIZE[0], round(PICTURE_SIZE[0] * intrinsics.height / intrinsics.width))
     agents = [node for _, node in graph.nodes("agent")]
     for number in np.unique(np.linspace(0, len(agents) - 1, PICTURES + 2).astype(int)[1:-1]) if agents else []:

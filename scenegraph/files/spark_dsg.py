@@ -33,7 +33,6 @@ LAYER_NAMES = {"AGENTS": 2, "BUILDINGS": 5, "OBJECTS": 2, "PLACES": 3, "ROOMS": 
 LAYER_OF = {"building": (5, 0), "room": (4, 0), "place": (3, 0), "object": (2, 0), "track": (2, 0), "agent": (2, 97)}
 SYMBOL_OF = {"building": "B", "room": "R", "place": "p", "object": "O", "track": "O", "agent": "a"}
 
-NO_LABEL = 4294967295
 BUILDING_LABEL, BUILDING_COLOR = 22, (169, 8, 194)  # what Hydra gives its one building
 ROOM_PALETTE = nyu40().palette()[1:]
 NO_ROTATION = {"w": 1.0, "x": 0.0, "y": 0.0, "z": 0.0}

@@ -29,8 +29,6 @@ LINTEL_BONUS, DOOR_BONUS = 0.5, 0.4
 JAMB_BONUS, PLACES_BONUS = 0.25, 0.15
 JAMB_LENGTH = 0.5  # metres along which the wall must continue beside an opening
 DECISION = 0.5
-CLOSED_DOOR_WIDTH = (0.5, 2.2)  # metres
-CLOSED_DOOR_REACH = 0.3  # metres from the surface of a closed door to the rooms on either side
 
 
 @dataclass(frozen=True)
@@ -97,31 +95,6 @@ def segment(walls: WallMap, config: RoomConfig, place_rooms: Indices) -> Segment
             break
         regions[regions == weakest[1]] = weakest[0]
     return _numbered(_without_small(regions, depth, walls.cell_size, config), openings, basin_count)
-
-
-def closed_doors(segments: Segments, walls: WallMap) -> dict[Pair, RegionOpening]:
-    """Doors that were never observed open: surface labelled as door with a region on either side and no wall in between.
-
-    An open door leaf along a wall has the wall between it and the next room, so it is not a door here.
-    """
-    reach = max(round(CLOSED_DOOR_REACH / walls.cell_size), 1)
-    found: dict[Pair, RegionOpening] = {}
-    for cells in _pieces(walls.door):
-        width, position = _extent(cells, walls)
-        if not CLOSED_DOOR_WIDTH[0] <= width <= CLOSED_DOOR_WIDTH[1]:
-            continue
-        low, high = np.maximum(cells.min(axis=0) - reach, 0), cells.max(axis=0) + reach + 1
-        window = np.s_[low[0] : high[0], low[1] : high[1]]
-        leaf = np.zeros(walls.wall[window].shape, dtype=bool)
-        leaf[tuple((cells - low).T)] = True
-        near = binary_dilation(leaf, EIGHT, iterations=reach, mask=~walls.wall[window])
-        touched = segments.labels[window][near]
-        numbers, contact = np.unique(touched[touched >= 0], return_counts=True)
-        if len(numbers) >= 2:
-            a, b = sorted(numbers[np.argsort(-contact, kind="stable")[:2]].tolist())
-            if (a, b) not in segments.openings:
-                found.setdefault((a, b), RegionOpening(width, position, door=True, score=1.0))
-    return found
 
 
 def basins(depth: Array, inside: Mask) -> Indices:

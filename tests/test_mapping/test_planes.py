@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mapping.planes import assign_to_planes, dominant_yaw, horizontal_planes, vertical_planes, weighted_peaks
+from mapping.planes import assign_to_planes, dominant_yaw, vertical_planes, weighted_peaks
 
 
 def test_peaks_are_found_where_weight_concentrates_whatever_the_bins():
@@ -84,14 +84,3 @@ def test_the_two_sides_of_a_thin_wall_are_two_planes():
     n[:400, 0], n[400:, 0] = -1, 1
     planes = vertical_planes(p, n, np.full(800, 0.01), min_area=1.0)
     assert sorted(round(plane.offset, 3) for plane in planes) == [-1.0, 1.1]
-
-
-def test_horizontal_planes_keep_floors_and_ceilings_apart():
-    heights = np.array([0.0] * 50 + [0.74] * 20 + [2.5] * 50)
-    normals = np.zeros((120, 3))
-    normals[:70, 2], normals[70:, 2] = 1, -1
-    areas = np.full(120, 0.1)
-    up = horizontal_planes(heights, normals, areas, facing=1, min_area=1.0)
-    down = horizontal_planes(heights, normals, areas, facing=-1, min_area=1.0)
-    assert [p.offset for p in up] == pytest.approx([0.0, 0.74])
-    assert [(p.offset, p.normal[2]) for p in down] == [(pytest.approx(-2.5), -1.0)]
