@@ -41,7 +41,8 @@ from scenegraph.graph_metrics import (
     storey_metrics,
 )
 from scenegraph.nodes import ObjectNode, TrackNode
-from scenegraph.track_metrics import ghost_share, positions_at, track_metrics
+from scenegraph.track_metrics import ghost_share, track_metrics
+from scenegraph.tracks.positions import positions_at
 
 Array = NDArray[np.float64]
 Section = dict[str, Any]

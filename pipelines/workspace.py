@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mapping.files import write_text_atomic
-from mapping.mesh.io import read_mesh
-from mapping.mesh.mesh import Mesh
-from pipelines.frame import FrameSequence
 from pipelines.memory import PeakMemory
-from scenegraph.files.json_io import load_scene_graph
-from scenegraph.graph import SceneGraph
+
+if TYPE_CHECKING:
+    from mapping.mesh.mesh import Mesh
+    from pipelines.frame import FrameSequence
+    from scenegraph.graph import SceneGraph
 
 RUN_FORMAT, MANIFEST_VERSION = "m2h-run", 1
 STAGE_FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -280,10 +280,21 @@ def _locked(path: Path) -> int:
 
 def load_run(run_folder: Path) -> tuple[Mesh, SceneGraph]:
     """Mesh and scene graph of a run; raises WorkspaceError when it has not come that far."""
-    workspace = Workspace.open(run_folder)
-    for name in ("mesh.ply", "scene_graph.json"):
-        if not workspace.path(name).is_file():
-            raise WorkspaceError(
-                f"{workspace.path(name)}: is missing; finish the run first (m2h run ... --out {run_folder})"
-            )
-    return read_mesh(workspace.path("mesh.ply")), load_scene_graph(workspace.path("scene_graph.json"))
+    from mapping.mesh.io import read_mesh
+
+    return read_mesh(_finished(run_folder, "mesh.ply")), load_graph(run_folder)
+
+
+def load_graph(run_folder: Path) -> SceneGraph:
+    """The scene graph of a run alone; raises WorkspaceError when it has not come that far."""
+    from scenegraph.files.json_io import load_scene_graph
+
+    return load_scene_graph(_finished(run_folder, "scene_graph.json"))
+
+
+def _finished(run_folder: Path, name: str) -> Path:
+    """The path of a file that a finished run has."""
+    path = Workspace.open(run_folder).path(name)
+    if not path.is_file():
+        raise WorkspaceError(f"{path}: is missing; finish the run first (m2h run ... --out {run_folder})")
+    return path

@@ -14,7 +14,7 @@ from shapely.geometry import Point, Polygon
 
 from scenegraph.graph import SceneGraph
 from scenegraph.nodes import AgentNode, ObjectNode, PlaceNode, RoomNode, TrackNode
-from scenegraph.track_metrics import MAX_GAP, positions_at
+from scenegraph.tracks.positions import MAX_GAP, positions_at
 
 Array = NDArray[np.float64]
 

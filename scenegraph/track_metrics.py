@@ -11,30 +11,13 @@ from scipy.spatial import cKDTree
 
 from scenegraph.graph_metrics import ratio
 from scenegraph.nodes import TrackNode
+from scenegraph.tracks.positions import MAX_GAP, positions_at
 
 Array = NDArray[np.float64]
 
 TRACK_DISTANCE = 0.5  # metres between a true and a predicted centre, as in Khronos (Schmid et al., RSS 2024)
-MAX_GAP = 1.0  # seconds between two samples of a track over which it is interpolated
-SAME_TIME = 1e-4  # seconds
 STATIC_DISTANCE = 0.10  # metres; map surface nearer than this to the true static surface is not a ghost
 SWEEP_STEP = 0.05  # metres along a path between two positions at which the box is placed
-
-
-def positions_at(track: TrackNode, times: ArrayLike, *, max_gap: float = MAX_GAP) -> Array:
-    """(T, 3) centres at times (T,), interpolated between samples at most `max_gap` seconds apart, NaN where there is none."""
-    times = np.asarray(times, dtype=np.float64)
-    known = np.asarray(track.times, dtype=np.float64)
-    positions = np.asarray(track.positions, dtype=np.float64)
-    if len(known) == 0:
-        return np.full((len(times), 3), np.nan)
-    after = np.clip(np.searchsorted(known, times), 0, len(known) - 1)
-    before = np.maximum(after - 1, 0)
-    result = np.stack([np.interp(times, known, positions[:, axis]) for axis in range(3)], axis=1)
-    on_sample = np.minimum(np.abs(known[after] - times), np.abs(known[before] - times)) <= SAME_TIME
-    between = (known[before] <= times) & (times <= known[after]) & (known[after] - known[before] <= max_gap)
-    result[~(on_sample | between)] = np.nan
-    return result
 
 
 def track_metrics(

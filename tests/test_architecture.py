@@ -92,6 +92,15 @@ def test_light_imports_leave_heavy_packages_alone(statement):
     assert result.stdout.strip().splitlines()[-1] == "HEAVY []"
 
 
+def test_a_question_to_a_scene_graph_loads_little():
+    """Each of these takes longer to import than a whole `m2h query` should take."""
+    slow = ("scipy", "cv2", "pydantic", "numba", "torch", "open3d")
+    modules = "pipelines.cli.results, pipelines.workspace, scenegraph.files.json_io, scenegraph.query, sys"
+    code = f"import {modules}\nprint([name for name in {slow!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
 def test_importing_prints_nothing():
     code = "import m2h, mapping, scenegraph, pipelines, pipelines.cli"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -31,7 +31,7 @@ def demo(out: Path, config_file: Path | None, overrides: tuple[str, ...], quiet:
     from pipelines.sequences.detect import open_sequence
     from pipelines.settings import PipelineConfig
     from pipelines.synth.simulate import SynthConfig, simulate
-    from pipelines.workspace import load_run
+    from pipelines.workspace import load_graph
     from scenegraph.files.json_io import load_scene_graph
 
     config = load_config(PipelineConfig, config_path(config_file), overrides)
@@ -45,7 +45,7 @@ def demo(out: Path, config_file: Path | None, overrides: tuple[str, ...], quiet:
     elif not quiet:
         print_summary(manifest, run_folder)
         truth = load_scene_graph(sequence / "ground_truth" / "scene_graph.json")
-        print_comparison(load_run(run_folder)[1], truth, metrics)
+        print_comparison(load_graph(run_folder), truth, metrics)
 
 
 def print_comparison(found: SceneGraph, truth: SceneGraph, metrics: dict[str, Any]) -> None:

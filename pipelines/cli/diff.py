@@ -25,11 +25,11 @@ def diff(
     Each run may have its own levelling. Positions are in the levelled world of RUN_A.
     """
     from pipelines.config import load_config
-    from pipelines.workspace import load_run
+    from pipelines.workspace import load_graph
     from scenegraph.diff import DiffConfig, diff_graphs
 
     config = load_config(DiffConfig, config_file, overrides)
-    found = diff_graphs(load_run(run_a)[1], load_run(run_b)[1], config)
+    found = diff_graphs(load_graph(run_a), load_graph(run_b), config)
     if as_json:
         print_json(
             {

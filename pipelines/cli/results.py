@@ -101,9 +101,9 @@ def query(run_folder: Path, ends: tuple[str, str] | None, quiet: bool, as_json: 
     m2h query run/ --label chair --room kitchen
     m2h query run/ --path R0 O4
     """
-    from pipelines.workspace import load_run
+    from pipelines.workspace import load_graph
 
-    graph = load_run(run_folder)[1]
+    graph = load_graph(run_folder)
     answer = _path(graph, ends) if ends else _hits(graph, conditions)
     if as_json:
         print_json(answer)

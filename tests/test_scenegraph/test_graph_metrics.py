@@ -20,7 +20,8 @@ from scenegraph.graph_metrics import (
     storey_metrics,
 )
 from scenegraph.nodes import ObjectNode, OrientedBox, RoomNode, StoreyNode, TrackNode
-from scenegraph.track_metrics import ghost_share, in_swept_volume, positions_at, track_metrics
+from scenegraph.track_metrics import ghost_share, in_swept_volume, track_metrics
+from scenegraph.tracks.positions import positions_at
 
 
 def box(center=(0.0, 0.0, 0.0), size=(1.0, 1.0, 1.0), yaw_deg=0.0) -> OrientedBox:
