@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 FAST = {"contract", "nsz", "arcp"}
 """What `fastmath` may do: nothing that hides NaN."""
@@ -14,7 +14,9 @@ INNER = {"nogil": True, "_nrt": False}
 It counts no references to its array arguments, since its caller holds them. Counting takes an atomic addition per array and call,
 which waits for all pending reads and writes; in a function of a few nanoseconds this is most of the time.
 """
-_listeners: list[Callable[[str], None]] = []
+Event = Literal["begins", "ends"]
+Listener = Callable[[str, Event], None]
+_listeners: list[Listener] = []
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -37,8 +39,11 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 @contextmanager
-def compilations_reported_to(listener: Callable[[str], None]) -> Iterator[None]:
-    """Call `listener` in this context with the name of each kernel that is not on disk before it is compiled, from any thread."""
+def compilations_reported_to(listener: Listener) -> Iterator[None]:
+    """Within, call `listener` with the name of each kernel that is not on disk, when its compilation begins and when it ends.
+
+    The call comes from the thread that compiles; only one does at a time.
+    """
     _listeners.append(listener)
     try:
         yield
@@ -46,6 +51,6 @@ def compilations_reported_to(listener: Callable[[str], None]) -> Iterator[None]:
         _listeners.remove(listener)
 
 
-def _report(name: str) -> None:
+def _report(name: str, event: Event) -> None:
     for listener in list(_listeners):
-        listener(name)
+        listener(name, event)

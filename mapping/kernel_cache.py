@@ -37,16 +37,16 @@ DIGITS = 16
 class KernelCache(FunctionCache):  # type: ignore[misc]
     """What numba asks for a compiled kernel before it compiles one, and gives it to afterwards."""
 
-    def __init__(self, function: FunctionType, report: Callable[[str], None]) -> None:
+    def __init__(self, function: FunctionType, report: Callable[[str, Any], None]) -> None:
         super().__init__(function)
         self._report = report
         self._cache_file = _Files(self.cache_path, f"{_short_name(function)}.{sys.implementation.cache_tag}")
 
     @staticmethod
-    def of(function: Any, report: Callable[[str], None]) -> Any:
+    def of(function: Any, report: Callable[[str, Any], None]) -> Any:
         """The cache of a kernel; one that keeps nothing where no folder can be written.
 
-        `report` is called with the name of a kernel that is about to be compiled.
+        `report` is called with the name of a kernel and "begins" before it is compiled, and "ends" afterwards.
         """
         try:
             return KernelCache(function, report)
@@ -56,8 +56,12 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         found = super().load_overload(sig, target_context)
         if found is None:
-            self._report(_short_name(self._py_func))
+            self._report(_short_name(self._py_func), "begins")
         return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        self._report(_short_name(self._py_func), "ends")
+        super().save_overload(sig, data)
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[str, str]:
         """(digest of the kernel, digest of the arguments' types, the machine and the compiler)."""

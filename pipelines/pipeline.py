@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from pipelines.stages.graph import GRAPH_FILES, build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again
 from pipelines.stages.prepare import find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
+from pipelines.warm_up import compiling_ahead
 from pipelines.workspace import StageRecord, Workspace, digest, input_fingerprint, package_versions
 
 
@@ -101,7 +102,7 @@ def run(
     if opened.needs_depth:
         sequence = only_with_depth(sequence)
     workspace = Workspace(Path(out))
-    with workspace.lock():
+    with workspace.lock(), ExitStack() as ahead:
         context = RunContext(workspace, sequence, opened, config, progress)
         settings = config_to_mapping(config)
         fingerprint = input_fingerprint(sequence)
@@ -109,13 +110,19 @@ def run(
         _write_header(workspace, sequence, fingerprint, opened, config)
         two_passes = opened.predict_hinted is not None and config.network.passes == 2
         workspace.keep_only([stage.name for stage in stages_until(STAGE_NAMES[-1], two_passes=two_passes)])
-        for stage in stages_until(until, two_passes=two_passes):
+        steps = stages_until(until, two_passes=two_passes)
+        need_kernels = {"level", "fuse"} & {stage.name for stage in steps}
+        for stage in steps:
             chosen = {name: settings[name] for name in stage.settings}
             key = digest(key, stage.name, stage.version, chosen)
             if workspace.is_current(stage.name, key):
                 workspace.note_current(stage.name)
                 progress(stage.name, 0, 0)
+                need_kernels.discard(stage.name)
                 continue
+            if need_kernels:
+                ahead.enter_context(compiling_ahead())
+                need_kernels.clear()
             this = replace(context, stage=stage.name, key=key, folder=stage.folder)
             with _broken_frames_noted(context):
                 workspace.record(stage.name, key, chosen, stage.outputs, partial(stage.run, this))

@@ -14,7 +14,11 @@ from typing import Any, TypeVar
 
 import click
 
+from mapping.compiling import compilations_reported_to
+
 F = TypeVar("F", bound=Callable[..., Any])
+COMPILING = "compiling, once"
+"""What progress says while kernels are compiled; they are kept on disk."""
 
 
 def common_options(command: F) -> F:
@@ -53,15 +57,13 @@ def print_json(data: Any) -> None:
 def progress_reporter(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A callback `(what, done, total)`: a bar on standard error, or a line every ten seconds where that is not a terminal.
 
-    A total of 0 means that there is nothing to do.
+    A total of 0 means that there is nothing to do. It shows too when kernels are compiled, as on the first run on a machine.
     """
     if quiet:
         yield lambda what, done, total: None
-    elif sys.stderr.isatty():
-        with _bars() as report:
-            yield report
     else:
-        yield _plain_lines()
+        with _bars() if sys.stderr.isatty() else _plain_lines() as report:
+            yield report
 
 
 @contextmanager
@@ -85,6 +87,7 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, Any] = {}
+        compiling = progress.add_task(COMPILING, total=None, visible=False)
 
         def report(what: str, done: int, total: int) -> None:
             if total == 0:
@@ -94,11 +97,17 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
                 tasks[what] = progress.add_task(what, total=total)
             progress.update(tasks[what], completed=done, total=total)
 
-        yield report
+        def report_kernel(name: str, event: str) -> None:
+            progress.update(compiling, advance=event == "ends", visible=event == "begins")
+
+        with compilations_reported_to(report_kernel):
+            yield report
 
 
-def _plain_lines(every: float = 10.0) -> Callable[[str, int, int], None]:
+@contextmanager
+def _plain_lines(every: float = 10.0) -> Iterator[Callable[[str, int, int], None]]:
     last: dict[str, float] = {}
+    compiled: list[str] = []
 
     def report(what: str, done: int, total: int) -> None:
         now = time.monotonic()
@@ -108,4 +117,13 @@ def _plain_lines(every: float = 10.0) -> Callable[[str, int, int], None]:
             last[what] = now
             click.echo(f"{what}: {done}/{total}", err=True)
 
-    return report
+    def report_kernel(name: str, event: str) -> None:
+        now = time.monotonic()
+        if event == "ends":
+            compiled.append(name)
+        elif COMPILING not in last or now - last[COMPILING] >= every:
+            last[COMPILING] = now
+            click.echo(f"{COMPILING}: {f'{len(compiled)} kernels' if compiled else 'up to a minute'}", err=True)
+
+    with compilations_reported_to(report_kernel):
+        yield report

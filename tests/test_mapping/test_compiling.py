@@ -60,7 +60,7 @@ def outer(x):
 
 if __name__ == "__main__":
     compiled = []
-    with compilations_reported_to(compiled.append):
+    with compilations_reported_to(lambda name, event: compiled.append(name) if event == "begins" else None):
         print(outer(int(sys.argv[1])), len(compiled))
 """
 
@@ -180,11 +180,11 @@ def test_without_a_folder_to_write_kernels_are_compiled_each_time(folder, monkey
 def test_listeners_hear_of_what_is_compiled_while_they_listen(folder):
     heard = []
     outer = imported("outer").outer
-    with compilations_reported_to(heard.append):
+    with compilations_reported_to(lambda *event: heard.append(event)):
         outer(1)
         outer(2)
     outer(1.5)
-    assert heard == ["outer.outer"]
+    assert heard == [("outer.outer", "begins"), ("outer.outer", "ends")]
 
 
 @pytest.mark.slow

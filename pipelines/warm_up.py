@@ -1,0 +1,61 @@
+"""The kernels that a run needs, compiled or read from disk by a second thread while the first one reads and predicts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from mapping.camera import Intrinsics
+
+
+@contextmanager
+def compiling_ahead() -> Iterator[None]:
+    """Within, a thread uses each kernel once on an image of a few pixels, in the order of the stages.
+
+    It shares nothing with the run but the kernels. An error there is left for the run to meet. At the end it stops after the
+    kernels at hand, because a process must not end while it compiles.
+    """
+    stop = threading.Event()
+    with ThreadPoolExecutor(1, thread_name_prefix="compiling") as pool:
+        pool.submit(_take, use_kernels(), stop)
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+def _take(steps: Iterator[None], stop: threading.Event) -> None:
+    for _ in steps:
+        if stop.is_set():
+            return
+
+
+def use_kernels() -> Iterator[None]:
+    """Do step by step what the stages do with volumes; labels are uint8, as most sequences and the network have them."""
+    from mapping.depth.weights import depth_weight
+    from mapping.tsdf.config import TSDFConfig
+    from mapping.tsdf.volume import TSDFVolume
+
+    yield
+    camera, pose = Intrinsics(8, 8, 3.5, 2.5, 8, 6), np.eye(4)
+    depth, labels = np.ones((6, 8), np.float32), np.ones((6, 8), np.uint8)
+    coarse = TSDFVolume(TSDFConfig(voxel_size=0.05, threads=1, carve=False))
+    coarse.integrate(depth, camera, pose, labels=labels)
+    yield
+    coarse.extract_mesh()
+    yield
+    weight = depth_weight(depth, camera)
+    yield
+    volume = TSDFVolume(TSDFConfig(voxel_size=0.05, threads=1))
+    volume.integrate(depth, camera, pose, rgb=np.zeros((6, 8, 3), np.uint8), labels=labels, weight=weight)
+    yield
+    with TemporaryDirectory(prefix="m2h-") as folder:
+        path = Path(folder) / "volume.npz"
+        volume.save(path)
+        TSDFVolume.load(path).extract_mesh()
