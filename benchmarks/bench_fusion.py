@@ -222,7 +222,7 @@ def peak_rss_bytes() -> int:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Measure all systems, each in a process of its own, print a table and write the file; results of other voxel sizes
+    """Measure all systems, each in its own process, print a table and write the file; results of other voxel sizes
     are kept."""
     results = {f"{voxel:g}": measure_in_turn(voxel, options) for voxel in options.voxels}
     header = ["voxel  system", "threads", "fuse ms", "iqr", "mean", "speed-up", "mesh ms", "speed-up", "vertices"]

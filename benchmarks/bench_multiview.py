@@ -160,9 +160,9 @@ def sweep_cost(frames: list[Frame], depths: MultiviewDepth) -> dict[str, float]:
     """
     wall, processor = [], []
     for i in np.linspace(0, len(frames) - 1, 8).astype(int):
-        beside = [frames[j] for j in depths.neighbours(int(i))]
+        neighbours = [frames[j] for j in depths.neighbours(int(i))]
         started = time.perf_counter(), time.process_time()
-        sweep_depth(frames[i], beside, depths.config)
+        sweep_depth(frames[i], neighbours, depths.config)
         wall.append(time.perf_counter() - started[0])
         processor.append(time.process_time() - started[1])
     return {

@@ -1,6 +1,6 @@
 """Speed, memory and agreement of the M2H network, compared with the plain order of its published description.
 
-Every variant runs in a process of its own with the same weights, the same image and the same number of threads, one at a time,
+Every variant runs in its own process with the same weights, the same image and the same number of threads, one at a time,
 in alternating rounds, so that all see the same disturbances. The first run of each is an ignored warm-up. A run is
 `clean` when other processes took less than 15 % of a core meanwhile; medians are over clean runs where there are any. Memory is
 the peak of the resident set over the runs, and its increase since before the first.

@@ -96,7 +96,7 @@ def add_speed_ups(results: dict[str, dict[str, Any]], key: str) -> None:
 
 
 def run_worker(script: str, arguments: Sequence[str], *, packages: str | None = None) -> dict[str, Any]:
-    """Run a benchmark script in a process of its own; it prints one JSON object as its last line.
+    """Run a benchmark script in its own process; it prints one JSON object as its last line.
 
     `packages` is a folder whose packages go before the installed ones.
     """

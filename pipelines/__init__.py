@@ -20,7 +20,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for, so that the command line starts fast."""
+    """Import attributes on demand, so that the command line starts fast."""
     if name not in _HOMES:
         raise AttributeError(f"module 'pipelines' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""Reading and writing of configurations: typed defaults in code, YAML and `--set a.b=c` on top, unknown keys refused."""
+"""Reading and writing of configurations: typed defaults in code, YAML and `--set a.b=c` on top, unknown keys rejected."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 PRESETS = Path(__file__).parent / "configs"
-"""Settings that come with the package, one file each."""
+"""Presets in the package, one file each."""
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used: the message names the file or option, the key and what was expected."""
+    """Raised for an unusable configuration; the message names the file or option, the key and what was expected."""
 
 
 def merge_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """`a.b=c` assignments on top of a mapping; values are read as YAML. Raises ConfigError for what is no assignment."""
+    """`a.b=c` assignments on top of a mapping; values are read as YAML. Raises ConfigError for an invalid assignment."""
     result = cast("dict[str, Any]", yaml.safe_load(yaml.safe_dump(data)) or {})
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -40,7 +40,7 @@ def merge_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping (or nothing); raises ConfigError with the file's name."""
+    """A YAML file with a mapping (or nothing); raises ConfigError with the file's name."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -70,7 +70,7 @@ def config_path(given: Path | None) -> Path | None:
 def config_from_mapping(
     cls: type[Any], data: Mapping[str, Any], where: str, *, origins: Mapping[str, str] | None = None
 ) -> Any:
-    """Build a config dataclass from nested mappings. `origins` tells for single settings (`a.b`) where else they come from.
+    """Build a config dataclass from nested mappings. `origins` gives the origin of single settings (`a.b`).
 
     Raises ConfigError in one line: the place, the key, what was expected, and the nearest known name for an unknown key.
     """
@@ -93,7 +93,7 @@ def config_from_mapping(
 
 
 def _origin(path: list[str], origins: Mapping[str, str]) -> str:
-    """What set the setting at `path`, or the group or the part of it that was set; of several the last. Empty when none did."""
+    """The origin of the setting at `path`, or of its group or part; of several the last. Empty when there is none."""
     dotted = ".".join(path) + "."
     hits = [
         text for key, text in origins.items() if dotted.startswith(f"{key}.") or (path and f"{key}.".startswith(dotted))
@@ -119,7 +119,7 @@ def load_config(
     """Defaults of `cls`, then the YAML file, then `options`, then the overrides.
 
     `options` maps assignments (`tsdf.voxel_size=0.02`) to the short command-line options that they come from (`--voxel 0.02`).
-    Raises ConfigError that names the file, the option or the `--set` that is to blame.
+    Raises ConfigError that names the file, the option or the `--set` with the error.
     """
     data = read_yaml_mapping(path) if path else {}
     given = [(f"--set {text}", text) for text in overrides]

@@ -1,4 +1,4 @@
-"""What this machine has: versions, devices, system libraries, and what each missing extra would bring."""
+"""Properties of this machine: versions, devices, system libraries, and the benefit of each missing extra."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXTRAS = {
 
 
 def diagnose() -> dict[str, Any]:
-    """Facts for `m2h doctor`; `problems` lists what keeps the package from working, each with the command that mends it."""
+    """Facts for `m2h doctor`; `problems` lists what prevents the package from working, each with the command that repairs it."""
     problems = []
     libraries = {name: _loads(name) for name in SYSTEM_LIBRARIES}
     absent = [SYSTEM_LIBRARIES[name] for name, found in libraries.items() if not found]

@@ -1,10 +1,10 @@
 """`m2h eval`: a run folder against the ground truth of its sequence, as one JSON-able object.
 
 Everything is compared in the world of the true graph, which has z up (the sequence's world when there is only a true mesh): the
-run is brought there by its own `T_input_world`. A section is absent when the truth has nothing of its kind, `tracks` and
-`changes` only when the run tells of none either, since a world where nothing moves is a truth too. A number that is not
-defined is None. The protocols are those of `mapping.mesh.mesh_metrics`, `scenegraph.graph_metrics`,
-`scenegraph.track_metrics` and `m2h.metrics`.
+run is transformed by its own `T_input_world`. A section is absent when it has no ground truth; `tracks` and `changes`
+only when the run has none either, since a world where nothing moves is valid truth. A number that is not defined is
+None. The protocols are those of `mapping.mesh.mesh_metrics`, `scenegraph.graph_metrics`, `scenegraph.track_metrics` and
+`m2h.metrics`.
 """
 
 from __future__ import annotations
@@ -47,27 +47,27 @@ from scenegraph.tracks.positions import positions_at
 Array = NDArray[np.float64]
 Section = dict[str, Any]
 
-MAX_DEPTH = 10.0  # metres; surface further than this from every camera is not asked for
-VISIBILITY_FRAMES = 500  # frames, evenly spread, that tell what could be seen
+MAX_DEPTH = 10.0  # metres; surface further than this from every camera is not evaluated
+VISIBILITY_FRAMES = 500  # frames, evenly spread, that determine the visible part
 GHOST_SAMPLES = 100_000
 BODY_HEIGHTS = (-0.4, -0.2, 0.0, 0.2, 0.4)  # of a true track's box, as shares of its height from the centre
 BODY_SIDES = (-0.3, 0.0, 0.3)  # as shares of its width
-BODY_VISIBLE = 0.3  # share of these points that must be seen for the track to be asked for
+BODY_VISIBLE = 0.3  # share of these points that must be visible for the track to be evaluated
 SEED = 0
 
 
 class EvaluationError(ValueError):
-    """A run or a sequence that cannot be compared; the message names the file that is missing and what was expected."""
+    """Raised for a run or sequence that cannot be compared; the message names the missing file and what was expected."""
 
 
 def evaluate(run_folder: Path, sequence_folder: Path, *, samples: int = SAMPLES) -> dict[str, Section]:
     """Compare RUN with SEQ/ground_truth (mesh.ply, scene_graph.json) and RUN/predictions with the frames' recorded layers.
 
     Returns the sections `mesh`, `objects`, `rooms`, `storeys`, `tracks`, `changes`, `relations` and `network` as far as there is
-    truth for them. True objects that no frame sees (`views` 0, unless all are) are not asked for. `samples` is the number of
+    truth for them. True objects that no frame observes (`views` 0, unless all are) are not evaluated. `samples` is the number of
     points on either surface.
 
-    Raises EvaluationError when the run is not finished or there is no truth at all, and the errors of the files' readers.
+    Raises EvaluationError when the run is not finished or there is no truth at all, and the errors of the file readers.
     """
     run_folder, sequence_folder = Path(run_folder), Path(sequence_folder)
     truth_folder = sequence_folder / "ground_truth"
@@ -93,7 +93,7 @@ def evaluate(run_folder: Path, sequence_folder: Path, *, samples: int = SAMPLES)
 
 
 def foreign_input(run_folder: Path, sequence_folder: Path) -> str | None:
-    """The name of the sequence that a run was made from when that is another one, by its name and by its files."""
+    """The name of the sequence of a run when it differs in name and files from the given one."""
     stated = Workspace.open(Path(run_folder)).manifest.get("input", {})
     sequence = open_sequence(Path(sequence_folder))
     same = stated.get("name") == sequence.name or stated.get("fingerprint") == input_fingerprint(sequence)
@@ -102,7 +102,7 @@ def foreign_input(run_folder: Path, sequence_folder: Path) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class _Comparison:
-    """The files of both sides, read when first needed and brought to one world."""
+    """The files of both sides, read when first needed and transformed to one world."""
 
     run_folder: Path
     truth_folder: Path
@@ -154,7 +154,7 @@ class _Comparison:
 
 
 def without_tilt(T: Array, centre: Array) -> Array:
-    """The transform (4, 4) nearest to `T` that only turns about z and shifts, with the same image of `centre` (3,)."""
+    """The transform (4, 4) nearest to `T` that only rotates about z and translates, with the same image of `centre` (3,)."""
     yaw = np.arctan2(T[1, 0] - T[0, 1], T[0, 0] + T[1, 1])
     rotation = yaw_rotation(float(yaw))
     return from_rotation_translation(rotation, transform_points(T, centre) - rotation @ centre)
@@ -165,7 +165,7 @@ def _mesh_section(comparison: _Comparison, samples: int) -> Section:
     assert caster is not None
     _, poses, intrinsics = comparison.cameras
     rng = np.random.default_rng(SEED)
-    # Views from all over first: what most frames see is settled after a few of them.
+    # Views from all over first: the surface visible in most frames is known after a few of them.
     chosen = poses[rng.permutation(evenly_chosen(list(range(len(poses))), VISIBILITY_FRAMES))]
 
     def is_visible(points: Array, normals: Array) -> NDArray[np.bool_]:
@@ -234,7 +234,7 @@ def _track_section(comparison: _Comparison) -> Section:
 def _visible_tracks(
     tracks: list[TrackNode], times: Array, poses: Array, intrinsics: Intrinsics, caster: MeshCaster
 ) -> NDArray[np.bool_]:
-    """(number of tracks, T) whether the frame of each time sees enough of each true thing past the static surface."""
+    """(number of tracks, T) whether the frame of each time shows enough of each true thing in front of the static surface."""
     visible = np.zeros((len(tracks), len(times)), dtype=bool)
     offsets = np.array([(x, y, z) for x in BODY_SIDES for y in BODY_SIDES for z in BODY_HEIGHTS])
     for i, track in enumerate(tracks):

@@ -1,8 +1,8 @@
-"""Image files to arrays and back: the only module that decodes or encodes images, so that BGR order stays inside.
+"""Image files to arrays and back: the only module that decodes or encodes images, so that BGR order stays internal.
 
 Files are read whole and checked before they are decoded (a PNG chunk by chunk with its checksums, a JPEG for its end marker): a
 truncated download is an error with the file's name, not a grey stripe in the map and a line of a C library on the terminal.
-Pixels come as they are stored: an EXIF rotation is not applied, because the intrinsics belong to the stored image.
+Pixels are returned as stored: an EXIF rotation is not applied, because the intrinsics belong to the stored image.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _READ_COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 def read_rgb(path: Path) -> NDArray[np.uint8]:
     """An image file as (H, W, 3) uint8 RGB; grey is repeated, alpha dropped, 16 bit scaled to 8.
 
-    Raises SequenceError naming the file when it is missing, truncated, damaged or no image.
+    Raises SequenceError naming the file when it is missing, truncated, corrupted or not an image.
     """
     return np.asarray(_decode(path, _READ_COLOR), dtype=np.uint8)
 
@@ -58,7 +58,7 @@ def read_depth(path: Path, scale: float, *, invalid: Sequence[int] = ()) -> NDAr
 def read_labels(path: Path) -> NDArray[Any]:
     """A label or instance image as it is stored: (H, W) uint8 or uint16.
 
-    Raises SequenceError naming the file when it is not one channel of whole numbers (a palette image is none either).
+    Raises SequenceError naming the file when it is not one channel of whole numbers (nor for a palette image).
     """
     raw = _one_channel(path)
     if raw.dtype not in (np.uint8, np.uint16):
@@ -78,7 +78,7 @@ def read_edges(path: Path) -> NDArray[np.float32]:
 
 
 def decode_normals(encoded: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W, 3) uint8 of `(n + 1) * 127.5` to unit vectors float32; what is too short to be one is unknown, 0."""
+    """(H, W, 3) uint8 of `(n + 1) * 127.5` to unit vectors float32; vectors that are too short are unknown, 0."""
     normals = encoded.astype(np.float32)
     normals *= np.float32(1 / 127.5)
     normals -= 1
@@ -95,7 +95,7 @@ def encode_normals(normals: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 
 
 def encode_depth(depth: NDArray[np.floating[Any]], scale: float) -> NDArray[np.uint16]:
-    """Depth in metres to uint16 of `scale` units per metre, rounded; what uint16 cannot hold is unknown, 0."""
+    """Depth in metres to uint16 of `scale` units per metre, rounded; values outside of uint16 are unknown, 0."""
     stored = np.rint(np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) * scale)
     encoded: NDArray[np.uint16] = np.where((stored >= 0) & (stored <= 65535), stored, 0).astype(np.uint16)
     return encoded
@@ -116,14 +116,14 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, by name; hidden files are left out. Empty when there is no such folder."""
+    """The image files of a folder, by name; hidden files are ignored. Empty when there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
 
 
 def write_png(path: Path, image: NDArray[Any], *, compression: int = 1) -> None:
-    """Write (H, W, 3) uint8 RGB, (H, W) uint8 or (H, W) uint16 as PNG; the file appears whole or not at all.
+    """Write (H, W, 3) uint8 RGB, (H, W) uint8 or (H, W) uint16 as PNG; the file is written atomically.
 
     `compression` is zlib's 0-9; beyond 1 files shrink by a tenth at best and writing takes several times as long.
     """
@@ -134,7 +134,7 @@ def write_png(path: Path, image: NDArray[Any], *, compression: int = 1) -> None:
 
 
 def write_jpeg(path: Path, rgb: NDArray[np.uint8], *, quality: int = 95) -> None:
-    """Write (H, W, 3) uint8 RGB as JPEG; the file appears whole or not at all."""
+    """Write (H, W, 3) uint8 RGB as JPEG; the file is written atomically."""
     write_bytes(path, encode_jpeg(rgb, quality=quality))
 
 
@@ -157,14 +157,14 @@ def encode_png(image: NDArray[Any], *, compression: int = 1) -> bytes:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all."""
+    """Write a file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turns what the system says about a file that cannot be read into a SequenceError."""
+    """Converts the system's error for an unreadable file to a SequenceError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -225,7 +225,7 @@ def _encode(suffix: str, image: NDArray[Any], parameters: list[int]) -> bytes:
 
 
 def _png_problem(data: bytes) -> str:
-    """Why a PNG cannot be trusted, empty when it is whole: walks the chunks and compares their checksums."""
+    """The defect of a PNG, empty when it is complete: walks the chunks and compares their checksums."""
     at = len(_PNG_SIGNATURE)
     view = memoryview(data)
     while at + 12 <= len(data):
@@ -243,7 +243,7 @@ def _png_problem(data: bytes) -> str:
 
 
 def _jpeg_problem(data: bytes) -> str:
-    """Why a JPEG cannot be trusted, empty when its end marker follows the pixels (the EXIF thumbnail has one of its own)."""
+    """The defect of a JPEG, empty when its end marker follows the pixels (the EXIF thumbnail has one of its own)."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")

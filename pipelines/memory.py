@@ -1,4 +1,4 @@
-"""How much memory a part of a process needed at most."""
+"""The peak memory of a part of a process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SAMPLE_SECONDS = 0.02
 
 
 class PeakMemory:
-    """The largest resident memory of this process while a `with` block runs: `mib`, and in `method` how that is known.
+    """The largest resident memory of this process while a `with` block runs: `mib`, and in `method` how it was measured.
 
     Linux keeps the peak of the whole process. Where the block raised it, the new peak is the block's own: `exact`. Where it did
-    not, an earlier block needed more, and what this one needed is sampled fifty times a second: `sampled`, never too much. On
+    not, an earlier block needed more, and the memory of this one is sampled fifty times per second: `sampled`, never too high. On
     systems without /proc it is the peak of the process so far: `process`. The kernel's peak could also be reset for each block;
-    that would hide it from whoever measures the process from outside.
+    that would hide it from external measurements of the process.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class PeakMemory:
 
 
 def _read_status() -> tuple[float, float] | None:
-    """Resident memory now and at its peak in MiB, as the kernel tells it; None where it does not."""
+    """Resident memory now and at its peak in MiB, as reported by the kernel; None where it does not."""
     try:
         fields = dict(line.split(":", 1) for line in STATUS.read_text(encoding="ascii").splitlines() if "Vm" in line)
         now, peak = (float(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))

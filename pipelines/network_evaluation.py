@@ -1,4 +1,4 @@
-"""The network's stored predictions against what the sequence recorded: depth, labels, normals, edges."""
+"""The network's stored predictions against the recorded layers of the sequence: depth, labels, normals, edges."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipelines.sources.predictions import prediction_path, read_predictions
 from scenegraph.labels import LabelSpace
 
 NETWORK_SCORES = ("abs_rel", "rmse", "delta_1", "miou", "normal_mean_deg", "edge_ods_f")
-NETWORK_FRAMES = 200  # frames, evenly spread, that are compared
-EDGE_FRAMES = 25  # frames of these whose edges are; matching boundaries takes seconds an image
+NETWORK_FRAMES = 200  # number of frames, evenly spread, that are compared
+EDGE_FRAMES = 25  # number of these whose edges are compared; matching boundaries takes seconds per image
 EDGE_THRESHOLDS = 49
 
 
@@ -57,7 +57,7 @@ def translated(labels: NDArray[np.integer], source: LabelSpace, target: LabelSpa
 
 
 def evenly_chosen(items: list[int], count: int) -> list[int]:
-    """At most `count` of the items, evenly spread, the first and the last among them."""
+    """At most `count` of the items, evenly spread, including the first and the last."""
     if len(items) <= count:
         return list(items)
     return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]

@@ -1,4 +1,4 @@
-"""Plug-in points: tables from a name to `"module:attribute"`, imported when asked for."""
+"""Plug-in points: tables from a name to `"module:attribute"`, imported on demand."""
 
 from __future__ import annotations
 

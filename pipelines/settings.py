@@ -28,7 +28,7 @@ class FramesConfig:
     stop: int | None = None
     """One past the last frame index; None is the end."""
     max_broken: float = Field(default=0.05, ge=0, le=1)
-    """Share of frames that may turn out to be unreadable before the run is given up."""
+    """Share of unreadable frames above which the run stops."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -43,34 +43,34 @@ class NetworkConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class AlignConfig:
-    """How the depth of all frames is brought to one scale before it is fused."""
+    """Alignment of the depth of all frames to one scale before fusion."""
 
     mode: Literal["auto", "on", "off"] = "auto"
-    """`auto` aligns predicted depth, and leaves alone what a sensor measured or the images themselves proved."""
+    """`auto` aligns predicted depth, and does not change depth from a sensor or from the images themselves."""
     points: bool = True
     """Whether depth is compared with the sparse points of a COLMAP reconstruction, where the sequence has them."""
     pose_scale: float | None = Field(default=None, gt=0)
-    """Metres in one unit of the sequence's poses; None takes metres, but for COLMAP finds it from predicted depth."""
+    """Metres in one unit of the sequence's poses; None is metres, or for COLMAP estimated from predicted depth."""
     solver: AlignmentConfig = AlignmentConfig()
-    """What may be wrong with the depth of a frame, and what it is compared with."""
+    """The error model of the depth of a frame, and its comparison."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class MeshConfig:
-    """Which part of the volume becomes surface."""
+    """The part of the volume that becomes surface."""
 
     min_weight: float = Field(default=0.005, gt=0)
-    """Summed weight that all eight corners of a cell need; 1 is one sure observation."""
+    """Least summed weight of all eight corners of a cell; 1 is one certain observation."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class PipelineConfig:
-    """Everything that `m2h run` can be told."""
+    """All settings of `m2h run`."""
 
     frames: FramesConfig = FramesConfig()
     """Which frames are used."""
     up: tuple[float, float, float] | None = None
-    """Up direction in the sequence's world; None takes what the format says or what the floor shows."""
+    """Up direction in the sequence's world; None is that of the format or of the floor."""
     multiview: MultiviewConfig = MultiviewConfig()
     """Depth from images and poses, for --source multiview and --refine."""
     network: NetworkConfig = NetworkConfig()
@@ -78,11 +78,11 @@ class PipelineConfig:
     align: AlignConfig = AlignConfig()
     """The scale of depth, frame by frame."""
     depth: DepthWeightConfig = DepthWeightConfig()
-    """How far each depth pixel is believed."""
+    """The weight of each depth pixel."""
     tsdf: TSDFConfig = TSDFConfig()
     """The volume."""
     mesh: MeshConfig = MeshConfig()
-    """The surface taken from it."""
+    """The extracted surface."""
     dynamics: DynamicsConfig = DynamicsConfig()
     """What moves."""
     graph: SceneGraphConfig = SceneGraphConfig()

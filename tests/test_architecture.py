@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from structure import circles_of, imports, module_name, rooms_by_folder
+from structure import cycles_of, imports, members_by_folder, module_name
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
@@ -33,12 +33,14 @@ def test_packages_import_downwards(modules):
         assert {target.partition(".")[0] for target in targets} - {package} <= MAY_IMPORT[package], name
 
 
-def test_rooms_of_a_folder_import_each_other_in_no_circle(modules):
-    assert {folder: circles_of(rooms) for folder, rooms in rooms_by_folder(modules).items() if circles_of(rooms)} == {}
+def test_there_are_no_import_cycles(modules):
+    assert {
+        folder: cycles_of(members) for folder, members in members_by_folder(modules).items() if cycles_of(members)
+    } == {}
 
 
 @pytest.mark.parametrize(
-    ("files", "circle"),
+    ("files", "cycle"),
     [
         (
             {"depth/a.py": "from mapping.mesh.b import x", "mesh/b.py": "", "mesh/c.py": "from mapping.depth import a"},
@@ -51,14 +53,14 @@ def test_rooms_of_a_folder_import_each_other_in_no_circle(modules):
         ({"depth/a.py": "from mapping.mesh import b", "mesh/b.py": "from mapping.se3 import x", "se3.py": ""}, False),
     ],
 )
-def test_circles_between_rooms_are_found(tmp_path, files, circle):
+def test_import_cycles_are_found(tmp_path, files, cycle):
     for name, text in files.items():
         path = tmp_path / "mapping" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         (path.parent / "__init__.py").touch()
         path.write_text(text)
     (tmp_path / "mapping" / "__init__.py").touch()
-    assert any(circles_of(rooms) for rooms in rooms_by_folder(imports(tmp_path)).values()) == circle
+    assert any(cycles_of(members) for members in members_by_folder(imports(tmp_path)).values()) == cycle
 
 
 def test_nothing_imports_the_reference_that_it_is_tested_against(modules):

@@ -1,4 +1,4 @@
-"""Whether a change of the code changes what comes out: SHA-256 of the map and the scene graph of two fixed runs.
+"""Whether a change of the code changes the results: SHA-256 of the map and the scene graph of two fixed runs.
 
     python tools/identity.py --record before.json     # on the tree before the change
     python tools/identity.py --expect before.json     # on the tree after it: exits with 1 when a byte differs

@@ -1,10 +1,10 @@
-"""What the code is made of: lines, files a folder, which rooms import which, and where that goes round in a circle.
+"""The structure of the code: lines, files per folder, imports between the members of each folder, and import cycles.
 
     python tools/structure.py [--tree DIR] [--arrows]
 
-The rooms of a folder are what lies side by side in it: its modules and its sub-folders. An arrow goes from one to another when
-anything inside imports anything inside of the other, at its top, in a function, or for types alone. Exits with 1 when rooms of
-any folder import each other in a circle.
+The members of a folder are its modules and its sub-folders. An arrow goes from one to another when anything inside
+imports anything inside the other, at its top, in a function, or only for types. Exits with 1 when there is an import
+cycle between the members of any folder.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ Graph = Mapping[str, set[str]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tree", type=Path, default=ROOT, metavar="DIR", help="the checkout to look at [this one]")
+    parser.add_argument("--tree", type=Path, default=ROOT, metavar="DIR", help="the checkout to examine [this one]")
     parser.add_argument("--arrows", action="store_true", help="list every arrow")
     options = parser.parse_args()
     print_lines(options.tree)
-    print("\nfolder                               files   rooms  arrows  levels")
+    print("\nfolder                               files members  arrows  levels")
     found = []
-    for folder, rooms in rooms_by_folder(imports(options.tree)).items():
+    for folder, members in members_by_folder(imports(options.tree)).items():
         files = len(list((options.tree / folder.replace(".", "/")).glob("*.py")))
-        arrows = sum(map(len, rooms.values()))
+        arrows = sum(map(len, members.values()))
         print(
-            f"{folder.replace('.', '/') or '(packages)':<36} {files:>5} {len(rooms):>7} {arrows:>7} {levels(rooms):>7}"
+            f"{folder.replace('.', '/') or '(packages)':<36} {files:>5} {len(members):>7} {arrows:>7} {levels(members):>7}"
         )
-        for room, targets in sorted(rooms.items()) if options.arrows else ():
-            print(f"    {room} -> {', '.join(sorted(targets)) or 'nothing'}")
-        found += [f"{folder}: {' <-> '.join(circle)}" for circle in circles_of(rooms)]
-    print("\n".join([f"\ncircles: {len(found)}", *found]))
+        for member, targets in sorted(members.items()) if options.arrows else ():
+            print(f"    {member} -> {', '.join(sorted(targets)) or 'nothing'}")
+        found += [f"{folder}: {' <-> '.join(cycle)}" for cycle in cycles_of(members)]
+    print("\n".join([f"\ncycles: {len(found)}", *found]))
     sys.exit(int(bool(found)))
 
 
 def imports(tree: Path) -> dict[str, set[str]]:
-    """By the name of each module of the packages: the modules of theirs that it imports."""
+    """By the name of each module of the packages: the modules of these packages that it imports."""
     paths = {module_name(path.relative_to(tree)): path for name in PACKAGES for path in (tree / name).rglob("*.py")}
     return {name: _imported(path, paths.keys()) - {name} for name, path in sorted(paths.items())}
 
@@ -53,8 +53,8 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def rooms_by_folder(modules: Graph) -> dict[str, dict[str, set[str]]]:
-    """By folder (a dotted name, "" for the checkout), by room in it: the rooms beside it that it imports."""
+def members_by_folder(modules: Graph) -> dict[str, dict[str, set[str]]]:
+    """By folder (a dotted name, "" for the checkout), by member: the other members that it imports."""
     folders: dict[str, dict[str, set[str]]] = {}
     for name in modules:
         parts = name.split(".")
@@ -66,17 +66,17 @@ def rooms_by_folder(modules: Graph) -> dict[str, dict[str, set[str]]]:
             same = 0
             while same < min(len(here), len(there)) and here[same] == there[same]:
                 same += 1
-            if same < min(len(here), len(there)):  # not between a folder's own __init__ and what lies in it
+            if same < min(len(here), len(there)):  # not between a folder's own __init__ and its members
                 folders[".".join(here[:same])][here[same]].add(there[same])
     return dict(sorted(folders.items()))
 
 
-def circles_of(graph: Graph) -> list[list[str]]:
+def cycles_of(graph: Graph) -> list[list[str]]:
     """Groups of nodes that reach each other (strongly connected components of more than one, Tarjan 1972)."""
     order: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
-    circles: list[list[str]] = []
+    cycles: list[list[str]] = []
 
     def visit(node: str) -> None:
         order[node] = low[node] = len(order)
@@ -90,17 +90,17 @@ def circles_of(graph: Graph) -> list[list[str]]:
         if low[node] == order[node]:
             at = stack.index(node)
             if len(stack) - at > 1:
-                circles.append(sorted(stack[at:]))
+                cycles.append(sorted(stack[at:]))
             del stack[at:]
 
     for node in graph:
         if node not in order:
             visit(node)
-    return circles
+    return cycles
 
 
 def levels(graph: Graph) -> int:
-    """How many nodes the longest chain of arrows passes through, not counting those where it would come back."""
+    """Number of nodes on the longest chain of arrows without repeated nodes."""
     known: dict[str, int] = {}
 
     def height(node: str, above: tuple[str, ...]) -> int:
@@ -122,7 +122,7 @@ def print_lines(tree: Path) -> None:
 
 
 def _imported(path: Path, known: Collection[str]) -> set[str]:
-    """Known modules that a file imports: a module itself, or the one that a name is taken from."""
+    """Known modules that a file imports: a module itself, or the one that a name is imported from."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -37,7 +37,7 @@ MOST_CHILDREN = 100
 def open_sequence(spec: str | Path) -> FrameSequence:
     """A readable sequence from a path, or from `format:PATH` (a name of `pipelines.plugins.SEQUENCES` or `module:function`).
 
-    Raises SequenceError in one line: an unknown folder lists what was looked for, a known one names the invalid file.
+    Raises SequenceError in one line: an unknown folder lists the known formats, a known one names the invalid file.
     """
     name, path = _named_format(str(spec))
     if not path.exists():
@@ -53,7 +53,7 @@ def open_sequence(spec: str | Path) -> FrameSequence:
 
 
 def detect_format(path: Path) -> str:
-    """The format of a folder by its marker files; raises SequenceError that lists what was looked for."""
+    """The format of a folder by its marker files; raises SequenceError that lists the known formats."""
     if path.is_file():
         if path.suffix == ".json":
             return "nerfstudio"

@@ -1,7 +1,7 @@
 """Boxes of objects: upright, robust to outliers, and extended to what the object stands on or hangs from.
 
 A map holds no surface where no camera could look: under a bed, behind a cupboard, on legs thinner than a voxel. Gravity and
-walls tell where such a box must end.
+walls determine where such a box must end.
 """
 
 from __future__ import annotations
@@ -128,9 +128,9 @@ def _walls_at(box: OrientedBox, around: Surroundings, gap: float) -> list[tuple[
     """
     near = around.walls_near(box.center, float(np.linalg.norm(box.size / 2 + WALL_REACH)) + gap)
     local = (around.wall_centers[near] - box.center) @ box.rotation
-    beside = (np.abs(local) < box.size / 2 + np.maximum(WALL_REACH, gap)).all(axis=1)
+    adjacent = (np.abs(local) < box.size / 2 + np.maximum(WALL_REACH, gap)).all(axis=1)
     found: dict[tuple[int, int], float] = {}
-    for index in np.unique(around.wall_of_face[near[beside]]):
+    for index in np.unique(around.wall_of_face[near[adjacent]]):
         plane = around.walls[int(index)]
         along = plane.normal @ box.rotation
         side = int(np.argmax(np.abs(along[:2])))

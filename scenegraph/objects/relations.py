@@ -83,9 +83,9 @@ def object_relations(objects: Sequence[ObjectNode], faces: Faces, config: Relati
     for a in range(len(objects)):
         for b in near[a]:
             apart = a < b and support[a] == support[b] and (a, b) not in joined and (b, a) not in joined
-            beside = _next_to(a, b, layout, config) if apart else None
-            if beside is not None:
-                found.append(beside)
+            next_to = _next_to(a, b, layout, config) if apart else None
+            if next_to is not None:
+                found.append(next_to)
     return sorted(found, key=lambda relation: (relation.source, relation.target))
 
 

@@ -27,7 +27,7 @@ LINTEL_SHARE = 0.6  # share of the free passage between two regions that a linte
 MAX_LINTEL_WIDTH = 3.0  # metres; a longer beam is not a doorway
 LINTEL_BONUS, DOOR_BONUS = 0.5, 0.4
 JAMB_BONUS, PLACES_BONUS = 0.25, 0.15
-JAMB_LENGTH = 0.5  # metres along which the wall must continue beside an opening
+JAMB_LENGTH = 0.5  # metres along which the wall must continue next to an opening
 DECISION = 0.5
 
 

@@ -108,7 +108,7 @@ def sequence(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_run(folder: Path, mesh: Mesh, graph: SceneGraph, T_input_run: np.ndarray | None = None) -> Path:
-    """A run folder with the mesh and the graph, given in the truth's world, in a levelled world of its own."""
+    """A run folder with the mesh and the graph, given in the truth's world, in its own levelled world."""
     T = np.eye(4) if T_input_run is None else T_input_run
     folder.mkdir()
     write_mesh(mesh.transformed(inverse(T)), folder / "mesh.ply")

@@ -30,7 +30,7 @@ print(json.dumps([before.mib, large.mib, small.mib, small.method]))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc")
 def test_a_small_part_after_a_large_one_is_small():
-    """In a process of its own: in one that has freed much, 600 MiB need not be new memory."""
+    """In a separate process: in one that has freed much memory, 600 MiB need not be new memory."""
     result = subprocess.run([sys.executable, "-c", THREE_PARTS], capture_output=True, text=True, check=True)
     before, large, small, method = json.loads(result.stdout)
     assert large - before > 550

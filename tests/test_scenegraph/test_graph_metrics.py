@@ -112,7 +112,7 @@ def test_room_voxels_of_a_turned_room_and_obstacle():
 
 def test_rooms_by_hand():
     truth = [room("kitchen", (0, 0), (4, 2)), room("bedroom", (4, 0), (6, 2))]
-    # The first is found but for its right half, which is a room of its own together with half of the second.
+    # The first is found but for its right half, which is a separate room together with half of the second.
     predicted = [room("kitchen", (0, 0), (2, 2)), room("hall", (2, 0), (5, 2))]
     scores = room_metrics(predicted, truth)
     # Areas 8 and 4; overlaps 4, 4 and 2. Largest for the truth 4 and 2, for the prediction 4 (of 4) and 4 (of 6).
@@ -226,7 +226,8 @@ def test_tracks_by_hand():
     truth = [still(0), still(5)]
     # The first is followed by one track and then by another; the second is missed; a third one is invented for 4 stamps.
     predicted = [still(0.3, TIMES[:6]), still(-0.3, TIMES[6:]), still(9, TIMES[:4])]
-    # For good, the first can only be one of the two tracks that follow it, for 6 of its 10 stamps; 14 were said, 20 asked for.
+    # For good, the first can only be one of the two tracks that follow it, for 6 of its 10 stamps; 14 were predicted,
+    # 20 are true.
     expected = {"precision": 10 / 14, "recall": 10 / 20, "id_switches": 1, "id_f1": 2 * 6 / (14 + 20)}
     assert track_metrics(predicted, truth, TIMES) == {**expected, "count": 3, "count_true": 2}
 

@@ -128,10 +128,10 @@ def _corner_pair(rng: Generator, pair: list[tuple[str, float]], row: Rect, *, hu
     a, b = (y1 - depth, y1) if rng.random() < 0.5 else (y0, y0 + depth)
     rest = (y0, a) if b == y1 else (b, y1)
     if hub_on_right:
-        corner, beside = (x1 - width, a, x1, b), (x0, a, x1 - width, b)
+        corner, neighbour = (x1 - width, a, x1, b), (x0, a, x1 - width, b)
     else:
-        corner, beside = (x0, a, x0 + width, b), (x0 + width, a, x1, b)
-    return [(small, [corner]), (big, [(x0, rest[0], x1, rest[1]), beside])]
+        corner, neighbour = (x0, a, x0 + width, b), (x0 + width, a, x1, b)
+    return [(small, [corner]), (big, [(x0, rest[0], x1, rest[1]), neighbour])]
 
 
 def _two_columns(
@@ -147,7 +147,7 @@ def _two_columns(
 
 
 def _spine(rng: Generator, kinds: Sequence[str]) -> list[Cell]:
-    """A hub strip between two columns (or beside one), optionally with a room across its end."""
+    """A hub strip between two columns (or next to one), optionally with a room across its end."""
     areas = _target_areas(rng, kinds)
     rest = list(zip(kinds[1:], areas[1:], strict=True))
     cap = None

@@ -264,7 +264,7 @@ def _is_plain_top(item: Item) -> bool:
 
 
 def bed_group(rng: Generator, style: Style, room: RoomScene) -> Item | None:
-    """A bed with its head at a wall, night stands beside it and pillows on it."""
+    """A bed with its head at a wall, night stands next to it and pillows on it."""
     for _ in range(4):
         model = bedroom.bed(rng, style)
         bed = room.at_wall(rng, model, tries=16, corner=0.35)

@@ -110,7 +110,7 @@ def refrigerator(rng: Generator, style: Style) -> Model:
 
 
 def stove(rng: Generator, style: Style) -> Model:
-    """A cooker: oven with glass door, knobs and four plates; as deep and high as the counters beside it."""
+    """A cooker: oven with glass door, knobs and four plates; as deep and high as the counters next to it."""
     b = Builder()
     w, d, h = 0.6, COUNTER_DEPTH, COUNTER_HEIGHT
     body = lacquer(WHITE) if rng.random() < 0.5 else METAL

@@ -1,4 +1,4 @@
-"""Tables, desks and the small tables beside beds and sofas."""
+"""Tables, desks and the small tables next to beds and sofas."""
 
 from __future__ import annotations
 

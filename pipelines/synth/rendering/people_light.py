@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.synth.rendering.casting import Caster
 from pipelines.synth.rendering.kernels import shadow as shadow_kernels
-from pipelines.synth.rendering.kernels.shade import MovingLit, Rays, shade_moving
+from pipelines.synth.rendering.kernels.shade import EyeRays, MovingLit, shade_moving
 from pipelines.synth.rendering.sight import Layer, Traced
 from pipelines.synth.rendering.surfaces import Surfaces
 from pipelines.synth.rendering.threads import spread
@@ -54,7 +54,7 @@ class PeopleLight:
             self._lights, boxes, limbs, shadow_kernels.caster_cones(self._lights, boxes)
         )
 
-    def shadow(self, rays: Rays, traced: Traced, planes: Array) -> Floats:
+    def shadow(self, rays: EyeRays, traced: Traced, planes: Array) -> Floats:
         """(K, 2) share of direct and indirect light that people leave on the static surfaces with face planes `planes` (F, 4)."""
         found = traced.static_part()
         segments = _empty_segments(len(rays.dirs) * len(self._lights))
@@ -66,7 +66,7 @@ class PeopleLight:
         shadow_kernels.people_shadow(rays, found, planes, self._lights, self._moving.balls, blocked, out)
         return out
 
-    def shade(self, rays: Rays, traced: Traced, linear: Floats) -> None:
+    def shade(self, rays: EyeRays, traced: Traced, linear: Floats) -> None:
         """Fill in linear RGB (K, 3) of moving bodies."""
         if not traced.moving.any():
             return

@@ -28,7 +28,7 @@ SUBPIXELS = np.array([[-0.35, -0.1], [0.1, -0.35], [0.25, 0.3]])
 
 
 @dataclass(frozen=True, eq=False)
-class RenderedView:
+class TrueView:
     """The exact view of a camera: depth (H, W) float32 metres along z, labels (H, W) uint8 NYU40, instances (H, W) uint16,
     normals (H, W, 3) float32 camera frame, edge_kinds (H, W) uint8 (see `edges`). Nothing seen: 0 everywhere."""
 
@@ -51,10 +51,10 @@ class _Look:
     sight: Sight
     moving: Layer | None
     drawn: pixel_kernels.Drawn
-    rays: shade_kernels.Rays
+    rays: shade_kernels.EyeRays
     traced: Traced
     truth: pixel_kernels.Truth
-    view: RenderedView
+    view: TrueView
 
 
 class Renderer:
@@ -80,7 +80,7 @@ class Renderer:
         """(P, 6, 3) indirect light at points (P, 3), for `Moving.cubes`."""
         return probe_light(self._baked(), self.surfaces, self.caster, points)
 
-    def view(self, camera: Intrinsics, T_world_camera: Array, moving: Moving | None = None) -> RenderedView:
+    def view(self, camera: Intrinsics, T_world_camera: Array, moving: Moving | None = None) -> TrueView:
         """The truth of one camera.
 
         Raises ValueError for a camera with lens distortion, as `color` does.
@@ -89,7 +89,7 @@ class Renderer:
 
     def color(
         self, camera: Intrinsics, T_world_camera: Array, moving: Moving | None = None, *, smooth: bool = True
-    ) -> tuple[Floats, RenderedView]:
+    ) -> tuple[Floats, TrueView]:
         """(H, W, 3) linear light and the truth; at borders of surfaces, `smooth` takes four samples per pixel instead of one.
 
         Raises ValueError for a renderer without lighting.
@@ -131,14 +131,14 @@ class Renderer:
         R_camera_world = np.ascontiguousarray(T_world_camera[:3, :3].T)
         for part, found in ((self._static, traced.static_part()), (layer, traced.moving_part())):
             if part is not None:
-                faces = pixel_kernels.Part(part.look.table, part.bodies)
+                faces = pixel_kernels.LayerFaces(part.look.table, part.bodies)
                 spread(pixel_kernels.measure, count, rays, found, faces, R_camera_world, truth)
         shape = (camera.height, camera.width)
         labels, instances = truth.labels.reshape(shape), truth.instances.reshape(shape)
         kinds = true_edges(
             truth.seen.reshape(*shape, 5), sight.directions, instances, labels, truth.is_object.reshape(shape)
         )
-        view = RenderedView(truth.depth.reshape(shape), labels, instances, truth.normals.reshape(*shape, 3), kinds)
+        view = TrueView(truth.depth.reshape(shape), labels, instances, truth.normals.reshape(*shape, 3), kinds)
         return _Look(sight, layer, drawn, rays, traced, truth, view)
 
     def _smooth(self, look: _Look, people: PeopleLight | None, border: Mask, shadow: Floats, linear: Floats) -> None:
@@ -164,7 +164,9 @@ class Renderer:
             np.add.at(total, n, np.minimum(colors, pixel_kernels.BRIGHTEST))
         linear[places] = total / np.float32(len(SUBPIXELS) + 1)
 
-    def _linear(self, rays: shade_kernels.Rays, traced: Traced, people: PeopleLight | None, shadow: Floats) -> Floats:
+    def _linear(
+        self, rays: shade_kernels.EyeRays, traced: Traced, people: PeopleLight | None, shadow: Floats
+    ) -> Floats:
         """(K, 3) linear light; shadow (K, 2) is the share of direct and indirect light that people leave."""
         linear = np.zeros((len(rays.dirs), 3), np.float32)
         near = self._lights[_nearest(self._lights, rays.eye)]

@@ -12,7 +12,7 @@ from mapping.camera import Intrinsics
 from mapping.se3 import inverse
 from pipelines.synth.rendering.kernels import raster as raster_kernels
 from pipelines.synth.rendering.kernels.pixels import Bodies, Drawn, world_directions
-from pipelines.synth.rendering.kernels.shade import FaceTable, Found, Look, Rays
+from pipelines.synth.rendering.kernels.shade import EyeRays, FaceTable, Found, Look
 from pipelines.synth.rendering.surfaces import Surfaces
 from pipelines.synth.rendering.textures import material_table
 from pipelines.synth.rendering.threads import spread
@@ -106,12 +106,12 @@ class Sight:
             raster_kernels.draw(chosen, corners, layer.surfaces.faces, layer.number, self._pinhole, buffer)
         return drawn
 
-    def rays(self, directions: Array) -> Rays:
+    def rays(self, directions: Array) -> EyeRays:
         """Camera directions (K, 3) with z = 1 as rays in the world."""
         dirs = np.zeros_like(directions)
         R = np.ascontiguousarray(self.T_world_camera[:3, :3])
         spread(world_directions, len(dirs), R, directions, dirs)
-        return Rays(np.ascontiguousarray(self.T_world_camera[:3, 3]), dirs, 1.0 / self.camera.fx)
+        return EyeRays(np.ascontiguousarray(self.T_world_camera[:3, 3]), dirs, 1.0 / self.camera.fx)
 
     def traced(self, directions: Array, nearness: Array, face: NDArray[np.int32]) -> Traced:
         """Drawn inverse depths and faces (K,) at camera directions (K, 3), ready to be shaded."""

@@ -92,9 +92,9 @@ def _with(row: int, column: int, value: float) -> np.ndarray:
     ],
 )
 def test_poses_that_are_none(matrix: np.ndarray | None, reason: str) -> None:
-    T, told = rigid_pose(matrix)
+    T, reported = rigid_pose(matrix)
     assert T is None
-    assert reason in told
+    assert reason in reported
 
 
 def test_quaternions_that_are_not_unit_are_seen() -> None:

@@ -1,4 +1,4 @@
-"""Stages as a run uses them: the stream of posed frames, a killed run that goes on, a stage that is there twice."""
+"""Stages in a run: the stream of posed frames, a killed run that is resumed, a stage that exists twice."""
 
 from dataclasses import replace
 

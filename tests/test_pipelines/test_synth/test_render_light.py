@@ -105,9 +105,9 @@ def test_pictures_have_light_and_shadow_where_they_should_be():
     points = CAMERA.unproject(view.depth) @ POSE[:3, :3].T + POSE[:3, 3]
     floor = view.instances == 1
     under = floor & (np.abs(points[..., 0] - 2.5) < 0.45) & (np.abs(points[..., 1] - 2.0) < 0.3)
-    beside = floor & (np.abs(points[..., 0] - 2.5) > 1.0)
+    outside = floor & (np.abs(points[..., 0] - 2.5) > 1.0)
     assert under.sum() > 10
-    assert linear[under].mean() < 0.4 * linear[beside].mean()
+    assert linear[under].mean() < 0.4 * linear[outside].mean()
 
 
 def test_people_are_lit_and_throw_shadows():

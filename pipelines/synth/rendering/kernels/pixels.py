@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
-from pipelines.synth.rendering.kernels.shade import FaceTable, Found, Rays
+from pipelines.synth.rendering.kernels.shade import EyeRays, FaceTable, Found
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class Bodies(NamedTuple):
     first_material: int
 
 
-class Part(NamedTuple):
+class LayerFaces(NamedTuple):
     """The faces of a layer and the bodies they belong to."""
 
     table: FaceTable
@@ -80,7 +80,9 @@ def world_directions(first: int, last: int, R_world_camera: Any, directions: Any
 
 
 @pixel_kernel
-def measure(first: int, last: int, rays: Rays, found: Found, part: Part, R_camera_world: Any, out: Truth) -> None:
+def measure(
+    first: int, last: int, rays: EyeRays, found: Found, part: LayerFaces, R_camera_world: Any, out: Truth
+) -> None:
     """The truth of the chosen rays."""
     eye, dirs, _ = rays
     chosen, t, face, _ = found

@@ -43,7 +43,7 @@ class Facets(NamedTuple):
     is_flat: NDArray[np.bool_]
 
 
-class Corners(NamedTuple):
+class ProjectedCorners(NamedTuple):
     """Vertices in a camera: points (V, 3) in camera axes, pixels (V, 2) where z > NEAR, and of which sides of the
     frustum each lies outside (V,), as bits."""
 
@@ -63,7 +63,7 @@ class Buffer(NamedTuple):
 
 
 @kernel(nogil=True)
-def project(vertices: Any, T_camera_world: Any, camera: Pinhole) -> Corners:
+def project(vertices: Any, T_camera_world: Any, camera: Pinhole) -> ProjectedCorners:
     """Project the vertices (V, 3) of the world into a camera at T (3 or 4, 4)."""
     fx, fy, cx, cy, width, height = camera
     T = T_camera_world
@@ -94,7 +94,7 @@ def project(vertices: Any, T_camera_world: Any, camera: Pinhole) -> Corners:
         else:
             pixels[k, 0], pixels[k, 1] = fx * x / z + cx, fy * y / z + cy
         outside[k] = bits
-    return Corners(points, pixels, outside)
+    return ProjectedCorners(points, pixels, outside)
 
 
 @kernel(inline="always")
@@ -108,7 +108,7 @@ def _within(low: float, high: float, slope: float, value: float) -> tuple[float,
 
 
 @kernel(nogil=True)
-def in_view(corners: Corners, faces: Any, camera: Pinhole) -> Any:
+def in_view(corners: ProjectedCorners, faces: Any, camera: Pinhole) -> Any:
     """The numbers of the faces (F, 3) that may cover the centre of a pixel, or a position within MARGIN of it."""
     _, pixels, outside = corners
     out = np.zeros(len(faces), np.int32)
@@ -128,7 +128,7 @@ def in_view(corners: Corners, faces: Any, camera: Pinhole) -> Any:
 
 
 @pixel_kernel
-def draw(chosen: Any, corners: Corners, faces: Any, number: int, camera: Pinhole, buffer: Buffer) -> None:
+def draw(chosen: Any, corners: ProjectedCorners, faces: Any, number: int, camera: Pinhole, buffer: Buffer) -> None:
     """Draw the chosen faces; face f enters the buffer as number + f."""
     points, pixels, outside = corners
     fx, fy, cx, cy, width, height = camera
@@ -196,7 +196,7 @@ def following(wanted: Any) -> Any:
 
 @pixel_kernel
 def corner_weights(
-    first: int, last: int, face: Any, directions: Any, corners: Corners, facets: Facets, out: Any
+    first: int, last: int, face: Any, directions: Any, corners: ProjectedCorners, facets: Facets, out: Any
 ) -> None:
     """Fill out (K, 2) with the weights of the second and third corner where directions (K, 3) meet faces (K,) that are not
     flat; -1 is no face."""

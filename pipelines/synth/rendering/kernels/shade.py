@@ -37,7 +37,7 @@ class LightMap(NamedTuple):
     indirect: NDArray[np.float32]
 
 
-class Rays(NamedTuple):
+class EyeRays(NamedTuple):
     """Rays from one eye: eye (3,), directions (K, 3) in the world with camera z = 1, radians across a pixel."""
 
     eye: Array
@@ -79,7 +79,7 @@ class MovingLit(NamedTuple):
 
 
 @kernel(inline="always")
-def _surface(k: int, rays: Rays, found: Found, look: Look) -> Any:
+def _surface(k: int, rays: EyeRays, found: Found, look: Look) -> Any:
     """(point, shading normal towards the eye, albedo, unit direction) of a hit."""
     # Elements one by one: a view of a row costs more than the arithmetic on it.
     eye, dirs, pixel = rays
@@ -139,7 +139,7 @@ def _highlight(p: Any, n: Any, d: Any, lights: Any, s: int, gloss: float) -> tup
 
 
 @pixel_kernel
-def shade_static(first: int, last: int, rays: Rays, found: Found, look: Look, lit: StaticLit, out: Any) -> None:
+def shade_static(first: int, last: int, rays: EyeRays, found: Found, look: Look, lit: StaticLit, out: Any) -> None:
     """Linear RGB (K, 3) of the chosen rays, whose faces have a light map."""
     light_map, lights, shadow = lit
     table, materials = look
@@ -203,7 +203,7 @@ def _look_up(p: Any, f: int, light_map: LightMap) -> Any:
 
 
 @pixel_kernel
-def shade_moving(first: int, last: int, rays: Rays, found: Found, look: Look, lit: MovingLit, out: Any) -> None:
+def shade_moving(first: int, last: int, rays: EyeRays, found: Found, look: Look, lit: MovingLit, out: Any) -> None:
     """Linear RGB (K, 3) of the chosen rays, on moving bodies."""
     cubes, lights, visible = lit
     table, materials = look

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
-from pipelines.synth.rendering.kernels.shade import Found, Rays
+from pipelines.synth.rendering.kernels.shade import EyeRays, Found
 
 Array = NDArray[np.float64]
 
@@ -95,7 +95,7 @@ def _hits_person(p: Any, direction: Any, casters: ShadowCasters, s: int) -> bool
 
 
 @pixel_kernel
-def segments_past_people(rays: Rays, found: Found, planes: Any, casters: ShadowCasters, out: LightSegments) -> int:
+def segments_past_people(rays: EyeRays, found: Found, planes: Any, casters: ShadowCasters, out: LightSegments) -> int:
     """Fill in the segments from the chosen points to the lights they face that people may block; returns their number."""
     eye, dirs, _ = rays
     chosen, t, face, _ = found
@@ -124,7 +124,7 @@ def segments_past_people(rays: Rays, found: Found, planes: Any, casters: ShadowC
 
 
 @pixel_kernel
-def segments_from_people(rays: Rays, found: Found, planes: Any, lights: Any, out: LightSegments) -> int:
+def segments_from_people(rays: EyeRays, found: Found, planes: Any, lights: Any, out: LightSegments) -> int:
     """Fill in the segments from the chosen points to the lights (L, 6) that they may face, a little beyond the facet's
     horizon."""
     eye, dirs, _ = rays
@@ -152,7 +152,7 @@ def segments_from_people(rays: Rays, found: Found, planes: Any, lights: Any, out
 
 @pixel_kernel
 def people_shadow(
-    rays: Rays, found: Found, planes: Any, lights: Any, balls: Any, blocked: LightSegments, out: Any
+    rays: EyeRays, found: Found, planes: Any, lights: Any, balls: Any, blocked: LightSegments, out: Any
 ) -> None:
     """Turn out (K, 2) from ones into the share of direct and indirect light that people leave at the chosen points.
 
@@ -182,7 +182,7 @@ def people_shadow(
 
 
 @kernel(inline="always")
-def _share(k: int, light: int, rays: Rays, found: Found, planes: Any, lights: Any) -> float:
+def _share(k: int, light: int, rays: EyeRays, found: Found, planes: Any, lights: Any) -> float:
     """Share of one light in the unoccluded light of all lights at a point."""
     eye, dirs, _ = rays
     f, t = found.face[k], found.t[k]
