@@ -50,7 +50,7 @@ def test_largest_model_is_taken(tmp_path: Path) -> None:
     sequence = open_sequence(tmp_path)
     assert isinstance(sequence, RecordedSequence)
     assert sum(info.used for info in sequence.infos) == 3
-    assert any("took 1 with 3 images" in note for note in sequence.notes)
+    assert any("using 1 with 3 images" in note for note in sequence.notes)
     assert any("scale" in note for note in sequence.notes)
 
 
@@ -96,7 +96,7 @@ def test_camera_models(tmp_path: Path, line: str, expected: Intrinsics) -> None:
         ("cameras.txt", "7 FOV 16 12 20 20 8 6 0.5\n", "camera 7: model FOV is not supported"),
         ("cameras.txt", "7 PINHOLE 16 12 20 20 8\n", "has 4 parameters, found 3"),
         ("cameras.txt", "7 PINHOLE 16\n", r"cameras\.txt line 1"),
-        ("cameras.txt", "7 PINHOLE 16 12 -20 20 8 6\n", "makes no camera"),
+        ("cameras.txt", "7 PINHOLE 16 12 -20 20 8 6\n", "is not a valid camera"),
         ("images.txt", "1 1 0 0 0 0 0\n\n", r"images\.txt line 1"),
         ("images.txt", "# none\n", "no registered image"),
         ("images.txt", "1 1 0 0 0 0 0 0 9 shot 0.png\n\n", "camera 9 is not in its cameras file"),
