@@ -39,7 +39,7 @@ def test_changes_as_table_and_as_json(tmp_path):
     assert result.exit_code == 0
     assert "moved" in result.output
     assert "3.00" in result.output
-    assert "1 changes, 1 objects as they were" in result.output
+    assert "1 changes, 1 objects unchanged" in result.output
     data = json.loads(diff(a, b, "--json").output)
     assert [(change["kind"], change["from"], change["to"]) for change in data["changes"]] == [
         ("moved", [2.0, 0.0, 0.45], [2.0, 3.0, 0.45])

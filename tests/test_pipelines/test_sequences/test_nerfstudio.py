@@ -147,7 +147,7 @@ def test_pose_that_is_no_rigid_motion_is_lost_with_the_reason(tmp_path: Path) ->
     [
         ({}, {}, "a.png: needs fl_x or camera_angle_x"),
         ({"fl_x": "wide"}, {}, "fl_x must be a number, got 'wide'"),
-        ({"fl_x": -4}, {}, "makes no camera"),
+        ({"fl_x": -4}, {}, "is not a valid camera"),
         ({"fl_x": 9, "camera_model": "FISHEYE624"}, {}, "camera_model 'FISHEYE624' is not known"),
         ({"fl_x": 9, "world_up": "up"}, {}, "world_up must be three finite numbers"),
         ({"fl_x": 9, "world_up": [0, 0, 0]}, {}, "world_up must be three finite numbers"),
