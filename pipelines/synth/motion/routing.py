@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import Any
 
 import numpy as np
 
+from mapping.arrays import Float64Array, Int8Array, Int32Array, Int64Array
 from mapping.compiling import kernel
 
 STEPS = np.array([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1], [1, 1], [-1, 1], [-1, -1], [1, -1]])
@@ -15,7 +15,7 @@ STEPS = np.array([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1], [1, 1], [-1, 1], [-1
 
 
 @kernel()
-def travel(cost: Any, start_i: int, start_j: int) -> tuple[Any, Any]:
+def travel(cost: Float64Array, start_i: int, start_j: int) -> tuple[Float64Array, Int8Array]:
     """Dijkstra over the 8-neighbour grid: (nx, ny) length from the start and the move of STEPS that leads back to it.
 
     cost (nx, ny) is the cost of a cell per length in cells, not finite where it is blocked. Unreached cells: inf and 0.
@@ -45,7 +45,7 @@ def travel(cost: Any, start_i: int, start_j: int) -> tuple[Any, Any]:
 
 
 @kernel(inline="always")
-def _is_open(price: Any, i: int, j: int, k: int) -> bool:
+def _is_open(price: Float64Array, i: int, j: int, k: int) -> bool:
     """Whether move k of STEPS from a cell stays on the grid, ends in a free cell and cuts no corner."""
     a, b = i + STEPS[k, 0], j + STEPS[k, 1]
     if a < 0 or b < 0 or a >= price.shape[0] or b >= price.shape[1] or not math.isfinite(price[a, b]):
@@ -54,7 +54,7 @@ def _is_open(price: Any, i: int, j: int, k: int) -> bool:
 
 
 @kernel(inline="always")
-def _is_hit(discs: Any, i: int, j: int) -> bool:
+def _is_hit(discs: Float64Array, i: int, j: int) -> bool:
     """Whether a cell lies in one of the discs (D, 3)."""
     for d in range(len(discs)):
         dx, dy, radius = i - discs[d, 0], j - discs[d, 1], discs[d, 2]
@@ -64,7 +64,9 @@ def _is_hit(discs: Any, i: int, j: int) -> bool:
 
 
 @kernel()
-def best_in_time(price: Any, goal_of: Any, goal_price: Any, blocked: Any, move_price: float) -> Any:
+def best_in_time(
+    price: Float64Array, goal_of: Int64Array, goal_price: Float64Array, blocked: Float64Array, move_price: float
+) -> Int32Array:
     """The cheapest path through time over cells: (T, 2) int32, -1 when there is none. Dynamic programming backwards
     from the last time.
 

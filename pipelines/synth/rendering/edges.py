@@ -14,11 +14,11 @@ Occlusion edges are marked on the nearer pixel, creases and contacts on the left
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.arrays import BoolArray, Float64Array, UInt8Array, UInt16Array
 from mapping.compiling import kernel
 from pipelines.synth.rendering.threads import spread
 
@@ -51,7 +51,7 @@ def true_edges(
 
 
 @kernel(inline="always")
-def _carried(plane: Any, ray: Any) -> float:
+def _carried(plane: Float64Array, ray: Float64Array) -> float:
     """Depth at which a ray meets a plane; far away where it does not."""
     slope = plane[1] * ray[0] + plane[2] * ray[1] + plane[3] * ray[2]
     if slope > -1e-9:
@@ -60,7 +60,9 @@ def _carried(plane: Any, ray: Any) -> float:
 
 
 @kernel()
-def _between(a: Any, b: Any, ray_a: Any, ray_b: Any, border: int, cosine: float) -> int:
+def _between(
+    a: Float64Array, b: Float64Array, ray_a: Float64Array, ray_b: Float64Array, border: int, cosine: float
+) -> int:
     """The kind of edge between two pixels that see planes a and b (5,); border is CONTACT where objects may touch, else NONE."""
     if a[0] <= 0.0 and b[0] <= 0.0:
         return NONE
@@ -84,7 +86,15 @@ def _between(a: Any, b: Any, ray_a: Any, ray_b: Any, border: int, cosine: float)
 
 
 @kernel(nogil=True)
-def _compare(first: int, last: int, seen: Any, rays: Any, what: Any, cosine: float, kinds: Any) -> None:
+def _compare(
+    first: int,
+    last: int,
+    seen: Float64Array,
+    rays: Float64Array,
+    what: tuple[UInt16Array, UInt8Array, BoolArray],
+    cosine: float,
+    kinds: UInt8Array,
+) -> None:
     """Fill kinds (2, H, W): the edge between each pixel and its right (0) and lower (1) neighbour."""
     instances, labels, is_object = what
     height, width = instances.shape
@@ -105,7 +115,7 @@ def _compare(first: int, last: int, seen: Any, rays: Any, what: Any, cosine: flo
 
 
 @kernel(nogil=True)
-def _mark(kinds: Any, depth: Any) -> Any:
+def _mark(kinds: UInt8Array, depth: Float64Array) -> UInt8Array:
     height, width = depth.shape
     out = np.zeros((height, width), np.uint8)
     for i in range(height):

@@ -188,7 +188,7 @@ def _look_around(
         spread(bake_kernels.hemisphere_rays, count, points[part], normals[part], part.start, samples, rays)
         hit = caster.cast(rays)
         mine = seen[part.start * samples : part.stop * samples]
-        spread(bake_kernels.hit_nodes, len(rays), rays, hit, surfaces.planes, charts, mine)
+        spread(bake_kernels.hit_nodes, len(rays), rays, (hit.t, hit.face), surfaces.planes, charts, mine)
 
     _each_chunk(len(points), look)
     return seen
@@ -210,7 +210,7 @@ def _lamp_light(
     def shine(part: slice) -> None:
         capacity = (part.stop - part.start) * len(table) * bake_kernels.BULB_SAMPLES
         rays = bake_kernels.bulb_rays(points[part], normals[part], part.start, table, capacity)
-        bake_kernels.add_light(total, partly, part.start, rays, opaque.blocked(rays[0]))
+        bake_kernels.add_light(total, partly, part.start, rays, opaque.blocked(rays.segments))
 
     _each_chunk(len(points), shine)
     return total, partly
@@ -249,7 +249,7 @@ def _pane_light(points: Array, normals: Array, panes: Array, opaque: Caster) -> 
         capacity = (part.stop - part.start) * len(panes) * bake_kernels.PANE_SAMPLES
         if capacity:
             rays = bake_kernels.pane_rays(points[part], normals[part], part.start, panes, capacity)
-            bake_kernels.add_light(total, partly, part.start, rays, opaque.blocked(rays[0]))
+            bake_kernels.add_light(total, partly, part.start, rays, opaque.blocked(rays.segments))
 
     _each_chunk(len(points), shine)
     return total

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
+from mapping.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
 from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.charts import Charts, nearest_node
 from pipelines.synth.rendering.kernels.noise import hash01
@@ -22,6 +23,17 @@ WEAKEST = 0.004
 UNKNOWN, BACK = -1, -2
 
 
+class LightRays(NamedTuple):
+    """Segments from nodes to lights and the irradiance along each that is not blocked."""
+
+    segments: Float32Array
+    """(K, 6) start, and the vector to just before the light."""
+    owner: Int64Array
+    """(K,) the node."""
+    light: Float32Array
+    """(K, 3) irradiance."""
+
+
 @kernel()
 def _tangents(nx: float, ny: float, nz: float) -> tuple[float, float, float, float, float, float]:
     """Two unit vectors across a unit normal (Duff et al. 2017)."""
@@ -32,7 +44,9 @@ def _tangents(nx: float, ny: float, nz: float) -> tuple[float, float, float, flo
 
 
 @kernel()
-def _emit(ray: int, points: Any, normals: Any, k: int, target: Any, rays: Any) -> None:
+def _emit(
+    ray: int, points: Float64Array, normals: Float64Array, k: int, target: Float64Array, rays: Float32Array
+) -> None:
     """A segment from just above the surface to just before the target; its parameter runs from 0 to 1."""
     for axis in range(3):
         origin = points[k, axis] + LIFT * normals[k, axis]
@@ -41,7 +55,9 @@ def _emit(ray: int, points: Any, normals: Any, k: int, target: Any, rays: Any) -
 
 
 @kernel(nogil=True)
-def bulb_rays(points: Any, normals: Any, first: int, lights: Any, capacity: int) -> tuple[Any, Any, Any]:
+def bulb_rays(
+    points: Float64Array, normals: Float64Array, first: int, lights: Float64Array, capacity: int
+) -> LightRays:
     """Shadow rays from nodes to point lights (L, 6: position, intensity): segments (K, 6), node (K,) and irradiance (K, 3)."""
     rays = np.zeros((capacity, 6), np.float32)
     owner = np.zeros(capacity, np.int64)
@@ -67,11 +83,11 @@ def bulb_rays(points: Any, normals: Any, first: int, lights: Any, capacity: int)
                 for axis in range(3):
                     light[used, axis] = lights[s, 3 + axis] * cosine / d2 / BULB_SAMPLES
                 used += 1
-    return rays[:used], owner[:used], light[:used]
+    return LightRays(rays[:used], owner[:used], light[:used])
 
 
 @kernel(nogil=True)
-def pane_rays(points: Any, normals: Any, first: int, panes: Any, capacity: int) -> tuple[Any, Any, Any]:
+def pane_rays(points: Float64Array, normals: Float64Array, first: int, panes: Float64Array, capacity: int) -> LightRays:
     """Shadow rays from nodes to glowing panes, as `bulb_rays`.
 
     panes (E, 15): centre, two half edges, unit normal, radiance of rectangles that shine to both sides.
@@ -113,16 +129,16 @@ def pane_rays(points: Any, normals: Any, first: int, panes: Any, capacity: int) 
                 for axis in range(3):
                     light[used, axis] = panes[e, 12 + axis] * cosine * slant * area / d2 / PANE_SAMPLES
                 used += 1
-    return rays[:used], owner[:used], light[:used]
+    return LightRays(rays[:used], owner[:used], light[:used])
 
 
 @kernel(nogil=True)
-def add_light(total: Any, partly: Any, first: int, rays: Any, blocked: Any) -> None:
+def add_light(total: Float32Array, partly: BoolArray, first: int, rays: LightRays, blocked: BoolArray) -> None:
     """Add the irradiance of the rays (see `bulb_rays`) that nothing blocked to their nodes, in place and in order.
 
     partly (N,) is set where a light is visible from a node for some of its rays only.
     """
-    _, owner, light = rays
+    owner, light = rays.owner, rays.light
     for k in range(len(owner)):
         node = first + owner[k]
         if not blocked[k]:
@@ -133,7 +149,9 @@ def add_light(total: Any, partly: Any, first: int, rays: Any, blocked: Any) -> N
 
 
 @kernel(nogil=True)
-def sun_rays(points: Any, normals: Any, first: int, to_sun: Any, spread: float, samples: int) -> Any:
+def sun_rays(
+    points: Float64Array, normals: Float64Array, first: int, to_sun: Float64Array, spread: float, samples: int
+) -> Float32Array:
     """Rays (N * samples, 6) towards the sun from places spread about each node (so that patches of sun have soft borders)."""
     rays = np.zeros((len(points) * samples, 6), np.float32)
     for k in range(len(points)):
@@ -151,7 +169,9 @@ def sun_rays(points: Any, normals: Any, first: int, to_sun: Any, spread: float, 
 
 
 @kernel(nogil=True)
-def hemisphere_rays(first: int, last: int, points: Any, normals: Any, number: int, samples: int, rays: Any) -> None:
+def hemisphere_rays(
+    first: int, last: int, points: Float64Array, normals: Float64Array, number: int, samples: int, rays: Float32Array
+) -> None:
     """Fill rays (N * samples, 6), cosine-weighted: one golden-spiral pattern, randomly rotated about each normal."""
     for k in range(first, last):
         nx, ny, nz = normals[k, 0], normals[k, 1], normals[k, 2]
@@ -173,9 +193,17 @@ def hemisphere_rays(first: int, last: int, points: Any, normals: Any, number: in
 
 
 @kernel(nogil=True)
-def hit_nodes(first: int, last: int, rays: Any, hits: Any, planes: Any, charts: Charts, out: Any) -> None:
+def hit_nodes(
+    first: int,
+    last: int,
+    rays: Float32Array,
+    hits: tuple[Float32Array, Int32Array],
+    planes: Float64Array,
+    charts: Charts,
+    out: Int32Array,
+) -> None:
     """Fill out (K,) int32: the node that each ray sees, UNKNOWN where it sees nothing, BACK where it sees a face from inside."""
-    t_hit, primitive, _ = hits
+    t_hit, primitive = hits
     for k in range(first, last):
         out[k] = UNKNOWN
         if not t_hit[k] < 1e6:
@@ -189,7 +217,7 @@ def hit_nodes(first: int, last: int, rays: Any, hits: Any, planes: Any, charts: 
 
 
 @kernel()
-def count_hits(seen: Any, samples: int, kind: int) -> Any:
+def count_hits(seen: Int32Array, samples: int, kind: int) -> Int32Array:
     """(N,) how many of each node's rays ended as `kind`."""
     out = np.zeros(len(seen) // samples, np.int32)
     for k in range(len(out)):
@@ -200,7 +228,7 @@ def count_hits(seen: Any, samples: int, kind: int) -> Any:
 
 
 @kernel(nogil=True)
-def gather(first: int, last: int, seen: Any, samples: int, radiance: Any, out: Any) -> None:
+def gather(first: int, last: int, seen: Int32Array, samples: int, radiance: Float32Array, out: Float32Array) -> None:
     """Fill out (N, 3) with the irradiance from what each node's cosine-weighted rays see: pi times the mean radiance."""
     for k in range(first, last):
         r, g, b = 0.0, 0.0, 0.0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.arrays import BoolArray, Float32Array, Float64Array, Int32Array
 from mapping.compiling import kernel
 
 
@@ -27,7 +28,9 @@ class Charts(NamedTuple):
 
 
 @kernel()
-def _closest_on_triangle(p: Any, a: Any, b: Any, c: Any) -> tuple[float, float, float]:
+def _closest_on_triangle(
+    p: Float64Array, a: Float64Array, b: Float64Array, c: Float64Array
+) -> tuple[float, float, float]:
     """(squared distance, weight of b, weight of c) of the point of a plane triangle next to p."""
     best, best_v, best_w = 1e30, 0.0, 0.0
     ab, ac, ap = b - a, c - a, p - a
@@ -55,7 +58,9 @@ def _closest_on_triangle(p: Any, a: Any, b: Any, c: Any) -> tuple[float, float, 
 
 
 @kernel()
-def assign_nodes(vertices: Any, faces: Any, charts: Charts, count: int) -> tuple[Any, Any]:
+def assign_nodes(
+    vertices: Float64Array, faces: Int32Array, charts: Charts, count: int
+) -> tuple[Int32Array, Float32Array]:
     """(face, weights of its second and third corner) of each node: the nearest face of its chart, -1 if none is near."""
     node_face = np.full(count, -1, np.int32)
     node_weights = np.zeros((count, 2), np.float32)
@@ -86,7 +91,13 @@ def assign_nodes(vertices: Any, faces: Any, charts: Charts, count: int) -> tuple
 
 
 @kernel()
-def node_points(vertices: Any, faces: Any, corner_normals: Any, node_face: Any, node_weights: Any) -> tuple[Any, Any]:
+def node_points(
+    vertices: Float64Array,
+    faces: Int32Array,
+    corner_normals: Float32Array,
+    node_face: Int32Array,
+    node_weights: Float32Array,
+) -> tuple[Float64Array, Float64Array]:
     """World points (N, 3) just inside each node's face and shading normals (N, 3); zero for nodes without a face."""
     points = np.zeros((len(node_face), 3))
     normals = np.zeros((len(node_face), 3))
@@ -125,7 +136,7 @@ def nearest_node(x: float, y: float, z: float, face: int, charts: Charts) -> int
 
 
 @kernel()
-def fill_invalid(values: Any, valid: Any, charts: Charts, rounds: int) -> None:
+def fill_invalid(values: Float32Array, valid: BoolArray, charts: Charts, rounds: int) -> None:
     """Set nodes inside a solid to the mean of their valid neighbours, in place, one ring per round."""
     for _ in range(rounds):
         before = valid.copy()
@@ -148,7 +159,7 @@ def fill_invalid(values: Any, valid: Any, charts: Charts, rounds: int) -> None:
 
 
 @kernel(nogil=True)
-def blur(first: int, last: int, values: Any, valid: Any, charts: Charts, out: Any) -> None:
+def blur(first: int, last: int, values: Float32Array, valid: BoolArray, charts: Charts, out: Float32Array) -> None:
     """Fill out with a 5 x 5 binomial mean over the valid nodes of each chart."""
     kernel = np.array([1.0, 4.0, 6.0, 4.0, 1.0])
     for chart in range(first, last):

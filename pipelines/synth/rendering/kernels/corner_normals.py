@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.arrays import Float32Array, Float64Array, Int32Array, Int64Array
 from mapping.compiling import kernel
 
 
@@ -29,7 +29,14 @@ def smooth_corner_normals(
 
 
 @kernel()
-def _smooth(vertices: Any, faces: Any, corner_point: Any, order: Any, starts: Any, min_cosine: float) -> Any:
+def _smooth(
+    vertices: Float64Array,
+    faces: Int32Array,
+    corner_point: Int64Array,
+    order: Int64Array,
+    starts: Int64Array,
+    min_cosine: float,
+) -> Float32Array:
     count = len(faces)
     normals = np.zeros((count, 3))
     angles = np.zeros((count, 3))

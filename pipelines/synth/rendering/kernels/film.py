@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.arrays import Float32Array, Float64Array, UInt8Array
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 
 SHARP = 0.02
@@ -36,7 +37,15 @@ class Curves(NamedTuple):
 
 
 @pixel_kernel
-def image_motion(first: int, last: int, directions: Any, depth: Any, T: Any, focal: Any, out: Any) -> None:
+def image_motion(
+    first: int,
+    last: int,
+    directions: Float64Array,
+    depth: Float32Array,
+    T: Float64Array,
+    focal: Float64Array,
+    out: Float32Array,
+) -> None:
     """Fill out (K, 2) with how far (pixels) points at depths (K,) along camera directions (K, 3) move in the image of a camera
     that stands at T (3, 4), transform from this camera to that one; focal (2,) in pixels."""
     for k in range(first, last):
@@ -49,7 +58,7 @@ def image_motion(first: int, last: int, directions: Any, depth: Any, T: Any, foc
 
 
 @pixel_kernel
-def blur_along(first: int, last: int, linear: Any, flow: Any, out: Any) -> None:
+def blur_along(first: int, last: int, linear: Float32Array, flow: Float32Array, out: Float32Array) -> None:
     """Fill rows of out (H, W, 3) with the mean of the picture along the motion (H, W, 2) of each pixel, from half of it
     before to half of it after; borders are repeated."""
     height, width = linear.shape[0], linear.shape[1]
@@ -78,7 +87,7 @@ def blur_along(first: int, last: int, linear: Any, flow: Any, out: Any) -> None:
 
 
 @pixel_kernel
-def expose(first: int, last: int, linear: Any, lens: Lens, curves: Curves, out: Any) -> None:
+def expose(first: int, last: int, linear: Float32Array, lens: Lens, curves: Curves, out: UInt8Array) -> None:
     """Fill rows of out (H, W, 3) uint8 with the picture of linear light.
 
     The noise is hashed from pixel and key (splitmix64's finaliser) and decreases towards bright parts.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -44,7 +43,7 @@ def fade(wavelength: float, width: float) -> float:
 
 
 @kernel(inline="always")
-def _scramble(h: Any) -> float:
+def _scramble(h: np.uint64) -> float:
     """A number in [0, 1) of mixed coordinates: one round of a multiplicative hash, enough for noise."""
     h = (h ^ (h >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     return float((h ^ (h >> np.uint64(32))) & np.uint64(0xFFFFFF)) * (1.0 / 16777216.0)

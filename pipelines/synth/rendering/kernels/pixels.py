@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt8Array
 from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 from pipelines.synth.rendering.kernels.shade import EyeRays, FaceTable, Found
@@ -71,7 +72,9 @@ class LayerFaces(NamedTuple):
 
 
 @pixel_kernel
-def world_directions(first: int, last: int, R_world_camera: Any, directions: Any, out: Any) -> None:
+def world_directions(
+    first: int, last: int, R_world_camera: Float64Array, directions: Float64Array, out: Float64Array
+) -> None:
     """Turn camera directions (K, 3) into the world."""
     for k in range(first, last):
         x, y, z = directions[k, 0], directions[k, 1], directions[k, 2]
@@ -81,7 +84,7 @@ def world_directions(first: int, last: int, R_world_camera: Any, directions: Any
 
 @pixel_kernel
 def measure(
-    first: int, last: int, rays: EyeRays, found: Found, part: LayerFaces, R_camera_world: Any, out: Truth
+    first: int, last: int, rays: EyeRays, found: Found, part: LayerFaces, R_camera_world: Float64Array, out: Truth
 ) -> None:
     """The truth of the chosen rays."""
     eye, dirs, _ = rays
@@ -113,7 +116,7 @@ def measure(
 
 
 @kernel(nogil=True)
-def borders(edge_kinds: Any, truth: Truth) -> Any:
+def borders(edge_kinds: UInt8Array, truth: Truth) -> BoolArray:
     """(H, W) pixels on an edge or at a change of instance, material or normal, where one sample is not enough."""
     height, width = edge_kinds.shape
     out = edge_kinds > 0
@@ -157,7 +160,13 @@ def _same_surface(f: int, g: int, layers: Layers) -> bool:
 
 @pixel_kernel
 def share_colors(
-    places: Any, samples: Drawn, drawn: Drawn, layers: Layers, linear: Any, total: Any, missing: Any
+    places: Int64Array,
+    samples: Drawn,
+    drawn: Drawn,
+    layers: Layers,
+    linear: Float32Array,
+    total: Float32Array,
+    missing: BoolArray,
 ) -> None:
     """Add to `total` (N, 3) the colours of further samples within pixels `places` (N,) that show the same surface as a
     nearby pixel.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from mapping.arrays import Float32Array, Float64Array, Int32Array
 from mapping.compiling import kernel
 
 
 @kernel(nogil=True)
-def moved_points(points: Any, body: Any, T_world_body: Any) -> Any:
+def moved_points(points: Float64Array, body: Int32Array, T_world_body: Float64Array) -> Float64Array:
     """Points (N, 3) of bodies (N,) in the world, at poses (B, 4, 4)."""
     out = np.zeros_like(points)
     for n in range(len(points)):
@@ -23,7 +22,9 @@ def moved_points(points: Any, body: Any, T_world_body: Any) -> Any:
 
 
 @kernel(nogil=True)
-def moved_faces(planes: Any, corner_normals: Any, body: Any, T_world_body: Any) -> tuple[Any, Any]:
+def moved_faces(
+    planes: Float64Array, corner_normals: Float32Array, body: Int32Array, T_world_body: Float64Array
+) -> tuple[Float64Array, Float32Array]:
     """Planes (F, 4) and corner normals (F, 3, 3) of faces of bodies (F,) in the world, at poses (B, 4, 4)."""
     moved, normals = np.zeros_like(planes), np.zeros_like(corner_normals)
     for n in range(len(planes)):

@@ -9,11 +9,12 @@ one with the lower number wins. The cost depends on the visible faces, not on th
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.arrays import BoolArray, Float32Array, Float64Array, Int32Array
 from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 
@@ -63,7 +64,7 @@ class Buffer(NamedTuple):
 
 
 @kernel(nogil=True)
-def project(vertices: Any, T_camera_world: Any, camera: Pinhole) -> ProjectedCorners:
+def project(vertices: Float64Array, T_camera_world: Float64Array, camera: Pinhole) -> ProjectedCorners:
     """Project the vertices (V, 3) of the world into a camera at T (3 or 4, 4)."""
     fx, fy, cx, cy, width, height = camera
     T = T_camera_world
@@ -108,7 +109,7 @@ def _within(low: float, high: float, slope: float, value: float) -> tuple[float,
 
 
 @kernel(nogil=True)
-def in_view(corners: ProjectedCorners, faces: Any, camera: Pinhole) -> Any:
+def in_view(corners: ProjectedCorners, faces: Int32Array, camera: Pinhole) -> Int32Array:
     """The numbers of the faces (F, 3) that may cover the centre of a pixel, or a position within MARGIN of it."""
     _, pixels, outside = corners
     out = np.zeros(len(faces), np.int32)
@@ -128,7 +129,9 @@ def in_view(corners: ProjectedCorners, faces: Any, camera: Pinhole) -> Any:
 
 
 @pixel_kernel
-def draw(chosen: Any, corners: ProjectedCorners, faces: Any, number: int, camera: Pinhole, buffer: Buffer) -> None:
+def draw(
+    chosen: Int32Array, corners: ProjectedCorners, faces: Int32Array, number: int, camera: Pinhole, buffer: Buffer
+) -> None:
     """Draw the chosen faces; face f enters the buffer as number + f."""
     points, pixels, outside = corners
     fx, fy, cx, cy, width, height = camera
@@ -181,7 +184,7 @@ def draw(chosen: Any, corners: ProjectedCorners, faces: Any, number: int, camera
 
 
 @kernel(nogil=True)
-def following(wanted: Any) -> Any:
+def following(wanted: BoolArray) -> Int32Array:
     """(H, W) the first column from a pixel on where `wanted` (H, W) holds; the width where there is none."""
     height, width = wanted.shape
     out = np.zeros((height, width), np.int32)
@@ -196,7 +199,13 @@ def following(wanted: Any) -> Any:
 
 @pixel_kernel
 def corner_weights(
-    first: int, last: int, face: Any, directions: Any, corners: ProjectedCorners, facets: Facets, out: Any
+    first: int,
+    last: int,
+    face: Int32Array,
+    directions: Float64Array,
+    corners: ProjectedCorners,
+    facets: Facets,
+    out: Float32Array,
 ) -> None:
     """Fill out (K, 2) with the weights of the second and third corner where directions (K, 3) meet faces (K,) that are not
     flat; -1 is no face."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.arrays import Float32Array, Float64Array
 from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.charts import Charts
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
@@ -15,6 +16,8 @@ from pipelines.synth.rendering.kernels.texture import MaterialTable, albedo
 
 Array = NDArray[np.float64]
 PI = 3.14159265
+
+Vector = tuple[float, float, float]
 
 
 class FaceTable(NamedTuple):
@@ -79,7 +82,7 @@ class MovingLit(NamedTuple):
 
 
 @kernel(inline="always")
-def _surface(k: int, rays: EyeRays, found: Found, look: Look) -> Any:
+def _surface(k: int, rays: EyeRays, found: Found, look: Look) -> tuple[Vector, Vector, Vector, Vector]:
     """(point, shading normal towards the eye, albedo, unit direction) of a hit."""
     # Elements one by one: a view of a row costs more than the arithmetic on it.
     eye, dirs, pixel = rays
@@ -119,7 +122,7 @@ def _surface(k: int, rays: EyeRays, found: Found, look: Look) -> Any:
 
 
 @kernel(inline="always")
-def _highlight(p: Any, n: Any, d: Any, lights: Any, s: int, gloss: float) -> tuple[float, float]:
+def _highlight(p: Vector, n: Vector, d: Vector, lights: Float64Array, s: int, gloss: float) -> tuple[float, float]:
     """(irradiance factor, mirrored share) of point light s: cos / d^2 and a normalised Blinn-Phong lobe times cos / d^2."""
     lx, ly, lz = lights[s, 0] - p[0], lights[s, 1] - p[1], lights[s, 2] - p[2]
     d2 = max(0.04, lx * lx + ly * ly + lz * lz)
@@ -139,7 +142,9 @@ def _highlight(p: Any, n: Any, d: Any, lights: Any, s: int, gloss: float) -> tup
 
 
 @pixel_kernel
-def shade_static(first: int, last: int, rays: EyeRays, found: Found, look: Look, lit: StaticLit, out: Any) -> None:
+def shade_static(
+    first: int, last: int, rays: EyeRays, found: Found, look: Look, lit: StaticLit, out: Float32Array
+) -> None:
     """Linear RGB (K, 3) of the chosen rays, whose faces have a light map."""
     light_map, lights, shadow = lit
     table, materials = look
@@ -166,7 +171,7 @@ def shade_static(first: int, last: int, rays: EyeRays, found: Found, look: Look,
 
 
 @kernel(inline="always")
-def _look_up(p: Any, f: int, light_map: LightMap) -> Any:
+def _look_up(p: Vector, f: int, light_map: LightMap) -> tuple[Vector, Vector]:
     """Bilinear (direct, indirect) irradiance at a point of a face."""
     charts, direct, indirect = light_map
     chart = charts.face_chart[f]
@@ -203,7 +208,9 @@ def _look_up(p: Any, f: int, light_map: LightMap) -> Any:
 
 
 @pixel_kernel
-def shade_moving(first: int, last: int, rays: EyeRays, found: Found, look: Look, lit: MovingLit, out: Any) -> None:
+def shade_moving(
+    first: int, last: int, rays: EyeRays, found: Found, look: Look, lit: MovingLit, out: Float32Array
+) -> None:
     """Linear RGB (K, 3) of the chosen rays, on moving bodies."""
     cubes, lights, visible = lit
     table, materials = look

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.arrays import Float32Array, Float64Array
 from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
-from pipelines.synth.rendering.kernels.shade import EyeRays, Found
+from pipelines.synth.rendering.kernels.shade import EyeRays, Found, Vector
 
 Array = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ class LightSegments(NamedTuple):
 
 
 @kernel(nogil=True)
-def caster_cones(lights: Any, boxes: Any) -> Any:
+def caster_cones(lights: Float64Array, boxes: Float64Array) -> Float64Array:
     """(L, P, 4) the cones of boxes as seen from lights; a squared cosine of -1 where a light is too near for one."""
     out = np.zeros((len(lights), len(boxes), 4))
     corner = np.zeros(3)
@@ -63,7 +64,7 @@ def caster_cones(lights: Any, boxes: Any) -> Any:
 
 
 @kernel(inline="always")
-def _meets(p: Any, direction: Any, boxes: Any, b: int) -> bool:
+def _meets(p: Vector, direction: Vector, boxes: Float64Array, b: int) -> bool:
     """Whether the segment from p along way intersects box b of (B, 2, 3) lowest and highest corners."""
     enter, leave = 0.0, 1.0
     for axis in range(3):
@@ -74,7 +75,7 @@ def _meets(p: Any, direction: Any, boxes: Any, b: int) -> bool:
 
 
 @kernel(inline="always")
-def _hits_person(p: Any, direction: Any, casters: ShadowCasters, s: int) -> bool:
+def _hits_person(p: Vector, direction: Vector, casters: ShadowCasters, s: int) -> bool:
     """Whether the segment from p to light s intersects a limb's box."""
     length2 = direction[0] * direction[0] + direction[1] * direction[1] + direction[2] * direction[2]
     for b in range(len(casters.boxes)):
@@ -95,7 +96,9 @@ def _hits_person(p: Any, direction: Any, casters: ShadowCasters, s: int) -> bool
 
 
 @pixel_kernel
-def segments_past_people(rays: EyeRays, found: Found, planes: Any, casters: ShadowCasters, out: LightSegments) -> int:
+def segments_past_people(
+    rays: EyeRays, found: Found, planes: Float64Array, casters: ShadowCasters, out: LightSegments
+) -> int:
     """Fill in the segments from the chosen points to the lights they face that people may block; returns their number."""
     eye, dirs, _ = rays
     chosen, t, face, _ = found
@@ -124,7 +127,9 @@ def segments_past_people(rays: EyeRays, found: Found, planes: Any, casters: Shad
 
 
 @pixel_kernel
-def segments_from_people(rays: EyeRays, found: Found, planes: Any, lights: Any, out: LightSegments) -> int:
+def segments_from_people(
+    rays: EyeRays, found: Found, planes: Float64Array, lights: Float64Array, out: LightSegments
+) -> int:
     """Fill in the segments from the chosen points to the lights (L, 6) that they may face, a little beyond the facet's
     horizon."""
     eye, dirs, _ = rays
@@ -152,7 +157,13 @@ def segments_from_people(rays: EyeRays, found: Found, planes: Any, lights: Any, 
 
 @pixel_kernel
 def people_shadow(
-    rays: EyeRays, found: Found, planes: Any, lights: Any, balls: Any, blocked: LightSegments, out: Any
+    rays: EyeRays,
+    found: Found,
+    planes: Float64Array,
+    lights: Float64Array,
+    balls: Float64Array,
+    blocked: LightSegments,
+    out: Float32Array,
 ) -> None:
     """Turn out (K, 2) from ones into the share of direct and indirect light that people leave at the chosen points.
 
@@ -182,7 +193,7 @@ def people_shadow(
 
 
 @kernel(inline="always")
-def _share(k: int, light: int, rays: EyeRays, found: Found, planes: Any, lights: Any) -> float:
+def _share(k: int, light: int, rays: EyeRays, found: Found, planes: Float64Array, lights: Float64Array) -> float:
     """Share of one light in the unoccluded light of all lights at a point."""
     eye, dirs, _ = rays
     f, t = found.face[k], found.t[k]

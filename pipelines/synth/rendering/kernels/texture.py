@@ -8,11 +8,12 @@ is faded out instead of aliasing. `strength` scales the variation, `scale` is me
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.arrays import Float64Array
 from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.compiling import pixel_kernel
 from pipelines.synth.rendering.kernels.noise import fade, fractal_noise, hash01, step, value_noise
@@ -291,7 +292,7 @@ def _solid_pattern(kind: int, x: float, y: float, z: float, w: float, seed: int)
 
 
 @pixel_kernel
-def albedo(materials: Any, m: int, p: Color, n: Color, width: float) -> Color:
+def albedo(materials: MaterialTable, m: int, p: Color, n: Color, width: float) -> Color:
     """Linear RGB reflectance in [0.005, 0.95] of material m of a `MaterialTable` at body point p (metres) with body normal n."""
     kind, scale, strength, seed = materials.kind[m], materials.scale[m], materials.strength[m], materials.seed[m]
     a = (materials.color[m, 0], materials.color[m, 1], materials.color[m, 2])
@@ -321,7 +322,7 @@ def albedo(materials: Any, m: int, p: Color, n: Color, width: float) -> Color:
 
 
 @kernel()
-def mean_albedo(materials: Any, samples: int) -> Any:
+def mean_albedo(materials: MaterialTable, samples: int) -> Float64Array:
     """(M, 3) mean over samples x samples points of two periods of an upright plane."""
     out = np.zeros((len(materials.kind), 3))
     for m in range(len(out)):
