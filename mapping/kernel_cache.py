@@ -1,14 +1,14 @@
 """Compiled kernels on disk, each in a file that is named by a digest of everything that was compiled into it.
 
-numba's own cache asks whether the source file of a function has changed, but not whether another file has whose functions or
+numba's own cache checks whether the source file of a function has changed, but not whether another file has whose functions or
 constants are compiled into it. The digest here is of what the compiler reads: the function's bytecode, the values of the globals
-that it uses, the same of all kernels among these, the options, and types and field names of the arguments. So it is the code in
-memory that counts, no file has to be read or watched, and an edited comment compiles nothing anew.
+that it uses, the same of all kernels among these, the options, and types and field names of the arguments. So it
+depends on the code in memory alone, no file has to be read or watched, and an edited comment does not cause a compilation.
 
-One file holds one kernel for one set of argument types. It is written beside its name and then renamed: a process that is killed
-or another one that writes the same leave a whole file or none. What cannot be read is compiled again, what cannot be written is
-not kept. Where files go is numba's choice: NUMBA_CACHE_DIR, `__pycache__` beside the source or, where that cannot be written, the
-user's cache folder.
+One file holds one kernel for one set of argument types. It is written beside its name and then renamed: so a killed process, or
+another one that writes the same, leaves a complete file or none. An unreadable file is compiled again, and without a writable
+folder nothing is stored. numba chooses the folder: NUMBA_CACHE_DIR, `__pycache__` beside the source or, if that is not writable,
+the cache folder of the user.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DIGITS = 16
 
 
 class KernelCache(FunctionCache):  # type: ignore[misc]
-    """What numba asks for a compiled kernel before it compiles one, and gives it to afterwards."""
+    """The cache that numba reads before it compiles a kernel and writes afterwards."""
 
     def __init__(self, function: FunctionType, report: Callable[[str, Any], None]) -> None:
         super().__init__(function)
@@ -44,7 +44,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
 
     @staticmethod
     def of(function: Any, report: Callable[[str, Any], None]) -> Any:
-        """The cache of a kernel; one that keeps nothing where no folder can be written.
+        """The cache of a kernel; one that stores nothing without a writable folder.
 
         `report` is called with the name of a kernel and "begins" before it is compiled, and "ends" afterwards.
         """
@@ -71,7 +71,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
 
 
 class _Files(IndexDataCacheFile):  # type: ignore[misc]
-    """The files of one kernel: no index, since a file's name says what is in it."""
+    """The files of one kernel; without an index, since the name of a file is the digest of its contents."""
 
     def __init__(self, folder: str, base: str) -> None:
         super().__init__(folder, base, None)
@@ -87,7 +87,7 @@ class _Files(IndexDataCacheFile):  # type: ignore[misc]
     def load(self, key: tuple[str, str]) -> Any:
         try:
             return self._load_data(f"{self._base}.{key[0]}.{key[1]}.nbc")
-        except Exception:  # absent, cut off, or of a class that is gone: whatever it is, compiling helps
+        except Exception:  # absent, truncated, or of a class that no longer exists: compile it again
             return None
 
     def flush(self) -> None:
