@@ -14,6 +14,7 @@ as it looks from there.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,12 +33,22 @@ from m2h.data import Camera
 from m2h.evaluate import evaluate_checkpoint
 from m2h.infer import Predictor
 from m2h.views import View
+from m2h.weights import DEFAULT_NAME
+from mapping import Intrinsics
+from mapping.mesh.mesh_metrics import mesh_metrics
 from mapping.mesh.raycast import MeshCaster
 from mapping.multiview.neighbours import choose_neighbours
-from pipelines import open_sequence
-from pipelines.frame import Frame
+from pipelines import open_sequence, run
+from pipelines.config import config_from_mapping
+from pipelines.frame import Frame, FrameSequence
+from pipelines.settings import PipelineConfig
+from pipelines.workspace import load_run
 
 KITCHEN_FOCAL = 525.0
+FOLDERS = {"office": "hololens_office", "kitchen": "redkitchen"}
+VOXEL = 0.05
+"""Metres, of the maps and of the map of the sensor's depth that they are compared with."""
+SAMPLES = 100_000
 NEIGHBOURS = 4
 CONFIDENT = 0.75
 """Share of the pixels, the most confident of all frames, that are measured by themselves."""
@@ -56,8 +67,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder that holds the recorded sequences and the photographs")
     parser.add_argument("--worlds", type=Path, help="folder of synthetic sequences")
     parser.add_argument("--world-frames", type=int, default=200, help="frames of the worlds that are measured")
-    parser.add_argument("--checkpoint", default="m2h-rooms", help="network to measure")
+    parser.add_argument("--checkpoint", default=DEFAULT_NAME, help="network to measure")
     parser.add_argument("--every", type=int, default=5, help="measure every n-th frame of the recordings")
+    parser.add_argument("--no-maps", action="store_true", help="leave out the maps of the recordings")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "from_images.json")
     arguments = parser.parse_args()
     predictor = Predictor.from_checkpoint(arguments.checkpoint)
@@ -70,6 +82,9 @@ def main() -> None:
         for name, frames, caster in recordings(arguments.data):
             results[name] = measure_recording(predictor, frames, caster, arguments.every)
             print_scores(name, results[name])
+            if not arguments.no_maps:
+                results[f"{name} map"] = measure_map(arguments.data / FOLDERS[name], frames, arguments.checkpoint)
+                print_scores(f"{name} map", results[f"{name} map"])
         photos = arguments.data / "nyu13_photos"
         if photos.is_dir():
             results["photos"] = measure_photos(predictor, photos)
@@ -118,6 +133,48 @@ def measure_recording(
         errors["neighbours"].add(predictor.predict_view(view_of(frame), [matched[j] for j in chosen]), truth)
         errors["alone"].add(predictor.predict_view(view_of(frame)), truth)
     return {name: found.summary() for name, found in errors.items()}
+
+
+def measure_map(folder: Path, frames: list[Frame], checkpoint: str) -> dict[str, float]:
+    """`m2h run --source m2h` as by default, its depth checked against the images: the mesh against the map of the recorded depth.
+
+    The run reads the recording with the camera of `frames`, and maps those frames alone. Seconds are those of all stages.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        sequence = with_camera(folder, frames[0].intrinsics, Path(name) / "sequence")
+        first = sequence.infos[-1].index + 1 - len(frames)
+        config = config_from_mapping(
+            PipelineConfig, {"tsdf": {"voxel_size": VOXEL}, "frames": {"start": first}}, "here"
+        )
+        manifest = run(sequence, Path(name) / "run", source=f"m2h:{checkpoint}", refine="auto", config=config)
+        mesh, graph = load_run(Path(name) / "run")
+    mesh = mesh.transformed(graph.T_input_world)
+    truth = sensor_mesh([open_sequence(str(folder))[frame.index] for frame in frames], VOXEL)
+    scores = mesh_metrics(mesh, truth, np.random.default_rng(0), samples=SAMPLES)
+    seconds = sum(stage["seconds"] for stage in manifest["stages"].values())
+    wanted = (
+        "f_5cm",
+        "f_10cm",
+        "accuracy_m",
+        "completeness_m",
+        "recall_10cm",
+        "double_wall_rate",
+        "normal_consistency",
+    )
+    return {key: scores[key] for key in wanted if key in scores} | {"seconds_per_frame": seconds / len(frames)}
+
+
+def with_camera(folder: Path, camera: Intrinsics, out: Path) -> FrameSequence:
+    """The sequence in a folder, seen through another focal length where 7-Scenes' file states the depth camera's."""
+    if not (folder / "camera-intrinsics.txt").is_file():
+        return open_sequence(str(folder))
+    out.mkdir()
+    for path in folder.iterdir():
+        (out / path.name).symlink_to(path.resolve())
+    (out / "camera-intrinsics.txt").unlink()
+    rows = [[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]]
+    (out / "camera-intrinsics.txt").write_text("\n".join(" ".join(map(str, row)) for row in rows) + "\n")
+    return open_sequence(str(out))
 
 
 def view_of(frame: Frame) -> View:

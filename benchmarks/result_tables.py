@@ -279,13 +279,51 @@ def refined_ways(data: Result) -> str:
     return table(columns, rows)
 
 
-def training(data: Result) -> str:
-    names = {"network": "network, unseen worlds", "prior": "prior, unseen worlds"}
-    names["recorded"] = f"network, photographs of {data.get('recorded', {}).get('sequence', '')}"
-    columns = [
-        *(Column("", "name"), Column("depth AbsRel", "abs_rel", ".3f"), Column("RMSE m", "rmse", ".2f")),
-        *(Column("delta 1", "delta_1", ".2f"), Column("mIoU", "miou", ".3f")),
-        *(Column("pixel accuracy", "pixel_accuracy", ".2f"), Column("normals, mean degrees", "normal_mean_deg", ".1f")),
-        *(Column("within 30 degrees", "normal_30", ".2f"), Column("edges odsF", "edge_ods_f", ".3f")),
+def from_images(data: Result) -> str:
+    """Depth on worlds and recordings, their maps, other tasks on worlds, labels on photographs, and the time of a prediction."""
+    parts = [table(DEPTH_COLUMNS, _depth_rows(data))]
+    maps = [{"name": key.removesuffix(" map"), **data[key]} for key in data if key.endswith(" map")]
+    if maps:
+        parts.append(table(MAP_COLUMNS, maps))
+    if "worlds" in data:
+        rows = [{"name": f"worlds, {part}", **scores} for part, scores in data["worlds"].items()]
+        parts.append(table(TASK_COLUMNS, rows))
+    if "photos" in data:
+        parts.append(table(LABEL_COLUMNS, [{"name": "photographs", **data["photos"]}]))
+    if "speed" in data:
+        median = data["speed"]["median_ms"]
+        parts.append(f"A whole prediction of an image of 320x240 with four neighbours: {median:.0f} ms (median).")
+    return "\n\n".join(parts)
+
+
+def _depth_rows(data: Result) -> list[Result]:
+    return [
+        {"name": f"{name}, {part}", **scores}
+        for name in ("worlds", "office", "kitchen")
+        for part, scores in data.get(name, {}).items()
     ]
-    return table(columns, [{"name": name, **data[key]} for key, name in names.items() if key in data])
+
+
+DEPTH_COLUMNS = [
+    *(Column("depth", "name"), Column("AbsRel", "abs_rel", ".3f"), Column("delta 1", "delta_1", ".3f")),
+    *(Column("within 5 %", "within_5", ".2f"), Column("within 10 %", "within_10", ".2f")),
+    *(Column("AbsRel, confident", "abs_rel_confident", ".3f"), Column("calibration error", "calibration_error", ".3f")),
+]
+MAP_COLUMNS = [
+    *(Column("map", "name"), Column("F 5 cm", "f_5cm", ".3f"), Column("F 10 cm", "f_10cm", ".3f")),
+    *(Column("accuracy m", "accuracy_m", ".3f"), Column("completeness m", "completeness_m", ".3f")),
+    *(Column("double walls", "double_wall_rate", ".3f"), Column("seconds per frame", "seconds_per_frame", ".2f")),
+]
+TASK_COLUMNS = [
+    *(Column("other tasks", "name"), Column("mIoU", "miou", ".3f"), Column("pixel accuracy", "pixel_accuracy", ".2f")),
+    *(Column("normals, mean degrees", "normal_mean_deg", ".1f"), Column("edges odsF", "edge_ods_f", ".3f")),
+]
+LABEL_COLUMNS = [
+    *(
+        Column("labels", "name"),
+        Column("accuracy", "accuracy", ".3f"),
+        Column("mIoU, classes present", "miou_present", ".3f"),
+    ),
+    *(Column("named", "named_share", ".2f"), Column("accuracy where named", "named_accuracy", ".3f")),
+    Column("calibration error", "calibration_error", ".3f"),
+]

@@ -2,8 +2,8 @@
 
 python benchmarks/run_all.py --sequence ../shared/data/redkitchen
 
-Results go to benchmarks/results/. Benchmarks with missing recordings are skipped. Training is not run: it takes more than an
-hour and a folder for its worlds (`train_synthetic.py`).
+Results go to benchmarks/results/. Benchmarks with missing recordings are skipped. Training is not run (`train_rooms.py`): it
+takes hours, and a folder for its worlds.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
         "network": ["bench_network.py"],
         "monocular": ["bench_monocular.py", "--ablate", "31", "33", "42"],
         "multiview": ["bench_multiview.py", data],
+        "from_images": ["bench_from_images.py", data],
         "refine": ["bench_refine.py", "--seeds", "71", "72", "--office", f"{data}/hololens_office"],
     }
 
@@ -38,6 +39,7 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
 def missing(sequence: Path, data: Path) -> dict[str, str]:
     """The missing recordings, by the name of the result that needs them."""
     needed = {"fusion": [sequence], "multiview": [data / name for name in RECORDINGS]}
+    needed["from_images"] = needed["multiview"]
     needed["refine"] = [data / RECORDINGS[0]]
     absent = {name: [str(path) for path in paths if not path.exists()] for name, paths in needed.items()}
     return {name: ", ".join(paths) for name, paths in absent.items() if paths}

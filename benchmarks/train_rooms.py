@@ -24,8 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from pipelines.synth.lighting import LightingConfig
-from pipelines.synth.optics import OpticsConfig
 
 from m2h.calibration import calibrate
 from m2h.checkpoint import load_checkpoint, save_checkpoint
@@ -37,6 +35,8 @@ from pipelines import open_sequence
 from pipelines.sequences.ingest import ingest
 from pipelines.settings import FramesConfig
 from pipelines.synth.generate import WorldConfig
+from pipelines.synth.rendering.lighting import LightingConfig
+from pipelines.synth.rendering.optics import OpticsConfig
 from pipelines.synth.simulate import SynthConfig, simulate
 
 ROOT = Path(__file__).parents[1]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 SHIPPED = Path(__file__).parent / "shipped"
 """Checkpoints that come with the package."""
-DEFAULT_NAME = "m2h-synthetic"
+DEFAULT_NAME = "m2h-rooms"
 """The shipped checkpoint that is used where none is named."""
 Progress = Callable[[int, int], None]
 """Called with the bytes that are there and the bytes in all."""

@@ -35,7 +35,7 @@ class FramesConfig:
 class NetworkConfig:
     """How a network that matches neighbouring frames is asked."""
 
-    passes: int = Field(default=2, ge=1, le=2)
+    passes: int = Field(default=1, ge=1, le=2)
     """With 2, the map of a first pass is shown to the network in every frame, which then predicts again."""
     neighbours: NeighbourConfig = NeighbourConfig()
     """Which frames are matched with each."""

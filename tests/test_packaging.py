@@ -69,7 +69,7 @@ def test_presets_label_spaces_and_weights_are_found_without_a_checkout(built, tm
         from scenegraph.labels import load_label_space
         import sys
         presets, spaces = sys.argv[1].split(), sys.argv[2].split()
-        print(*[config_path(Path(name)) for name in presets], resolve_weights("m2h-synthetic")[0])
+        print(*[config_path(Path(name)) for name in presets], resolve_weights("m2h-rooms")[0])
         assert [load_label_space(name).name for name in spaces] == spaces
     """
     result = subprocess.run(

@@ -54,8 +54,8 @@ def refined(base: Source, refine: Refine, sequence: FrameSequence, config: Pipel
     little confidence, or unknown where that source is found to be too wrong. Labels are as the other source gives them.
 
     With `auto` it is decided with the first answer. It is the other source itself where there is nothing to check: depth that
-    was measured or comes from images already, poses of which no two stand apart, and poses whose unit is not the metre, in which
-    depth from images would be. With `multiview` raises SourceError as `open_multiview`.
+    was measured or comes from images already, poses of which no two stand apart, and metric depth beside poses in another unit,
+    in which depth from images would be. With `multiview` raises SourceError as `open_multiview`.
     """
     if refine == "none":
         return base
@@ -65,7 +65,9 @@ def refined(base: Source, refine: Refine, sequence: FrameSequence, config: Pipel
             raise SourceError(frames.problem)
         return _Refiner("refined", base, frames, config).source
     in_metres = sequence.format != "colmap" and config.align.pose_scale in (None, 1.0)
-    if base.depth_from is not DepthOrigin.NETWORK or base.is_refined or frames.problem or not in_metres:
+    predicted = base.depth_from is DepthOrigin.NETWORK or base.predict_hinted is not None
+    comparable = in_metres or base.depth_from is DepthOrigin.POSES
+    if not predicted or base.is_refined or frames.problem or not comparable:
         return base
     return _Refiner("checked", base, frames, config).source
 

@@ -56,8 +56,12 @@ def _leave_depth(context: RunContext) -> StageRecord:
 
 
 def is_wanted(mode: str, source: Source) -> bool:
-    """Whether depth is aligned: as the setting says, or by whether the depth was predicted and not measured."""
-    return mode == "on" or (mode == "auto" and (source.depth_from is DepthOrigin.NETWORK or source.is_refined))
+    """Whether depth is aligned: as the setting says, or by whether its scale may differ from frame to frame."""
+    if mode != "auto":
+        return mode == "on"
+    if source.depth_from is DepthOrigin.POSES:  # one scale, that of the poses
+        return False
+    return source.depth_from is DepthOrigin.NETWORK or source.is_refined
 
 
 def _sample_all(context: RunContext) -> dict[int, DepthSamples]:

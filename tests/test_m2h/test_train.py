@@ -211,7 +211,7 @@ def test_two_processes_equal_accumulation(base: Path, tmp_path: Path, weighting:
     one, two = tensors(tmp_path / "one"), tensors(tmp_path / "two")
     for name, value in one.items():
         if name.startswith("model/") and "running" not in name and "num_batches" not in name:
-            torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(two[name], value, rtol=1e-3, atol=3e-4)
 
 
 @pytest.mark.slow

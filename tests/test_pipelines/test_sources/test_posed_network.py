@@ -20,7 +20,9 @@ from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.settings import PipelineConfig
 from pipelines.sources.network import PosedNetwork, poses_of
+from pipelines.sources.refinement import refined
 from pipelines.sources.source import DepthOrigin, Hint, open_source
+from pipelines.stages.align import is_wanted
 from pipelines.stages.hint import hint_of
 
 SETTINGS = {"frames": {"stride": 6}, "tsdf": {"voxel_size": 0.1}}
@@ -70,22 +72,23 @@ def settings(**changes) -> PipelineConfig:
 
 def test_two_passes_are_stored_and_not_done_again(images_only, checkpoint, tmp_path, asked):
     sequence, source = open_sequence(str(images_only)), f"m2h:{checkpoint}"
-    manifest = run(sequence, tmp_path, source=source, config=settings(), until="fuse")
+    twice = settings(network={"passes": 2})
+    manifest = run(sequence, tmp_path, source=source, config=twice, until="fuse")
     frames = len(list((tmp_path / "predictions").glob("*.npz")))
     assert frames == len(list((tmp_path / "first_pass/predictions").glob("*.npz"))) == 5
     assert [hinted for _, hinted in asked] == [False] * frames + [True] * frames
     assert all(count > 0 for count, _ in asked)
     assert {"first predict", "first fuse", "predict", "fuse"} <= manifest["stages"].keys()
     assert "not been measured" in manifest["trust"]
-    run(sequence, tmp_path, source=source, config=settings(), until="fuse")
+    run(sequence, tmp_path, source=source, config=twice, until="fuse")
     assert len(asked) == 2 * frames
-    once = run(sequence, tmp_path, source=source, config=settings(network={"passes": 1}), until="fuse")
+    once = run(sequence, tmp_path, source=source, config=settings(), until="fuse")
     assert "first predict" not in once["stages"]
 
 
-def test_one_pass_by_one_setting(images_only, checkpoint, tmp_path, asked):
-    config = settings(network={"passes": 1})
-    manifest = run(open_sequence(str(images_only)), tmp_path, source=f"m2h:{checkpoint}", config=config, until="fuse")
+def test_one_pass_without_settings(images_only, checkpoint, tmp_path, asked):
+    sequence = open_sequence(str(images_only))
+    manifest = run(sequence, tmp_path, source=f"m2h:{checkpoint}", config=settings(), until="fuse")
     assert [hinted for _, hinted in asked] == [False] * 5
     assert "first predict" not in manifest["stages"]
     assert not (tmp_path / "first_pass").exists()
@@ -153,3 +156,14 @@ def test_mixed_sources_pass_hints_on(images_only, checkpoint, asked):
     found = source.predict_hinted(sequence[0], hint)
     assert isinstance(found, Predictions)
     assert [hinted for _, hinted in asked] == [True]
+
+
+def test_its_depth_is_checked_against_the_images_in_any_unit_of_the_poses(images_only, checkpoint):
+    """Images take precedence where the network is far off; the result has the poses' scale and is not aligned frame by frame."""
+    sequence = open_sequence(str(images_only))
+    for config in (settings(), settings(align={"pose_scale": 0.001})):
+        source = refined(open_source(f"m2h:{checkpoint}", sequence, config), "auto", sequence, config)
+        assert source.is_refined
+        assert source.depth_from is DepthOrigin.POSES
+        assert not is_wanted("auto", source)
+        assert is_wanted("on", source)

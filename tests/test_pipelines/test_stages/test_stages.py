@@ -93,7 +93,7 @@ def test_a_stage_may_be_there_twice(room, tmp_path, monkeypatch):
     ]
     levelled = replace(level, folder="first")
     twice = (sequence, *first[:2], levelled, first[2], predict, align, stages[-1])
-    monkeypatch.setattr(pipeline, "stages_until", lambda name: twice)
+    monkeypatch.setattr(pipeline, "stages_until", lambda name, **passes: twice)
     said = []
     for _ in range(2):
         run(open_sequence(str(room)), tmp_path, config=CONFIG, progress=lambda *progress: said.append(progress))

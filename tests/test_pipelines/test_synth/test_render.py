@@ -218,5 +218,5 @@ def test_faces_without_area_are_ignored():
 
 
 def test_color_needs_light():
-    with pytest.raises(ValueError, match="without lighting"):
+    with pytest.raises(ValueError, match="has no lighting"):
         Renderer(box_world(SIZE), 0).color(CAMERA, look_at(*EYES[0]))
