@@ -197,11 +197,15 @@ class TSDFVolume:
         caster = RayCaster(self._store, config.voxel_size, config.truncation_distance, self._threads)
         return caster.render(intrinsics, T_world_camera, RayRange(config.min_depth, farthest, min_weight))
 
-    def extract_mesh(self, *, min_weight: float = 1.0) -> Mesh:
-        """The surface between voxels of at least `min_weight`, with colour, label and confidence per vertex."""
+    def extract_mesh(self, *, min_weight: float = 1.0, min_share: float = 0.0) -> Mesh:
+        """The surface between voxels of at least `min_weight`, with colour, label and confidence per vertex.
+
+        Surface of less than `min_share` of the weight of well seen surface around it (the 90th percentile within 5 m) is left
+        out: where depth is uncertain, frames that know little make surface everywhere, the more the longer the recording is.
+        """
         from mapping.tsdf.meshing import extract_mesh
 
-        return extract_mesh(self.config, self._store, min_weight)
+        return extract_mesh(self.config, self._store, min_weight, min_share)
 
     def _reserve_weight(self, more: float) -> None:
         """Keep the sums of a voxel within int32."""
