@@ -17,9 +17,9 @@ from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import AgentConfig, SceneGraphConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import AgentNode, BuildingNode, ObjectNode, PlaceNode, StoreyNode, TrackNode
-from scenegraph.objects.extract import extract_objects, extract_unlabelled_objects
+from scenegraph.objects.extract import extract_objects, extract_unlabelled_objects, without_doubtful_names
 from scenegraph.objects.relations import object_relations
-from scenegraph.objects.structure import has_labels, label_structure
+from scenegraph.objects.structure import correct_structure, has_labels, label_structure
 from scenegraph.objects.views import count_views
 from scenegraph.rooms.find import RoomLayout, find_rooms, room_node
 from scenegraph.rooms.places import Places, extract_places
@@ -72,7 +72,12 @@ def build_scene_graph(
     """
     config = config or SceneGraphConfig()
     faces = Faces.of(mesh)
-    storeys = find_storeys(faces, label_space, trajectory.positions, config.storeys)
+    corrects = bool(config.structure.corrects_labels) and has_labels(mesh)
+    # A table that is called floor must not become the floor by which labels are corrected.
+    seen = faces.with_mesh(replace(mesh, labels=None)) if corrects else faces
+    storeys = find_storeys(seen, label_space, trajectory.positions, config.storeys)
+    if corrects:
+        faces = faces.with_mesh(correct_structure(faces, label_space, storeys, config.structure))
     mesh, objects = _surface_objects(faces, label_space, storeys, config)
     objects = _with_views(objects, mesh, trajectory, free_space, config)
     places = extract_places(free_space, config.places)
@@ -85,7 +90,8 @@ def build_scene_graph(
     object_rooms = layout.room_of(np.array([node.position for node in objects]).reshape(-1, 3))
     for number, room in enumerate(layout.rooms):
         inside = [node.label for node, at in zip(objects, object_rooms, strict=True) if at == number]
-        graph.add(room_node(layout, number, inside), parent=f"F{room.storey}")
+        named = room_node(layout, number, inside, predicted=bool(config.structure.corrects_labels))
+        graph.add(named, parent=f"F{room.storey}")
     _add_places(graph, places, layout)
     for node in objects:
         graph.add(node, parent=_parent(layout, node.position))
@@ -125,6 +131,8 @@ def _surface_objects(
     floors = [floor for floor, _ in storeys]
     if has_labels(faces.mesh):
         objects, mesh = extract_objects(faces, label_space, config.objects, floors=floors)
+        if config.structure.corrects_labels:
+            objects, mesh = without_doubtful_names(objects, mesh)
     else:
         faces = faces.with_mesh(label_structure(faces, label_space, storeys, config.structure))
         objects, mesh = extract_unlabelled_objects(faces, label_space, config.structure, config.objects, floors=floors)

@@ -125,8 +125,11 @@ class ObjectConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class StructureConfig:
-    """Floor, walls and ceiling of a map without labels, and the objects between them."""
+    """Floor, walls and ceiling by geometry, and the objects between them, for maps without labels or with doubtful ones."""
 
+    corrects_labels: bool | None = None
+    """Whether labels give way where geometry contradicts them; None is yes for those that a network predicts in a run, no
+    elsewhere."""
     plane_distance: float = Field(default=0.08, gt=0)
     """Metres from a plane within which surface belongs to it."""
     below_floor: float = Field(default=0.3, ge=0)

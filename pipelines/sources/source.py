@@ -56,8 +56,8 @@ class DepthOrigin(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Hint:
-    """What the map of a first pass shows in a frame: depth (H, W) float32 in the unit of the poses, 0 unknown, and confidence
-    (H, W) float32 in [0, 1]."""
+    """What is known of a frame's depth before a network is asked, from images or from the map of a first pass: depth (H, W)
+    float32 in the unit of the poses, 0 unknown, and confidence (H, W) float32 in [0, 1]."""
 
     depth: NDArray[np.float32]
     confidence: NDArray[np.float32]
@@ -70,9 +70,10 @@ class Source:
     `fingerprint` changes when its answers would; `is_costly` says that answers are worth storing in the run folder;
     `label_space` is what its labels mean, None when it gives none; `is_refined` says that its depth was corrected by the images
     of neighbouring frames; `needs_depth` that it gives depth only to frames that have a depth image. `notes` are things that a
-    user should know, some found only while it answers. `predict_hinted` answers again, given what the map of a first pass shows;
+    user should know, some found only while it answers. `predict_hinted` answers given what is known already;
     None for a source that has no use for it. `trust` says how good the answers are known to be. `pose_scale` gives the metres in
-    one unit of the poses where the source found them.
+    one unit of the poses where the source found them. `predicts_labels` says that labels are guesses, which give way where
+    geometry contradicts them.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Source:
     needs_depth: bool = False
     predict_hinted: Callable[[Frame, Hint], Predictions] | None = None
     pose_scale: Callable[[], PoseScale | None] = lambda: None
+    predicts_labels: bool = False
     trust: str = ""
 
 
@@ -189,4 +191,5 @@ def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -
         label_space=labels,
         is_costly=costly,
         predict_hinted=None if depth.predict_hinted is None else predict_hinted,
+        predicts_labels="semantics" in specs and sources[specs["semantics"]].predicts_labels,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from scenegraph.files.export import export_floorplan, export_objects_csv, write_
 from scenegraph.files.json_io import save_scene_graph
 from scenegraph.files.spark_dsg import export_spark_dsg
 from scenegraph.graph import SceneGraph
+from scenegraph.graph_config import SceneGraphConfig
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
 from scenegraph.tracks.dynamic import detections_from_json
@@ -36,6 +38,8 @@ GRAPH_FILES = (
     "trajectory.tum",
 )
 SURFACE_SAMPLES = 20_000
+COMPLETED_SHARE = 0.08
+"""`mesh.min_share` for a network that matches neighbouring frames, where the settings give none."""
 
 
 def build_graph(context: RunContext) -> StageRecord:
@@ -44,9 +48,9 @@ def build_graph(context: RunContext) -> StageRecord:
     from mapping.tsdf.volume import TSDFVolume
 
     volume = TSDFVolume.load(context.path("volume.npz"))
-    mesh = volume.extract_mesh(min_weight=context.config.mesh.min_weight)
+    weight = context.config.mesh.min_weight
+    mesh = volume.extract_mesh(min_weight=weight, min_share=min_share_of(context))
     if not len(mesh.faces):
-        weight = context.config.mesh.min_weight
         raise SequenceError(f"{context.sequence.path}: no surface came out of fusion (mesh.min_weight={weight:g})")
     context.advance(1, 4)
     trajectory = _levelled_trajectory(context)
@@ -60,7 +64,7 @@ def build_graph(context: RunContext) -> StageRecord:
         context.source.label_space or nyu40(),
         tracks=_tracks(context),
         T_input_world=context.T_input_world,
-        config=context.config.graph,
+        config=graph_config_of(context),
     )
     fill_presence(context, graph, mesh)
     context.advance(3, 4)
@@ -75,6 +79,22 @@ def build_graph(context: RunContext) -> StageRecord:
     summary = {"faces": len(mesh.faces), "vertices": len(mesh.vertices), "counts": counts}
     summary |= {"objects": dict(sorted(labels.items())), **_surface_figures(mesh), "text": text}
     return StageRecord(summary)
+
+
+def graph_config_of(context: RunContext) -> SceneGraphConfig:
+    """The settings, with what they leave to the source: whether geometry corrects the labels."""
+    config = context.config.graph
+    if config.structure.corrects_labels is not None:
+        return config
+    return replace(config, structure=replace(config.structure, corrects_labels=context.source.predicts_labels))
+
+
+def min_share_of(context: RunContext) -> float:
+    """The setting, or what suits the source: see `COMPLETED_SHARE`."""
+    given = context.config.mesh.min_share
+    if given is not None:
+        return given
+    return COMPLETED_SHARE if context.source.predict_hinted is not None else 0.0
 
 
 def _surface_figures(mesh: Mesh) -> dict[str, float]:

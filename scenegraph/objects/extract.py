@@ -28,7 +28,7 @@ from scenegraph.objects.pieces import (
     prepare_surface,
     unlabelled_pieces,
 )
-from scenegraph.objects.sizes import FLAT, is_scrap
+from scenegraph.objects.sizes import FLAT, is_scrap, is_whole, plausible
 
 
 def extract_objects(
@@ -68,6 +68,24 @@ def extract_unlabelled_objects(
     pieces = unlabelled_pieces(surface, structure, config)
     pieces = [piece for piece in pieces if piece.area >= structure.min_area]
     return _numbered(pieces, surface, label_space, config, floors)
+
+
+def without_doubtful_names(objects: list[ObjectNode], mesh: Mesh) -> tuple[list[ObjectNode], Mesh]:
+    """The same with label `unknown` for the objects whose box no whole object of their class fills (`sizes.SIZES`), and their
+    surface without label: for predicted labels, of which such pieces are mostly wrong. Their `label_scores` keep the guess."""
+    doubtful = {
+        node.number
+        for node in objects
+        if not (plausible(node.label, node.box.size) and is_whole(node.label, node.box.size))
+    }
+    if not doubtful or mesh.labels is None or mesh.objects is None:
+        return objects, mesh
+    labels = np.where(np.isin(mesh.objects, sorted(doubtful)), 0, mesh.labels).astype(mesh.labels.dtype)
+    renamed = [
+        replace(node, label="unknown", label_id=0, confidence=0.0) if node.number in doubtful else node
+        for node in objects
+    ]
+    return renamed, replace(mesh, labels=labels)
 
 
 def _numbered(

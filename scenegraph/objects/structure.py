@@ -1,9 +1,10 @@
-"""Floor, walls and ceiling without labels: from gravity, planes and their extent."""
+"""Floor, walls and ceiling by geometry: from gravity, planes and their extent; without labels, or against predicted ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,14 @@ from mapping.planes import assign_to_planes, vertical_planes
 from scenegraph.faces import Faces
 from scenegraph.graph_config import StructureConfig
 from scenegraph.labels import LabelSpace
+from scenegraph.objects.sizes import ON_WALLS, SIZES
+from scenegraph.rooms.storeys import storey_of
 
+LEVEL = 0.8  # least upward share of the normal of a level face
+WALL_SHARE = 0.8  # share of the height of a storey up to which a wall is seen at least
+HIGHEST_FLOOR = 0.3  # metres above the floor from which on nothing is floor
+LOWEST_CEILING = 1.6  # metres above the floor below which nothing is ceiling
+LYING = frozenset({"floor_mat"})  # classes that are as flat as the floor
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -25,17 +33,72 @@ def has_labels(mesh: Mesh, least_share: float = 0.01) -> bool:
     return mesh.labels is not None and len(mesh.labels) > 0 and float((mesh.labels > 0).mean()) >= least_share
 
 
+class Structure(NamedTuple):
+    """Which faces (F,) of a mesh are floor, wall and ceiling."""
+
+    floor: Mask
+    wall: Mask
+    ceiling: Mask
+
+
 def label_structure(
     faces: Faces, label_space: LabelSpace, storeys: Sequence[tuple[float, float]], config: StructureConfig
 ) -> Mesh:
-    """The mesh with its floors, walls and ceilings labelled by geometry, and everything else unknown (0).
+    """The mesh with its floors, walls and ceilings labelled by geometry (see `find_structure`), and everything else unknown (0).
 
-    The mesh is levelled and `storeys` are its (floor z, ceiling z). Floor is level surface at a storey's height; ceiling is
-    downward-facing surface at its top; a wall is a connected upright plane that begins low enough, ends high enough and is
-    long enough not to be furniture. Vertices next to structure and close to its plane are added to it, so that rims do not become
-    objects.
+    Vertices next to structure and close to its plane are added to it, so that rims do not become objects.
 
     Raises LabelSpaceError when the label space has no class of those names.
+    """
+    mesh, found = faces.mesh, find_structure(faces, storeys, config)
+    labels = np.zeros(len(mesh.vertices), np.uint16)
+    for mask, name in ((found.ceiling, "ceiling"), (found.wall, "wall"), (found.floor, "floor")):
+        labels[mesh.faces[mask].ravel()] = label_space.id_of(name)
+    return replace(mesh, labels=_with_rims(mesh, labels, config))
+
+
+def correct_structure(
+    faces: Faces, label_space: LabelSpace, storeys: Sequence[tuple[float, float]], config: StructureConfig
+) -> Mesh:
+    """The mesh with those of its predicted labels replaced or removed that contradict where the surface lies.
+
+    Level surface at the height of the floor is floor, whatever a network calls it; likewise the ceiling; and upright surface
+    from the floor to above what the class reaches (`sizes.SIZES`) is wall. Floor far above the floor, a ceiling within reach,
+    and level wall become unknown. Unchanged without labels, and in a label space that has no class of those names.
+    """
+    mesh = faces.mesh
+    if mesh.labels is None or not {"floor", "wall", "ceiling"} <= {c.name for c in label_space.classes}:
+        return mesh
+    found = find_structure(faces, storeys, config)
+    labels = mesh.labels.copy()
+    floor, wall, ceiling = (label_space.id_of(name) for name in ("floor", "wall", "ceiling"))
+    low = np.array([low for low, _ in storeys])
+    height = mesh.vertices[:, 2] - low[storey_of(mesh.vertices[:, 2], list(storeys))]
+    level = np.abs(faces.vertex_normals()[:, 2]) > LEVEL
+    labels[(labels == floor) & (height > HIGHEST_FLOOR)] = 0
+    labels[(labels == ceiling) & (height < LOWEST_CEILING)] = 0
+    labels[(labels == wall) & level] = 0
+    top = WALL_SHARE * min(high - low for low, high in storeys)
+    lower = [c.id for c in label_space.classes if c.name in SIZES and not may_be_wall(c.name, top)]
+    carpets = [c.id for c in label_space.classes if c.name in LYING]
+    for mask, label, kept in ((found.ceiling, ceiling, None), (found.wall, wall, lower), (found.floor, floor, None)):
+        vertices = np.unique(mesh.faces[mask])
+        now = labels[vertices]
+        chosen = ~np.isin(now, carpets) if kept is None else np.isin(now, [*kept, 0, floor, ceiling])
+        labels[vertices[chosen]] = label
+    return replace(mesh, labels=labels)
+
+
+def may_be_wall(name: str, top: float) -> bool:
+    """Whether objects of a class hang on walls or reach up to `top` metres, so that wall may be theirs."""
+    return name in ON_WALLS or SIZES[name].large[2] >= top
+
+
+def find_structure(faces: Faces, storeys: Sequence[tuple[float, float]], config: StructureConfig) -> Structure:
+    """Floors, walls and ceilings of a levelled mesh by geometry alone.
+
+    `storeys` are its (floor z, ceiling z). Floor is level surface at a storey's height; ceiling is downward-facing surface at its
+    top; a wall is a connected upright plane that begins low enough, ends high enough and is long enough not to be furniture.
     """
     mesh = faces.mesh
     centers, normals, areas = faces.centers, faces.normals, faces.areas
@@ -48,23 +111,20 @@ def label_structure(
     lowest = min(low for low, _ in storeys)
     floor |= (centers[:, 2] < lowest + 0.5 * config.plane_distance) & (centers[:, 2] > lowest - config.below_floor)
     for low, high in storeys:
-        floor |= (np.abs(centers[:, 2] - low) < config.plane_distance) & (normals[:, 2] > 0.8)
-        ceiling |= (np.abs(centers[:, 2] - high) < config.plane_distance) & (normals[:, 2] < -0.8)
+        floor |= (np.abs(centers[:, 2] - low) < config.plane_distance) & (normals[:, 2] > LEVEL)
+        ceiling |= (np.abs(centers[:, 2] - high) < config.plane_distance) & (normals[:, 2] < -LEVEL)
         within = (centers[:, 2] > low) & (centers[:, 2] < high + config.plane_distance) & (of_plane >= 0)
         patches = _connected_patches(mesh.faces, np.where(within, of_plane, -1))
         here = centers[(centers[:, 2] > low) & (centers[:, 2] < high), 2]
         top = (
-            min(config.wall_top, 0.8 * (high - low), 0.85 * (float(np.quantile(here, 0.99)) - low))
+            min(config.wall_top, WALL_SHARE * (high - low), 0.85 * (float(np.quantile(here, 0.99)) - low))
             if len(here)
             else 0.0
         )
         chosen = [p for p in patches if _is_wall(centers[p], areas[p], (low, low + top), config)]
         for patch in [*chosen, *_in_line(patches, chosen, centers, of_plane, config.wall_continuation)]:
             wall[patch] = True
-    labels = np.zeros(len(mesh.vertices), np.uint16)
-    for mask, name in ((ceiling, "ceiling"), (wall, "wall"), (floor, "floor")):
-        labels[mesh.faces[mask].ravel()] = label_space.id_of(name)
-    return replace(mesh, labels=_with_rims(mesh, labels, config))
+    return Structure(floor, wall, ceiling)
 
 
 def _connected_patches(faces: NDArray[np.int32], group: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -127,15 +127,15 @@ def find_rooms(
     return replace(layout, doors=_with_place_doors(layout, places))
 
 
-def room_node(layout: RoomLayout, number: int, object_names: Sequence[str]) -> RoomNode:
-    """The graph's node of a room, named after the classes of the objects in it."""
+def room_node(layout: RoomLayout, number: int, object_names: Sequence[str], *, predicted: bool = False) -> RoomNode:
+    """The graph's node of a room, named after the classes of the objects in it, which may be `predicted`."""
     room, z_range = layout.rooms[number], layout.storeys[layout.rooms[number].storey]
     shape = shapely.Polygon(room.polygon)
     inside = shape.centroid if shape.contains(shape.centroid) else shape.representative_point()
     doors = sum(number in door.rooms for door in layout.doors)
     sides = np.ptp(room.polygon, axis=0)
     elongation = float(sides.max() / max(sides.min(), 1e-6)) if room.area > 0.75 * np.prod(sides) else 1.0
-    label, scores = name_room(object_names, doors=doors, elongation=elongation, area=room.area)
+    label, scores = name_room(object_names, doors=doors, elongation=elongation, area=room.area, predicted=predicted)
     position = np.array([inside.x, inside.y, (z_range[0] + z_range[1]) / 2])
     return RoomNode(label, position, room.polygon, z_range, room.area, scores, {**room.evidence, "doors": doors})
 

@@ -44,14 +44,18 @@ DOOR_VOTE, ELONGATION_VOTE = 0.9, 1.0
 LARGE_ROOM, LARGE_ROOM_VOTE = 15.0, 0.7
 STORAGE_AREA = 8.0
 MIN_VOTE = 0.8
+TELLING = 0.5  # votes from which on a class speaks for a kind of room
 
 
-def name_room(objects: Iterable[str], *, doors: int, elongation: float, area: float) -> tuple[str, dict[str, float]]:
+def name_room(
+    objects: Iterable[str], *, doors: int, elongation: float, area: float, predicted: bool = False
+) -> tuple[str, dict[str, float]]:
     """The name of a room and the scores (summing to 1) of all names with votes.
 
     `objects` are the class names of the objects in it; `doors` the openings to other rooms; `elongation` the long over the
     short side of the box around its floor; `area` in square metres. Shape votes too: a hallway has many doors or is
-    long, a store room is small, a living room large. Rooms without votes are named `room`.
+    long, a store room is small, a living room large. Rooms without votes are named `room`, and so are those of objects
+    whose names are `predicted`, unless several classes agree and have most of the votes: one wrong bed makes no bedroom.
     """
     counts: dict[str, int] = {}
     for name in objects:
@@ -63,8 +67,11 @@ def name_room(objects: Iterable[str], *, doors: int, elongation: float, area: fl
         scores["living_room"] += LARGE_ROOM_VOTE
     scores = {room: score for room, score in scores.items() if score > 0}
     best = max(scores, key=lambda room: (scores[room], room), default=PLAIN)
-    if scores.get(best, 0.0) < MIN_VOTE:
-        return PLAIN, _normalised({**scores, PLAIN: MIN_VOTE})
+    agreeing = sum(weight >= TELLING for name, weight in VOTES.get(best, {}).items() if name in counts)
+    total = sum(scores.values())
+    doubtful = predicted and best != "hallway" and (agreeing < 2 or scores[best] < 0.5 * total)
+    if doubtful or scores.get(best, 0.0) < MIN_VOTE:
+        return PLAIN, _normalised({**scores, PLAIN: total + MIN_VOTE if doubtful else MIN_VOTE})
     return best, _normalised(scores)
 
 

@@ -11,10 +11,12 @@ from mapping.se3 import from_rotation_translation, inverse, look_at
 from scenegraph.boxes import box_iou
 from scenegraph.build import CameraTrajectory, agent_nodes, build_scene_graph
 from scenegraph.files.json_io import graph_to_json
-from scenegraph.graph_config import AgentConfig, SceneGraphConfig
+from scenegraph.graph_config import AgentConfig, SceneGraphConfig, StructureConfig
 from scenegraph.nodes import OrientedBox, TrackNode
 
 CAMERA = Intrinsics(80, 80, 79.5, 59.5, 160, 120)
+
+CORRECTING = SceneGraphConfig(structure=StructureConfig(corrects_labels=True))
 
 
 def flat():
@@ -146,6 +148,31 @@ def test_a_map_without_labels_has_structure_and_unknown_objects():
     assert {node.label for _, node in graph.nodes("object")} == {"unknown"}
     assert len(graph.nodes("object")) >= 4
     assert {LABELS.name_of(int(i)) for i in np.unique(labelled.labels)} == {"unknown", "wall", "floor", "ceiling"}
+
+
+def test_labels_that_are_to_be_corrected_but_are_missing_leave_unknown_objects():
+    rooms = flat()
+    mesh = rooms.mesh()
+    blank = Mesh(mesh.vertices, mesh.faces, labels=np.zeros_like(mesh.labels))
+    graph, _ = build_scene_graph(blank, rooms.free_space(), trajectory(rooms), LABELS, config=CORRECTING)
+    assert {node.label for _, node in graph.nodes("object")} == {"unknown"}
+    assert len(graph.nodes("object")) >= 4
+
+
+def test_predicted_labels_do_not_decide_where_the_floor_is():
+    """The floor is called sofa, and table tops are called floor: the storey begins at the floor all the same."""
+    rooms = flat()
+    mesh = rooms.mesh()
+    labels = mesh.labels.copy()
+    labels[mesh.labels == LABELS.id_of("floor")] = LABELS.id_of("sofa")
+    labels[mesh.labels == LABELS.id_of("table")] = LABELS.id_of("floor")
+    wrong = Mesh(mesh.vertices, mesh.faces, labels=labels)
+    graph, corrected = build_scene_graph(wrong, rooms.free_space(), trajectory(rooms), LABELS, config=CORRECTING)
+    ((_, storey),) = graph.nodes("storey")
+    assert storey.z_range[0] == pytest.approx(0.0, abs=0.05)
+    assert "sofa" not in {node.label for _, node in graph.nodes("object")}
+    ground = mesh.labels == LABELS.id_of("floor")
+    assert (corrected.labels[ground] == LABELS.id_of("floor")).mean() > 0.95
 
 
 def test_two_storeys_have_their_own_rooms_and_objects():

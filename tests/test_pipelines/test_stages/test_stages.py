@@ -1,6 +1,7 @@
 """Stages in a run: the stream of posed frames, a killed run that is resumed, a stage that exists twice."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from pipelines.sources.source import open_source
 from pipelines.stages import fuse
 from pipelines.stages.alignment_file import Alignment, write_alignment
 from pipelines.stages.context import RunContext
+from pipelines.stages.graph import COMPLETED_SHARE, graph_config_of, min_share_of
 from pipelines.workspace import Workspace
 
 FRAMES = 12
@@ -100,3 +102,22 @@ def test_a_stage_may_be_there_twice(room, tmp_path, monkeypatch):
     assert (tmp_path / "first/volume.npz").read_bytes() == (tmp_path / "volume.npz").read_bytes()
     assert said[-len(twice) :] == [(stage.name, 0, 0) for stage in twice]
     assert ("fuse 1", FRAMES, FRAMES) in said
+
+
+@pytest.mark.parametrize("hinted", [False, True])
+@pytest.mark.parametrize("predicts", [False, True])
+def test_settings_decide_and_else_the_source_does(hinted, predicts):
+    """Faint surface is left out, and labels are corrected, for networks alone unless the settings say otherwise."""
+
+    def context(**settings):
+        config = config_from_mapping(PipelineConfig, settings, "test")
+        source = SimpleNamespace(predict_hinted=print if hinted else None, predicts_labels=predicts)
+        return SimpleNamespace(config=config, source=source)
+
+    assert min_share_of(context()) == (COMPLETED_SHARE if hinted else 0)
+    assert min_share_of(context(mesh={"min_share": 0.2})) == 0.2
+    assert min_share_of(context(mesh={"min_share": 0.0})) == 0
+    assert graph_config_of(context()).structure.corrects_labels is predicts
+    for given in (False, True):
+        settings = {"graph": {"structure": {"corrects_labels": given}}}
+        assert graph_config_of(context(**settings)).structure.corrects_labels is given

@@ -9,7 +9,7 @@ from scenegraph.boxes import box_iou
 from scenegraph.faces import Faces
 from scenegraph.graph_config import ObjectConfig
 from scenegraph.nodes import OrientedBox
-from scenegraph.objects.extract import extract_objects
+from scenegraph.objects.extract import extract_objects, without_doubtful_names
 from scenegraph.objects.pieces import prepare_surface
 from scenegraph.objects.sizes import SIZES, excess, is_scrap, is_whole, plausible
 from scenegraph.objects.split import best_cut
@@ -308,3 +308,20 @@ def test_views_of_nothing():
     poses = flat.cameras()
     assert count_views(Mesh(mesh.vertices, mesh.faces), 0, poses, CAMERA, flat.free_space()).shape == (0,)
     assert count_views(mesh, 1, poses[:0], CAMERA, flat.free_space()).tolist() == [0]
+
+
+def test_names_that_no_box_of_their_class_bears_out_are_withheld():
+    sliver = box((1.0, 1.0, 0.5), (1.9, 1.08, 0.95), "bed")
+    mesh = room(sliver, box((2, 2.5, 0), (4, 4, 0.5), "bed"), box((3.5, 1, 0), (4.3, 1.5, 0.9), "dresser"))
+    objects, numbered = objects_of(mesh)
+    assert sorted(node.label for node in objects) == ["bed", "bed", "dresser"]
+    kept, relabelled = without_doubtful_names(objects, numbered)
+    assert sorted(node.label for node in kept) == ["bed", "dresser", "unknown"]
+    (doubtful,) = (node for node in kept if node.label == "unknown")
+    assert doubtful.label_id == 0
+    assert np.allclose(doubtful.box.size[:2].max(), 0.9, atol=0.1)
+    mine = relabelled.objects == doubtful.number
+    assert mine.any()
+    assert (relabelled.labels[mine] == 0).all()
+    assert (relabelled.labels[~mine] == numbered.labels[~mine]).all()
+    assert [node.number for node in kept] == [node.number for node in objects]

@@ -7,7 +7,7 @@ from scenegraph.faces import Faces
 from scenegraph.graph_config import ObjectConfig, StructureConfig
 from scenegraph.labels import LabelClass, LabelSpace, LabelSpaceError
 from scenegraph.objects.extract import extract_unlabelled_objects
-from scenegraph.objects.structure import has_labels, label_structure
+from scenegraph.objects.structure import correct_structure, has_labels, label_structure
 from scenegraph.objects.unlabelled import concave_segments
 
 CONFIG = StructureConfig()
@@ -51,6 +51,35 @@ def test_hung_cupboards_and_low_cabinets_are_no_walls():
     for name in ("cabinet", "counter"):
         body = (mesh.labels == LABELS.id_of(name)) & (mesh.vertices[:, 2] > 0.1)
         assert (found.labels[body] == WALL).mean() < 0.05
+
+
+def test_predicted_labels_give_way_where_the_surface_cannot_be_what_they_say():
+    flat = two_rooms().furnish(table((1.5, 1.2, 0))).furnish(box((5, 0.3, 0), (6.2, 0.9, 2.2), "cabinet"))
+    mesh = flat.mesh()
+    wrong = {"floor": "sofa", "wall": "bed", "ceiling": "floor", "table": "floor"}
+    labels = mesh.labels.copy()
+    for name, guess in wrong.items():
+        labels[mesh.labels == LABELS.id_of(name)] = LABELS.id_of(guess)
+    guessed = Mesh(mesh.vertices, mesh.faces, labels=labels)
+    found = correct_structure(Faces.of(guessed), LABELS, [(0.0, 2.5)], CONFIG)
+    for name in ("floor", "wall", "ceiling"):
+        assert share(found, mesh, name) > 0.95
+    top = (mesh.labels == LABELS.id_of("table")) & (mesh.vertices[:, 2] > 0.5)
+    assert (found.labels[top] == 0).all()
+    tall = (mesh.labels == LABELS.id_of("cabinet")) & (mesh.vertices[:, 2] > 0.1)
+    assert (found.labels[tall] == LABELS.id_of("cabinet")).mean() > 0.95
+
+
+def test_right_labels_stay_and_carpets_lie_on_the_floor():
+    flat = two_rooms().furnish(table((1.5, 1.2, 0))).furnish(box((5, 0.3, 0), (5.8, 0.9, 1.0), "cabinet"))
+    mesh = flat.furnish(box((2, 2, 0), (3, 3, 0.01), "floor_mat")).mesh()
+    found = correct_structure(Faces.of(mesh), LABELS, [(0.0, 2.5)], CONFIG)
+    above = mesh.vertices[:, 2] > 0.1
+    assert (found.labels == mesh.labels)[above].mean() > 0.97
+    mat = mesh.labels == LABELS.id_of("floor_mat")
+    assert (found.labels[mat] == LABELS.id_of("floor_mat")).mean() > 0.95
+    bare_space = LabelSpace("tiny", (LabelClass(0, "unknown", (0, 0, 0), "unknown"),))
+    assert correct_structure(Faces.of(mesh), bare_space, [(0.0, 2.5)], CONFIG) is mesh
 
 
 def test_noise_on_walls_is_wall():

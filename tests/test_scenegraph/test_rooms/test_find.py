@@ -237,6 +237,28 @@ def test_rooms_are_named_by_what_they_hold(objects, doors, elongation, area, nam
     assert max(scores, key=scores.get) == name
 
 
+@pytest.mark.parametrize(
+    ("objects", "name"),
+    [
+        (["bed"], "room"),
+        (["bed", "bed", "bed"], "room"),
+        (["bed", "night_stand"], "bedroom"),
+        (["bed", "pillow", "sofa", "television", "counter"], "room"),
+        (["refrigerator", "counter", "chair"], "kitchen"),
+        ([], "room"),
+    ],
+)
+def test_predicted_objects_name_a_room_only_where_several_classes_agree(objects, name):
+    label, scores = name_room(objects, doors=1, elongation=1.0, area=10, predicted=True)
+    assert label == name
+    assert sum(scores.values()) == pytest.approx(1.0, abs=2e-3)
+    assert max(scores, key=scores.get) == name
+
+
+def test_a_hallway_is_known_by_its_shape_whatever_predicts_its_objects():
+    assert name_room([], doors=4, elongation=1.0, area=8, predicted=True)[0] == "hallway"
+
+
 def test_only_classes_of_the_label_space_vote():
     assert {name for votes in VOTES.values() for name in votes} <= set(LABELS.names)
 
