@@ -31,6 +31,9 @@ ROOM = DepthRange(0.5, 8.0, 2.0, 0)
 """The depth range assumed where neither the settings nor the images give one: that of a room, in metres."""
 RIM_PX = 7  # a pixel with an empty pixel in a window of this width around it is empty itself
 SPECKLE_JUMP = 0.05  # relative step of depth at which a patch ends
+PROVED = 0.5  # confidence of a hint from which on its depth is proved
+DOUBTFUL = 0.49  # highest confidence of one elsewhere
+LEAST_SAID = 0.01  # confidence of a hint that says anything at all
 SAME_SURFACE = 0.05  # relative difference up to which adjacent pixels are interpolated when depth is enlarged
 
 
@@ -141,6 +144,30 @@ class MultiviewDepth:
         mean of theirs and its own.
         """
         shape = shape or (self.intrinsics.height, self.intrinsics.width)
+        proved, _ = self._found(index)
+        return self._unknown(shape) if proved is None else _enlarge(proved, shape)
+
+    def hint(self, index: int, shape: tuple[int, int] | None = None) -> Depth:
+        """As a call, with what the frame's own sweep says where nothing is proved, right or wrong, for a network that is to
+        judge it: confidence is at least `PROVED` where depth is proved, below elsewhere."""
+        shape = shape or (self.intrinsics.height, self.intrinsics.width)
+        proved, own = self._found(index)
+        if own is None:
+            return self._unknown(shape)
+        inverse, confidence = own.inverse, DOUBTFUL * own.confidence
+        if proved is not None:
+            known = proved.inverse > 0
+            inverse = np.where(known, proved.inverse, inverse)
+            confidence = np.where(known, PROVED + (1 - PROVED) * proved.confidence, confidence)
+        confidence = np.where(inverse > 0, np.maximum(confidence, LEAST_SAID), 0)
+        return _enlarge(_Estimate(inverse, confidence.astype(np.float32), own.view), shape)
+
+    @staticmethod
+    def _unknown(shape: tuple[int, int]) -> Depth:
+        return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+
+    def _found(self, index: int) -> tuple[_Estimate | None, _Estimate | None]:
+        """What is proved of a frame, None where no other frame can prove anything, and its own sweep, None without neighbours."""
         together = [index, *self.witnesses(index)]
         estimates = self._begin(together)
         if index == self._expected:  # requested in order: sweep what the next frame needs in the background
@@ -150,8 +177,8 @@ class MultiviewDepth:
         own, *found = (estimate.result() for estimate in estimates)
         others = [estimate for estimate in found if estimate is not None]
         if own is None or not others:
-            return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        return _enlarge(self._pool.submit(_verified, own, others, self.config).result(), shape)
+            return None, own
+        return self._pool.submit(_verified, own, others, self.config).result(), own
 
     def neighbours(self, index: int) -> list[int]:
         """The frames that a frame is compared with; none when its pose is lost."""

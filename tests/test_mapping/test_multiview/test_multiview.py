@@ -8,7 +8,7 @@ from helpers import box_mesh
 from mapping.camera import Intrinsics
 from mapping.mesh.mesh import concatenate
 from mapping.mesh.raycast import MeshCaster
-from mapping.multiview.multiview import MultiviewDepth, sweep_depth
+from mapping.multiview.multiview import PROVED, MultiviewDepth, sweep_depth
 from mapping.multiview.multiview_config import MultiviewConfig, NeighbourConfig
 from mapping.multiview.neighbours import choose_neighbours
 from mapping.multiview.views import Prior, View
@@ -209,6 +209,20 @@ def test_frames_prove_each_other(room):
     assert np.mean(error < 0.05) > 0.85
     assert np.mean(error < 0.25) > 0.99
     assert np.array_equal(depth > 0, confidence > 0)
+
+
+def test_a_hint_has_what_is_proved_and_the_sweep_elsewhere(room):
+    depths = MultiviewDepth(lambda i: room.views[i], room.poses, CAMERA, CONFIG)
+    depth, confidence = depths(4)
+    said, belief = depths.hint(4)
+    proved = belief >= PROVED
+    assert np.array_equal(proved, depth > 0)
+    np.testing.assert_array_equal(said[proved], depth[proved])
+    np.testing.assert_allclose(belief[proved], PROVED + (1 - PROVED) * confidence[proved], rtol=1e-5)
+    assert np.mean(said > 0) > np.mean(proved)
+    assert np.array_equal(said > 0, belief > 0)
+    alone = MultiviewDepth(lambda i: room.views[i] if i == 4 else None, room.poses, CAMERA, CONFIG)
+    assert not alone.hint(4)[0].any()
 
 
 def test_each_frame_is_loaded_once_and_the_order_of_asking_does_not_matter(room):
