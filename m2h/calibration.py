@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from m2h.data import Dataset, Sample
 from m2h.data.transforms import degraded
 from m2h.evaluate import predict_sample
-from m2h.infer import GOOD_DEPTH, Predictor
+from m2h.infer import Predictor
+from m2h.predictions import GOOD_DEPTH
 from m2h.record import CheckpointRecord
 
 Floats = NDArray[np.float64]

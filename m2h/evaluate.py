@@ -10,7 +10,7 @@ import numpy as np
 
 from m2h.data import Camera, Dataset, Sample, open_dataset
 from m2h.data.neighbours import PosedDataset, choose_neighbours
-from m2h.infer import InferenceConfig, Predictor
+from m2h.infer import DepthHint, InferenceConfig, Predictor
 from m2h.metrics import DepthMetrics, EdgeMetrics, NormalMetrics, Scores, SegmentationMetrics
 from m2h.predictions import Predictions
 from m2h.tasks import TASKS, TaskName
@@ -58,7 +58,8 @@ def evaluate(
 ) -> Scores:
     """The metrics of the predictor's tasks (or those asked for) on `limit` images, evenly over the dataset, by name.
 
-    `neighbours` frames are given to the network with each image, where the dataset has sequences with poses.
+    `neighbours` frames are given to the network with each image, where the dataset has sequences with poses, and the hints that
+    it has with them.
 
     `field` divides once, at the end of the whole set. `per-batch` averages the scores of batches of 8 images, which
     favours what is rare; it exists to compare with numbers that were made that way. Tasks without truth give None.
@@ -104,12 +105,13 @@ def evaluate_checkpoint(
 
 
 def predict_sample(predictor: Predictor, dataset: Dataset, index: int, sample: Sample, neighbours: int) -> Predictions:
-    """The answer for one image, with its best neighbours where they are wanted and to be had."""
+    """The answer for one image, with its hint and its best neighbours where those are wanted and to be had."""
     if neighbours and predictor.sees_neighbours and isinstance(dataset, PosedDataset):
         chosen = choose_neighbours(dataset, index, sample, neighbours, None)
         views = [_view(dataset.view(i)) for i in chosen]
         if views:
-            return predictor.predict_view(_view(sample), [predictor.match(view) for view in views])
+            hint = None if sample.hint is None else DepthHint(sample.hint[..., 0], sample.hint[..., 1])
+            return predictor.predict_view(_view(sample), [predictor.match(view) for view in views], hint)
     return predictor(sample.rgb, _sized(sample.camera, sample.rgb.shape[:2]))
 
 

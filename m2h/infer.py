@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,7 +20,7 @@ from m2h.backends import Network
 from m2h.camera import Camera
 from m2h.model import M2H, Neighbours, prepare_for_inference
 from m2h.model.blocks import normalize_vectors
-from m2h.predictions import Predictions
+from m2h.predictions import GOOD_DEPTH, Predictions
 from m2h.preprocess import Placement, place, prepare, restore
 from m2h.record import CheckpointRecord
 from m2h.runtime import keep_freed_memory, prefetched
@@ -30,11 +29,7 @@ from m2h.views import View, projection
 from m2h.weights import load_weights
 
 EXPORTED = (".onnx", ".xml")
-
-
 SEMANTICS: tuple[TaskName, ...] = ("semantics",)
-GOOD_DEPTH = math.log(1.05)
-"""Error of log depth within which depth counts as right: `Predictions.confidence` is the probability of that."""
 
 
 class SizedCamera(Protocol):
@@ -238,7 +233,7 @@ class Predictor:
             fields["confidence"] = 1 - torch.exp(-GOOD_DEPTH / scale)
         if "semantics" in at_image:
             logits = at_image["semantics"] / self.record.label_temperature
-            confidence, labels = logits.softmax(dim=1).max(dim=1)
+            confidence, labels = most_likely(logits)
             labels = torch.where(confidence >= self.record.label_threshold, labels, torch.zeros_like(labels))
             fields["label_confidence"] = confidence.clamp(0, 1)
             fields["labels"] = labels.to(torch.uint8 if self.record.config.classes <= 256 else torch.int32)
@@ -258,6 +253,18 @@ class Predictor:
             return self.record.depth_scale
         focal = intrinsics.fx * placement.scaled[1] / placement.image[1]
         return self.record.depth_scale * focal / self.record.focal
+
+
+def most_likely(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Probability and number of the most likely class, the first of equals: logits [B, C, H, W] to two [B, H, W].
+
+    The same as the maximum of a softmax, in half the time: on a CPU a maximum that keeps positions runs number by number.
+    """
+    top = logits.amax(dim=1, keepdim=True)
+    classes = logits.shape[1]
+    ranks = torch.arange(classes, 0, -1, dtype=torch.uint8 if classes < 256 else torch.int32, device=logits.device)
+    labels = classes - ((logits == top) * ranks.view(-1, 1, 1)).amax(dim=1)
+    return 1 / (logits - top).exp_().sum(dim=1), labels
 
 
 def choose_device(name: str) -> torch.device:

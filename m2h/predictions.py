@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+GOOD_DEPTH = math.log(1.05)
+"""Error of log depth within which depth counts as right: a network's `confidence` is the probability of that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +20,8 @@ class Predictions:
     depth (H, W) float32 metres along camera z, 0 unknown; labels (H, W) uint8 or uint16 ids of the label space, 0 unknown;
     label_confidence (H, W) float32 in [0, 1]; normals (H, W, 3) float32 in the camera frame towards the camera, 0 unknown;
     edges (H, W) float32 probability of an occlusion or crease edge; confidence (H, W) float32 in [0, 1], how far the depth
-    is to be trusted; instances (H, W) uint16, 0 none.
+    is to be trusted: of a network with cross-view matching the probability that it is right, of a run's source the weight of
+    the pixel in fusion; instances (H, W) uint16, 0 none.
 
     Raises ValueError that names the field, the expected and the actual shape or dtype.
     """

@@ -25,6 +25,8 @@ from m2h.data.sample import (
 )
 
 CLASSES = {"nyu40": 41}
+HINTS = "hints"
+"""Folder of a sequence with `NAME.npz` for the images NAME.* that have a hint: `depth` (H, W) in metres and `confidence`."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class FolderDataset:
         if "edges_file_path" in path:
             stored = read_plane(path["edges_file_path"])
             edges = stored.astype(np.float32) / np.float32(np.iinfo(stored.dtype).max)
-        return replace(self.view(index), depth=depth, labels=labels, normals=normals, edges=edges)
+        hint = _read_hint(folder / HINTS / f"{path['file_path'].stem}.npz")
+        return replace(self.view(index), depth=depth, labels=labels, normals=normals, edges=edges, hint=hint)
 
     def view(self, index: int) -> Sample:
         """Image, camera and pose of a frame alone."""
@@ -108,6 +111,14 @@ class FolderDataset:
         unknown = np.full((4, 4), np.nan)
         found = [_pose(frame.entry, frame.folder) for frame in (self._frames[i] for i in self.sequence(index))]
         return np.stack([unknown if pose is None else pose for pose in found])
+
+
+def _read_hint(path: Path) -> NDArray[np.float32] | None:
+    """Depth and confidence (H, W, 2) of a hint; None where there is no such file."""
+    if not path.is_file():
+        return None
+    with reading(path), np.load(path, allow_pickle=False) as stored:
+        return np.stack([clean_depth(stored["depth"]), stored["confidence"].astype(np.float32)], axis=-1)
 
 
 def _camera(entry: Mapping[str, Any], folder: Path) -> Camera | None:

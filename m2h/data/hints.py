@@ -1,4 +1,4 @@
-"""Depth hints for training: what the map of a first pass might show in a frame, made from the true depth."""
+"""Depth hints for training: those that images gave, and what the map of a first pass might show, made from the true depth."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+
+from m2h.data.sample import Sample
 
 Floats = NDArray[np.float32]
 
@@ -17,6 +19,32 @@ WRONG = 0.3
 """The same of a region that is simply wrong."""
 TRUSTED = 0.05
 """Relative error at which a map's confidence has fallen to 1 / e."""
+
+
+FOUND_SHARE = 0.75
+"""Share of the samples with a hint of their own that are shown it."""
+HIDDEN = (0.0, 0.6)
+"""Shares between which the blocks lie that are taken out of a found hint in every second sample."""
+BLOCKS = (3, 9)
+"""Blocks along each side of the image, of which some are taken out."""
+
+
+def training_hint(sample: Sample, rng: Generator) -> Floats:
+    """(2, H, W) depth and confidence for a sample: its own hint, often with blocks taken out, or one made from its depth."""
+    if sample.hint is not None and rng.random() < FOUND_SHARE:
+        hint = np.ascontiguousarray(sample.hint.transpose(2, 0, 1))
+        return hint if rng.random() < 0.5 else without_blocks(hint, rng)
+    if sample.depth is None:
+        return np.zeros((2, *sample.rgb.shape[:2]), np.float32)
+    return corrupted_hint(sample.depth, rng)
+
+
+def without_blocks(hint: Floats, rng: Generator) -> Floats:
+    """A hint (2, H, W) with rectangles of it unknown: what lies there has to be told from around it."""
+    grid = rng.integers(*BLOCKS, 2)
+    kept = (rng.random(grid) >= rng.uniform(*HIDDEN)).astype(np.float32)
+    shape = hint.shape[:0:-1]
+    return hint * cv2.resize(kept, shape, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def corrupted_hint(depth: Floats, rng: Generator) -> Floats:

@@ -10,7 +10,7 @@ import torch
 import torch.utils.data
 from torch import Tensor
 
-from m2h.data.hints import corrupted_hint
+from m2h.data.hints import training_hint
 from m2h.data.neighbours import PosedDataset, PosedSample, ViewsConfig, posed_sample
 from m2h.data.sample import UNKNOWN_EDGE, Dataset, Sample
 from m2h.data.transforms import AugmentConfig, augmented, centre_crop, resized
@@ -74,9 +74,8 @@ def view_tensors(posed: PosedSample, config: TargetConfig, rng: np.random.Genera
         images[:found] = prepare(torch.from_numpy(posed.images), placement, config.preprocessing)
         projections[:found] = torch.from_numpy(posed.projections).float()
     hint = np.zeros((2, height, width), np.float32)
-    if config.augment is not None and sample.depth is not None and rng.random() < config.views.hint:
-        assert sample.camera is not None
-        hint = corrupted_hint(sample.depth, rng)
+    if config.augment is not None and sample.camera is not None and rng.random() < config.views.hint:
+        hint = training_hint(sample, rng)
         hint[0] *= np.float32(config.focal / sample.camera.fx)
     valid = torch.arange(count) < found
     return {"neighbours": images, "projections": projections, "valid": valid, "hint": torch.from_numpy(hint)}

@@ -30,7 +30,8 @@ class Sample:
 
     rgb (H, W, 3) uint8; depth (H, W) float32 metres along camera z, 0 unknown; labels (H, W) uint8, 0 unknown; normals
     (H, W, 3) float32 unit in camera axes towards the camera, 0 unknown; edges (H, W) float32 in [0, 1], negative unknown; the
-    pose (4, 4) in metres, camera axes x right, y down, z forward.
+    pose (4, 4) in metres, camera axes x right, y down, z forward; hint (H, W, 2) float32, the depth in metres that was found
+    without the network, 0 unknown, and its confidence in [0, 1].
 
     Raises DatasetError naming the sample and the field whose shape or type is wrong.
     """
@@ -43,6 +44,7 @@ class Sample:
     edges: NDArray[np.float32] | None = None
     camera: Camera | None = field(default=None)
     T_world_camera: NDArray[np.float64] | None = None
+    hint: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         shape = self.rgb.shape[:2]
@@ -52,6 +54,7 @@ class Sample:
             "labels": (shape, np.uint8),
             "normals": ((*shape, 3), np.float32),
             "edges": (shape, np.float32),
+            "hint": ((*shape, 2), np.float32),
         }
         for name, (expected, dtype) in wanted.items():
             array = getattr(self, name)

@@ -75,6 +75,7 @@ def resized(sample: Sample, height: int, width: int) -> Sample:
         labels=nearest(sample.labels),
         normals=nearest(sample.normals),
         edges=nearest(edges),
+        hint=nearest(sample.hint),
         camera=None if sample.camera is None else sample.camera.resized(sx, sy),
     )
 
@@ -99,6 +100,7 @@ def cropped(sample: Sample, left: int, top: int, height: int, width: int) -> Sam
         labels=window(sample.labels, 0),
         normals=window(sample.normals, 0),
         edges=window(sample.edges, UNKNOWN_EDGE),
+        hint=window(sample.hint, 0),
         camera=None if sample.camera is None else sample.camera.cropped(left, top),
     )
 
@@ -125,6 +127,7 @@ def flipped(sample: Sample) -> Sample:
         labels=mirror(sample.labels),
         normals=None if normals is None else normals * np.array([-1, 1, 1], np.float32),
         edges=mirror(sample.edges),
+        hint=mirror(sample.hint),
         camera=None if sample.camera is None else sample.camera.flipped(sample.rgb.shape[1]),
     )
 

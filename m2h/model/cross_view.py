@@ -19,8 +19,6 @@ from m2h.model.blocks import ConvNorm, make_conv, resize
 
 MATCHING_STRIDE = 4
 """Pixels of the image in one pixel of the matching features and the cost volume."""
-HINT_DEPTH = 2.0
-"""Metres of depth at which the hint's logarithm is zero."""
 NEAREST = 1e-3
 """Depth in a neighbour's camera below which a point counts as behind it."""
 
@@ -77,7 +75,7 @@ class CostVolume(nn.Module):
         inside = inside & neighbours.valid[:, :, None, None]
         sampled = F.grid_sample(
             neighbours.views.flatten(0, 1),
-            grid.flatten(0, 1).reshape(batch * count, planes * height, width, 2),
+            grid.view(batch * count, 2, planes * height, width).permute(0, 2, 3, 1),
             mode="bilinear",
             padding_mode="zeros",
             align_corners=False,
@@ -90,23 +88,25 @@ class CostVolume(nn.Module):
         return volume.view(batch, planes, height, width), share
 
     def _sampling(self, neighbours: Neighbours, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Where to sample each neighbour, [B, N, D, hw, 2] in grid_sample's units, and whether that lies in it [B, N, D, hw]."""
-        projections = neighbours.projections
+        """Where to sample each neighbour, [B, N, 2, D, hw] in grid_sample's units, and whether that lies in it [B, N, D, hw].
+
+        The two coordinates are maps of their own: exported, pairs of neighbouring numbers cost the runtimes more than the one
+        transposition that grid_sample needs.
+        """
+        # Pixel u of the image lies at (u + 0.5) / W of its width; grid_sample counts from -1 to 1.
+        right, down = 1 / (width * MATCHING_STRIDE), 1 / (height * MATCHING_STRIDE)
+        to_grid = neighbours.projections.new_tensor([[2 * right, 0, right - 1], [0, 2 * down, down - 1], [0, 0, 1]])
+        projections = product(to_grid, neighbours.projections)
         u = _pixel_centres(width, projections).expand(height, width)
         v = _pixel_centres(height, projections)[:, None].expand(height, width)
         pixels = torch.stack([u, v, torch.ones_like(u)]).reshape(3, -1)
-        # Homogeneous pixels of the neighbour, divided by depth: A p + b / d.
-        directions = (projections[..., :3] @ pixels).unsqueeze(-2)  # [B, N, 3, 1, hw]
-        offsets = projections[..., 3:].unsqueeze(-1) * self.inverse_depths.to(projections.dtype)[:, None]
-        x, y, z = (directions + offsets).unbind(dim=2)
-        in_front = z > NEAREST
-        z = torch.where(in_front, z, torch.ones_like(z))
-        # Pixel u of the image lies at (u + 0.5) / W of its width; grid_sample counts from -1 to 1.
-        x = (x / z + 0.5) * (2 / (width * MATCHING_STRIDE)) - 1
-        y = (y / z + 0.5) * (2 / (height * MATCHING_STRIDE)) - 1
-        inside = in_front & (x.abs() <= 1) & (y.abs() <= 1)
-        grid = torch.stack([x, y], dim=-1)
-        return torch.where(inside.unsqueeze(-1), grid, torch.full_like(grid, 2.0)), inside
+        # Homogeneous positions in the neighbour, divided by depth: A p + b / d.
+        directions = product(projections[..., :3], pixels).unsqueeze(3)  # [B, N, 3, 1, hw]
+        offsets = (projections[..., 3:] * self.inverse_depths.to(projections.dtype)).unsqueeze(-1)  # [B, N, 3, D, 1]
+        z = directions[:, :, 2:] + offsets[:, :, 2:]
+        grid = (directions[:, :, :2] + offsets[:, :, :2]) / z.clamp_min(NEAREST)
+        x, y = grid.abs().unbind(dim=2)
+        return grid, (z.squeeze(2) > NEAREST) & (torch.maximum(x, y) <= 1)
 
 
 class ViewPyramid(nn.Module):
@@ -144,22 +144,10 @@ class ViewPyramid(nn.Module):
         return levels, x
 
 
-def small_hint(hint: Tensor | None, like: Tensor) -> Tensor:
-    """The hint [B, 2, H, W] (canonical depth in metres, 0 unknown; confidence in [0, 1]) at the size of `like`, both 0 where
-    either is; zeros without a hint."""
-    if hint is None:
-        return like.new_zeros(len(like), 2, *like.shape[-2:])
-    # The nearest pixel: a mean over an edge would be a depth that is nowhere.
-    small = F.interpolate(hint, like.shape[-2:], mode="nearest-exact")
-    known = (small > 0).all(dim=1, keepdim=True)
-    return torch.where(known, small, torch.zeros_like(small))
-
-
-def hint_maps(hint: Tensor) -> Tensor:
-    """A hint of `small_hint` as input of a convolution [B, 2, h, w]: log depth over HINT_DEPTH, 0 where unknown; confidence."""
-    depth, confidence = hint.chunk(2, dim=1)
-    log = torch.where(depth > 0, torch.log(depth.clamp_min(NEAREST) / HINT_DEPTH), torch.zeros_like(depth))
-    return torch.cat([log, confidence], dim=1)
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product [..., i, k] of [..., i, j] and [..., j, k], in their own precision: autocast would round a `@` to
+    bfloat16, and with it positions to whole pixels."""
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(dim=-2)
 
 
 def _pixel_centres(count: int, like: Tensor) -> Tensor:

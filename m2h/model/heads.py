@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from m2h.config import M2HConfig
 from m2h.model.blocks import ConvNorm, bias_of, double, make_conv, mean, normalize_vectors, stretched_mean
+from m2h.model.blocks import resize as resize_map
+from m2h.model.hints import GATE_WIDTH, HintGate, log_of, small_hint
 from m2h.model.strips import LazyMap, by_strips, stretched_rows
 from m2h.tasks import TaskName
 
@@ -43,12 +45,14 @@ INITIAL_HINT_WEIGHT = 4.0
 
 
 class PlaneEvidence(NamedTuple):
-    """What is known of a pixel's depth before the decoder speaks, at a quarter of the image's size: the cost volume
-    [B, D, h, w], the hint's canonical depth [B, 1, h, w] (0 unknown) and its confidence [B, 1, h, w]."""
+    """What is known of a pixel's depth before the decoder speaks: at a quarter of the image's size the cost volume
+    [B, D, h, w], and hints [B, 2, ...] of canonical depth (0 unknown) and confidence: at that size, and as given, for the
+    padded image and for the image itself."""
 
     volume: Tensor
-    depth: Tensor
-    confidence: Tensor
+    hint: Tensor
+    padded_hint: Tensor | None = None
+    image_hint: Tensor | None = None
 
 
 class Context(nn.Module):
@@ -232,13 +236,14 @@ class PlaneDepthHead(DenseHead):
     """Depth as the mean of log depth over the planes of the cost volume, corrected at full size, with the scale of its error.
 
     Volume and hint enter the logits of the planes directly, so that they count from the first step on; where they say nothing the
-    decoder's features decide alone.
+    decoder's features decide alone. Behind the planes the hint enters once more, to the pixel: see `HintGate`.
     """
 
     inverse_depths: Tensor
 
     def __init__(self, config: M2HConfig) -> None:
-        super().__init__(config, 2, kernel=3)
+        super().__init__(config, 2 + GATE_WIDTH, kernel=3)
+        self.gate = HintGate(GATE_WIDTH)
         assert config.cross_view is not None
         cross = config.cross_view
         inverse = torch.linspace(1 / cross.near, 1 / cross.far, cross.planes)
@@ -255,7 +260,7 @@ class PlaneDepthHead(DenseHead):
         the planes and what the volume alone says of them, and `depth_plane_inverses` [1, D, 1, 1]."""
         context = self.context(x)
         matched = torch.exp(self.log_sharpness) * evidence.volume
-        logits = self.planes(context) + matched + self._hint_logits(evidence)
+        logits = self.planes(context) + matched + self._hint_logits(evidence.hint)
         coarse = -(logits.softmax(dim=1) * torch.log(self.inverse_depths)).sum(dim=1, keepdim=True)
 
         def work(rows: Tensor) -> tuple[Tensor]:
@@ -263,18 +268,24 @@ class PlaneDepthHead(DenseHead):
             return (self.out(refined * torch.sigmoid(self.spatial(refined))),)
 
         (fine,) = by_strips(self.features(context, half), work, halo=self.refine.reach + 2)
-        correction, error = resize(fine).chunk(2, dim=1)
-        outputs = {"depth": torch.exp(resize(coarse) + correction), "depth_error": error}
+        log_depth = resize_map(coarse, fine.shape[-2:]) + fine[:, :1]
+        change = self.gate(fine[:, 2:], log_depth, small_hint(evidence.padded_hint, fine))
+        log_depth, error, gate = resize(torch.cat([log_depth, fine[:, 1:2], 0 * log_depth], dim=1) + change).chunk(
+            3, dim=1
+        )
+        hinted = small_hint(evidence.image_hint, log_depth)[:, :1]
+        blended = log_depth + torch.sigmoid(gate) * (log_of(hinted) - log_depth)
+        outputs = {"depth": torch.exp(torch.where(hinted > 0, blended, log_depth)), "depth_error": error}
         if self.training:
             outputs["depth_planes"] = torch.stack([logits, matched], dim=1)
             outputs["depth_plane_inverses"] = self.inverse_depths
         return outputs
 
-    def _hint_logits(self, evidence: PlaneEvidence) -> Tensor:
-        """What a hint adds to the logits of the planes [B, D, h, w]: a Gaussian as wide as a plane."""
-        inverse = torch.where(evidence.confidence > 0, 1 / evidence.depth.clamp_min(1e-3), evidence.depth)
-        near = torch.exp(-0.5 * ((self.inverse_depths - inverse) / self.spacing).square())
-        return torch.exp(self.log_hint_weight) * evidence.confidence * near
+    def _hint_logits(self, hint: Tensor) -> Tensor:
+        """What a hint [B, 2, h, w] adds to the logits of the planes [B, D, h, w]: a Gaussian as wide as a plane."""
+        depth, confidence = hint.chunk(2, dim=1)
+        near = torch.exp(-0.5 * ((self.inverse_depths - torch.exp(-log_of(depth))) / self.spacing).square())
+        return torch.exp(self.log_hint_weight) * confidence * near
 
 
 class SemanticsHead(DenseHead):

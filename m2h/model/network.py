@@ -18,9 +18,10 @@ from m2h.config import M2HConfig
 from m2h.model.backbone import Backbone, ConvBackbone
 from m2h.model.blocks import resize
 from m2h.model.cross_task import CrossTaskAttention
-from m2h.model.cross_view import CostVolume, MatchingFeatures, Neighbours, ViewPyramid, hint_maps, small_hint
+from m2h.model.cross_view import CostVolume, MatchingFeatures, Neighbours, ViewPyramid, product
 from m2h.model.gating import GatedMerge
 from m2h.model.heads import HEADS, PlaneEvidence
+from m2h.model.hints import hint_maps, small_hint
 from m2h.model.reassemble import Detail, Reassemble, TaskFusion, UniqueFeatures
 from m2h.tasks import TASKS, TaskName
 
@@ -144,9 +145,10 @@ class M2H(nn.Module):
                 features = self.match(neighbours.views.flatten(0, 1))
                 neighbours = neighbours._replace(views=torch.unflatten(features, 0, neighbours.views.shape[:2]))
             volume, seen = self.cost_volume(self.matching(maps[0], maps[1]), neighbours)
-        hinted = small_hint(None if hint is None else F.pad(hint, padding), quarter)
-        pyramid, deepest = self.reassemble(maps, volume, seen, hint_maps(hinted))
-        return _Encoded(pyramid, deepest, half, PlaneEvidence(volume, *hinted.chunk(2, dim=1)))
+        padded = None if hint is None else F.pad(hint, padding)
+        small = small_hint(padded, quarter)
+        pyramid, deepest = self.reassemble(maps, volume, seen, hint_maps(small))
+        return _Encoded(pyramid, deepest, half, PlaneEvidence(volume, small, padded, hint))
 
     def _check(self, images: Tensor, tasks: Collection[TaskName] | None) -> list[TaskName]:
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
@@ -172,9 +174,10 @@ def _on_canvas(neighbours: Neighbours | None, padding: tuple[int, int, int, int]
         return neighbours
     shift = torch.eye(3, dtype=neighbours.projections.dtype, device=neighbours.projections.device)
     shift[0, 2], shift[1, 2] = padding[0], padding[2]
-    moved = shift @ neighbours.projections
-    back = torch.linalg.inv(shift)
-    return neighbours._replace(projections=torch.cat([moved[..., :3] @ back, moved[..., 3:]], dim=-1))
+    back = torch.eye(3, dtype=shift.dtype, device=shift.device)
+    back[0, 2], back[1, 2] = -padding[0], -padding[2]
+    moved = product(shift, neighbours.projections)
+    return neighbours._replace(projections=torch.cat([product(moved[..., :3], back), moved[..., 3:]], dim=-1))
 
 
 @dataclass(frozen=True)

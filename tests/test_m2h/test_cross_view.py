@@ -11,14 +11,15 @@ from network_helpers import plain_network, random_images, relative_error
 
 from m2h.camera import Camera
 from m2h.config import CrossViewConfig
-from m2h.data.hints import corrupted_hint
+from m2h.data.hints import corrupted_hint, training_hint, without_blocks
 from m2h.data.loading import TargetConfig, to_tensors
 from m2h.data.neighbours import ViewsConfig
 from m2h.data.sample import Sample
 from m2h.infer import DepthHint, InferenceConfig, Predictor, TorchNetwork
 from m2h.losses import depth_error_loss
 from m2h.model import M2H, M2HConfig, Neighbours, build_model, prepare_for_inference
-from m2h.model.cross_view import CostVolume, hint_maps, small_hint
+from m2h.model.cross_view import CostVolume
+from m2h.model.hints import hint_maps, small_hint
 from m2h.record import CheckpointRecord, Preprocessing
 from m2h.views import View, projection, view_worth
 
@@ -95,6 +96,16 @@ def test_cost_volume_is_highest_at_the_true_depth() -> None:
     )  # its neighbours are less than a pixel off
     assert int(inner.mean(dim=(1, 2)).argmax()) == 15
     assert float(inner[15].mean()) > 0.95
+
+
+def test_positions_in_neighbours_keep_their_precision_under_autocast(model: M2H) -> None:
+    """In bfloat16 they would be off by up to two pixels, and matching would be learnt on noise."""
+    neighbours = neighbours_of(model)
+    exact, _ = model.cost_volume._sampling(neighbours, SIZE[0] // 4, SIZE[1] // 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded, _ = model.cost_volume._sampling(neighbours, SIZE[0] // 4, SIZE[1] // 4)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=1e-6)
 
 
 def test_points_behind_or_beside_a_neighbour_count_as_not_seen() -> None:
@@ -195,6 +206,43 @@ def test_corrupted_hints_resemble_the_depth_and_have_holes() -> None:
     assert 0.2 < np.mean([np.mean(hint[0] > 0) for hint in hints]) < 0.98
     assert np.median(np.abs(np.log(known / 2.0))) < 0.08
     assert all(((hint[1] >= 0) & (hint[1] <= 1)).all() and (hint[1][hint[0] == 0] == 0).all() for hint in hints)
+
+
+def test_the_gate_decides_between_the_hint_and_the_planes_pixel_by_pixel() -> None:
+    torch.manual_seed(0)
+    model = plain_network.roughen(build_model(small_config())).eval()
+    last = model.heads["depth"].gate.mix[-1]
+    hint = torch.zeros(1, 2, *SIZE)
+    hint[:, 0, :, 1::2] = torch.linspace(1.0, 4.0, SIZE[1] // 2)
+    hint[:, 1] = (hint[:, 0] > 0).float()
+    images = random_images(1, *SIZE)
+    torch.nn.init.zeros_(last.weight)
+    found = {}
+    for belief in (-30.0, 0.0, 30.0):
+        last.bias.data[2] = belief
+        with torch.no_grad():
+            found[belief] = model(images, hint=hint, tasks=["depth"])["depth"]
+    known = hint[:, :1] > 0
+    torch.testing.assert_close(found[30.0][known], hint[:, :1][known], rtol=1e-4, atol=0)
+    torch.testing.assert_close(found[30.0][~known], found[-30.0][~known], rtol=1e-4, atol=0)
+    middle = torch.sqrt(found[30.0] * found[-30.0])
+    torch.testing.assert_close(found[0.0], middle, rtol=1e-4, atol=0)
+
+
+def test_samples_are_shown_their_own_hint_with_and_without_holes() -> None:
+    rng = np.random.default_rng(2)
+    hint = np.stack([np.full((60, 80), 3.0), np.full((60, 80), 0.7)], axis=-1).astype(np.float32)
+    depth = np.full((60, 80), 2.0, np.float32)
+    sample = Sample("one", np.zeros((60, 80, 3), np.uint8), depth=depth, hint=hint)
+    shown = [training_hint(sample, rng) for _ in range(40)]
+    own = [one for one in shown if np.isin(one[0], [0, 3.0]).all()]
+    whole = [one for one in own if (one[0] > 0).all()]
+    assert 20 < len(own) < 40
+    assert 5 < len(whole) < len(own)
+    assert all(np.array_equal(one[0] > 0, one[1] > 0) for one in own)
+    holes = without_blocks(np.ascontiguousarray(hint.transpose(2, 0, 1)), np.random.default_rng(0))
+    assert 0.3 < np.mean(holes[0] > 0) < 1
+    assert not training_hint(replace(sample, hint=None, depth=None), rng).any()
 
 
 def test_view_worth_prefers_a_baseline_and_needs_overlap() -> None:
