@@ -70,6 +70,10 @@ def test_exported_networks_agree(exported: tuple[Path, CheckpointRecord], runtim
     assert list(network(images, ("edges",))) == ["edges"]
     with pytest.raises(CheckpointError, match=r"exported for images of \[3, 40, 72\]"):
         network(random_images(1, 56, 72), ("edges",))
+    with pytest.raises(CheckpointError, match="sees one image at a time"):
+        network.match(images)
+    with pytest.raises(CheckpointError, match="sees one image at a time"):
+        network(images, ("edges",), hint=torch.zeros(2, 2, *SIZE))
 
 
 @pytest.mark.slow
