@@ -37,7 +37,8 @@ def run_options(command: F) -> F:
             type=click.Choice(REFINE),
             default="auto",
             show_default=True,
-            help="Correct predicted depth with the images of neighbouring frames; auto: where they show large errors.",
+            help="Correct predicted depth with the images of neighbouring frames; auto: where they show large errors; the "
+            "shipped network is shown what they prove and completes it.",
         ),
         click.option(
             "--up", metavar="X,Y,Z", help="Up direction in the sequence's world, when it cannot be estimated."

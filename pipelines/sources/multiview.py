@@ -101,12 +101,12 @@ class MultiviewFrames:
             f"the camera turns on the spot, moves too fast, or multiview.neighbours.scene_depth is wrong"
         )
 
-    def notes(self, depths: MultiviewDepth) -> list[str]:
-        """What was assumed of the depth range, and frames that get no depth."""
+    def notes(self, depths: MultiviewDepth, alone_is: str = "unknown") -> list[str]:
+        """What was assumed of the depth range, and which frames get no depth from images; theirs is then `alone_is`."""
         notes = []
         if alone := sum(not depths.neighbours(i) for i in self.chosen):
             notes.append(
-                f"{alone} of {len(self.chosen)} frames have no neighbour with a baseline; their depth is unknown"
+                f"{alone} of {len(self.chosen)} frames have no neighbour with a baseline; their depth is {alone_is}"
             )
         if depths.range_is_assumed:
             notes.append(

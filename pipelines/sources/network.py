@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from m2h.camera import Camera
+from m2h.predictions import GOOD_DEPTH
 from mapping.camera import Intrinsics
 from mapping.depth.pose_scale import PoseScale, pose_scale_from_points
 from mapping.lru_cache import LruCache
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from m2h.infer import MatchedView, Predictor
     from m2h.views import View
 
-VERSION = (
-    1  # counts changes of how the network is asked, so that stored answers are reused only where they would be the same
-)
+VERSION = 2
+"""Counts changes of how the network is asked, so that stored answers are reused only where they would be the same."""
 KEPT_FEATURE_BYTES = 256 << 20
+CERTAIN = 0.03
+"""Scale of the error of log depth from which on a pixel weighs as much as any in fusion."""
 PROBES = 12
 """Frames, spread over the sequence, that tell the unit of the poses."""
 
@@ -65,10 +67,19 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
             return predictor(frame.rgb, frame.intrinsics)
 
         return Source(
-            title, predict, digest(fingerprint), label_space, DepthOrigin.NETWORK, is_costly=True, trust=trust
+            title,
+            predict,
+            digest(fingerprint),
+            label_space,
+            DepthOrigin.NETWORK,
+            is_costly=True,
+            trust=trust,
+            predicts_labels="semantics" in predictor.tasks,
         )
     asked = PosedNetwork(predictor, sequence, config, poses)
-    settings = (config_to_mapping(config.network.neighbours), config.align.pose_scale)
+    # The unit of COLMAP's poses is found from the frames that are chosen.
+    chosen = config_to_mapping(config.frames) if sequence.format == "colmap" and config.align.pose_scale is None else {}
+    settings = (config_to_mapping(config.network.neighbours), config.align.pose_scale, chosen)
     return Source(
         title,
         asked.predict,
@@ -80,6 +91,7 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
         predict_hinted=asked.predict_hinted,
         pose_scale=lambda: asked.scale,
         trust=trust,
+        predicts_labels="semantics" in predictor.tasks,
     )
 
 
@@ -129,7 +141,8 @@ class PosedNetwork:
         return 1.0
 
     def predict(self, frame: Frame) -> Predictions:
-        """What the network says of a frame beside its neighbours, depth in the unit of the poses."""
+        """What the network says of a frame beside its neighbours: depth in the unit of the poses, confidence as a weight of
+        fusion."""
         return self.predict_hinted(frame, None)
 
     def predict_hinted(self, frame: Frame, hint: Hint | None) -> Predictions:
@@ -140,9 +153,9 @@ class PosedNetwork:
         matched = [view for i in self._neighbours(position, frame.intrinsics) if (view := self._match(i)) is not None]
         asked = None if hint is None else DepthHint(hint.depth * factor, hint.confidence)
         found = self.predictor.predict_view(self._view(frame, position), matched, asked)
-        if found.depth is None or factor == 1:
-            return found
-        return Predictions(**{**vars(found), "depth": found.depth / factor})
+        depth = None if found.depth is None else found.depth / factor
+        confidence = None if found.confidence is None else precision_of(found.confidence)
+        return replace(found, depth=depth, confidence=confidence)
 
     def _neighbours(self, position: int, camera: Intrinsics) -> list[int]:
         return choose_neighbours(self.metric_poses, camera, position, self.config.network.neighbours)
@@ -183,6 +196,17 @@ class PosedNetwork:
             assert depth is not None
             ratios.append(depth[pixels[inside, 1], pixels[inside, 0]] / points[inside, 2])
         return ratios
+
+
+def precision_of(confidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights (H, W) in [0, 1] in proportion to the inverse variance of depth that is right with this confidence.
+
+    The error of log depth is taken for Laplace-distributed, as the network learns it, and confidence (H, W) for the
+    probability that it is below `GOOD_DEPTH`. A mean is best with such weights; with the probabilities themselves, many
+    frames that know little would outvote the few that know.
+    """
+    scale = -GOOD_DEPTH / np.log1p(-np.clip(confidence.astype(np.float64), 1e-6, 1 - 1e-6))
+    return np.minimum(1, (CERTAIN / scale) ** 2).astype(np.float32)
 
 
 def poses_of(sequence: FrameSequence) -> NDArray[np.float64]:

@@ -9,6 +9,9 @@ within a frame is what no scale of the frame can mend; it decides between three 
   depths, but fills what the images leave open.
 - Beyond, nothing is filled: what is wrong by that much makes surface where there is none. Its normals and edges, by which depth
   is weighed, are left out with it.
+
+A network that takes hints is shown what images say of each frame and completes it. How wrong it then is, those pixels tell that
+images prove and that were hidden from it; up to `COMPLETES` the whole depth is its own, beyond that of images alone.
 """
 
 from __future__ import annotations
@@ -23,19 +26,24 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.lru_cache import LruCache
-from mapping.multiview.multiview import MultiviewDepth
+from mapping.multiview.multiview import PROVED, MultiviewDepth
 from mapping.multiview.views import Prior
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.settings import PipelineConfig
 from pipelines.sources.multiview import MultiviewFrames
 from pipelines.sources.predictions import PredictionError
-from pipelines.sources.source import DepthOrigin, Source, SourceError
+from pipelines.sources.source import DepthOrigin, Hint, Source, SourceError
 from pipelines.workspace import digest
 
-VERSION = 1  # counts changes of the method, so that stored depth is found again only where it would be the same
+VERSION = 2  # counts changes of the method, so that stored depth is found again only where it would be the same
 REMEMBERED_BYTES = 512 << 20  # predictions that are kept because neighbours ask for them before their turn
 GOOD = 0.07  # spread of depth within frames up to which it is better left to the alignment; about there both do as well
 PROBES = 8  # frames, spread over the sequence, that tell how wrong the prediction is
+COMPLETES = 0.25  # spread of depth completed by a network, up to which it fills what images leave open
+HIDDEN_BLOCKS = (
+    4,
+    5,
+)  # blocks along both sides of an image of which every second one is hidden from it, to see how wrong it is
 UNPROVED = 0.3  # share of its confidence that a prior keeps where the images do not prove it
 FEWEST_PROVED = 500  # pixels that tell the scale of a frame's prior, and its spread
 SPREAD = 0.04  # standard deviation of the Gaussian that spreads it, as a share of the image's long side
@@ -51,7 +59,8 @@ def refined(base: Source, refine: Refine, sequence: FrameSequence, config: Pipel
     """A source whose depth is checked and corrected against the images of neighbouring frames.
 
     Where images prove a depth it is theirs; elsewhere the other source's, brought to the scale of what is proved around it, with
-    little confidence, or unknown where that source is found to be too wrong. Labels are as the other source gives them.
+    little confidence, or unknown where that source is found to be too wrong. A network that takes hints is shown what images
+    say, and answers for the whole frame unless it is too wrong. Labels are as the other source gives them.
 
     With `auto` it is decided with the first answer. It is the other source itself where there is nothing to check: depth that
     was measured or comes from images already, poses of which no two stand apart, and metric depth beside poses in another unit,
@@ -81,6 +90,7 @@ class _Refiner:
             base,
             name=f"{kind}:{base.name}",
             predict=self.predict,
+            predict_hinted=None if base.predict_hinted is None else self.predict_hinted,
             fingerprint=fingerprint,
             is_refined=True,
             is_costly=True,
@@ -89,14 +99,15 @@ class _Refiner:
         self._base, self._frames, self._settings = base, frames, config.multiview
         self._answers: LruCache[Predictions] = LruCache(REMEMBERED_BYTES, lambda answer: answer.nbytes)
         self._depths: MultiviewDepth | None = None
-        self._started = self._fills = False
+        self._started = self._fills = self._completes = False
 
     def predict(self, frame: Frame) -> Predictions:
         """What the other source says of a frame, its depth and confidence refined."""
-        if not self._started:
-            self._depths = self._start()
-            self._started = True
+        self._decide()
         position = self._frames.position[frame.index]
+        if self._completes and self._depths is not None:
+            assert self._base.predict_hinted is not None
+            return self._base.predict_hinted(frame, hint_from(self._depths, position, frame))
         base = self._base_answer(position, frame)
         if self._depths is None:
             self._answers.clear()  # no other frame asks for them
@@ -107,6 +118,25 @@ class _Refiner:
         depth, confidence = filled(depth, confidence, base)
         return replace(base, depth=depth, confidence=confidence)
 
+    def predict_hinted(self, frame: Frame, hint: Hint) -> Predictions:
+        """What the network says, shown what the map of a first pass shows of the frame, and over it what images prove."""
+        self._decide()
+        assert self._base.predict_hinted is not None
+        if self._depths is None:
+            return self._base.predict_hinted(frame, hint)
+        if not self._completes:
+            return self.predict(frame)
+        seen = hint_from(self._depths, self._frames.position[frame.index], frame)
+        mapped = (hint.depth > 0) & (seen.confidence < PROVED)
+        confidence = np.where(mapped, np.minimum(hint.confidence, PROVED), seen.confidence)
+        return self._base.predict_hinted(frame, Hint(np.where(mapped, hint.depth, seen.depth), confidence))
+
+    def _decide(self) -> None:
+        """At the first request."""
+        if not self._started:
+            self._depths = self._start()
+            self._started = True
+
     def _start(self) -> MultiviewDepth | None:
         """What finds depth, after a look at how wrong the prediction is; None to leave the prediction as it is."""
         notes = self.source.notes
@@ -115,6 +145,10 @@ class _Refiner:
             if self._is_optional:
                 return None
             raise SourceError(problem)
+        if self._base.predict_hinted is not None:
+            if depths.range_is_assumed and self._frames.sequence.format == "colmap" and self._is_optional:
+                return None  # the range is that of a room in metres, the poses are not
+            return self._start_completing(depths)
         spread = self._spread(depths)
         if self._is_optional and (spread is None or spread <= GOOD):
             return None
@@ -127,6 +161,19 @@ class _Refiner:
             f"depth of {self._base.name} is off by {spread:.0%} within frames where images prove theirs: "
             f"depth is taken from images, that of {self._base.name} {rest}"
         )
+        return depths
+
+    def _start_completing(self, depths: MultiviewDepth) -> MultiviewDepth:
+        """The same for a network that completes what images prove."""
+        notes = self.source.notes
+        spread = self._spread(depths)
+        self._completes = spread is None or spread <= COMPLETES or not self._is_optional
+        found = "images prove too little to tell how wrong it is there"
+        if spread is not None:
+            found = f"off by {spread:.0%} where it was not shown what images prove"
+        filled = "is completed by" if self._completes else "is not completed by"
+        notes += self._frames.notes(depths, "the network's alone" if self._completes else "unknown")
+        notes.append(f"depth that images prove {filled} {self._base.name}: {found}")
         return depths
 
     def _spread(self, depths: MultiviewDepth) -> float | None:
@@ -142,11 +189,15 @@ class _Refiner:
     def _spreads(self, depths: MultiviewDepth, probes: list[int]) -> Iterator[float]:
         for position in probes:
             frame = self._frames.read(position)
-            seen = None if frame is None else self._base_answer(position, frame)
-            if frame is None or seen is None or seen.depth is None:
+            if frame is None:
                 continue
-            proved, _ = depths(position, frame.rgb.shape[:2])
-            if (spread := spread_of(proved, seen.depth)) is not None:
+            if self._base.predict_hinted is not None:
+                spread = error_of_hidden(self._base, frame, hint_from(depths, position, frame))
+            else:
+                proved, _ = depths(position, frame.rgb.shape[:2])
+                predicted = self._base_answer(position, frame).depth
+                spread = None if predicted is None else spread_of(proved, predicted)
+            if spread is not None:
                 yield spread
 
     def _prior(self, position: int) -> Prior:
@@ -159,6 +210,28 @@ class _Refiner:
     def _base_answer(self, position: int, frame: Frame | None = None) -> Predictions:
         """What the other source says, asked once as long as memory lasts; raises SequenceError when the frame cannot be read."""
         return self._answers.get(position, lambda: self._base.predict(frame or self._frames.sequence[position]))
+
+
+def hint_from(depths: MultiviewDepth, position: int, frame: Frame) -> Hint:
+    """What images say of a frame, for the network."""
+    return Hint(*depths.hint(position, frame.rgb.shape[:2]))
+
+
+def error_of_hidden(base: Source, frame: Frame, hint: Hint) -> float | None:
+    """The robust standard deviation of the log ratio of a network's depth to what images prove, where it was not shown that;
+    unlike in `spread_of` a common scale counts, as nothing corrects it later. None where too few pixels tell."""
+    assert base.predict_hinted is not None
+    (height, width), (rows, columns) = hint.depth.shape, HIDDEN_BLOCKS
+    v, u = np.arange(height) * rows // height, np.arange(width) * columns // width
+    hidden = (v[:, None] + u) % 2 == 0
+    shown = Hint(np.where(hidden, 0, hint.depth), np.where(hidden, 0, hint.confidence))
+    predicted = base.predict_hinted(frame, shown).depth
+    if predicted is None:
+        return None
+    told = hidden & (hint.confidence >= PROVED) & (hint.depth > 0) & (predicted > 0)
+    if told.sum() < FEWEST_PROVED:
+        return None
+    return DEVIATION_OF_MEDIAN * float(np.median(np.abs(np.log(hint.depth[told] / predicted[told]))))
 
 
 def spread_of(proved: NDArray[np.float32], predicted: NDArray[np.float32]) -> float | None:

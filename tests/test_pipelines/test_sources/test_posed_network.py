@@ -14,12 +14,12 @@ from m2h.checkpoint import save_checkpoint
 from m2h.config import CrossViewConfig
 from m2h.infer import Predictor
 from m2h.model import M2HConfig, build_model
-from m2h.predictions import Predictions
+from m2h.predictions import GOOD_DEPTH, Predictions
 from m2h.record import CheckpointRecord, Preprocessing
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.settings import PipelineConfig
-from pipelines.sources.network import PosedNetwork, poses_of
+from pipelines.sources.network import CERTAIN, PosedNetwork, poses_of, precision_of
 from pipelines.sources.refinement import refined
 from pipelines.sources.source import DepthOrigin, Hint, open_source
 from pipelines.stages.align import is_wanted
@@ -100,6 +100,25 @@ def test_depth_is_that_of_the_poses(images_only, checkpoint):
     assert source.predict_hinted is not None
 
 
+@pytest.mark.slow
+def test_an_exported_network_is_given_the_same(images_only, checkpoint, asked):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("openvino")
+    from m2h.checkpoint import load_checkpoint
+    from m2h.export import export_onnx
+
+    exported = checkpoint.with_suffix(".onnx")
+    export_onnx(*load_checkpoint(checkpoint), exported)
+    sequence, found = open_sequence(str(images_only)), []
+    for name in (checkpoint, exported):
+        source = open_source(f"m2h:{name}", sequence, settings())
+        assert source.depth_from is DepthOrigin.POSES
+        found.append(source.predict(sequence[6]).depth)
+    assert asked[0] == asked[1]
+    assert asked[0][0] > 0
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3)
+
+
 def test_another_unit_of_the_poses_gives_depth_in_that_unit(images_only, checkpoint):
     """Poses in millimetres, said to be so: the network sees the same metres, and depth comes out a thousand times as large."""
     sequence = open_sequence(str(images_only))
@@ -167,3 +186,12 @@ def test_its_depth_is_checked_against_the_images_in_any_unit_of_the_poses(images
         assert source.depth_from is DepthOrigin.POSES
         assert not is_wanted("auto", source)
         assert is_wanted("on", source)
+
+
+def test_weights_are_the_inverse_variance_of_what_confidence_says():
+    scales = np.array([0.25, 1.0, 2.0, 4.0]) * CERTAIN
+    probability = (1 - np.exp(-GOOD_DEPTH / scales)).astype(np.float32)
+    np.testing.assert_allclose(precision_of(probability), [1, 1, 1 / 4, 1 / 16], rtol=1e-3)
+    ends = precision_of(np.array([0, 1], np.float32))
+    assert 0 <= ends[0] < 1e-6
+    assert ends[1] == 1

@@ -12,7 +12,7 @@ from pipelines.cli import main
 from pipelines.settings import AlignConfig, FramesConfig
 from pipelines.sources.predictions import prediction_path, write_predictions
 from pipelines.sources.refinement import refined, spread_of
-from pipelines.sources.source import open_source
+from pipelines.sources.source import Hint, open_source
 
 
 def open_refined(refine, spec, wall, config=CONFIG):
@@ -173,3 +173,49 @@ def test_the_command_line_checks_unless_set_otherwise(box_room, tmp_path, monkey
     result = CliRunner().invoke(main, ["run", str(box_room), "--out", str(tmp_path), "-q", *options])
     assert result.exit_code == 0, result.output
     assert asked == [(source, refine)]
+
+
+def completing(wall, error, factor=1.0):
+    """A source that keeps what it is shown, and is off by up to `error` and by a factor where it is shown nothing."""
+
+    def predict(frame, hint=None):
+        uneven = np.kron(np.random.default_rng(frame.index).normal(0, error, (6, 8)), np.ones((10, 10)))
+        own = (factor * wall.depth(frame.index) * np.exp(uneven)).astype(np.float32)
+        shown = np.zeros_like(own) if hint is None else hint.depth
+        return Predictions(depth=np.where(shown > 0, shown, own), confidence=np.full(own.shape, 0.4, np.float32))
+
+    base = open_source("multiview", wall, CONFIG)
+    return replace(base, name="net", predict=predict, predict_hinted=predict, is_refined=False)
+
+
+@pytest.mark.parametrize(("error", "factor", "fills"), [(0.05, 1.0, True), (0.4, 1.0, False), (0.02, 1.5, False)])
+def test_a_network_completes_what_images_prove_where_it_can(error, factor, fills):
+    """It is judged where it was not shown the depth: what it copies says nothing of how wrong it is elsewhere."""
+    wall = Wall()
+    source = refined(completing(wall, error, factor), "auto", wall, CONFIG)
+    answer, alone = source.predict(wall[4]), open_source("multiview", wall, CONFIG).predict(wall[4])
+    proved = alone.depth > 0
+    assert 0 < np.mean(proved) < 1
+    np.testing.assert_array_equal(answer.depth[proved], alone.depth[proved])
+    assert bool((answer.depth[~proved] > 0).all()) == fills
+    np.testing.assert_array_equal(answer.confidence[proved], np.float32(0.4) if fills else alone.confidence[proved])
+    assert len(source.notes) == 1
+    assert ("is completed by net" if fills else "is not completed by net") in source.notes[0]
+
+
+def test_completion_can_be_asked_for_whatever_it_is_worth():
+    wall = Wall()
+    source = refined(completing(wall, 0.4), "multiview", wall, CONFIG)
+    assert (source.predict(wall[4]).depth > 0).all()
+
+
+@pytest.mark.parametrize(("error", "fills"), [(0.05, True), (0.4, False)])
+def test_a_second_pass_keeps_what_images_prove_and_the_verdict_on_the_network(error, fills):
+    wall = Wall()
+    source = refined(completing(wall, error), "auto", wall, CONFIG)
+    shape = wall[4].rgb.shape[:2]
+    answer = source.predict_hinted(wall[4], Hint(np.full(shape, 9.0, np.float32), np.full(shape, 0.9, np.float32)))
+    alone = open_source("multiview", wall, CONFIG).predict(wall[4])
+    proved = alone.depth > 0
+    np.testing.assert_array_equal(answer.depth[proved], alone.depth[proved])
+    assert (answer.depth[~proved] == (9.0 if fills else 0.0)).all()
