@@ -14,6 +14,7 @@ as it looks from there.
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame, FrameSequence
 from pipelines.settings import PipelineConfig
+from pipelines.sources.predictions import prediction_path, read_predictions
+from pipelines.stages.context import PREDICTIONS_FOLDER
 from pipelines.workspace import load_run
 
 KITCHEN_FOCAL = 525.0
@@ -66,10 +69,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder that holds the recorded sequences and the photographs")
     parser.add_argument("--worlds", type=Path, help="folder of synthetic sequences")
-    parser.add_argument("--world-frames", type=int, default=200, help="frames of the worlds that are measured")
+    parser.add_argument("--world-frames", type=int, default=60, help="frames of the worlds that are measured")
     parser.add_argument("--checkpoint", default=DEFAULT_NAME, help="network to measure")
     parser.add_argument("--every", type=int, default=5, help="measure every n-th frame of the recordings")
     parser.add_argument("--no-maps", action="store_true", help="leave out the maps of the recordings")
+    parser.add_argument("--source", help="what the maps are made from, instead of the checkpoint")
+    parser.add_argument("--refine", default="auto", help="as that of m2h run, for the maps")
+    parser.add_argument("--keep", type=Path, help="folder for the runs of the maps")
+    parser.add_argument("--only", nargs="*", help="recordings to measure: office, kitchen; photos are left out then")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "from_images.json")
     arguments = parser.parse_args()
     predictor = Predictor.from_checkpoint(arguments.checkpoint)
@@ -80,13 +87,16 @@ def main() -> None:
             results["worlds"] = measure_worlds(arguments.checkpoint, arguments.worlds, arguments.world_frames)
             print_scores("worlds", results["worlds"])
         for name, frames, caster in recordings(arguments.data):
+            if arguments.only and name not in arguments.only:
+                continue
             results[name] = measure_recording(predictor, frames, caster, arguments.every)
             print_scores(name, results[name])
             if not arguments.no_maps:
-                results[f"{name} map"] = measure_map(arguments.data / FOLDERS[name], frames, arguments.checkpoint)
+                folder, truths = arguments.data / FOLDERS[name], truths_of(frames, caster, arguments.every)
+                results[f"{name} map"] = measure_map(folder, frames, truths, arguments)
                 print_scores(f"{name} map", results[f"{name} map"])
         photos = arguments.data / "nyu13_photos"
-        if photos.is_dir():
+        if photos.is_dir() and not arguments.only:
             results["photos"] = measure_photos(predictor, photos)
             print_scores("photos", results["photos"])
         results["speed"] = measure_speed(predictor)
@@ -116,6 +126,18 @@ def recordings(data: Path) -> Iterator[tuple[str, list[Frame], MeshCaster | None
         yield "kitchen", [replace(frame, intrinsics=replace(frame.intrinsics, **focal)) for frame in frames], caster
 
 
+def truths_of(frames: list[Frame], caster: MeshCaster | None, every: int) -> dict[int, NDArray[np.float32]]:
+    """True depth of every n-th frame, 0 unknown, by its number in the list."""
+    truths = {}
+    for i in range(0, len(frames), every):
+        truth = frames[i].recorded.depth
+        if caster is not None:
+            truth = caster.cast(frames[i].intrinsics, frames[i].T_world_camera)[0]
+        assert truth is not None
+        truths[i] = truth
+    return truths
+
+
 def measure_recording(
     predictor: Predictor, frames: list[Frame], caster: MeshCaster | None, every: int
 ) -> dict[str, dict[str, float]]:
@@ -123,20 +145,19 @@ def measure_recording(
     poses = np.stack([frame.T_world_camera for frame in frames])
     matched = [predictor.match(view_of(frame)) for frame in frames]
     errors = {"neighbours": DepthErrors(), "alone": DepthErrors()}
-    for i in range(0, len(frames), every):
+    for i, truth in truths_of(frames, caster, every).items():
         frame = frames[i]
-        truth = frame.recorded.depth
-        if caster is not None:
-            truth = caster.cast(frame.intrinsics, frame.T_world_camera)[0]
-        assert truth is not None
         chosen = choose_neighbours(poses, frame.intrinsics, i)[:NEIGHBOURS]
         errors["neighbours"].add(predictor.predict_view(view_of(frame), [matched[j] for j in chosen]), truth)
         errors["alone"].add(predictor.predict_view(view_of(frame)), truth)
     return {name: found.summary() for name, found in errors.items()}
 
 
-def measure_map(folder: Path, frames: list[Frame], checkpoint: str) -> dict[str, float]:
-    """`m2h run --source m2h` as by default, its depth checked against the images: the mesh against the map of the recorded depth.
+def measure_map(
+    folder: Path, frames: list[Frame], truths: dict[int, NDArray[np.float32]], arguments: argparse.Namespace
+) -> dict[str, float]:
+    """`m2h run --source m2h` as by default: its mesh against the map of the recorded depth, and the depth that it fused against
+    the truth of some of the frames.
 
     The run reads the recording with the camera of `frames`, and maps those frames alone. Seconds are those of all stages.
     """
@@ -146,22 +167,32 @@ def measure_map(folder: Path, frames: list[Frame], checkpoint: str) -> dict[str,
         config = config_from_mapping(
             PipelineConfig, {"tsdf": {"voxel_size": VOXEL}, "frames": {"start": first}}, "here"
         )
-        manifest = run(sequence, Path(name) / "run", source=f"m2h:{checkpoint}", refine="auto", config=config)
-        mesh, graph = load_run(Path(name) / "run")
+        out = Path(name) / "run"
+        source = arguments.source or f"m2h:{arguments.checkpoint}"
+        manifest = run(sequence, out, source=source, refine=arguments.refine, config=config)
+        mesh, graph = load_run(out)
+        errors = DepthErrors()
+        for i, truth in truths.items():
+            errors.add(read_predictions(prediction_path(out / PREDICTIONS_FOLDER, frames[i].index)), truth)
+        if arguments.keep:
+            shutil.copytree(out, arguments.keep / folder.name, dirs_exist_ok=True)
     mesh = mesh.transformed(graph.T_input_world)
-    truth = sensor_mesh([open_sequence(str(folder))[frame.index] for frame in frames], VOXEL)
-    scores = mesh_metrics(mesh, truth, np.random.default_rng(0), samples=SAMPLES)
+    truth_mesh = sensor_mesh([open_sequence(str(folder))[frame.index] for frame in frames], VOXEL)
+    scores = mesh_metrics(mesh, truth_mesh, np.random.default_rng(0), samples=SAMPLES)
     seconds = sum(stage["seconds"] for stage in manifest["stages"].values())
     wanted = (
         "f_5cm",
         "f_10cm",
+        "precision_5cm",
+        "recall_5cm",
         "accuracy_m",
         "completeness_m",
         "recall_10cm",
         "double_wall_rate",
         "normal_consistency",
     )
-    return {key: scores[key] for key in wanted if key in scores} | {"seconds_per_frame": seconds / len(frames)}
+    depth = {f"depth {key}": value for key, value in errors.summary().items() if key != "calibration_error"}
+    return {key: scores[key] for key in wanted if key in scores} | depth | {"seconds_per_frame": seconds / len(frames)}
 
 
 def with_camera(folder: Path, camera: Intrinsics, out: Path) -> FrameSequence:
@@ -183,16 +214,18 @@ def view_of(frame: Frame) -> View:
 
 
 class DepthErrors:
-    """Relative errors of depth over all frames, with the confidence of each."""
+    """Relative errors of depth over all frames where it is known, with the confidence of each."""
 
     def __init__(self) -> None:
         self.ratios: list[NDArray[np.float32]] = []
         self.confidences: list[NDArray[np.float32]] = []
+        self.shares: list[float] = []
 
     def add(self, predictions: Predictions, truth: NDArray[np.float32]) -> None:
         assert predictions.depth is not None
         assert predictions.confidence is not None
-        known = truth > 0
+        known = (truth > 0) & (predictions.depth > 0)
+        self.shares.append(float(known.sum() / max((truth > 0).sum(), 1)))
         self.ratios.append(predictions.depth[known] / truth[known])
         self.confidences.append(predictions.confidence[known])
 
@@ -203,6 +236,7 @@ class DepthErrors:
         order = np.argsort(-confidence, kind="stable")[: round(CONFIDENT * len(confidence))]
         return {
             "abs_rel": float(error.mean()),
+            "known": float(np.mean(self.shares)),
             "median_ratio": float(np.median(ratio)),
             "within_5": float(right.mean()),
             "within_10": float((error < 0.1).mean()),

@@ -311,6 +311,8 @@ DEPTH_COLUMNS = [
 ]
 MAP_COLUMNS = [
     *(Column("map", "name"), Column("F 5 cm", "f_5cm", ".3f"), Column("F 10 cm", "f_10cm", ".3f")),
+    *(Column("precision 5 cm", "precision_5cm", ".3f"), Column("recall 5 cm", "recall_5cm", ".3f")),
+    *(Column("depth AbsRel", "depth abs_rel", ".3f"), Column("confident", "depth abs_rel_confident", ".3f")),
     *(Column("accuracy m", "accuracy_m", ".3f"), Column("completeness m", "completeness_m", ".3f")),
     *(Column("double walls", "double_wall_rate", ".3f"), Column("seconds per frame", "seconds_per_frame", ".2f")),
 ]
