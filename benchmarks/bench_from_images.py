@@ -89,11 +89,11 @@ def main() -> None:
         for name, frames, caster in recordings(arguments.data):
             if arguments.only and name not in arguments.only:
                 continue
-            results[name] = measure_recording(predictor, frames, caster, arguments.every)
+            truths = truths_of(frames, caster, arguments.every)
+            results[name] = measure_recording(predictor, frames, truths)
             print_scores(name, results[name])
             if not arguments.no_maps:
-                folder, truths = arguments.data / FOLDERS[name], truths_of(frames, caster, arguments.every)
-                results[f"{name} map"] = measure_map(folder, frames, truths, arguments)
+                results[f"{name} map"] = measure_map(arguments.data / FOLDERS[name], frames, truths, arguments)
                 print_scores(f"{name} map", results[f"{name} map"])
         photos = arguments.data / "nyu13_photos"
         if photos.is_dir() and not arguments.only:
@@ -139,13 +139,13 @@ def truths_of(frames: list[Frame], caster: MeshCaster | None, every: int) -> dic
 
 
 def measure_recording(
-    predictor: Predictor, frames: list[Frame], caster: MeshCaster | None, every: int
+    predictor: Predictor, frames: list[Frame], truths: dict[int, NDArray[np.float32]]
 ) -> dict[str, dict[str, float]]:
     """Depth with neighbours and from the single image."""
     poses = np.stack([frame.T_world_camera for frame in frames])
     matched = [predictor.match(view_of(frame)) for frame in frames]
     errors = {"neighbours": DepthErrors(), "alone": DepthErrors()}
-    for i, truth in truths_of(frames, caster, every).items():
+    for i, truth in truths.items():
         frame = frames[i]
         chosen = choose_neighbours(poses, frame.intrinsics, i)[:NEIGHBOURS]
         errors["neighbours"].add(predictor.predict_view(view_of(frame), [matched[j] for j in chosen]), truth)

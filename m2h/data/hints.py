@@ -19,8 +19,6 @@ WRONG = 0.3
 """The same of a region that is simply wrong."""
 TRUSTED = 0.05
 """Relative error at which a map's confidence has fallen to 1 / e."""
-
-
 FOUND_SHARE = 0.75
 """Share of the samples with a hint of their own that are shown it."""
 HIDDEN = (0.0, 0.6)

@@ -81,11 +81,11 @@ def correct_structure(
     top = WALL_SHARE * min(high - low for low, high in storeys)
     lower = [c.id for c in label_space.classes if c.name in SIZES and not may_be_wall(c.name, top)]
     carpets = [c.id for c in label_space.classes if c.name in LYING]
-    for mask, label, kept in ((found.ceiling, ceiling, None), (found.wall, wall, lower), (found.floor, floor, None)):
+    for mask, label in ((found.ceiling, ceiling), (found.wall, wall), (found.floor, floor)):
         vertices = np.unique(mesh.faces[mask])
         now = labels[vertices]
-        chosen = ~np.isin(now, carpets) if kept is None else np.isin(now, [*kept, 0, floor, ceiling])
-        labels[vertices[chosen]] = label
+        gives_way = np.isin(now, [*lower, 0, floor, ceiling]) if label == wall else ~np.isin(now, carpets)
+        labels[vertices[gives_way]] = label
     return replace(mesh, labels=labels)
 
 
