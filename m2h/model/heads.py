@@ -269,10 +269,9 @@ class PlaneDepthHead(DenseHead):
 
         (fine,) = by_strips(self.features(context, half), work, halo=self.refine.reach + 2)
         log_depth = resize_map(coarse, fine.shape[-2:]) + fine[:, :1]
-        change = self.gate(fine[:, 2:], log_depth, small_hint(evidence.padded_hint, fine))
-        log_depth, error, gate = resize(torch.cat([log_depth, fine[:, 1:2], 0 * log_depth], dim=1) + change).chunk(
-            3, dim=1
-        )
+        moved, worse, gate = self.gate(fine[:, 2:], log_depth, small_hint(evidence.padded_hint, fine)).chunk(3, dim=1)
+        maps = resize(torch.cat([log_depth + moved, fine[:, 1:2] + worse, gate], dim=1))
+        log_depth, error, gate = maps.chunk(3, dim=1)
         hinted = small_hint(evidence.image_hint, log_depth)[:, :1]
         blended = log_depth + torch.sigmoid(gate) * (log_of(hinted) - log_depth)
         outputs = {"depth": torch.exp(torch.where(hinted > 0, blended, log_depth)), "depth_error": error}

@@ -43,7 +43,7 @@ COMPLETES = 0.25  # spread of depth completed by a network, up to which it fills
 HIDDEN_BLOCKS = (
     4,
     5,
-)  # blocks along both sides of an image of which every second one is hidden from it, to see how wrong it is
+)  # blocks along both sides of an image; every second one is hidden, to see how wrong a network is there
 UNPROVED = 0.3  # share of its confidence that a prior keeps where the images do not prove it
 FEWEST_PROVED = 500  # pixels that tell the scale of a frame's prior, and its spread
 SPREAD = 0.04  # standard deviation of the Gaussian that spreads it, as a share of the image's long side
