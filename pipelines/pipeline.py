@@ -23,7 +23,7 @@ from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import GRAPH_FILES, build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again
-from pipelines.stages.prepare import find_level, list_frames, store_predictions
+from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.warm_up import compiling_ahead
 from pipelines.workspace import StageRecord, Workspace, digest, input_fingerprint, package_versions
@@ -48,6 +48,7 @@ class Stage:
 
 STAGES = (
     Stage("sequence", 1, ("frames",), (), list_frames),
+    Stage("check", 1, ("frames", "check"), (CHECK_FILE,), check_input),
     Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
     Stage("align", 2, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
     Stage("level", 1, ("frames", "up"), ("levelling.json",), find_level),
@@ -66,9 +67,10 @@ FIRST_PASS = (
 def stages_until(name: str, *, two_passes: bool = False) -> tuple[Stage, ...]:
     """The stages of a run, in order, up to the one of that name; with two passes the prediction is the second one."""
     chosen = STAGES[: STAGE_NAMES.index(name) + 1]
-    if not two_passes or len(chosen) < 2:
+    at = STAGE_NAMES.index("predict")
+    if not two_passes or len(chosen) <= at:
         return chosen
-    return (chosen[0], *FIRST_PASS, replace(chosen[1], run=predict_again), *chosen[2:])
+    return (*chosen[:at], *FIRST_PASS, replace(chosen[at], run=predict_again), *chosen[at + 1 :])
 
 
 def run(

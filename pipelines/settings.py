@@ -32,6 +32,14 @@ class FramesConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class CheckConfig:
+    """The check of the input before it is mapped: conventions, times of poses, focal length."""
+
+    trust: bool = False
+    """Whether a sequence is mapped as it is read although its own frames contradict that."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class NetworkConfig:
     """How a network that matches neighbouring frames is asked."""
 
@@ -72,6 +80,8 @@ class PipelineConfig:
 
     frames: FramesConfig = FramesConfig()
     """Which frames are used."""
+    check: CheckConfig = CheckConfig()
+    """The check of the input."""
     up: tuple[float, float, float] | None = None
     """Up direction in the sequence's world; None is that of the format or of the floor."""
     multiview: MultiviewConfig = MultiviewConfig()

@@ -43,6 +43,9 @@ def run_options(command: F) -> F:
         click.option(
             "--up", metavar="X,Y,Z", help="Up direction in the sequence's world, when it cannot be estimated."
         ),
+        click.option(
+            "--trust", is_flag=True, help="Map the sequence as it is read even where its own frames contradict that."
+        ),
         click.option("--stride", type=int, help="Every n-th frame. [config: frames.stride]"),
         click.option(
             "--range",
@@ -135,6 +138,7 @@ def execute(
 def shortcut_overrides(
     *,
     up: str | None,
+    trust: bool,
     stride: int | None,
     frame_range: str | None,
     voxel: float | None,
@@ -146,6 +150,8 @@ def shortcut_overrides(
     overrides = {}
     if up is not None:
         overrides[f"up={_direction(up)}"] = f"--up {up}"
+    if trust:
+        overrides["check.trust=true"] = "--trust"
     if stride is not None:
         overrides[f"frames.stride={stride}"] = f"--stride {stride}"
     if frame_range is not None:

@@ -13,15 +13,15 @@ from pipelines.cli.options import common_options, print_json, progress_reporter
 
 @click.command()
 @click.argument("sequence")
-@click.option("--fix", is_flag=True, help="Write m2h.yaml with the best convention to the sequence's folder.")
+@click.option("--fix", is_flag=True, help="Write what fits best as m2h.yaml to the sequence's folder.")
 @common_options
 def inspect(sequence: str, fix: bool, quiet: bool, as_json: bool, **_: Any) -> None:
-    """Report what SEQUENCE contains, and whether its pose direction, camera axes and depth scale are right.
+    """Report what SEQUENCE contains, and whether it is read right: pose direction, camera axes, depth, times, focal length.
 
-    Frames are warped into their neighbours under the usual conventions; the one that agrees best is right.
+    Frames are compared with their neighbours under the usual conventions; what fits best is right.
     """
+    from pipelines.checks.inspection import inspect_sequence, write_fix
     from pipelines.sequences.detect import open_sequence
-    from pipelines.sequences.inspection import inspect_sequence, write_fix
 
     opened = open_sequence(sequence)
     inspection = inspect_sequence(opened)

@@ -20,6 +20,8 @@ PoseDirection = Literal["camera_to_world", "world_to_camera"]
 CameraAxes = Literal["opencv", "opengl", "x_forward", "z_up", "left_handed"]
 POSE_DIRECTIONS: tuple[PoseDirection, ...] = get_args(PoseDirection)
 CAMERA_AXES: tuple[CameraAxes, ...] = get_args(CameraAxes)
+DepthKind = Literal["z", "ray"]
+DEPTH_KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
 OVERRIDE_FILE = "m2h.yaml"
 ROTATION_TOLERANCE = 1e-2
 """Greatest deviation of R R^T from the identity; beyond it a pose counts as lost."""
@@ -47,12 +49,13 @@ class Convention:
     """The conventions of a sequence's files.
 
     pose_direction is the direction of the stored matrices; camera_axes are the axes of the stored camera; depth_scale
-    is stored depth units per metre.
+    is stored depth units per metre; depth_kind is whether stored depth is z or the distance from the camera along the ray.
     """
 
     pose_direction: PoseDirection = "camera_to_world"
     camera_axes: CameraAxes = "opencv"
     depth_scale: float = 1000.0
+    depth_kind: DepthKind = "z"
 
     def T_world_camera(self, matrix: ArrayLike) -> Array:
         """Stored rigid matrices (..., 4, 4) as `T_world_camera`.
@@ -82,7 +85,8 @@ class Convention:
     def describe(self) -> str:
         """As text for users."""
         direction = self.pose_direction.replace("_", " ")
-        return f"{direction}, {self.camera_axes} axes, {self.depth_scale:g} depth units per metre"
+        along = ", depth along the ray" if self.depth_kind == "ray" else ""
+        return f"{direction}, {self.camera_axes} axes, {self.depth_scale:g} depth units per metre{along}"
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -95,12 +99,26 @@ class Overrides:
     """Axes of the stored camera frames."""
     depth_scale: float | None = None
     """Stored depth units per metre."""
+    depth_kind: DepthKind | None = None
+    """Whether stored depth is z or the distance from the camera along the ray."""
     world_up: tuple[float, float, float] | None = None
     """Up in the world of the stored poses."""
+    time_offset: float = 0.0
+    """Seconds to add to an image's time to get that of its pose; poses between the stored ones are interpolated."""
+    focal_length: float | None = None
+    """Focal length along the width, in pixels of the images as they are stored; along the height in proportion."""
+    k1: float | None = None
+    """Radial distortion of images whose lens the format calls a pinhole (OpenCV's first coefficient)."""
 
     def __post_init__(self) -> None:
         if self.depth_scale is not None and not (np.isfinite(self.depth_scale) and self.depth_scale > 0):
             raise ValueError(f"depth_scale must be a positive number of units per metre, got {self.depth_scale}")
+        if not np.isfinite(self.time_offset):
+            raise ValueError(f"time_offset must be a finite number of seconds, got {self.time_offset}")
+        if self.focal_length is not None and not (np.isfinite(self.focal_length) and self.focal_length > 0):
+            raise ValueError(f"focal_length must be a positive number of pixels, got {self.focal_length}")
+        if self.k1 is not None and not abs(self.k1) < 1:
+            raise ValueError(f"k1 must be between -1 and 1, got {self.k1}")
         if self.world_up is not None and not is_direction(self.world_up):
             raise ValueError(f"world_up must be three finite numbers that are not all 0, got {self.world_up}")
 
@@ -111,6 +129,7 @@ class Overrides:
             pose_direction=self.pose_convention or convention.pose_direction,
             camera_axes=self.camera_axes or convention.camera_axes,
             depth_scale=self.depth_scale or convention.depth_scale,
+            depth_kind=self.depth_kind or convention.depth_kind,
         )
 
 

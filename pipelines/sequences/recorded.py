@@ -21,7 +21,8 @@ from m2h import Predictions
 from mapping.camera import Intrinsics
 from pipelines import images
 from pipelines.frame import Frame, FrameInfo, SequenceError
-from pipelines.sequences.conventions import Convention, read_overrides, rigid_pose
+from pipelines.sequences.conventions import Convention, Overrides, read_overrides, rigid_pose
+from pipelines.sequences.corrections import corrected_camera, with_pose_times_moved
 from pipelines.sequences.video import VideoFrame
 from scenegraph.labels import LabelSpace
 
@@ -88,7 +89,9 @@ class RecordedSequence:
         self._details = details
         self._records = tuple(sorted(records, key=lambda record: record.timestamp))
         self._sizes = _stored_sizes(self._records)
-        self.infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)])
+        self._records = tuple(self._with_corrected_camera(record, overrides) for record in self._records)
+        infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)])
+        self.infos = with_pose_times_moved(infos, overrides.time_offset)
         self._check_usable()
 
     def __len__(self) -> int:
@@ -116,6 +119,11 @@ class RecordedSequence:
     def files(self, index: int) -> FrameRecord:
         """The record of the i-th frame."""
         return self._records[index]
+
+    def _with_corrected_camera(self, record: FrameRecord, overrides: Overrides) -> FrameRecord:
+        camera = record.intrinsics
+        corrected = corrected_camera(camera, self._sizes[_size_of(camera)][0], overrides, str(self.path))
+        return record if corrected == camera else replace(record, intrinsics=corrected)
 
     def _info(self, index: int, record: FrameRecord) -> FrameInfo:
         if not abs(record.timestamp) < LATEST_TIME:
@@ -146,6 +154,8 @@ class RecordedSequence:
             return None
         depth = images.read_depth(record.depth, self.convention.depth_scale, invalid=self._details.depth_invalid)
         size = (depth.shape[1], depth.shape[0])
+        if self.convention.depth_kind == "ray":
+            depth = depth / ray_lengths((record.depth_intrinsics or lens).resized(*size))
         if record.depth_intrinsics is not None:
             source = _fitted(record.depth_intrinsics, size, str(record.depth))
             if source != lens.undistorted():
@@ -162,6 +172,12 @@ class RecordedSequence:
 
     def _instances(self, path: Path, lens: Intrinsics) -> NDArray[np.uint16]:
         return np.asarray(_layer(path, images.read_labels, lens), dtype=np.uint16)
+
+
+@lru_cache(maxsize=8)
+def ray_lengths(camera: Intrinsics) -> NDArray[np.float32]:
+    """(H, W): distance along the ray per z, for each pixel."""
+    return np.asarray(np.linalg.norm(camera.rays(), axis=-1), dtype=np.float32)
 
 
 def _stored_sizes(records: Sequence[FrameRecord]) -> dict[tuple[int, int], tuple[int, int]]:

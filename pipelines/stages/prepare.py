@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from m2h import Predictions
 from m2h.runtime import prefetched
 from mapping.files import write_text_atomic
-from pipelines.frame import Frame
+from pipelines.checks.sampler import FrameSampler
+from pipelines.checks.verdict import check_sequence
+from pipelines.frame import Frame, SequenceError
 from pipelines.loading import read_frames
 from pipelines.sources.predictions import prediction_path, write_predictions
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
@@ -21,6 +23,7 @@ from pipelines.workspace import StageRecord
 
 INDEX = "index.json"
 """In the predictions' folder: of what source they are, and of which frames."""
+CHECK_FILE = "check.json"
 LEVELLING_FRAMES = 60
 LEVELLING_VOXEL_SIZE = 0.06
 
@@ -44,6 +47,29 @@ def list_frames(context: RunContext) -> StageRecord:
     if lost > context.config.frames.max_broken * len(infos):
         warnings.append(f"{lost} of {len(infos)} frames cannot be used: {reasons}; frames.csv lists them")
     return StageRecord(summary, warnings)
+
+
+def check_input(context: RunContext) -> StageRecord:
+    """Whether a few frames fit each other as they are read, in check.json.
+
+    Raises SequenceError where they contradict it, unless the settings say to trust it.
+    """
+    frames = context.config.frames
+    sampler = FrameSampler(
+        context.sequence,
+        [
+            position
+            for position, info in enumerate(context.sequence.infos)
+            if info.used and info.index >= frames.start and (frames.stop is None or info.index < frames.stop)
+        ],
+    )
+    found = check_sequence(context.sequence, sampler)
+    if found.contradictions and not context.config.check.trust:
+        raise SequenceError(f"{context.sequence.path}: {found.contradictions[0]}; {found.advice()}")
+    data = found.to_json()
+    write_text_atomic(context.workspace.path(CHECK_FILE), json.dumps(data, indent=2, allow_nan=False) + "\n")
+    summary = data | {"lines": found.lines(), "text": found.summary()}
+    return StageRecord(summary, [*(f"mapped although {text}" for text in found.contradictions), *found.doubts])
 
 
 def find_level(context: RunContext) -> StageRecord:

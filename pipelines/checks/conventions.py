@@ -1,7 +1,7 @@
 """Which convention of poses and depths fits a sequence's own images: frames are warped into neighbours under each.
 
-With depth, a frame's points are moved into another frame, whose own depth must agree with them. Without, features are tracked
-from one image to the other, and must lie on the epipolar lines of the poses, in front of both cameras.
+With depth, a frame's points are moved into another frame, whose own depth must agree with them. Without, features that are
+found in both images must lie on the epipolar lines of the poses, in front of both cameras.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.multiview.features import epipolar_distance, pixel_rays
 from mapping.se3 import inverse, transform_points
+from pipelines.checks.matches import MatchedPair
 from pipelines.frame import Frame
-from pipelines.sequences.conventions import CAMERA_AXES, POSE_DIRECTIONS, Convention
+from pipelines.sequences.conventions import CAMERA_AXES, DEPTH_KINDS, POSE_DIRECTIONS, Convention
 
 Array = NDArray[np.float64]
 DEPTH_SCALES = (1000.0, 5000.0, 6553.5, 4000.0, 256.0, 100.0, 1.0)
@@ -31,19 +30,20 @@ LEAST_OVERLAP = 0.25
 EPIPOLAR_TOLERANCE = 0.003
 """Greatest distance from the epipolar line of an inlier, in units of the focal length (1.5 pixels at 500)."""
 GRID_POINTS = 2000
-MOST_FEATURES = 400
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well a convention fits: `fit` in [0, 1] ranks, `agreement` is the share of points or features that agree.
+    """How well a convention fits: `fit` in [0, 1] ranks, `agreement` is the share of points or features that agree, of the
+    share `overlap` that could be compared.
 
-    Both are means over pairs of frames; `fits` are those of each pair.
+    All are means over pairs of frames; `fits` are those of each pair.
     """
 
     convention: Convention
     fit: float
     agreement: float
+    overlap: float = 1.0
     fits: tuple[float, ...] = ()
 
     def is_better_than(self, other: Score) -> bool:
@@ -74,10 +74,11 @@ class _Pair:
 
 
 def candidate_conventions(assumed: Convention, *, depth: bool) -> list[Convention]:
-    """The assumed convention first, then every other pose direction, camera axes and (with depth) usual depth scale."""
+    """The assumed convention first, then every other pose direction, camera axes and, with depth, usual scale and kind of it."""
     scales = (assumed.depth_scale, *DEPTH_SCALES) if depth else (assumed.depth_scale,)
-    grid = itertools.product(POSE_DIRECTIONS, CAMERA_AXES, dict.fromkeys(scales))
-    others = [Convention(direction, axes, scale) for direction, axes, scale in grid]
+    kinds = DEPTH_KINDS if depth else (assumed.depth_kind,)
+    grid = itertools.product(POSE_DIRECTIONS, CAMERA_AXES, dict.fromkeys(scales), kinds)
+    others = [Convention(*values) for values in grid]
     return [assumed, *(convention for convention in others if convention != assumed)]
 
 
@@ -88,10 +89,23 @@ def score_by_depth(
     prepared = [_depth_pair(a, b, assumed) for a, b in pairs]
     scores = []
     for convention in candidates:
-        factor = assumed.depth_scale / convention.depth_scale
-        results = np.array([_depth_agreement(pair, points, convention, factor) for pair, points in prepared])
+        depth_of = _DepthOf(assumed, convention)
+        results = np.array([_depth_agreement(pair, points, convention, depth_of) for pair, points in prepared])
         scores.append(_score(convention, results))
     return scores
+
+
+@dataclass(frozen=True)
+class _DepthOf:
+    """Turns z as it was read with `assumed` into what `convention` reads of the same file."""
+
+    assumed: Convention
+    convention: Convention
+
+    def factor(self, ray_lengths: Array) -> Array:
+        """For pixels (N,) of these distances along the ray per z."""
+        power = (self.assumed.depth_kind == "ray") - (self.convention.depth_kind == "ray")
+        return np.asarray(self.assumed.depth_scale / self.convention.depth_scale * ray_lengths**power)
 
 
 def fitted_depth_scale(pairs: Sequence[tuple[Frame, Frame]], assumed: Convention, start: Convention) -> Score:
@@ -110,16 +124,12 @@ def fitted_depth_scale(pairs: Sequence[tuple[Frame, Frame]], assumed: Convention
 
 
 def score_by_images(
-    pairs: Sequence[tuple[Frame, Frame]], assumed: Convention, candidates: Sequence[Convention]
+    matches: Sequence[MatchedPair], assumed: Convention, candidates: Sequence[Convention]
 ) -> list[Score] | None:
-    """Scores of the candidates, in their order, from tracked features; None when too few could be tracked."""
-    prepared = []
-    for a, b in pairs:
-        rays = track_features(a, b)
-        if len(rays[0]) >= 20:
-            prepared.append((_pair(a, b, assumed), rays))
-    if not prepared:
+    """Scores of the candidates, in their order, from matched features; None when there are none."""
+    if not matches:
         return None
+    prepared = [(_pair(match.a, match.b, assumed), match.rays) for match in matches]
     scores = []
     for convention in candidates:
         results = np.array([_epipolar_agreement(pair.T_b_a(convention), rays) for pair, rays in prepared])
@@ -128,9 +138,9 @@ def score_by_images(
 
 
 def _score(convention: Convention, results: Array) -> Score:
-    """From (pairs, 2) fits and agreements."""
-    fit, agreement = results.mean(axis=0)
-    return Score(convention, float(fit), float(agreement), tuple(map(float, results[:, 0])))
+    """From (pairs, 3) fits, agreements and overlaps."""
+    fit, agreement, overlap = map(float, results.mean(axis=0))
+    return Score(convention, fit, agreement, overlap, tuple(map(float, results[:, 0])))
 
 
 def _pair(a: Frame, b: Frame, assumed: Convention) -> _Pair:
@@ -147,24 +157,29 @@ def grid_points(frame: Frame, step: int) -> Array:
     assert frame.recorded.depth is not None
     depth = frame.recorded.depth[::step, ::step]
     v, u = np.nonzero(depth)
-    return _rays(frame.intrinsics, np.stack([u, v], axis=1) * step) * depth[v, u, None]
+    return pixel_rays(frame.intrinsics, np.stack([u, v], axis=1) * step) * depth[v, u, None]
 
 
-def _depth_agreement(pair: _Pair, points: Array, convention: Convention, factor: float) -> tuple[float, float]:
-    """(fit, agreement) of a's points among b's depth, both times `factor`.
+def _depth_agreement(
+    pair: _Pair, points: Array, convention: Convention, depth_of: _DepthOf
+) -> tuple[float, float, float]:
+    """(fit, agreement, overlap) of a's points among b's depth, both as `depth_of` reads them.
 
     The fit falls linearly from 1 for equal depths to 0 at the tolerance, so that it distinguishes candidates within the
     tolerance.
     """
     depth = pair.b.recorded.depth
     assert depth is not None
-    seen = transform_points(pair.T_b_a(convention), points * factor)
-    u, v, inside = _pixels(pair.b.intrinsics, seen)
-    there = depth[v, u] * factor
+    lengths = np.linalg.norm(points, axis=1) / points[:, 2]
+    seen = transform_points(pair.T_b_a(convention), points * depth_of.factor(lengths)[:, None])
+    camera = pair.b.intrinsics
+    u, v, inside = _pixels(camera, seen)
+    there = depth[v, u] * depth_of.factor(np.linalg.norm(pixel_rays(camera, np.stack([u, v], axis=1)), axis=1))
     known = inside & (there > 0)
     error = np.abs(there[known] - seen[known, 2]) / seen[known, 2]
     counted = max(int(known.sum()), LEAST_OVERLAP * len(points), 1.0)
-    return float(np.clip(1 - error / AGREEMENT, 0, 1).sum() / counted), float((error < AGREEMENT).sum() / counted)
+    fit, agreement = np.clip(1 - error / AGREEMENT, 0, 1).sum() / counted, (error < AGREEMENT).sum() / counted
+    return float(fit), float(agreement), float(known.sum() / max(len(points), 1))
 
 
 def _pixels(intrinsics: Intrinsics, points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
@@ -175,40 +190,14 @@ def _pixels(intrinsics: Intrinsics, points: Array) -> tuple[NDArray[np.int64], N
     return np.where(inside, u, 0), np.where(inside, v, 0), inside
 
 
-def track_features(a: Frame, b: Frame) -> tuple[Array, Array]:
-    """Features of a found again in b, as rays (N, 3) with z = 1 in either camera: Lucas-Kanade forwards and backwards."""
-    gray_a, gray_b = (cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY) for frame in (a, b))
-    corners = cv2.goodFeaturesToTrack(gray_a, MOST_FEATURES, 0.01, 7)
-    if corners is None:
-        return np.zeros((0, 3)), np.zeros((0, 3))
-    flow: Any = partial(cv2.calcOpticalFlowPyrLK, winSize=(21, 21), maxLevel=4)
-    forth, found, _ = flow(gray_a, gray_b, corners, None)
-    back, found_back, _ = flow(gray_b, gray_a, forth, None)
-    start, end = corners.reshape(-1, 2), np.asarray(forth).reshape(-1, 2)
-    returned = np.linalg.norm(np.asarray(back).reshape(-1, 2) - start, axis=1) < 0.5
-    size = np.array([b.intrinsics.width, b.intrinsics.height])
-    good = returned & (found.ravel() == 1) & (found_back.ravel() == 1) & ((end > 0) & (end < size - 1)).all(axis=1)
-    return _rays(a.intrinsics, start[good]), _rays(b.intrinsics, end[good])
-
-
-def _rays(intrinsics: Intrinsics, pixels: NDArray[Any]) -> Array:
-    xy = (pixels - [intrinsics.cx, intrinsics.cy]) / [intrinsics.fx, intrinsics.fy]
-    return np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
-
-
-def _epipolar_agreement(T_b_a: Array, rays: tuple[Array, Array]) -> tuple[float, float]:
-    """(fit, agreement) of tracked rays with a relative pose: on the epipolar line (Sampson's distance) and in front of both."""
+def _epipolar_agreement(T_b_a: Array, rays: tuple[Array, Array]) -> tuple[float, float, float]:
+    """(fit, agreement, overlap) of matched rays with a relative pose: on the epipolar line and in front of both cameras."""
     rays_a, rays_b = rays
     R, t = T_b_a[:3, :3], T_b_a[:3, 3]
-    t = t / max(float(np.linalg.norm(t)), 1e-12)
-    turned = rays_a @ R.T
-    lines_b = np.cross(t, turned)
-    lines_a = -np.cross(t, rays_b) @ R
-    gradient = (lines_b[:, :2] ** 2).sum(axis=1) + (lines_a[:, :2] ** 2).sum(axis=1)
-    error = np.abs(np.einsum("nc,nc->n", rays_b, lines_b)) / np.sqrt(np.maximum(gradient, 1e-18))
-    front = _in_front(turned, rays_b, t)
+    error = np.nan_to_num(epipolar_distance(T_b_a, rays_a, rays_b))
+    front = _in_front(rays_a @ R.T, rays_b, t / max(float(np.linalg.norm(t)), 1e-12))
     fit = np.clip(1 - error / (2 * EPIPOLAR_TOLERANCE), 0, 1) * front
-    return float(fit.mean()), float(((error < EPIPOLAR_TOLERANCE) & front).mean())
+    return float(fit.mean()), float(((error < EPIPOLAR_TOLERANCE) & front).mean()), 1.0
 
 
 def _in_front(turned: Array, rays_b: Array, t: Array) -> NDArray[np.bool_]:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import sequence_folders as folders
 
-from mapping.se3 import inverse
+from mapping.se3 import interpolate, inverse
 from pipelines import open_sequence
+from pipelines.checks.inspection import Inspection, inspect_sequence, write_fix
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
-from pipelines.sequences.conventions import CAMERA_AXES, POSE_DIRECTIONS, Convention
-from pipelines.sequences.inspection import Inspection, inspect_sequence, write_fix
+from pipelines.sequences.conventions import CAMERA_AXES, POSE_DIRECTIONS, Convention, PoseDirection
 from pipelines.sequences.recorded import Details, RecordedSequence
 
 DATA = Path(__file__).parents[3].parent / "shared" / "data"
@@ -44,21 +44,21 @@ def inspected(path: Path, convention: Convention, *, depth_scale: float | None =
 @pytest.mark.parametrize("convention", EACH)
 def test_convention_is_found_with_depth(tmp_path: Path, convention: Convention) -> None:
     found = inspected(tmp_path / "seq", convention)
-    assert found.evidence == "depth"
-    assert found.best is not None
-    assert found.best.convention == convention
-    assert found.best.agreement > 0.97
-    assert found.verdict == ("right" if convention == Convention() else "wrong")
-    assert found.undecided == ()
+    assert found.check.conventions.evidence == "depth"
+    assert found.check.conventions.best is not None
+    assert found.check.conventions.best.convention == convention
+    assert found.check.conventions.best.agreement > 0.97
+    assert found.check.conventions.verdict == ("right" if convention == Convention() else "wrong")
+    assert found.check.conventions.undecided == ()
 
 
 @pytest.mark.parametrize("convention", EACH)
 def test_convention_is_found_without_depth(tmp_path: Path, convention: Convention) -> None:
     found = inspected(tmp_path / "seq", convention, depth_scale=None)
-    assert found.evidence == "images"
-    assert found.best is not None
-    assert found.best.convention == convention
-    assert found.verdict == ("right" if convention == Convention() else "wrong")
+    assert found.check.conventions.evidence == "images"
+    assert found.check.conventions.best is not None
+    assert found.check.conventions.best.convention == convention
+    assert found.check.conventions.verdict == ("right" if convention == Convention() else "wrong")
     assert found.depth is None
     assert found.estimate is None
 
@@ -66,24 +66,24 @@ def test_convention_is_found_without_depth(tmp_path: Path, convention: Conventio
 @pytest.mark.parametrize("scale", [5000.0, pytest.param(6553.5, marks=pytest.mark.slow), 4000.0])
 def test_depth_scale_is_found(tmp_path: Path, scale: float) -> None:
     found = inspected(tmp_path / "seq", Convention(), depth_scale=scale)
-    assert found.verdict == "wrong"
-    assert found.best is not None
-    assert found.best.convention == Convention(depth_scale=scale)
+    assert found.check.conventions.verdict == "wrong"
+    assert found.check.conventions.best is not None
+    assert found.check.conventions.best.convention == Convention(depth_scale=scale)
 
 
 def test_unusual_depth_scale_is_measured(tmp_path: Path) -> None:
     """Poses in another unit than depth: of an up-to-scale reconstruction, say."""
     found = inspected(tmp_path / "seq", Convention(), depth_scale=2345.0)
-    assert found.verdict == "wrong"
-    assert found.best is not None
-    assert found.best.convention.depth_scale == pytest.approx(2345, rel=0.03)
-    assert found.best.convention.camera_axes == "opencv"
+    assert found.check.conventions.verdict == "wrong"
+    assert found.check.conventions.best is not None
+    assert found.check.conventions.best.convention.depth_scale == pytest.approx(2345, rel=0.03)
+    assert found.check.conventions.best.convention.camera_axes == "opencv"
 
 
 def test_two_mistakes_at_once(tmp_path: Path) -> None:
     found = inspected(tmp_path / "seq", Convention("world_to_camera", "opengl"), depth_scale=5000.0)
-    assert found.best is not None
-    assert found.best.convention == Convention("world_to_camera", "opengl", 5000.0)
+    assert found.check.conventions.best is not None
+    assert found.check.conventions.best.convention == Convention("world_to_camera", "opengl", 5000.0)
 
 
 def test_fix_makes_it_right(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_fix_makes_it_right(tmp_path: Path) -> None:
     np.testing.assert_allclose(again[3].T_world_camera, POSES[3], atol=1e-9)
     assert again.world_up == (0, 0, 1)
     checked = inspect_sequence(again)
-    assert (checked.verdict, checked.undecided) == ("right", ())
+    assert (checked.check.conventions.verdict, checked.check.conventions.undecided) == ("right", ())
     assert write_fix(again, checked) is None
 
 
@@ -104,8 +104,8 @@ def test_camera_that_stands_still_is_undetermined(tmp_path: Path) -> None:
     poses = np.repeat(POSES[:1], 5, axis=0)
     folders.write_room(tmp_path / "seq", poses, poses)
     found = inspect_sequence(open_sequence(tmp_path / "seq"))
-    assert found.verdict == "right"
-    assert Convention("world_to_camera") in found.undecided
+    assert found.check.conventions.verdict == "undecided"
+    assert Convention("world_to_camera") in found.check.conventions.undecided
     assert any("too little motion to rule out" in line for line in found.lines())
 
 
@@ -113,15 +113,93 @@ def test_poses_of_another_recording_fit_no_convention(tmp_path: Path) -> None:
     other = folders.room_poses(12, turn_deg=-11, step=0.2)[::-1]
     folders.write_room(tmp_path / "seq", other, POSES)
     found = inspect_sequence(open_sequence(tmp_path / "seq"))
-    assert found.verdict == "unclear"
+    assert found.check.conventions.verdict == "unclear"
     assert any("UNCLEAR" in line for line in found.lines())
 
 
 def test_one_frame_proves_nothing(tmp_path: Path) -> None:
     folders.write_room(tmp_path / "seq", POSES[:1], POSES[:1])
     found = inspect_sequence(open_sequence(tmp_path / "seq"))
-    assert (found.evidence, found.verdict, found.frame_rate, found.best) == ("none", "unclear", None, None)
-    assert found.lines()
+    conventions = found.check.conventions
+    assert (conventions.evidence, conventions.verdict, conventions.best) == ("none", "undecided", None)
+    assert found.frame_rate is None
+    assert found.check.focal_length is None
+    assert found.check.contradictions == []
+    assert any("cannot tell" in line for line in found.lines())
+
+
+@pytest.mark.parametrize("direction", ["camera_to_world", "world_to_camera"])
+def test_depth_along_the_ray_is_found_and_corrected(tmp_path: Path, direction: PoseDirection) -> None:
+    """Depth images that hold the distance from the camera, with right and with inverted poses."""
+    path = tmp_path / "seq"
+    folders.write_room(path, Convention(direction).stored_matrix(POSES), POSES)
+    lengths = np.linalg.norm(folders.ROOM_CAMERA.rays(), axis=-1)
+    for i, pose in enumerate(POSES):
+        z = folders.room_picture(pose)[1]
+        write_png(path / f"depth/{i:05d}.png", np.rint(z * lengths * 1000).astype(np.uint16))
+    sequence = open_sequence(path)
+    found = inspect_sequence(sequence)
+    assert found.check.conventions.verdict == "wrong"
+    assert found.check.conventions.best is not None
+    assert found.check.conventions.best.convention == Convention(direction, depth_kind="ray")
+    write_fix(sequence, found)
+    again = open_sequence(path)
+    np.testing.assert_allclose(again[3].recorded.depth, folders.room_picture(POSES[3])[1], atol=2e-3)
+    assert inspect_sequence(again).check.conventions.verdict == "right"
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.1, 1.15])
+def test_wrong_focal_length_is_measured_and_corrected(tmp_path: Path, factor: float) -> None:
+    path, poses = tmp_path / "seq", folders.room_poses(24)
+    folders.write_room(path, poses, poses, depth_scale=None)
+    camera = folders.ROOM_CAMERA
+    np.savetxt(path / "K.txt", replace(camera, fx=camera.fx * factor, fy=camera.fy * factor).matrix)
+    sequence = open_sequence(path)
+    found = inspect_sequence(sequence).check
+    assert found.contradictions == []
+    assert found.focal_length is not None
+    assert found.focal_length.is_wrong
+    assert found.focal_length.found == pytest.approx(camera.fx, rel=0.015)
+    assert "the focal length is given as" in " ".join(found.doubts)
+    write_fix(sequence, inspect_sequence(sequence))
+    corrected = open_sequence(path)
+    assert corrected.infos[0].intrinsics.fx == pytest.approx(camera.fx, rel=0.015)
+    assert corrected.infos[0].intrinsics.fy == pytest.approx(camera.fy, rel=0.015)
+    again = inspect_sequence(corrected).check.focal_length
+    assert again is not None
+    assert not again.is_wrong
+
+
+@pytest.mark.parametrize("late", [0.2, -0.15])
+def test_poses_of_other_times_are_found_and_corrected(tmp_path: Path, late: float) -> None:
+    """Thirty images a second of a slow walk; pose i is that of the image some frames before or after."""
+    path, frames = tmp_path / "seq", 48
+    coarse = folders.room_poses(16, turn_deg=6.0, step=0.15)
+    poses = np.array([interpolate(a, b, k / 4) for a, b in itertools.pairwise(coarse) for k in range(4)])
+    start = 6
+    stored = poses[start + round(late * 30) :][:frames]
+    folders.write_room(path, stored, poses[start : start + frames], depth_scale=None)
+    sequence = open_sequence(path)
+    found = inspect_sequence(sequence)
+    assert found.check.time_offset is not None
+    assert found.check.time_offset.seconds == pytest.approx(-late, abs=0.021)
+    assert len(found.check.contradictions) == 1
+    write_fix(sequence, found)
+    again = open_sequence(path)
+    kept = next(info for info in again.infos if info.used)
+    np.testing.assert_allclose(kept.T_world_camera, poses[start + kept.index], atol=0.03)
+    assert inspect_sequence(again).check.time_offset is None
+
+
+def test_estimate_of_all_frames_counts_their_blocks(tmp_path: Path) -> None:
+    """Nothing is extrapolated where every frame was looked at."""
+    folders.write_room(tmp_path / "seq", POSES[:1], POSES[:1])
+    one = inspect_sequence(open_sequence(tmp_path / "seq")).estimate
+    folders.write_room(tmp_path / "more", POSES, POSES)
+    more = inspect_sequence(open_sequence(tmp_path / "more")).estimate
+    assert one is not None
+    assert more is not None
+    assert one.blocks < more.blocks < 3 * one.blocks
 
 
 def test_counts_and_statistics(tmp_path: Path) -> None:
@@ -148,7 +226,7 @@ def test_counts_and_statistics(tmp_path: Path) -> None:
     assert found.depth.coverage == pytest.approx(0.95)
     assert 0.2 < found.depth.near < found.depth.median < found.depth.far < 6
     text = json.dumps(found.to_json(), allow_nan=False)
-    assert json.loads(text)["verdict"] == "right"
+    assert json.loads(text)["check"]["verdict"] == "right"
     assert any("broken: frame 9" in line for line in found.lines())
 
 
@@ -215,9 +293,13 @@ def misread(sequence: RecordedSequence, true: Convention, assumed: Convention) -
 )
 def test_recorded_sequences_are_right_as_they_are(name: str, agreement: float) -> None:
     found = inspect_sequence(recorded(name))
-    assert (found.evidence, found.verdict, found.undecided) == ("depth", "right", ())
-    assert found.assumed_score is not None
-    assert found.assumed_score.agreement > agreement
+    assert (found.check.conventions.evidence, found.check.conventions.verdict, found.check.conventions.undecided) == (
+        "depth",
+        "right",
+        (),
+    )
+    assert found.check.conventions.assumed_score is not None
+    assert found.check.conventions.assumed_score.agreement > agreement
 
 
 MISTAKES = {
@@ -244,9 +326,9 @@ def test_mistakes_in_recorded_sequences_are_found(name: str, mistake: str) -> No
     else:
         wrong = sequence.convention
     found = inspect_sequence(misread(sequence, true, wrong))
-    assert found.verdict == "wrong"
-    assert found.best is not None
-    assert found.best.convention == true
+    assert found.check.conventions.verdict == "wrong"
+    assert found.check.conventions.best is not None
+    assert found.check.conventions.best.convention == true
 
 
 @pytest.mark.slow
@@ -255,7 +337,11 @@ def test_recorded_sequences_without_their_depth(name: str) -> None:
     sequence = recorded(name)
     records = [replace(sequence.files(info.index), depth=None) for info in sequence.infos]
     found = inspect_sequence(RecordedSequence(sequence.path, sequence.format, records, Details(sequence.convention)))
-    assert (found.evidence, found.verdict, found.undecided) == ("images", "right", ())
+    assert (found.check.conventions.evidence, found.check.conventions.verdict, found.check.conventions.undecided) == (
+        "images",
+        "right",
+        (),
+    )
 
 
 def test_mirrored_poses_are_not_mistaken_for_inverted_ones() -> None:

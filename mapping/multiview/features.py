@@ -1,0 +1,73 @@
+"""Local features of images, their matches, and how far matches are from what two poses allow."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+
+Array = NDArray[np.float64]
+LEAST_CONTRAST = 0.01
+"""Of SIFT, a quarter of its usual value: walls and furniture have little contrast."""
+LARGEST_RATIO = 0.8
+"""Lowe's ratio (2004) of the distances of the best and the second-best match."""
+
+
+class Features(NamedTuple):
+    """Positions (N, 2) in pixels, integers at pixel centres, and descriptors (N, 128) float32 of unit length."""
+
+    pixels: Array
+    descriptors: NDArray[np.float32]
+
+
+def find_features(rgb: NDArray[np.uint8], most: int) -> Features:
+    """At most `most` SIFT features (Lowe, 2004) of an image, one per position, with RootSIFT descriptors (Arandjelovic and
+    Zisserman, 2012)."""
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    sift = cv2.SIFT.create(nfeatures=most, contrastThreshold=LEAST_CONTRAST)
+    keypoints, found = sift.detectAndCompute(gray, None)
+    if found is None or not len(keypoints):
+        return Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32))
+    pixels = np.array([keypoint.pt for keypoint in keypoints], dtype=np.float64)
+    descriptors = np.sqrt(found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
+    _, first = np.unique(pixels.round(1), axis=0, return_index=True)
+    return Features(pixels[first], descriptors[first])
+
+
+def match_features(a: Features, b: Features, ratio: float = LARGEST_RATIO) -> NDArray[np.int64]:
+    """(M, 2) indices of features of a and b that are each other's best match, clearly better than the second best."""
+    if min(len(a.pixels), len(b.pixels)) < 2:
+        return np.zeros((0, 2), np.int64)
+    similarity = a.descriptors @ b.descriptors.T
+    forth, back = similarity.argmax(axis=1), similarity.argmax(axis=0)
+    best = similarity[np.arange(len(forth)), forth]
+    similarity[np.arange(len(forth)), forth] = -1
+    second = similarity.max(axis=1)
+    clear = 2 - 2 * best < ratio**2 * (2 - 2 * second)  # squared distances of unit vectors
+    chosen = np.flatnonzero(clear & (back[forth] == np.arange(len(forth))))
+    return np.stack([chosen, forth[chosen]], axis=1)
+
+
+def pixel_rays(camera: Intrinsics, pixels: NDArray[Any]) -> Array:
+    """Directions (N, 3) with z = 1 through pixels (N, 2) of a camera without distortion."""
+    xy = (pixels - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
+    return np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
+
+
+def epipolar_distance(T_b_a: Array, rays_a: Array, rays_b: Array) -> Array:
+    """(N,) distances of matched rays (N, 3; z = 1) from a's and b's epipolar lines at z = 1: Sampson's approximation.
+
+    Without motion between the two every match would fit: the distance is then nan.
+    """
+    R, t = T_b_a[:3, :3], T_b_a[:3, 3]
+    length = float(np.linalg.norm(t))
+    if length < 1e-12:
+        return np.full(len(rays_a), np.nan)
+    lines_b = np.cross(t / length, rays_a @ R.T)
+    lines_a = -np.cross(t / length, rays_b) @ R
+    gradient = (lines_b[:, :2] ** 2).sum(axis=1) + (lines_a[:, :2] ** 2).sum(axis=1)
+    return np.asarray(np.abs(np.einsum("nc,nc->n", rays_b, lines_b)) / np.sqrt(np.maximum(gradient, 1e-18)))

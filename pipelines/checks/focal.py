@@ -1,0 +1,118 @@
+"""The focal length and the radial distortion that a sequence's own images and poses say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from pipelines.checks.matches import MatchedPair, is_clear_gain, with_focal_factor
+
+LEAST_PAIRS = 3
+LEAST_MATCHES = 60
+FACTORS = np.exp(np.linspace(np.log(0.6), np.log(1.6), 41))
+"""Factors of the given focal length that are tried."""
+WORTH_A_WARNING = 0.03
+"""Relative deviation from which the given focal length is called wrong."""
+GAIN = 0.03
+"""Share by which the epipolar error must fall at least for another focal length or distortion to be believed."""
+DRAWS = 100
+
+
+@dataclass(frozen=True)
+class FocalLength:
+    """What the images say of the focal length.
+
+    given and found are in pixels, along the width, spread is the standard deviation of the second; error_given and error_found
+    are the mean epipolar errors in pixels with each. k1 is the radial distortion that the images still have, 0 where none is
+    proved. is_wrong is whether the given one is clearly off by more than 3 %.
+    """
+
+    given: float
+    found: float
+    spread: float
+    error_given: float
+    error_found: float
+    k1: float
+    pairs: int
+    is_wrong: bool
+
+    def describe(self) -> str:
+        """As a sentence for users."""
+        lens = f", radial distortion k1 {self.k1:+.3f}" if self.k1 else ""
+        what = (
+            f"{self.found:.0f} pixels fit the images ({self.found - 2 * self.spread:.0f} to "
+            f"{self.found + 2 * self.spread:.0f}{lens}; epipolar error {self.error_found:.2f} px, as given "
+            f"{self.error_given:.2f} px)"
+        )
+        if self.is_wrong:
+            return f"the focal length is given as {self.given:.0f} pixels, but {what}"
+        return f"focal length {self.given:.0f} pixels as given; {what}"
+
+
+def measure_focal_length(pairs: Sequence[MatchedPair]) -> FocalLength | None:
+    """The focal length at which the matches of all pairs lie nearest to their epipolar lines; None where too few tell.
+
+    The minimum over factors of the given one, its spread from draws of the pairs with repetition (the bootstrap).
+    """
+    if len(pairs) < LEAST_PAIRS or sum(len(pair.pixels_a) for pair in pairs) < LEAST_MATCHES:
+        return None
+    cameras = {pair.a.intrinsics for pair in pairs}
+    if len(cameras) > 1:
+        return None
+    camera = cameras.pop()
+    errors = np.array([[pair.error(with_focal_factor(camera, f)) for pair in pairs] for f in FACTORS])
+    count = len(pairs)
+    rng = np.random.default_rng(0)
+    drawn = [_best_factor(errors @ rng.multinomial(count, np.full(count, 1 / count))) for _ in range(DRAWS)]
+    factor, spread = _best_factor(errors.mean(axis=1)), float(np.std(drawn))
+    given = [pair.error(camera) for pair in pairs]
+    found = [pair.error(with_focal_factor(camera, factor)) for pair in pairs]
+    factor, k1, found = _with_distortion(pairs, factor, found)
+    return FocalLength(
+        given=float(camera.fx),
+        found=float(camera.fx * factor),
+        spread=float(camera.fx * spread),
+        error_given=float(np.mean(given)),
+        error_found=float(np.mean(found)),
+        k1=k1,
+        pairs=count,
+        is_wrong=abs(factor - 1) > max(WORTH_A_WARNING, 3 * spread) and is_clear_gain(given, found, GAIN),
+    )
+
+
+def _best_factor(errors: NDArray[np.float64]) -> float:
+    """The factor of least error (F,), between the tried ones by a parabola."""
+    i = int(errors.argmin())
+    if not 0 < i < len(errors) - 1:
+        return float(FACTORS[i])
+    before, at, after = errors[i - 1 : i + 2]
+    offset = 0.5 * (before - after) / max(before - 2 * at + after, 1e-12)
+    return float(np.exp(np.interp(i + offset, np.arange(len(FACTORS)), np.log(FACTORS))))
+
+
+def _with_distortion(
+    pairs: Sequence[MatchedPair], factor: float, errors: list[float]
+) -> tuple[float, float, list[float]]:
+    """Factor, k1 and errors with the radial distortion that lowers them clearly; as they are where none does."""
+    camera = pairs[0].a.intrinsics
+
+    def of(values: NDArray[np.float64]) -> list[float]:
+        seen_through = with_focal_factor(camera, float(np.exp(values[0])))
+        return [pair.error(seen_through, k1=float(values[1])) for pair in pairs]
+
+    start = np.log(factor)
+    simplex = np.array([[start, 0.0], [start + 0.01, 0.0], [start, 0.03]])
+    best = minimize(
+        lambda v: float(np.mean(of(v))),
+        simplex[0],
+        method="Nelder-Mead",
+        options={"maxfev": 60, "initial_simplex": simplex},
+    )
+    after = of(best.x)
+    if not is_clear_gain(errors, after, GAIN):
+        return factor, 0.0, errors
+    return float(np.exp(best.x[0])), float(best.x[1]), after

@@ -1,0 +1,117 @@
+"""Matched features of pairs of frames, and how well poses and a camera explain them: the epipolar error in pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+from mapping.multiview.features import epipolar_distance, find_features, match_features, pixel_rays
+from mapping.se3 import inverse
+from pipelines.checks.sampler import FrameSampler, PairLimits
+from pipelines.frame import Frame
+
+Array = NDArray[np.float64]
+LIMITS = PairLimits(largest_turn_deg=25, sufficient_turn_deg=12, least_distance=0.1, longest_step=40)
+"""Frames that have turned and moved: what depends on the focal length and on the time of a pose shows in them."""
+MATCHED_PAIRS = 24
+MOST_FEATURES = 800
+LEAST_MATCHES = 12
+MOST_TRACKED, LEAST_TRACKED = 400, 20
+"""Features that are followed in a pair, and with fewer of them it proves nothing."""
+CLIP = 8 / 640
+"""Error at which a match counts as wrong, as a share of the image's width."""
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedPair:
+    """Two frames and the pixels (N, 2) of the same features in each."""
+
+    a: Frame
+    b: Frame
+    pixels_a: Array
+    pixels_b: Array
+
+    @cached_property
+    def rays(self) -> tuple[Array, Array]:
+        """Directions (N, 3) with z = 1 in the axes of either frame's camera."""
+        return pixel_rays(self.a.intrinsics, self.pixels_a), pixel_rays(self.b.intrinsics, self.pixels_b)
+
+    def with_focal_length(self, fx: float) -> MatchedPair:
+        """The same matches of frames whose camera has another focal length, in pixels."""
+        camera = with_focal_factor(self.a.intrinsics, fx / self.a.intrinsics.fx)
+        a, b = (replace(frame, intrinsics=camera) for frame in (self.a, self.b))
+        return MatchedPair(a, b, self.pixels_a, self.pixels_b)
+
+    def error(self, camera: Intrinsics, T_b_a: Array | None = None, k1: float = 0.0) -> float:
+        """Mean epipolar error in pixels, each match's clipped, with `camera` for both frames.
+
+        `k1` is the first coefficient of a radial distortion that images still have. The relative pose is by default that of
+        the frames.
+        """
+        T = inverse(self.b.T_world_camera) @ self.a.T_world_camera if T_b_a is None else T_b_a
+        rays = [_straightened(pixel_rays(camera, pixels), k1) for pixels in (self.pixels_a, self.pixels_b)]
+        distance = epipolar_distance(np.asarray(T), *rays) * camera.fx
+        most = CLIP * camera.width
+        return float(np.minimum(np.nan_to_num(distance, nan=most), most).mean())
+
+
+def matched_pairs(sampler: FrameSampler, limits: PairLimits = LIMITS, count: int = MATCHED_PAIRS) -> list[MatchedPair]:
+    """Pairs spread over a sequence, of frames of one camera, that have enough matches."""
+    pairs = []
+    for a, b in sampler.pairs(limits, count):
+        in_a, in_b = (find_features(frame.rgb, MOST_FEATURES) for frame in (a, b))
+        matches = match_features(in_a, in_b)
+        if a.intrinsics == b.intrinsics and len(matches) >= LEAST_MATCHES:
+            pairs.append(MatchedPair(a, b, in_a.pixels[matches[:, 0]], in_b.pixels[matches[:, 1]]))
+    return pairs
+
+
+def tracked_pairs(sampler: FrameSampler, limits: PairLimits) -> list[MatchedPair]:
+    """Pairs of frames that have hardly turned, with features followed from one image to the other."""
+    pairs = [MatchedPair(a, b, *_tracked(a, b)) for a, b in sampler.pairs(limits)]
+    return [pair for pair in pairs if len(pair.pixels_a) >= LEAST_TRACKED]
+
+
+def _tracked(a: Frame, b: Frame) -> tuple[Array, Array]:
+    """Pixels (N, 2) of features in a, and where they are in b: Lucas-Kanade forwards and backwards."""
+    gray_a, gray_b = (cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY) for frame in (a, b))
+    corners = cv2.goodFeaturesToTrack(gray_a, MOST_TRACKED, 0.01, 7)
+    if corners is None:
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    flow: Any = partial(cv2.calcOpticalFlowPyrLK, winSize=(21, 21), maxLevel=4)
+    forth, found, _ = flow(gray_a, gray_b, corners, None)
+    back, found_back, _ = flow(gray_b, gray_a, forth, None)
+    start, end = corners.reshape(-1, 2), np.asarray(forth).reshape(-1, 2)
+    returned = np.linalg.norm(np.asarray(back).reshape(-1, 2) - start, axis=1) < 0.5
+    size = np.array([b.intrinsics.width, b.intrinsics.height])
+    good = returned & (found.ravel() == 1) & (found_back.ravel() == 1) & ((end > 0) & (end < size - 1)).all(axis=1)
+    return start[good].astype(np.float64), end[good].astype(np.float64)
+
+
+def with_focal_factor(camera: Intrinsics, factor: float) -> Intrinsics:
+    """The camera with focal lengths times a factor."""
+    return replace(camera, fx=camera.fx * factor, fy=camera.fy * factor)
+
+
+def is_clear_gain(before: Sequence[float], after: Sequence[float], share: float) -> bool:
+    """Whether errors of the same pairs have fallen by at least `share`, and by three standard errors of the differences."""
+    difference = np.subtract(before, after)
+    if len(difference) < 3:
+        return False
+    error = float(difference.std(ddof=1)) / len(difference) ** 0.5
+    return bool(difference.mean() > max(3 * error, share * float(np.mean(before))))
+
+
+def _straightened(rays: Array, k1: float) -> Array:
+    """Rays (N, 3; z = 1) of a camera with radial distortion as those without, to first order."""
+    if k1 == 0:
+        return rays
+    xy = rays[:, :2]
+    return np.concatenate([xy * (1 - k1 * (xy**2).sum(axis=1, keepdims=True)), rays[:, 2:]], axis=1)

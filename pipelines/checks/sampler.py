@@ -1,0 +1,106 @@
+"""Frames and pairs of frames of a sequence for checks: each is decoded once, and those that cannot be are listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.frame import Frame, FrameSequence, SequenceError
+
+T = TypeVar("T")
+PAIRS = 12
+
+
+@dataclass(frozen=True)
+class PairLimits:
+    """Which frames make a pair: the rotation between them in degrees, their distance, and at most so many frames later.
+
+    The distance is a share of the median one over the longest step, since the unit of poses may be unknown. Limits of the
+    rotation are met where possible; it is the same under every convention.
+    """
+
+    largest_turn_deg: float
+    sufficient_turn_deg: float = 180.0
+    least_distance: float = 0.0
+    longest_step: int = 16
+
+
+class FrameSampler:
+    """Reads each frame once and records which are unreadable; `used` are the positions of the frames that may be read."""
+
+    def __init__(self, sequence: FrameSequence, used: list[int]) -> None:
+        self.sequence, self.used = sequence, used
+        self.broken: dict[int, str] = {}
+        self._frames: dict[int, Frame] = {}
+
+    def frame(self, index: int) -> Frame | None:
+        """The frame, or None when it is unreadable."""
+        if index not in self._frames and index not in self.broken:
+            try:
+                self._frames[index] = self.sequence[index]
+            except SequenceError as error:
+                self.broken[index] = str(error)
+        return self._frames.get(index)
+
+    def frames(self, count: int) -> list[Frame]:
+        """At most `count` readable frames, evenly spread."""
+        return [frame for i in spread(self.used, count) if (frame := self.frame(i)) is not None]
+
+    def pairs(self, limits: PairLimits, count: int = PAIRS) -> list[tuple[Frame, Frame]]:
+        """Frames spread over the sequence, each with the farthest later one within the limits, or the next."""
+        pairs = []
+        least_distance = limits.least_distance * self._typical_distance(limits.longest_step)
+        for start in spread(range(len(self.used) - 1), count):
+            partner = self._partner(start, limits, least_distance)
+            if partner is not None and (a := self.frame(self.used[start])) and (b := self.frame(partner)):
+                pairs.append((a, b))
+        return pairs
+
+    def first_reason(self) -> str:
+        """Why the first unreadable frame is unreadable."""
+        return next(iter(self.broken.values()), "")
+
+    def _typical_distance(self, step: int) -> float:
+        """The median distance of frames so many apart, or of the first and the last."""
+        positions = np.array([self._pose(i)[:3, 3] for i in self.used])
+        step = min(step, len(positions) - 1)
+        return float(np.median(np.linalg.norm(positions[step:] - positions[: len(positions) - step], axis=1)))
+
+    def _partner(self, start: int, limits: PairLimits, least_distance: float) -> int | None:
+        """The frame that goes with the `start`-th used one: the last before the largest turn, the first with enough motion."""
+        a, partner = self.used[start], None
+        for b in self.used[start + 1 : start + 1 + limits.longest_step]:
+            turn, distance = self._motion(a, b)
+            if partner is not None and turn > limits.largest_turn_deg:
+                break
+            if distance < least_distance:
+                continue
+            if limits.least_distance and turn > limits.largest_turn_deg:
+                break
+            partner = b
+            if turn > limits.sufficient_turn_deg:
+                break
+        return partner
+
+    def _motion(self, a: int, b: int) -> tuple[float, float]:
+        """Degrees and distance between the poses of two used frames."""
+        T_a, T_b = self._pose(a), self._pose(b)
+        cosine = (np.trace(T_a[:3, :3].T @ T_b[:3, :3]) - 1) / 2
+        turn = float(np.rad2deg(np.arccos(np.clip(cosine, -1, 1))))
+        return turn, float(np.linalg.norm(T_a[:3, 3] - T_b[:3, 3]))
+
+    def _pose(self, index: int) -> NDArray[np.float64]:
+        pose = self.sequence.infos[index].T_world_camera
+        assert pose is not None
+        return pose
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items, evenly spread, including the first and the last."""
+    if len(items) <= count:
+        return list(items)
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, count).round().astype(int))]

@@ -1,0 +1,231 @@
+"""What a sequence's own frames say of how it is read: conventions, times of the poses, focal length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pipelines.checks.conventions import (
+    LEAST_OVERLAP,
+    Score,
+    candidate_conventions,
+    fitted_depth_scale,
+    score_by_depth,
+    score_by_images,
+)
+from pipelines.checks.focal import FocalLength, measure_focal_length
+from pipelines.checks.matches import MatchedPair, matched_pairs, tracked_pairs
+from pipelines.checks.sampler import PAIRS, FrameSampler, PairLimits, spread
+from pipelines.checks.timing import TimeOffset, measure_time_offset
+from pipelines.frame import FrameSequence
+from pipelines.sequences.conventions import OVERRIDE_FILE, Convention
+from pipelines.sequences.recorded import RecordedSequence
+
+Evidence = Literal["depth", "images", "none"]
+Verdict = Literal["right", "likely", "undecided", "unclear", "wrong"]
+LIMITS = {"depth": PairLimits(largest_turn_deg=12.0), "images": PairLimits(largest_turn_deg=3.0)}
+CLOSE = 0.96
+"""A usual depth scale is accepted when its fit is at least this share of the best scale's fit."""
+SURE = {"depth": 0.8, "images": 0.75}
+"""Agreement from which a reading that no other one reaches is called right; below, poses, depth or camera are imprecise."""
+LEAST = {"depth": 0.45, "images": 0.3}
+"""Agreement below which the reading as it is, though the best, is not accepted."""
+LEAST_OTHER = {"depth": 0.75, "images": 0.45}
+"""Agreement below which another reading is not called the right one."""
+WHAT = {"depth": "depth", "images": "image features", "none": "nothing"}
+
+
+@dataclass(frozen=True)
+class ConventionVerdict:
+    """Whether the assumed convention is that of the files.
+
+    scores are conventions and how well they fit, best first; evidence is what they were measured with, over so many pairs of
+    frames. The verdict is about `assumed`: right; likely (no other fits, but it fits with errors); undecided, where those in
+    `undecided` fit as well; unclear, where none fits; wrong, where another one fits.
+    """
+
+    assumed: Convention
+    evidence: Evidence
+    scores: tuple[Score, ...]
+    verdict: Verdict
+    undecided: tuple[Convention, ...]
+
+    @property
+    def best(self) -> Score | None:
+        """The best convention, None without evidence."""
+        return self.scores[0] if self.scores else None
+
+    @property
+    def assumed_score(self) -> Score | None:
+        """The score of the convention that the reader assumed."""
+        return next((score for score in self.scores if score.convention == self.assumed), None)
+
+    @property
+    def best_rival(self) -> Score | None:
+        """The best convention other than the assumed one."""
+        return next((score for score in self.scores if score.convention != self.assumed), None)
+
+    def line(self) -> str:
+        """As a sentence for users: how much agrees as it is read, and under the best other reading."""
+        assumed, rival = self.assumed_score, self.best_rival
+        if assumed is None or rival is None:
+            return "conventions: cannot tell, no two frames overlap enough"
+        fits = f"{100 * assumed.agreement:.0f} % of {WHAT[self.evidence]} agree between frames as read"
+        other = f"{100 * rival.agreement:.0f} % under the best other reading ({rival.convention.describe()})"
+        if self.verdict == "wrong":
+            return f"conventions: WRONG, {fits}, but {other}"
+        if self.verdict == "unclear":
+            return f"conventions: UNCLEAR, no reading fits: {fits}, {other}"
+        if self.verdict == "undecided" and not self.undecided:
+            return f"conventions: cannot tell, frames hardly overlap ({fits}, {other})"
+        if self.verdict == "undecided":
+            others = "; ".join(convention.describe() for convention in self.undecided)
+            return f"conventions: cannot tell, {fits}, but too little motion to rule out: {others}"
+        certainty = "right" if self.verdict == "right" else "likely right, but imprecise"
+        return f"conventions: {certainty}, {fits}, {other}"
+
+
+@dataclass(frozen=True)
+class SequenceCheck:
+    """All that a sequence's frames say of how it is read; None where they do not tell."""
+
+    conventions: ConventionVerdict
+    time_offset: TimeOffset | None
+    focal_length: FocalLength | None
+
+    @property
+    def contradictions(self) -> list[str]:
+        """Sentences on what cannot be as it is read; a map of it would be wrong."""
+        if self.time_offset is not None:
+            return [self.time_offset.describe()]
+        return [self.conventions.line()] if self.conventions.verdict in ("wrong", "unclear") else []
+
+    @property
+    def doubts(self) -> list[str]:
+        """Sentences on what makes a map worse."""
+        conventions = [self.conventions.line()] if self.conventions.verdict == "likely" else []
+        focal = [self.focal_length.describe()] if self.focal_length and self.focal_length.is_wrong else []
+        return conventions + focal
+
+    def advice(self) -> str:
+        """What a user can do about contradictions."""
+        known = self.conventions.verdict == "wrong" or self.time_offset is not None
+        fix = f"`m2h inspect --fix` writes the reading that fits to {OVERRIDE_FILE}, " if known else ""
+        return f"{fix}`--trust` maps it as it is read"
+
+    def summary(self) -> str:
+        """A few words for the table of a run."""
+        score = self.conventions.assumed_score
+        agree = f" ({100 * score.agreement:.0f} % of {WHAT[self.conventions.evidence]} agree)" if score else ""
+        said = {"undecided": "cannot tell", "likely": "likely right"}.get(
+            self.conventions.verdict, self.conventions.verdict
+        )
+        focal = self.focal_length
+        lens = "not known" if focal is None else f"{focal.given:.0f} px, images say {focal.found:.0f}"
+        return f"conventions {said}{agree}; focal length {lens}"
+
+    def lines(self) -> list[str]:
+        """As sentences for users."""
+        focal = self.focal_length.describe() if self.focal_length else "focal length: cannot tell"
+        times = self.time_offset.describe() if self.time_offset else None
+        return [self.conventions.line(), *([f"times: {times}"] if times else []), focal]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        scores = [
+            {"convention": asdict(score.convention), "fit": score.fit, "agreement": score.agreement}
+            for score in self.conventions.scores[:10]
+        ]
+        return {
+            "evidence": self.conventions.evidence,
+            "verdict": self.conventions.verdict,
+            "assumed": asdict(self.conventions.assumed),
+            "undecided": [asdict(convention) for convention in self.conventions.undecided],
+            "scores": scores,
+            "time_offset": asdict(self.time_offset) if self.time_offset else None,
+            "focal_length": asdict(self.focal_length) if self.focal_length else None,
+        }
+
+
+def check_sequence(sequence: FrameSequence, sampler: FrameSampler) -> SequenceCheck:
+    """Test the usual pose directions, camera axes, scales and kinds of depth, the poses' times and the focal length.
+
+    `sampler` reads the frames of the sequence that may be used. An offset of time is looked for where the conventions are not
+    wrong, and the focal length where poses and images go together: each would be told from the errors of the other.
+    """
+    assumed = sequence.convention if isinstance(sequence, RecordedSequence) else Convention()
+    matches = matched_pairs(sampler)
+    conventions = judge_conventions(sampler, assumed, matches)
+    if conventions.verdict == "wrong":
+        return SequenceCheck(conventions, None, None)
+    offset = measure_time_offset(matches, [sequence.infos[i] for i in sampler.used])
+    focal = measure_focal_length(matches) if offset is None else None
+    if conventions.verdict == "unclear" and focal is not None and focal.is_wrong:
+        seen = [pair.with_focal_length(focal.found) for pair in matches]
+        conventions = judge_conventions(sampler, assumed, seen, use_matches=True)
+    return SequenceCheck(conventions, offset, focal if conventions.verdict != "unclear" else None)
+
+
+def judge_conventions(
+    sampler: FrameSampler, assumed: Convention, matches: Sequence[MatchedPair], *, use_matches: bool = False
+) -> ConventionVerdict:
+    """The verdict on the convention that a reader assumed; `matches` are of frames that have turned and moved.
+
+    With `use_matches` they are all the evidence: their camera is another one than that of the frames.
+    """
+    evidence, scores = _score_conventions(sampler, assumed, matches, use_matches=use_matches)
+    if not scores:
+        return ConventionVerdict(assumed, evidence, (), "undecided", ())
+    close = _without_ruled_out(scores, assumed, matches)
+    kept = assumed if assumed in close else close[0]
+    undecided = tuple(convention for convention in close if convention != kept)
+    score_of = {score.convention: score for score in scores}
+    agreement = score_of[kept].agreement
+    verdict: Verdict
+    if agreement < (LEAST if kept == assumed else LEAST_OTHER)[evidence]:
+        overlaps = score_of[assumed].overlap > LEAST_OVERLAP
+        verdict, undecided = ("unclear" if overlaps else "undecided"), ()
+    elif kept != assumed:
+        verdict = "wrong"
+    elif undecided:
+        verdict = "undecided"
+    else:
+        verdict = "right" if agreement >= SURE[evidence] else "likely"
+    return ConventionVerdict(assumed, evidence, scores, verdict, undecided)
+
+
+def _score_conventions(
+    sampler: FrameSampler, assumed: Convention, matches: Sequence[MatchedPair], *, use_matches: bool
+) -> tuple[Evidence, tuple[Score, ...]]:
+    """The evidence of the scores, and the scores, best first (of equal ones the assumed first)."""
+    pairs = sampler.pairs(LIMITS["depth"]) + [(match.a, match.b) for match in spread(matches, PAIRS)]
+    pairs = [(a, b) for a, b in pairs if a.recorded.depth is not None and b.recorded.depth is not None]
+    if pairs and not use_matches:
+        scores = score_by_depth(pairs, assumed, candidate_conventions(assumed, depth=True))
+        best = max(scores, key=lambda score: score.fit)
+        fitted = fitted_depth_scale(pairs, assumed, best.convention)
+        if best.fit < CLOSE * fitted.fit:  # none of the usual scales: poses are in another unit
+            scores.append(fitted)
+        return "depth", tuple(sorted(scores, key=lambda score: -score.fit))
+    features = matches if use_matches else tracked_pairs(sampler, LIMITS["images"]) or matches
+    by_images = score_by_images(features, assumed, candidate_conventions(assumed, depth=False))
+    if by_images is None:
+        return "none", ()
+    return "images", tuple(sorted(by_images, key=lambda score: -score.fit))
+
+
+def _without_ruled_out(
+    scores: tuple[Score, ...], assumed: Convention, matches: Sequence[MatchedPair]
+) -> list[Convention]:
+    """The best convention and those that fit as well, best first, less those that the matches rule out.
+
+    Small motion tells less of the axes than of depth, and depth nothing of a camera that only turns.
+    """
+    best, *others = scores
+    close = [best.convention, *(score.convention for score in others if not best.is_better_than(score))]
+    by_images = score_by_images(matches, assumed, close)
+    if by_images is None or len(close) < 2:
+        return close
+    favourite = max(by_images, key=lambda score: score.fit)
+    return [score.convention for score in by_images if not favourite.is_better_than(score)]
