@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,12 +17,13 @@ from pipelines.loading import BrokenFramesError, CachedSequence
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources.refinement import Refine, refined
-from pipelines.sources.source import Source, open_source
+from pipelines.sources.source import open_source
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import GRAPH_FILES, build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again
+from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.warm_up import compiling_ahead
@@ -46,9 +47,14 @@ class Stage:
     folder: str = ""
 
 
-STAGES = (
+INPUT_STAGES = (
     Stage("sequence", 1, ("frames",), (), list_frames),
     Stage("check", 1, ("frames", "check"), (CHECK_FILE,), check_input),
+    Stage("poses", 1, ("frames", "poses"), (POSES_FILE,), refine_poses),
+)
+"""What is done with the sequence as it was given; the others get it with refined poses."""
+STAGES = (
+    *INPUT_STAGES,
     Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
     Stage("align", 2, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
     Stage("level", 1, ("frames", "up"), ("levelling.json",), find_level),
@@ -56,7 +62,10 @@ STAGES = (
     Stage("graph", 3, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
     Stage("report", 2, (), REPORT_FILES, write_report_files),
 )
+INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
+KERNEL_STAGES = {"level", "fuse"}
+"""Those that need the compiled kernels of the volume."""
 FIRST_PASS = (
     Stage("first predict", 1, ("frames",), (f"{FOLDER}/predictions/index.json",), store_predictions, FOLDER),
     Stage("first fuse", 1, ("frames", "depth", "tsdf", "dynamics"), (f"{FOLDER}/volume.npz",), fuse_first, FOLDER),
@@ -99,36 +108,62 @@ def run(
     file and the field.
     """
     config = config or PipelineConfig()
-    shared = CachedSequence(sequence)
-    opened = refined(open_source(source, shared, config), refine, shared, config)
+    shared: FrameSequence = CachedSequence(sequence)
+    opened = open_source(source, shared, config)
     if opened.needs_depth:
         sequence = only_with_depth(sequence)
     workspace = Workspace(Path(out))
     with workspace.lock(), ExitStack() as ahead:
-        context = RunContext(workspace, sequence, opened, config, progress)
-        settings = config_to_mapping(config)
         fingerprint = input_fingerprint(sequence)
-        key = digest(fingerprint, opened.name, opened.fingerprint)
-        _write_header(workspace, sequence, fingerprint, opened, config)
+        _write_header(workspace, sequence, fingerprint, config)
+        chain = _Chain(
+            workspace, config_to_mapping(config), ahead, digest(fingerprint, opened.name, opened.fingerprint)
+        )
+        context = RunContext(workspace, sequence, opened, config, progress)
+        chain.run(INPUT_STAGES[: INPUT_NAMES.index(until) + 1] if until in INPUT_NAMES else INPUT_STAGES, context)
+        if until in INPUT_NAMES:
+            return workspace.manifest
+        adjusted = with_refined_poses(sequence, workspace.path(POSES_FILE))
+        if adjusted is not sequence:
+            shared = CachedSequence(adjusted)
+            opened = open_source(source, shared, config)
+        opened = refined(opened, refine, shared, config)
+        _note(workspace, {"source": opened.name, "trust": opened.trust})
         two_passes = opened.predict_hinted is not None and config.network.passes == 2
         workspace.keep_only([stage.name for stage in stages_until(STAGE_NAMES[-1], two_passes=two_passes)])
-        steps = stages_until(until, two_passes=two_passes)
-        need_kernels = {"level", "fuse"} & {stage.name for stage in steps}
-        for stage in steps:
-            chosen = {name: settings[name] for name in stage.settings}
-            key = digest(key, stage.name, stage.version, chosen)
-            if workspace.is_current(stage.name, key):
-                workspace.note_current(stage.name)
-                progress(stage.name, 0, 0)
-                need_kernels.discard(stage.name)
+        chain.key = digest(chain.key, opened.name, opened.fingerprint)
+        context = RunContext(workspace, adjusted, opened, config, progress)
+        rest = stages_until(until, two_passes=two_passes)
+        chain.run([stage for stage in rest if stage.name not in INPUT_NAMES], context)
+    return workspace.manifest
+
+
+@dataclass
+class _Chain:
+    """Runs stages that are out of date, one after the other; `key` is a digest of all that the next one depends on."""
+
+    workspace: Workspace
+    settings: dict[str, Any]
+    ahead: ExitStack
+    key: str
+
+    def run(self, stages: Sequence[Stage], context: RunContext) -> None:
+        """The stages in order; what they need compiled is compiled beside the first of them that runs."""
+        need_kernels = bool(KERNEL_STAGES & {stage.name for stage in stages})
+        for stage in stages:
+            chosen = {name: self.settings[name] for name in stage.settings}
+            self.key = digest(self.key, stage.name, stage.version, chosen)
+            if self.workspace.is_current(stage.name, self.key):
+                self.workspace.note_current(stage.name)
+                context.progress(stage.name, 0, 0)
+                need_kernels = need_kernels and stage.name not in KERNEL_STAGES
                 continue
             if need_kernels:
-                ahead.enter_context(compiling_ahead())
-                need_kernels.clear()
-            this = replace(context, stage=stage.name, key=key, folder=stage.folder)
+                self.ahead.enter_context(compiling_ahead())
+                need_kernels = False
+            this = replace(context, stage=stage.name, key=self.key, folder=stage.folder)
             with _broken_frames_noted(context):
-                workspace.record(stage.name, key, chosen, stage.outputs, partial(stage.run, this))
-    return workspace.manifest
+                self.workspace.record(stage.name, self.key, chosen, stage.outputs, partial(stage.run, this))
 
 
 @contextmanager
@@ -150,9 +185,7 @@ def _broken_frames_noted(context: RunContext) -> Iterator[None]:
         ) from error
 
 
-def _write_header(
-    workspace: Workspace, sequence: FrameSequence, fingerprint: str, source: Source, config: PipelineConfig
-) -> None:
+def _write_header(workspace: Workspace, sequence: FrameSequence, fingerprint: str, config: PipelineConfig) -> None:
     header = {
         "versions": package_versions(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -162,13 +195,17 @@ def _write_header(
             "path": str(sequence.path),
             "fingerprint": fingerprint,
         },
-        "source": source.name,
-        "trust": source.trust,
     }
     if any(workspace.manifest.get(name) != value for name, value in header.items() if name != "command"):
-        workspace.manifest.update(header)
-        workspace.save()
+        _note(workspace, header)
     text = dump_config(config)
     path = workspace.path("config.yaml")
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text_atomic(path, text)
+
+
+def _note(workspace: Workspace, entries: Mapping[str, Any]) -> None:
+    """Put entries into the manifest, which is written where they are new."""
+    if any(workspace.manifest.get(name) != value for name, value in entries.items()):
+        workspace.manifest.update(entries)
+        workspace.save()

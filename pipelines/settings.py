@@ -40,6 +40,16 @@ class CheckConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class PosesConfig:
+    """Refinement of the given poses by the images."""
+
+    refine: Literal["auto", "on", "off"] = "auto"
+    """`auto` refines where depth is found by means of the poses, the images show that these are off, and it is found to help."""
+    most_frames: int = Field(default=600, ge=10)
+    """Most frames that are adjusted themselves; of more, every n-th is, and those between are moved with their neighbours."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class NetworkConfig:
     """How a network that matches neighbouring frames is asked."""
 
@@ -82,6 +92,8 @@ class PipelineConfig:
     """Which frames are used."""
     check: CheckConfig = CheckConfig()
     """The check of the input."""
+    poses: PosesConfig = PosesConfig()
+    """Refinement of the poses."""
     up: tuple[float, float, float] | None = None
     """Up direction in the sequence's world; None is that of the format or of the floor."""
     multiview: MultiviewConfig = MultiviewConfig()

@@ -55,11 +55,18 @@ class MatchedPair:
         `k1` is the first coefficient of a radial distortion that images still have. The relative pose is by default that of
         the frames.
         """
+        return float(self._distances(camera, T_b_a, k1).mean())
+
+    def median_error(self, camera: Intrinsics, T_b_a: Array | None = None, k1: float = 0.0) -> float:
+        """The same, but the median over the matches, which wrong ones hardly change."""
+        return float(np.median(self._distances(camera, T_b_a, k1)))
+
+    def _distances(self, camera: Intrinsics, T_b_a: Array | None, k1: float) -> Array:
         T = inverse(self.b.T_world_camera) @ self.a.T_world_camera if T_b_a is None else T_b_a
         rays = [_straightened(pixel_rays(camera, pixels), k1) for pixels in (self.pixels_a, self.pixels_b)]
         distance = epipolar_distance(np.asarray(T), *rays) * camera.fx
         most = CLIP * camera.width
-        return float(np.minimum(np.nan_to_num(distance, nan=most), most).mean())
+        return np.asarray(np.minimum(np.nan_to_num(distance, nan=most), most))
 
 
 def matched_pairs(sampler: FrameSampler, limits: PairLimits = LIMITS, count: int = MATCHED_PAIRS) -> list[MatchedPair]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from pipelines.checks.conventions import (
     LEAST_OVERLAP,
     Score,
@@ -93,6 +95,8 @@ class SequenceCheck:
     conventions: ConventionVerdict
     time_offset: TimeOffset | None
     focal_length: FocalLength | None
+    epipolar_error: float | None = None
+    """Pixels by which matched features miss what the poses say: the median over pairs of frames of their medians."""
 
     @property
     def contradictions(self) -> list[str]:
@@ -145,6 +149,7 @@ class SequenceCheck:
             "scores": scores,
             "time_offset": asdict(self.time_offset) if self.time_offset else None,
             "focal_length": asdict(self.focal_length) if self.focal_length else None,
+            "epipolar_error": self.epipolar_error,
         }
 
 
@@ -164,7 +169,8 @@ def check_sequence(sequence: FrameSequence, sampler: FrameSampler) -> SequenceCh
     if conventions.verdict == "unclear" and focal is not None and focal.is_wrong:
         seen = [pair.with_focal_length(focal.found) for pair in matches]
         conventions = judge_conventions(sampler, assumed, seen, use_matches=True)
-    return SequenceCheck(conventions, offset, focal if conventions.verdict != "unclear" else None)
+    error = float(np.median([pair.median_error(pair.a.intrinsics) for pair in matches])) if matches else None
+    return SequenceCheck(conventions, offset, focal if conventions.verdict != "unclear" else None, error)
 
 
 def judge_conventions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,12 @@ def run_options(command: F) -> F:
             show_default=True,
             help="Correct predicted depth with the images of neighbouring frames; auto: where they show large errors; the "
             "shipped network is shown what they prove and completes it.",
+        ),
+        click.option(
+            "--refine-poses",
+            type=click.Choice(("auto", "on", "off")),
+            help="Refine the given poses and the focal length by the images; auto: where depth is found by means of them and it "
+            "helps. [config: poses.refine]",
         ),
         click.option(
             "--up", metavar="X,Y,Z", help="Up direction in the sequence's world, when it cannot be estimated."
@@ -138,7 +145,8 @@ def execute(
 def shortcut_overrides(
     *,
     up: str | None,
-    trust: bool,
+    trust: bool = False,
+    refine_poses: str | None = None,
     stride: int | None,
     frame_range: str | None,
     voxel: float | None,
@@ -150,6 +158,8 @@ def shortcut_overrides(
     overrides = {}
     if up is not None:
         overrides[f"up={_direction(up)}"] = f"--up {up}"
+    if refine_poses is not None:
+        overrides[f"poses.refine={json.dumps(refine_poses)}"] = f"--refine-poses {refine_poses}"
     if trust:
         overrides["check.trust=true"] = "--trust"
     if stride is not None:

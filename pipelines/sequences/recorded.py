@@ -159,7 +159,7 @@ class RecordedSequence:
         if record.depth_intrinsics is not None:
             source = _fitted(record.depth_intrinsics, size, str(record.depth))
             if source != lens.undistorted():
-                return np.asarray(_resampled(depth, lens.undistorted(), source), dtype=np.float32)
+                return np.asarray(resampled(depth, lens.undistorted(), source), dtype=np.float32)
             return depth
         return np.asarray(_like_image(_checked(depth, lens, record.depth), lens), dtype=np.float32)
 
@@ -282,10 +282,10 @@ def _like_image(array: NDArray[Any], lens: Intrinsics, *, blend: bool = False) -
         mode = cv2.INTER_LINEAR if blend else cv2.INTER_NEAREST_EXACT
         return np.asarray(cv2.resize(array, size, interpolation=mode))
     source = lens.resized(array.shape[1], array.shape[0])
-    return _resampled(array, lens.undistorted(), source, blend=blend)
+    return resampled(array, lens.undistorted(), source, blend=blend)
 
 
-def _resampled(array: NDArray[Any], target: Intrinsics, source: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
+def resampled(array: NDArray[Any], target: Intrinsics, source: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
     """An image of camera `source` resampled to `target` at the same position; 0 outside of it."""
     mode = cv2.INTER_LINEAR if blend else cv2.INTER_NEAREST
     uv = _sample_map(target, source)

@@ -61,7 +61,7 @@ def test_missing_file(tmp_path):
 
 
 def test_max_memory_is_given_in_gibibytes():
-    overrides = shortcut_overrides(up=None, trust=False, stride=None, frame_range=None, voxel=None, max_memory=1.5)
+    overrides = shortcut_overrides(up=None, stride=None, frame_range=None, voxel=None, max_memory=1.5)
     assert load_config(PipelineConfig, None, (), options=overrides).tsdf.max_memory == 3 << 29
     with pytest.raises(ConfigError, match="--max-memory nan: expected a number of GiB"):
-        shortcut_overrides(up=None, trust=False, stride=None, frame_range=None, voxel=None, max_memory=float("nan"))
+        shortcut_overrides(up=None, stride=None, frame_range=None, voxel=None, max_memory=float("nan"))

@@ -88,13 +88,13 @@ def test_a_run_that_goes_on_says_what_one_at_a_stretch_says(room, tmp_path, monk
 
 
 def test_a_stage_may_be_there_twice(room, tmp_path, monkeypatch):
-    sequence, check, predict, align, level, *_ = stages = pipeline.stages_until("fuse")
+    *given, predict, align, level, _ = stages = pipeline.stages_until("fuse")
     first = [
         replace(stage, name=f"{stage.name} 1", folder="first", outputs=tuple(f"first/{name}" for name in stage.outputs))
         for stage in (predict, align, stages[-1])
     ]
     levelled = replace(level, folder="first")
-    twice = (sequence, check, *first[:2], levelled, first[2], predict, align, stages[-1])
+    twice = (*given, *first[:2], levelled, first[2], predict, align, stages[-1])
     monkeypatch.setattr(pipeline, "stages_until", lambda name, **passes: twice)
     said = []
     for _ in range(2):

@@ -1,0 +1,53 @@
+"""A sequence seen with other poses and another camera than it was recorded with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+from pipelines.frame import Frame, FrameSequence
+from pipelines.sequences.recorded import resampled
+
+Array = NDArray[np.float64]
+
+
+class AdjustedSequence:
+    """A FrameSequence with the poses and the camera of an adjustment; images are undistorted by what distortion it found.
+
+    `poses` are (4, 4) by position in the sequence; frames without one keep theirs.
+    """
+
+    def __init__(self, sequence: FrameSequence, poses: Mapping[int, Array], camera: Intrinsics) -> None:
+        self._sequence, self._lens = sequence, camera
+        self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
+        self.world_up, self.label_space = sequence.world_up, sequence.label_space
+        self.notes = tuple(getattr(sequence, "notes", ()))
+        pinhole = camera.undistorted()
+        self.infos = tuple(
+            replace(info, T_world_camera=poses.get(position, info.T_world_camera), intrinsics=pinhole)
+            for position, info in enumerate(sequence.infos)
+        )
+
+    def __len__(self) -> int:
+        return len(self.infos)
+
+    def __getitem__(self, index: int) -> Frame:
+        """The frame as it is with the adjusted pose and camera; raises SequenceError as the sequence does."""
+        frame, info = self._sequence[index], self.infos[index]
+        assert info.T_world_camera is not None
+        seen, lens = frame.recorded, self._lens
+        rgb = frame.rgb
+        if lens.is_distorted:
+            rgb = np.asarray(resampled(rgb, info.intrinsics, lens, blend=True), dtype=np.uint8)
+            layers: dict[str, Any] = {
+                name: resampled(array, info.intrinsics, lens)
+                for name, array in vars(seen).items()
+                if isinstance(array, np.ndarray)
+            }
+            seen = replace(seen, **layers)
+        return Frame(frame.index, frame.timestamp, rgb, info.intrinsics, info.T_world_camera, seen)

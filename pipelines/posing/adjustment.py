@@ -1,0 +1,166 @@
+"""Bundle adjustment of given poses: features of neighbouring frames, the given poses as priors, one camera for all (pycolmap)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation, Slerp
+
+from mapping.camera import Intrinsics
+from mapping.multiview.features import Features
+from mapping.se3 import from_rotation_translation, inverse
+from pipelines.posing.tracks import Tracks, find_tracks, typical_distance
+
+Array = NDArray[np.float64]
+PRIOR = 0.01
+"""Standard deviation of given positions, as a share of the distance that the camera typically moves in 40 frames."""
+OBSERVATIONS = 250
+"""Observations of a frame that suffice: the longest tracks are used first."""
+LEAST_OBSERVATIONS = 25
+"""With fewer a frame is not adjusted, but moved as its neighbours are."""
+LEAST_FRAMES = 5
+ERRORS = (4.0, 2.5)
+"""Pixels of reprojection error above which observations are left out after each round."""
+ITERATIONS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Adjustment:
+    """Poses (N, 4, 4) `T_world_camera` and the camera of all frames that fit the images.
+
+    `adjusted` (N,) says which frames were adjusted themselves; error is the mean reprojection error in pixels.
+    """
+
+    poses: Array
+    camera: Intrinsics
+    adjusted: NDArray[np.bool_]
+    points: int
+    error: float
+
+
+def adjust_poses(
+    features: Sequence[Features],
+    camera: Intrinsics,
+    poses: Array,
+    times: Array,
+    progress: Callable[[], None] = lambda: None,
+) -> Adjustment | None:
+    """Refine rough poses and the camera; None where too few frames show common points.
+
+    Parameters
+    ----------
+    features : of each frame.
+    camera : of all frames, without distortion. Its focal lengths are refined in proportion, and one radial coefficient is found.
+    poses : (N, 4, 4) rough `T_world_camera`; they hold the result in their world and unit.
+    times : (N,) seconds, increasing.
+    """
+    tracks = _enough(find_tracks(features, camera, poses), len(poses))
+    progress()
+    seen = np.bincount(tracks.frame, minlength=len(poses))
+    used = seen >= LEAST_OBSERVATIONS
+    if used.sum() < LEAST_FRAMES:
+        return None
+    model = _reconstruction(features, tracks, camera, poses, used)
+    _solve(model, poses, used)
+    found = poses.copy()
+    for i in np.flatnonzero(used):
+        T_camera_world = np.eye(4)
+        T_camera_world[:3] = model.image(int(i) + 1).cam_from_world().matrix()
+        found[i] = inverse(T_camera_world)
+    focal, _, _, k1 = (float(value) for value in model.camera(1).params)
+    refined = replace(camera, fx=focal, fy=focal * camera.fy / camera.fx, distortion=(k1, 0.0, 0.0, 0.0))
+    found = _neighbours_moved(found, poses, used, times)
+    return Adjustment(found, refined, used, model.num_points3D(), float(model.compute_mean_reprojection_error()))
+
+
+def _enough(tracks: Tracks, frames: int) -> Tracks:
+    """The longest tracks, until each frame has enough observations."""
+    length = np.bincount(tracks.point, minlength=len(tracks.points))
+    order = np.argsort(tracks.point, kind="stable")
+    first = np.searchsorted(tracks.point[order], np.arange(len(tracks.points)))
+    count = np.zeros(frames, np.int64)
+    kept = np.zeros(len(tracks.points), bool)
+    for point in np.argsort(-length, kind="stable"):
+        members = tracks.frame[order[first[point] : first[point] + length[point]]]
+        if (count[members] < OBSERVATIONS).any():
+            kept[point] = True
+            count[members] += 1
+    chosen = kept[tracks.point]
+    renumbered = np.cumsum(kept) - 1
+    return Tracks(renumbered[tracks.point[chosen]], tracks.frame[chosen], tracks.feature[chosen], tracks.points[kept])
+
+
+def _reconstruction(
+    features: Sequence[Features], tracks: Tracks, camera: Intrinsics, poses: Array, used: NDArray[np.bool_]
+) -> Any:
+    """The pycolmap reconstruction of the used frames; image i + 1 is frame i. Pixels are square, 0.5 at the first centre."""
+    import pycolmap
+
+    model = pycolmap.Reconstruction()
+    square = camera.fx / camera.fy
+    parameters = [camera.fx, camera.cx + 0.5, camera.cy + 0.5, 0.0]
+    model.add_camera_with_trivial_rig(
+        pycolmap.Camera(model="SIMPLE_RADIAL", width=camera.width, height=camera.height, params=parameters, camera_id=1)
+    )
+    for i in map(int, np.flatnonzero(used)):
+        pixels = features[i].pixels.copy()
+        pixels[:, 1] = (pixels[:, 1] - camera.cy) * square + camera.cy
+        image = pycolmap.Image(name=f"{i:06d}", keypoints=pixels + 0.5, camera_id=1, image_id=i + 1)
+        model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(inverse(poses[i])[:3]))
+    order = np.argsort(tracks.point, kind="stable")
+    order = order[used[tracks.frame[order]]]
+    starts = np.flatnonzero(np.diff(tracks.point[order], prepend=-1))
+    for members in np.split(order, starts[1:]):
+        if len(members) > 1:
+            track = pycolmap.Track(
+                [pycolmap.TrackElement(int(tracks.frame[k]) + 1, int(tracks.feature[k])) for k in members]
+            )
+            model.add_point3D(tracks.points[tracks.point[members[0]]], track, np.zeros(3, np.uint8))
+    return model
+
+
+def _solve(model: Any, poses: Array, used: NDArray[np.bool_]) -> None:
+    """Adjust poses, points, focal length and distortion of the model, in rounds between which wrong observations are left out."""
+    import pycolmap
+
+    options = pycolmap.BundleAdjustmentOptions()
+    options.refine_principal_point = False
+    options.print_summary = False
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.loss_function_scale = 1.0
+    options.ceres.solver_options.max_num_iterations = ITERATIONS
+    options.ceres.solver_options.num_threads = 1  # sums in one order: the same result every time
+    deviation = max(PRIOR * typical_distance(poses), 1e-9)
+    priors = []
+    for i in np.flatnonzero(used):
+        prior = pycolmap.PosePrior()
+        prior.pose_prior_id = int(i) + 1
+        prior.corr_data_id = model.image(int(i) + 1).data_id
+        prior.position = poses[i, :3, 3]
+        prior.position_covariance = np.eye(3) * deviation**2
+        prior.coordinate_system = pycolmap.PosePriorCoordinateSystem.CARTESIAN
+        priors.append(prior)
+    for limit in ERRORS:
+        config = pycolmap.BundleAdjustmentConfig()
+        for i in np.flatnonzero(used):
+            config.add_image(int(i) + 1)
+        settings = pycolmap.PosePriorBundleAdjustmentOptions()
+        pycolmap.create_pose_prior_bundle_adjuster(options, settings, config, priors, model).solve()
+        pycolmap.ObservationManager(model).filter_all_points3D(limit, 1.0)
+
+
+def _neighbours_moved(found: Array, given: Array, used: NDArray[np.bool_], times: Array) -> Array:
+    """The poses with the frames that were not adjusted moved in the world as those before and after them were."""
+    moved = found.copy()
+    known = np.flatnonzero(used)
+    corrections = np.array([found[i] @ inverse(given[i]) for i in known])
+    at = np.clip(times, times[known[0]], times[known[-1]])
+    turns = Slerp(times[known], Rotation.from_matrix(corrections[:, :3, :3]))(at).as_matrix()
+    for i in np.flatnonzero(~used):
+        shift = [np.interp(at[i], times[known], corrections[:, k, 3]) for k in range(3)]
+        moved[i] = from_rotation_translation(turns[i], np.array(shift)) @ given[i]
+    return moved

@@ -1,0 +1,178 @@
+"""The stage that refines the given poses and the camera by the images, and the sequence with what it found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+from mapping.files import write_text_atomic
+from mapping.multiview.features import Features, find_features
+from mapping.se3 import inverse
+from pipelines.checks.matches import MatchedPair, matched_pairs
+from pipelines.checks.sampler import FrameSampler
+from pipelines.frame import FrameSequence
+from pipelines.loading import read_frames
+from pipelines.posing.adjusted import AdjustedSequence
+from pipelines.posing.adjustment import Adjustment, adjust_poses
+from pipelines.sources.source import DepthOrigin, SourceError
+from pipelines.stages.context import RunContext
+from pipelines.stages.prepare import CHECK_FILE
+from pipelines.workspace import StageRecord
+
+Array = NDArray[np.float64]
+POSES_FILE = "poses.json"
+WORTH = 0.6
+"""Pixels of epipolar error from which poses are worth refining."""
+LEAST_GAIN = 0.2
+"""Share by which it must fall for refined poses to be used."""
+MOST_FEATURES = 800
+NO_FEATURES = Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32))
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """How refined poses compare with the given ones, by pairs of frames: median epipolar errors in pixels before and after,
+    focal lengths in pixels, the median distance in the unit of the poses and angle in degrees by which frames moved."""
+
+    error_given: float
+    error_refined: float
+    focal_given: float
+    focal_refined: float
+    moved: float
+    turned_deg: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether the refined poses fit the images clearly better."""
+        return self.error_refined < (1 - LEAST_GAIN) * self.error_given
+
+    def describe(self) -> str:
+        """As words for users."""
+        return (
+            f"epipolar error {self.error_given:.2f} -> {self.error_refined:.2f} px, focal length {self.focal_given:.0f} -> "
+            f"{self.focal_refined:.0f} px, moved by {self.moved:.3f} and {self.turned_deg:.2f} degrees (medians)"
+        )
+
+
+def refine_poses(context: RunContext) -> StageRecord:
+    """Poses and a camera that fit the images better than those given, in poses.json; those given where there are none.
+
+    Raises SourceError where refinement is demanded and its library is missing or the images do not allow it.
+    """
+    reason = _reason_against(context)
+    if reason is None:
+        found = _adjusted(context)
+        if found is None:
+            reason = "too few features are common to the frames"
+        else:
+            adjustment, refinement = found
+            if refinement.helps:
+                _write(context, {"refined": True, **asdict(refinement), **_record(context, adjustment)})
+                return StageRecord({"refined": True, **asdict(refinement), "text": refinement.describe()})
+            reason = f"refined ones fit hardly better ({refinement.describe()})"
+    if context.config.poses.refine == "on":
+        raise SourceError(f"--refine-poses on: {context.sequence.path}: {reason}")
+    _write(context, {"refined": False, "reason": reason})
+    return StageRecord({"refined": False, "text": f"as given: {reason}"})
+
+
+def with_refined_poses(sequence: FrameSequence, path: Path) -> FrameSequence:
+    """The sequence with what poses.json says; the sequence itself where it kept the poses."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if not data["refined"]:
+        return sequence
+    camera = Intrinsics(**(data["camera"] | {"distortion": tuple(data["camera"]["distortion"])}))
+    return AdjustedSequence(sequence, {int(k): np.array(T) for k, T in data["poses"].items()}, camera)
+
+
+def _reason_against(context: RunContext) -> str | None:
+    """Why the poses are not to be refined, None where they are."""
+    mode = context.config.poses.refine
+    if mode == "off":
+        return "--refine-poses off"
+    if len({context.sequence.infos[position].intrinsics for position in context.positions}) > 1:
+        return "the frames have different cameras"
+    if mode == "auto":
+        if context.source.depth_from is not DepthOrigin.POSES:
+            return "depth does not come from them"
+        error = json.loads(context.workspace.path(CHECK_FILE).read_text(encoding="utf-8"))["epipolar_error"]
+        if error is None:
+            return "too few features are common to the frames"
+        if error < WORTH:
+            return f"they fit the images ({error:.2f} px)"
+    try:
+        import pycolmap
+    except ImportError:
+        return "needs the extra sfm: pip install 'm2h-mapping[sfm]'"
+    pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
+    return None
+
+
+def _adjusted(context: RunContext) -> tuple[Adjustment, Refinement] | None:
+    """The adjustment of the chosen frames and how it compares; None where the images do not allow one."""
+    positions = context.positions
+    infos = [context.sequence.infos[position] for position in positions]
+    poses = np.array([info.T_world_camera for info in infos])
+    features = _features(context, positions)
+    times = np.array([info.timestamp for info in infos])
+    found = adjust_poses(features, context.camera, poses, times)
+    if found is None:
+        return None
+    place = {info.index: i for i, info in enumerate(infos)}
+    pairs = matched_pairs(FrameSampler(context.sequence, positions))
+    return found, _compared(pairs, context.camera, found, poses, place)
+
+
+def _features(context: RunContext, positions: Sequence[int]) -> list[Features]:
+    """Of each chosen frame; none of those that are not adjusted themselves."""
+    every = -(-len(positions) // context.config.poses.most_frames)
+    wanted = {context.sequence.infos[position].index: i for i, position in enumerate(positions) if i % every == 0}
+    features = [NO_FEATURES] * len(positions)
+    frames = read_frames(context.sequence, [positions[i] for i in wanted.values()])
+    for done, frame in enumerate(frames):
+        features[wanted[frame.index]] = find_features(frame.rgb, MOST_FEATURES)
+        context.advance(done + 1, len(wanted))
+    return features
+
+
+def _compared(
+    pairs: Sequence[MatchedPair], camera: Intrinsics, found: Adjustment, poses: Array, place: dict[int, int]
+) -> Refinement:
+    """The adjustment beside the given poses, on pairs of frames that are matched for this alone."""
+    k1 = found.camera.distortion[0] if found.camera.distortion else 0.0
+    pinhole = found.camera.undistorted()
+    before = [pair.median_error(camera) for pair in pairs]
+    after = [
+        pair.median_error(
+            pinhole,
+            np.asarray(inverse(found.poses[place[pair.b.index]]) @ found.poses[place[pair.a.index]]),
+            k1,
+        )
+        for pair in pairs
+    ]
+    moved = np.linalg.norm(found.poses[:, :3, 3] - poses[:, :3, 3], axis=1)
+    cosines = (np.einsum("nij,nij->n", found.poses[:, :3, :3], poses[:, :3, :3]) - 1) / 2
+    return Refinement(
+        float(np.median(before)) if before else 0.0,
+        float(np.median(after)) if after else 0.0,
+        float(camera.fx),
+        float(pinhole.fx),
+        float(np.median(moved)),
+        float(np.degrees(np.median(np.arccos(np.clip(cosines, -1, 1))))),
+    )
+
+
+def _record(context: RunContext, adjustment: Adjustment) -> dict[str, Any]:
+    poses = {str(k): T.tolist() for k, T in zip(context.positions, adjustment.poses, strict=True)}
+    return {"camera": asdict(adjustment.camera), "poses": poses}
+
+
+def _write(context: RunContext, data: dict[str, Any]) -> None:
+    write_text_atomic(context.workspace.path(POSES_FILE), json.dumps(data, allow_nan=False) + "\n")
