@@ -92,6 +92,15 @@ class Intrinsics:
             xy = np.stack([(u - self.cx) / self.fx, (v - self.cy) / self.fy], axis=-1)
         return np.concatenate([xy, np.ones((self.height, self.width, 1))], axis=-1)
 
+    def pixel_rays(self, pixels: ArrayLike) -> NDArray[np.float64]:
+        """Directions (N, 3) in camera axes with z = 1 through pixels (N, 2), which need not be whole."""
+        uv = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+        if self.is_distorted and len(uv):
+            xy = self._undistort(uv[:, None]).reshape(-1, 2)
+        else:
+            xy = (uv - [self.cx, self.cy]) / [self.fx, self.fy]
+        return np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
+
     def resized(self, width: int, height: int) -> Intrinsics:
         """The camera of the same image resampled to width x height: `u' = (u + 0.5) s - 0.5`."""
         sx, sy = width / self.width, height / self.height

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from mapping.camera import Intrinsics
 
 Array = NDArray[np.float64]
 LEAST_CONTRAST = 0.01
@@ -50,12 +48,6 @@ def match_features(a: Features, b: Features, ratio: float = LARGEST_RATIO) -> ND
     clear = 2 - 2 * best < ratio**2 * (2 - 2 * second)  # squared distances of unit vectors
     chosen = np.flatnonzero(clear & (back[forth] == np.arange(len(forth))))
     return np.stack([chosen, forth[chosen]], axis=1)
-
-
-def pixel_rays(camera: Intrinsics, pixels: NDArray[Any]) -> Array:
-    """Directions (N, 3) with z = 1 through pixels (N, 2) of a camera without distortion."""
-    xy = (pixels - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-    return np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
 
 
 def epipolar_distance(T_b_a: Array, rays_a: Array, rays_b: Array) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.multiview.features import epipolar_distance, pixel_rays
+from mapping.multiview.features import epipolar_distance
 from mapping.se3 import inverse, transform_points
 from pipelines.checks.matches import MatchedPair
 from pipelines.frame import Frame
@@ -157,7 +157,7 @@ def grid_points(frame: Frame, step: int) -> Array:
     assert frame.recorded.depth is not None
     depth = frame.recorded.depth[::step, ::step]
     v, u = np.nonzero(depth)
-    return pixel_rays(frame.intrinsics, np.stack([u, v], axis=1) * step) * depth[v, u, None]
+    return frame.intrinsics.pixel_rays(np.stack([u, v], axis=1) * step) * depth[v, u, None]
 
 
 def _depth_agreement(
@@ -174,7 +174,7 @@ def _depth_agreement(
     seen = transform_points(pair.T_b_a(convention), points * depth_of.factor(lengths)[:, None])
     camera = pair.b.intrinsics
     u, v, inside = _pixels(camera, seen)
-    there = depth[v, u] * depth_of.factor(np.linalg.norm(pixel_rays(camera, np.stack([u, v], axis=1)), axis=1))
+    there = depth[v, u] * depth_of.factor(np.linalg.norm(camera.pixel_rays(np.stack([u, v], axis=1)), axis=1))
     known = inside & (there > 0)
     error = np.abs(there[known] - seen[known, 2]) / seen[known, 2]
     counted = max(int(known.sum()), LEAST_OVERLAP * len(points), 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,8 @@ def _with_distortion(
 
     def of(values: NDArray[np.float64]) -> list[float]:
         seen_through = with_focal_factor(camera, float(np.exp(values[0])))
-        return [pair.error(seen_through, k1=float(values[1])) for pair in pairs]
+        lens = replace(seen_through, distortion=(float(np.clip(values[1], -0.5, 0.5)), 0.0, 0.0, 0.0))
+        return [pair.error(lens) for pair in pairs]
 
     start = np.log(factor)
     simplex = np.array([[start, 0.0], [start + 0.01, 0.0], [start, 0.03]])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.multiview.features import epipolar_distance, find_features, match_features, pixel_rays
+from mapping.multiview.features import epipolar_distance, find_features, match_features
 from mapping.se3 import inverse
 from pipelines.checks.sampler import FrameSampler, PairLimits
 from pipelines.frame import Frame
@@ -41,7 +41,7 @@ class MatchedPair:
     @cached_property
     def rays(self) -> tuple[Array, Array]:
         """Directions (N, 3) with z = 1 in the axes of either frame's camera."""
-        return pixel_rays(self.a.intrinsics, self.pixels_a), pixel_rays(self.b.intrinsics, self.pixels_b)
+        return self.a.intrinsics.pixel_rays(self.pixels_a), self.b.intrinsics.pixel_rays(self.pixels_b)
 
     def with_focal_length(self, fx: float) -> MatchedPair:
         """The same matches of frames whose camera has another focal length, in pixels."""
@@ -49,24 +49,23 @@ class MatchedPair:
         a, b = (replace(frame, intrinsics=camera) for frame in (self.a, self.b))
         return MatchedPair(a, b, self.pixels_a, self.pixels_b)
 
-    def error(self, camera: Intrinsics, T_b_a: Array | None = None, k1: float = 0.0) -> float:
-        """Mean epipolar error in pixels, each match's clipped, with `camera` for both frames.
+    def error(self, camera: Intrinsics, T_b_a: Array | None = None) -> float:
+        """Mean epipolar error in pixels, each match's clipped, with `camera` for both frames, which may be distorted.
 
-        `k1` is the first coefficient of a radial distortion that images still have. The relative pose is by default that of
-        the frames.
+        The relative pose is by default that of the frames.
         """
-        return float(self._distances(camera, T_b_a, k1).mean())
+        return float(self._distances(camera, T_b_a).mean())
 
-    def median_error(self, camera: Intrinsics, T_b_a: Array | None = None, k1: float = 0.0) -> float:
+    def median_error(self, camera: Intrinsics, T_b_a: Array | None = None) -> float:
         """The same, but the median over the matches, which wrong ones hardly change."""
-        return float(np.median(self._distances(camera, T_b_a, k1)))
+        return float(np.median(self._distances(camera, T_b_a)))
 
-    def _distances(self, camera: Intrinsics, T_b_a: Array | None, k1: float) -> Array:
+    def _distances(self, camera: Intrinsics, T_b_a: Array | None) -> Array:
         T = inverse(self.b.T_world_camera) @ self.a.T_world_camera if T_b_a is None else T_b_a
-        rays = [_straightened(pixel_rays(camera, pixels), k1) for pixels in (self.pixels_a, self.pixels_b)]
-        distance = epipolar_distance(np.asarray(T), *rays) * camera.fx
+        rays = camera.pixel_rays(self.pixels_a), camera.pixel_rays(self.pixels_b)
         most = CLIP * camera.width
-        return np.asarray(np.minimum(np.nan_to_num(distance, nan=most), most))
+        distance = np.nan_to_num(epipolar_distance(np.asarray(T), *rays) * camera.fx, nan=most)
+        return np.asarray(np.minimum(distance, most))
 
 
 def matched_pairs(sampler: FrameSampler, limits: PairLimits = LIMITS, count: int = MATCHED_PAIRS) -> list[MatchedPair]:
@@ -114,11 +113,3 @@ def is_clear_gain(before: Sequence[float], after: Sequence[float], share: float)
         return False
     error = float(difference.std(ddof=1)) / len(difference) ** 0.5
     return bool(difference.mean() > max(3 * error, share * float(np.mean(before))))
-
-
-def _straightened(rays: Array, k1: float) -> Array:
-    """Rays (N, 3; z = 1) of a camera with radial distortion as those without, to first order."""
-    if k1 == 0:
-        return rays
-    xy = rays[:, :2]
-    return np.concatenate([xy * (1 - k1 * (xy**2).sum(axis=1, keepdims=True)), rays[:, 2:]], axis=1)

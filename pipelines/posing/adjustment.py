@@ -13,10 +13,10 @@ from scipy.spatial.transform import Rotation, Slerp
 from mapping.camera import Intrinsics
 from mapping.multiview.features import Features
 from mapping.se3 import from_rotation_translation, inverse
-from pipelines.posing.tracks import Tracks, find_tracks, typical_distance
+from pipelines.posing.tracks import REFINED, ROUGH, Tracks, find_tracks, match_frames, typical_distance
 
 Array = NDArray[np.float64]
-PRIOR = 0.01
+PRIOR = 0.02
 """Standard deviation of given positions, as a share of the distance that the camera typically moves in 40 frames."""
 OBSERVATIONS = 250
 """Observations of a frame that suffice: the longest tracks are used first."""
@@ -58,23 +58,35 @@ def adjust_poses(
     poses : (N, 4, 4) rough `T_world_camera`; they hold the result in their world and unit.
     times : (N,) seconds, increasing.
     """
-    tracks = _enough(find_tracks(features, camera, poses), len(poses))
+    matches = match_frames(features, camera, poses)
     progress()
-    seen = np.bincount(tracks.frame, minlength=len(poses))
-    used = seen >= LEAST_OBSERVATIONS
-    if used.sum() < LEAST_FRAMES:
-        return None
-    model = _reconstruction(features, tracks, camera, poses, used)
-    _solve(model, poses, used)
+    found, used, lens = poses, np.zeros(len(poses), bool), camera
+    for limits in (ROUGH, REFINED):
+        tracks = _enough(find_tracks(features, matches, lens, found, limits), len(poses))
+        used = np.bincount(tracks.frame, minlength=len(poses)) >= LEAST_OBSERVATIONS
+        if used.sum() < LEAST_FRAMES:
+            return None
+        model = _reconstruction(features, tracks, lens, found, used)
+        _solve(model, poses, used)
+        lens = _camera_of(model, camera)
+        found = _neighbours_moved(_poses_of(model, poses, used), poses, used, times)
+        progress()
+    return Adjustment(found, lens, used, model.num_points3D(), float(model.compute_mean_reprojection_error()))
+
+
+def _poses_of(model: Any, poses: Array, used: NDArray[np.bool_]) -> Array:
+    """The poses with those of the model in their places."""
     found = poses.copy()
     for i in np.flatnonzero(used):
         T_camera_world = np.eye(4)
         T_camera_world[:3] = model.image(int(i) + 1).cam_from_world().matrix()
         found[i] = inverse(T_camera_world)
+    return found
+
+
+def _camera_of(model: Any, camera: Intrinsics) -> Intrinsics:
     focal, _, _, k1 = (float(value) for value in model.camera(1).params)
-    refined = replace(camera, fx=focal, fy=focal * camera.fy / camera.fx, distortion=(k1, 0.0, 0.0, 0.0))
-    found = _neighbours_moved(found, poses, used, times)
-    return Adjustment(found, refined, used, model.num_points3D(), float(model.compute_mean_reprojection_error()))
+    return replace(camera, fx=focal, fy=focal * camera.fy / camera.fx, distortion=(k1, 0.0, 0.0, 0.0))
 
 
 def _enough(tracks: Tracks, frames: int) -> Tracks:
@@ -102,7 +114,7 @@ def _reconstruction(
 
     model = pycolmap.Reconstruction()
     square = camera.fx / camera.fy
-    parameters = [camera.fx, camera.cx + 0.5, camera.cy + 0.5, 0.0]
+    parameters = [camera.fx, camera.cx + 0.5, camera.cy + 0.5, camera.distortion[0] if camera.is_distorted else 0.0]
     model.add_camera_with_trivial_rig(
         pycolmap.Camera(model="SIMPLE_RADIAL", width=camera.width, height=camera.height, params=parameters, camera_id=1)
     )

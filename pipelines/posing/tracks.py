@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from mapping.camera import Intrinsics
-from mapping.multiview.features import Features, epipolar_distance, match_features, pixel_rays
+from mapping.multiview.features import Features, epipolar_distance, match_features
 from mapping.se3 import inverse
 
 Array = NDArray[np.float64]
+Matches = Mapping[tuple[int, int], NDArray[np.int64]]
 NEXT = (1, 2, 4)
 """Each frame is matched with those so many later."""
 REVISITS, REVISIT_AFTER = 3, 6
@@ -24,12 +26,22 @@ NEARBY = 1.0
 """Distance of such frames, as a share of the typical one over `TYPICAL_STEP` frames."""
 TYPICAL_STEP = 40
 LEAST_MATCHES = 8
-LARGEST_ERROR = 0.02
-"""Distance of a match from the epipolar line of the rough poses, in units of the focal length: ten pixels at 500."""
+RANSAC_ERROR = 0.004
+"""Distance from the epipolar line of the motion that most matches of a pair show, in units of the focal length."""
 LEAST_ANGLE_DEG = 1.0
 """Between the outermost rays to a point."""
-LARGEST_RESIDUAL = 0.015
-"""Median distance between a point's projections and the pixels that show it, in units of the focal length."""
+
+
+class Limits(NamedTuple):
+    """What poses have to explain, in units of the focal length: how far matches are from epipolar lines, and, in the median, a
+    point's projections from the pixels that show it."""
+
+    epipolar: float
+    residual: float
+
+
+ROUGH, REFINED = Limits(0.06, 0.04), Limits(0.012, 0.006)
+"""For poses that are up to some degrees off, and for those that have been adjusted once."""
 
 
 class Tracks(NamedTuple):
@@ -67,31 +79,52 @@ def matched_frames(poses: Array) -> list[tuple[int, int]]:
     return sorted(pairs)
 
 
-def find_tracks(features: Sequence[Features], camera: Intrinsics, poses: Array) -> Tracks:
-    """Points that several frames show, by the rough poses (N, 4, 4) `T_world_camera` of a camera without distortion.
+def match_frames(features: Sequence[Features], camera: Intrinsics, poses: Array) -> Matches:
+    """Matches (M, 2) of the features of each pair of frames that may show the same, by their rough poses (N, 4, 4).
+
+    Those of a pair have one motion in common, whatever its poses say: RANSAC on the essential matrix.
+    """
+    found = {}
+    for i, j in matched_frames(poses):
+        matches = match_features(features[i], features[j])
+        if len(matches) < LEAST_MATCHES:
+            continue
+        rays = [
+            camera.pixel_rays(f.pixels[k])[:, :2] for f, k in zip((features[i], features[j]), matches.T, strict=True)
+        ]
+        _, kept = cv2.findEssentialMat(*rays, np.eye(3), method=cv2.USAC_MAGSAC, prob=0.999, threshold=RANSAC_ERROR)
+        matches = matches[:0] if kept is None else matches[kept.ravel() > 0]
+        if len(matches) >= LEAST_MATCHES:
+            found[i, j] = matches
+    return found
+
+
+def find_tracks(
+    features: Sequence[Features], matches: Matches, camera: Intrinsics, poses: Array, limits: Limits
+) -> Tracks:
+    """Points that several frames show, by poses (N, 4, 4) `T_world_camera` and a camera, which may be distorted.
 
     A track that holds two features of one frame is wrong somewhere and left out, as is one whose point the poses do not explain.
     """
     starts = np.cumsum([0, *(len(found.pixels) for found in features)])
+    rays = [camera.pixel_rays(found.pixels) for found in features]
     links = [np.zeros((0, 2), np.int64)]
-    for i, j in matched_frames(poses):
-        matches = _possible_matches(features[i], features[j], camera, np.asarray(inverse(poses[j]) @ poses[i]))
-        links.append(matches + starts[[i, j]])
+    for (i, j), pairs in matches.items():
+        T_j_i = np.asarray(inverse(poses[j]) @ poses[i])
+        distance = np.nan_to_num(epipolar_distance(T_j_i, rays[i][pairs[:, 0]], rays[j][pairs[:, 1]]))
+        links.append(pairs[distance < limits.epipolar] + starts[[i, j]])
     linked = np.concatenate(links)
     graph = coo_matrix((np.ones(len(linked)), (linked[:, 0], linked[:, 1])), shape=(starts[-1], starts[-1]))
     _, component = connected_components(graph, directed=False)
     frame = np.repeat(np.arange(len(features)), np.diff(starts))
-    feature = np.arange(starts[-1]) - starts[frame]
-    return _triangulated(_proper(component, frame), frame, feature, features, camera, poses)
-
-
-def _possible_matches(a: Features, b: Features, camera: Intrinsics, T_b_a: Array) -> NDArray[np.int64]:
-    """The matches (M, 2) of two frames that their rough poses allow; none where there are few."""
-    matches = match_features(a, b)
-    rays = pixel_rays(camera, a.pixels[matches[:, 0]]), pixel_rays(camera, b.pixels[matches[:, 1]])
-    distance = np.nan_to_num(epipolar_distance(T_b_a, *rays))
-    matches = matches[distance < LARGEST_ERROR]
-    return matches if len(matches) >= LEAST_MATCHES else matches[:0]
+    kept = np.flatnonzero(_proper(component, frame) >= 0)
+    _, point = np.unique(component[kept], return_inverse=True)
+    frame = frame[kept]
+    points, good = _triangulated(point, np.concatenate(rays)[kept], poses[frame], limits)
+    chosen = good[point]
+    renumbered = np.cumsum(good) - 1
+    feature = kept - starts[frame]
+    return Tracks(renumbered[point[chosen]], frame[chosen], feature[chosen], points[good])
 
 
 def _proper(component: NDArray[np.int32], frame: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -104,34 +137,25 @@ def _proper(component: NDArray[np.int32], frame: NDArray[np.int64]) -> NDArray[n
 
 
 def _triangulated(
-    track: NDArray[np.int64],
-    frame: NDArray[np.int64],
-    feature: NDArray[np.int64],
-    features: Sequence[Features],
-    camera: Intrinsics,
-    poses: Array,
-) -> Tracks:
-    """The tracks with their points: by linear least squares of all rays at once (Hartley and Zisserman, 12.2)."""
-    kept = np.flatnonzero(track >= 0)
-    _, point = np.unique(track[kept], return_inverse=True)
-    frame, feature = frame[kept], feature[kept]
+    point: NDArray[np.int64], rays: Array, T_world_camera: Array, limits: Limits
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Points (P, 3) of observations (K,) by linear least squares of all rays at once (Hartley and Zisserman, 12.2), and which of
+    them the poses explain."""
     count = int(point.max(initial=-1)) + 1
-    pixels = np.array([features[i].pixels[k] for i, k in zip(frame, feature, strict=True)]).reshape(-1, 2)
-    rays = pixel_rays(camera, pixels)
-    T_camera_world = np.array([inverse(pose) for pose in poses])[frame]
+    R = T_world_camera[:, :3, :3].swapaxes(1, 2)
+    T_camera_world = np.concatenate([R, -R @ T_world_camera[:, :3, 3:]], axis=2)
     rows = rays[:, :2, None] * T_camera_world[:, 2:3] - T_camera_world[:, :2]  # (K, 2, 4)
     squares = np.zeros((count, 4, 4))
     np.add.at(squares, point, np.einsum("kra,krb->kab", rows, rows))
     homogeneous = np.linalg.eigh(squares)[1][:, :, 0] if count else np.zeros((0, 4))
     with np.errstate(divide="ignore", invalid="ignore"):
         points = homogeneous[:, :3] / homogeneous[:, 3:]
-    good = _explained(points, point, T_camera_world, rays)
-    chosen = good[point]
-    renumbered = np.cumsum(good) - 1
-    return Tracks(renumbered[point[chosen]], frame[chosen], feature[chosen], points[good])
+    return points, _explained(points, point, T_camera_world, rays, limits.residual)
 
 
-def _explained(points: Array, point: NDArray[np.int64], T_camera_world: Array, rays: Array) -> NDArray[np.bool_]:
+def _explained(
+    points: Array, point: NDArray[np.int64], T_camera_world: Array, rays: Array, largest_residual: float
+) -> NDArray[np.bool_]:
     """Which points lie in front of all their cameras, near all their rays, and are seen from different sides."""
     finite = np.isfinite(points).all(axis=1)
     seen = np.einsum("kij,kj->ki", T_camera_world[:, :3, :3], np.nan_to_num(points)[point]) + T_camera_world[:, :3, 3]
@@ -150,4 +174,4 @@ def _explained(points: Array, point: NDArray[np.int64], T_camera_world: Array, r
     from_mean = np.degrees(np.arccos(np.clip(np.einsum("ki,ki->k", towards, mean[point]), -1, 1)))
     widest = np.zeros(len(points))
     np.maximum.at(widest, point, from_mean)
-    return np.asarray(finite & in_front & (median < LARGEST_RESIDUAL) & (2 * widest > LEAST_ANGLE_DEG))
+    return np.asarray(finite & in_front & (median < largest_residual) & (2 * widest > LEAST_ANGLE_DEG))

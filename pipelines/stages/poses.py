@@ -146,14 +146,11 @@ def _compared(
     pairs: Sequence[MatchedPair], camera: Intrinsics, found: Adjustment, poses: Array, place: dict[int, int]
 ) -> Refinement:
     """The adjustment beside the given poses, on pairs of frames that are matched for this alone."""
-    k1 = found.camera.distortion[0] if found.camera.distortion else 0.0
-    pinhole = found.camera.undistorted()
     before = [pair.median_error(camera) for pair in pairs]
     after = [
         pair.median_error(
-            pinhole,
+            found.camera,
             np.asarray(inverse(found.poses[place[pair.b.index]]) @ found.poses[place[pair.a.index]]),
-            k1,
         )
         for pair in pairs
     ]
@@ -163,7 +160,7 @@ def _compared(
         float(np.median(before)) if before else 0.0,
         float(np.median(after)) if after else 0.0,
         float(camera.fx),
-        float(pinhole.fx),
+        float(found.camera.fx),
         float(np.median(moved)),
         float(np.degrees(np.median(np.arccos(np.clip(cosines, -1, 1))))),
     )
