@@ -9,7 +9,7 @@ from pipelines.frame import FrameSequence, SequenceError
 from pipelines.plugins import SEQUENCES, resolve
 from pipelines.sequences.camera_file import CAMERA_FILE
 from pipelines.sequences.colmap import model_folders
-from pipelines.sequences.nerfstudio import UNFINISHED
+from pipelines.sequences.nerfstudio import NAMES, UNFINISHED
 
 
 def _has(*patterns: str) -> Callable[[Path], bool]:
@@ -18,11 +18,11 @@ def _has(*patterns: str) -> Callable[[Path], bool]:
 
 
 MARKERS: tuple[tuple[str, str, Callable[[Path], bool]], ...] = (
-    ("nerfstudio", "transforms.json", _has("transforms.json")),
+    ("nerfstudio", "transforms.json or transforms_train.json", lambda folder: _is_nerfstudio(folder)),
     ("tum", "rgb.txt and groundtruth.txt", _has("rgb.txt", "groundtruth.txt")),
     ("icl", "associations.txt and *.gt.freiburg", _has("associations.txt", "*.gt.freiburg")),
     ("7scenes", "frame-*.color.* and frame-*.pose.txt, or seq-*/", lambda folder: _is_seven_scenes(folder)),
-    ("scannet", "color/, pose/ and intrinsic/", _has("color", "pose", "intrinsic")),
+    ("scannet", "color/, pose/ and intrinsic/ or intrinsics/", _has("color", "pose", "intrinsic*")),
     ("replica", "traj.txt and results/", _has("traj.txt", "results")),
     ("hololens", "images/, poses.txt and K.txt", _has("images", "poses.txt", "K.txt")),
     ("images", f"{CAMERA_FILE} with images or a video and poses", _has(CAMERA_FILE)),
@@ -85,6 +85,10 @@ def _named_format(spec: str) -> tuple[str | None, Path]:
     if name not in SEQUENCES and ":" not in name:
         raise SequenceError(f"{spec}: unknown format {name!r}; known are {', '.join(sorted(SEQUENCES))}")
     return name, Path(path).expanduser()
+
+
+def _is_nerfstudio(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in NAMES)
 
 
 def _is_seven_scenes(folder: Path) -> bool:

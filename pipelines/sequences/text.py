@@ -35,7 +35,7 @@ def content_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def number_rows(path: Path, columns: tuple[int, ...], what: str) -> Array:
-    """The numbers of a text file (N, C), separated by spaces or commas; nan and inf are numbers.
+    """The numbers of a text file (N, C), separated by spaces or commas; nan and inf are numbers. A header of names is skipped.
 
     `columns` are the counts that a line may have, the first line decides; `what` describes a line. Raises SequenceError naming
     the line.
@@ -46,6 +46,8 @@ def number_rows(path: Path, columns: tuple[int, ...], what: str) -> Array:
         try:
             row = [float(field) for field in fields]
         except ValueError:
+            if not rows and re.fullmatch(r"[a-zA-Z_][\w.\[\]()/]*", fields[0]) and len(fields) in columns:
+                continue  # a header line of names
             raise SequenceError(f"{path} line {number}: expected {what}, found {line[:60]!r}") from None
         if len(row) not in columns or (rows and len(row) != len(rows[0])):
             wanted = len(rows[0]) if rows else " or ".join(map(str, columns))
@@ -76,8 +78,13 @@ def full_matrices(rows: Array) -> Array:
     return matrices
 
 
+def slashed(name: str) -> str:
+    """A file name as it is written on Windows with slashes instead of backslashes."""
+    return name.replace("\\", "/")
+
+
 def stamped_files(path: Path) -> tuple[Array, list[str]]:
-    """A TUM list of `stamp file` lines as times (N,) and file names, in the order of the times.
+    """A TUM list of `stamp file` lines as stamps (N,) and file names, in the order of the stamps.
 
     Raises SequenceError naming the line.
     """
@@ -88,7 +95,7 @@ def stamped_files(path: Path) -> tuple[Array, list[str]]:
             times.append(float(stamp))
         except ValueError:
             raise SequenceError(f"{path} line {number}: expected `stamp file`, found {line[:60]!r}") from None
-        names.append(name)
+        names.append(slashed(name))
     order = np.argsort(np.array(times), kind="stable")
     return np.array(times)[order], [names[i] for i in order]
 
