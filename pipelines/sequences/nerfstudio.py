@@ -21,7 +21,7 @@ from pipelines.frame import SequenceError
 from pipelines.sequences.conventions import Convention, is_direction
 from pipelines.sequences.nerfstudio_camera import check_keys, read_intrinsics, read_number
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
-from pipelines.sequences.text import natural_key, read_text, slashed
+from pipelines.sequences.text import natural_key, read_json, slashed
 from pipelines.sequences.times import to_seconds
 from scenegraph.labels import LabelSpace, LabelSpaceError, load_label_space
 
@@ -84,14 +84,7 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
 
 
 def _read_header(file: Path) -> Mapping[str, Any]:
-    try:
-        header = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
-        raise SequenceError(f"{file} line {error.lineno}: is not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise SequenceError(f"{file}: is nested too deeply") from error
-    if not isinstance(header, Mapping):
-        raise SequenceError(f"{file}: expected an object with camera keys and frames")
+    header = read_json(file)
     version = header.get("version", 1)
     if header.get("format") == FORMAT and (not isinstance(version, int) or version > NEWEST_VERSION):
         raise SequenceError(

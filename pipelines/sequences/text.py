@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +27,48 @@ def read_text(path: Path) -> str:
         raise SequenceError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SequenceError(f"{path}: is not text (byte {error.start} is not UTF-8)") from error
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """A JSON file with an object; raises SequenceError naming the file and the line."""
+    try:
+        data = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise SequenceError(f"{path} line {error.lineno}: is not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise SequenceError(f"{path}: is nested too deeply") from error
+    if not isinstance(data, Mapping):
+        raise SequenceError(f"{path}: expected an object, found {type(data).__name__}")
+    return data
+
+
+def number_of(keys: Mapping[str, Any], key: str, path: Path) -> float:
+    """A finite number of a JSON object; raises SequenceError naming the key."""
+    value = keys.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise SequenceError(f"{path}: {key} must be a number, got {value!r}")
+    return float(value)
+
+
+def csv_columns(path: Path, required: tuple[str, ...]) -> dict[str, Array]:
+    """The columns (N,) of a table with a header line, by name; raises SequenceError naming the line or the missing column."""
+    lines = [(number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
+    names = [name.strip() for name in lines[0][1].lstrip("#").split(",")] if lines else []
+    if missing := [name for name in required if name not in names]:
+        raise SequenceError(
+            f"{path}: expected a header with the columns {', '.join(required)}; missing: {', '.join(missing)}"
+        )
+    rows = []
+    for number, line in lines[1:]:
+        try:
+            rows.append([float(field) for field in line.split(",")])
+        except ValueError:
+            raise SequenceError(f"{path} line {number}: expected numbers, found {line[:60]!r}") from None
+        if len(rows[-1]) != len(names):
+            raise SequenceError(f"{path} line {number}: expected {len(names)} numbers, found {len(rows[-1])}")
+    if not rows:
+        raise SequenceError(f"{path}: has no line below its header")
+    return dict(zip(names, np.array(rows, dtype=np.float64).T, strict=True))
 
 
 def content_lines(path: Path) -> Iterator[tuple[int, str]]:
