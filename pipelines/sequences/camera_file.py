@@ -86,7 +86,7 @@ class CameraFile:
             if value is not None and value < 0:
                 raise ValueError(
                     f"{name} must be positive, got {value}; a negative one means that the camera's y axis points up: "
-                    "see camera_axes (opengl, or left_handed)"
+                    "give it without its sign, and the axes in camera_axes (opengl or left_handed; icl has its own)"
                 )
         if not math.isfinite(self.time_offset):
             raise ValueError(f"time_offset must be a number of seconds, got {self.time_offset}")

@@ -18,7 +18,7 @@ from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import IMAGE_SUFFIXES
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
-from pipelines.sequences.recorded import Details, FrameRecord, Lens, RecordedSequence, camera_for_images
+from pipelines.sequences.recorded import MASKS, Details, FrameRecord, Lens, RecordedSequence, camera_for_images
 from pipelines.sequences.text import content_lines, natural_key, read_text, slashed
 
 ASSUMED_RATE = 30.0
@@ -150,7 +150,8 @@ def _image_folder(path: Path, folder: Path, registered: list[RegisteredImage]) -
 
 def _all_images(folder: Path) -> set[str]:
     files = folder.rglob("*") if folder.is_dir() else ()
-    return {file.relative_to(folder).as_posix() for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
+    names = [file.relative_to(folder) for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    return {name.as_posix() for name in names if name.parts[0] != MASKS}
 
 
 def _intrinsics(model: str, size: tuple[int, int], values: tuple[float, ...], where: str) -> Intrinsics:

@@ -24,6 +24,8 @@ MARKERS: tuple[tuple[str, str, Callable[[Path], bool]], ...] = (
     ("7scenes", "frame-*.color.* and frame-*.pose.txt, or seq-*/", lambda folder: _is_seven_scenes(folder)),
     ("scannet", "color/, pose/ and intrinsic/ or intrinsics/", _has("color", "pose", "intrinsic*")),
     ("replica", "traj.txt and results/", _has("traj.txt", "results")),
+    ("hololens", "images/, poses.txt and K.txt", _has("images", "poses.txt", "K.txt")),
+    ("images", f"{CAMERA_FILE} with images or a video and poses", _has(CAMERA_FILE)),
     ("polycam", "keyframes/ or its images/ and cameras/", lambda folder: _is_polycam(folder)),
     ("record3d", "metadata.json and rgb/, or metadata and rgbd/", lambda folder: _is_record3d(folder)),
     (
@@ -33,8 +35,6 @@ MARKERS: tuple[tuple[str, str, Callable[[Path], bool]], ...] = (
     ),
     ("arkit_scenes", "lowres_wide/ and lowres_wide.traj", lambda folder: _is_arkit_scenes(folder)),
     ("euroc", "mav0/cam0/data.csv", lambda folder: _has("mav0/cam0/data.csv")(folder) or _has("cam0/data.csv")(folder)),
-    ("hololens", "images/, poses.txt and K.txt", _has("images", "poses.txt", "K.txt")),
-    ("images", f"{CAMERA_FILE} with images or a video and poses", _has(CAMERA_FILE)),
     ("colmap", "cameras and images as .bin or .txt, here or in sparse/N", lambda folder: bool(model_folders(folder))),
 )
 """Format, its marker files in words, and the test; the first match is used."""

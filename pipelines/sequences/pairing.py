@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -45,15 +45,14 @@ def files_by_name(files: Sequence[Path], others: Sequence[Path], what: str) -> P
         raise SequenceError(
             f"{what}: is numbered {shift:+d} against the images: {_example(files, others)}; name them as the images"
         )
-    if (pairs := _joined(file_numbers, other_numbers, others)) is not None:
-        return pairs
-    candidates = [
-        pairs
-        for i, j in product(_changing(file_numbers), _changing(other_numbers))
-        if (pairs := _joined(_column(file_numbers, i), _column(other_numbers, j), others)) is not None
-    ]
-    if candidates and all(pairs == candidates[0] for pairs in candidates):
-        return candidates[0]
+    whole = _joined(file_numbers, other_numbers, others)
+    if whole is not None and _count(whole) == min(len(files), len(others)):
+        return whole
+    columns = product(_changing(file_numbers), _changing(other_numbers))
+    by_column = (_joined(_column(file_numbers, i), _column(other_numbers, j), others) for i, j in columns)
+    candidates = [pairs for pairs in (whole, *by_column) if pairs is not None]
+    if candidates and not any(_contradict(a, b) for a, b in combinations(candidates, 2)):
+        return max(candidates, key=_count)
     if not candidates and _count(stems) >= LEAST_SHARE * min(len(files), len(others)):
         return stems
     problem = (
@@ -131,6 +130,10 @@ def _joined(keys: Keys, other_keys: Keys, others: Sequence[Path]) -> Pairs | Non
     by_key = dict(zip(other_keys, others, strict=True))
     pairs = [by_key.get(key) for key in keys]
     return pairs if _count(pairs) >= max(1, LEAST_SHARE * min(len(keys), len(others))) else None
+
+
+def _contradict(pairs: Pairs, others: Pairs) -> bool:
+    return any(a is not None and b is not None and a != b for a, b in zip(pairs, others, strict=True))
 
 
 def _shift(numbers: Sequence[tuple[int, ...]], others: Sequence[tuple[int, ...]]) -> int:

@@ -21,7 +21,7 @@ from m2h import Predictions
 from mapping.camera import Intrinsics
 from pipelines import images
 from pipelines.frame import Frame, FrameInfo, SequenceError
-from pipelines.sequences.conventions import Convention, Overrides, read_overrides, rigid_pose
+from pipelines.sequences.conventions import OVERRIDE_FILE, Convention, Overrides, read_overrides, rigid_pose
 from pipelines.sequences.corrections import corrected_camera, with_pose_times_moved
 from pipelines.sequences.pairing import files_by_name
 from pipelines.sequences.times import LATEST_TIME
@@ -95,6 +95,8 @@ class RecordedSequence:
                 f"{folder / CAMERA_FILE}: has no effect in a {format} sequence; remove it, or name the format: images:{folder}"
             )
         overrides = read_overrides(folder)
+        if overrides.depth_scale not in (None, details.convention.depth_scale) and not any(r.depth for r in records):
+            raise SequenceError(f"{folder / OVERRIDE_FILE}: depth_scale has no effect: the sequence has no depth")
         self.name, self.path, self.format = folder.resolve().name, folder, format
         self.convention = overrides.applied_to(details.convention)
         up = overrides.world_up or details.world_up

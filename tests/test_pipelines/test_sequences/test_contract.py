@@ -143,9 +143,12 @@ def test_overrides_are_honoured(written: tuple[str, Path, Callable[[Path], None]
     _, path, _ = written
     plain = open_sequence(path)
     assert isinstance(plain, RecordedSequence)
-    (path / "m2h.yaml").write_text(
-        "pose_convention: world_to_camera\ncamera_axes: opencv\ndepth_scale: 2000\nworld_up: [0, 0, -3]\n"
-    )
+    entries = "pose_convention: world_to_camera\ncamera_axes: opencv\nworld_up: [0, 0, -3]\n"
+    (path / "m2h.yaml").write_text(entries + "depth_scale: 2000\n")
+    if plain.format in HAS_NO_DEPTH:
+        with pytest.raises(SequenceError, match=r"m2h\.yaml: depth_scale has no effect: the sequence has no depth"):
+            open_sequence(path)
+        (path / "m2h.yaml").write_text(entries)
     turned = open_sequence(path)
     stored = plain.convention.stored_matrix(folders.POSES[0])
     np.testing.assert_allclose(turned[0].T_world_camera @ stored, np.eye(4), atol=1e-6)

@@ -66,6 +66,19 @@ def test_masks_folder_of_any_format(tmp_path: Path, format: str) -> None:
     check(open_sequence(tmp_path / "seq")[1], 1, has_depth=format != "colmap-text")
 
 
+def test_masks_are_not_images_of_a_colmap_project(tmp_path: Path) -> None:
+    """Images next to the model, whose folder is searched for images that were not registered."""
+    folders.write_colmap_text(tmp_path / "seq")
+    for file in (tmp_path / "seq/images").iterdir():
+        file.rename(tmp_path / "seq" / file.name)
+    (tmp_path / "seq/masks").mkdir()
+    for i in range(folders.COUNT):
+        write_png(tmp_path / f"seq/masks/shot {i}.png", (USED * 255).astype(np.uint8))
+    sequence = open_sequence(tmp_path / "seq")
+    assert len(sequence) == folders.COUNT
+    check(sequence[1], 1, has_depth=False)
+
+
 def test_masks_that_belong_to_no_image_are_an_error(tmp_path: Path) -> None:
     folders.write_hololens(tmp_path / "seq")
     (tmp_path / "seq/masks").mkdir()

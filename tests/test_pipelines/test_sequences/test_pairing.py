@@ -25,6 +25,7 @@ def partners(names: list[str], others: list[str]) -> list[str | None]:
 
 NAMED = {
     "redwood": ("{i:06d}-{a:012d}", "{i:06d}-{b:012d}"),
+    "numbers and times that agree for some": ("{i:06d}-{a:012d}", "{i:06d}-{c:012d}"),
     "camera at the end": ("rgb_{i:04d}_cam2", "depth_{i:04d}_cam2"),
     "size at the end": ("{i:05d}_color_640x480", "{i:05d}_depth_640x480"),
     "another size": ("{i:05d}_color_1296x968", "{i:05d}_depth_640x480"),
@@ -37,7 +38,10 @@ NAMED = {
 @pytest.mark.parametrize("kind", NAMED)
 def test_by_the_number_that_changes(kind: str) -> None:
     name, other = NAMED[kind]
-    rows = [{"i": i + 1, "a": i * 33369, "b": i * 33369 + (86 if i else 0)} for i in range(12)]
+    rows = [
+        {"i": i + 1, "a": i * 33369, "b": i * 33369 + (86 if i else 0), "c": i * 33369 + (i % 3 == 2)}
+        for i in range(12)
+    ]
     names, others = [name.format(**row) for row in rows], [other.format(**row) for row in rows]
     assert partners(names, others) == others
     assert partners(names, others[::-1]) == others
