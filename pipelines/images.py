@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from mapping.files import atomic_path
 from pipelines.frame import SequenceError
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".heic", ".heif"}
-)
+HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+IMAGE_SUFFIXES = HEIC_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 DEPTH_SUFFIXES = IMAGE_SUFFIXES | {".exr", ".npy"}
 UNKNOWN_16_BIT = 65535
 """The largest value of 16 bits, which cameras and programs store where they measured nothing."""
@@ -135,8 +134,11 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, by name; hidden files are ignored. Empty when there is no such folder."""
-    return _list_files(folder, IMAGE_SUFFIXES)
+    """The image files of a folder, by name; hidden files are ignored, and HEIC files next to their conversions. Empty when there
+    is no such folder."""
+    files = _list_files(folder, IMAGE_SUFFIXES)
+    readable = {file.stem for file in files if file.suffix.lower() not in HEIC_SUFFIXES}
+    return [file for file in files if file.suffix.lower() not in HEIC_SUFFIXES or file.stem not in readable]
 
 
 def list_depth_images(folder: Path) -> list[Path]:

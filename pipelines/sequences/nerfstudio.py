@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipelines.frame import SequenceError
 from pipelines.sequences.conventions import Convention, is_direction
-from pipelines.sequences.nerfstudio_camera import check_keys, read_intrinsics, read_number
+from pipelines.sequences.nerfstudio_camera import FRAME_KEYS, HEADER_KEYS, check_keys, read_intrinsics, read_number
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
 from pipelines.sequences.text import natural_key, read_json, slashed
 from pipelines.sequences.times import to_seconds
@@ -48,7 +48,7 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
     the frame and the key."""
     file = next((path / name for name in NAMES if (path / name).is_file()), path / NAMES[0]) if path.is_dir() else path
     header = _read_header(file)
-    check_keys(header, str(file))
+    check_keys(header, HEADER_KEYS, str(file))
     folder = file.parent
     entries = _ordered(_frame_entries(header, file))
     size = _first_size(entries, folder, header)
@@ -100,7 +100,7 @@ def _frame_entries(header: Mapping[str, Any], file: Path) -> list[Mapping[str, A
     for number, entry in enumerate(entries):
         if not isinstance(entry, Mapping) or not isinstance(entry.get("file_path"), str):
             raise SequenceError(f"{file}: frames[{number}].file_path must be a file name")
-        check_keys(entry, f"{file}: frames[{number}]")
+        check_keys(entry, FRAME_KEYS, f"{file}: frames[{number}]")
         for key in ("file_path", *DEPTH_KEYS, *LAYER_KEYS.values()):
             name = entry.get(key)
             if name is not None and not isinstance(name, str):

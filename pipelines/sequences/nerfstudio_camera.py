@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from mapping.camera import Intrinsics
@@ -20,40 +20,33 @@ LENS_KEYS: dict[str, tuple[str, ...]] = {
     "SIMPLE_PINHOLE": (),
 }
 """By `camera_model` the keys of its coefficients, in OpenCV's order."""
-KNOWN = frozenset(
-    {
-        *(key for keys in LENS_KEYS.values() for key in keys),
-        "is_fisheye",
-        "depth_unit_scale_factor",
-        "integer_depth_scale",
-        "enable_depth_loading",
-        "depth_file_path",
-        "depth_path",
-        "mask_path",
-        "applied_scale",
-        "aabb_scale",
-        "camera_model",
-    }
-)
-"""Keys about lenses, depth, masks and scale that are read, or (`aabb_scale`) do not change what is recorded."""
+CAMERA_KEYS = frozenset({*(key for keys in LENS_KEYS.values() for key in keys), "is_fisheye", "camera_model"})
+HEADER_KEYS = CAMERA_KEYS | {
+    "depth_unit_scale_factor",
+    "integer_depth_scale",
+    "enable_depth_loading",
+    "applied_scale",
+    "aabb_scale",
+}
+FRAME_KEYS = CAMERA_KEYS | {"depth_file_path", "depth_path", "mask_path"}
+"""Keys about lenses, depth, masks and scale that are read there, or (`aabb_scale`) do not change what is recorded."""
 CRITICAL = re.compile(
     r"[kp]\d+|s[1-4x]\d?|b[12]|.*(lens|fisheye|ftheta|distort|equirect|latlong|omni|depth|mask|shutter).*|.*_scale|crop.*"
 )
 """Names of keys that change what pixels or depths mean."""
 
 
-def check_keys(keys: Mapping[str, Any], where: str) -> None:
+def check_keys(keys: Mapping[str, Any], known: Set[str], where: str) -> None:
     """Raises SequenceError for a key about lens, depth or mask that would have no effect; false, null and zeros are harmless."""
     for key, value in keys.items():
         parts = value if isinstance(value, list) else [value]
-        if (
-            key not in KNOWN
-            and CRITICAL.fullmatch(key.lower())
-            and any(part not in (0, False, None, "") for part in parts)
-        ):
-            raise SequenceError(
-                f"{where}: {key} is not supported; remove it where it has no effect on pixels and depth"
+        is_set = any(part not in (0, False, None, "") for part in parts)
+        if is_set and key not in known and CRITICAL.fullmatch(key.lower()):
+            other = "a frame" if key in FRAME_KEYS else "the header" if key in HEADER_KEYS else ""
+            place = (
+                f"has no effect here but in {other}" if other else "is not supported; remove it if it changes nothing"
             )
+            raise SequenceError(f"{where}: {key} {place}")
 
 
 def read_intrinsics(keys: Mapping[str, Any], size: tuple[int, int], where: str) -> Intrinsics:
@@ -93,7 +86,7 @@ def _lens(keys: Mapping[str, Any], where: str) -> Lens:
     if is_fisheye and model != "OPENCV_FISHEYE":
         raise SequenceError(f"{where}: is_fisheye contradicts camera_model {model}")
     used = LENS_KEYS[model]
-    for key in KNOWN & keys.keys():
+    for key in CAMERA_KEYS & keys.keys():
         if re.fullmatch(r"[kp]\d", key) and key not in used and read_number(keys, key, 0.0, where):
             raise SequenceError(
                 f"{where}: {key} is not a coefficient of camera_model {model}, which has {', '.join(used) or 'none'}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines.frame import SequenceError
 from pipelines.sequences.association import MAX_TIME_DIFFERENCE, nearest_pairs
+from pipelines.sequences.text import natural_key
 from pipelines.sequences.times import stamps_in_names
 
 Pairs = list[Path | None]
@@ -30,7 +31,13 @@ def files_by_name(files: Sequence[Path], others: Sequence[Path], what: str) -> P
     """
     if not files or not others:
         return [None] * len(files)
-    stems = _by_stem(files, others)
+    by_stem: dict[str, Path] = {}
+    for other in others:
+        if (same := by_stem.setdefault(other.stem, other)) != other:
+            raise SequenceError(
+                f"{what}: {same.name} and {other.name} have the same name; remove the one that is not meant"
+            )
+    stems = [by_stem.get(file.stem, by_stem.get(file.name)) for file in files]
     if _count(stems) == min(len(files), len(others)):
         return stems
     timed = _by_time(files, others)
@@ -70,14 +77,23 @@ def changing_numbers(files: Sequence[Path]) -> list[int] | None:
     return [int(value) for value in columns[0] if isinstance(value, int)]
 
 
+def in_order(files: Sequence[Path]) -> list[Path]:
+    """Files by the time in their names, else by their names with numbers by value."""
+    times = stamps_in_names(files)
+    if times is not None:
+        return [files[i] for i in np.argsort(times, kind="stable")]
+    return sorted(files, key=lambda file: natural_key(file.name))
+
+
 def images_in_pose_order(pose_file: Path, files: Sequence[Path], poses: int) -> list[Path]:
     """The image of each line of a pose file without time stamps, existing or not.
 
-    Line i belongs to the i-th image. With fewer images than lines the numbers in the names decide (counted from 0 if they fit,
-    else from the first); raises SequenceError when they are ambiguous.
+    Line i belongs to the i-th image, in the order of `in_order`. With fewer images than lines the numbers in the names decide
+    (counted from 0 if they fit, else from the first); raises SequenceError when they are ambiguous.
     """
+    files = in_order(files)
     if len(files) == poses:
-        return list(files)
+        return files
     known = (changing_numbers(files) if files else None) or []
     first = 0 if known and max(known) < poses else min(known, default=0)
     if not 0 < len(files) == len(set(known)) < poses or max(known) - first >= poses:
@@ -93,11 +109,6 @@ def _renumbered(file: Path, number: int, other: int) -> Path:
     last = [found for found in re.finditer(r"\d+", file.stem) if int(found[0]) == number][-1]
     stem = f"{file.stem[: last.start()]}{other:0{len(last[0])}d}{file.stem[last.end() :]}"
     return file.with_name(stem + file.suffix)
-
-
-def _by_stem(files: Sequence[Path], others: Sequence[Path]) -> Pairs:
-    by_stem = {other.stem: other for other in others}
-    return [by_stem.get(file.stem, by_stem.get(file.name)) for file in files]
 
 
 def _by_time(files: Sequence[Path], others: Sequence[Path]) -> Pairs | None:

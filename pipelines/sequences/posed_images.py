@@ -16,9 +16,9 @@ from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.camera_file import CAMERA_FILE, CameraFile, read_camera_file
 from pipelines.sequences.conventions import matrices_from_quaternions
-from pipelines.sequences.pairing import files_by_name, images_in_pose_order
+from pipelines.sequences.pairing import files_by_name, images_in_pose_order, in_order
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size, with_masks
-from pipelines.sequences.text import full_matrices, natural_key, number_rows, slashed
+from pipelines.sequences.text import full_matrices, number_rows, slashed
 from pipelines.sequences.times import stamps_in_names, to_seconds
 from pipelines.sequences.trajectory_file import ORDER, named_order, trajectory_from_rows
 from pipelines.sequences.video import VIDEO_SUFFIXES, VideoFile, VideoFrame
@@ -54,8 +54,8 @@ def open_posed_images(path: Path) -> RecordedSequence:
         sources, size = [VideoFrame(video, i) for i in range(len(video.times))], video.size()
     else:
         folder = _image_folder(path, camera)
-        files = sorted(list_images(folder), key=lambda file: natural_key(file.name))
-        sources = files if is_timed else images_in_pose_order(pose_file, files, len(rows))
+        files = list_images(folder)
+        sources = in_order(files) if is_timed else images_in_pose_order(pose_file, files, len(rows))
         size = first_image_size([file for file in sources if isinstance(file, Path) and file.is_file()], folder)
     times, notes = _times(path, camera, sources, needed=is_timed)
     poses = _timed(rows, times, camera, pose_file) if is_timed else _numbered(rows, len(sources), pose_file)

@@ -95,8 +95,9 @@ class RecordedSequence:
                 f"{folder / CAMERA_FILE}: has no effect in a {format} sequence; remove it, or name the format: images:{folder}"
             )
         overrides = read_overrides(folder)
-        if overrides.depth_scale not in (None, details.convention.depth_scale) and not any(r.depth for r in records):
-            raise SequenceError(f"{folder / OVERRIDE_FILE}: depth_scale has no effect: the sequence has no depth")
+        for entry in ("depth_scale", "depth_kind") if not any(record.depth for record in records) else ():
+            if getattr(overrides, entry) not in (None, getattr(details.convention, entry)):
+                raise SequenceError(f"{folder / OVERRIDE_FILE}: {entry} has no effect: the sequence has no depth")
         self.name, self.path, self.format = folder.resolve().name, folder, format
         self.convention = overrides.applied_to(details.convention)
         up = overrides.world_up or details.world_up

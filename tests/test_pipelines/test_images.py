@@ -219,6 +219,9 @@ def test_heic_is_named_with_what_converts_it(tmp_path, name):
         with pytest.raises(SequenceError, match=r"is a HEIC image, .* convert it to JPEG or PNG"):
             read(tmp_path / name)
     assert images.list_images(tmp_path) == [tmp_path / name]
+    (tmp_path / "a.png").touch()
+    if name == "a.heic":
+        assert images.list_images(tmp_path) == [tmp_path / "a.png"]
 
 
 def test_largest_value_of_16_bits_is_unknown():

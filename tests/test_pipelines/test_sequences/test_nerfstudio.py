@@ -188,6 +188,12 @@ def test_pose_that_is_no_rigid_motion_is_lost_with_the_reason(tmp_path: Path) ->
         ({"fl_x": 9, "rolling_shutter": [0, 0, 0.1]}, {}, "rolling_shutter is not supported"),
         ({"fl_x": 9}, {"depth_image": "d.png"}, r"frames\[0\]: depth_image is not supported"),
         ({"fl_x": 9}, {"k1": 0.1, "camera_model": "PINHOLE"}, "k1 is not a coefficient"),
+        ({"fl_x": 9, "mask_path": "m.png"}, {}, r"transforms\.json: mask_path has no effect here but in a frame"),
+        (
+            {"fl_x": 9},
+            {"depth_unit_scale_factor": 1},
+            r"frames\[0\]: depth_unit_scale_factor has no effect here but in the h",
+        ),
         ({"fl_x": 9}, {"depth_path": 3}, r"frames\[0\]\.depth_path must be a file name"),
         ({"fl_x": 9}, {"depth_path": "a.png", "depth_file_path": "b.png"}, "name different files: a.png, b.png"),
         ({"fl_x": 9, "integer_depth_scale": 0}, {}, "integer_depth_scale must be positive"),

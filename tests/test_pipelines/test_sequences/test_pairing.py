@@ -11,7 +11,7 @@ import sequence_folders as folders
 from pipelines import open_sequence
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
-from pipelines.sequences.pairing import changing_numbers, files_by_name
+from pipelines.sequences.pairing import changing_numbers, files_by_name, images_in_pose_order
 
 
 def paths(names: list[str], folder: str = "x") -> list[Path]:
@@ -113,3 +113,16 @@ def test_depth_and_labels_of_other_names(tmp_path: Path) -> None:
     (tmp_path / "seg/seg_2.png").rename(tmp_path / "seg/sea.png")
     with pytest.raises(SequenceError, match=r"camera\.yaml: labels: seg/: the names do not tell"):
         open_sequence(tmp_path)
+
+
+def test_two_files_of_one_name_are_an_error() -> None:
+    with pytest.raises(SequenceError, match=r"depth/: 1\.npy and 1\.png have the same name"):
+        files_by_name(paths(["1", "2"]), [Path("d/1.npy"), Path("d/1.png"), Path("d/2.png")], "depth/")
+
+
+@pytest.mark.parametrize(
+    "names", [["8", "9", "10"], ["0.5", "0.75", "1.25"], ["f_1403636580.5", "f_1403636580.75", "f_1403636581.25"]]
+)
+def test_images_in_the_order_of_pose_lines(names: list[str]) -> None:
+    """By value, not by letters: line i of a pose file belongs to the i-th image."""
+    assert [file.stem for file in images_in_pose_order(Path("p.txt"), paths(sorted(names)), 3)] == names
