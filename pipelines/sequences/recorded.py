@@ -292,13 +292,13 @@ def camera_for_images(
         camera = Intrinsics(fx, fy, cx, cy, *size, *lens)
     except ValueError as error:
         raise SequenceError(f"{where}: is not a valid camera: {error}") from error
-    factors = (2 * cx + 1) / size[0], (2 * cy + 1) / size[1]
-    is_scaled = abs(factors[0] / factors[1] - 1) < SAME_FACTOR and abs(factors[0] - 1) > OFF_CENTRE if cy > 0 else False
-    if not (0 < cx < size[0] and 0 < cy < size[1]):
+    if not (0 <= cx <= size[0] - 1 and 0 <= cy <= size[1] - 1):
         raise SequenceError(
             f"{where}: principal point {cx:g}, {cy:g} lies outside of the {size[0]}x{size[1]} image: is it for another size?"
         )
-    if is_scaled and not states_size:
+    factors = (2 * cx + 1) / size[0], (2 * cy + 1) / size[1]
+    has_same_factor = abs(factors[0] / factors[1] - 1) < SAME_FACTOR
+    if not states_size and has_same_factor and abs(factors[0] - 1) > OFF_CENTRE:
         raise SequenceError(
             f"{where}: principal point {cx:g}, {cy:g} is not near the centre of the {size[0]}x{size[1]} image but of one of "
             f"{factors[0] * size[0]:.0f}x{factors[1] * size[1]:.0f}: it is for another size; give the size it is for"

@@ -200,9 +200,11 @@ def test_pose_that_is_no_rigid_motion_is_lost_with_the_reason(tmp_path: Path) ->
         ({"fl_x": 9, "integer_depth_scale": 0.001, "depth_unit_scale_factor": 0.002}, {}, "contradict each other"),
         ({"fl_x": 9, "applied_scale": 0}, {}, "applied_scale must be positive"),
         ({"fl_x": 36, "cx": 16, "cy": 12}, {}, "lies outside of the 8x6 image: is it for another size"),
-        ({"fl_x": 18, "cx": 8, "cy": 6}, {}, "is not near the centre of the 8x6 image but of one of 16x12"),
+        ({"fl_x": 18, "cx": 8, "cy": 6}, {}, "lies outside of the 8x6 image: is it for another size"),
+        ({"fl_x": 18, "cx": 6, "cy": 4.5}, {}, "is not near the centre of the 8x6 image but of one of 12x9"),
         ({"fl_x": 18, "cx": 2, "cy": 1.5}, {}, "is not near the centre of the 8x6 image but of one of 4x3"),
         ({"fl_x": 18, "cx": 20, "cy": 3, "w": 8, "h": 6}, {}, "lies outside of the 8x6 image"),
+        ({"fl_x": 18, "cx": 8, "cy": 6, "w": 8, "h": 6}, {}, "principal point 7.5, 5.5 lies outside of the 8x6 image"),
         ({"fl_x": 9, "label_space": "mars12"}, {"semantics_file_path": "s.png"}, "label_space: mars12"),
     ],
 )
