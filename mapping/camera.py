@@ -17,7 +17,8 @@ class Intrinsics:
     """A pinhole camera; pixel (0, 0) is the centre of the top-left pixel.
 
     fx, fy, cx, cy are in pixels of a width x height image. `distortion` holds OpenCV's coefficients in OpenCV's order
-    (k1 k2 p1 p2 [k3 ...], or k1 k2 k3 k4 of the fisheye model); empty means none, as in all code after the readers.
+    (k1 k2 p1 p2 [k3 ...], or k1 k2 k3 k4 of the fisheye model); empty means none, as in all code after the readers. A fisheye
+    without coefficients, or with zeros, is the equidistant lens: a pixel's distance from the centre is f times the ray's angle.
 
     Raises ValueError that names the field for focal lengths, sizes or coefficient counts that are invalid.
     """
@@ -54,8 +55,8 @@ class Intrinsics:
 
     @property
     def is_distorted(self) -> bool:
-        """Whether any lens coefficient differs from zero."""
-        return any(self.distortion)
+        """Whether this is a fisheye, or any lens coefficient differs from zero."""
+        return self.distortion_model == "fisheye" or any(self.distortion)
 
     def project(self, points_camera: ArrayLike) -> NDArray[np.float64]:
         """Points (..., 3) in camera axes to pixels (..., 2) as (u, v); not finite behind the camera (z <= 0)."""
@@ -122,9 +123,13 @@ class Intrinsics:
         """The same camera without lens distortion: that of the images which `undistort` returns."""
         return replace(self, distortion=(), distortion_model="opencv")
 
+    @property
+    def _coefficients(self) -> NDArray[np.float64]:
+        return np.asarray(self.distortion or (0.0,) * 4, dtype=np.float64)
+
     def _distort(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
         zero = np.zeros(3)
-        coefficients = np.asarray(self.distortion, dtype=np.float64)
+        coefficients = self._coefficients
         if self.distortion_model == "fisheye":
             uv, _ = cv2.fisheye.projectPoints(rays[:, None], zero, zero, self.matrix, coefficients)
         else:
@@ -132,7 +137,7 @@ class Intrinsics:
         return np.asarray(uv)
 
     def _undistort(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        coefficients = np.asarray(self.distortion, dtype=np.float64)
+        coefficients = self._coefficients
         if self.distortion_model == "fisheye":
             return np.asarray(cv2.fisheye.undistortPoints(pixels, self.matrix, coefficients))
         criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)

@@ -26,7 +26,8 @@ class Frame:
     """One posed image; `recorded` holds what the sequence itself knows about it (depth, labels, instances, ...).
 
     index is the frame's number in its sequence and never changes with stride or range; timestamp in seconds; rgb (H, W, 3)
-    uint8; intrinsics of exactly that size and without distortion; T_world_camera (4, 4) float64.
+    uint8; intrinsics of exactly that size and without distortion; T_world_camera (4, 4) float64. mask (H, W) is False where
+    nothing of the image may be used; None where all of it may.
     """
 
     index: int
@@ -35,6 +36,7 @@ class Frame:
     intrinsics: Intrinsics
     T_world_camera: NDArray[np.float64]
     recorded: Predictions
+    mask: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         shape = (self.intrinsics.height, self.intrinsics.width, 3)
@@ -46,6 +48,28 @@ class Frame:
             array = getattr(self.recorded, name)
             if array is not None and array.shape[:2] != shape[:2]:
                 raise ValueError(f"Frame.recorded.{name} must be {shape[:2]} like the image, got {array.shape[:2]}")
+        if self.mask is not None and (self.mask.shape != shape[:2] or self.mask.dtype != np.bool_):
+            raise ValueError(f"Frame.mask must be bool {shape[:2]}, got {self.mask.dtype} {self.mask.shape}")
+
+    def masked(self, mask: NDArray[np.bool_]) -> Frame:
+        """The frame of which only the pixels of a mask (H, W) may be used: the others are black, and unknown in `recorded`.
+
+        Black is what pixels outside of an undistorted image are, in which no source finds depth from several images.
+        """
+        rgb = np.where(mask[..., None], self.rgb, np.uint8(0))
+        return replace(self, rgb=rgb, recorded=only_within(self.recorded, mask), mask=mask)
+
+
+def only_within(predictions: Predictions, mask: NDArray[np.bool_] | None) -> Predictions:
+    """The predictions with every pixel (H, W) outside of the mask unknown; as they are without a mask."""
+    if mask is None:
+        return predictions
+    kept = {}
+    for name, array in vars(predictions).items():
+        if array is not None:
+            inside = mask if array.ndim == 2 else mask[..., None]
+            kept[name] = np.where(inside, array, np.zeros((), array.dtype))
+    return replace(predictions, **kept)
 
 
 @dataclass(frozen=True, eq=False)

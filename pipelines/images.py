@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,13 @@ from numpy.typing import NDArray
 from mapping.files import atomic_path
 from pipelines.frame import SequenceError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+IMAGE_SUFFIXES = HEIC_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+DEPTH_SUFFIXES = IMAGE_SUFFIXES | {".exr", ".npy"}
+UNKNOWN_16_BIT = 65535
+"""The largest value of 16 bits, which cameras and programs store where they measured nothing."""
+_EXR_SIGNATURE = b"\x76\x2f\x31\x01"
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -37,19 +43,19 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return np.asarray(_decode(path, _READ_COLOR), dtype=np.uint8)
 
 
-def read_depth(path: Path, scale: float, *, invalid: Sequence[int] = ()) -> NDArray[np.float32]:
+def read_depth(path: Path, scale: float) -> NDArray[np.float32]:
     """A depth image as (H, W) float32 metres, 0 where unknown: stored value / `scale`.
 
-    Takes single-channel integer or float images and `.npy` arrays. `scale` is stored units per metre (1000 for millimetres);
-    `invalid` lists stored values that mean unknown. Negative and non-finite values are unknown too.
+    Takes single-channel integer or float images, OpenEXR files and `.npy` arrays. `scale` is stored units per metre (1000 for
+    millimetres). Negative and non-finite values are unknown, and so is 65535 of 16 bits.
 
     Raises SequenceError naming the file.
     """
     raw = _one_channel(path)
     depth = raw.astype(np.float32)
     depth /= np.float32(scale)
-    for value in invalid:
-        depth[raw == value] = 0
+    if raw.dtype == np.uint16:
+        depth[raw == UNKNOWN_16_BIT] = 0
     if raw.dtype.kind != "u":
         depth[~(np.isfinite(depth) & (depth > 0))] = 0
     return depth
@@ -64,6 +70,18 @@ def read_labels(path: Path) -> NDArray[Any]:
     if raw.dtype not in (np.uint8, np.uint16):
         raise SequenceError(f"{path}: expected labels as uint8 or uint16, found {raw.dtype}")
     return raw
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """A mask image as (H, W) uint8: 255 where the image may be used, 0 where the mask is black.
+
+    Black is less than half of the image's largest value, so that masks of 0 and 1, of 0 and 255, and JPEG files are the same.
+    """
+    brightest = np.asarray(_decode(path, cv2.IMREAD_UNCHANGED))
+    if brightest.ndim == 3:
+        brightest = brightest[..., :3].max(axis=2)  # without an alpha channel
+    used = (brightest > 0) & (2 * brightest.astype(np.float64) >= brightest.max())
+    return np.where(used, np.uint8(255), np.uint8(0))
 
 
 def read_normals(path: Path) -> NDArray[np.float32]:
@@ -95,9 +113,9 @@ def encode_normals(normals: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 
 
 def encode_depth(depth: NDArray[np.floating[Any]], scale: float) -> NDArray[np.uint16]:
-    """Depth in metres to uint16 of `scale` units per metre, rounded; values outside of uint16 are unknown, 0."""
+    """Depth in metres to uint16 of `scale` units per metre, rounded; values outside of 1 to 65534 are unknown, 0."""
     stored = np.rint(np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) * scale)
-    encoded: NDArray[np.uint16] = np.where((stored >= 0) & (stored <= 65535), stored, 0).astype(np.uint16)
+    encoded: NDArray[np.uint16] = np.where((stored >= 0) & (stored < UNKNOWN_16_BIT), stored, 0).astype(np.uint16)
     return encoded
 
 
@@ -116,10 +134,22 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, by name; hidden files are ignored. Empty when there is no such folder."""
+    """The image files of a folder, by name; hidden files are ignored, and HEIC files next to their conversions. Empty when there
+    is no such folder."""
+    files = _list_files(folder, IMAGE_SUFFIXES)
+    readable = {file.stem for file in files if file.suffix.lower() not in HEIC_SUFFIXES}
+    return [file for file in files if file.suffix.lower() not in HEIC_SUFFIXES or file.stem not in readable]
+
+
+def list_depth_images(folder: Path) -> list[Path]:
+    """The same for depth, which may also be OpenEXR files and `.npy` arrays."""
+    return _list_files(folder, DEPTH_SUFFIXES)
+
+
+def _list_files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
 
 
 def write_png(path: Path, image: NDArray[Any], *, compression: int = 1) -> None:
@@ -182,6 +212,8 @@ def _read_checked(path: Path) -> bytes:
         problem = _png_problem(data)
     elif data.startswith(_JPEG_SIGNATURE):
         problem = _jpeg_problem(data)
+    elif data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        problem = "is a HEIC image, which is not read: convert it to JPEG or PNG (`heif-convert FILE.heic FILE.jpg`)"
     else:
         problem = ""
     if problem:
@@ -191,6 +223,8 @@ def _read_checked(path: Path) -> bytes:
 
 def _decode(path: Path, flags: int) -> NDArray[Any]:
     data = _read_checked(path)
+    if data.startswith(_EXR_SIGNATURE):
+        raise SequenceError(f"{path}: is an OpenEXR (EXR) file, which is read as depth from a name that ends with .exr")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
@@ -209,11 +243,39 @@ def _one_channel(path: Path) -> NDArray[Any]:
         except (ValueError, EOFError) as error:
             raise SequenceError(f"{path}: not a NumPy array file: {str(error).splitlines()[0]}") from error
         raw = raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw
+    elif path.suffix.lower() == ".exr":
+        raw = _read_exr(path)
     else:
         raw = _decode(path, cv2.IMREAD_UNCHANGED)
     if raw.ndim != 2 or raw.dtype.kind not in "uif":
         raise SequenceError(f"{path}: expected one channel of numbers, found {raw.dtype} {raw.shape}")
     return raw
+
+
+def _read_exr(path: Path) -> NDArray[Any]:
+    """The depth channel of an OpenEXR file: Z, Y or V, else the only one, or the red of three equal ones."""
+    data = _read_checked(path)
+    if not data.startswith(_EXR_SIGNATURE):
+        raise SequenceError(f"{path}: is not an OpenEXR file")
+    try:
+        import OpenEXR
+    except ImportError as error:
+        raise SequenceError(
+            f"{path}: is an OpenEXR (EXR) image, which needs the package OpenEXR: `pip install m2h-mapping[exr]`, "
+            "or convert it to 16-bit PNG or .npy"
+        ) from error
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            channels = {name: np.array(channel.pixels) for name, channel in file.channels().items()}
+    except Exception as error:  # the binding raises RuntimeError, ValueError and its own kinds
+        raise SequenceError(f"{path}: is not a readable OpenEXR file: {str(error).splitlines()[0]}") from error
+    for name in ("Z", "Y", "V"):
+        if name in channels:
+            return channels[name]
+    colours = [array for name, array in sorted(channels.items()) if name != "A"]
+    if colours and all(np.array_equal(colours[0], other, equal_nan=True) for other in colours[1:]):
+        return colours[0]
+    raise SequenceError(f"{path}: expected one channel of depth, found {', '.join(channels)}")
 
 
 def _encode(suffix: str, image: NDArray[Any], parameters: list[int]) -> bytes:

@@ -48,7 +48,7 @@ class Stage:
 
 
 INPUT_STAGES = (
-    Stage("sequence", 1, ("frames",), (), list_frames),
+    Stage("sequence", 2, ("frames",), (), list_frames),
     Stage("check", 1, ("frames", "check"), (CHECK_FILE,), check_input),
     Stage("poses", 1, ("frames", "poses"), (POSES_FILE,), refine_poses),
 )
@@ -59,7 +59,7 @@ STAGES = (
     Stage("align", 2, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
     Stage("level", 1, ("frames", "up"), ("levelling.json",), find_level),
     Stage("fuse", 3, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
-    Stage("graph", 3, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
+    Stage("graph", 4, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
     Stage("report", 2, (), REPORT_FILES, write_report_files),
 )
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)
@@ -97,7 +97,8 @@ def run(
     Parameters
     ----------
     sequence : what `open_sequence` gives.
-    out : the run folder; a new or an earlier one. Stages whose input, settings and code are those of the folder are skipped.
+    out : the run folder; a new or an earlier one of the same sequence. Stages whose input, settings and code are those of the
+        folder are skipped.
     source : where predictions come from, as `--source`.
     refine : whether their depth is corrected by the images of neighbouring frames, as `--refine`.
     config : settings; None is all defaults.
@@ -115,6 +116,7 @@ def run(
     workspace = Workspace(Path(out))
     with workspace.lock(), ExitStack() as ahead:
         fingerprint = input_fingerprint(sequence)
+        workspace.check_input(sequence, fingerprint)
         _write_header(workspace, sequence, fingerprint, config)
         chain = _Chain(
             workspace, config_to_mapping(config), ahead, digest(fingerprint, opened.name, opened.fingerprint)
@@ -192,7 +194,7 @@ def _write_header(workspace: Workspace, sequence: FrameSequence, fingerprint: st
         "input": {
             "name": sequence.name,
             "format": sequence.format,
-            "path": str(sequence.path),
+            "path": str(sequence.path.resolve()),
             "fingerprint": fingerprint,
         },
     }

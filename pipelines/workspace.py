@@ -188,6 +188,23 @@ class Workspace:
         """Where a file of the run lies."""
         return self.root / name
 
+    def check_input(self, sequence: FrameSequence, fingerprint: str) -> None:
+        """Raises WorkspaceError when the folder holds results of another sequence, by its path and its contents."""
+        known = self.manifest.get("input", {})
+        if not self.manifest["stages"] or known.get("fingerprint") == fingerprint:
+            return
+        if Path(known.get("path", sequence.path)).resolve() != sequence.path.resolve():
+            raise WorkspaceError(
+                f"{self.root}: holds a map of {known.get('name')} ({known['path']}), not of {sequence.name}; "
+                "choose another --out, or give --overwrite"
+            )
+
+    def forget(self) -> None:
+        """Count all stages as not run, and forget the input."""
+        self.manifest["stages"] = {}
+        self.manifest.pop("input", None)
+        self.save()
+
     def save(self) -> None:
         """Write the manifest."""
         try:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from mapping.camera import Intrinsics
@@ -169,6 +170,101 @@ def write_replica(path: Path) -> None:
     (path / "cam_params.json").write_text(json.dumps({"camera": keys}))
 
 
+def _opengl(i: int) -> np.ndarray:
+    matrix = POSES[i].copy()
+    matrix[:, 1:3] *= -1
+    return matrix
+
+
+def _opengl_quat(i: int) -> list[float]:
+    """x y z w of the pose whose camera has y up and z backward: (w, x, y, z) times (0, 1, 0, 0), half a turn about x."""
+    x, y, z, w = QUAT_XYZW[i]
+    return [w, z, -y, -x]
+
+
+def write_polycam(path: Path) -> None:
+    _folders(path, *(f"keyframes/{name}" for name in ("corrected_images", "corrected_cameras", "depth", "confidence")))
+    for i in range(COUNT):
+        stem = f"keyframes/{{}}/{93_000_000 + 250_000 * i}"
+        write_jpeg(path / (stem.format("corrected_images") + ".jpg"), rgb(i), quality=100)
+        write_png(path / (stem.format("depth") + ".png"), _units(i, 1000))
+        write_png(path / (stem.format("confidence") + ".png"), np.full((HEIGHT, WIDTH), 54, np.uint8))
+        camera = {"fx": 20.0, "fy": 21.0, "cx": 7.0, "cy": 5.0, "width": WIDTH, "height": HEIGHT, "blur_score": 3.5}
+        entries = {f"t_{row}{column}": float(_opengl(i)[row, column]) for row in range(3) for column in range(4)}
+        (path / (stem.format("corrected_cameras") + ".json")).write_text(json.dumps(camera | entries))
+
+
+def write_record3d(path: Path) -> None:
+    """Without depth, which would need the package OpenEXR."""
+    _folders(path, "EXR_RGBD/rgb")
+    for i in range(COUNT):
+        write_jpeg(path / f"EXR_RGBD/rgb/{i}.jpg", rgb(i), quality=100)
+    poses = [[*map(float, _opengl_quat(i)), *map(float, POSES[i, :3, 3])] for i in range(COUNT)]
+    keys = {"w": WIDTH, "h": HEIGHT, "fps": 60, "K": [20, 0, 0, 0, 21, 0, 7, 5, 1], "poses": poses}
+    (path / "EXR_RGBD/metadata.json").write_text(json.dumps(keys))
+
+
+def write_stray_scanner(path: Path) -> None:
+    _folders(path, "depth", "confidence")
+    writer = cv2.VideoWriter(str(path / "rgb.avi"), cv2.VideoWriter_fourcc(*"HFYU"), 60.0, (WIDTH, HEIGHT))
+    lines = ["timestamp, frame, x, y, z, qx, qy, qz, qw"]
+    for i in range(COUNT):
+        writer.write(np.ascontiguousarray(rgb(i)[..., ::-1]))
+        write_png(path / f"depth/{i:06d}.png", _units(i, 1000))
+        write_png(path / f"confidence/{i:06d}.png", np.full((HEIGHT, WIDTH), 2, np.uint8))
+        lines.append(", ".join(map(str, [71.5 + i / 60, f"{i:06d}", *POSES[i, :3, 3], *QUAT_XYZW[i]])))
+    writer.release()
+    (path / "rgb.avi").rename(path / "rgb.mp4")
+    (path / "odometry.csv").write_text("\n".join(lines) + "\n")
+    (path / "camera_matrix.csv").write_text("20.0, 0.0, 7.0\n0.0, 21.0, 5.0\n0.0, 0.0, 1.0\n")
+
+
+def write_arkit_scenes(path: Path) -> None:
+    folder = path / "47331_frames"
+    _folders(folder, "lowres_wide", "lowres_depth", "confidence", "lowres_wide_intrinsics")
+    # World-to-camera axis-angle rotations by hand: a third of a turn about (1, -1, 1), a quarter and half a turn about x.
+    third = 2 * np.pi / 3 / 3**0.5
+    turns = [[third, -third, third], [np.pi / 2, 0, 0], [-np.pi, 0, 0]]
+    lines = []
+    for i in range(COUNT):
+        t = 91.25 + 0.1 * i
+        write_png(folder / f"lowres_wide/47331_{t:.3f}.png", rgb(i))
+        write_png(folder / f"lowres_depth/47331_{t:.3f}.png", _units(i, 1000))
+        write_png(folder / f"confidence/47331_{t:.3f}.png", np.full((HEIGHT, WIDTH), 2, np.uint8))
+        (folder / f"lowres_wide_intrinsics/47331_{t + 0.001:.3f}.pincam").write_text(f"{WIDTH} {HEIGHT} 20 21 7 5")
+        lines.append(" ".join(map(repr, map(float, [t, *turns[i], *world_to_camera(i)[0]]))))
+    (folder / "lowres_wide.traj").write_text("\n".join(lines) + "\n")
+
+
+def write_euroc(path: Path) -> None:
+    """The body looks along its x axis, z up; the camera stands 0.1 m before it."""
+    _folders(path, "mav0/cam0/data", "mav0/state_groundtruth_estimate0")
+    T_body_camera = np.array([[0, 0, 1, 0.1], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
+    sensor = ["sensor_type: camera", "T_BS:", "  cols: 4", "  rows: 4", f"  data: {T_body_camera.ravel().tolist()}"]
+    sensor += [
+        f"resolution: [{WIDTH}, {HEIGHT}]",
+        "camera_model: pinhole",
+        "intrinsics: [20.0, 21.0, 7.0, 5.0] #fu, fv, cu, cv",
+    ]
+    sensor += ["distortion_model: radial-tangential", "distortion_coefficients: [0.0, 0.0, 0.0, 0.0]"]
+    (path / "mav0/cam0/sensor.yaml").write_text("\n".join(["# Camera", *sensor]) + "\n")
+    # The body's rotations by hand: along x without a turn; along y, a quarter turn about z; down with its left to -x.
+    quats_wxyz = [[1, 0, 0, 0], [S, 0, 0, S], [0.5, -0.5, 0.5, 0.5]]
+    forward = [[1, 0, 0], [0, 1, 0], [0, 0, -1]]
+    images, truth = (
+        ["#timestamp [ns],filename"],
+        ["#timestamp, " + ", ".join([*(f"p_RS_R_{a} [m]" for a in "xyz"), *(f"q_RS_{a} []" for a in "wxyz")])],
+    )
+    for i in range(COUNT):
+        stamp = 1403636579763555584 + 50_000_000 * i
+        write_png(path / f"mav0/cam0/data/{stamp}.png", rgb(i))
+        images.append(f"{stamp},{stamp}.png")
+        position = POSES[i, :3, 3] - 0.1 * np.array(forward[i])
+        truth.append(",".join(map(str, [stamp, *position, *quats_wxyz[i], *[0.0] * 9])))
+    (path / "mav0/cam0/data.csv").write_text("\r\n".join(images) + "\r\n")
+    (path / "mav0/state_groundtruth_estimate0/data.csv").write_text("\n".join(truth) + "\n")
+
+
 def world_to_camera(i: int) -> tuple[np.ndarray, np.ndarray]:
     """(translation, quat_wxyz) of pose i in reverse: the conjugate quaternion and -R^T t."""
     x, y, z, w = QUAT_XYZW[i]
@@ -222,6 +318,11 @@ WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "icl": ("icl", write_icl),
     "7scenes": ("7scenes", write_seven_scenes),
     "hololens": ("hololens", write_hololens),
+    "polycam": ("polycam", write_polycam),
+    "record3d": ("record3d", write_record3d),
+    "stray_scanner": ("stray_scanner", write_stray_scanner),
+    "arkit_scenes": ("arkit_scenes", write_arkit_scenes),
+    "euroc": ("euroc", write_euroc),
     "scannet": ("scannet", write_scannet),
     "replica": ("replica", write_replica),
     "colmap-text": ("colmap", write_colmap_text),

@@ -284,6 +284,17 @@ class TestErrors:
         (sequence / "transforms.json").write_text(json.dumps(data))
         assert "none of 30 frames are usable" in self.one_line("run", sequence, "--out", tmp_path / "run", "-q")
 
+    def test_map_of_another_sequence(self, box_room, tmp_path):
+        sequence, out = tmp_path / "sequence", tmp_path / "run"
+        shutil.copytree(box_room, sequence)
+        (sequence / "transforms.json").write_text((sequence / "transforms.json").read_text() + "\n")
+        m2h("predict", box_room, "--out", out, "-q")
+        text = self.one_line("predict", sequence, "--out", out, "-q")
+        assert f"{out}: holds a map of sequence ({box_room.resolve()}), not of sequence" in text
+        assert "--overwrite" in text
+        m2h("predict", sequence, "--out", out, "-q", "--overwrite")
+        m2h("predict", sequence, "--out", out, "-q")
+
     def test_truncated_images(self, box_room, tmp_path):
         sequence = tmp_path / "sequence"
         shutil.copytree(box_room, sequence)

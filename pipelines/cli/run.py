@@ -26,6 +26,7 @@ def run_options(command: F) -> F:
         click.option(
             "--out", required=True, type=click.Path(path_type=Path), help="Run folder, new or to be continued."
         ),
+        click.option("--overwrite", is_flag=True, help="Replace results of another sequence in the run folder."),
         click.option(
             "--source",
             default="auto",
@@ -121,6 +122,7 @@ def execute(
     overrides: tuple[str, ...],
     quiet: bool,
     as_json: bool,
+    overwrite: bool = False,
     **shortcuts: Any,
 ) -> dict[str, Any]:
     """Open, run and report the result; returns the manifest."""
@@ -128,10 +130,15 @@ def execute(
     from pipelines.pipeline import run as run_pipeline
     from pipelines.sequences.detect import open_sequence
     from pipelines.settings import PipelineConfig
+    from pipelines.workspace import Workspace, is_run_folder
 
     config = load_config(PipelineConfig, config_path(config_file), overrides, options=shortcut_overrides(**shortcuts))
     with progress_reporter(quiet=quiet) as progress:
         opened = open_sequence(sequence)
+        if overwrite and is_run_folder(out):
+            workspace = Workspace(out)
+            with workspace.lock():
+                workspace.forget()
         manifest = run_pipeline(
             opened, out, source=source, refine=refine, config=config, until=until, progress=progress
         )

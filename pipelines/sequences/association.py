@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.se3 import interpolate_at
-from pipelines.frame import SequenceError
 from pipelines.sequences.conventions import rigid_poses
-from pipelines.sequences.text import last_number
+from pipelines.sequences.times import describe_seconds
 
 Array = NDArray[np.float64]
+MAX_TIME_DIFFERENCE = 0.02
+"""Seconds between an image and its depth image, as in the association script of the TUM benchmark."""
 
 
 def nearest_pairs(times: ArrayLike, other_times: ArrayLike, max_difference: float) -> list[int | None]:
@@ -44,6 +42,10 @@ def nearest_pairs(times: ArrayLike, other_times: ArrayLike, max_difference: floa
     return partners
 
 
+SAME_TIME = 1e-4
+"""Seconds in which no camera moves: stamps that were rounded to microseconds, or are floats of nanoseconds, count as equal."""
+
+
 class Trajectory:
     """Stored poses over time, interpolated at any time; lost ones are bridged up to a gap.
 
@@ -62,6 +64,9 @@ class Trajectory:
     def at(self, time: float) -> tuple[Array | None, str]:
         """The stored pose at `time`, or None and the reason."""
         after = int(np.searchsorted(self._times, time))
+        for i in (after - 1, after):
+            if 0 <= i < len(self._times) and abs(self._times[i] - time) < SAME_TIME:
+                return np.asarray(self._poses[i]), ""
         window = slice(max(after - 1, 0), after + 1)
         T = interpolate_at(self._times[window], self._poses[window], time, max_gap=self._max_gap)
         if T is not None:
@@ -71,38 +76,8 @@ class Trajectory:
         if not len(self._times):
             return None, "no pose in the trajectory"
         if time < self._times[0]:
-            return None, f"before the first pose ({self._times[0] - time:.2f} s)"
+            return None, f"before the first pose ({describe_seconds(self._times[0] - time)})"
         if time > self._times[-1]:
-            return None, f"after the last pose ({time - self._times[-1]:.2f} s)"
+            return None, f"after the last pose ({describe_seconds(time - self._times[-1])})"
         gap = self._times[after] - self._times[after - 1]
         return None, f"gap of {gap:.2f} s between poses, more than {self._max_gap:g} s"
-
-
-def files_by_name(files: Sequence[Path], others: Sequence[Path]) -> list[Path | None]:
-    """The one of `others` that belongs to each file: with the same stem, or, if no stem is the same, the same last number."""
-    by_stem = {other.stem: other for other in others}
-    if any(file.stem in by_stem for file in files):
-        return [by_stem.get(file.stem) for file in files]
-    by_number = {number: other for other in others if (number := last_number(other.name)) is not None}
-    numbers = [last_number(file.name) for file in files]
-    return [None if number is None else by_number.get(number) for number in numbers]
-
-
-def images_in_pose_order(pose_file: Path, files: Sequence[Path], poses: int) -> list[Path]:
-    """The image of each line of a pose file without time stamps, existing or not.
-
-    Line i belongs to the i-th image. With fewer images than lines the numbers in the names decide (counted from 0 if they fit,
-    else from the first); raises SequenceError when they are ambiguous.
-    """
-    if len(files) == poses:
-        return list(files)
-    numbers = [last_number(file.name) for file in files]
-    known = [number for number in numbers if number is not None]
-    first = 0 if known and max(known) < poses else min(known, default=0)
-    if not 0 < len(files) == len(set(known)) < poses or max(known) - first >= poses:
-        raise SequenceError(
-            f"{pose_file}: has {poses} lines for {len(files)} images, and the images' numbers do not determine the assignment"
-        )
-    by_number = {number - first: file for number, file in zip(known, files, strict=True)}
-    width = len(files[0].stem)
-    return [by_number.get(i, files[0].with_name(f"{i + first:0{width}d}{files[0].suffix}")) for i in range(poses)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +13,12 @@ from pydantic.dataclasses import dataclass
 from mapping.camera import Intrinsics
 from pipelines.config import ConfigError, config_from_mapping, read_yaml_mapping
 from pipelines.frame import SequenceError
-from pipelines.sequences.conventions import CameraAxes, PoseDirection, is_direction
+from pipelines.sequences.conventions import CameraAxes, Convention, PoseDirection, is_direction
+from pipelines.sequences.recorded import CAMERA_FILE as CAMERA_FILE
+from pipelines.sequences.recorded import camera_for_images
 
-CAMERA_FILE = "camera.yaml"
+CAMERA_ENTRIES = frozenset({"fx", "fy", "cx", "cy", "hfov_deg", "width", "height", "distortion", "distortion_model"})
+"""The entries that describe the camera itself."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -49,28 +53,43 @@ class CameraFile:
     """File of one time stamp in seconds per image; else the file names are stamps, or `fps` counts."""
     depth: str | None = None
     """Folder of depth images with the names of the images."""
+    masks: str | None = None
+    """Folder of masks with the names of the images, black where an image must not be used; masks/ is used when there is one."""
     labels: str | None = None
     """Folder of label images with the names of the images."""
-    label_space: str = "nyu40"
-    """What labels mean: a built-in name or a YAML file."""
+    label_space: str | None = None
+    """What labels mean: a built-in name, nyu40 when omitted, or a YAML file."""
     fps: float | None = None
     """Images per second, when there is no other source of times."""
     time_offset: float = 0.0
     """Seconds to add to an image's time to get the pose file's."""
-    max_gap: float = 0.25
-    """Longest stretch of seconds between two poses that is interpolated."""
+    max_gap: float | None = None
+    """Longest stretch of seconds between two poses that is interpolated; the format's when omitted."""
     pose_convention: PoseDirection = "camera_to_world"
     """Direction of the stored poses."""
     camera_axes: CameraAxes = "opencv"
     """Axes of the stored camera frames."""
-    depth_scale: float = 1000.0
-    """Stored depth units per metre."""
+    depth_scale: float | None = None
+    """Stored depth units per metre; the format's when omitted."""
     world_up: tuple[float, float, float] | None = None
     """Up in the world of the poses, when known."""
 
     def __post_init__(self) -> None:
         if (self.fx is None) == (self.hfov_deg is None):
             raise ValueError("needs either fx in pixels or hfov_deg")
+        if (self.width is None) != (self.height is None):
+            raise ValueError("width and height belong together: needs both or none")
+        if self.hfov_deg is not None and self.distortion_model == "fisheye":
+            raise ValueError("hfov_deg is that of a pinhole camera; a fisheye needs fx in pixels")
+        for name in ("fx", "fy"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(
+                    f"{name} must be positive, got {value}; a negative one means that the camera's y axis points up: "
+                    "give it without its sign, and the axes in camera_axes (opengl or left_handed; icl has its own)"
+                )
+        if not math.isfinite(self.time_offset):
+            raise ValueError(f"time_offset must be a number of seconds, got {self.time_offset}")
         if self.hfov_deg is not None and not 0 < self.hfov_deg < 180:
             raise ValueError(f"hfov_deg must lie between 0 and 180, got {self.hfov_deg}")
         if self.world_up is not None and not is_direction(self.world_up):
@@ -81,22 +100,38 @@ class CameraFile:
                 raise ValueError(f"{name} must be a positive number, got {value}")
 
     def intrinsics(self, image_size: tuple[int, int], path: Path) -> Intrinsics:
-        """The camera for images of (width, height) that were not resampled; raises SequenceError naming the file."""
+        """The camera for images of (width, height); raises SequenceError naming the file for an invalid one, and for one of
+        images of another size."""
         width, height = self.width or image_size[0], self.height or image_size[1]
-        fx = self.fx or 0.5 * width / math.tan(math.radians(self.hfov_deg or 0.0) / 2)
-        cx = 0.5 * (width - 1) if self.cx is None else self.cx
-        cy = 0.5 * (height - 1) if self.cy is None else self.cy
-        try:
-            return Intrinsics(fx, self.fy or fx, cx, cy, width, height, tuple(self.distortion), self.distortion_model)
-        except ValueError as error:
-            raise SequenceError(f"{path}: is not a valid camera: {error}") from error
+        fx = 0.5 * width / math.tan(math.radians(self.hfov_deg) / 2) if self.hfov_deg is not None else self.fx
+        assert fx is not None
+        values = (
+            fx,
+            fx if self.fy is None else self.fy,
+            0.5 * (width - 1) if self.cx is None else self.cx,
+            0.5 * (height - 1) if self.cy is None else self.cy,
+        )
+        stated = self.width is not None
+        lens = (tuple(self.distortion), self.distortion_model)
+        return camera_for_images(values, (width, height), str(path), lens=lens, states_size=stated)
+
+    def convention(self, depth_scale: float) -> Convention:
+        """The conventions that the entries give, with the format's depth scale where they give none."""
+        return Convention(self.pose_convention, self.camera_axes, self.depth_scale or depth_scale)
 
 
-def read_camera_file(path: Path) -> CameraFile:
-    """A `camera.yaml`; raises SequenceError naming the file and the entry."""
+def read_camera_file(path: Path, entries: Set[str] | None = None, what: str = "") -> CameraFile:
+    """A `camera.yaml`; raises SequenceError naming the file and the entry.
+
+    `entries` are those that have an effect in `what`, all when omitted: another one is an error.
+    """
     try:
-        camera = config_from_mapping(CameraFile, read_yaml_mapping(path), str(path))
+        data = read_yaml_mapping(path)
+        camera = config_from_mapping(CameraFile, data, str(path))
     except ConfigError as error:
         raise SequenceError(str(error)) from error
     assert isinstance(camera, CameraFile)
+    for entry in data:
+        if entries is not None and entry not in entries:
+            raise SequenceError(f"{path}: {entry} has no effect in {what}; known are {', '.join(sorted(entries))}")
     return camera

@@ -18,8 +18,8 @@ from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import IMAGE_SUFFIXES
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
-from pipelines.sequences.text import content_lines, natural_key, read_text
+from pipelines.sequences.recorded import MASKS, Details, FrameRecord, Lens, RecordedSequence, camera_for_images
+from pipelines.sequences.text import content_lines, natural_key, read_text, slashed
 
 ASSUMED_RATE = 30.0
 MODEL_FOLDERS = ("sparse", "colmap/sparse", ".")
@@ -69,7 +69,7 @@ def open_colmap(path: Path) -> RecordedSequence:
     images = _image_folder(path, folder, registered)
     names = sorted({image.name for image in registered} | _all_images(images), key=natural_key)
     quat_xyzw = np.roll([image.quat_wxyz for image in registered], -1, axis=1)
-    matrices = matrices_from_quaternions([image.translation for image in registered], quat_xyzw)
+    matrices = matrices_from_quaternions([image.translation for image in registered], quat_xyzw, str(folder))
     known = {image.name: (image, matrix) for image, matrix in zip(registered, matrices, strict=True)}
     any_camera = next(iter(cameras.values()))
     records = [_record(images / name, i, known.get(name), (cameras, any_camera)) for i, name in enumerate(names)]
@@ -150,7 +150,8 @@ def _image_folder(path: Path, folder: Path, registered: list[RegisteredImage]) -
 
 def _all_images(folder: Path) -> set[str]:
     files = folder.rglob("*") if folder.is_dir() else ()
-    return {file.relative_to(folder).as_posix() for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
+    names = [file.relative_to(folder) for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    return {name.as_posix() for name in names if name.parts[0] != MASKS}
 
 
 def _intrinsics(model: str, size: tuple[int, int], values: tuple[float, ...], where: str) -> Intrinsics:
@@ -162,19 +163,12 @@ def _intrinsics(model: str, size: tuple[int, int], values: tuple[float, ...], wh
         raise SequenceError(f"{where}: model {model} has {counts[model]} parameters, found {len(values)}")
     if model in ONE_FOCAL_LENGTH:
         values = (values[0], *values)
-    fx, fy, cx, cy, *lens = values
-    fisheye = "FISHEYE" in model
-    padded = [*lens, *[0.0] * (4 - len(lens))]  # OpenCV takes at least four
-    if model == "FULL_OPENCV":
-        padded = lens
-    if not any(lens):
-        padded, fisheye = [], fisheye
-    try:
-        return Intrinsics(
-            fx, fy, cx - 0.5, cy - 0.5, *size, tuple(padded), "fisheye" if fisheye and padded else "opencv"
-        )
-    except ValueError as error:
-        raise SequenceError(f"{where}: is not a valid camera: {error}") from error
+    fx, fy, cx, cy, *coefficients = values
+    padded = (*coefficients, *[0.0] * (4 - len(coefficients)))  # OpenCV takes at least four
+    lens: Lens = (padded if any(padded) else (), "opencv")
+    if "FISHEYE" in model:
+        lens = (padded, "fisheye")
+    return camera_for_images((fx, fy, cx - 0.5, cy - 0.5), size, where, lens=lens, states_size=True)
 
 
 Camera = tuple[int, str, tuple[int, int], tuple[float, ...]]
@@ -191,19 +185,41 @@ def _cameras_text(path: Path) -> Iterator[Camera]:
 
 
 def _images_text(path: Path) -> Iterator[RegisteredImage]:
-    """Two lines per image, the second with its points, which may be empty."""
-    lines = [(i, line) for i, line in enumerate(read_text(path).splitlines(), 1) if not line.startswith("#")]
-    for number, line in lines[::2]:
-        fields = line.split(maxsplit=9)
-        if not fields:
+    """Two lines per image, as COLMAP reads them: the line after an image's is that of its points, empty when it has none;
+    empty lines and comments are skipped only where an image is expected."""
+    lines = iter(enumerate(map(str.strip, read_text(path).splitlines()), 1))
+    for number, line in lines:
+        if not line or line.startswith("#"):
             continue
+        fields = line.split(maxsplit=9)
         try:
             values = tuple(map(float, fields[1:8]))
-            yield RegisteredImage(fields[9], int(fields[8]), values[4:], values[:4], int(fields[0]))
+            yield RegisteredImage(slashed(fields[9]), int(fields[8]), values[4:], values[:4], int(fields[0]))
+            _check_points(next(lines, (number + 1, ""))[1])
+        except _NoPoints:
+            raise SequenceError(
+                f"{path} line {number + 1}: expected the points of the image above as `x y id ...`; an image without points has "
+                "an empty line"
+            ) from None
         except (ValueError, IndexError):
             raise SequenceError(
                 f"{path} line {number}: expected `id qw qx qy qz tx ty tz camera name`, found {line[:60]!r}"
             ) from None
+
+
+class _NoPoints(Exception):
+    """A line that should have points has something else."""
+
+
+def _check_points(line: str) -> None:
+    fields = line.split()
+    try:
+        if len(fields) % 3 == 0:
+            _ = [int(field) for field in fields[2::3]], [float(field) for field in fields]
+            return
+    except ValueError:
+        pass
+    raise _NoPoints
 
 
 class BinaryFile:

@@ -17,7 +17,7 @@ from pipelines.frame import SequenceError
 
 Array = NDArray[np.float64]
 PoseDirection = Literal["camera_to_world", "world_to_camera"]
-CameraAxes = Literal["opencv", "opengl", "x_forward", "z_up", "left_handed"]
+CameraAxes = Literal["opencv", "opengl", "x_forward", "ned", "z_up", "left_handed"]
 POSE_DIRECTIONS: tuple[PoseDirection, ...] = get_args(PoseDirection)
 CAMERA_AXES: tuple[CameraAxes, ...] = get_args(CameraAxes)
 DepthKind = Literal["z", "ray"]
@@ -25,6 +25,8 @@ DEPTH_KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
 OVERRIDE_FILE = "m2h.yaml"
 ROTATION_TOLERANCE = 1e-2
 """Greatest deviation of R R^T from the identity; beyond it a pose counts as lost."""
+QUATERNION_TOLERANCE = 1e-2
+"""Greatest deviation of a quaternion's length from 1; beyond it the numbers are something else or corrupted."""
 
 
 def _axes(right: tuple[int, int, int], down: tuple[int, int, int], forward: tuple[int, int, int]) -> Array:
@@ -36,11 +38,12 @@ T_FILE_OPENCV: dict[CameraAxes, Array] = {
     "opencv": _axes((1, 0, 0), (0, 1, 0), (0, 0, 1)),
     "opengl": _axes((1, 0, 0), (0, -1, 0), (0, 0, -1)),
     "x_forward": _axes((0, -1, 0), (0, 0, -1), (1, 0, 0)),
+    "ned": _axes((0, 1, 0), (0, 0, 1), (1, 0, 0)),
     "z_up": _axes((1, 0, 0), (0, 0, -1), (0, 1, 0)),
 }
 """Right-handed camera frames: OpenCV and COLMAP; OpenGL, Blender, nerfstudio, ARKit; robot bodies (x forward, y left, z up);
-x right, y forward, z up. `left_handed` (Unity, POV-Ray: x right, y up, z forward, in a left-handed world) is not a rotation and
-handled separately."""
+aircraft (x forward, y right, z down); x right, y forward, z up. `left_handed` (Unity, POV-Ray: x right, y up, z forward, in a
+left-handed world) is not a rotation and handled separately."""
 _MIRROR_Y = np.diag([1.0, -1.0, 1.0, 1.0])
 
 
@@ -188,15 +191,20 @@ def rigid_pose(matrix: ArrayLike | None) -> tuple[Array | None, str]:
     return (None, reasons[0]) if reasons[0] else (poses[0], "")
 
 
-def matrices_from_quaternions(translations: ArrayLike, quat_xyzw: ArrayLike) -> Array:
+def matrices_from_quaternions(translations: ArrayLike, quat_xyzw: ArrayLike, where: str) -> Array:
     """(N, 3) positions and (N, 4) quaternions to (N, 4, 4) matrices.
 
-    The rotation is multiplied by the quaternion's length, so that `rigid_pose` detects quaternions that are not of unit length; a
-    zero quaternion gives a matrix that is not finite.
+    Quaternions are normalised. Zeros and numbers that are not finite mark a lost pose and give a matrix that is not finite.
+    Raises SequenceError that begins with `where` for a length that differs from 1 by more than `QUATERNION_TOLERANCE`.
     """
     t, q = np.asarray(translations, dtype=np.float64), np.asarray(quat_xyzw, dtype=np.float64)
     length = np.linalg.norm(q, axis=-1)
-    good = np.isfinite(length) & (length > 1e-9)
-    unit = np.where(good[:, None], q, [0.0, 0.0, 0.0, 1.0])
-    R = rotation_from_quat_xyzw(unit) * np.where(good, length, np.nan)[:, None, None]
+    known = np.isfinite(length) & (length > 1e-9)
+    wrong = np.flatnonzero(known & (np.abs(length - 1) > QUATERNION_TOLERANCE + 1e-9))
+    if len(wrong):
+        raise SequenceError(
+            f"{where}: the quaternion of pose {wrong[0] + 1} of {len(q)} has length {length[wrong[0]]:.4g}, expected 1"
+        )
+    R = rotation_from_quat_xyzw(np.where(known[:, None], q, [0.0, 0.0, 0.0, 1.0]))
+    R[~known] = np.nan
     return from_rotation_translation(R, t)

@@ -9,7 +9,7 @@ from pipelines.frame import FrameSequence, SequenceError
 from pipelines.plugins import SEQUENCES, resolve
 from pipelines.sequences.camera_file import CAMERA_FILE
 from pipelines.sequences.colmap import model_folders
-from pipelines.sequences.nerfstudio import UNFINISHED
+from pipelines.sequences.nerfstudio import NAMES, UNFINISHED
 
 
 def _has(*patterns: str) -> Callable[[Path], bool]:
@@ -18,14 +18,23 @@ def _has(*patterns: str) -> Callable[[Path], bool]:
 
 
 MARKERS: tuple[tuple[str, str, Callable[[Path], bool]], ...] = (
-    ("nerfstudio", "transforms.json", _has("transforms.json")),
+    ("nerfstudio", "transforms.json or transforms_train.json", lambda folder: _is_nerfstudio(folder)),
     ("tum", "rgb.txt and groundtruth.txt", _has("rgb.txt", "groundtruth.txt")),
     ("icl", "associations.txt and *.gt.freiburg", _has("associations.txt", "*.gt.freiburg")),
     ("7scenes", "frame-*.color.* and frame-*.pose.txt, or seq-*/", lambda folder: _is_seven_scenes(folder)),
-    ("scannet", "color/, pose/ and intrinsic/", _has("color", "pose", "intrinsic")),
+    ("scannet", "color/, pose/ and intrinsic/ or intrinsics/", _has("color", "pose", "intrinsic*")),
     ("replica", "traj.txt and results/", _has("traj.txt", "results")),
     ("hololens", "images/, poses.txt and K.txt", _has("images", "poses.txt", "K.txt")),
     ("images", f"{CAMERA_FILE} with images or a video and poses", _has(CAMERA_FILE)),
+    ("polycam", "keyframes/ or its images/ and cameras/", lambda folder: _is_polycam(folder)),
+    ("record3d", "metadata.json and rgb/, or metadata and rgbd/", lambda folder: _is_record3d(folder)),
+    (
+        "stray_scanner",
+        "rgb.mp4, odometry.csv and camera_matrix.csv",
+        _has("rgb.mp4", "odometry.csv", "camera_matrix.csv"),
+    ),
+    ("arkit_scenes", "lowres_wide/ and lowres_wide.traj", lambda folder: _is_arkit_scenes(folder)),
+    ("euroc", "mav0/cam0/data.csv", lambda folder: _has("mav0/cam0/data.csv")(folder) or _has("cam0/data.csv")(folder)),
     ("colmap", "cameras and images as .bin or .txt, here or in sparse/N", lambda folder: bool(model_folders(folder))),
 )
 """Format, its marker files in words, and the test; the first match is used."""
@@ -85,6 +94,23 @@ def _named_format(spec: str) -> tuple[str | None, Path]:
     if name not in SEQUENCES and ":" not in name:
         raise SequenceError(f"{spec}: unknown format {name!r}; known are {', '.join(sorted(SEQUENCES))}")
     return name, Path(path).expanduser()
+
+
+def _is_nerfstudio(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in NAMES)
+
+
+def _is_polycam(folder: Path) -> bool:
+    return any(_has("*cameras/*.json", "*images/*")(place) for place in (folder / "keyframes", folder))
+
+
+def _is_record3d(folder: Path) -> bool:
+    places = (folder, folder / "EXR_RGBD")
+    return any(_has("metadata.json", "rgb/*.*")(place) or _has("metadata", "rgbd/*.*")(place) for place in places)
+
+
+def _is_arkit_scenes(folder: Path) -> bool:
+    return any(_has("lowres_wide", "lowres_wide.traj")(place) for place in (folder, *folder.glob("*_frames")))
 
 
 def _is_seven_scenes(folder: Path) -> bool:

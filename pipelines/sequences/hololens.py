@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.images import list_images
-from pipelines.sequences.association import files_by_name, images_in_pose_order
+from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.conventions import Convention
+from pipelines.sequences.pairing import files_by_name, images_in_pose_order
 from pipelines.sequences.recorded import (
     Details,
     FrameRecord,
@@ -29,7 +29,7 @@ def open_hololens(path: Path) -> RecordedSequence:
     present = [file for file in files if file.is_file()]
     K = read_matrix(path / "K.txt", 3, 3)
     camera = camera_from_matrix(K, first_image_size(present, path), str(path / "K.txt"))
-    depths = files_by_name(files, list_images(path / "depth"))
+    depths = files_by_name(files, list_depth_images(path / "depth"), str(path / "depth"))
     records = [
         FrameRecord(
             file,

@@ -6,17 +6,21 @@ The published camera matrix has a negative fy: the poses are those of a camera w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
-from pipelines.sequences.camera_file import CAMERA_FILE, read_camera_file
+from pipelines.sequences.camera_file import CAMERA_ENTRIES, CAMERA_FILE, read_camera_file
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
-from pipelines.sequences.text import content_lines, last_number
-from pipelines.sequences.tum import read_tum_trajectory
+from pipelines.sequences.text import content_lines, last_number, slashed
+from pipelines.sequences.trajectory_file import read_trajectory
 
 CAMERA = Intrinsics(481.20, 480.0, 319.5, 239.5, 640, 480)
+CONVENTION, WORLD_UP = Convention("camera_to_world", "left_handed", 5000.0), (0.0, 1.0, 0.0)
+CAMERA_FILE_ENTRIES = CAMERA_ENTRIES | {"depth_scale", "world_up"}
+"""Entries of `camera.yaml` that have an effect here."""
 RATE = 30.0
 TRAJECTORIES = "*.gt.freiburg"
 
@@ -26,12 +30,15 @@ def open_icl(path: Path) -> RecordedSequence:
     found = sorted(path.glob(TRAJECTORIES))
     if len(found) != 1:
         raise SequenceError(f"{path}: expected one {TRAJECTORIES} file, found {len(found)}")
-    trajectory = read_tum_trajectory(found[0], max_gap=1e-6)  # stamps are image numbers: no interpolation between them
+    trajectory = read_trajectory(found[0], max_gap=1e-6)  # stamps are image numbers: no interpolation between them
     pairs = _associations(path / "associations.txt")
-    camera = CAMERA
+    camera, convention, world_up = CAMERA, CONVENTION, WORLD_UP
     if (path / CAMERA_FILE).is_file():
         size = first_image_size([path / rgb for _, rgb in pairs], path)
-        camera = read_camera_file(path / CAMERA_FILE).intrinsics(size, path / CAMERA_FILE)
+        entries = read_camera_file(path / CAMERA_FILE, CAMERA_FILE_ENTRIES, "an ICL-NUIM sequence")
+        camera = entries.intrinsics(size, path / CAMERA_FILE)
+        convention = replace(convention, depth_scale=entries.depth_scale or convention.depth_scale)
+        world_up = entries.world_up or world_up
     records = []
     for depth, rgb in pairs:
         number = last_number(Path(rgb).name)
@@ -40,9 +47,10 @@ def open_icl(path: Path) -> RecordedSequence:
         depth_file = path / depth if (path / depth).is_file() else None
         time = (number or 0) / RATE
         records.append(FrameRecord(path / rgb, time, matrix, camera, depth=depth_file, problem=problem))
-    convention = Convention("camera_to_world", "left_handed", 5000.0)
     notes = (f"time stamps are image numbers at {RATE:g} per second",)
-    return RecordedSequence(path, "icl", records, Details(convention, world_up=(0.0, 1.0, 0.0), notes=notes))
+    return RecordedSequence(
+        path, "icl", records, Details(convention, world_up=world_up, notes=notes, reads_camera_file=True)
+    )
 
 
 def _associations(path: Path) -> list[tuple[str, str]]:
@@ -52,6 +60,6 @@ def _associations(path: Path) -> list[tuple[str, str]]:
         fields = line.split()
         if len(fields) != 4:
             raise SequenceError(f"{path} line {number}: expected `number depth number image`, found {line[:60]!r}")
-        first, second = fields[1], fields[3]
+        first, second = slashed(fields[1]), slashed(fields[3])
         pairs.append((second, first) if second.startswith("depth") else (first, second))
     return pairs

@@ -27,6 +27,7 @@ from pipelines.images import encode_depth, encode_normals, write_jpeg, write_png
 from pipelines.loading import chosen_positions, read_frames
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.sequences.nerfstudio import FORMAT, NEWEST_VERSION, UNFINISHED
+from pipelines.sequences.recorded import MASKS
 from pipelines.sequences.text import read_text
 from pipelines.settings import FramesConfig
 from scenegraph.labels import LabelSpace, nyu40
@@ -91,7 +92,7 @@ class CanonicalWriter:
         if header.exists() and not (overwrite and _is_ours(header)):
             hint = "it was not written by this program" if overwrite else "remove it or choose another folder"
             raise SequenceError(f"{header}: a sequence already exists; {hint}")
-        folders = [self._out / folder for folder in ("images", *(layer[1] for layer in LAYERS))]
+        folders = [self._out / folder for folder in ("images", MASKS, *(layer[1] for layer in LAYERS))]
         if not header.exists() and not marker.exists():
             for folder in folders:
                 if folder.is_dir() and next(folder.iterdir(), None) is not None:
@@ -126,6 +127,9 @@ class CanonicalWriter:
             if array is not None:
                 entry[key] = f"{folder}/{frame.index:06d}.png"
                 jobs.append(self._pool.submit(self._write, entry[key], array, encode))
+        if frame.mask is not None:
+            entry["mask_path"] = f"{MASKS}/{frame.index:06d}.png"
+            jobs.append(self._pool.submit(self._write, entry["mask_path"], np.uint8(255) * frame.mask))
         for job in jobs:
             job.result()
         self._entries[frame.index] = entry

@@ -11,17 +11,18 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.sequences.conventions import Convention, is_direction
+from pipelines.sequences.nerfstudio_camera import FRAME_KEYS, HEADER_KEYS, check_keys, read_intrinsics, read_number
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
-from pipelines.sequences.text import natural_key, read_text
+from pipelines.sequences.text import natural_key, read_json, slashed
+from pipelines.sequences.times import to_seconds
 from scenegraph.labels import LabelSpace, LabelSpaceError, load_label_space
 
 FORMAT, NEWEST_VERSION = "m2h-sequence", 1
@@ -30,45 +31,51 @@ UNFINISHED = ".unfinished"
 ASSUMED_RATE = 30.0
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".PNG", ".JPEG")
 LAYER_KEYS = {
-    "depth": "depth_file_path",
+    "mask": "mask_path",
     "labels": "semantics_file_path",
     "instances": "instances_file_path",
     "normals": "normals_file_path",
     "edges": "edges_file_path",
 }
-LENS_KEYS = {
-    "OPENCV": ("k1", "k2", "p1", "p2", "k3"),
-    "OPENCV_FISHEYE": ("k1", "k2", "k3", "k4"),
-    "PINHOLE": (),
-    "SIMPLE_PINHOLE": (),
-}
+DEPTH_KEYS = ("depth_file_path", "depth_path")
+"""nerfstudio's key and instant-ngp's."""
+NAMES = ("transforms.json", "transforms_train.json")
+"""Files that are looked for in a folder; the first is used."""
 
 
 def open_nerfstudio(path: Path) -> RecordedSequence:
-    """A folder with `transforms.json`, or such a file of another name; raises SequenceError naming the frame and the key."""
-    file = path / "transforms.json" if path.is_dir() else path
+    """A folder with `transforms.json` or `transforms_train.json`, or such a file of another name; raises SequenceError naming
+    the frame and the key."""
+    file = next((path / name for name in NAMES if (path / name).is_file()), path / NAMES[0]) if path.is_dir() else path
     header = _read_header(file)
+    check_keys(header, HEADER_KEYS, str(file))
     folder = file.parent
     entries = _ordered(_frame_entries(header, file))
     size = _first_size(entries, folder, header)
-    scale = _number(header, "applied_scale", 1.0, str(file))
+    scale = read_number(header, "applied_scale", 1.0, str(file))
+    if not scale > 0:
+        raise SequenceError(f"{file}: applied_scale must be positive, got {scale}")
     records = [_record(entry, file, header, (size, scale)) for entry in entries]
     has_times = all("timestamp" in entry for entry in entries)
-    if not has_times:
-        records = [replace(record, timestamp=i / ASSUMED_RATE) for i, record in enumerate(records)]
+    times = np.arange(len(records)) / ASSUMED_RATE
+    if has_times:
+        times = to_seconds([record.timestamp for record in records], f"{file}: timestamp")
+    records = [replace(record, timestamp=float(time)) for record, time in zip(records, times, strict=True)]
     notes = (
         [] if has_times else [f"no time stamps: {ASSUMED_RATE:g} frames per second assumed, in the order of the names"]
     )
+    if path.is_dir() and (others := _other_files(folder, file)):
+        notes.append(f"{file.name} is read, not {', '.join(others)}")
+    if header.get("enable_depth_loading") is False and any(record.depth is not None for record in records):
+        records = [replace(record, depth=None) for record in records]
+        notes.append("depth is not read: enable_depth_loading is false")
     if "applied_transform" in header:
         notes.append(
             f"the world was transformed when it was written: applied_transform {json.dumps(header['applied_transform'])}"
         )
     has_labels = any(record.labels is not None for record in records)
-    factor = _number(header, "depth_unit_scale_factor", 1e-3, str(file))
-    if not factor > 0:
-        raise SequenceError(f"{file}: depth_unit_scale_factor must be positive, got {factor}")
     details = Details(
-        Convention("camera_to_world", "opengl", round(1 / factor, 9)),
+        Convention("camera_to_world", "opengl", round(1 / _depth_unit(header, file), 9)),
         world_up=_world_up(header, file),
         label_space=_label_space(header, file) if has_labels else None,
         notes=tuple(notes),
@@ -77,14 +84,7 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
 
 
 def _read_header(file: Path) -> Mapping[str, Any]:
-    try:
-        header = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
-        raise SequenceError(f"{file} line {error.lineno}: is not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise SequenceError(f"{file}: is nested too deeply") from error
-    if not isinstance(header, Mapping):
-        raise SequenceError(f"{file}: expected an object with camera keys and frames")
+    header = read_json(file)
     version = header.get("version", 1)
     if header.get("format") == FORMAT and (not isinstance(version, int) or version > NEWEST_VERSION):
         raise SequenceError(
@@ -100,8 +100,12 @@ def _frame_entries(header: Mapping[str, Any], file: Path) -> list[Mapping[str, A
     for number, entry in enumerate(entries):
         if not isinstance(entry, Mapping) or not isinstance(entry.get("file_path"), str):
             raise SequenceError(f"{file}: frames[{number}].file_path must be a file name")
-        for key in ("file_path", *LAYER_KEYS.values()):
-            if isinstance(name := entry.get(key), str) and _leaves_folder(name):
+        check_keys(entry, FRAME_KEYS, f"{file}: frames[{number}]")
+        for key in ("file_path", *DEPTH_KEYS, *LAYER_KEYS.values()):
+            name = entry.get(key)
+            if name is not None and not isinstance(name, str):
+                raise SequenceError(f"{file}: frames[{number}].{key} must be a file name, got {name!r}")
+            if name is not None and _leaves_folder(slashed(name)):
                 raise SequenceError(
                     f"{file}: frames[{number}].{key} must lie below the sequence's folder, got {name[:200]!r}; link it there"
                 )
@@ -111,14 +115,31 @@ def _frame_entries(header: Mapping[str, Any], file: Path) -> list[Mapping[str, A
 def _leaves_folder(name: str) -> bool:
     """Whether a name leads out of the folder: files elsewhere are not part of the sequence and could change unnoticed."""
     normal = Path(os.path.normpath(name))
-    return normal.is_absolute() or normal.parts[:1] == ("..",)
+    return normal.is_absolute() or normal.parts[:1] == ("..",) or bool(PureWindowsPath(name).drive)
 
 
 def _ordered(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """By time where all have one, else by name: COLMAP lists images in arbitrary order."""
     if all(isinstance(entry.get("timestamp"), (int, float)) for entry in entries):
         return sorted(entries, key=lambda entry: float(entry["timestamp"]))
-    return sorted(entries, key=lambda entry: natural_key(entry["file_path"]))
+    return sorted(entries, key=lambda entry: natural_key(slashed(entry["file_path"])))
+
+
+def _other_files(folder: Path, file: Path) -> list[str]:
+    """Files of the other parts of a divided data set, when one of its parts is read."""
+    return sorted(other.name for other in folder.glob("transforms_*.json") if other != file and file.name != NAMES[0])
+
+
+def _depth_unit(header: Mapping[str, Any], file: Path) -> float:
+    """Metres in one stored unit of depth: by nerfstudio's key, or instant-ngp's."""
+    keys = [key for key in ("depth_unit_scale_factor", "integer_depth_scale") if key in header]
+    factors = [read_number(header, key, 0.0, str(file)) for key in keys]
+    for key, factor in zip(keys, factors, strict=True):
+        if not factor > 0:
+            raise SequenceError(f"{file}: {key} must be positive, got {factor}")
+    if len(factors) > 1 and not math.isclose(*factors, rel_tol=1e-6):
+        raise SequenceError(f"{file}: {' and '.join(keys)} contradict each other: {factors[0]:g} and {factors[1]:g}")
+    return factors[0] if factors else 1e-3
 
 
 def _record(
@@ -127,12 +148,18 @@ def _record(
     where = f"{file}: frame {entry['file_path']}"
     folder, (size, scale) = file.parent, shared
     image = _image_path(folder, entry["file_path"])
-    layers = {field: folder / entry[key] for field, key in LAYER_KEYS.items() if isinstance(entry.get(key), str)}
+    layers: dict[str, Any] = {
+        field: folder / slashed(entry[key]) for field, key in LAYER_KEYS.items() if entry.get(key)
+    }
+    depths = {slashed(entry[key]) for key in DEPTH_KEYS if entry.get(key)}
+    if len(depths) > 1:
+        raise SequenceError(f"{where}: {' and '.join(DEPTH_KEYS)} name different files: {', '.join(sorted(depths))}")
     return FrameRecord(
         image,
-        _number(entry, "timestamp", 0.0, where),
+        read_number(entry, "timestamp", 0.0, where),
         _matrix(entry, scale, where),
-        _intrinsics({**header, **entry}, size, where),
+        read_intrinsics({**header, **entry}, size, where),
+        depth=folder / depths.pop() if depths else None,
         problem="" if image.is_file() else "image file is missing",
         **layers,
     )
@@ -140,7 +167,7 @@ def _record(
 
 def _image_path(folder: Path, name: str) -> Path:
     """The image; Blender's files omit the suffix."""
-    path = folder / name
+    path = folder / slashed(name)
     if path.suffix.lower() not in IMAGE_SUFFIXES and not path.is_file():
         for suffix in IMAGE_SUFFIXES:
             if (found := path.with_name(path.name + suffix)).is_file():
@@ -169,45 +196,6 @@ def _first_size(entries: list[Mapping[str, Any]], folder: Path, header: Mapping[
     if all("w" in {**header, **entry} and "h" in {**header, **entry} for entry in entries):
         return 0, 0
     return first_image_size([_image_path(folder, entry["file_path"]) for entry in entries], folder)
-
-
-def _intrinsics(keys: Mapping[str, Any], size: tuple[int, int], where: str) -> Intrinsics:
-    model = keys.get("camera_model", "OPENCV")
-    if model not in LENS_KEYS:
-        raise SequenceError(f"{where}: camera_model {model!r} is not known; known are {', '.join(LENS_KEYS)}")
-    width, height = (int(_number(keys, key, size[i], where)) for i, key in enumerate("wh"))
-    fx = _number(keys, "fl_x", _focal(keys, "camera_angle_x", width, where), where)
-    fy = _number(keys, "fl_y", _focal(keys, "camera_angle_y", height, where) or fx, where)
-    lens = tuple(_number(keys, key, 0.0, where) for key in LENS_KEYS[model])
-    if model == "OPENCV" and lens[4] == 0:
-        lens = lens[:4]
-    if not fx:
-        raise SequenceError(f"{where}: needs fl_x or camera_angle_x")
-    try:
-        return Intrinsics(
-            fx,
-            fy,
-            _number(keys, "cx", width / 2, where) - 0.5,
-            _number(keys, "cy", height / 2, where) - 0.5,
-            width,
-            height,
-            lens if any(lens) else (),
-            "fisheye" if model == "OPENCV_FISHEYE" and any(lens) else "opencv",
-        )
-    except ValueError as error:
-        raise SequenceError(f"{where}: is not a valid camera: {error}") from error
-
-
-def _focal(keys: Mapping[str, Any], key: str, size: int, where: str) -> float:
-    angle = _number(keys, key, 0.0, where)
-    return 0.5 * size / math.tan(0.5 * angle) if angle else 0.0
-
-
-def _number(keys: Mapping[str, Any], key: str, default: float, where: str) -> float:
-    value = keys.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise SequenceError(f"{where}: {key} must be a number, got {value!r}")
-    return float(value)
 
 
 def _world_up(header: Mapping[str, Any], file: Path) -> tuple[float, float, float] | None:

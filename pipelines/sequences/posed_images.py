@@ -1,7 +1,7 @@
 """An image folder or a video with a pose file and `camera.yaml` (its entries are those of `camera_file.CameraFile`).
 
-Pose files are TUM's (`stamp tx ty tz qx qy qz qw`, interpolated at the images' times) or KITTI's (12 or 16 matrix elements per
-line, line i for image i).
+Pose files are TUM's (`stamp tx ty tz qx qy qz qw`, interpolated at the images' times), KITTI's (12 or 16 matrix elements per
+line, line i for image i) or TartanAir's (`tx ty tz qx qy qz qw`, line i for image i).
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.frame import SequenceError
-from pipelines.images import list_images
-from pipelines.sequences.association import Trajectory, files_by_name, images_in_pose_order
+from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.camera_file import CAMERA_FILE, CameraFile, read_camera_file
-from pipelines.sequences.conventions import Convention, matrices_from_quaternions
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
-from pipelines.sequences.text import full_matrices, last_number, natural_key, number_rows
+from pipelines.sequences.conventions import matrices_from_quaternions
+from pipelines.sequences.pairing import files_by_name, images_in_pose_order, in_order
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size, with_masks
+from pipelines.sequences.text import full_matrices, number_rows, slashed
+from pipelines.sequences.times import stamps_in_names, to_seconds
+from pipelines.sequences.trajectory_file import ORDER, named_order, trajectory_from_rows
 from pipelines.sequences.video import VIDEO_SUFFIXES, VideoFile, VideoFrame
 from scenegraph.labels import LabelSpace, LabelSpaceError, load_label_space
 
@@ -35,27 +37,28 @@ POSE_FILES = (
     "poses.kitti",
 )
 ASSUMED_RATE = 30.0
-NANOSECOND_DIGITS = 16
-"""A whole number of at least this many digits in a file name is a time in nanoseconds (EuRoC, ROS)."""
+MAX_GAP, DEPTH_SCALE, LABEL_SPACE = 0.25, 1000.0, "nyu40"
+"""Where `camera.yaml` says nothing else: seconds, units per metre, name."""
 
 
 def open_posed_images(path: Path) -> RecordedSequence:
     """A folder with `camera.yaml`, images or a video, and poses; raises SequenceError naming the file and the entry."""
     camera = read_camera_file(path / CAMERA_FILE)
     pose_file = _pose_file(path, camera)
-    rows = number_rows(pose_file, (8, 12, 16), "a TUM pose (8 numbers) or a matrix (12 or 16)")
-    video = _video(path, camera)
+    rows = number_rows(pose_file, (7, 8, 12, 16), "a pose (8 numbers with its time, 7 without) or a matrix (12 or 16)")
     is_timed = rows.shape[1] == 8
+    _check_effects(path, camera, is_timed=is_timed)
+    video = _video(path, camera)
     sources: Sequence[Source]
     if video is not None:
         sources, size = [VideoFrame(video, i) for i in range(len(video.times))], video.size()
     else:
         folder = _image_folder(path, camera)
-        files = sorted(list_images(folder), key=lambda file: natural_key(file.name))
-        sources = files if is_timed else images_in_pose_order(pose_file, files, len(rows))
+        files = list_images(folder)
+        sources = in_order(files) if is_timed else images_in_pose_order(pose_file, files, len(rows))
         size = first_image_size([file for file in sources if isinstance(file, Path) and file.is_file()], folder)
     times, notes = _times(path, camera, sources, needed=is_timed)
-    poses = _timed(rows, times, camera) if is_timed else _numbered(rows, len(sources), pose_file)
+    poses = _timed(rows, times, camera, pose_file) if is_timed else _numbered(rows, len(sources), pose_file)
     intrinsics = camera.intrinsics(size, path / CAMERA_FILE)
     depths, labels = _layer(path, "depth", camera.depth, sources), _layer(path, "labels", camera.labels, sources)
     records = [
@@ -70,27 +73,55 @@ def open_posed_images(path: Path) -> RecordedSequence:
         )
         for i, source in enumerate(sources)
     ]
+    if camera.masks is not None:
+        if not list_images(path / slashed(camera.masks)):
+            raise SequenceError(f"{path / CAMERA_FILE}: masks: no image in {camera.masks}/")
+        records = with_masks(records, path / slashed(camera.masks))
     details = Details(
-        Convention(camera.pose_convention, camera.camera_axes, camera.depth_scale),
+        camera.convention(DEPTH_SCALE),
         world_up=camera.world_up,
         label_space=_label_space(path, camera) if any(labels) else None,
         notes=notes,
+        reads_camera_file=True,
     )
     return RecordedSequence(path, "images", records, details)
 
 
 def _pose_file(path: Path, camera: CameraFile) -> Path:
     if camera.poses is not None:
-        return path / camera.poses
+        return path / slashed(camera.poses)
     for name in POSE_FILES:
         if (path / name).is_file():
             return path / name
     raise SequenceError(f"{path}: no pose file: expected one of {', '.join(POSE_FILES)}, or poses in {CAMERA_FILE}")
 
 
+def _check_effects(path: Path, camera: CameraFile, *, is_timed: bool) -> None:
+    """Raises SequenceError for an entry without effect, since its writer expected one."""
+    without = {
+        "time_offset": bool(camera.time_offset) and not is_timed,
+        "max_gap": camera.max_gap is not None and not is_timed,
+        "depth_scale": camera.depth_scale is not None and camera.depth is None,
+        "label_space": camera.label_space is not None and camera.labels is None,
+        "fps": camera.fps is not None and camera.times is not None,
+        "images": camera.images is not None and camera.video is not None,
+    }
+    reasons = {
+        "time_offset": "the poses have no time stamps",
+        "max_gap": "the poses have no time stamps",
+        "depth_scale": "depth names no folder",
+        "label_space": "labels names no folder",
+        "fps": "times gives the times",
+        "images": "video is given",
+    }
+    for entry, has_no_effect in without.items():
+        if has_no_effect:
+            raise SequenceError(f"{path / CAMERA_FILE}: {entry} has no effect: {reasons[entry]}")
+
+
 def _video(path: Path, camera: CameraFile) -> VideoFile | None:
     if camera.video is not None:
-        return VideoFile(path / camera.video)
+        return VideoFile(path / slashed(camera.video))
     if camera.images is not None or any((path / name).is_dir() for name in IMAGE_FOLDERS):
         return None
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES)
@@ -100,7 +131,7 @@ def _video(path: Path, camera: CameraFile) -> VideoFile | None:
 
 
 def _image_folder(path: Path, camera: CameraFile) -> Path:
-    names = IMAGE_FOLDERS if camera.images is None else (camera.images,)
+    names = IMAGE_FOLDERS if camera.images is None else (slashed(camera.images),)
     for name in names:
         if list_images(path / name):
             return path / name
@@ -110,7 +141,8 @@ def _image_folder(path: Path, camera: CameraFile) -> Path:
 def _times(path: Path, camera: CameraFile, sources: Sequence[Source], *, needed: bool) -> tuple[Array, tuple[str, ...]]:
     """Seconds of each image, and the assumptions made: from the times file, the video, the file names or `fps`."""
     if camera.times is not None:
-        times = number_rows(path / camera.times, (1,), "one time in seconds")[:, 0]
+        file = path / slashed(camera.times)
+        times = to_seconds(number_rows(file, (1,), "one time in seconds")[:, 0], str(file))
         if len(times) != len(sources):
             raise SequenceError(f"{path / camera.times}: has {len(times)} times for {len(sources)} images")
         return times, ()
@@ -119,9 +151,9 @@ def _times(path: Path, camera: CameraFile, sources: Sequence[Source], *, needed:
     first = sources[0]
     if isinstance(first, VideoFrame):
         return first.video.times, ()
-    stamps = [_stamp(source.path if isinstance(source, VideoFrame) else source) for source in sources]
-    if all(stamp is not None for stamp in stamps):
-        return np.array(stamps, dtype=np.float64), ()
+    stamps = stamps_in_names([source for source in sources if isinstance(source, Path)])
+    if stamps is not None:
+        return stamps, ()
     if needed:
         raise SequenceError(
             f"{path / CAMERA_FILE}: the poses have time stamps but the images do not: give times, fps, or files named by time"
@@ -129,23 +161,17 @@ def _times(path: Path, camera: CameraFile, sources: Sequence[Source], *, needed:
     return np.arange(len(sources)) / ASSUMED_RATE, (f"no time stamps: {ASSUMED_RATE:g} images per second assumed",)
 
 
-def _stamp(path: Path) -> float | None:
-    """Seconds from a file name that is a time: with a decimal point, or in nanoseconds."""
-    stem = path.stem
-    if stem.isdecimal() and len(stem) >= NANOSECOND_DIGITS:
-        return int(stem) / 1e9
-    whole, point, fraction = stem.partition(".")
-    return float(stem) if point and whole.isdecimal() and fraction.isdecimal() else None
-
-
-def _timed(rows: Array, times: Array, camera: CameraFile) -> list[tuple[Array | None, str]]:
-    matrices = matrices_from_quaternions(rows[:, 1:4], rows[:, 4:])
-    trajectory = Trajectory(rows[:, 0], matrices, max_gap=camera.max_gap)
+def _timed(rows: Array, times: Array, camera: CameraFile, pose_file: Path) -> list[tuple[Array | None, str]]:
+    trajectory = trajectory_from_rows(rows, pose_file, max_gap=camera.max_gap or MAX_GAP)
     return [trajectory.at(float(time) + camera.time_offset) for time in times]
 
 
 def _numbered(rows: Array, count: int, pose_file: Path) -> list[tuple[Array | None, str]]:
-    matrices = full_matrices(rows)
+    if rows.shape[1] == 7:
+        rows = rows[:, named_order(pose_file, ORDER[1:])]
+        matrices = matrices_from_quaternions(rows[:, :3], rows[:, 3:], str(pose_file))
+    else:
+        matrices = full_matrices(rows)
     missing = (None, f"no line for it in {pose_file.name} (it has {len(rows)})")
     return [(matrices[i], "") if i < len(matrices) else missing for i in range(count)]
 
@@ -154,19 +180,18 @@ def _layer(path: Path, entry: str, name: str | None, sources: Sequence[Source]) 
     """The depth or label image of each image: by its name, for a video's frame by its number."""
     if name is None:
         return [None] * len(sources)
-    files = list_images(path / name)
+    folder = path / slashed(name)
+    files = list_depth_images(folder) if entry == "depth" else list_images(folder)
     if not files:
         raise SequenceError(f"{path / CAMERA_FILE}: {entry}: no image in {name}/")
-    paths = [source for source in sources if isinstance(source, Path)]
-    if paths:
-        return files_by_name(paths, files)
-    by_number = {last_number(file.name): file for file in files}
-    return [by_number.get(source.number) for source in sources if isinstance(source, VideoFrame)]
+    names = [Path(str(source.number)) if isinstance(source, VideoFrame) else source for source in sources]
+    return files_by_name(names, files, f"{path / CAMERA_FILE}: {entry}: {name}/")
 
 
 def _label_space(path: Path, camera: CameraFile) -> LabelSpace:
-    local = path / camera.label_space
+    name = camera.label_space or LABEL_SPACE
+    local = path / slashed(name)
     try:
-        return load_label_space(str(local) if local.is_file() else camera.label_space)
+        return load_label_space(str(local) if local.is_file() else name)
     except LabelSpaceError as error:
         raise SequenceError(f"{path / CAMERA_FILE}: label_space: {error}") from error

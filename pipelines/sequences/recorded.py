@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -21,14 +21,20 @@ from m2h import Predictions
 from mapping.camera import Intrinsics
 from pipelines import images
 from pipelines.frame import Frame, FrameInfo, SequenceError
-from pipelines.sequences.conventions import Convention, Overrides, read_overrides, rigid_pose
+from pipelines.sequences.conventions import OVERRIDE_FILE, Convention, Overrides, read_overrides, rigid_pose
 from pipelines.sequences.corrections import corrected_camera, with_pose_times_moved
+from pipelines.sequences.pairing import files_by_name
+from pipelines.sequences.times import LATEST_TIME
 from pipelines.sequences.video import VideoFrame
 from scenegraph.labels import LabelSpace
 
 Array = NDArray[np.float64]
-LATEST_TIME = 1e11
-"""Seconds; time stamps beyond it (the year 5138) are in another unit."""
+OFF_CENTRE, SAME_FACTOR = 0.15, 0.05
+"""A camera is that of larger or smaller images when its principal point lies off their centre by this share of half the size,
+in both directions by the same factor to within the second share."""
+CAMERA_FILE, MASKS = "camera.yaml", "masks"
+MOST_REPEATED = 0.5
+"""Share of the usable images that may have the time stamp of another one, as both images of a pair of cameras have."""
 ASPECT_TOLERANCE = 0.02
 """Relative difference of aspect ratios up to which an image counts as resampled (ScanNet's differ by 0.4 %)."""
 
@@ -39,7 +45,9 @@ class FrameRecord:
 
     matrix is the (4, 4) pose as stored; None and `problem` when there is none. intrinsics belong to the image and hold for any
     resampled copy of it. depth_intrinsics is set when the depth camera has its own, at the same place as the colour camera;
-    else depth covers the same view as the image. A `problem` is the reason why the frame is unusable.
+    else depth covers the same view as the image. depth_confidence is an image of the depth camera that is 0 where depth is not
+    to be trusted. mask is an image of the same view that is black where nothing of the frame may be used. A `problem` is the
+    reason why the frame is unusable.
     """
 
     image: Path | VideoFrame
@@ -48,6 +56,8 @@ class FrameRecord:
     intrinsics: Intrinsics
     depth: Path | None = None
     depth_intrinsics: Intrinsics | None = None
+    depth_confidence: Path | None = None
+    mask: Path | None = None
     labels: Path | None = None
     instances: Path | None = None
     normals: Path | None = None
@@ -59,38 +69,46 @@ class FrameRecord:
 class Details:
     """Properties of all frames of a format.
 
-    depth_invalid are stored depth values that mean unknown; label_map turns stored labels into ids of `label_space`; notes
-    inform the user (assumed times, no metric scale).
+    label_map turns stored labels into ids of `label_space`; notes inform the user (assumed times, no metric scale).
+    reads_camera_file says that the format reads `camera.yaml`, which has no effect in the others.
     """
 
     convention: Convention = field(default_factory=Convention)
     world_up: tuple[float, float, float] | None = None
     label_space: LabelSpace | None = None
     label_map: NDArray[Any] | None = None
-    depth_invalid: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    reads_camera_file: bool = False
 
 
 class RecordedSequence:
     """A FrameSequence over records; `convention` is that of its files and `notes` inform the user.
 
-    `folder` may contain an `m2h.yaml` that overrides the format's convention. Records are ordered by time; of equal times the
-    first is used.
+    `folder` may contain an `m2h.yaml` that overrides the format's convention, and masks of the images in `masks/`. Records are
+    ordered by time; of equal times the first is used.
     Raises SequenceError when there is no image, and, with the counted reasons, when none is usable.
     """
 
     def __init__(self, folder: Path, format: str, records: Sequence[FrameRecord], details: Details) -> None:
+        if (folder / CAMERA_FILE).is_file() and not details.reads_camera_file:
+            raise SequenceError(
+                f"{folder / CAMERA_FILE}: has no effect in a {format} sequence; remove it, or name the format: images:{folder}"
+            )
         overrides = read_overrides(folder)
+        for entry in ("depth_scale", "depth_kind") if not any(record.depth for record in records) else ():
+            if getattr(overrides, entry) not in (None, getattr(details.convention, entry)):
+                raise SequenceError(f"{folder / OVERRIDE_FILE}: {entry} has no effect: the sequence has no depth")
         self.name, self.path, self.format = folder.resolve().name, folder, format
         self.convention = overrides.applied_to(details.convention)
         up = overrides.world_up or details.world_up
         self.world_up = None if up is None else self.convention.world_vector(_unit(up))
-        self.label_space, self.notes = details.label_space, details.notes
-        self._details = details
-        self._records = tuple(sorted(records, key=lambda record: record.timestamp))
+        self._details, self.label_space = details, details.label_space
+        masked = with_masks(records, folder / MASKS)
+        self._records = tuple(sorted(masked, key=lambda record: record.timestamp))
+        self.notes = (*details.notes, *_mask_note(self._records))
         self._sizes = _stored_sizes(self._records)
         self._records = tuple(self._with_corrected_camera(record, overrides) for record in self._records)
-        infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)])
+        infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)], folder)
         self.infos = with_pose_times_moved(infos, overrides.time_offset)
         self._check_usable()
 
@@ -114,7 +132,9 @@ class RecordedSequence:
             edges=None if record.edges is None else _layer(record.edges, images.read_edges, lens, blend=True),
         )
         rgb = np.asarray(_like_image(rgb, lens, blend=True), dtype=np.uint8)
-        return Frame(index, info.timestamp, rgb, pinhole, info.T_world_camera, recorded)
+        mask = None if record.mask is None else _layer(record.mask, images.read_mask, lens) > 0
+        frame = Frame(index, info.timestamp, rgb, pinhole, info.T_world_camera, recorded)
+        return frame if mask is None else frame.masked(mask)
 
     def files(self, index: int) -> FrameRecord:
         """The record of the i-th frame."""
@@ -146,13 +166,19 @@ class RecordedSequence:
             raise SequenceError(f"{self.path}: no image found in this {self.format} sequence")
         if not any(info.used for info in self.infos):
             reasons = Counter(info.reason.partition("(")[0].strip() for info in self.infos)
-            summary = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+            examples = {info.reason.partition("(")[0].strip(): info.reason for info in reversed(self.infos)}
+            summary = ", ".join(f"{count} {examples[reason]}" for reason, count in reasons.most_common(3))
             raise SequenceError(f"{self.path}: none of {len(self.infos)} frames are usable: {summary}")
 
     def _depth(self, record: FrameRecord, lens: Intrinsics) -> NDArray[np.float32] | None:
         if record.depth is None:
             return None
-        depth = images.read_depth(record.depth, self.convention.depth_scale, invalid=self._details.depth_invalid)
+        depth = images.read_depth(record.depth, self.convention.depth_scale)
+        if record.depth_confidence is not None:
+            confidence = images.read_labels(record.depth_confidence)
+            if confidence.shape != depth.shape:
+                raise SequenceError(f"{record.depth_confidence}: is {confidence.shape}, but its depth is {depth.shape}")
+            depth[confidence == 0] = 0
         size = (depth.shape[1], depth.shape[0])
         if self.convention.depth_kind == "ray":
             depth = depth / ray_lengths((record.depth_intrinsics or lens).resized(*size))
@@ -180,6 +206,23 @@ def ray_lengths(camera: Intrinsics) -> NDArray[np.float32]:
     return np.asarray(np.linalg.norm(camera.rays(), axis=-1), dtype=np.float32)
 
 
+def with_masks(records: Sequence[FrameRecord], folder: Path) -> list[FrameRecord]:
+    """The records with their masks in a folder, where there is one and no record has a mask already.
+
+    Raises SequenceError when the names do not tell which mask belongs to which image.
+    """
+    masks = images.list_images(folder)
+    if not masks or any(record.mask is not None for record in records):
+        return list(records)
+    files = [Path(str(r.image.number)) if isinstance(r.image, VideoFrame) else r.image for r in records]
+    return [replace(r, mask=mask) for r, mask in zip(records, files_by_name(files, masks, str(folder)), strict=True)]
+
+
+def _mask_note(records: Sequence[FrameRecord]) -> tuple[str, ...]:
+    masked = sum(record.mask is not None for record in records)
+    return (f"{masked} of {len(records)} images have a mask: what is black in it is unknown",) if masked else ()
+
+
 def _stored_sizes(records: Sequence[FrameRecord]) -> dict[tuple[int, int], tuple[int, int]]:
     """By (width, height) of a camera that of its images on disk, which may be resampled copies: as the first readable one is.
 
@@ -203,34 +246,77 @@ def _size_of(intrinsics: Intrinsics) -> tuple[int, int]:
     return intrinsics.width, intrinsics.height
 
 
-def _one_a_time(infos: list[FrameInfo]) -> tuple[FrameInfo, ...]:
-    """The frames; of usable ones with the same time stamp only the first stays usable."""
+def _one_a_time(infos: list[FrameInfo], folder: Path) -> tuple[FrameInfo, ...]:
+    """The frames; of usable ones with the same time stamp only the first stays usable.
+
+    Raises SequenceError when that would leave out more than half of them: then the stamps were rounded.
+    """
     checked: list[FrameInfo] = []
-    latest = -np.inf
+    latest, repeated = -np.inf, 0
     for info in infos:
         if info.used and info.timestamp <= latest:
             info = replace(info, used=False, reason="time stamp of another frame")
+            repeated += 1
         elif info.used:
             latest = info.timestamp
         checked.append(info)
+    usable = sum(info.used for info in infos)
+    if repeated > MOST_REPEATED * usable:
+        raise SequenceError(
+            f"{folder}: {repeated} of {usable} images repeat the time stamp of another one ({latest:.12g} s): "
+            "stamps were rounded; write them with more digits"
+        )
     return tuple(checked)
 
 
-def camera_from_matrix(K: Array, size: tuple[int, int], where: str, distortion: Sequence[float] = ()) -> Intrinsics:
-    """Intrinsics from the first two rows of a camera matrix and (width, height).
+Lens = tuple[tuple[float, ...], Literal["opencv", "fisheye"]]
+"""Coefficients and model of a lens, as in `Intrinsics`."""
+NO_LENS: Lens = ((), "opencv")
 
-    Raises SequenceError naming the file when it is not a valid camera, or its principal point is outside the image: a
-    matrix for another size.
+
+def camera_for_images(
+    values: tuple[float, float, float, float],
+    size: tuple[int, int],
+    where: str,
+    *,
+    lens: Lens = NO_LENS,
+    states_size: bool = False,
+) -> Intrinsics:
+    """Intrinsics from (fx, fy, cx, cy) and (width, height); `states_size` says that the file gives the size itself.
+
+    Raises SequenceError that begins with `where` when it is not a valid camera or is that of images of another size: its
+    principal point is outside the image or, where no size is stated, off the centre by the same factor in both directions.
     """
-    fx, fy, cx, cy = map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
-    if not (0 < cx < size[0] and 0 < cy < size[1]):
+    fx, fy, cx, cy = values
+    try:
+        camera = Intrinsics(fx, fy, cx, cy, *size, *lens)
+    except ValueError as error:
+        raise SequenceError(f"{where}: is not a valid camera: {error}") from error
+    if not (0 <= cx <= size[0] - 1 and 0 <= cy <= size[1] - 1):
         raise SequenceError(
             f"{where}: principal point {cx:g}, {cy:g} lies outside of the {size[0]}x{size[1]} image: is it for another size?"
         )
-    try:
-        return Intrinsics(fx, fy, cx, cy, *size, tuple(distortion))
-    except ValueError as error:
-        raise SequenceError(f"{where}: is not a valid camera: {error}") from error
+    factors = (2 * cx + 1) / size[0], (2 * cy + 1) / size[1]
+    has_same_factor = abs(factors[0] / factors[1] - 1) < SAME_FACTOR
+    if not states_size and has_same_factor and abs(factors[0] - 1) > OFF_CENTRE:
+        raise SequenceError(
+            f"{where}: principal point {cx:g}, {cy:g} is not near the centre of the {size[0]}x{size[1]} image but of one of "
+            f"{factors[0] * size[0]:.0f}x{factors[1] * size[1]:.0f}: it is for another size; give the size it is for"
+        )
+    return camera
+
+
+def camera_from_matrix(K: Array, size: tuple[int, int], where: str) -> Intrinsics:
+    """Intrinsics from the first two rows of a camera matrix; raises as `camera_for_images`."""
+    return camera_for_images((float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2])), size, where)
+
+
+def depth_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a depth image of any kind; raises SequenceError naming it when it cannot be read."""
+    if path.suffix.lower() in images.IMAGE_SUFFIXES:
+        return images.image_size(path)
+    height, width = images.read_depth(path, 1.0).shape
+    return width, height
 
 
 def first_image_size(paths: Sequence[Path], folder: Path) -> tuple[int, int]:

@@ -8,13 +8,14 @@ folder, else it is the published one.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import list_images
 from pipelines.sequences.conventions import Convention
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
 from pipelines.sequences.text import last_number, matrix_rows, read_text
 
 CAMERA = Intrinsics(600.0, 600.0, 599.5, 339.5, 1200, 680)
@@ -49,9 +50,12 @@ def _camera(path: Path) -> tuple[Intrinsics, float]:
         try:
             camera = json.loads(read_text(file))["camera"]
             fx, fy, cx, cy, width, height = (float(camera[key]) for key in CAMERA_KEYS)
-            intrinsics = Intrinsics(fx, fy, cx, cy, int(width), int(height))
-            return intrinsics, float(camera.get("scale", DEPTH_SCALE))
+            scale = float(camera.get("scale", DEPTH_SCALE))
         except (ValueError, KeyError, TypeError) as error:
             expected = ", ".join(CAMERA_KEYS)
             raise SequenceError(f"{file}: expected an object camera with the numbers {expected}: {error}") from error
+        if not (math.isfinite(scale) and scale > 0):
+            raise SequenceError(f"{file}: camera.scale must be a positive number of depth units per metre, got {scale}")
+        size = int(width), int(height)
+        return camera_for_images((fx, fy, cx, cy), size, str(file), states_size=True), scale
     return CAMERA, DEPTH_SCALE

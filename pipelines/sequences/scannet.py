@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
-from pipelines.images import list_images
+from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.conventions import Convention
+from pipelines.sequences.pairing import files_by_name
 from pipelines.sequences.recorded import (
     Details,
     FrameRecord,
     RecordedSequence,
     camera_from_matrix,
+    depth_size,
     first_image_size,
 )
 from pipelines.sequences.text import last_number, read_matrix, read_text
@@ -36,16 +38,16 @@ def open_scannet(path: Path) -> RecordedSequence:
     """One exported scene folder; raises SequenceError naming the file."""
     files = sorted(list_images(path / "color"), key=lambda file: last_number(file.name) or 0)
     camera, note = _color_camera(path, first_image_size(files, path))
-    depth_files = {file.stem: file for file in list_images(path / "depth")}
+    depth_files = list_depth_images(path / "depth")
     depth_camera = None
     if depth_files:
-        file = path / "intrinsic" / "intrinsic_depth.txt"
-        depth_camera = camera_from_matrix(
-            read_matrix(file, 4, 4), first_image_size(list(depth_files.values()), path), str(file)
-        )
+        file = _calibration(path) / "intrinsic_depth.txt"
+        depth_camera = camera_from_matrix(read_matrix(file, 4, 4), depth_size(depth_files[0]), str(file))
     label_files, label_map = _labels(path)
+    depths = files_by_name(files, depth_files, str(path / "depth"))
+    labels = files_by_name(files, label_files, str(label_files[0].parent) if label_files else "")
     records = []
-    for file in files:
+    for i, file in enumerate(files):
         pose = path / "pose" / f"{file.stem}.txt"
         matrix = read_matrix(pose, 4, 4) if pose.is_file() else None
         records.append(
@@ -54,9 +56,9 @@ def open_scannet(path: Path) -> RecordedSequence:
                 (last_number(file.name) or 0) / RATE,
                 matrix,
                 camera,
-                depth=depth_files.get(file.stem),
+                depth=depths[i],
                 depth_intrinsics=depth_camera,
-                labels=label_files.get(file.stem),
+                labels=labels[i],
                 problem="" if matrix is not None else "pose file is missing",
             )
         )
@@ -72,7 +74,7 @@ def open_scannet(path: Path) -> RecordedSequence:
 
 def _color_camera(path: Path, size: tuple[int, int]) -> tuple[Intrinsics, tuple[str, ...]]:
     """The colour camera; users often shrink the images and keep the matrix, which shows in its principal point."""
-    file = path / "intrinsic" / "intrinsic_color.txt"
+    file = _calibration(path) / "intrinsic_color.txt"
     K = read_matrix(file, 4, 4)
     if size[0] < RECORDED_SIZE[0] and K[0, 2] > 0.75 * size[0] and abs(K[0, 2] / RECORDED_SIZE[0] - 0.5) < 0.1:
         width, height = RECORDED_SIZE
@@ -81,10 +83,14 @@ def _color_camera(path: Path, size: tuple[int, int]) -> tuple[Intrinsics, tuple[
     return camera_from_matrix(K, size, str(file)), ()
 
 
-def _labels(path: Path) -> tuple[dict[str, Path], NDArray[Any] | None]:
-    """Label images by stem, and the table from their values to NYU40 ids when they are not NYU40 ids."""
-    nyu = {file.stem: file for file in list_images(path / "label_40")}
-    raw = {file.stem: file for file in list_images(path / "label-filt")}
+def _calibration(path: Path) -> Path:
+    """The folder of the camera matrices: `intrinsic/`, or `intrinsics/` of other exporters."""
+    return path / "intrinsic" if (path / "intrinsic").is_dir() else path / "intrinsics"
+
+
+def _labels(path: Path) -> tuple[list[Path], NDArray[Any] | None]:
+    """Label images, and the table from their values to NYU40 ids when they are not NYU40 ids."""
+    nyu, raw = list_images(path / "label_40"), list_images(path / "label-filt")
     if nyu or not raw:
         return nyu, None
     for folder in (path, path.resolve().parent, path.resolve().parent.parent):

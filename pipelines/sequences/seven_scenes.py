@@ -46,4 +46,4 @@ def open_seven_scenes(path: Path) -> RecordedSequence:
             FrameRecord(file, time, matrix, camera, depth=depth if depth.is_file() else None, problem=problem)
         )
     notes = (f"time stamps are frame numbers at {RATE:g} per second",)
-    return RecordedSequence(path, "7scenes", records, Details(Convention(), depth_invalid=(65535,), notes=notes))
+    return RecordedSequence(path, "7scenes", records, Details(Convention(), notes=notes))

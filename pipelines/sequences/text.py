@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +29,48 @@ def read_text(path: Path) -> str:
         raise SequenceError(f"{path}: is not text (byte {error.start} is not UTF-8)") from error
 
 
+def read_json(path: Path) -> Mapping[str, Any]:
+    """A JSON file with an object; raises SequenceError naming the file and the line."""
+    try:
+        data = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise SequenceError(f"{path} line {error.lineno}: is not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise SequenceError(f"{path}: is nested too deeply") from error
+    if not isinstance(data, Mapping):
+        raise SequenceError(f"{path}: expected an object, found {type(data).__name__}")
+    return data
+
+
+def number_of(keys: Mapping[str, Any], key: str, path: Path) -> float:
+    """A finite number of a JSON object; raises SequenceError naming the key."""
+    value = keys.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise SequenceError(f"{path}: {key} must be a number, got {value!r}")
+    return float(value)
+
+
+def csv_columns(path: Path, required: tuple[str, ...]) -> dict[str, Array]:
+    """The columns (N,) of a table with a header line, by name; raises SequenceError naming the line or the missing column."""
+    lines = [(number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
+    names = [name.strip() for name in lines[0][1].lstrip("#").split(",")] if lines else []
+    if missing := [name for name in required if name not in names]:
+        raise SequenceError(
+            f"{path}: expected a header with the columns {', '.join(required)}; missing: {', '.join(missing)}"
+        )
+    rows = []
+    for number, line in lines[1:]:
+        try:
+            rows.append([float(field) for field in line.split(",")])
+        except ValueError:
+            raise SequenceError(f"{path} line {number}: expected numbers, found {line[:60]!r}") from None
+        if len(rows[-1]) != len(names):
+            raise SequenceError(f"{path} line {number}: expected {len(names)} numbers, found {len(rows[-1])}")
+    if not rows:
+        raise SequenceError(f"{path}: has no line below its header")
+    return dict(zip(names, np.array(rows, dtype=np.float64).T, strict=True))
+
+
 def content_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers from 1 and lines that are neither empty nor a `#` comment."""
     for number, line in enumerate(read_text(path).splitlines(), 1):
@@ -35,7 +80,7 @@ def content_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def number_rows(path: Path, columns: tuple[int, ...], what: str) -> Array:
-    """The numbers of a text file (N, C), separated by spaces or commas; nan and inf are numbers.
+    """The numbers of a text file (N, C), separated by spaces or commas; nan and inf are numbers. A header of names is skipped.
 
     `columns` are the counts that a line may have, the first line decides; `what` describes a line. Raises SequenceError naming
     the line.
@@ -46,6 +91,8 @@ def number_rows(path: Path, columns: tuple[int, ...], what: str) -> Array:
         try:
             row = [float(field) for field in fields]
         except ValueError:
+            if not rows and re.fullmatch(r"[a-zA-Z_][\w.\[\]()/]*", fields[0]) and len(fields) in columns:
+                continue  # a header line of names
             raise SequenceError(f"{path} line {number}: expected {what}, found {line[:60]!r}") from None
         if len(row) not in columns or (rows and len(row) != len(rows[0])):
             wanted = len(rows[0]) if rows else " or ".join(map(str, columns))
@@ -76,8 +123,13 @@ def full_matrices(rows: Array) -> Array:
     return matrices
 
 
+def slashed(name: str) -> str:
+    """A file name as it is written on Windows with slashes instead of backslashes."""
+    return name.replace("\\", "/")
+
+
 def stamped_files(path: Path) -> tuple[Array, list[str]]:
-    """A TUM list of `stamp file` lines as times (N,) and file names, in the order of the times.
+    """A TUM list of `stamp file` lines as stamps (N,) and file names, in the order of the stamps.
 
     Raises SequenceError naming the line.
     """
@@ -88,7 +140,7 @@ def stamped_files(path: Path) -> tuple[Array, list[str]]:
             times.append(float(stamp))
         except ValueError:
             raise SequenceError(f"{path} line {number}: expected `stamp file`, found {line[:60]!r}") from None
-        names.append(name)
+        names.append(slashed(name))
     order = np.argsort(np.array(times), kind="stable")
     return np.array(times)[order], [names[i] for i in order]
 

@@ -1,7 +1,8 @@
 """The TUM RGB-D benchmark: `rgb.txt`, `depth.txt`, `groundtruth.txt`, camera-to-world poses by time, depth in 1/5000 m.
 
 The images' lists, the depth images and the poses each have their own time stamps: depth goes to the nearest image, poses are
-interpolated at the image's time. Files that are listed but missing become unused frames.
+interpolated at the image's time. Files that are listed but missing become unused frames. A `camera.yaml` may give the camera,
+the depth scale, and what differs from the benchmark in time and conventions.
 """
 
 from __future__ import annotations
@@ -14,17 +15,26 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
-from pipelines.sequences.association import Trajectory, nearest_pairs
-from pipelines.sequences.camera_file import CAMERA_FILE, read_camera_file
-from pipelines.sequences.conventions import Convention, matrices_from_quaternions
+from pipelines.sequences.association import MAX_TIME_DIFFERENCE, nearest_pairs
+from pipelines.sequences.camera_file import CAMERA_ENTRIES, CAMERA_FILE, CameraFile, read_camera_file
+from pipelines.sequences.conventions import Convention
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
-from pipelines.sequences.text import number_rows, read_text, stamped_files
+from pipelines.sequences.text import read_text, stamped_files
+from pipelines.sequences.times import describe_seconds, to_seconds
+from pipelines.sequences.trajectory_file import read_trajectory
 
 DEPTH_SCALE = 5000.0
-MAX_TIME_DIFFERENCE = 0.02
-"""Seconds between an image and its depth image, as in the benchmark's own association script."""
 MAX_POSE_GAP = 0.1
-POSE_LINE = "a pose `stamp tx ty tz qx qy qz qw`"
+WORLD_UP = (0.0, 0.0, 1.0)
+CAMERA_FILE_ENTRIES = CAMERA_ENTRIES | {
+    "depth_scale",
+    "time_offset",
+    "max_gap",
+    "camera_axes",
+    "pose_convention",
+    "world_up",
+}
+"""Entries of `camera.yaml` that have an effect here."""
 CAMERAS = {
     1: Intrinsics(517.3, 516.5, 318.6, 255.3, 640, 480, (0.2624, -0.9531, -0.0054, 0.0026, 1.1633)),
     2: Intrinsics(520.9, 521.0, 325.1, 249.7, 640, 480, (0.2312, -0.7849, -0.0033, -0.0001, 0.9172)),
@@ -38,47 +48,58 @@ def open_tum(path: Path) -> RecordedSequence:
 
     Raises SequenceError naming the file and the line, and when the camera is unknown.
     """
-    times, names = stamped_files(path / "rgb.txt")
+    times, names = _listed(path / "rgb.txt")
     files = [path / name for name in names]
     present = [file.is_file() for file in files]
     depths = iter(_depth_files(path, times[present]))
-    trajectory = read_tum_trajectory(path / "groundtruth.txt", max_gap=MAX_POSE_GAP)
-    intrinsics = _camera(path, [file for file, there in zip(files, present, strict=True) if there])
+    there = [file for file, exists in zip(files, present, strict=True) if exists]
+    camera, intrinsics = _camera(path, there)
+    max_gap = MAX_POSE_GAP if camera is None else camera.max_gap or MAX_POSE_GAP
+    trajectory = read_trajectory(path / "groundtruth.txt", max_gap=max_gap)
+    offset = 0.0 if camera is None else camera.time_offset
     records = []
     for i, file in enumerate(files):
-        matrix, lost = trajectory.at(times[i])
+        matrix, lost = trajectory.at(times[i] + offset)
         depth = next(depths) if present[i] else None
         problem = lost if present[i] else "image file is missing"
         records.append(FrameRecord(file, float(times[i]), matrix, intrinsics, depth=depth, problem=problem))
-    return RecordedSequence(
-        path, "tum", records, Details(Convention(depth_scale=DEPTH_SCALE), world_up=(0.0, 0.0, 1.0))
-    )
+    convention = Convention(depth_scale=DEPTH_SCALE) if camera is None else camera.convention(DEPTH_SCALE)
+    world_up = WORLD_UP if camera is None else camera.world_up or WORLD_UP
+    return RecordedSequence(path, "tum", records, Details(convention, world_up=world_up, reads_camera_file=True))
 
 
-def read_tum_trajectory(path: Path, *, max_gap: float) -> Trajectory:
-    """Lines `stamp tx ty tz qx qy qz qw` as a trajectory; raises SequenceError naming the line."""
-    rows = number_rows(path, (8,), POSE_LINE)
-    return Trajectory(rows[:, 0], matrices_from_quaternions(rows[:, 1:4], rows[:, 4:]), max_gap=max_gap)
+def _listed(path: Path) -> tuple[NDArray[np.float64], list[str]]:
+    """Times (N,) in seconds and file names of a list."""
+    stamps, names = stamped_files(path)
+    return to_seconds(stamps, str(path)), names
 
 
 def _depth_files(path: Path, times: NDArray[np.float64]) -> list[Path | None]:
     """The depth file of each image time, of those that exist."""
     if not (path / "depth.txt").is_file():
         return [None] * len(times)
-    depth_times, names = stamped_files(path / "depth.txt")
+    depth_times, names = _listed(path / "depth.txt")
     there = [i for i, name in enumerate(names) if (path / name).is_file()]
     partners = nearest_pairs(times, depth_times[there], MAX_TIME_DIFFERENCE)
+    if there and len(times) and all(partner is None for partner in partners):
+        nearest = float(np.abs(times[:, None] - depth_times[there]).min())
+        raise SequenceError(
+            f"{path / 'depth.txt'}: no depth image within {MAX_TIME_DIFFERENCE:g} s of an image; "
+            f"the nearest misses by {describe_seconds(nearest)}"
+        )
     return [None if partner is None else path / names[there[partner]] for partner in partners]
 
 
-def _camera(path: Path, present: list[Path]) -> Intrinsics:
+def _camera(path: Path, present: list[Path]) -> tuple[CameraFile | None, Intrinsics]:
+    """The entries of `camera.yaml` where there is one, and the camera."""
     if (path / CAMERA_FILE).is_file():
         size = first_image_size(present, path)
-        return read_camera_file(path / CAMERA_FILE).intrinsics(size, path / CAMERA_FILE)
+        camera = read_camera_file(path / CAMERA_FILE, CAMERA_FILE_ENTRIES, "a TUM sequence")
+        return camera, camera.intrinsics(size, path / CAMERA_FILE)
     header = "".join(line for line in read_text(path / "rgb.txt").splitlines()[:5] if line.startswith("#"))
     found = re.search(r"(?:freiburg|fr)([123])(?!\d)", f"{path.resolve().name} {header}")
     if found is None:
         raise SequenceError(
             f"{path}: no camera: expected `{CAMERA_FILE}`, or freiburg1, 2 or 3 in the folder's name or the header of rgb.txt"
         )
-    return CAMERAS[int(found[1])]
+    return None, CAMERAS[int(found[1])]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from m2h import Predictions
 from mapping.camera import Intrinsics
 from mapping.se3 import inverse
-from pipelines.frame import Frame, FrameSequence
+from pipelines.frame import Frame, FrameSequence, only_within
 from pipelines.loading import chosen_positions, read_frames
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import prediction_path, read_predictions
@@ -137,7 +137,7 @@ class RunContext:
             yield PosedFrame(frame.index, frame.timestamp, frame.rgb, frame.intrinsics, pose, predictions, foreign)
 
     def _predicted(self, frame: Frame) -> Predictions:
-        """The predictions of a frame, stored ones when the source is costly."""
+        """The predictions of a frame, stored ones when the source is costly; unknown where the frame is masked."""
         if self.source.is_costly:
             found = read_predictions(prediction_path(self.path(PREDICTIONS_FOLDER), frame.index))
         else:
@@ -145,7 +145,7 @@ class RunContext:
         if found.depth is None:
             image = self.sequence.infos[frame.index].image
             raise SourceError(f"--source {self.source.name}: gives no depth for frame {frame.index} ({image})")
-        return found
+        return only_within(found, frame.mask)
 
 
 def only_known_labels(predictions: Predictions, label_space: LabelSpace | None) -> tuple[Predictions, dict[int, int]]:

@@ -19,7 +19,7 @@ from pipelines.frame import Frame, SequenceError
 from pipelines.loading import read_frames
 from pipelines.sources.predictions import prediction_path, write_predictions
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
-from pipelines.workspace import StageRecord
+from pipelines.workspace import StageRecord, digest
 
 INDEX = "index.json"
 """In the predictions' folder: of what source they are, and of which frames."""
@@ -125,6 +125,7 @@ def store_answers(context: RunContext, predict: Callable[[Frame], Predictions], 
     """What `predict` says of every chosen frame, one file per frame; answers of the same fingerprint are not asked for again."""
     folder = context.path(PREDICTIONS_FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
+    fingerprint = digest(fingerprint, context.workspace.manifest.get("input", {}).get("fingerprint"))
     index: dict[str, Any] = {"source": context.source.name, "fingerprint": fingerprint, "frames": []}
     marker = folder / INDEX
     if not marker.exists() or json.loads(marker.read_text())["fingerprint"] != fingerprint:

@@ -28,6 +28,8 @@ Path = str | os.PathLike[str]
 OBJECT_COLUMNS = (
     "id label label_id room room_label storey x y z size_x size_y size_z yaw_deg views confidence presence".split()
 )
+LOCAL_CRS = 'LOCAL_CS["m2h map",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
+"""A coordinate system of the map's own in well-known text; GDAL and QGIS take files without one for degrees."""
 CRS_NOTE = "x and y in metres of the map's own world (z up), not longitude and latitude"
 
 
@@ -63,13 +65,14 @@ def export_objects_csv(graph: SceneGraph, path: Path) -> None:
 def export_floorplan(graph: SceneGraph, path: Path) -> None:
     """Write GeoJSON: rooms and object footprints as polygons, doors as points, tracks and the camera's path as lines.
 
-    A single position is a point. Coordinates are metres in the map's own world: the file has no geographic reference
-    (`"crs": null`).
+    A single position is a point. Coordinates are metres in the map's own world, which `crs` names as a local coordinate system
+    (`LOCAL_CRS`): the file has no geographic reference.
     Property `kind` is room, door, object, track or camera; `storey` is the id of the storey, where there are any.
     """
     features = [*_room_features(graph), *_door_features(graph), *_object_features(graph), *_line_features(graph)]
     lines = ",\n ".join(json.dumps(feature, ensure_ascii=False, allow_nan=False) for feature in features)
-    header = f'"type": "FeatureCollection",\n"crs": null,\n"note": {json.dumps(CRS_NOTE)}'
+    crs = json.dumps({"type": "name", "properties": {"name": LOCAL_CRS}})
+    header = f'"type": "FeatureCollection",\n"crs": {crs},\n"note": {json.dumps(CRS_NOTE)}'
     write_text_atomic(path, f'{{\n{header},\n"features": [\n {lines}\n]\n}}\n')
 
 

@@ -172,3 +172,12 @@ def test_a_lens_of_zeros_is_no_lens():
     assert not Intrinsics(100, 100, 50, 40, 100, 80, (0.0,) * 4).is_distorted
     assert BARREL.is_distorted
     assert not BARREL.undistorted().is_distorted
+
+
+def test_fisheye_without_coefficients_is_the_equidistant_lens():
+    for zeros in ((), (0.0,) * 4):
+        fisheye = Intrinsics(100.0, 100.0, 50.0, 40.0, 100, 80, zeros, "fisheye")
+        assert fisheye.is_distorted
+        np.testing.assert_allclose(fisheye.project([[1.0, 0.0, 1.0]]), [[50 + 100 * np.pi / 4, 40]])
+        np.testing.assert_allclose(fisheye.rays()[40, 90], [np.tan(0.4), 0, 1], atol=1e-6)
+        assert fisheye.undistorted() == Intrinsics(100.0, 100.0, 50.0, 40.0, 100, 80)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from pathlib import Path
 
 import cv2
@@ -45,7 +46,7 @@ def test_one_channel_round_trip(tmp_path: Path, rng: np.random.Generator, dtype:
 
 def test_depth_in_metres_with_invalid_values(tmp_path: Path) -> None:
     images.write_png(tmp_path / "d.png", np.array([[0, 1000, 65535], [5000, 2500, 1]], np.uint16))
-    depth = images.read_depth(tmp_path / "d.png", 5000, invalid=(65535,))
+    depth = images.read_depth(tmp_path / "d.png", 5000)
     assert depth.dtype == np.float32
     np.testing.assert_allclose(depth, [[0, 0.2, 0], [1.0, 0.5, 0.0002]], rtol=1e-6)
 
@@ -174,3 +175,55 @@ def test_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypa
         images.write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def write_exr(path, channels):
+    exr = pytest.importorskip("OpenEXR")
+    header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage}
+    with exr.File(header, channels) as file:
+        file.write(str(path))
+
+
+def test_depth_from_openexr(tmp_path):
+    depth = np.array([[1.5, 2.25, np.inf], [0, -1, 3]], np.float32)
+    expected = np.array([[1.5, 2.25, 0], [0, 0, 3]], np.float32)
+    for channels in ({"Z": depth}, {"R": depth, "G": depth, "B": depth}, {"depth.V": depth}):
+        write_exr(tmp_path / "d.exr", channels)
+        np.testing.assert_array_equal(images.read_depth(tmp_path / "d.exr", 1.0), expected)
+    write_exr(tmp_path / "d.exr", {"R": depth, "G": depth + 1, "B": depth})
+    with pytest.raises(SequenceError, match=r"d\.exr: expected one channel of depth, found"):
+        images.read_depth(tmp_path / "d.exr", 1.0)
+
+
+def test_openexr_without_its_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)
+    (tmp_path / "d.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(100))
+    with pytest.raises(SequenceError, match=r"d\.exr: is an OpenEXR \(EXR\) image, .*`pip install m2h-mapping\[exr\]`"):
+        images.read_depth(tmp_path / "d.exr", 1.0)
+    (tmp_path / "d.exr").write_bytes(b"something else")
+    with pytest.raises(SequenceError, match="is not an OpenEXR file"):
+        images.read_depth(tmp_path / "d.exr", 1.0)
+
+
+def test_broken_openexr_is_named(tmp_path):
+    pytest.importorskip("OpenEXR")
+    (tmp_path / "d.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(100))
+    with pytest.raises(SequenceError, match=r"d\.exr: is not a readable OpenEXR file"):
+        images.read_depth(tmp_path / "d.exr", 1.0)
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.jpg"])
+def test_heic_is_named_with_what_converts_it(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    for read in (images.read_rgb, images.image_size):
+        with pytest.raises(SequenceError, match=r"is a HEIC image, .* convert it to JPEG or PNG"):
+            read(tmp_path / name)
+    assert images.list_images(tmp_path) == [tmp_path / name]
+    (tmp_path / "a.png").touch()
+    if name == "a.heic":
+        assert images.list_images(tmp_path) == [tmp_path / "a.png"]
+
+
+def test_largest_value_of_16_bits_is_unknown():
+    depth = np.array([[65.534, 65.535, 65.536]], np.float32)
+    np.testing.assert_array_equal(images.encode_depth(depth, 1000), [[65534, 0, 0]])

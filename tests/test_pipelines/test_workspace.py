@@ -152,3 +152,27 @@ def test_manifest_is_plain_json(tmp_path):
     assert set(data["stages"]["fuse"]) == {
         "key", "up_to_date", "config_hash", "seconds", "peak_memory_mb", "peak_memory_method", "outputs", "warnings", "summary",
     }  # fmt: skip
+
+
+class Recording:
+    """What a workspace asks of a sequence."""
+
+    def __init__(self, path):
+        self.path, self.name = path, path.name
+
+
+def test_results_of_another_sequence_are_kept(tmp_path):
+    mine, other = Recording(tmp_path / "mine"), Recording(tmp_path / "other")
+    workspace = Workspace(tmp_path / "run")
+    workspace.check_input(other, "f2")
+    workspace.manifest["input"] = {"name": "mine", "path": str(mine.path), "fingerprint": "f1"}
+    workspace.check_input(other, "f2")  # nothing was made yet
+    run_stage(workspace)
+    workspace.check_input(mine, "f1")
+    workspace.check_input(mine, "f2")  # the same folder with other contents
+    workspace.check_input(other, "f1")  # the same contents in another place
+    with pytest.raises(WorkspaceError, match=r"run: holds a map of mine \(.*mine\), not of other; .* --overwrite"):
+        workspace.check_input(other, "f2")
+    workspace.forget()
+    workspace.check_input(other, "f2")
+    assert not Workspace.open(tmp_path / "run").is_current("fuse", "k1")

@@ -280,7 +280,7 @@ def misread(sequence: RecordedSequence, true: Convention, assumed: Convention) -
         record = sequence.files(info.index)
         matrix = None if info.T_world_camera is None else true.stored_matrix(info.T_world_camera)
         records.append(replace(record, matrix=matrix))
-    return RecordedSequence(sequence.path, sequence.format, records, Details(assumed, depth_invalid=(65535,)))
+    return RecordedSequence(sequence.path, sequence.format, records, Details(assumed))
 
 
 @pytest.mark.parametrize(

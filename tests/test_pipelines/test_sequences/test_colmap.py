@@ -81,7 +81,7 @@ def test_text_and_binary_agree(tmp_path: Path) -> None:
         ("FULL_OPENCV 16 12 20 21 8 6 1 2 3 4 5 6 7 8", Intrinsics(20, 21, 7.5, 5.5, 16, 12, (1, 2, 3, 4, 5, 6, 7, 8))),
         ("SIMPLE_RADIAL_FISHEYE 16 12 20 8 6 0.1", Intrinsics(20, 20, 7.5, 5.5, 16, 12, (0.1, 0, 0, 0), "fisheye")),
         ("RADIAL_FISHEYE 16 12 20 8 6 0.1 0.2", Intrinsics(20, 20, 7.5, 5.5, 16, 12, (0.1, 0.2, 0, 0), "fisheye")),
-        ("OPENCV_FISHEYE 16 12 20 21 8 6 0 0 0 0", Intrinsics(20, 21, 7.5, 5.5, 16, 12)),
+        ("OPENCV_FISHEYE 16 12 20 21 8 6 0 0 0 0", Intrinsics(20, 21, 7.5, 5.5, 16, 12, (0, 0, 0, 0), "fisheye")),
     ],
 )
 def test_camera_models(tmp_path: Path, line: str, expected: Intrinsics) -> None:
@@ -123,4 +123,30 @@ def test_unknown_binary_camera_model(tmp_path: Path) -> None:
     folders.write_colmap_binary(tmp_path)
     (tmp_path / "sparse/0/cameras.bin").write_bytes(struct.pack("<QiiQQ", 1, 7, 99, 16, 12))
     with pytest.raises(SequenceError, match="model number 99"):
+        open_sequence(tmp_path)
+
+
+def test_lines_of_images_as_colmap_reads_them(tmp_path: Path) -> None:
+    """Empty lines and comments between images are skipped; the line after an image's is its points', even when empty."""
+    folders.write_colmap_text(tmp_path)
+    file = tmp_path / "sparse/0/images.txt"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(["", *lines[:3], "", "# more", "", *lines[3:5], "   ", *lines[5:]]) + "\n")
+    for i, info in enumerate(open_sequence(tmp_path).infos):
+        np.testing.assert_allclose(info.T_world_camera, folders.POSES[i], atol=1e-6)
+    file.write_text("\n".join(line for line in lines if line) + "\n")
+    with pytest.raises(SequenceError, match=r"images\.txt line 3: expected the points .* has an empty line"):
+        open_sequence(tmp_path)
+    file.write_text("\n".join(lines[:6]))  # the last image without its line of points
+    assert len([info for info in open_sequence(tmp_path).infos if info.used]) == 3
+
+
+def test_quaternion_of_another_length_is_an_error(tmp_path: Path) -> None:
+    folders.write_colmap_text(tmp_path)
+    file = tmp_path / "sparse/0/images.txt"
+    lines = file.read_text().splitlines()
+    fields = lines[1].split()
+    lines[1] = " ".join([fields[0], *(str(1.5 * float(x)) for x in fields[1:5]), *fields[5:]])
+    file.write_text("\n".join(lines) + "\n")
+    with pytest.raises(SequenceError, match=r"the quaternion of pose 1 of 3 has length 1\.5"):
         open_sequence(tmp_path)

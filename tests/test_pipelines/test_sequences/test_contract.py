@@ -19,8 +19,10 @@ from pipelines.plugins import SEQUENCES
 from pipelines.sequences.detect import detect_format
 from pipelines.sequences.recorded import RecordedSequence
 
-HAS_DEPTH = ("nerfstudio", "tum", "icl", "7scenes", "hololens", "scannet", "replica", "images")
-UP = {"7scenes": None, "colmap": None, "hololens": (0, 1, 0), "icl": (0, -1, 0)}
+HAS_NO_DEPTH = ("colmap", "record3d", "euroc")
+Y_UP = dict.fromkeys(("hololens", "polycam", "record3d", "stray_scanner"), (0, 1, 0))
+UP = {"7scenes": None, "colmap": None, "icl": (0, -1, 0), **Y_UP}
+LISTS_WHAT_IT_FINDS = ("7scenes", "scannet", "replica", "polycam", "record3d", "arkit_scenes")
 
 
 @pytest.fixture(params=folders.WRITERS)
@@ -85,7 +87,7 @@ def test_pixels_are_ours(sequence: FrameSequence) -> None:
 def test_depth_is_metres(sequence: FrameSequence) -> None:
     for i in used(sequence):
         depth = sequence[i].recorded.depth
-        assert (depth is not None) == (sequence.format in HAS_DEPTH)
+        assert (depth is None) == (sequence.format in HAS_NO_DEPTH)
         if depth is not None:
             step = depth.shape[0] // folders.HEIGHT
             np.testing.assert_allclose(depth[::step, ::step], folders.depth(i), atol=1e-4)
@@ -110,8 +112,10 @@ def test_index_past_the_end(sequence: FrameSequence) -> None:
 def test_missing_image_is_a_frame_not_used(written: tuple[str, Path, Callable[[Path], None]]) -> None:
     _, path, _ = written
     sequence = open_sequence(path)
-    if sequence.format in ("7scenes", "scannet", "replica"):
+    if sequence.format in LISTS_WHAT_IT_FINDS:
         pytest.skip("this format lists its images by looking for them")
+    if sequence.format == "stray_scanner":
+        pytest.skip("its images are one video")
     (path / sequence.infos[2].image).unlink()
     again = open_sequence(path)
     assert len(again) == folders.COUNT
@@ -122,7 +126,9 @@ def test_missing_image_is_a_frame_not_used(written: tuple[str, Path, Callable[[P
 
 
 def test_broken_image_is_reported_when_read(written: tuple[str, Path, Callable[[Path], None]]) -> None:
-    _, path, _ = written
+    format, path, _ = written
+    if format == "stray_scanner":
+        pytest.skip("its images are one video")
     file = path / open_sequence(path).infos[2].image
     file.write_bytes(file.read_bytes()[:-8])
     sequence = open_sequence(path)
@@ -137,9 +143,12 @@ def test_overrides_are_honoured(written: tuple[str, Path, Callable[[Path], None]
     _, path, _ = written
     plain = open_sequence(path)
     assert isinstance(plain, RecordedSequence)
-    (path / "m2h.yaml").write_text(
-        "pose_convention: world_to_camera\ncamera_axes: opencv\ndepth_scale: 2000\nworld_up: [0, 0, -3]\n"
-    )
+    entries = "pose_convention: world_to_camera\ncamera_axes: opencv\nworld_up: [0, 0, -3]\n"
+    (path / "m2h.yaml").write_text(entries + "depth_scale: 2000\n")
+    if plain.format in HAS_NO_DEPTH:
+        with pytest.raises(SequenceError, match=r"m2h\.yaml: depth_scale has no effect: the sequence has no depth"):
+            open_sequence(path)
+        (path / "m2h.yaml").write_text(entries)
     turned = open_sequence(path)
     stored = plain.convention.stored_matrix(folders.POSES[0])
     np.testing.assert_allclose(turned[0].T_world_camera @ stored, np.eye(4), atol=1e-6)

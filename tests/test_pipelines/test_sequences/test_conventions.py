@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mapping.se3 import from_rotation_translation, inverse, is_se3, rotation_from_quat_xyzw
+from pipelines.frame import SequenceError
 from pipelines.sequences.conventions import (
     CAMERA_AXES,
     POSE_DIRECTIONS,
@@ -19,6 +20,7 @@ EXPECTED = {
     "opencv": {"x": RIGHT, "y": DOWN, "z": FORWARD},
     "opengl": {"x": RIGHT, "y": -DOWN, "z": -FORWARD},
     "x_forward": {"x": FORWARD, "y": -RIGHT, "z": -DOWN},
+    "ned": {"x": FORWARD, "y": RIGHT, "z": DOWN},
     "z_up": {"x": RIGHT, "y": FORWARD, "z": -DOWN},
 }
 
@@ -98,7 +100,8 @@ def test_poses_that_are_none(matrix: np.ndarray | None, reason: str) -> None:
 
 
 def test_quaternions_that_are_not_unit_are_seen() -> None:
-    matrices = matrices_from_quaternions(
-        np.zeros((4, 3)), [[0, 0, 0, 1], [0, 0, 0, 1.003], [0, 0, 0, 1.1], [0, 0, 0, 0]]
-    )
-    assert [rigid_pose(matrix)[0] is not None for matrix in matrices] == [True, True, False, False]
+    quats = [[0, 0, 0, 1], [0, 0, 0, 1.01], [0, 0, 0, 0.99], [0, 0, 0, 0], [np.nan, 0, 0, 1]]
+    matrices = matrices_from_quaternions(np.zeros((5, 3)), quats, "f.txt")
+    assert [rigid_pose(matrix)[0] is not None for matrix in matrices] == [True, True, True, False, False]
+    with pytest.raises(SequenceError, match=r"f\.txt: the quaternion of pose 2 of 2 has length 1\.1, expected 1"):
+        matrices_from_quaternions(np.zeros((2, 3)), [[0, 0, 0, 1], [0, 0, 0, 1.1]], "f.txt")

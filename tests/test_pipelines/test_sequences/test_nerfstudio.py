@@ -76,14 +76,26 @@ def test_applied_scale_is_taken_out(tmp_path: Path) -> None:
     [
         ("OPENCV", {"k1": 0.2, "k2": -0.1, "p1": 0.01, "p2": 0.02}, ((0.2, -0.1, 0.01, 0.02), "opencv")),
         ("OPENCV", {"k1": 0.2, "k3": 0.1}, ((0.2, 0.0, 0.0, 0.0, 0.1), "opencv")),
+        (
+            "OPENCV",
+            {"k1": 0.12, "k2": -0.05, "k3": 0.02, "k4": 0.25},
+            ((0.12, -0.05, 0, 0, 0.02, 0.25, 0, 0), "opencv"),
+        ),
+        ("OPENCV", {"k6": 0.1}, ((0, 0, 0, 0, 0, 0, 0, 0.1), "opencv")),
+        ("RADIAL", {"k1": 0.1, "k2": 0.02}, ((0.1, 0.02, 0, 0), "opencv")),
+        ("SIMPLE_RADIAL", {"k1": 0.1}, ((0.1, 0, 0, 0), "opencv")),
         ("OPENCV_FISHEYE", {"k1": 0.1, "k4": 0.01}, ((0.1, 0.0, 0.0, 0.01), "fisheye")),
+        ("OPENCV_FISHEYE", {}, ((0.0, 0.0, 0.0, 0.0), "fisheye")),
+        ("is_fisheye", {"k1": 0.1, "k4": 0.01}, ((0.1, 0.0, 0.0, 0.01), "fisheye")),
+        ("is_fisheye", {"k1": 0.0}, ((0.0, 0.0, 0.0, 0.0), "fisheye")),
     ],
 )
 def test_lens_is_removed(tmp_path: Path, model: str, lens: dict[str, float], expected: tuple[Any, Any]) -> None:
     rng = np.random.default_rng(5)
     image = rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)
     depth = rng.integers(500, 5000, (60, 80), dtype=np.uint16)
-    header = {"camera_model": model, "fl_x": 70, "fl_y": 71, "cx": 41, "cy": 31, "w": 80, "h": 60, **lens}
+    named = {"is_fisheye": True} if model == "is_fisheye" else {"camera_model": model}
+    header = {**named, "fl_x": 70, "fl_y": 71, "cx": 41, "cy": 31, "w": 80, "h": 60, **lens}
     write(tmp_path, header, [frame("a.png", depth_file_path="images/a_depth.png")])
     write_png(tmp_path / "images/a.png", image)
     write_png(tmp_path / "images/a_depth.png", depth)
@@ -157,6 +169,42 @@ def test_pose_that_is_no_rigid_motion_is_lost_with_the_reason(tmp_path: Path) ->
         ({"fl_x": 9, "depth_unit_scale_factor": 0}, {}, "depth_unit_scale_factor must be positive"),
         ({"fl_x": 9}, {"transform_matrix": [1, 2]}, "transform_matrix must be 4x4 numbers"),
         ({"fl_x": 9, "format": "m2h-sequence", "version": 2}, {}, "version 2"),
+        ({"fl_x": 9, "fl_y": -9}, {}, "is not a valid camera"),
+        ({"fl_x": 9, "fl_y": 0}, {}, "is not a valid camera"),
+        ({"fl_x": 9, "is_fisheye": 1}, {}, "is_fisheye must be true or false"),
+        ({"fl_x": 9, "is_fisheye": True, "camera_model": "PINHOLE"}, {}, "is_fisheye contradicts camera_model PINHOLE"),
+        ({"camera_angle_x": 1.5, "is_fisheye": True}, {}, "camera_angle_x is that of a pinhole camera"),
+        ({"fl_x": 9, "camera_model": "PINHOLE", "k1": 0.1}, {}, "k1 is not a coefficient of camera_model PINHOLE"),
+        (
+            {"fl_x": 9, "camera_model": "OPENCV_FISHEYE", "p1": 0.1},
+            {},
+            "p1 is not a coefficient of camera_model OPENCV_F",
+        ),
+        ({"fl_x": 9, "k7": 0.1}, {}, "k7 is not supported"),
+        ({"fl_x": 9, "s1": 0.1}, {}, "s1 is not supported"),
+        ({"fl_x": 9, "ftheta_p0": 0.1}, {}, "ftheta_p0 is not supported"),
+        ({"fl_x": 9, "distortion": [0.1, 0]}, {}, "distortion is not supported"),
+        ({"fl_x": 9, "depth_scale": 1000}, {}, "depth_scale is not supported"),
+        ({"fl_x": 9, "rolling_shutter": [0, 0, 0.1]}, {}, "rolling_shutter is not supported"),
+        ({"fl_x": 9}, {"depth_image": "d.png"}, r"frames\[0\]: depth_image is not supported"),
+        ({"fl_x": 9}, {"k1": 0.1, "camera_model": "PINHOLE"}, "k1 is not a coefficient"),
+        ({"fl_x": 9, "mask_path": "m.png"}, {}, r"transforms\.json: mask_path has no effect here but in a frame"),
+        (
+            {"fl_x": 9},
+            {"depth_unit_scale_factor": 1},
+            r"frames\[0\]: depth_unit_scale_factor has no effect here but in the h",
+        ),
+        ({"fl_x": 9}, {"depth_path": 3}, r"frames\[0\]\.depth_path must be a file name"),
+        ({"fl_x": 9}, {"depth_path": "a.png", "depth_file_path": "b.png"}, "name different files: a.png, b.png"),
+        ({"fl_x": 9, "integer_depth_scale": 0}, {}, "integer_depth_scale must be positive"),
+        ({"fl_x": 9, "integer_depth_scale": 0.001, "depth_unit_scale_factor": 0.002}, {}, "contradict each other"),
+        ({"fl_x": 9, "applied_scale": 0}, {}, "applied_scale must be positive"),
+        ({"fl_x": 36, "cx": 16, "cy": 12}, {}, "lies outside of the 8x6 image: is it for another size"),
+        ({"fl_x": 18, "cx": 8, "cy": 6}, {}, "lies outside of the 8x6 image: is it for another size"),
+        ({"fl_x": 18, "cx": 6, "cy": 4.5}, {}, "is not near the centre of the 8x6 image but of one of 12x9"),
+        ({"fl_x": 18, "cx": 2, "cy": 1.5}, {}, "is not near the centre of the 8x6 image but of one of 4x3"),
+        ({"fl_x": 18, "cx": 20, "cy": 3, "w": 8, "h": 6}, {}, "lies outside of the 8x6 image"),
+        ({"fl_x": 18, "cx": 8, "cy": 6, "w": 8, "h": 6}, {}, "principal point 7.5, 5.5 lies outside of the 8x6 image"),
         ({"fl_x": 9, "label_space": "mars12"}, {"semantics_file_path": "s.png"}, "label_space: mars12"),
     ],
 )
@@ -186,8 +234,8 @@ def test_layer_of_another_shape_is_named(tmp_path: Path, layer: str) -> None:
         open_sequence(tmp_path)[0]
 
 
-@pytest.mark.parametrize("key", ["file_path", "depth_file_path", "semantics_file_path"])
-@pytest.mark.parametrize("name", ["../other/a.png", "images/../../a.png", "/a.png", ".."])
+@pytest.mark.parametrize("key", ["file_path", "depth_file_path", "depth_path", "mask_path", "semantics_file_path"])
+@pytest.mark.parametrize("name", ["../other/a.png", "images/../../a.png", "/a.png", "..", "..\\a.png", "C:\\a.png"])
 def test_files_outside_of_the_folder_are_rejected(tmp_path: Path, key: str, name: str) -> None:
     write(tmp_path, {"fl_x": 9}, [frame("a.png"), frame("b.png")])
     header = json.loads((tmp_path / "transforms.json").read_text())
@@ -205,13 +253,94 @@ def test_of_two_frames_with_one_time_stamp_the_first_is_used(tmp_path: Path) -> 
     assert [info.reason for info in sequence.infos] == ["", "", "time stamp of another frame", ""]
 
 
-def test_time_stamp_in_another_unit_is_named(tmp_path: Path) -> None:
-    frames = [frame("a.png", timestamp=1305031453359684000)]
-    with pytest.raises(SequenceError, match=r"images/a\.png: 1\.30503e\+18 is not a time stamp in seconds"):
+@pytest.mark.parametrize("units", [1e3, 1e6, 1e9])
+def test_time_stamps_in_another_unit(tmp_path: Path, units: float) -> None:
+    frames = [frame(f"{i}.png", timestamp=round((1305031453.25 + i) * units)) for i in range(2)]
+    infos = open_sequence(write(tmp_path, {"fl_x": 9}, frames)).infos
+    np.testing.assert_allclose([info.timestamp for info in infos], [1305031453.25, 1305031454.25], rtol=0, atol=1e-6)
+
+
+def test_time_stamp_in_no_unit_is_named(tmp_path: Path) -> None:
+    frames = [frame("a.png", timestamp=3e14)]
+    with pytest.raises(SequenceError, match=r"transforms\.json: timestamp: 3e\+14 is not a time stamp in seconds"):
         open_sequence(write(tmp_path, {"fl_x": 9}, frames))
+
+
+def test_stamps_that_all_repeat_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SequenceError, match="4 of 5 images repeat the time stamp of another one"):
+        open_sequence(write(tmp_path, {"fl_x": 9}, [frame(f"{i}.png", timestamp=7.0) for i in range(5)]))
 
 
 def test_deep_nesting_is_no_sequence(tmp_path: Path) -> None:
     (tmp_path / "transforms.json").write_text("[" * 100_000)
     with pytest.raises(SequenceError, match="nested too deeply"):
+        open_sequence(tmp_path)
+
+
+def test_paths_written_on_windows(tmp_path: Path) -> None:
+    frames = [frame("a.png", depth_file_path="depth\\a.png"), frame("sub/b.png", depth_file_path="depth\\sub\\b.png")]
+    (tmp_path / "images/sub").mkdir(parents=True)
+    for name in ("a", "sub/b"):
+        (tmp_path / f"depth/{name}.png").parent.mkdir(parents=True, exist_ok=True)
+        write_png(tmp_path / f"images/{name}.png", np.zeros((6, 8, 3), np.uint8))
+        write_png(tmp_path / f"depth/{name}.png", np.full((6, 8), 2000, np.uint16))
+    for entry in frames:
+        entry["file_path"] = entry["file_path"].replace("/", "\\")
+    (tmp_path / "transforms.json").write_text(json.dumps({"fl_x": 9, "frames": frames}))
+    sequence = open_sequence(tmp_path)
+    assert [info.image for info in sequence.infos] == ["images/a.png", "images/sub/b.png"]
+    for i in range(2):
+        depth = sequence[i].recorded.depth
+        assert depth is not None
+        assert (depth == 2).all()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_depth_of_instant_ngp(tmp_path: Path, enabled: bool) -> None:
+    header = {
+        "fl_x": 9,
+        "integer_depth_scale": 1 / 5000,
+        "enable_depth_loading": enabled,
+        "aabb_scale": 4,
+        "scale": 0.3,
+    }
+    write(tmp_path, header, [frame("a.png", depth_path="d.png")])
+    stored = np.full((6, 8), 5000, np.uint16)
+    stored[0, 0] = 65535
+    write_png(tmp_path / "d.png", stored)
+    sequence = open_sequence(tmp_path)
+    depth = sequence[0].recorded.depth
+    if enabled:
+        assert depth is not None
+        np.testing.assert_array_equal(depth, np.where(stored == 5000, np.float32(1), np.float32(0)))
+    else:
+        assert depth is None
+        assert "depth is not read: enable_depth_loading is false" in sequence.notes
+
+
+def test_harmless_keys_are_ignored(tmp_path: Path) -> None:
+    header = {
+        "fl_x": 9,
+        "orientation_override": "none",
+        "ply_file_path": "a.ply",
+        "k7": 0,
+        "mask": None,
+        "distortion": [],
+    }
+    assert len(open_sequence(write(tmp_path, header, [frame("a.png", colmap_im_id=3, sharpness=20.5)]))) == 1
+
+
+def test_folder_with_parts_of_a_data_set(tmp_path: Path) -> None:
+    write(tmp_path, {"fl_x": 9}, [frame("a.png"), frame("b.png")])
+    (tmp_path / "transforms.json").rename(tmp_path / "transforms_train.json")
+    (tmp_path / "transforms_test.json").write_text("{}")
+    sequence = open_sequence(tmp_path)
+    assert (len(sequence), sequence.format) == (2, "nerfstudio")
+    assert "transforms_train.json is read, not transforms_test.json" in sequence.notes
+
+
+def test_camera_file_has_no_effect(tmp_path: Path) -> None:
+    write(tmp_path, {"fl_x": 9}, [frame("a.png")])
+    (tmp_path / "camera.yaml").write_text("fx: 9\n")
+    with pytest.raises(SequenceError, match=r"camera\.yaml: has no effect in a nerfstudio sequence"):
         open_sequence(tmp_path)

@@ -102,6 +102,62 @@ def test_field_of_view_instead_of_a_focal_length(tmp_path: Path) -> None:
     assert (camera.cx, camera.cy, camera.width, camera.height) == (7.5, 5.5, 16, 12)
 
 
+def test_fisheye_without_coefficients_is_a_fisheye(tmp_path: Path) -> None:
+    """The equidistant lens: 8 pixels from the centre a ray is 8 / fx off the axis, not its arc tangent."""
+    write_images(tmp_path, ["0.png"])
+    image = np.zeros((12, 16, 3), np.uint8)
+    image[6, 12] = 255
+    write_png(tmp_path / "images/0.png", image)
+    np.savetxt(tmp_path / "poses.txt", folders.POSES[:1, :3].reshape(1, 12))
+    for lens in ("distortion_model: fisheye\n", "distortion_model: fisheye\ndistortion: [0, 0, 0, 0]\n"):
+        (tmp_path / "camera.yaml").write_text("fx: 5\ncx: 7\ncy: 6\n" + lens)
+        rgb = open_sequence(tmp_path)[0].rgb
+        np.testing.assert_allclose(np.argmax(rgb[6, :, 0]), 7 + 5 * np.tan(5 / 5), atol=1)
+        assert rgb[6, 12].max() < 255
+
+
+def test_poses_of_tartan_air(tmp_path: Path) -> None:
+    """Seven numbers per line, x forward, y right, z down, depth as arrays in metres."""
+    write_images(tmp_path, [f"{i:06d}_left.png" for i in range(2)], "image_left")
+    (tmp_path / "depth_left").mkdir()
+    for i in range(2):
+        np.save(tmp_path / f"depth_left/{i:06d}_left_depth.npy", np.full((12, 16), 2.5 + i, np.float32))
+    (tmp_path / "pose_left.txt").write_text("1 2 -1.5 0 0 0 1\n1 2 -1.5 0 0 0.70710678 0.70710678\n")
+    folders.write_camera_yaml(
+        tmp_path,
+        "images: image_left\nposes: pose_left.txt\ndepth: depth_left\ndepth_scale: 1\ncamera_axes: ned\nworld_up: [0, 0, -1]\n",
+    )
+    sequence = open_sequence(tmp_path)
+    np.testing.assert_allclose(sequence[0].T_world_camera @ [0, 0, 2, 1], [3, 2, -1.5, 1], atol=1e-6)  # ahead is x
+    np.testing.assert_allclose(
+        sequence[1].T_world_camera @ [0, 0, 2, 1], [1, 4, -1.5, 1], atol=1e-6
+    )  # turned to the right
+    np.testing.assert_allclose(sequence[0].T_world_camera @ [0, 1, 0, 1], [1, 2, -0.5, 1], atol=1e-6)
+    assert sequence[1].recorded.depth is not None
+    assert (sequence[1].recorded.depth == 3.5).all()
+
+
+def test_paths_written_on_windows(tmp_path: Path) -> None:
+    folders.write_posed_images(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("images", "depth", "poses.txt"):
+        (tmp_path / name).rename(tmp_path / "data" / name)
+    folders.write_camera_yaml(tmp_path, "images: data\\images\ndepth: data\\depth\nposes: data\\poses.txt\n")
+    assert open_sequence(tmp_path)[1].recorded.depth is not None
+
+
+def test_times_in_microseconds(tmp_path: Path) -> None:
+    stamps = [1403636580000000 + 650000 * i for i in range(3)]
+    write_images(tmp_path, [f"{stamp}.png" for stamp in stamps])
+    np.savetxt(tmp_path / "poses.txt", folders.POSES[:, :3].reshape(3, 12))
+    folders.write_camera_yaml(tmp_path)
+    times = [info.timestamp for info in open_sequence(tmp_path).infos]
+    np.testing.assert_allclose(np.diff(times), 0.65, atol=1e-6)
+    (tmp_path / "times.txt").write_text("\n".join(str(stamp * 1000) for stamp in stamps))
+    folders.write_camera_yaml(tmp_path, "times: times.txt\n")
+    np.testing.assert_allclose([info.timestamp for info in open_sequence(tmp_path).infos], times, atol=1e-6, rtol=0)
+
+
 def test_labels_and_their_space(tmp_path: Path) -> None:
     folders.write_posed_images(tmp_path)
     (tmp_path / "seg").mkdir()
@@ -172,6 +228,22 @@ def test_file_that_is_no_video(tmp_path: Path) -> None:
         ("fx: 20\nworld_up: [0, 0, 0]\n", "world_up must be three finite numbers"),
         ("fx: 20\nworld_up: [0, .nan, 1]\n", "world_up must be three finite numbers"),
         ("fx: 20\ndistortion: [1, 2]\n", "distortion"),
+        ("fx: 20\nfy: -21\n", "fy must be positive, got -21.* y axis points up"),
+        ("fx: 20\nfy: 0\n", "is not a valid camera: .*fy"),
+        ("fx: 0\n", "is not a valid camera: .*fx"),
+        ("fx: 20\nwidth: 16\n", "width and height belong together"),
+        ("hfov_deg: 90\ndistortion_model: fisheye\n", "a fisheye needs fx in pixels"),
+        ("fx: 20\ndepth_scale: 0\n", "depth_scale must be a positive number"),
+        ("fx: 20\ndepth_scale: 5000\n", r"camera\.yaml: depth_scale has no effect: depth names no folder"),
+        ("fx: 20\nlabel_space: nyu13\n", "label_space has no effect: labels names no folder"),
+        ("fx: 20\ntime_offset: 0.1\n", "time_offset has no effect: the poses have no time stamps"),
+        ("fx: 20\nmax_gap: 0.1\n", "max_gap has no effect: the poses have no time stamps"),
+        ("fx: 20\nfps: 10\ntimes: t.txt\n", "fps has no effect: times gives the times"),
+        ("fx: 20\nimages: images\nvideo: v.mp4\n", "images has no effect: video is given"),
+        ("fx: 80\ncx: 31.5\ncy: 23.5\n", "lies outside of the 16x12 image: is it for another size"),
+        ("fx: 40\ncx: 15.5\ncy: 11.5\n", "lies outside of the 16x12 image: is it for another size"),
+        ("fx: 30\ncx: 11.5\ncy: 8.5\n", "is not near the centre of the 16x12 image but of one of 24x18"),
+        ("fx: 10\ncx: 3.5\ncy: 2.5\n", "is not near the centre of the 16x12 image but of one of 8x6"),
         ("fx: 20\nposes: nowhere.txt\n", r"nowhere\.txt: file is missing"),
         ("fx: 20\nimages: nowhere\n", "no images in nowhere/"),
         ("fx: 20\ndepth: nowhere\n", "depth: no image in nowhere/"),

@@ -202,3 +202,39 @@ def test_replica_camera_file_next_to_the_scenes(tmp_path: Path) -> None:
     (tmp_path / "cam_params.json").write_text(json.dumps({"camera": {"fx": 3}}))
     with pytest.raises(SequenceError, match=r"cam_params\.json: expected an object camera"):
         open_sequence(tmp_path / "seq")
+
+
+@pytest.mark.parametrize("format", ["7scenes", "hololens", "scannet", "replica", "icl", "tum", "images", "nerfstudio"])
+def test_largest_value_of_16_bits_is_unknown_in_all_formats(tmp_path: Path, format: str) -> None:
+    folders.WRITERS[format][1](tmp_path / "seq")
+    sequence = open_sequence(tmp_path / "seq")
+    assert isinstance(sequence, RecordedSequence)
+    file = sequence.files(0).depth
+    assert file is not None
+    stored = np.full((folders.HEIGHT, folders.WIDTH), 1000, np.uint16)
+    stored[3:, :5] = 65535
+    write_png(file, stored)
+    depth = open_sequence(tmp_path / "seq")[0].recorded.depth
+    assert depth is not None
+    step = depth.shape[0] // folders.HEIGHT
+    np.testing.assert_array_equal(depth[::step, ::step] > 0, stored == 1000)
+
+
+def test_scannet_with_intrinsics_folder_and_padded_depth(tmp_path: Path) -> None:
+    folders.write_scannet(tmp_path / "seq")
+    (tmp_path / "seq/intrinsic").rename(tmp_path / "seq/intrinsics")
+    for i in range(folders.COUNT):
+        (tmp_path / f"seq/depth/{20 * i}.png").rename(tmp_path / f"seq/depth/{20 * i:06d}.png")
+    sequence = open_sequence(tmp_path / "seq")
+    assert sequence.format == "scannet"
+    depth = sequence[2].recorded.depth
+    assert depth is not None
+    np.testing.assert_allclose(depth[::2, ::2], folders.depth(2), atol=1e-4)
+
+
+@pytest.mark.parametrize("format", ["7scenes", "hololens", "scannet", "replica", "colmap-text", "nerfstudio"])
+def test_camera_file_without_effect_is_an_error(tmp_path: Path, format: str) -> None:
+    folders.WRITERS[format][1](tmp_path / "seq")
+    folders.write_camera_yaml(tmp_path / "seq")
+    with pytest.raises(SequenceError, match=r"camera\.yaml: has no effect in a"):
+        open_sequence(f"{folders.WRITERS[format][0]}:{tmp_path / 'seq'}")

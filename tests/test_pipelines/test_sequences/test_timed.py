@@ -12,7 +12,8 @@ from mapping.camera import Intrinsics
 from pipelines import open_sequence
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
-from pipelines.sequences.association import Trajectory, images_in_pose_order, nearest_pairs
+from pipelines.sequences.association import Trajectory, nearest_pairs
+from pipelines.sequences.pairing import images_in_pose_order
 
 
 def write_tum(path: Path, stamps: list[float], truth: str, header: str = "freiburg1") -> Path:
@@ -109,6 +110,74 @@ def test_icl_published_camera(tmp_path: Path) -> None:
     assert frame.intrinsics == Intrinsics(481.2, 480.0, 319.5, 239.5, 640, 480)
     assert frame.recorded.depth is not None
     assert frame.recorded.depth[3, 3] == 1.0
+
+
+def test_icl_camera_file(tmp_path: Path) -> None:
+    folders.write_icl(tmp_path / "seq")
+    folders.write_camera_yaml(tmp_path / "seq", "depth_scale: 2500\n")
+    depth = open_sequence(tmp_path / "seq")[1].recorded.depth
+    assert depth is not None
+    np.testing.assert_allclose(depth, 2 * folders.depth(1), atol=1e-3)
+    folders.write_camera_yaml(tmp_path / "seq", "max_gap: 1\n")
+    with pytest.raises(SequenceError, match=r"camera\.yaml: max_gap has no effect in an ICL-NUIM sequence"):
+        open_sequence(tmp_path / "seq")
+
+
+def test_tum_camera_file(tmp_path: Path) -> None:
+    """Every entry that a TUM folder may have changes what is read; the others are refused."""
+    path = tmp_path / "seq"
+    folders.write_tum(path)
+    plain = open_sequence(path)
+    assert plain[1].recorded.depth is not None
+    folders.write_camera_yaml(path, "depth_scale: 1000\n")
+    depth = open_sequence(path)[1].recorded.depth
+    assert depth is not None
+    np.testing.assert_allclose(depth, 5 * plain[1].recorded.depth, rtol=1e-6)
+    folders.write_camera_yaml(path, "time_offset: 0.1\n")
+    np.testing.assert_allclose(open_sequence(path).infos[0].T_world_camera, folders.POSES[1], atol=1e-6)
+    folders.write_camera_yaml(path, "time_offset: 0.05\nmax_gap: 0.01\n")
+    with pytest.raises(SequenceError, match=r"gap of 0\.10 s between poses, more than 0\.01 s"):
+        open_sequence(path)
+    folders.write_camera_yaml(path, "pose_convention: world_to_camera\ncamera_axes: opengl\nworld_up: [0, 1, 0]\n")
+    other = open_sequence(path)
+    assert other.world_up == (0, 1, 0)
+    expected = np.linalg.inv(folders.POSES[1]) @ np.diag([1.0, -1, -1, 1])
+    np.testing.assert_allclose(other.infos[1].T_world_camera, expected, atol=1e-6)
+    for entry in (
+        "fps: 30",
+        "images: rgb",
+        "depth: depth",
+        "labels: seg",
+        "label_space: nyu40",
+        "masks: m",
+        "poses: p",
+    ):
+        folders.write_camera_yaml(path, entry + "\n")
+        with pytest.raises(
+            SequenceError, match=rf"camera\.yaml: {entry.split(':')[0]} has no effect in a TUM sequence"
+        ):
+            open_sequence(path)
+
+
+def test_tum_depth_whose_times_miss_is_an_error(tmp_path: Path) -> None:
+    folders.write_tum(tmp_path / "seq")
+    file = tmp_path / "seq/depth.txt"
+    listed = [line.split() for line in file.read_text().splitlines()[3:]]
+    file.write_text("".join(f"{float(stamp) + 7:.6f} {name}\n" for stamp, name in listed))
+    with pytest.raises(
+        SequenceError, match=r"depth\.txt: no depth image within 0\.02 s .* the nearest misses by 6\.81 s"
+    ):
+        open_sequence(tmp_path / "seq")
+
+
+def test_tum_paths_written_on_windows(tmp_path: Path) -> None:
+    folders.write_tum(tmp_path / "seq")
+    for name in ("rgb", "depth"):
+        file = tmp_path / f"seq/{name}.txt"
+        file.write_text(file.read_text().replace(f" {name}/", f" {name}\\"))
+    sequence = open_sequence(tmp_path / "seq")
+    assert [info.used for info in sequence.infos] == [True] * folders.COUNT
+    assert sequence[1].recorded.depth is not None
 
 
 def test_icl_needs_one_trajectory(tmp_path: Path) -> None:

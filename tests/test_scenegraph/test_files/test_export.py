@@ -105,7 +105,10 @@ def test_floorplan(tmp_path):
     export_floorplan(graph, tmp_path / "f.geojson")
     data = json.loads((tmp_path / "f.geojson").read_text())
     assert data["type"] == "FeatureCollection"
-    assert data["crs"] is None
+    assert data["crs"]["type"] == "name"
+    assert data["crs"]["properties"]["name"].startswith(
+        'LOCAL_CS["m2h map",UNIT["metre",1]'
+    )  # which GDAL reads as such
     features = data["features"]
     shapes = [shape(feature["geometry"]) for feature in features]
     assert all(each.is_valid for each in shapes)

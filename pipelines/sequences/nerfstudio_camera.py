@@ -1,0 +1,106 @@
+"""Cameras of `transforms.json`: the lens models of nerfstudio and instant-ngp, and the keys that no reader may ignore."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Set
+from typing import Any
+
+from mapping.camera import Intrinsics
+from pipelines.frame import SequenceError
+from pipelines.sequences.recorded import Lens, camera_for_images
+
+LENS_KEYS: dict[str, tuple[str, ...]] = {
+    "OPENCV": ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),
+    "OPENCV_FISHEYE": ("k1", "k2", "k3", "k4"),
+    "RADIAL": ("k1", "k2"),
+    "SIMPLE_RADIAL": ("k1",),
+    "PINHOLE": (),
+    "SIMPLE_PINHOLE": (),
+}
+"""By `camera_model` the keys of its coefficients, in OpenCV's order."""
+CAMERA_KEYS = frozenset({*(key for keys in LENS_KEYS.values() for key in keys), "is_fisheye", "camera_model"})
+HEADER_KEYS = CAMERA_KEYS | {
+    "depth_unit_scale_factor",
+    "integer_depth_scale",
+    "enable_depth_loading",
+    "applied_scale",
+    "aabb_scale",
+}
+FRAME_KEYS = CAMERA_KEYS | {"depth_file_path", "depth_path", "mask_path"}
+"""Keys about lenses, depth, masks and scale that are read there, or (`aabb_scale`) do not change what is recorded."""
+CRITICAL = re.compile(
+    r"[kp]\d+|s[1-4x]\d?|b[12]|.*(lens|fisheye|ftheta|distort|equirect|latlong|omni|depth|mask|shutter).*|.*_scale|crop.*"
+)
+"""Names of keys that change what pixels or depths mean."""
+
+
+def check_keys(keys: Mapping[str, Any], known: Set[str], where: str) -> None:
+    """Raises SequenceError for a key about lens, depth or mask that would have no effect; false, null and zeros are harmless."""
+    for key, value in keys.items():
+        parts = value if isinstance(value, list) else [value]
+        is_set = any(part not in (0, False, None, "") for part in parts)
+        if is_set and key not in known and CRITICAL.fullmatch(key.lower()):
+            other = "a frame" if key in FRAME_KEYS else "the header" if key in HEADER_KEYS else ""
+            place = (
+                f"has no effect here but in {other}" if other else "is not supported; remove it if it changes nothing"
+            )
+            raise SequenceError(f"{where}: {key} {place}")
+
+
+def read_intrinsics(keys: Mapping[str, Any], size: tuple[int, int], where: str) -> Intrinsics:
+    """The camera of a frame from the header's keys and its own; (width, height) is used where they state none.
+
+    Pixel centres lie at +0.5 there. Raises SequenceError that begins with `where`.
+    """
+    lens = _lens(keys, where)
+    width, height = (int(read_number(keys, key, size[i], where)) for i, key in enumerate("wh"))
+    fx = read_number(keys, "fl_x", _focal(keys, "camera_angle_x", width, where), where)
+    fy = read_number(keys, "fl_y", _focal(keys, "camera_angle_y", height, where) or fx, where)
+    if not fx:
+        raise SequenceError(f"{where}: needs fl_x or camera_angle_x")
+    if lens[1] == "fisheye" and "fl_x" not in keys:
+        raise SequenceError(f"{where}: camera_angle_x is that of a pinhole camera; a fisheye needs fl_x")
+    cx, cy = read_number(keys, "cx", width / 2, where) - 0.5, read_number(keys, "cy", height / 2, where) - 0.5
+    states_size = "w" in keys and "h" in keys
+    return camera_for_images((fx, fy, cx, cy), (width, height), where, lens=lens, states_size=states_size)
+
+
+def read_number(keys: Mapping[str, Any], key: str, default: float, where: str) -> float:
+    """A number of the file; raises SequenceError naming the key for another value."""
+    value = keys.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise SequenceError(f"{where}: {key} must be a number, got {value!r}")
+    return float(value)
+
+
+def _lens(keys: Mapping[str, Any], where: str) -> Lens:
+    """Coefficients and model; `is_fisheye` without `camera_model` is instant-ngp's OpenCV fisheye."""
+    is_fisheye = keys.get("is_fisheye", False)
+    if not isinstance(is_fisheye, bool):
+        raise SequenceError(f"{where}: is_fisheye must be true or false, got {is_fisheye!r}")
+    model = keys.get("camera_model", "OPENCV_FISHEYE" if is_fisheye else "OPENCV")
+    if model not in LENS_KEYS:
+        raise SequenceError(f"{where}: camera_model {model!r} is not known; known are {', '.join(LENS_KEYS)}")
+    if is_fisheye and model != "OPENCV_FISHEYE":
+        raise SequenceError(f"{where}: is_fisheye contradicts camera_model {model}")
+    used = LENS_KEYS[model]
+    for key in CAMERA_KEYS & keys.keys():
+        if re.fullmatch(r"[kp]\d", key) and key not in used and read_number(keys, key, 0.0, where):
+            raise SequenceError(
+                f"{where}: {key} is not a coefficient of camera_model {model}, which has {', '.join(used) or 'none'}"
+            )
+    values = [read_number(keys, key, 0.0, where) for key in used]
+    if model == "OPENCV_FISHEYE":
+        return tuple(values), "fisheye"
+    values += [0.0] * (4 - len(values))
+    if not any(values):
+        return (), "opencv"
+    count = 8 if any(values[5:]) else 5 if any(values[4:]) else 4
+    return tuple(values[:count]), "opencv"
+
+
+def _focal(keys: Mapping[str, Any], key: str, size: int, where: str) -> float:
+    angle = read_number(keys, key, 0.0, where)
+    return 0.5 * size / math.tan(0.5 * angle) if angle else 0.0

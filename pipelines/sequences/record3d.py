@@ -1,0 +1,97 @@
+"""Record3D's exports: `metadata.json`, `rgb/N.jpg` and `depth/N.exr` (metres), or an unpacked `.r3d` (`metadata`, `rgbd/`).
+
+Poses are camera-to-world quaternions (x y z w) and positions with ARKit's axes (OpenGL) in a world with +y up, one per frame
+number. The depth of an unpacked `.r3d` is compressed by LZFSE and is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+from pipelines.frame import SequenceError
+from pipelines.images import list_images
+from pipelines.sequences.conventions import Convention, matrices_from_quaternions
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
+from pipelines.sequences.text import last_number, number_of, read_json
+
+Array = NDArray[np.float64]
+INNER = "EXR_RGBD"
+LAYOUTS = (("metadata.json", "rgb"), ("metadata", "rgbd"))
+
+
+def open_record3d(path: Path) -> RecordedSequence:
+    """An export folder, or the folder around its `EXR_RGBD/`; raises SequenceError naming the file and the key."""
+    folder = path / INNER if (path / INNER).is_dir() else path
+    name, images = next(((n, i) for n, i in LAYOUTS if (folder / n).is_file() and (folder / i).is_dir()), LAYOUTS[0])
+    file = folder / name
+    keys = read_json(file)
+    poses = _table(keys, "poses", 7, file)
+    if poses is None:
+        raise SequenceError(f"{file}: poses must be a list of 7 numbers per frame")
+    matrices = matrices_from_quaternions(poses[:, 4:], poses[:, :4], str(file))
+    cameras, times = _cameras(keys, len(poses), file), _times(keys, len(poses), file)
+    records: list[FrameRecord] = []
+    notes: list[str] = []
+    for image in sorted(list_images(folder / images), key=lambda image: last_number(image.name) or 0):
+        number = last_number(image.name)
+        if number is None or number >= len(poses):
+            problem = f"no pose of its number in {name} (it has {len(poses)})"
+            records.append(FrameRecord(image, float(len(records)) + times[-1] + 1, None, cameras[0], problem=problem))
+            continue
+        depth = folder / "depth" / f"{image.stem}.exr"
+        depth_file = depth if depth.is_file() else None
+        records.append(FrameRecord(image, times[number], matrices[number], cameras[number], depth=depth_file))
+    if next((folder / images).glob("*.depth"), None) is not None:
+        notes.append(f"depth is not read: {images}/*.depth is compressed by LZFSE; export as `EXR + JPG` instead")
+    details = Details(Convention("camera_to_world", "opengl", 1.0), world_up=(0.0, 1.0, 0.0), notes=tuple(notes))
+    return RecordedSequence(path, "record3d", records, details)
+
+
+def _table(keys: Mapping[str, Any], key: str, columns: int, file: Path) -> Array | None:
+    """A list of rows of numbers (N, columns); None without the key."""
+    if not keys.get(key):
+        return None
+    try:
+        table = np.array(keys[key], dtype=np.float64)
+    except (TypeError, ValueError):
+        table = np.zeros(0)
+    if table.ndim != 2 or table.shape[1] != columns:
+        raise SequenceError(f"{file}: {key} must be a list of {columns} numbers per frame")
+    return table
+
+
+def _cameras(keys: Mapping[str, Any], count: int, file: Path) -> list[Intrinsics]:
+    """The camera of each frame: its own coefficients, else those of the column-major matrix `K`."""
+    size = int(number_of(keys, "w", file)), int(number_of(keys, "h", file))
+    coefficients = _table(keys, "perFrameIntrinsicCoeffs", 4, file)
+    if coefficients is None:
+        K = keys.get("K")
+        if not isinstance(K, list) or len(K) != 9:
+            raise SequenceError(f"{file}: K must be 9 numbers, a matrix column by column")
+        values = {str(i): value for i, value in enumerate(K)}
+        coefficients = np.tile([number_of(values, i, file) for i in ("0", "4", "6", "7")], (count, 1))
+    if len(coefficients) != count:
+        raise SequenceError(f"{file}: perFrameIntrinsicCoeffs has {len(coefficients)} entries for {count} poses")
+    cameras: dict[tuple[float, ...], Intrinsics] = {}
+    for fx, fy, cx, cy in map(tuple, coefficients.tolist()):
+        if (fx, fy, cx, cy) not in cameras:
+            cameras[fx, fy, cx, cy] = camera_for_images((fx, fy, cx, cy), size, str(file), states_size=True)
+    return [cameras[tuple(row)] for row in coefficients.tolist()]
+
+
+def _times(keys: Mapping[str, Any], count: int, file: Path) -> list[float]:
+    stamps = keys.get("frameTimestamps")
+    if not stamps:
+        rate = number_of(keys, "fps", file)
+        if not rate > 0:
+            raise SequenceError(f"{file}: fps must be positive, got {rate}")
+        return [i / rate for i in range(count)]
+    if not isinstance(stamps, list) or len(stamps) != count:
+        raise SequenceError(f"{file}: frameTimestamps must be {count} numbers, one per pose")
+    return [number_of({"frameTimestamps": stamp}, "frameTimestamps", file) for stamp in stamps]

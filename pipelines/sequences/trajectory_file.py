@@ -1,0 +1,62 @@
+"""Files of timed poses: `stamp tx ty tz qx qy qz qw` per line, or another order that a comment or header names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.sequences.association import Trajectory
+from pipelines.sequences.conventions import matrices_from_quaternions
+from pipelines.sequences.text import number_rows, read_text
+from pipelines.sequences.times import check_repeats, to_seconds
+
+Array = NDArray[np.float64]
+POSE_LINE = "a pose `stamp tx ty tz qx qy qz qw`"
+ORDER = ("stamp", "tx", "ty", "tz", "qx", "qy", "qz", "qw")
+TIME_NAMES = frozenset({"timestamp", "time", "stamp", "t", "ts"})
+
+
+def read_trajectory(path: Path, *, max_gap: float) -> Trajectory:
+    """The timed poses of a file; raises SequenceError naming the line, an unusable unit of time, or repeated stamps."""
+    return trajectory_from_rows(number_rows(path, (8,), POSE_LINE), path, max_gap=max_gap)
+
+
+def trajectory_from_rows(rows: Array, path: Path, *, max_gap: float) -> Trajectory:
+    """Rows (N, 8) of a file as a trajectory, the columns in the order that the file names; raises as `read_trajectory`."""
+    rows = rows[:, named_order(path, ORDER)]
+    times = to_seconds(rows[:, 0], str(path))
+    check_repeats(times, rows[:, 1:], str(path))
+    return Trajectory(times, matrices_from_quaternions(rows[:, 1:4], rows[:, 4:], str(path)), max_gap=max_gap)
+
+
+def named_order(path: Path, expected: tuple[str, ...]) -> list[int]:
+    """For each of the expected columns its position in the lines of the file, from a comment or header that names them.
+
+    A comment that names the parts of the quaternion alone gives their order; without one the order is the expected one.
+    """
+    for line in read_text(path).splitlines():
+        text = line.strip()
+        if text and not text.startswith("#") and re.match(r"[-+.\d]|nan|inf", text, re.IGNORECASE):
+            break
+        names = [name for word in re.split(r"[\s,;|]+", text.lstrip("#")) if (name := _column_name(word))]
+        if set(names) == set(expected) and len(names) == len(expected):
+            return [names.index(name) for name in expected]
+        parts = [name for name in names if name.startswith("q")]
+        if sorted(parts) == ["qw", "qx", "qy", "qz"]:
+            first = len(expected) - 4
+            return [*range(first), *(first + parts.index(name) for name in expected[first:])]
+    return list(range(len(expected)))
+
+
+def _column_name(word: str) -> str:
+    """`qw` for qw, q_w, q.w or q_RS_w, `tx` for x, tx or p_RS_R_x, `stamp` for a time; empty for other words."""
+    word = re.sub(r"[\[(].*", "", word).strip("`'\":").lower()
+    if word in TIME_NAMES:
+        return "stamp"
+    if found := re.fullmatch(r"q(?:uat(?:ernion)?)?[_.]?(?:[a-z]+_)*([wxyz])", word):
+        return f"q{found[1]}"
+    found = re.fullmatch(r"(?:[tp]|pos|position|trans|translation)?[_.]?(?:[a-z]+_)*([xyz])", word)
+    return f"t{found[1]}" if found else ""

@@ -1,0 +1,165 @@
+"""What a mask hides is unknown to every source, and black."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sequence_folders as folders
+from box_room import CAMERA
+
+from pipelines import open_sequence
+from pipelines.frame import Frame, SequenceError, only_within
+from pipelines.images import read_mask, write_jpeg, write_png
+from pipelines.sequences.ingest import ingest
+from pipelines.settings import PipelineConfig
+from pipelines.sources.source import open_source
+from pipelines.stages.context import RunContext
+from pipelines.workspace import Workspace
+
+USED = np.ones((folders.HEIGHT, folders.WIDTH), bool)
+USED[8:, 4:10] = False
+
+
+def add_mask_paths(path: Path, name: str = "masks/m.png") -> None:
+    header = json.loads((path / "transforms.json").read_text())
+    for entry in header["frames"]:
+        entry["mask_path"] = name
+    (path / "transforms.json").write_text(json.dumps(header))
+
+
+def check(frame: Frame, i: int, *, has_depth: bool = True) -> None:
+    assert frame.mask is not None
+    np.testing.assert_array_equal(frame.mask, USED)
+    np.testing.assert_array_equal(frame.rgb[~USED], 0)
+    np.testing.assert_array_equal(frame.rgb[USED], folders.rgb(i)[USED])
+    if has_depth:
+        np.testing.assert_allclose(frame.recorded.depth, np.where(USED, folders.depth(i), 0), atol=1e-4)
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_mask_path_of_nerfstudio(tmp_path: Path, white: int) -> None:
+    folders.write_nerfstudio(tmp_path / "seq")
+    (tmp_path / "seq/masks").mkdir()
+    write_png(tmp_path / "seq/masks/m.png", (USED * white).astype(np.uint8))
+    add_mask_paths(tmp_path / "seq")
+    sequence = open_sequence(tmp_path / "seq")
+    check(sequence[1], 1)
+    np.testing.assert_array_equal(sequence[1].recorded.labels, np.where(USED, folders.labels(1), 0))
+    assert any("3 of 3 images have a mask" in note for note in sequence.notes)
+    add_mask_paths(tmp_path / "seq", "../m.png")
+    with pytest.raises(SequenceError, match=r"frames\[0\]\.mask_path must lie below"):
+        open_sequence(tmp_path / "seq")
+
+
+@pytest.mark.parametrize("format", ["nerfstudio", "hololens", "images", "tum", "colmap-text"])
+def test_masks_folder_of_any_format(tmp_path: Path, format: str) -> None:
+    folders.WRITERS[format][1](tmp_path / "seq")
+    names = [Path(info.image).name for info in open_sequence(tmp_path / "seq").infos]
+    (tmp_path / "seq/masks").mkdir()
+    for name in names:  # COLMAP appends the suffix
+        mask = name + ".png" if format == "colmap-text" else name
+        write_png(tmp_path / "seq/masks" / mask, (USED * 255).astype(np.uint8))
+    check(open_sequence(tmp_path / "seq")[1], 1, has_depth=format != "colmap-text")
+
+
+def test_masks_are_not_images_of_a_colmap_project(tmp_path: Path) -> None:
+    """Images next to the model, whose folder is searched for images that were not registered."""
+    folders.write_colmap_text(tmp_path / "seq")
+    for file in (tmp_path / "seq/images").iterdir():
+        file.rename(tmp_path / "seq" / file.name)
+    (tmp_path / "seq/masks").mkdir()
+    for i in range(folders.COUNT):
+        write_png(tmp_path / f"seq/masks/shot {i}.png", (USED * 255).astype(np.uint8))
+    sequence = open_sequence(tmp_path / "seq")
+    assert len(sequence) == folders.COUNT
+    check(sequence[1], 1, has_depth=False)
+
+
+def test_masks_that_belong_to_no_image_are_an_error(tmp_path: Path) -> None:
+    folders.write_hololens(tmp_path / "seq")
+    (tmp_path / "seq/masks").mkdir()
+    for name in ("left", "right"):
+        write_png(tmp_path / f"seq/masks/{name}.png", np.zeros((12, 16), np.uint8))
+    with pytest.raises(SequenceError, match="masks: the names do not tell"):
+        open_sequence(tmp_path / "seq")
+
+
+def test_masks_of_the_camera_file(tmp_path: Path) -> None:
+    folders.write_posed_images(tmp_path)
+    (tmp_path / "valid").mkdir()
+    for i in range(folders.COUNT):
+        write_png(tmp_path / f"valid/{i:06d}.png", (USED * 255).astype(np.uint8))
+    folders.write_camera_yaml(tmp_path, "masks: valid\ndepth: depth\n")
+    check(open_sequence(tmp_path)[2], 2)
+    folders.write_camera_yaml(tmp_path, "masks: nowhere\n")
+    with pytest.raises(SequenceError, match=r"camera\.yaml: masks: no image in nowhere/"):
+        open_sequence(tmp_path)
+
+
+def test_mask_survives_a_copy(tmp_path: Path) -> None:
+    folders.write_nerfstudio(tmp_path / "seq")
+    (tmp_path / "seq/masks").mkdir()
+    write_png(tmp_path / "seq/masks/m.png", (USED * 255).astype(np.uint8))
+    add_mask_paths(tmp_path / "seq")
+    ingest(open_sequence(tmp_path / "seq"), tmp_path / "copy")
+    check(open_sequence(tmp_path / "copy")[1], 1)
+
+
+def test_colours_and_grey_of_masks(tmp_path: Path) -> None:
+    write_png(tmp_path / "c.png", np.repeat((USED * 200).astype(np.uint8)[..., None], 3, axis=2))
+    np.testing.assert_array_equal(read_mask(tmp_path / "c.png") > 0, USED)
+    big = np.kron(USED, np.ones((8, 8), bool))
+    write_jpeg(tmp_path / "c.jpg", np.repeat((big * 255).astype(np.uint8)[..., None], 3, axis=2))
+    np.testing.assert_array_equal(read_mask(tmp_path / "c.jpg") > 0, big)
+    write_png(tmp_path / "none.png", np.zeros((4, 4), np.uint8))
+    assert not read_mask(tmp_path / "none.png").any()
+
+
+def test_no_source_gives_depth_in_a_mask(box_room: Path, tmp_path: Path) -> None:
+    """Depth of another program too: an object that moves with the camera must not reach the map."""
+    sequence = open_sequence(box_room)
+    used = np.ones((CAMERA.height, CAMERA.width), bool)
+    used[CAMERA.height // 2 :, CAMERA.width // 4 : CAMERA.width // 2] = False
+
+    class Masked:
+        def __getattr__(self, name: str) -> object:
+            return getattr(sequence, name)
+
+        def __len__(self) -> int:
+            return len(sequence)
+
+        def __getitem__(self, index: int) -> Frame:
+            return sequence[index].masked(used)
+
+    (tmp_path / "predicted").mkdir()
+    for info in sequence.infos:
+        depth = sequence[info.index].recorded.depth
+        assert depth is not None
+        np.savez(tmp_path / f"predicted/{info.index:06d}.npz", depth=np.where(used, depth, np.float32(0.5)))
+    config = PipelineConfig()
+    for spec in (f"precomputed:{tmp_path / 'predicted'}", "recorded"):
+        masked: Any = Masked()
+        source = open_source(spec, masked, config)
+        context = RunContext(Workspace(tmp_path / "run"), masked, source, config, lambda what, done, total: None)
+        frame = next(context.posed_frames([3], aligned=False, levelled=False))
+        assert not frame.predictions.depth[~used].any()
+        assert (frame.predictions.depth[used] > 0).all()
+        assert not frame.rgb[~used].any()
+
+
+def test_everything_outside_of_a_mask_is_unknown(box_room: Path) -> None:
+    recorded = open_sequence(box_room)[0].recorded
+    assert recorded.depth is not None
+    mask = np.zeros(recorded.depth.shape, bool)
+    mask[3:9, 5:20] = True
+    for name, array in vars(only_within(recorded, mask)).items():
+        before = getattr(recorded, name)
+        if array is not None:
+            assert array.dtype == before.dtype
+            np.testing.assert_array_equal(array[mask], before[mask])
+            assert not array[~mask].any()
+    assert only_within(recorded, None) is recorded

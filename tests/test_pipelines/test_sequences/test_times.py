@@ -1,0 +1,148 @@
+"""Time stamps in any unit since 1970, and stamps that were rounded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sequence_folders as folders
+
+from pipelines import open_sequence
+from pipelines.frame import SequenceError
+from pipelines.images import write_png
+from pipelines.sequences.times import stamps_in_names, to_seconds
+
+START = 1403636580.25
+UNITS = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
+POSE = "{stamp} {x} 0 0 0 0 0 1\n"
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_units_by_magnitude(unit: str) -> None:
+    times = START + np.arange(4) * 0.05
+    np.testing.assert_allclose(to_seconds(times * UNITS[unit], "t.txt"), times, atol=1e-6, rtol=0)
+
+
+def test_small_numbers_are_seconds() -> None:
+    np.testing.assert_array_equal(to_seconds([0.0, 17.5, np.nan], "t.txt"), [0.0, 17.5, np.nan])
+
+
+@pytest.mark.parametrize("stamp", [3.2e14, 1e13, 5e20])
+def test_other_large_numbers_are_an_error(stamp: float) -> None:
+    with pytest.raises(SequenceError, match=r"t\.txt: .* is not a time stamp in seconds, nor a time since 1970"):
+        to_seconds([stamp], "t.txt")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["1403636580000000", "1403636580650000"], [1403636580, 1403636580.65]),
+        (["1403636580000000000"], [1403636580]),
+        (["1403636580000"], [1403636580]),
+        (["1403636580.5", "1403636581.5"], [1403636580.5, 1403636581.5]),
+        (["frame_1403636580.5", "frame_1403636581.5"], [1403636580.5, 1403636581.5]),
+        (["0.05", "0.10"], [0.05, 0.1]),
+        (["000001", "000002"], None),
+        (["frame_0.05"], None),
+        (["frame.0001"], None),
+        (["1403636580000000", "1403636580"], None),
+        (["000002-000000033369"], None),
+    ],
+)
+def test_names_that_are_times(names: list[str], expected: list[float] | None) -> None:
+    found = stamps_in_names([Path(f"{name}.png") for name in names])
+    assert (found is None) == (expected is None)
+    if expected is not None:
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def write_tum(path: Path, stamp: str, count: int = 10, header: str = "# t\n") -> None:
+    """Images 0.3 s apart, and poses with stamps of that format."""
+    listed = truth = header
+    (path / "rgb").mkdir(parents=True)
+    for i in range(count):
+        t = START + 0.3 * i
+        write_png(path / f"rgb/{t:.6f}.png", folders.rgb(0))
+        listed += f"{t:.6f} rgb/{t:.6f}.png\n"
+        truth += POSE.format(stamp=stamp.format(t=t, ns=round(t * 1e9), us=round(t * 1e6)), x=i)
+    (path / "rgb.txt").write_text(listed)
+    (path / "groundtruth.txt").write_text(truth)
+    folders.write_camera_yaml(path)
+
+
+@pytest.mark.parametrize("stamp", ["{t:.6f}", "{ns}", "{us}", "{t:.3f}"])
+def test_stamps_of_poses_in_another_unit(tmp_path: Path, stamp: str) -> None:
+    write_tum(tmp_path / "seq", stamp)
+    sequence = open_sequence(tmp_path / "seq")
+    assert all(info.used for info in sequence.infos)
+    assert sequence.infos[7].T_world_camera is not None
+    assert sequence.infos[7].T_world_camera[0, 3] == 7
+
+
+@pytest.mark.parametrize("stamp", ["{t:g}", "{t:.6e}"])
+def test_rounded_stamps_of_poses_are_an_error(tmp_path: Path, stamp: str) -> None:
+    write_tum(tmp_path / "seq", stamp)
+    with pytest.raises(SequenceError, match=r"groundtruth\.txt: 9 of 10 poses repeat the time stamp .* were rounded"):
+        open_sequence(tmp_path / "seq")
+
+
+def test_rounded_stamps_of_images_are_an_error(tmp_path: Path) -> None:
+    write_tum(tmp_path / "seq", "{t:.6f}")
+    listed = [line.split() for line in (tmp_path / "seq/rgb.txt").read_text().splitlines()[1:]]
+    (tmp_path / "seq/rgb.txt").write_text("".join(f"{float(stamp):.0f} {name}\n" for stamp, name in listed[1:]))
+    folders.write_camera_yaml(tmp_path / "seq", "max_gap: 1\n")
+    with pytest.raises(SequenceError, match="images repeat the time stamp of another one"):
+        open_sequence(tmp_path / "seq")
+
+
+def test_times_that_miss_are_named_with_the_amount(tmp_path: Path) -> None:
+    write_tum(tmp_path / "seq", "{t:.6f}")
+    truth = (tmp_path / "seq/groundtruth.txt").read_text().replace("14036365", "14036370")
+    (tmp_path / "seq/groundtruth.txt").write_text(truth)
+    with pytest.raises(SequenceError, match=r"none of 10 frames are usable: 10 before the first pose \(500\.00 s\)"):
+        open_sequence(tmp_path / "seq")
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# timestamp tx ty tz qw qx qy qz\n",
+        "#timestamp [ns], p_RS_R_x [m], p_RS_R_y [m], p_RS_R_z [m], q_RS_w [], q_RS_x [], q_RS_y [], q_RS_z []\n",
+        "# qw, qx, qy, qz\n",
+        "# ground truth\n# time x y z q_w q_x q_y q_z\n",
+    ],
+)
+def test_order_of_the_quaternion_that_a_comment_names(tmp_path: Path, comment: str) -> None:
+    folders.write_tum(tmp_path / "seq")
+    rows = [line.split() for line in (tmp_path / "seq/groundtruth.txt").read_text().splitlines()[1:]]
+    w_first = "".join(" ".join([*row[:4], row[7], *row[4:7]]) + "\n" for row in rows)
+    (tmp_path / "seq/groundtruth.txt").write_text(comment + w_first)
+    for i, info in enumerate(open_sequence(tmp_path / "seq").infos):
+        np.testing.assert_allclose(info.T_world_camera, folders.POSES[i], atol=1e-6)
+
+
+def test_other_columns_that_a_header_names(tmp_path: Path) -> None:
+    folders.write_tum(tmp_path / "seq")
+    rows = [line.split() for line in (tmp_path / "seq/groundtruth.txt").read_text().splitlines()[1:]]
+    moved = "".join(",".join([*row[1:4], *row[4:], row[0]]) + "\n" for row in rows)
+    (tmp_path / "seq/groundtruth.txt").write_text("x,y,z,qx,qy,qz,qw,timestamp\n" + moved)
+    for i, info in enumerate(open_sequence(tmp_path / "seq").infos):
+        np.testing.assert_allclose(info.T_world_camera, folders.POSES[i], atol=1e-6)
+
+
+def test_quaternions_are_normalised_up_to_a_hundredth(tmp_path: Path) -> None:
+    folders.write_tum(tmp_path / "seq")
+    lines = (tmp_path / "seq/groundtruth.txt").read_text().splitlines()[1:]
+    rows = [[float(x) for x in line.split()] for line in lines]
+
+    def write(factor: float) -> None:
+        np.savetxt(tmp_path / "seq/groundtruth.txt", [[*row[:4], *(factor * x for x in row[4:])] for row in rows])
+
+    for factor in (0.995, 1.0099):
+        write(factor)
+        for i, info in enumerate(open_sequence(tmp_path / "seq").infos):
+            np.testing.assert_allclose(info.T_world_camera, folders.POSES[i], atol=1e-6)
+    write(1.02)
+    with pytest.raises(SequenceError, match=r"groundtruth\.txt: the quaternion of pose 1 of 3 has length 1\.02"):
+        open_sequence(tmp_path / "seq")
