@@ -22,6 +22,7 @@ REQUIRED_MODULES = (
 EXTRAS = {
     "dsg": ("spark_dsg", "checks exported spark_dsg files by loading them"),
     "rerun": ("rerun", "export to rerun recordings"),
+    "sfm": ("pycolmap", "poses of plain videos and images"),
 }
 
 

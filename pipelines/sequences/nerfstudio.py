@@ -59,6 +59,7 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
     notes = (
         [] if has_times else [f"no time stamps: {ASSUMED_RATE:g} frames per second assumed, in the order of the names"]
     )
+    notes += _notes(header, file)
     if "applied_transform" in header:
         notes.append(
             f"the world was transformed when it was written: applied_transform {json.dumps(header['applied_transform'])}"
@@ -208,6 +209,14 @@ def _number(keys: Mapping[str, Any], key: str, default: float, where: str) -> fl
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise SequenceError(f"{where}: {key} must be a number, got {value!r}")
     return float(value)
+
+
+def _notes(header: Mapping[str, Any], file: Path) -> list[str]:
+    """What the writer of a canonical folder has to say of it."""
+    notes = header.get("notes", []) if header.get("format") == FORMAT else []
+    if not (isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
+        raise SequenceError(f"{file}: notes must be a list of sentences, got {notes!r}")
+    return notes
 
 
 def _world_up(header: Mapping[str, Any], file: Path) -> tuple[float, float, float] | None:
