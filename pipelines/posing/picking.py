@@ -26,7 +26,9 @@ BLURRED = 0.6
 """Sharpness relative to the neighbours below which a frame that is passed over is called blurred."""
 LOST = 1.0
 """Motion where no point can be followed from one candidate to the next."""
-LEAST_FOLLOWED = 8
+LEAST_FOLLOWED, LEAST_FOLLOWED_SHARE = 8, 0.3
+MOST_DIFFERENCE = 12.0
+"""Grey levels between the surroundings of a corner and of what it is found at."""
 CORNERS = 150
 
 
@@ -114,9 +116,9 @@ def motion_between(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float
     corners = cv2.goodFeaturesToTrack(before, CORNERS, 0.01, 7)
     if corners is None:
         return LOST
-    found, followed, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None)
-    kept = followed.ravel() == 1
-    if kept.sum() < max(LEAST_FOLLOWED, 0.3 * len(corners)):
+    found, followed, difference = cv2.calcOpticalFlowPyrLK(before, after, corners, None)
+    kept = (followed.ravel() == 1) & (difference.ravel() < MOST_DIFFERENCE)
+    if kept.sum() < max(LEAST_FOLLOWED, LEAST_FOLLOWED_SHARE * len(corners)):
         return LOST
     moved = np.linalg.norm((found - corners).reshape(-1, 2)[kept], axis=1)
     return float(min(np.median(moved) / before.shape[1], LOST))

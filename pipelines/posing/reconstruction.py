@@ -24,6 +24,8 @@ LOOP_IMAGES = 50
 LEAST_TRACK = 3
 MOST_ERROR = 2.0
 """Of a point that is used for the scale: observing images, and pixels of reprojection error."""
+MOST_MODELS = 4
+"""Parts that do not connect; each further one costs time and only its size is reported."""
 FOCAL_RANGE = (0.3, 5.0)
 """Focal lengths over the longer side of the image that a camera may have; a reconstruction with another one is wrong."""
 SEED = 0
@@ -113,7 +115,7 @@ def _extract(
         reader.camera_params = f"{focal},{width / 2},{height / 2},0"
     options = pycolmap.FeatureExtractionOptions()
     options.sift.max_num_features = 4096
-    options.sift.peak_threshold = 0.003  # walls and furniture have less contrast than the façades of the default
+    options.sift.peak_threshold = 0.002  # walls and furniture have less contrast than the façades of the default
     progress("features", 0, len(names))
     pycolmap.extract_features(
         database,
@@ -147,6 +149,7 @@ def _map(pycolmap: Any, folder: Path, count: int, database: Path, work: Path, *,
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = SEED
     options.extract_colors = False
+    options.max_num_models = MOST_MODELS
     options.mapper.init_min_num_inliers = 50
     options.mapper.abs_pose_min_num_inliers = 20
     options.ba_global_frames_ratio = options.ba_global_points_ratio = 1.2  # half the time, the same error
@@ -157,7 +160,7 @@ def _map(pycolmap: Any, folder: Path, count: int, database: Path, work: Path, *,
 
     def advance() -> None:
         nonlocal registered
-        registered = min(registered + 1, count)
+        registered = min(registered + 1, count - 1)  # frames that join no model are tried again for others
         progress("camera poses", registered, count)
 
     models = pycolmap.incremental_mapping(database, folder, out, options, next_image_callback=advance)
