@@ -5,16 +5,18 @@
 takes the images alone of DATA/hololens_office and DATA/redkitchen, and of synthetic walks (canonical folders, as by
 `m2h synth FOLDER --seed 61 --rooms 1 --frames 160 --size 640x480`), lets `m2h poses` find their poses, and compares these with
 the recorded or true ones. With --maps the office is mapped from its images, once with the poses found and once with the recorded
-ones, and both meshes are compared with the map of the sensor's depth. Writes benchmarks/results/poses.json.
+ones, and both meshes are compared with the map of the sensor's depth. Writes benchmarks/results/poses.json, where those of other
+sequences are kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,12 @@ from bench_multiview import sensor_mesh
 from common import machine, noise, write_json
 from numpy.typing import NDArray
 
+from m2h import Predictions
 from mapping import Mesh
 from mapping.mesh.mesh_metrics import mesh_metrics
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
-from pipelines.frame import FrameSequence
+from pipelines.frame import Frame, FrameSequence
 from pipelines.images import write_png
 from pipelines.posing.poses import pose_recording
 from pipelines.sequences.ingest import ingest
@@ -82,7 +85,8 @@ def main() -> None:
     options = parser.parse_args()
     folders = [options.data / name for name in RECORDINGS] + options.walks
     chosen = [path for path in folders if path.is_dir() and (not options.only or path.name in options.only)]
-    report: dict[str, Any] = {"machine": machine(), "results": {}}
+    before = json.loads(options.out.read_text(encoding="utf-8"))["results"] if options.out.is_file() else {}
+    report: dict[str, Any] = {"machine": machine(), "results": before}
     with tempfile.TemporaryDirectory() as name, noise(report):
         work = options.keep or Path(name)
         for folder in chosen:
@@ -175,11 +179,7 @@ class Chosen:
     def __len__(self) -> int:
         return len(self.infos)
 
-    def __getitem__(self, index: int) -> Any:
-        from dataclasses import replace
-
-        from m2h import Predictions
-
+    def __getitem__(self, index: int) -> Frame:
         return replace(self._sequence[self._frames[index]], recorded=Predictions())
 
 
@@ -193,8 +193,6 @@ def mapped(sequence: FrameSequence, out: Path) -> Mesh:
 
 def moved(mesh: Mesh, scale: float, R: Array, t: Array) -> Mesh:
     """The mesh with its vertices at `scale * R @ x + t`."""
-    from dataclasses import replace
-
     return replace(mesh, vertices=scale * mesh.vertices @ R.T + t)
 
 

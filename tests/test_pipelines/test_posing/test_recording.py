@@ -46,7 +46,7 @@ def test_an_image_of_another_size_is_named(tmp_path):
 def test_what_is_no_recording_is_said(tmp_path):
     with pytest.raises(SequenceError, match="no such file or folder"):
         open_plain(tmp_path / "missing.mp4")
-    with pytest.raises(SequenceError, match="expected a video .* or a folder of images"):
+    with pytest.raises(SequenceError, match=r"expected a video .* or a folder of images"):
         open_plain(tmp_path)
     (tmp_path / "a.png").write_bytes(b"no image")
     with pytest.raises(SequenceError, match="none of 1 images can be read"):

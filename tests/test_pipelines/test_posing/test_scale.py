@@ -63,6 +63,6 @@ def test_points_outside_the_image_or_on_unknown_depth_are_ignored():
     depth = np.full(SIZE, 2.0, np.float32)
     depth[:, 30:] = 0
     inside = np.stack([np.arange(20), np.arange(20)], axis=1).astype(float)
-    outside, unknown = inside + [100, 0], inside + [30, 0]
+    outside, unknown = inside + np.array([100, 0]), inside + np.array([30, 0])
     view = SparseView(np.concatenate([inside, outside, unknown]), np.full(60, 1.0))
     assert log_scale_of(view, depth) == pytest.approx(np.log(2.0))
