@@ -1,10 +1,13 @@
 """Plain recordings: what counts as one, and images that do not fit."""
 
+import struct
+
 import numpy as np
 import pytest
 
 from pipelines.frame import SequenceError
-from pipelines.images import write_png
+from pipelines.images import encode_jpeg, write_png
+from pipelines.posing.reconstruction import focal_from_exif
 from pipelines.posing.recording import is_plain, open_plain
 
 
@@ -51,3 +54,18 @@ def test_what_is_no_recording_is_said(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
     with pytest.raises(SequenceError, match="none of 1 images can be read"):
         open_plain(tmp_path)
+
+
+def test_the_focal_length_comes_from_exif_data(tmp_path):
+    pytest.importorskip("pycolmap", reason="needs the extra sfm")
+    path = tmp_path / "photo.jpg"
+    plain = encode_jpeg(np.zeros((300, 400, 3), np.uint8))
+    path.write_bytes(plain)
+    assert focal_from_exif(path) is None
+    exif_pointer = struct.pack("<HHHIII", 1, 0x8769, 4, 1, 26, 0)
+    equivalent_mm = struct.pack("<HHHIHHI", 1, 0xA405, 3, 1, 26, 0, 0)  # of a 35 mm film, whose diagonal is 43.27 mm
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + exif_pointer + equivalent_mm
+    path.write_bytes(plain[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + plain[2:])
+    assert focal_from_exif(path) == pytest.approx(26 / 43.27 * 500, rel=1e-3)
+    path.write_bytes(b"no image")
+    assert focal_from_exif(path) is None
