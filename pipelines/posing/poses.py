@@ -236,8 +236,9 @@ def _write(
         if matrix is None and not reason:
             reason = NOT_REGISTERED if position in set(picked) else "not looked at: close to the next candidate"
         records.append(FrameRecord(source, float(recording.times[position]), matrix, camera, problem=reason))
-    sequence = RecordedSequence(recording.folder, recording.kind, records, Details(Convention()))
-    lost = tuple(info.image for info in sequence.infos if info.reason == NOT_REGISTERED)
+    # Opened from the hidden folder, so that no m2h.yaml next to the images changes what was found.
+    sequence = RecordedSequence(work, recording.kind, records, Details(Convention()))
+    lost = tuple(recording.shown(info.index) for info in sequence.infos if info.reason == NOT_REGISTERED)
     report = PosesReport(len(picked), len(found.poses), lost, found.other_models, scale.deviation, up_to_date=False)
     sequence.name, sequence.notes = recording.name, tuple(notes_of(report))
     partial = work / "posed"

@@ -38,10 +38,10 @@ class PlainRecording:
         """What reports call it."""
         return self.path.resolve().stem if self.kind == "video" else self.path.resolve().name
 
-    @property
-    def folder(self) -> Path:
-        """The folder that the images or the video lie in."""
-        return self.path.parent if self.kind == "video" else self.path
+    def shown(self, position: int) -> str:
+        """What reports call an image: its file's name, with the frame's number in a video."""
+        source = self.sources[position]
+        return f"{source.path.name}#{source.number}" if isinstance(source, VideoFrame) else source.name
 
     def read(self, position: int) -> NDArray[np.uint8]:
         """An image (H, W, 3) uint8 RGB; raises SequenceError when it cannot be read."""
