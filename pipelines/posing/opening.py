@@ -8,7 +8,7 @@ from pathlib import Path
 from pipelines.frame import FrameSequence
 from pipelines.posing.poses import Progress, pose_recording
 from pipelines.posing.recording import is_plain
-from pipelines.sequences.detect import open_sequence
+from pipelines.sequences import detect
 from pipelines.settings import PosingConfig
 from pipelines.workspace import Workspace
 
@@ -30,13 +30,13 @@ def open_or_pose(
     """
     path = Path(spec).expanduser()
     if not is_plain(path):
-        return open_sequence(spec)
+        return detect.open_sequence(spec)
     workspace = Workspace(run_folder)
     folder = workspace.path(POSED_FOLDER)
     with workspace.lock():
         report = pose_recording(path, folder, config, command=command, replace=True, progress=progress)
     if report.up_to_date:
         progress("poses", 0, 0)
-    sequence = copy.copy(open_sequence(folder))
+    sequence = copy.copy(detect.open_sequence(folder))
     sequence.name = path.resolve().stem if path.is_file() else path.resolve().name
     return sequence

@@ -24,6 +24,8 @@ NEIGHBOURHOOD = 4
 """Candidates on either side that sharpness is relative to: a white wall is less sharp than a shelf."""
 BLURRED = 0.6
 """Sharpness relative to the neighbours below which a frame that is passed over is called blurred."""
+LONGER = 1.05
+"""Factor by which stretches are lengthened until they are few enough."""
 LOST = 1.0
 """Motion where no point can be followed from one candidate to the next."""
 LEAST_FOLLOWED, LEAST_FOLLOWED_SHARE = 8, 0.3
@@ -56,8 +58,11 @@ def pick(looks: Looks, max_frames: int) -> tuple[list[int], dict[int, str]]:
     moved = np.maximum(looks.motion, elapsed * LEAST_MOTION / LONGEST_GAP)
     moved[0] = 0
     progress = np.cumsum(moved)
-    step = max(LEAST_MOTION, progress[-1] / (max_frames - 0.5))
+    step = LEAST_MOTION
     stretch = np.floor(progress / step).astype(int)
+    while len(np.unique(stretch)) > max_frames:  # not total / max_frames: a jump fills no stretches
+        step *= LONGER
+        stretch = np.floor(progress / step).astype(int)
     relative = relative_sharpness(looks.sharpness)
     order = np.lexsort((np.arange(count), -relative, stretch))
     best = order[np.unique(stretch[order], return_index=True)[1]]

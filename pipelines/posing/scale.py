@@ -16,8 +16,7 @@ LEAST_POINTS = 12
 LEAST_VIEWS = 3
 MOST_VIEWS = 48
 SCENE_DEVIATION = 0.1
-"""Relative error of the shipped network's scale that all views of one place share (root mean square over eight recordings and
-synthetic walks, `benchmarks/bench_poses.py`): what the spread of the views does not show."""
+"""Least relative error that is stated: what all views of one place share is not in their spread."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,6 +44,14 @@ def test_frames_are_spread_over_motion_and_bounded():
     assert len(picked) + len(reasons) == 300
 
 
+def test_jumps_take_no_frames_from_the_rest():
+    motion = np.full(200, LEAST_MOTION + 1e-9)
+    motion[::4] = LOST
+    picked, reasons = pick(looks(motion), max_frames=200)
+    assert (len(picked), reasons) == (200, {})
+    assert 80 < len(pick(looks(motion), max_frames=100)[0]) <= 100
+
+
 def test_the_sharpest_frame_of_a_stretch_is_picked_and_blurred_ones_are_named():
     sharpness = np.tile([1.0, 1.0, 4.0, 0.1, 1.0], 20)
     picked, reasons = pick(looks(np.full(100, LEAST_MOTION / 5 + 1e-9), sharpness), max_frames=100)
