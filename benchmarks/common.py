@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-PACKAGES = ("numpy", "numba", "open3d", "torch", "opencv-python-headless", "onnxruntime", "openvino")
+PACKAGES = ("numpy", "numba", "open3d", "torch", "opencv-python-headless", "onnxruntime", "openvino", "pycolmap")
 NOISY_SHARE = 0.1
 """The share of processor time taken by other processes above which a measurement counts as noisy."""
 

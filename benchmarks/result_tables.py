@@ -296,6 +296,13 @@ def from_images(data: Result) -> str:
     return "\n\n".join(parts)
 
 
+def poses(data: Result) -> str:
+    """How many plain images get a pose, how far off poses and scale are, and the maps with them."""
+    rows = [{"name": name, **figures} for name, figures in data["results"].items()]
+    maps = [row for row in rows if "f_10cm_found" in row]
+    return paragraphs(table(POSE_COLUMNS, rows), table(POSED_MAP_COLUMNS, maps) if maps else "")
+
+
 def _depth_rows(data: Result) -> list[Result]:
     return [
         {"name": f"{name}, {part}", **scores}
@@ -304,6 +311,21 @@ def _depth_rows(data: Result) -> list[Result]:
     ]
 
 
+POSE_COLUMNS = [
+    *(Column("images", "name"), Column("given", "images", ".0f"), Column("picked", "picked", ".0f")),
+    *(Column("posed", "posed", ".0f"), Column("share", "share", ".2f"), Column("path m", "path_m", ".1f")),
+    *(Column("ATE cm", "ate_cm", ".1f"), Column("scale error %", "scale_error", "+.1f", 0.01)),
+    *(Column("stated ± %", "scale_deviation", ".0f", 0.01), Column("focal error %", "focal_error", "+.1f", 0.01)),
+    Column("minutes", "minutes", ".1f"),
+]
+POSED_MAP_COLUMNS = [
+    Column("map", "name"),
+    *(
+        Column(f"F {distance} {title}", f"f_{distance.replace(' ', '')}_{key}", ".3f")
+        for distance in ("5 cm", "10 cm")
+        for title, key in (("found", "found"), ("found, true scale", "found_true_scale"), ("recorded poses", "given"))
+    ),
+]
 DEPTH_COLUMNS = [
     *(Column("depth", "name"), Column("AbsRel", "abs_rel", ".3f"), Column("delta 1", "delta_1", ".3f")),
     *(Column("within 5 %", "within_5", ".2f"), Column("within 10 %", "within_10", ".2f")),

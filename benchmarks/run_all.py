@@ -32,6 +32,7 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
         "monocular": ["bench_monocular.py", "--ablate", "31", "33", "42"],
         "multiview": ["bench_multiview.py", data],
         "from_images": ["bench_from_images.py", data],
+        "poses": ["bench_poses.py", data, "--maps"],
         "refine": ["bench_refine.py", "--seeds", "71", "72", "--office", f"{data}/hololens_office"],
     }
 
@@ -39,7 +40,7 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
 def missing(sequence: Path, data: Path) -> dict[str, str]:
     """The missing recordings, by the name of the result that needs them."""
     needed = {"fusion": [sequence], "multiview": [data / name for name in RECORDINGS]}
-    needed["from_images"] = needed["multiview"]
+    needed["from_images"] = needed["poses"] = needed["multiview"]
     needed["refine"] = [data / RECORDINGS[0]]
     absent = {name: [str(path) for path in paths if not path.exists()] for name, paths in needed.items()}
     return {name: ", ".join(paths) for name, paths in absent.items() if paths}

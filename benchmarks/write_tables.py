@@ -25,6 +25,7 @@ from result_tables import (
     monocular,
     multiview,
     network,
+    poses,
     quality,
     refine,
     synth,
@@ -209,6 +210,18 @@ SECTIONS = (
         "which the network is shown what the images prove of each frame; *depth* is what it then says of all pixels.",
         from_images,
         ("torch",),
+    ),
+    Section(
+        "Poses of plain images",
+        "poses",
+        "`m2h poses` on images alone, compared with the recorded or true poses: *ATE* is the root mean square distance of the "
+        "camera positions after alignment by a similarity, *scale error* that of the metres estimated by the network's depth "
+        "against that similarity, *stated* the uncertainty that a run shows. `walk...` are synthetic, whose smooth walls "
+        "give features little to hold. The kitchen's file states the depth camera's focal length. The office is also "
+        "mapped from the images alone, with the poses found (aligned rigidly, and with the true scale) and with the recorded "
+        "ones, and compared with the map of the sensor's depth.",
+        poses,
+        ("pycolmap", "torch"),
     ),
 )
 

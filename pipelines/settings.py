@@ -50,6 +50,16 @@ class PosesConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class PosingConfig:
+    """How a recording without poses gets them."""
+
+    max_frames: int = Field(default=300, ge=5)
+    """Most frames that are picked from a video or a folder of images."""
+    image_size: int = Field(default=1024, ge=128)
+    """Longer side in pixels of the images in which features are found; larger images are reduced."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class NetworkConfig:
     """How a network that matches neighbouring frames is asked."""
 
@@ -94,6 +104,8 @@ class PipelineConfig:
     """The check of the input."""
     poses: PosesConfig = PosesConfig()
     """Refinement of the poses."""
+    posing: PosingConfig = PosingConfig()
+    """Poses of a plain video or of plain images."""
     up: tuple[float, float, float] | None = None
     """Up direction in the sequence's world; None is that of the format or of the floor."""
     multiview: MultiviewConfig = MultiviewConfig()

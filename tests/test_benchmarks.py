@@ -97,9 +97,22 @@ def from_images():
     }
 
 
+def poses():
+    figures = {
+        "images": 9,
+        "picked": 8,
+        "posed": 7,
+        "share": 0.875,
+        "ate_cm": 4.3,
+        "scale_error": -0.076,
+        "minutes": 2.5,
+    }
+    return {"results": {"walk": figures, "office": {**figures, "f_10cm_found": 0.345, "f_10cm_given": 0.456}}}
+
+
 MADE_UP = {
     make.__name__: make
-    for make in (fusion, long_walk, monocular, multiview, network, quality, refine, synth, from_images)
+    for make in (fusion, long_walk, monocular, multiview, network, quality, refine, synth, from_images, poses)
 }
 
 
@@ -215,7 +228,7 @@ def test_repeats_go_round_by_round_and_the_median_run_counts(monkeypatch):
 def test_benchmarks_without_their_recordings_are_skipped(tmp_path):
     (tmp_path / "redkitchen").mkdir()
     absent = run_all.missing(tmp_path / "redkitchen", tmp_path)
-    assert absent == dict.fromkeys(("multiview", "from_images", "refine"), str(tmp_path / "hololens_office"))
+    assert absent == dict.fromkeys(("multiview", "from_images", "poses", "refine"), str(tmp_path / "hololens_office"))
     (tmp_path / "hololens_office").mkdir()
     assert run_all.missing(tmp_path / "redkitchen", tmp_path) == {}
     assert run_all.missing(tmp_path / "none", tmp_path) == {"fusion": str(tmp_path / "none")}

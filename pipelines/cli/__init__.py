@@ -15,6 +15,7 @@ COMMANDS = {
         "pipelines.cli.sequences:inspect",
         "Report what a sequence contains and whether its conventions are right.",
     ),
+    "poses": ("pipelines.cli.poses:poses", "Poses in metres of a plain video or a folder of images."),
     "ingest": ("pipelines.cli.sequences:ingest", "Copy any readable sequence to the canonical folder."),
     "predict": ("pipelines.cli.run:predict", "Only the predictions of a run."),
     "fuse": ("pipelines.cli.run:fuse", "Only the fusion of a run: volume and mesh."),
@@ -30,7 +31,7 @@ COMMANDS = {
     "weights": ("pipelines.cli.network:weights", "Named checkpoints: list, fetch, import, info."),
     "doctor": ("pipelines.cli.doctor:doctor", "Versions, devices, system libraries and missing extras."),
 }
-RESUMABLE = ("run", "predict", "fuse", "graph", "train")
+RESUMABLE = ("run", "predict", "fuse", "graph", "poses", "train")
 LONGEST_LINE = 1000
 OUR_PACKAGES = ("m2h", "mapping", "scenegraph", "pipelines")
 

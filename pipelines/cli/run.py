@@ -80,12 +80,15 @@ def run_options(command: F) -> F:
 def run(**options: Any) -> None:
     """Map SEQUENCE (a folder, a video, or FORMAT:PATH) into a mesh and a scene graph.
 
+    A plain video, or a folder of images and nothing else, gets its poses first, as by `m2h poses`, in OUT/posed.
+
     Continues where an earlier run was stopped and skips what is up to date.
     Open OUT/report.html afterwards.
 
     \b
     m2h run recording/ --out run/
     m2h run tum:rgbd_dataset/ --out run/ --voxel 0.02 --stride 2
+    m2h run walk.mp4 --out run/
     """
     execute(until="report", **options)
 
@@ -128,17 +131,18 @@ def execute(
     """Open, run and report the result; returns the manifest."""
     from pipelines.config import config_path, load_config
     from pipelines.pipeline import run as run_pipeline
-    from pipelines.sequences.detect import open_sequence
+    from pipelines.posing.opening import open_or_pose
     from pipelines.settings import PipelineConfig
     from pipelines.workspace import Workspace, is_run_folder
 
     config = load_config(PipelineConfig, config_path(config_file), overrides, options=shortcut_overrides(**shortcuts))
     with progress_reporter(quiet=quiet) as progress:
-        opened = open_sequence(sequence)
         if overwrite and is_run_folder(out):
             workspace = Workspace(out)
             with workspace.lock():
                 workspace.forget()
+        command = f"m2h run {sequence} --out {out}"
+        opened = open_or_pose(sequence, out, config.posing, command=command, progress=progress)
         manifest = run_pipeline(
             opened, out, source=source, refine=refine, config=config, until=until, progress=progress
         )

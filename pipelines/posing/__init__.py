@@ -1,1 +1,1 @@
-"""From images without poses to a posed sequence in metres: sharp frames, structure from motion, and the scale."""
+"""Poses: refined by the images, or found from images alone by structure from motion and brought to metres."""

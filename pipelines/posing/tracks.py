@@ -89,10 +89,11 @@ def match_frames(features: Sequence[Features], camera: Intrinsics, poses: Array)
         matches = match_features(features[i], features[j])
         if len(matches) < LEAST_MATCHES:
             continue
-        rays = [
-            camera.pixel_rays(f.pixels[k])[:, :2] for f, k in zip((features[i], features[j]), matches.T, strict=True)
-        ]
-        _, kept = cv2.findEssentialMat(*rays, np.eye(3), method=cv2.USAC_MAGSAC, prob=0.999, threshold=RANSAC_ERROR)
+        in_i = camera.pixel_rays(features[i].pixels[matches[:, 0]])[:, :2]
+        in_j = camera.pixel_rays(features[j].pixels[matches[:, 1]])[:, :2]
+        _, kept = cv2.findEssentialMat(
+            in_i, in_j, np.eye(3), method=cv2.USAC_MAGSAC, prob=0.999, threshold=RANSAC_ERROR
+        )
         matches = matches[:0] if kept is None else matches[kept.ravel() > 0]
         if len(matches) >= LEAST_MATCHES:
             found[i, j] = matches

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.frame import FrameSequence, SequenceError
+from pipelines.images import list_images
 from pipelines.plugins import SEQUENCES, resolve
 from pipelines.sequences.camera_file import CAMERA_FILE
 from pipelines.sequences.colmap import model_folders
 from pipelines.sequences.nerfstudio import NAMES, UNFINISHED
+from pipelines.sequences.video import VIDEO_SUFFIXES
 
 
 def _has(*patterns: str) -> Callable[[Path], bool]:
@@ -66,6 +68,8 @@ def detect_format(path: Path) -> str:
     if path.is_file():
         if path.suffix == ".json":
             return "nerfstudio"
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            raise SequenceError(f"{path}: is a video without poses: m2h poses {path} OUT finds them")
         raise SequenceError(f"{path}: is a file; expected a folder, or name the format: format:PATH")
     if found := _format_of(path):
         return found
@@ -75,7 +79,8 @@ def detect_format(path: Path) -> str:
     if inner:
         raise SequenceError(f"{path}: contains sequences but is not one; name one: {', '.join(inner)}")
     looked = "; ".join(f"{name}: {marker}" for name, marker, _ in MARKERS)
-    raise SequenceError(f"{path}: no known sequence format; looked for {looked}")
+    hint = f"; for images without poses: m2h poses {path} OUT" if list_images(path) else ""
+    raise SequenceError(f"{path}: no known sequence format; looked for {looked}{hint}")
 
 
 def _format_of(path: Path) -> str | None:

@@ -230,6 +230,7 @@ def ingest(
     frames: FramesConfig | None = None,
     image_format: Literal["png", "jpg"] = "png",
     overwrite: bool = False,
+    extra: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> IngestReport:
     """Copy a readable sequence into a canonical folder: distortion removed, depth on the image's pixels, poses in our
@@ -244,6 +245,7 @@ def ingest(
     frames : stride, range, and the share of frames that may be broken.
     image_format : `png` is lossless, `jpg` is a fifth of the size.
     overwrite : accept a folder that already contains a sequence.
+    extra : more keys for the header of transforms.json.
     progress : called with (done, total).
 
     Raises SequenceError when `out` is the sequence itself or already contains one, or too many frames are unreadable.
@@ -257,7 +259,9 @@ def ingest(
     first = next(reader, None)
     if first is None:
         raise SequenceError(f"{sequence.path}: no frame can be read: {next(iter(broken.values()), '')}")
-    extra = {"source": {"name": sequence.name, "format": sequence.format}}
+    header = {"source": {"name": sequence.name, "format": sequence.format}, **(extra or {})}
+    if notes := list(getattr(sequence, "notes", ())):
+        header["notes"] = notes
     with CanonicalWriter(
         out,
         first.intrinsics,
@@ -265,7 +269,7 @@ def ingest(
         label_space=sequence.label_space,
         image_format=image_format,
         overwrite=overwrite,
-        extra=extra,
+        extra=header,
     ) as writer:
         for done, frame in enumerate(chain([first], reader), 1):
             writer.add(frame)

@@ -69,6 +69,7 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
     if header.get("enable_depth_loading") is False and any(record.depth is not None for record in records):
         records = [replace(record, depth=None) for record in records]
         notes.append("depth is not read: enable_depth_loading is false")
+    notes += _notes(header, file)
     if "applied_transform" in header:
         notes.append(
             f"the world was transformed when it was written: applied_transform {json.dumps(header['applied_transform'])}"
@@ -196,6 +197,14 @@ def _first_size(entries: list[Mapping[str, Any]], folder: Path, header: Mapping[
     if all("w" in {**header, **entry} and "h" in {**header, **entry} for entry in entries):
         return 0, 0
     return first_image_size([_image_path(folder, entry["file_path"]) for entry in entries], folder)
+
+
+def _notes(header: Mapping[str, Any], file: Path) -> list[str]:
+    """What the writer of a canonical folder has to say of it."""
+    notes = header.get("notes", []) if header.get("format") == FORMAT else []
+    if not (isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
+        raise SequenceError(f"{file}: notes must be a list of sentences, got {notes!r}")
+    return notes
 
 
 def _world_up(header: Mapping[str, Any], file: Path) -> tuple[float, float, float] | None:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from mapping.depth.weights import depth_weight
 from mapping.files import write_text_atomic
+from mapping.tsdf.observation import FusionError
 from mapping.tsdf.volume import TSDFVolume
+from pipelines.frame import SequenceError
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.stages.context import PosedFrame, RunContext
@@ -64,12 +66,25 @@ def fuse(context: RunContext) -> StageRecord:
             _save_checkpoint(context, state)
             saved_at = time.perf_counter()
     context.advance(len(positions), len(positions))
+    _check_mapped(context, state)
     state.volume.save(context.path("volume.npz"))
     write_text_atomic(context.path("detections.json"), json.dumps(detections_to_json(state.moving)) + "\n")
     write_frame_table(context.path("frames.csv"), context.sequence, set(positions), state.broken)
     for name in CHECKPOINT_FILES:
         context.path(name).unlink(missing_ok=True)
     return _summarised(context, state, fused_now=len(positions) - first, seconds=time.perf_counter() - start)
+
+
+def _check_mapped(context: RunContext, state: FusionState) -> None:
+    """Raise SequenceError when no frame gave any surface: an empty map is no result."""
+    frames, limits = state.done - len(state.broken), context.config.tsdf
+    try:
+        state.volume.bounds()
+    except FusionError as error:
+        raise SequenceError(
+            f"{context.sequence.path}: nothing is mapped: {frames} frames were read, but no depth of {context.source.name} could "
+            f"be fused (tsdf.min_depth={limits.min_depth:g}, tsdf.max_depth={limits.max_depth:g})"
+        ) from error
 
 
 def static_weight(frame: PosedFrame, *, config: PipelineConfig, label_space: LabelSpace | None) -> NDArray[np.float32]:

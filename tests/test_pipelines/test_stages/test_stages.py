@@ -9,6 +9,7 @@ from box_room import write_box_room
 
 from pipelines import pipeline
 from pipelines.config import config_from_mapping
+from pipelines.frame import SequenceError
 from pipelines.images import read_labels, write_png
 from pipelines.pipeline import run
 from pipelines.sequences.detect import open_sequence
@@ -85,6 +86,17 @@ def test_a_run_that_goes_on_says_what_one_at_a_stretch_says(room, tmp_path, monk
     manifest = run(open_sequence(str(room)), tmp_path, config=CONFIG, until="fuse")
     assert manifest["stages"]["fuse"]["warnings"] == [WARNING]
     assert manifest["stages"]["fuse"]["summary"]["frames"] == FRAMES
+
+
+def test_a_run_that_maps_nothing_is_an_error_and_not_an_empty_mesh(room, tmp_path):
+    config = config_from_mapping(PipelineConfig, {"tsdf": {"voxel_size": 0.1, "max_depth": 0.11}}, "test")
+    for until in ("fuse", "report"):
+        with pytest.raises(
+            SequenceError, match=f"nothing is mapped: {FRAMES} frames were read, but no depth of recorded"
+        ):
+            run(open_sequence(str(room)), tmp_path / until, config=config, until=until)
+        assert not (tmp_path / until / "volume.npz").exists()
+        assert not (tmp_path / until / "mesh.ply").exists()
 
 
 def test_a_stage_may_be_there_twice(room, tmp_path, monkeypatch):

@@ -1,0 +1,42 @@
+"""Opening what a run maps: a posed sequence, or a plain recording that is given poses first."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+from pipelines.frame import FrameSequence
+from pipelines.posing.poses import Progress, pose_recording
+from pipelines.posing.recording import is_plain
+from pipelines.sequences import detect
+from pipelines.settings import PosingConfig
+from pipelines.workspace import Workspace
+
+POSED_FOLDER = "posed"
+
+
+def open_or_pose(
+    spec: str,
+    run_folder: Path,
+    config: PosingConfig,
+    *,
+    command: str,
+    progress: Progress = lambda what, done, total: None,
+) -> FrameSequence:
+    """The sequence that `spec` names; for a plain video or a folder of nothing but images the one in `run_folder`/posed, which is
+    made where it is missing or of other images.
+
+    Raises SequenceError, and what `pose_recording` raises.
+    """
+    path = Path(spec).expanduser()
+    if not is_plain(path):
+        return detect.open_sequence(spec)
+    workspace = Workspace(run_folder)
+    folder = workspace.path(POSED_FOLDER)
+    with workspace.lock():
+        report = pose_recording(path, folder, config, command=command, replace=True, progress=progress)
+    if report.up_to_date:
+        progress("poses", 0, 0)
+    sequence = copy.copy(detect.open_sequence(folder))
+    sequence.name = path.resolve().stem if path.is_file() else path.resolve().name
+    return sequence

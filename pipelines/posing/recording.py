@@ -1,0 +1,97 @@
+"""A recording without poses: the frames of a video, or the images of a folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.frame import SequenceError
+from pipelines.images import image_size, list_images, read_rgb
+from pipelines.sequences.text import natural_key
+from pipelines.sequences.video import VIDEO_SUFFIXES, VideoFile, VideoFrame
+
+ASSUMED_RATE = 30.0
+"""Images per second of a folder, whose files have no times."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlainRecording:
+    """Images in the order in which they were taken.
+
+    times (N,) are seconds, strictly increasing. size is the (width, height) of all images without a problem; `problems` has by
+    position the reason why an image cannot be used.
+    """
+
+    path: Path
+    kind: str
+    sources: tuple[Path | VideoFrame, ...]
+    times: NDArray[np.float64]
+    size: tuple[int, int]
+    problems: dict[int, str]
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.path.resolve().stem if self.kind == "video" else self.path.resolve().name
+
+    def shown(self, position: int) -> str:
+        """What reports call an image: its file's name, with the frame's number in a video."""
+        source = self.sources[position]
+        return f"{source.path.name}#{source.number}" if isinstance(source, VideoFrame) else source.name
+
+    def read(self, position: int) -> NDArray[np.uint8]:
+        """An image (H, W, 3) uint8 RGB; raises SequenceError when it cannot be read."""
+        source = self.sources[position]
+        return source.read_rgb() if isinstance(source, VideoFrame) else read_rgb(source)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a path is a video file, or a folder of images and nothing else: any other file may hold their poses."""
+    if path.is_file():
+        return path.suffix.lower() in VIDEO_SUFFIXES
+    if not path.is_dir():
+        return False
+    shown = {entry for entry in path.iterdir() if not entry.name.startswith(".")}
+    return bool(shown) and shown == set(list_images(path))
+
+
+def open_plain(path: Path) -> PlainRecording:
+    """A video file, or the images of a folder by name, numbers in names as numbers.
+
+    Raises SequenceError for another path, a folder without readable images and a video that cannot be decoded.
+    """
+    if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
+        video = VideoFile(path)
+        frames = tuple(VideoFrame(video, number) for number in range(len(video.times)))
+        return PlainRecording(path, "video", frames, video.times, video.size(), {})
+    if not path.exists():
+        raise SequenceError(f"{path}: no such file or folder")
+    files = sorted(list_images(path), key=lambda file: natural_key(file.name))
+    if not files:
+        suffixes = " ".join(sorted(VIDEO_SUFFIXES))
+        raise SequenceError(f"{path}: expected a video ({suffixes}) or a folder of images")
+    sizes, problems = _sizes(files)
+    if not sizes:
+        raise SequenceError(f"{path}: none of {len(files)} images can be read: {problems[0]}")
+    common = Counter(sizes.values()).most_common(1)[0][0]
+    width, height = common
+    problems |= {
+        i: f"is {size[0]}x{size[1]} pixels, most images {width}x{height}" for i, size in sizes.items() if size != common
+    }
+    return PlainRecording(path, "images", tuple(files), np.arange(len(files)) / ASSUMED_RATE, common, problems)
+
+
+def _sizes(files: list[Path]) -> tuple[dict[int, tuple[int, int]], dict[int, str]]:
+    """By position the (width, height) of each image, or why it has none."""
+    sizes: dict[int, tuple[int, int]] = {}
+    problems: dict[int, str] = {}
+    for i, file in enumerate(files):
+        try:
+            sizes[i] = image_size(file)
+        except SequenceError as error:
+            problems[i] = str(error)
+    return sizes, problems

@@ -1,0 +1,79 @@
+"""The metres in one unit of poses that have none, from depth that a network predicts of single images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.depth.robust import frame_outliers, weighted_spread
+
+Array = NDArray[np.float64]
+LEAST_POINTS = 12
+"""Points that a view needs to be compared."""
+LEAST_VIEWS = 3
+MOST_VIEWS = 48
+SCENE_DEVIATION = 0.1
+"""Least relative error that is stated: what all views of one place share is not in their spread."""
+
+
+@dataclass(frozen=True, eq=False)
+class SparseView:
+    """Sparse points in an image: pixels (n, 2) as (u, v), and their depths (n,) along the camera's z axis in the poses' unit."""
+
+    pixels: Array
+    depths: Array
+
+
+@dataclass(frozen=True)
+class ScaleEstimate:
+    """Metres in one unit of the poses; spread is the relative deviation of the scales of single views, of which there are
+    `views`."""
+
+    scale: float
+    spread: float
+    views: int
+
+    @property
+    def deviation(self) -> float:
+        """How far the scale may be off, relative: the spread, and at least the error that all views of a place share."""
+        return max(self.spread, SCENE_DEVIATION)
+
+
+def estimate_scale(
+    views: Sequence[SparseView], predict: Callable[[int], NDArray[np.float32]], *, most_views: int = MOST_VIEWS
+) -> ScaleEstimate | None:
+    """The scale at which predicted depth agrees with the depths of sparse points; None where fewer than three views can tell.
+
+    Parameters
+    ----------
+    views : the points that each image observed.
+    predict : the depth (H, W) in metres, 0 unknown, of the image of `views[i]`.
+    most_views : how many images are predicted, spread over those with enough points.
+
+    Of each view the median of the log ratios over its points, of all views the mean without outliers. A network that is unsure
+    tends to middle distances: near views come out too large and far ones too small. The mean balances the two, where the
+    median follows the more frequent ones.
+    """
+    useful = [i for i, view in enumerate(views) if (view.depths > 0).sum() >= LEAST_POINTS]
+    chosen = [useful[i] for i in np.unique(np.linspace(0, len(useful) - 1, most_views).astype(int))] if useful else []
+    logs = [log for i in chosen if (log := log_scale_of(views[i], predict(i))) is not None]
+    if len(logs) < LEAST_VIEWS:
+        return None
+    values = np.array(logs)
+    kept = np.delete(values, list(frame_outliers(values)))
+    return ScaleEstimate(float(np.exp(kept.mean())), weighted_spread(values, np.ones(len(values))), len(values))
+
+
+def log_scale_of(view: SparseView, depth: NDArray[np.float32]) -> float | None:
+    """The median of log(predicted depth / depth of the point); None where too few points lie on predicted depth (H, W)."""
+    height, width = depth.shape
+    pixels = np.rint(view.pixels).astype(int)
+    inside = ((pixels >= 0) & (pixels < [width, height])).all(axis=1) & (view.depths > 0)
+    predicted = depth[pixels[inside, 1], pixels[inside, 0]].astype(np.float64)
+    known = predicted > 0
+    if known.sum() < LEAST_POINTS:
+        return None
+    return float(np.median(np.log(predicted[known] / view.depths[inside][known])))

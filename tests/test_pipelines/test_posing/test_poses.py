@@ -1,0 +1,251 @@
+"""From plain images to a posed folder: what is written, what is listed, what is done again, and what is refused."""
+
+import builtins
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from textured_wall import CAMERA, Wall
+
+from mapping.se3 import inverse, transform_points
+from pipelines.cli import main
+from pipelines.frame import SequenceError
+from pipelines.images import write_png
+from pipelines.posing import poses
+from pipelines.posing.opening import open_or_pose
+from pipelines.posing.poses import notes_of, pose_recording
+from pipelines.posing.reconstruction import MissingExtraError, Reconstruction, image_pairs, import_pycolmap
+from pipelines.posing.scale import SparseView
+from pipelines.sequences.detect import open_sequence
+from pipelines.settings import PosingConfig
+
+UNIT = 2.5
+"""Metres in one unit of the reconstruction."""
+LOST = "000003.png"
+COUNT = 9
+
+
+@pytest.fixture
+def wall(tmp_path, monkeypatch):
+    """A folder of images of a wall; structure from motion and the network are replaced by the truth, one frame is lost."""
+    truth = Wall(COUNT, spacing=0.15)
+    folder = tmp_path / "walk"
+    folder.mkdir()
+    for i in range(COUNT):
+        write_png(folder / f"{i:06d}.png", truth[i].rgb)
+    calls = []
+
+    def reconstruct(images, names, work, **options):
+        calls.append((list(names), options))
+        assert all((images / name).is_file() for name in names)
+        found, views = {}, {}
+        for name in names:
+            if name == LOST:
+                continue
+            i = int(name[:-4])
+            T = truth.infos[i].T_world_camera.copy()
+            T[:3, 3] /= UNIT
+            rows, columns = np.meshgrid(np.arange(4, 56, 8), np.arange(4, 76, 8), indexing="ij")
+            pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float)
+            views[name] = SparseView(pixels, truth.depth(i)[rows.ravel(), columns.ravel()] / UNIT)
+            found[name] = T
+        return Reconstruction(CAMERA, found, views, (2,))
+
+    def predict(rgb, camera):
+        assert camera == CAMERA
+        (i,) = (i for i in range(COUNT) if np.array_equal(truth[i].rgb, rgb))
+        return SimpleNamespace(depth=truth.depth(i))
+
+    monkeypatch.setattr(poses, "reconstruct", reconstruct)
+    monkeypatch.setattr(poses, "import_pycolmap", lambda command: None)
+    monkeypatch.setattr(poses, "focal_from_exif", lambda path: None)
+    monkeypatch.setattr("m2h.infer.Predictor.from_checkpoint", lambda *_: predict)
+    return SimpleNamespace(folder=folder, truth=truth, calls=calls)
+
+
+def test_poses_are_in_metres_and_what_is_lost_is_listed(wall, tmp_path):
+    out = tmp_path / "out"
+    report = pose_recording(wall.folder, out, PosingConfig(), command="m2h poses")
+    assert (report.picked, report.posed, report.unregistered, report.other_models) == (COUNT, COUNT - 1, (LOST,), (2,))
+    header = json.loads((out / "transforms.json").read_text())
+    assert header["scale_source"] == "network"
+    assert header["scale_spread"] == pytest.approx(0, abs=1e-3)
+    assert header["world_up"] is None
+    sequence = open_sequence(out)
+    assert sequence.world_up is None
+    assert list(sequence.notes) == notes_of(report)
+    assert sequence.notes[0] == "scale estimated from the network's depth, ± 10%"
+    assert sequence.notes[1] == f"1 of {COUNT} picked frames have no pose and are not mapped: {LOST}"
+    for info in sequence.infos:
+        truth = wall.truth.infos[int(info.image[-10:-4])]
+        np.testing.assert_allclose(info.T_world_camera, truth.T_world_camera, atol=1e-4)
+        assert info.intrinsics == CAMERA
+    table = (out / "frames.csv").read_text()
+    assert f"{LOST},0,{poses.NOT_REGISTERED}" in table
+    assert table.count("\n") == COUNT + 1
+    assert {path.name for path in tmp_path.iterdir()} == {"walk", "out"}  # nothing temporary is left
+
+
+def test_a_second_call_does_nothing_and_other_images_are_not_overwritten(wall, tmp_path):
+    out = tmp_path / "out"
+    first = pose_recording(wall.folder, out, PosingConfig(), command="")
+    assert pose_recording(wall.folder, out, PosingConfig(), command="") == replace(first, up_to_date=True)
+    assert len(wall.calls) == 1
+    with pytest.raises(SequenceError, match="exists and is not the result of these images"):
+        pose_recording(wall.folder, out, PosingConfig(max_frames=6), command="")
+    again = pose_recording(wall.folder, out, PosingConfig(max_frames=6), command="", replace=True)
+    assert (again.picked, again.up_to_date) == (len(wall.calls[1][0]), False)
+    assert again.picked <= 6
+
+
+def test_a_stopped_call_leaves_no_result_and_is_resumed(wall, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(poses, "_scale", stop)
+        with pytest.raises(KeyboardInterrupt):
+            pose_recording(wall.folder, out, PosingConfig(), command="")
+    assert not out.exists()
+    monkeypatch.setattr(poses, "look_at_recording", None)  # what was picked is known
+    pose_recording(wall.folder, out, PosingConfig(), command="")
+    assert open_sequence(out).infos
+
+
+def test_hardly_anything_registered_is_an_error(wall, tmp_path, monkeypatch):
+    alone = Reconstruction(CAMERA, {LOST: np.eye(4)}, {}, ())
+    monkeypatch.setattr(poses, "reconstruct", lambda *_, **__: alone)
+    with pytest.raises(SequenceError, match=r"walk: structure from motion poses only 1 of 9 frames"):
+        pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_reliable_points_there_is_no_scale_and_no_result(wall, tmp_path, monkeypatch):
+    empty = SparseView(np.zeros((0, 2)), np.zeros(0))
+    names = [f"{i:06d}.png" for i in range(COUNT)]
+    bare = Reconstruction(CAMERA, dict.fromkeys(names, np.eye(4)), dict.fromkeys(names, empty), ())
+    monkeypatch.setattr(poses, "reconstruct", lambda *_, **__: bare)
+    with pytest.raises(SequenceError, match="the scale cannot be estimated"):
+        pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_stands_still_is_refused(wall, tmp_path):
+    for i in range(COUNT):
+        write_png(wall.folder / f"{i:06d}.png", wall.truth[0].rgb)
+    with pytest.raises(SequenceError, match="the picture moves too little or the images are too few"):
+        pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="")
+
+
+def test_the_lens_is_removed_and_the_size_restored(wall, tmp_path, monkeypatch):
+    """Structure from motion saw images of half the size through a lens."""
+    truth = poses.reconstruct
+
+    def reconstruct(images, names, work, **options):
+        found = truth(images, names, work, **options)
+        return replace(found, camera=replace(CAMERA.resized(40, 30), distortion=(0.01, 0.0, 0.0, 0.0)))
+
+    monkeypatch.setattr(poses, "reconstruct", reconstruct)
+    monkeypatch.setattr(poses, "_reduced_size", lambda size, config: (40, 30))
+    views_at_half = SimpleNamespace(scale=UNIT, spread=0.1, deviation=0.1, views=8)
+    monkeypatch.setattr(poses, "_scale", lambda *_: views_at_half)
+    pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="")
+    frame = open_sequence(tmp_path / "out")[0]
+    assert frame.rgb.shape == (60, 80, 3)
+    assert frame.intrinsics == CAMERA
+
+
+def test_a_run_poses_plain_images_once(wall, tmp_path):
+    run = tmp_path / "run"
+    asked = {"command": "m2h run", "progress": lambda *_: None}
+    first = open_or_pose(str(wall.folder), run, PosingConfig(), **asked)
+    second = open_or_pose(str(wall.folder), run, PosingConfig(), **asked)
+    assert len(wall.calls) == 1
+    assert first.name == second.name == "walk"
+    assert (run / "posed" / "transforms.json").is_file()
+    assert not list(run.glob(".posed*"))
+    assert open_or_pose(str(run / "posed"), tmp_path / "other", PosingConfig(), **asked).format == "nerfstudio"
+    assert not (tmp_path / "other").exists()
+
+
+def test_without_the_extra_the_commands_to_type_are_shown(wall, tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def no_pycolmap(name, *args, **options):
+        if name == "pycolmap":
+            raise ImportError("No module named 'pycolmap'")
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", no_pycolmap)
+    monkeypatch.setattr(poses, "import_pycolmap", import_pycolmap)
+    with pytest.raises(MissingExtraError):
+        pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="")
+    for command in (["poses", wall.folder, tmp_path / "out"], ["run", wall.folder, "--out", tmp_path / "run"]):
+        words = [str(word) for word in command]
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 1
+        assert "Type: pip install 'm2h-mapping[sfm]' and then: m2h " + " ".join(words) in result.output
+        assert "Traceback" not in result.output
+
+
+def test_pairs_are_neighbours_and_a_few_images_all_with_all():
+    assert image_pairs(3) == [(0, 1), (0, 2), (1, 2)]
+    few, many = image_pairs(50), image_pairs(400)
+    assert len(few) == 50 * 49 // 2
+    assert len(many) < 400 * 13 + 50 * 49 / 2
+    assert {(0, 399), (10, 11), (10, 18)} <= set(many)
+    assert all(i < j for i, j in many)
+
+
+def test_sparse_views_of_pycolmap_are_where_a_camera_without_lens_sees_them(tmp_path):
+    """A scene made by pycolmap itself: poses, camera and points in our conventions."""
+    pycolmap = pytest.importorskip("pycolmap", reason="needs the extra sfm")
+    from pipelines.posing import reconstruction
+
+    options = pycolmap.SyntheticDatasetOptions()
+    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig, options.num_points3D = 1, 1, 6, 60
+    options.camera_model_id, options.camera_params = pycolmap.CameraModelId.SIMPLE_RADIAL, [1280.0, 512.0, 384.0, 0.05]
+    model = pycolmap.synthesize_dataset(options)
+    camera = reconstruction._camera(model, tmp_path)
+    assert (camera.cx, camera.cy, camera.distortion) == (511.5, 383.5, (0.05, 0.0, 0.0, 0.0))
+    for image in reconstruction._registered(model):
+        view, T = reconstruction._view(model, image), reconstruction._pose(image)
+        xyz = np.array([point.xyz for point in model.points3D.values() if point.track.length() >= 3])
+        expected = transform_points(inverse(T), xyz)
+        seen = np.isin(np.round(expected[:, 2], 6), np.round(view.depths, 6))
+        np.testing.assert_allclose(
+            np.sort(camera.undistorted().project(expected[seen])[:, 0]), np.sort(view.pixels[:, 0])
+        )
+        point = next(p for p in image.get_observation_points2D())
+        T_camera = transform_points(inverse(T), model.points3D[point.point3D_id].xyz[None])
+        np.testing.assert_allclose(camera.project(T_camera)[0], point.xy - 0.5, atol=1e-6)
+
+
+@pytest.mark.full
+def test_a_synthetic_walk_without_poses_gets_them(tmp_path):
+    pytest.importorskip("pycolmap", reason="needs the extra sfm")
+    from bench_poses import trajectory_error
+
+    from pipelines.synth.simulate import SynthConfig, simulate
+
+    simulate(tmp_path / "walk", SynthConfig(seed=61, frames=160, width=640, height=480, world={"rooms": 1}))
+    truth = open_sequence(tmp_path / "walk")
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for i in range(28, 62):
+        (plain / f"{i:06d}.png").symlink_to(tmp_path / "walk" / "images" / f"{i:06d}.png")
+    report = pose_recording(plain, tmp_path / "posed", PosingConfig(), command="")
+    found = open_sequence(tmp_path / "posed")
+    numbers = [28 + int(info.image[-10:-4]) for info in found.infos]
+    positions = np.stack([info.T_world_camera[:3, 3] for info in found.infos])
+    true = np.stack([truth.infos[i].T_world_camera[:3, 3] for i in numbers])
+    path = np.linalg.norm(np.diff(true, axis=0), axis=1).sum()
+    assert report.posed >= 0.7 * report.picked
+    error = trajectory_error(positions, true)
+    assert error.rmse < 0.03 * path
+    assert error.scale == pytest.approx(1, rel=0.25)

@@ -1,0 +1,71 @@
+"""Plain recordings: what counts as one, and images that do not fit."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from pipelines.frame import SequenceError
+from pipelines.images import encode_jpeg, write_png
+from pipelines.posing.reconstruction import focal_from_exif
+from pipelines.posing.recording import is_plain, open_plain
+
+
+def write_images(folder, names, size=(8, 6)):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        write_png(folder / name, np.zeros((size[1], size[0], 3), np.uint8))
+
+
+def test_a_folder_of_images_and_nothing_else_is_plain(tmp_path):
+    write_images(tmp_path / "a", ["1.png", "2.png"])
+    assert is_plain(tmp_path / "a")
+    (tmp_path / "a" / ".DS_Store").touch()
+    assert is_plain(tmp_path / "a")
+    (tmp_path / "a" / "poses.txt").touch()  # may hold the poses: not to be passed over in silence
+    assert not is_plain(tmp_path / "a")
+    assert not is_plain(tmp_path / "missing")
+
+
+def test_a_canonical_folder_is_not_plain(box_room):
+    assert not is_plain(box_room)
+
+
+def test_images_are_in_the_order_of_their_numbers(tmp_path):
+    write_images(tmp_path / "a", ["img10.png", "img9.png", "img1.png"])
+    recording = open_plain(tmp_path / "a")
+    assert [path.name for path in recording.sources] == ["img1.png", "img9.png", "img10.png"]
+    assert (np.diff(recording.times) > 0).all()
+
+
+def test_an_image_of_another_size_is_named(tmp_path):
+    write_images(tmp_path / "a", ["1.png", "2.png", "4.png"])
+    write_images(tmp_path / "a", ["3.png"], size=(6, 8))
+    recording = open_plain(tmp_path / "a")
+    assert recording.size == (8, 6)
+    assert recording.problems == {2: "is 6x8 pixels, most images 8x6"}
+
+
+def test_what_is_no_recording_is_said(tmp_path):
+    with pytest.raises(SequenceError, match="no such file or folder"):
+        open_plain(tmp_path / "missing.mp4")
+    with pytest.raises(SequenceError, match=r"expected a video .* or a folder of images"):
+        open_plain(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"no image")
+    with pytest.raises(SequenceError, match="none of 1 images can be read"):
+        open_plain(tmp_path)
+
+
+def test_the_focal_length_comes_from_exif_data(tmp_path):
+    pytest.importorskip("pycolmap", reason="needs the extra sfm")
+    path = tmp_path / "photo.jpg"
+    plain = encode_jpeg(np.zeros((300, 400, 3), np.uint8))
+    path.write_bytes(plain)
+    assert focal_from_exif(path) is None
+    exif_pointer = struct.pack("<HHHIII", 1, 0x8769, 4, 1, 26, 0)
+    equivalent_mm = struct.pack("<HHHIHHI", 1, 0xA405, 3, 1, 26, 0, 0)  # of a 35 mm film, whose diagonal is 43.27 mm
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + exif_pointer + equivalent_mm
+    path.write_bytes(plain[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + plain[2:])
+    assert focal_from_exif(path) == pytest.approx(26 / 43.27 * 500, rel=1e-3)
+    path.write_bytes(b"no image")
+    assert focal_from_exif(path) is None

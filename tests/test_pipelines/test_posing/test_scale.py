@@ -1,0 +1,68 @@
+"""The metric scale of sparse points by predicted depth."""
+
+import numpy as np
+import pytest
+
+from pipelines.posing.scale import LEAST_POINTS, SCENE_DEVIATION, SparseView, estimate_scale, log_scale_of
+
+SIZE = (40, 60)
+
+
+def views_and_depth(rng, count=20, unit=2.5, error=0.0, outliers=0.0):
+    """Views of random points in metres / `unit`, and the depth maps, each off by its own factor."""
+    views, maps = [], []
+    for _ in range(count):
+        depth = rng.uniform(1, 4, SIZE).astype(np.float32)
+        pixels = np.stack([rng.integers(0, SIZE[1], 80), rng.integers(0, SIZE[0], 80)], axis=1)
+        sparse = depth[pixels[:, 1], pixels[:, 0]] / unit
+        wrong = rng.random(80) < outliers
+        views.append(SparseView(pixels + rng.uniform(-0.4, 0.4, (80, 2)), np.where(wrong, sparse * 5, sparse)))
+        maps.append(depth * np.float32(np.exp(error * rng.normal())))
+    return views, maps
+
+
+def test_exact_depth_gives_the_unit():
+    views, maps = views_and_depth(np.random.default_rng(0))
+    found = estimate_scale(views, maps.__getitem__)
+    assert found.scale == pytest.approx(2.5, rel=1e-5)
+    assert (found.spread, found.views) == (pytest.approx(0, abs=1e-5), 20)
+    assert found.deviation == SCENE_DEVIATION  # what all views of a place share does not show in their spread
+
+
+def test_wrong_points_and_errors_of_frames_average_out():
+    views, maps = views_and_depth(np.random.default_rng(1), count=40, error=0.15, outliers=0.3)
+    found = estimate_scale(views, maps.__getitem__)
+    assert found.scale == pytest.approx(2.5, rel=0.08)
+    assert 0.1 < found.spread < 0.22
+    assert found.deviation == found.spread
+
+
+def test_a_frame_with_absurd_depth_does_not_count():
+    views, maps = views_and_depth(np.random.default_rng(2), error=0.02)
+    maps[3] = maps[3] * 20
+    assert estimate_scale(views, maps.__getitem__).scale == pytest.approx(2.5, rel=0.03)
+
+
+def test_few_views_and_views_with_few_points_tell_nothing():
+    views, maps = views_and_depth(np.random.default_rng(3), count=5)
+    assert estimate_scale(views[:2], maps.__getitem__) is None
+    few = [SparseView(view.pixels[: LEAST_POINTS - 1], view.depths[: LEAST_POINTS - 1]) for view in views]
+    assert estimate_scale(few, maps.__getitem__) is None
+    assert estimate_scale([], maps.__getitem__) is None
+    assert estimate_scale(views, lambda i: np.zeros(SIZE, np.float32)) is None
+
+
+def test_only_so_many_views_are_predicted_spread_over_all():
+    views, maps = views_and_depth(np.random.default_rng(4), count=30)
+    asked = []
+    estimate_scale(views, lambda i: asked.append(i) or maps[i], most_views=4)
+    assert asked == [0, 9, 19, 29]
+
+
+def test_points_outside_the_image_or_on_unknown_depth_are_ignored():
+    depth = np.full(SIZE, 2.0, np.float32)
+    depth[:, 30:] = 0
+    inside = np.stack([np.arange(20), np.arange(20)], axis=1).astype(float)
+    outside, unknown = inside + np.array([100, 0]), inside + np.array([30, 0])
+    view = SparseView(np.concatenate([inside, outside, unknown]), np.full(60, 1.0))
+    assert log_scale_of(view, depth) == pytest.approx(np.log(2.0))
