@@ -164,7 +164,7 @@ def test_a_run_refines_poses_that_are_off(tmp_path: Path):
     manifest = refined_run(tmp_path, rough, true)
     record = manifest["stages"]["poses"]["summary"]
     assert record["refined"]
-    assert record["error_refined"] < 0.6 * record["error_given"]
+    assert record["error_refined"] < 0.75 * record["error_given"]
     assert record["focal_refined"] == pytest.approx(folders.ROOM_CAMERA.fx, rel=0.03)
 
 
