@@ -38,7 +38,7 @@ GRAPH_FILES = (
     "trajectory.tum",
 )
 SURFACE_SAMPLES = 20_000
-COMPLETED_SHARE = 0.08
+COMPLETED_SHARE = 0.02
 """`mesh.min_share` for a network that matches neighbouring frames, where the settings give none."""
 
 

@@ -77,6 +77,7 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
         "<h2>Rooms</h2>" + _rooms(graph),
         "<h2>Objects</h2>" + _objects(graph),
         *_tracks(graph),
+        *_input(stages),
         "<h2>Surface and depth</h2>" + _surface(stages),
         "<h2>Frames</h2>" + _frames(stages),
         "<h2>Time and memory</h2>" + _timings(stages),
@@ -200,6 +201,15 @@ def _surface(stages: Mapping[str, Any]) -> str:
     elif depth:
         rows.append(("depth", depth["text"]))
     return _table(("figure", "value"), rows, numbers=(1,))
+
+
+def _input(stages: Mapping[str, Any]) -> list[str]:
+    """What the check of the input found, and what became of its poses."""
+    lines = list(stages["check"]["summary"]["lines"]) if "check" in stages else []
+    if "poses" in stages:
+        lines.append(f"poses: {stages['poses']['summary']['text']}")
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return [f"<h2>Check of the input</h2><ul>{items}</ul>"] if lines else []
 
 
 def _frames(stages: Mapping[str, Any]) -> str:

@@ -16,6 +16,8 @@ from scenegraph.nodes import BuildingNode, ObjectNode, OrientedBox, RoomNode, St
 
 STAGES = {
     "sequence": {"used": 3, "unused": {"image file is missing": 2}},
+    "check": {"lines": ["conventions: right, <98> % agree"]},
+    "poses": {"text": "as given: they fit the images (0.31 px)"},
     "fuse": {"frames": 3},
     "graph": {"faces": 12},
 }
@@ -81,3 +83,11 @@ def test_stray_triangles_do_not_make_the_scene_small():
     stray = box_mesh((0.1, 0.1, 0.1), (90, 0, 0)).submesh([0])
     alone, together = _first_camera(room)[0], _first_camera(concatenate([room, stray]))[0]
     np.testing.assert_allclose(together, alone, atol=0.2)
+
+
+def test_the_check_of_the_input_is_reported(tmp_path):
+    write_report(tmp_path / "report.html", crowded_room(["chair"]), MANIFEST, [])
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert (
+        "<li>conventions: right, &lt;98&gt; % agree</li><li>poses: as given: they fit the images (0.31 px)</li>" in text
+    )

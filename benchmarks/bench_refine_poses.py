@@ -1,0 +1,133 @@
+"""What refinement of given poses gains: maps from images with poses that are off, kept as they are and refined.
+
+    python benchmarks/bench_refine_poses.py DATA --walks FOLDER...
+
+adds errors of hand-held trackers to the true poses of synthetic walks (canonical folders, as by
+`m2h synth FOLDER --seed 61 --rooms 1 --frames 160 --size 640x480`): a slow drift and a jitter of a fifth of it in every frame,
+and a focal length that is wrong. It maps their images with `--source multiview`, with --refine-poses off and auto, and compares
+both meshes with the map of the true depth. DATA/redkitchen is mapped likewise with the 585 pixels that its file states.
+Writes benchmarks/results/refine_poses.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_from_images import SAMPLES, VOXEL
+from bench_multiview import sensor_mesh
+from common import machine, noise, write_json
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
+
+from mapping.mesh.mesh_metrics import mesh_metrics
+from pipelines import open_sequence, run
+from pipelines.config import config_from_mapping
+from pipelines.settings import PipelineConfig
+from pipelines.stages.poses import POSES_FILE
+from pipelines.workspace import load_run
+
+DRIFT_FRAMES = 20
+"""Standard deviation, in frames, of the smoothing that makes a drift of noise."""
+JITTER = 0.2
+
+
+@dataclass(frozen=True)
+class Level:
+    """Standard deviations of the drift, and the error of the focal length."""
+
+    name: str
+    metres: float
+    degrees: float
+    focal_error: float
+
+
+LEVELS = (
+    Level("true poses", 0.0, 0.0, 0.0),
+    Level("1 cm, 0.5 degrees", 0.01, 0.5, 0.0),
+    Level("2 cm, 1 degree", 0.02, 1.0, 0.0),
+    Level("2 cm, 1 degree, focal length 5 % off", 0.02, 1.0, 0.05),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder that holds the recorded sequences")
+    parser.add_argument("--walks", type=Path, nargs="*", default=[], help="synthetic walks")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "refine_poses.json")
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    others: dict[str, Any] = {}
+    with noise(others):
+        for walk in arguments.walks:
+            for level in LEVELS:
+                with tempfile.TemporaryDirectory() as name:
+                    roughen(walk, Path(name) / "rough", level)
+                    rows.append({"sequence": walk.name, "poses": level.name} | compare(Path(name) / "rough", walk))
+                print(json.dumps(rows[-1]), flush=True)
+        kitchen = arguments.data / "redkitchen"
+        if kitchen.is_dir():
+            rows.append({"sequence": kitchen.name, "poses": "as given, 585 pixels"} | compare(kitchen, kitchen))
+            print(json.dumps(rows[-1]), flush=True)
+    write_json(arguments.out, {"machine": machine(), "noise": others, "rows": rows})
+
+
+def roughen(walk: Path, out: Path, level: Level) -> None:
+    """A canonical folder with the images of the walk alone, and poses and a focal length that are off."""
+    header = json.loads((walk / "transforms.json").read_text(encoding="utf-8"))
+    out.mkdir()
+    (out / "images").symlink_to((walk / "images").resolve())
+    frames = sorted(header["frames"], key=lambda frame: float(frame["timestamp"]))
+    shifts, turns = (drift(len(frames), seed) for seed in (1, 2))
+    moved = []
+    for frame, shift, turn in zip(frames, shifts, turns, strict=True):
+        T = np.array(frame["transform_matrix"])
+        T[:3, :3] = Rotation.from_rotvec(np.deg2rad(level.degrees) * turn).as_matrix() @ T[:3, :3]
+        T[:3, 3] += level.metres * shift
+        kept = {key: frame[key] for key in ("file_path", "timestamp")}
+        moved.append(kept | {"transform_matrix": T.tolist()})
+    header["fl_x"] *= 1 + level.focal_error
+    header["fl_y"] *= 1 + level.focal_error
+    header |= {"frames": moved, "label_space": None}
+    (out / "transforms.json").write_text(json.dumps(header), encoding="utf-8")
+
+
+def drift(frames: int, seed: int) -> np.ndarray:
+    """(N, 3) of unit deviation along each axis, with a jitter of a fifth."""
+    rng = np.random.default_rng(seed)
+    slow = gaussian_filter1d(rng.normal(size=(frames, 3)), DRIFT_FRAMES, axis=0, mode="reflect")
+    return slow / slow.std(axis=0) + JITTER * rng.normal(size=(frames, 3))
+
+
+def compare(given: Path, true: Path) -> dict[str, Any]:
+    """F of the maps with poses as given and refined, against the map of the true sequence's depth."""
+    frames = [frame for frame in open_sequence(str(true)) if frame.recorded.depth is not None]
+    truth = sensor_mesh(frames, VOXEL)
+    row: dict[str, Any] = {}
+    for mode in ("off", "auto"):
+        config = config_from_mapping(
+            PipelineConfig,
+            {"tsdf": {"voxel_size": VOXEL}, "poses": {"refine": mode}, "check": {"trust": True}},
+            "here",
+        )
+        with tempfile.TemporaryDirectory() as name:
+            out = Path(name) / "run"
+            manifest = run(open_sequence(str(given)), out, source="multiview", config=config)
+            mesh, graph = load_run(out)
+            refined = json.loads((out / POSES_FILE).read_text(encoding="utf-8"))
+        scores = mesh_metrics(mesh.transformed(graph.T_input_world), truth, np.random.default_rng(0), samples=SAMPLES)
+        row |= {f"f_5cm_{mode}": scores["f_5cm"], f"f_10cm_{mode}": scores["f_10cm"]}
+        if mode == "auto":
+            names = ("refined", "error_given", "error_refined", "focal_given", "focal_refined")
+            row |= {key: refined[key] for key in names if key in refined}
+            row["seconds_per_frame"] = manifest["stages"]["poses"]["seconds"] / len(frames)
+    return row
+
+
+if __name__ == "__main__":
+    main()
