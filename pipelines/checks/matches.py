@@ -20,7 +20,7 @@ from pipelines.frame import Frame
 Array = NDArray[np.float64]
 LIMITS = PairLimits(largest_turn_deg=25, sufficient_turn_deg=12, least_distance=0.1, longest_step=40)
 """Frames that have turned and moved: what depends on the focal length and on the time of a pose shows in them."""
-MATCHED_PAIRS = 24
+MATCHED_PAIRS = 40
 MOST_FEATURES = 800
 LEAST_MATCHES = 12
 MOST_TRACKED, LEAST_TRACKED = 400, 20

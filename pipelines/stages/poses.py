@@ -28,7 +28,7 @@ from pipelines.workspace import StageRecord
 
 Array = NDArray[np.float64]
 POSES_FILE = "poses.json"
-WORTH = 0.6
+WORTH = 0.4
 """Pixels of epipolar error from which poses are worth refining."""
 LEAST_GAIN = 0.2
 """Share by which it must fall for refined poses to be used."""

@@ -1,0 +1,156 @@
+"""What the check of the input finds: sequences as they are, and with one thing wrong.
+
+    python benchmarks/bench_checks.py DATA --worlds FOLDER [--count 10]
+
+takes the recordings of DATA and the first synthetic worlds below FOLDER (canonical sequences, `m2h synth`) as they are, which
+must raise no alarm, and each world, with and without its depth, with a wrong focal length, inverted poses, swapped axes, poses of
+another time, depth in another unit and depth along the ray. An error is *found* where `m2h run` would stop or warn of it. Writes
+benchmarks/results/checks.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import machine, write_json
+
+from mapping.se3 import interpolate_at
+from pipelines import open_sequence
+from pipelines.checks.sampler import FrameSampler
+from pipelines.checks.verdict import SequenceCheck, check_sequence
+from pipelines.images import read_depth, write_png
+
+RECORDINGS = ("hololens_office", "redkitchen", "tum_fr1_desk")
+HEADER = "transforms.json"
+Edit = Callable[[Path, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong: `make` changes the header of a copy, and its depth images where it `needs_depth`."""
+
+    name: str
+    make: Edit
+    needs_depth: bool = False
+
+
+def focal(factor: float) -> Edit:
+    def make(folder: Path, header: dict[str, Any]) -> None:
+        for key in ("fl_x", "fl_y"):
+            header[key] *= factor
+
+    return make
+
+
+def poses(change: Callable[[np.ndarray], np.ndarray]) -> Edit:
+    def make(folder: Path, header: dict[str, Any]) -> None:
+        for frame in header["frames"]:
+            frame["transform_matrix"] = change(np.array(frame["transform_matrix"])).tolist()
+
+    return make
+
+
+def late(seconds: float) -> Edit:
+    """Each image gets the pose of another time; those at the ends keep the last known one out."""
+
+    def make(folder: Path, header: dict[str, Any]) -> None:
+        frames = sorted(header["frames"], key=lambda frame: float(frame["timestamp"]))
+        times = np.array([frame["timestamp"] for frame in frames])
+        matrices = np.array([frame["transform_matrix"] for frame in frames])
+        kept = []
+        for frame in frames:
+            T = interpolate_at(times, matrices, frame["timestamp"] - seconds, max_gap=np.inf)
+            if T is not None:
+                kept.append(frame | {"transform_matrix": T.tolist()})
+        header["frames"] = kept
+
+    return make
+
+
+def depth_unit(header_scale: float) -> Edit:
+    def make(folder: Path, header: dict[str, Any]) -> None:
+        header["depth_unit_scale_factor"] = header_scale
+
+    return make
+
+
+def along_the_ray(folder: Path, header: dict[str, Any]) -> None:
+    u, v = np.meshgrid(np.arange(header["w"]) + 0.5 - header["cx"], np.arange(header["h"]) + 0.5 - header["cy"])
+    lengths = np.sqrt(1 + (u / header["fl_x"]) ** 2 + (v / header["fl_y"]) ** 2)
+    (folder / "ray").mkdir()
+    for frame in header["frames"]:
+        depth = read_depth(folder / frame["depth_file_path"], 1000.0)
+        path = f"ray/{Path(frame['depth_file_path']).name}"
+        write_png(folder / path, np.rint(1000 * depth * lengths).clip(0, 65534).astype(np.uint16))
+        frame["depth_file_path"] = path
+
+
+OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+FAULTS = (
+    *(Fault(f"focal length {100 * (f - 1):+.0f} %", focal(f)) for f in (0.85, 0.9, 0.95, 1.05, 1.1, 1.15)),
+    Fault("poses inverted", poses(np.linalg.inv)),
+    Fault("OpenCV axes read as OpenGL", poses(lambda T: T @ OPENCV)),
+    Fault("poses 0.2 s late", late(0.2)),
+    Fault("poses 0.2 s early", late(-0.2)),
+    Fault("depth unit 1/5000 m, read as mm", depth_unit(1 / 5000), needs_depth=True),
+    Fault("depth along the ray", along_the_ray, needs_depth=True),
+)
+
+
+def variant(world: Path, out: Path, fault: Fault | None, *, depth: bool) -> None:
+    """A copy of a world's header with the fault, whose images are the world's."""
+    header = json.loads((world / HEADER).read_text(encoding="utf-8"))
+    out.mkdir()
+    for folder in ("images", "depth"):
+        (out / folder).symlink_to((world / folder).resolve())
+    wanted = ("file_path", "timestamp", "transform_matrix", *(["depth_file_path"] if depth else []))
+    header |= {"label_space": None, "frames": [{key: frame[key] for key in wanted} for frame in header["frames"]]}
+    if fault is not None:
+        fault.make(out, header)
+    (out / HEADER).write_text(json.dumps(header), encoding="utf-8")
+
+
+def checked(path: Path) -> SequenceCheck:
+    sequence = open_sequence(str(path))
+    return check_sequence(sequence, FrameSampler(sequence, [i for i, info in enumerate(sequence.infos) if info.used]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder that holds the recorded sequences")
+    parser.add_argument("--worlds", type=Path, required=True, help="folder of synthetic sequences")
+    parser.add_argument("--count", type=int, default=10)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "checks.json")
+    arguments = parser.parse_args()
+    worlds = sorted(path.parent for path in arguments.worlds.glob(f"*/{HEADER}"))[: arguments.count]
+    good = {}
+    for name in RECORDINGS:
+        if (arguments.data / name).is_dir():
+            found = checked(arguments.data / name)
+            good[name] = {"stops": found.contradictions, "warns": found.doubts}
+            print(name, good[name], flush=True)
+    counts: dict[str, dict[str, int]] = {}
+    for world in worlds:
+        for fault in (None, *FAULTS):
+            for depth in (True,) if fault is not None and fault.needs_depth else (True, False):
+                with tempfile.TemporaryDirectory() as folder:
+                    variant(world, Path(folder) / "seq", fault, depth=depth)
+                    found = checked(Path(folder) / "seq")
+                name = f"{fault.name if fault else 'as it is'}, {'depth' if depth else 'images'}"
+                count = counts.setdefault(name, {"worlds": 0, "stops": 0, "warns": 0})
+                count["worlds"] += 1
+                count["stops"] += bool(found.contradictions)
+                count["warns"] += bool(found.doubts) and not found.contradictions
+                print(world.name, name, found.contradictions or found.doubts or "-", flush=True)
+    write_json(arguments.out, {"machine": machine(), "recordings": good, "worlds": counts})
+
+
+if __name__ == "__main__":
+    main()
