@@ -1,9 +1,9 @@
 """What the check of the input finds: sequences as they are, and with one thing wrong.
 
-    python benchmarks/bench_checks.py DATA --worlds FOLDER [--count 10]
+    python benchmarks/bench_checks.py DATA [--worlds FOLDER] [--seeds SEED...]
 
-takes the recordings of DATA and the first synthetic worlds below FOLDER (canonical sequences, `m2h synth`) as they are, which
-must raise no alarm, and each world, with and without its depth, with a wrong focal length, inverted poses, swapped axes, poses of
+takes the recordings of DATA and synthetic worlds as they are, rendered into FOLDER where they are not there, which must raise no
+alarm, and each world, with and without its depth, with a wrong focal length, inverted poses, swapped axes, poses of
 another time, depth in another unit and depth along the ray. An error is *found* where `m2h run` would stop or warn of it. Writes
 benchmarks/results/checks.json.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,12 @@ from pipelines import open_sequence
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import SequenceCheck, check_sequence
 from pipelines.images import read_depth, write_png
+from pipelines.synth.generate import WorldConfig
+from pipelines.synth.simulate import SynthConfig, simulate
 
 RECORDINGS = ("hololens_office", "redkitchen", "tum_fr1_desk")
 HEADER = "transforms.json"
+FRAMES = 120
 Edit = Callable[[Path, dict[str, Any]], None]
 
 
@@ -125,31 +128,39 @@ def checked(path: Path) -> SequenceCheck:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder that holds the recorded sequences")
-    parser.add_argument("--worlds", type=Path, required=True, help="folder of synthetic sequences")
-    parser.add_argument("--count", type=int, default=10)
+    parser.add_argument("--worlds", type=Path, help="folder for the synthetic worlds, which is kept")
+    parser.add_argument("--seeds", type=int, nargs="*", default=list(range(81, 91)))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "checks.json")
     arguments = parser.parse_args()
-    worlds = sorted(path.parent for path in arguments.worlds.glob(f"*/{HEADER}"))[: arguments.count]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.worlds or Path(temporary)
+        write_json(arguments.out, {"machine": machine()} | measure(arguments.data, folder, arguments.seeds))
+
+
+def measure(data: Path, folder: Path, seeds: Sequence[int]) -> dict[str, Any]:
+    """What is said of the recordings, and how often runs of the worlds would stop or warn, by what is wrong with them."""
     good = {}
     for name in RECORDINGS:
-        if (arguments.data / name).is_dir():
-            found = checked(arguments.data / name)
+        if (data / name).is_dir():
+            found = checked(data / name)
             good[name] = {"stops": found.contradictions, "warns": found.doubts}
             print(name, good[name], flush=True)
     counts: dict[str, dict[str, int]] = {}
-    for world in worlds:
+    for seed in seeds:
+        world = folder / str(seed)
+        simulate(world, SynthConfig(seed=seed, frames=FRAMES, world=WorldConfig(rooms=1)))
         for fault in (None, *FAULTS):
             for depth in (True,) if fault is not None and fault.needs_depth else (True, False):
-                with tempfile.TemporaryDirectory() as folder:
-                    variant(world, Path(folder) / "seq", fault, depth=depth)
-                    found = checked(Path(folder) / "seq")
+                with tempfile.TemporaryDirectory() as changed:
+                    variant(world, Path(changed) / "seq", fault, depth=depth)
+                    found = checked(Path(changed) / "seq")
                 name = f"{fault.name if fault else 'as it is'}, {'depth' if depth else 'images'}"
                 count = counts.setdefault(name, {"worlds": 0, "stops": 0, "warns": 0})
                 count["worlds"] += 1
                 count["stops"] += bool(found.contradictions)
                 count["warns"] += bool(found.doubts) and not found.contradictions
                 print(world.name, name, found.contradictions or found.doubts or "-", flush=True)
-    write_json(arguments.out, {"machine": machine(), "recordings": good, "worlds": counts})
+    return {"recordings": good, "worlds": counts}
 
 
 if __name__ == "__main__":

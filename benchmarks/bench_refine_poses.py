@@ -1,12 +1,11 @@
 """What refinement of given poses gains: maps from images with poses that are off, kept as they are and refined.
 
-    python benchmarks/bench_refine_poses.py DATA --walks FOLDER...
+    python benchmarks/bench_refine_poses.py DATA [--walks FOLDER] [--seeds SEED...]
 
-adds errors of hand-held trackers to the true poses of synthetic walks (canonical folders, as by
-`m2h synth FOLDER --seed 61 --rooms 1 --frames 160 --size 640x480`): a slow drift and a jitter of a fifth of it in every frame,
-and a focal length that is wrong. It maps their images with `--source multiview`, with --refine-poses off and auto, and compares
-both meshes with the map of the true depth. DATA/redkitchen is mapped likewise with the 585 pixels that its file states.
-Writes benchmarks/results/refine_poses.json.
+adds errors of hand-held trackers to the true poses of synthetic walks, rendered into FOLDER where they are not there: a slow
+drift and a jitter of a fifth of it in every frame, and a focal length that is wrong. It maps their images with
+`--source multiview`, with --refine-poses off and auto, and compares both meshes with the map of the true depth. DATA/redkitchen
+is mapped likewise with the 585 pixels that its file states. Writes benchmarks/results/refine_poses.json.
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.settings import PipelineConfig
 from pipelines.stages.poses import POSES_FILE
+from pipelines.synth.generate import WorldConfig
+from pipelines.synth.simulate import SynthConfig, simulate
 from pipelines.workspace import load_run
 
 DRIFT_FRAMES = 20
@@ -58,13 +59,16 @@ LEVELS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder that holds the recorded sequences")
-    parser.add_argument("--walks", type=Path, nargs="*", default=[], help="synthetic walks")
+    parser.add_argument("--walks", type=Path, help="folder for the synthetic walks, which is kept")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[61])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "refine_poses.json")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     others: dict[str, Any] = {}
-    with noise(others):
-        for walk in arguments.walks:
+    with noise(others), tempfile.TemporaryDirectory() as temporary:
+        for seed in arguments.seeds:
+            walk = (arguments.walks or Path(temporary)) / f"walk{seed}"
+            simulate(walk, SynthConfig(seed=seed, frames=160, width=640, height=480, world=WorldConfig(rooms=1)))
             for level in LEVELS:
                 with tempfile.TemporaryDirectory() as name:
                     roughen(walk, Path(name) / "rough", level)
@@ -74,7 +78,7 @@ def main() -> None:
         if kitchen.is_dir():
             rows.append({"sequence": kitchen.name, "poses": "as given, 585 pixels"} | compare(kitchen, kitchen))
             print(json.dumps(rows[-1]), flush=True)
-    write_json(arguments.out, {"machine": machine(), "noise": others, "rows": rows})
+    write_json(arguments.out, {"machine": machine(), "load": others, "rows": rows})
 
 
 def roughen(walk: Path, out: Path, level: Level) -> None:

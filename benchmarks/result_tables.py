@@ -303,6 +303,21 @@ def poses(data: Result) -> str:
     return paragraphs(table(POSE_COLUMNS, rows), table(POSED_MAP_COLUMNS, maps) if maps else "")
 
 
+def checks(data: Result) -> str:
+    """How often a run of a synthetic world would stop or warn, by what is wrong with it, and what is said of the recordings."""
+    rows = [{"name": name, **counts} for name, counts in data["worlds"].items()]
+    said = [
+        {"name": name, "said": "; ".join([*found["stops"], *found["warns"]]) or "nothing"}
+        for name, found in data["recordings"].items()
+    ]
+    return paragraphs(table(CHECK_COLUMNS, rows), table(RECORDING_COLUMNS, said) if said else "")
+
+
+def refine_poses(data: Result) -> str:
+    """Maps with poses as given and refined."""
+    return table(REFINED_POSES_COLUMNS, data["rows"])
+
+
 def _depth_rows(data: Result) -> list[Result]:
     return [
         {"name": f"{name}, {part}", **scores}
@@ -311,6 +326,19 @@ def _depth_rows(data: Result) -> list[Result]:
     ]
 
 
+CHECK_COLUMNS = [
+    *(Column("worlds", "name"), Column("number", "worlds", ".0f"), Column("stopped", "stops", ".0f")),
+    Column("warned", "warns", ".0f"),
+]
+RECORDING_COLUMNS = [Column("recording as it is", "name"), Column("said", "said")]
+REFINED_POSES_COLUMNS = [
+    *(Column("sequence", "sequence"), Column("poses", "poses")),
+    *(Column("F 5 cm, given", "f_5cm_off", ".3f"), Column("refined", "f_5cm_auto", ".3f")),
+    *(Column("F 10 cm, given", "f_10cm_off", ".3f"), Column("refined", "f_10cm_auto", ".3f")),
+    *(Column("error px, given", "error_given", ".2f"), Column("refined", "error_refined", ".2f")),
+    *(Column("focal px, given", "focal_given", ".0f"), Column("refined", "focal_refined", ".0f")),
+    Column("seconds per frame", "seconds_per_frame", ".2f"),
+]
 POSE_COLUMNS = [
     *(Column("images", "name"), Column("given", "images", ".0f"), Column("picked", "picked", ".0f")),
     *(Column("posed", "posed", ".0f"), Column("share", "share", ".2f"), Column("path m", "path_m", ".1f")),

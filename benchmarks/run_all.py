@@ -33,6 +33,8 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
         "multiview": ["bench_multiview.py", data],
         "from_images": ["bench_from_images.py", data],
         "poses": ["bench_poses.py", data, "--maps"],
+        "checks": ["bench_checks.py", data],
+        "refine_poses": ["bench_refine_poses.py", data],
         "refine": ["bench_refine.py", "--seeds", "71", "72", "--office", f"{data}/hololens_office"],
     }
 
@@ -40,7 +42,8 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
 def missing(sequence: Path, data: Path) -> dict[str, str]:
     """The missing recordings, by the name of the result that needs them."""
     needed = {"fusion": [sequence], "multiview": [data / name for name in RECORDINGS]}
-    needed["from_images"] = needed["poses"] = needed["multiview"]
+    for name in ("from_images", "poses", "checks", "refine_poses"):
+        needed[name] = needed["multiview"]
     needed["refine"] = [data / RECORDINGS[0]]
     absent = {name: [str(path) for path in paths if not path.exists()] for name, paths in needed.items()}
     return {name: ", ".join(paths) for name, paths in absent.items() if paths}

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from common import NOISY_SHARE
 from result_tables import (
     Result,
+    checks,
     from_images,
     fusion,
     long_walk,
@@ -28,6 +29,7 @@ from result_tables import (
     poses,
     quality,
     refine,
+    refine_poses,
     synth,
 )
 from run_all import commands
@@ -222,6 +224,23 @@ SECTIONS = (
         "ones, and compared with the map of the sensor's depth.",
         poses,
         ("pycolmap", "torch"),
+    ),
+    Section(
+        "Check of the input",
+        "checks",
+        "How often `m2h run` would stop or warn on synthetic worlds as they are, and with one thing wrong, with depth and with "
+        "images alone; and what it says of recordings as they are.",
+        checks,
+        noise=SAME_ON_ALL,
+    ),
+    Section(
+        "Refinement of given poses",
+        "refine_poses",
+        "Maps from images with `--source multiview` and 5 cm voxels, with poses (and the focal length) kept as given and "
+        "refined as by default, against the map of the true or the sensor's depth. `walk...` are synthetic with errors added: "
+        "a slow drift of this standard deviation and a jitter of a fifth of it. Errors are the median epipolar ones.",
+        refine_poses,
+        ("pycolmap",),
     ),
 )
 

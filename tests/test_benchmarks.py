@@ -110,10 +110,21 @@ def poses():
     return {"results": {"walk": figures, "office": {**figures, "f_10cm_found": 0.345, "f_10cm_given": 0.456}}}
 
 
-MADE_UP = {
-    make.__name__: make
-    for make in (fusion, long_walk, monocular, multiview, network, quality, refine, synth, from_images, poses)
-}
+def checks():
+    worlds = {"as it is, depth": {"worlds": 3, "stops": 0, "warns": 1}}
+    return {
+        "recordings": {"hut": {"stops": [], "warns": ["the focal length is given as 585 pixels"]}},
+        "worlds": worlds,
+    }
+
+
+def refine_poses():
+    row = {"sequence": "walk", "poses": "2 cm", "f_5cm_off": 0.234, "f_5cm_auto": 0.543, "error_given": 4.5}
+    return {"rows": [row], "load": {"others_share": 0.02, "noisy": False}}
+
+
+RESULTS = (fusion, long_walk, monocular, multiview, network, quality, refine, synth, from_images, poses)
+MADE_UP = {make.__name__: make for make in (*RESULTS, checks, refine_poses)}
 
 
 @pytest.fixture
@@ -228,7 +239,9 @@ def test_repeats_go_round_by_round_and_the_median_run_counts(monkeypatch):
 def test_benchmarks_without_their_recordings_are_skipped(tmp_path):
     (tmp_path / "redkitchen").mkdir()
     absent = run_all.missing(tmp_path / "redkitchen", tmp_path)
-    assert absent == dict.fromkeys(("multiview", "from_images", "poses", "refine"), str(tmp_path / "hololens_office"))
+    assert absent == dict.fromkeys(
+        ("multiview", "from_images", "poses", "checks", "refine_poses", "refine"), str(tmp_path / "hololens_office")
+    )
     (tmp_path / "hololens_office").mkdir()
     assert run_all.missing(tmp_path / "redkitchen", tmp_path) == {}
     assert run_all.missing(tmp_path / "none", tmp_path) == {"fusion": str(tmp_path / "none")}
