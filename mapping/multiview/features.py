@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 LEAST_CONTRAST = 0.01
 """Of SIFT, a quarter of its usual value: walls and furniture have little contrast."""
+LARGEST_SIDE = 640
 LARGEST_RATIO = 0.8
 """Lowe's ratio (2004) of the distances of the best and the second-best match."""
 
@@ -24,13 +25,21 @@ class Features(NamedTuple):
 
 def find_features(rgb: NDArray[np.uint8], most: int) -> Features:
     """At most `most` SIFT features (Lowe, 2004) of an image, one per position, with RootSIFT descriptors (Arandjelovic and
-    Zisserman, 2012)."""
+    Zisserman, 2012).
+
+    They are found in an image of at most `LARGEST_SIDE` pixels: more make them hardly better, and take far longer.
+    """
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    factor = max(1.0, max(gray.shape) / LARGEST_SIDE)
+    if factor > 1:
+        size = (round(gray.shape[1] / factor), round(gray.shape[0] / factor))
+        gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
     sift = cv2.SIFT.create(nfeatures=most, contrastThreshold=LEAST_CONTRAST)
     keypoints, found = sift.detectAndCompute(gray, None)
     if found is None or not len(keypoints):
         return Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32))
     pixels = np.array([keypoint.pt for keypoint in keypoints], dtype=np.float64)
+    pixels = (pixels + 0.5) * [rgb.shape[1] / gray.shape[1], rgb.shape[0] / gray.shape[0]] - 0.5
     descriptors = np.sqrt(found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
     _, first = np.unique(pixels.round(1), axis=0, return_index=True)
     return Features(pixels[first], descriptors[first])
@@ -45,7 +54,8 @@ def match_features(a: Features, b: Features, ratio: float = LARGEST_RATIO) -> ND
     best = similarity[np.arange(len(forth)), forth]
     similarity[np.arange(len(forth)), forth] = -1
     second = similarity.max(axis=1)
-    clear = 2 - 2 * best < ratio**2 * (2 - 2 * second)  # squared distances of unit vectors
+    squared, others = (np.maximum(2 - 2 * cosines, 1e-6) for cosines in (best, second))  # distances of unit vectors
+    clear = squared < ratio**2 * others
     chosen = np.flatnonzero(clear & (back[forth] == np.arange(len(forth))))
     return np.stack([chosen, forth[chosen]], axis=1)
 

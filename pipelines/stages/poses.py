@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
-from mapping.multiview.features import Features, find_features
+from mapping.multiview.features import LARGEST_SIDE, Features, find_features
 from mapping.se3 import inverse
 from pipelines.checks.matches import MatchedPair, matched_pairs
 from pipelines.checks.sampler import FrameSampler
@@ -29,7 +29,7 @@ from pipelines.workspace import StageRecord
 Array = NDArray[np.float64]
 POSES_FILE = "poses.json"
 WORTH = 0.4
-"""Pixels of epipolar error from which poses are worth refining."""
+"""Pixels of epipolar error from which poses are worth refining, in images no larger than those in which features are found."""
 LEAST_GAIN = 0.2
 """Share by which it must fall for refined poses to be used."""
 MOST_FEATURES = 800
@@ -105,7 +105,8 @@ def _reason_against(context: RunContext) -> str | None:
         error = json.loads(context.workspace.path(CHECK_FILE).read_text(encoding="utf-8"))["epipolar_error"]
         if error is None:
             return "too few features are common to the frames"
-        if error < WORTH:
+        camera = context.camera
+        if error < WORTH * max(1.0, max(camera.width, camera.height) / LARGEST_SIDE):
             return f"they fit the images ({error:.2f} px)"
     try:
         import pycolmap
