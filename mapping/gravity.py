@@ -5,7 +5,7 @@ A levelled world has z up, the lowest large floor at z = 0 and its walls along x
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from mapping.se3 import from_rotation_translation, inverse
 Array = NDArray[np.float64]
 
 UpSource = Literal["given", "floor labels", "level surfaces", "cameras"]
+UpState = Literal["given", "found", "contradicted"]
 
 CAMERA_PITCH = np.deg2rad(15.0)  # hand-held and head-worn cameras look down rather than up
 MAX_CAMERA_TILT = np.deg2rad(65.0)  # tilt of the mean camera from gravity
@@ -25,17 +26,38 @@ MAX_CORRECTION = np.deg2rad(10.0)  # a given up vector is corrected by the map u
 MIN_CORRECTION = np.deg2rad(1.0)  # ... and kept below this one
 MIN_SUPPORT = 0.25  # share of the surface that must be level or upright
 MIN_FLOOR_AREA = 0.3  # m^2 of labelled floor that suffice without other evidence
+CONTRADICTION = np.deg2rad(20.0)  # a given up vector is contradicted by one that is found farther from it than this ...
+CONTRADICTING_SUPPORT, CONTRADICTING_GAIN = (
+    0.5,
+    1.5,
+)  # ... with this support, which is so many times that of the given one
+ROLLED_CAMERA = np.deg2rad(35.0)  # from the camera's x axis to an up that a camera on its side (portrait) explains
+LOW_CAMERA = 1.2  # m; cameras that are lower above a floor may look at a table top ...
+BELOW_FLOOR = 0.3  # ... when there is surface so many metres below it
+SURFACE_BELOW = (
+    0.05  # share of all surface so far below the floor from which a warning says that it may not be the floor
+)
+MIN_LOWER_AREA, MIN_LOWER_SHARE = (
+    0.1,
+    0.02,
+)  # m^2 of level surface there and its share of the largest that make it the floor
 
 
 @dataclass(frozen=True, eq=False)
 class UpEstimate:
     """The up direction in the input's world: unit vector (3,), its source, the share of the surface that is then level or
-    upright within 5 degrees, and a sentence for the report."""
+    upright within 5 degrees, and a sentence for the report.
+
+    `state` is that of what was given: kept, nothing given so that it was found, or contradicted by the surfaces or the cameras,
+    and then `warning` says by what.
+    """
 
     up: Array
     source: UpSource
     support: float
     evidence: str
+    state: UpState = "found"
+    warning: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +84,17 @@ def level(
     T_world_camera: ArrayLike,
     *,
     world_up: ArrayLike | None = None,
+    keep_up: bool = False,
     floor_faces: NDArray[np.bool_] | None = None,
 ) -> Levelling:
     """Find the levelled world of a mesh and the cameras (N, 4, 4) that saw it, both in the input's world.
 
-    `world_up` is the up vector that the input states, `floor_faces` (F,) marks faces that are labelled as floor; both may be
-    None. Of the four directions along the walls the one nearest to the input's own axes is taken, so that an input that is
-    already level keeps its axes.
+    `world_up` is the up vector that the input states, with `keep_up` one that the user gave; `floor_faces` (F,) marks faces that
+    are labelled as floor; both may be None. Of the four directions along the walls the one nearest to the input's own axes is
+    taken, so that an input that is already level keeps its axes.
     """
     normals, areas = mesh.face_normals(), mesh.face_areas()
-    up = estimate_up(normals, areas, T_world_camera, world_up=world_up, floor_faces=floor_faces)
+    up = estimate_up(normals, areas, T_world_camera, world_up=world_up, keep_up=keep_up, floor_faces=floor_faces)
     R_level_input = _rotation_to_z(up.up)
     yaw, wall_share = dominant_yaw(normals @ R_level_input.T, areas)
     if wall_share < 0.2:  # round or cluttered: no dominant direction
@@ -84,8 +107,8 @@ def level(
         level_up &= floor_faces
     poses = np.asarray(T_world_camera, dtype=np.float64).reshape(-1, 4, 4)
     camera_heights = poses[:, :3, 3] @ R_world_input[2]
-    floor, floor_area, warning = _floor_height(heights[level_up], areas[level_up], camera_heights)
-    warnings = [warning] if warning else []
+    floor, floor_area, warning = _floor_height(heights, areas, level_up, camera_heights)
+    warnings = [text for text in (up.warning, warning) if text]
     if up.source == "cameras":
         warnings.append(up.evidence)
     T_world_input = from_rotation_translation(R_world_input, [0.0, 0.0, -floor])
@@ -98,22 +121,35 @@ def estimate_up(
     T_world_camera: ArrayLike,
     *,
     world_up: ArrayLike | None = None,
+    keep_up: bool = False,
     floor_faces: NDArray[np.bool_] | None = None,
 ) -> UpEstimate:
     """The up direction from surface normals (N, 3) towards free space with their areas (N,), and camera poses (M, 4, 4).
 
     In this order: the given vector, which the surfaces may correct by 1 to 10 degrees; the mean normal of faces labelled
     as floor; the direction near the cameras' mean up for which most surface is level or upright; the cameras alone.
+
+    A given vector of which the surfaces are clearly not level gives way to what is found without it; with `keep_up` it stays,
+    with a warning.
     """
     normals, areas = np.asarray(normals, dtype=np.float64), np.asarray(areas, dtype=np.float64)
-    if world_up is not None:
-        return _corrected(_unit(np.asarray(world_up, dtype=np.float64)), normals, areas)
+    poses = np.asarray(T_world_camera, dtype=np.float64).reshape(-1, 4, 4)
+    found = None if len(areas) == 0 and world_up is not None else _found(normals, areas, poses, floor_faces)
+    if world_up is None:
+        assert found is not None
+        return found
+    given = _corrected(_unit(np.asarray(world_up, dtype=np.float64)), normals, areas)
+    return given if found is None else _checked(given, found, poses, keep_up=keep_up)
+
+
+def _found(normals: Array, areas: Array, poses: Array, floor_faces: NDArray[np.bool_] | None) -> UpEstimate:
+    """The up direction as if none was given."""
     if floor_faces is not None and areas[floor_faces].sum() >= MIN_FLOOR_AREA:
         start = _unit(areas[floor_faces] @ normals[floor_faces])
         up = _refined(start, normals, areas)
         area = areas[floor_faces].sum()
         return UpEstimate(up, "floor labels", _support(up, normals, areas), f"up from {area:.1f} m2 labelled as floor")
-    cameras_up = _mean_camera_up(np.asarray(T_world_camera, dtype=np.float64).reshape(-1, 4, 4))
+    cameras_up = _mean_camera_up(poses)
     start = _most_level_direction(cameras_up, normals, areas)
     up = _refined(start, normals, areas)
     support = _support(up, normals, areas)
@@ -133,8 +169,53 @@ def _corrected(given: Array, normals: Array, areas: Array) -> UpEstimate:
     turn = np.arccos(np.clip(refined @ given, -1, 1))
     if MIN_CORRECTION < turn < MAX_CORRECTION and support >= MIN_SUPPORT:
         text = f"given up vector corrected by {np.rad2deg(turn):.1f} deg to the level surfaces"
-        return UpEstimate(refined, "given", support, text)
-    return UpEstimate(given, "given", _support(given, normals, areas), "up vector as given")
+        return UpEstimate(refined, "given", support, text, "given")
+    return UpEstimate(given, "given", _support(given, normals, areas), "up vector as given", "given")
+
+
+def _checked(given: UpEstimate, found: UpEstimate, poses: Array, *, keep_up: bool) -> UpEstimate:
+    """The given up direction, or the one that is found without it where surfaces contradict the given one.
+
+    In a room of right angles a wall is as good a floor as the floor. There the cameras (M, 4, 4) tell, but no more than a
+    warning: that they lie on their side or hang upside down may be true.
+    """
+    if found.support < CONTRADICTING_SUPPORT or _angle(given.up, found.up) < CONTRADICTION:
+        return given
+    stated, better = _named(given.up), _named(found.up)
+    shares = f"{given.support:.0%} of the surface level or upright, {better} {found.support:.0%}"
+    if found.support < CONTRADICTING_GAIN * given.support:
+        if _is_possible(given.up, poses):
+            return given
+        text = f"up {stated} is kept, but the cameras are held as if up were {better}; if it is, give it with --up"
+    elif keep_up:
+        text = f"up {stated} is kept as given with --up, but it makes only {shares}"
+    else:
+        text = (
+            f"stated up {stated} contradicts the surfaces, it makes only {shares}: taken as {better}; give it with --up"
+        )
+        return replace(found, state="contradicted", warning=text)
+    return replace(given, state="contradicted", warning=text)
+
+
+def _is_possible(up: Array, poses: Array) -> bool:
+    """Whether cameras (M, 4, 4) that are held upright, or turned by a quarter about their axis, may have this up direction."""
+    if _angle(up, _mean_camera_up(poses)) < MAX_CAMERA_TILT:
+        return True
+    sideways = poses[:, :3, 0].mean(axis=0) if len(poses) else np.zeros(3)
+    length = float(np.linalg.norm(sideways))
+    return length > 0.5 and bool(abs(up @ sideways) / length > np.cos(ROLLED_CAMERA))
+
+
+def _angle(a: Array, b: Array) -> float:
+    return float(np.arccos(np.clip(a @ b, -1, 1)))
+
+
+def _named(direction: Array) -> str:
+    """A direction as words: +z, or its components where it is along no axis."""
+    axis = int(np.argmax(np.abs(direction)))
+    if abs(direction[axis]) > np.cos(np.deg2rad(2.0)):
+        return f"{'+' if direction[axis] > 0 else '-'}{'xyz'[axis]}"
+    return f"({', '.join(f'{x + 0.0:.2f}' for x in direction)})"
 
 
 def _mean_camera_up(poses: Array) -> Array:
@@ -191,19 +272,35 @@ def _support(up: Array, normals: Array, areas: Array) -> float:
     return float(areas[fits].sum() / max(areas.sum(), 1e-12))
 
 
-def _floor_height(heights: Array, areas: Array, camera_heights: Array) -> tuple[float, float, str]:
-    """Height and area of the lowest large surface seen from above, and a warning when it may not be a floor."""
-    peaks = weighted_peaks(heights, areas, bin_size=0.02, separation=0.12, min_weight=0.0)
+def _floor_height(
+    heights: Array, areas: Array, level_up: NDArray[np.bool_], camera_heights: Array
+) -> tuple[float, float, str]:
+    """Height and area of the lowest large surface seen from above, and a warning when it may not be a floor.
+
+    heights, areas (F,) are those of all faces, level_up (F,) marks those that may be floor. Of a floor below a table often less
+    is in view than of the table top: where the cameras are low above what would be the floor, less of it suffices.
+    """
+    peaks = weighted_peaks(heights[level_up], areas[level_up], bin_size=0.02, separation=0.12, min_weight=0.0)
     if not peaks:
-        lowest = float(heights.min()) if len(heights) else 0.0
+        lowest = float(heights[level_up].min()) if level_up.any() else 0.0
         return lowest, 0.0, "no level surface was seen, so z = 0 is arbitrary"
     largest = max(peak.weight for peak in peaks)
     floor = next(peak for peak in peaks if peak.weight >= min(max(0.15 * largest, 0.1), largest))
-    above = float(np.median(camera_heights)) - floor.position if len(camera_heights) else np.inf
+    cameras = float(np.median(camera_heights)) if len(camera_heights) else np.inf
+    if cameras - floor.position < LOW_CAMERA:
+        least = max(MIN_LOWER_AREA, MIN_LOWER_SHARE * largest)
+        lower = [peak for peak in peaks if peak.weight >= least and peak.position < floor.position - BELOW_FLOOR]
+        floor = max(lower, key=lambda peak: peak.weight, default=floor)
+    above = cameras - floor.position
     if above < 0.9:
         text = (
             f"the lowest level surface is {above:.1f} m below the cameras: it may be a table top rather than the floor"
         )
+        return floor.position, floor.weight, text
+    below = heights < floor.position - BELOW_FLOOR
+    if areas[below].sum() >= SURFACE_BELOW * areas.sum():
+        depth = floor.position - float(np.quantile(heights[below], 0.1))
+        text = f"surface reaches {depth:.1f} m below the floor at z = 0: that may be a table top or an upper floor"
         return floor.position, floor.weight, text
     return floor.position, floor.weight, ""
 

@@ -57,9 +57,9 @@ STAGES = (
     *INPUT_STAGES,
     Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
     Stage("align", 2, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
-    Stage("level", 1, ("frames", "up"), ("levelling.json",), find_level),
+    Stage("level", 2, ("frames", "up"), ("levelling.json",), find_level),
     Stage("fuse", 3, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
-    Stage("graph", 5, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
+    Stage("graph", 6, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
     Stage("report", 3, (), REPORT_FILES, write_report_files),
 )
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)

@@ -208,8 +208,8 @@ def _notes(header: Mapping[str, Any], file: Path) -> list[str]:
 
 
 def _world_up(header: Mapping[str, Any], file: Path) -> tuple[float, float, float] | None:
-    """The file's, else nerfstudio's +z."""
-    up = header.get("world_up", [0.0, 0.0, 1.0])
+    """The file's own key; None without it: +z is up only where the program that wrote the file turned the world."""
+    up = header.get("world_up")
     if up is None:
         return None
     if not (isinstance(up, list) and all(isinstance(x, (int, float)) for x in up) and is_direction(up)):

@@ -18,6 +18,7 @@ from pipelines.stages.presence import fill_presence
 from pipelines.views.exporters import scene_glb_nodes
 from pipelines.workspace import StageRecord
 from scenegraph.build import CameraTrajectory, build_scene_graph
+from scenegraph.faces import Faces
 from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
 from scenegraph.files.json_io import save_scene_graph
 from scenegraph.files.spark_dsg import export_spark_dsg
@@ -25,6 +26,7 @@ from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import SceneGraphConfig
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
+from scenegraph.rooms.storeys import doubtful_storeys
 from scenegraph.tracks.dynamic import detections_from_json
 
 Array = NDArray[np.float64]
@@ -78,7 +80,8 @@ def build_graph(context: RunContext) -> StageRecord:
     )
     summary = {"faces": len(mesh.faces), "vertices": len(mesh.vertices), "counts": counts}
     summary |= {"objects": dict(sorted(labels.items())), **_surface_figures(mesh), "text": text}
-    return StageRecord(summary)
+    storeys = [node.z_range for _, node in graph.nodes("storey")]
+    return StageRecord(summary, doubtful_storeys(Faces.of(mesh), storeys))
 
 
 def graph_config_of(context: RunContext) -> SceneGraphConfig:

@@ -93,11 +93,13 @@ def find_level(context: RunContext) -> StageRecord:
     if mesh.labels is not None and context.source.label_space is not None:
         floor_ids = [c.id for c in context.source.label_space.classes if c.name in ("floor", "floor_mat")]
         floor_faces = np.asarray(np.isin(mesh.labels[mesh.faces], floor_ids).all(axis=1))
-    up = context.config.up or context.sequence.world_up
-    found = level(mesh, np.array(poses), world_up=up, floor_faces=floor_faces)
+    by_user = context.config.up
+    up = by_user or context.sequence.world_up
+    found = level(mesh, np.array(poses), world_up=up, keep_up=by_user is not None, floor_faces=floor_faces)
     data = {
         "T_input_world": found.T_input_world.tolist(),
         "up_in_input": found.up.up.tolist(),
+        "up_state": found.up.state,
         "source": found.up.source,
         "support": float(found.up.support),
         "evidence": found.up.evidence,
@@ -105,7 +107,9 @@ def find_level(context: RunContext) -> StageRecord:
         "wall_share": float(found.wall_share),
     }
     write_text_atomic(context.workspace.path(LEVELLING_FILE), json.dumps(data, indent=2, allow_nan=False) + "\n")
-    summary = {"up_source": found.up.source, "support": float(found.up.support), "text": found.up.evidence}
+    text = found.up.evidence if found.up.state == "given" else f"up {found.up.state}: {found.up.evidence}"
+    summary: dict[str, Any] = {"up_state": found.up.state, "up_source": found.up.source, "text": text}
+    summary["support"] = data["support"]
     return StageRecord(summary, list(found.warnings))
 
 

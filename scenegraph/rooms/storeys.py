@@ -14,6 +14,10 @@ Array = NDArray[np.float64]
 
 FLOOR_NAMES = frozenset({"floor", "floor_mat", "rug", "carpet"})
 UP_COS = np.cos(np.deg2rad(15.0))
+LOW, HIGH = 1.8, 6.0
+"""Heights in metres of a storey, or of a ceiling above its floor, beyond which the map's unit or its floor may be wrong."""
+CEILING_SHARE = 0.5
+"""Share of the storey's floor that surface at one height covers as its ceiling would."""
 
 
 def find_storeys(
@@ -41,6 +45,25 @@ def find_storeys(
         (floor, _ceiling(floor, above, heights, areas, down, config))
         for floor, above in zip(floors, [*floors[1:], np.inf], strict=True)
     ]
+
+
+def doubtful_storeys(faces: Faces, storeys: list[tuple[float, float]]) -> list[str]:
+    """A sentence for each storey that is lower or higher than buildings have them, which the unit of a map may explain."""
+    heights, areas = faces.centers[:, 2], faces.areas
+    down, level = faces.normals[:, 2] < -UP_COS, faces.normals[:, 2] > UP_COS
+    found = []
+    for floor, ceiling in storeys:
+        ground = areas[level & (np.abs(heights - floor) < 0.1)].sum()
+        below = down & (heights > floor + 0.1) & (heights < floor + LOW)
+        peaks = weighted_peaks(heights[below], areas[below], bin_size=0.02, separation=0.3, min_weight=0.0)
+        low = [peak for peak in peaks if ground > 0 and peak.weight >= CEILING_SHARE * ground]
+        height = max(low, key=lambda peak: peak.weight).position - floor if low else ceiling - floor
+        if not LOW <= height <= HIGH:
+            found.append(
+                f"the ceiling of the storey at {floor:.1f} m is {height:.1f} m above its floor, expected {LOW:g} to {HIGH:g} m: "
+                "check the unit of the poses against a known length (--scale), and which surface is the floor"
+            )
+    return found
 
 
 def storey_of(heights: ArrayLike, storeys: list[tuple[float, float]]) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from apartments import Apartment, box, table, two_rooms
+from apartments import Apartment, box, patch, table, two_rooms
 from helpers import random_se3, sphere_mesh
 
 from mapping import Intrinsics, TSDFConfig, TSDFVolume
@@ -89,12 +89,55 @@ def test_only_a_table_top_is_used_with_a_warning():
 
 def test_a_given_up_is_kept_when_it_fits_and_corrected_when_it_nearly_fits():
     mesh, poses = furnished()
-    for tilt_deg, expected, words in ((0.5, 0.5, "as given"), (6.0, 0.0, "corrected"), (30.0, 30.0, "as given")):
+    for tilt_deg, expected, words in ((0.5, 0.5, "as given"), (6.0, 0.0, "corrected")):
         tilted = [0.0, np.sin(np.deg2rad(tilt_deg)), np.cos(np.deg2rad(tilt_deg))]
         found = estimate_up(mesh.face_normals(), mesh.face_areas(), poses, world_up=tilted)
-        assert found.source == "given"
+        assert (found.source, found.state, found.warning) == ("given", "given", "")
         assert words in found.evidence
         assert angle_deg(found.up, [0, 0, 1]) == pytest.approx(expected, abs=0.1)
+
+
+def test_an_up_that_the_surfaces_contradict_is_replaced_or_kept_with_a_warning():
+    mesh, poses = furnished()
+    normals, areas = mesh.face_normals(), mesh.face_areas()
+    tilted = [0.0, 0.5, np.sqrt(0.75)]
+    found = estimate_up(normals, areas, poses, world_up=tilted)
+    assert (found.state, found.source) == ("contradicted", "level surfaces")
+    assert angle_deg(found.up, [0, 0, 1]) < 0.5
+    assert "stated up (0.00, 0.50, 0.87) contradicts" in found.warning
+    assert "taken as +z" in found.warning
+    kept = estimate_up(normals, areas, poses, world_up=tilted, keep_up=True)
+    assert (kept.state, kept.source) == ("contradicted", "given")
+    assert angle_deg(kept.up, tilted) < 1e-6
+    assert "+z" in kept.warning
+    assert "kept" in kept.warning
+    assert level(mesh, poses, world_up=tilted, keep_up=True).warnings[0] == kept.warning
+
+
+def test_another_axis_of_a_room_as_up_is_doubted_unless_cameras_on_their_side_explain_it():
+    mesh, poses = furnished()
+    normals, areas = mesh.face_normals(), mesh.face_areas()
+    wrong = estimate_up(normals, areas, poses, world_up=[0, 1, 0])
+    assert wrong.state == "contradicted"
+    assert angle_deg(wrong.up, [0, 1, 0]) < 0.5
+    assert "up +y is kept, but the cameras are held as if up were +z" in wrong.warning
+    assert "+z" in estimate_up(normals, areas, poses, world_up=[0, 0, -1]).warning
+    on_their_side = poses @ np.array([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    right = estimate_up(normals, areas, on_their_side, world_up=[0, 0, 1])
+    assert (right.state, right.warning) == ("given", "")
+
+
+def test_a_floor_below_a_table_top_of_which_more_is_in_view():
+    desk = box((0, 0, 0.7), (1.6, 1.0, 0.74), "desk", without="b")
+    strip = patch(np.array([0, -0.35, 0.0]), np.array([0.5, 0, 0]), np.array([0, 0.3, 0]), "floor", 0.05)
+    poses = np.array([look_at([0.7, -0.5, 1.4], [0.7, 0.4, 0.75])])
+    found = level(concatenate([desk, strip]), poses)
+    assert found.T_world_input[2, 3] == pytest.approx(0.0, abs=0.005)  # 9 % of the table's area is the floor
+    assert found.warnings == ()
+    # Without level surface below it, what reaches down says that the table top is no floor, also from high above.
+    leg = patch(np.array([0, 0, 0.1]), np.array([1.6, 0, 0]), np.array([0, 0, 0.6]), "desk", 0.05)
+    (warning,) = level(concatenate([desk, leg]), np.array([look_at([0.7, -0.5, 1.8], [0.7, 0.4, 0.75])])).warnings
+    assert "surface reaches 0.6 m below the floor at z = 0" in warning
 
 
 def test_floor_labels_decide_even_when_the_cameras_hang_upside_down():

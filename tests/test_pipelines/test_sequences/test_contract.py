@@ -21,7 +21,7 @@ from pipelines.sequences.recorded import RecordedSequence
 
 HAS_NO_DEPTH = ("colmap", "record3d", "euroc")
 Y_UP = dict.fromkeys(("hololens", "polycam", "record3d", "stray_scanner"), (0, 1, 0))
-UP = {"7scenes": None, "colmap": None, "icl": (0, -1, 0), **Y_UP}
+UP = {"nerfstudio": None, "7scenes": None, "colmap": None, "icl": (0, -1, 0), **Y_UP}
 LISTS_WHAT_IT_FINDS = ("7scenes", "scannet", "replica", "polycam", "record3d", "arkit_scenes")
 
 
