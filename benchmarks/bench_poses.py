@@ -172,7 +172,7 @@ class Chosen:
 
     def __init__(self, sequence: FrameSequence, frames: list[int]) -> None:
         self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
-        self.world_up, self.label_space = sequence.world_up, None
+        self.world_up, self.is_metric, self.label_space = sequence.world_up, True, None
         self._sequence, self._frames = sequence, frames
         self.infos = tuple(sequence.infos[i] for i in frames)
 

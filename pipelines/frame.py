@@ -96,13 +96,15 @@ class FrameSequence(Protocol):
 
     `infos` lists every image found, in time order, usable or not. `sequence[i]` is the i-th of `infos` and raises SequenceError
     for a frame that is not used or whose files are broken. `world_up` is a unit vector in the sequence's world or None when
-    gravity is unknown. `label_space` is None when there are no labels. `path` is the folder or file it was opened from.
+    gravity is unknown. `is_metric` is False when the unit of the poses is not known to be the metre. `label_space` is None when
+    there are no labels. `path` is the folder or file it was opened from.
     """
 
     name: str
     path: Path
     format: str
     world_up: tuple[float, float, float] | None
+    is_metric: bool
     label_space: LabelSpace | None
     infos: tuple[FrameInfo, ...]
 

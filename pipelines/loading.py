@@ -86,7 +86,8 @@ class CachedSequence:
 
     def __init__(self, sequence: FrameSequence, max_bytes: int = KEPT_FRAME_BYTES) -> None:
         self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
-        self.world_up, self.label_space, self.infos = sequence.world_up, sequence.label_space, sequence.infos
+        self.world_up, self.is_metric = sequence.world_up, sequence.is_metric
+        self.label_space, self.infos = sequence.label_space, sequence.infos
         self._sequence = sequence
         self._frames: LruCache[Frame] = LruCache(max_bytes, lambda frame: frame.rgb.nbytes + frame.recorded.nbytes)
 

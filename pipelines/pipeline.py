@@ -56,7 +56,7 @@ INPUT_STAGES = (
 STAGES = (
     *INPUT_STAGES,
     Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
-    Stage("align", 2, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
+    Stage("align", 3, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
     Stage("level", 2, ("frames", "up"), ("levelling.json",), find_level),
     Stage("fuse", 3, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
     Stage("graph", 6, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),

@@ -52,6 +52,13 @@ def run_options(command: F) -> F:
             "--up", metavar="X,Y,Z", help="Up direction in the sequence's world, when it cannot be estimated."
         ),
         click.option(
+            "--scale",
+            type=float,
+            metavar="METRES_PER_UNIT",
+            help="Metres in one unit of the poses, where they are not in metres or an estimate is off. "
+            "[config: align.pose_scale]",
+        ),
+        click.option(
             "--trust", is_flag=True, help="Map the sequence as it is read even where its own frames contradict that."
         ),
         click.option("--stride", type=int, help="Every n-th frame. [config: frames.stride]"),
@@ -156,6 +163,7 @@ def execute(
 def shortcut_overrides(
     *,
     up: str | None,
+    scale: float | None = None,
     trust: bool = False,
     refine_poses: str | None = None,
     stride: int | None,
@@ -169,6 +177,10 @@ def shortcut_overrides(
     overrides = {}
     if up is not None:
         overrides[f"up={_direction(up)}"] = f"--up {up}"
+    if scale is not None:
+        if not (math.isfinite(scale) and scale > 0):
+            raise ConfigError(f"--scale {scale}: expected metres in one unit of the poses, a positive number")
+        overrides[f"align.pose_scale={scale!r}"] = f"--scale {scale:g}"
     if refine_poses is not None:
         overrides[f"poses.refine={json.dumps(refine_poses)}"] = f"--refine-poses {refine_poses}"
     if trust:

@@ -25,7 +25,7 @@ class AdjustedSequence:
     def __init__(self, sequence: FrameSequence, poses: Mapping[int, Array], camera: Intrinsics) -> None:
         self._sequence, self._lens = sequence, camera
         self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
-        self.world_up, self.label_space = sequence.world_up, sequence.label_space
+        self.world_up, self.is_metric, self.label_space = sequence.world_up, sequence.is_metric, sequence.label_space
         self.notes = tuple(getattr(sequence, "notes", ()))
         pinhole = camera.undistorted()
         self.infos = tuple(

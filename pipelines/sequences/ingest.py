@@ -260,6 +260,8 @@ def ingest(
     if first is None:
         raise SequenceError(f"{sequence.path}: no frame can be read: {next(iter(broken.values()), '')}")
     header = {"source": {"name": sequence.name, "format": sequence.format}, **(extra or {})}
+    if not sequence.is_metric:
+        header["is_metric"] = False
     if notes := list(getattr(sequence, "notes", ())):
         header["notes"] = notes
     with CanonicalWriter(

@@ -39,6 +39,15 @@ LAYER_KEYS = {
 }
 DEPTH_KEYS = ("depth_file_path", "depth_path")
 """nerfstudio's key and instant-ngp's."""
+ARBITRARY_UNIT_KEYS = (
+    "applied_transform",
+    "applied_scale",
+    "ply_file_path",
+    "colmap_im_id",
+    "aabb_scale",
+    "sharpness",
+)
+"""Keys of header and frames that nerfstudio and instant-ngp write with the poses of structure from motion."""
 NAMES = ("transforms.json", "transforms_train.json")
 """Files that are looked for in a folder; the first is used."""
 
@@ -56,6 +65,7 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
     if not scale > 0:
         raise SequenceError(f"{file}: applied_scale must be positive, got {scale}")
     records = [_record(entry, file, header, (size, scale)) for entry in entries]
+    is_metric = _is_metric(header, entries, file)
     has_times = all("timestamp" in entry for entry in entries)
     times = np.arange(len(records)) / ASSUMED_RATE
     if has_times:
@@ -70,6 +80,8 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
         records = [replace(record, depth=None) for record in records]
         notes.append("depth is not read: enable_depth_loading is false")
     notes += _notes(header, file)
+    if not is_metric and header.get("format") != FORMAT:
+        notes.append("no metric scale: the file has marks of structure from motion, whose unit is arbitrary")
     if "applied_transform" in header:
         notes.append(
             f"the world was transformed when it was written: applied_transform {json.dumps(header['applied_transform'])}"
@@ -78,6 +90,7 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
     details = Details(
         Convention("camera_to_world", "opengl", round(1 / _depth_unit(header, file), 9)),
         world_up=_world_up(header, file),
+        is_metric=is_metric,
         label_space=_label_space(header, file) if has_labels else None,
         notes=tuple(notes),
     )
@@ -216,6 +229,18 @@ def _world_up(header: Mapping[str, Any], file: Path) -> tuple[float, float, floa
         raise SequenceError(f"{file}: world_up must be three finite numbers that are not all 0, or null; got {up!r}")
     x, y, z = map(float, up)
     return x, y, z
+
+
+def _is_metric(header: Mapping[str, Any], entries: list[Mapping[str, Any]], file: Path) -> bool:
+    """Whether poses are in metres: as the canonical header says, else unless the file comes from structure from motion and no
+    frame has depth, beside which poses are in metres."""
+    stated = header.get("is_metric", True)
+    if not isinstance(stated, bool):
+        raise SequenceError(f"{file}: is_metric must be true or false, got {stated!r}")
+    if header.get("format") == FORMAT or not stated:
+        return stated
+    has_marks = any(key in keys for keys in (header, *entries) for key in ARBITRARY_UNIT_KEYS)
+    return not has_marks or any(entry.get(key) for entry in entries for key in DEPTH_KEYS)
 
 
 def _label_space(header: Mapping[str, Any], file: Path) -> LabelSpace:

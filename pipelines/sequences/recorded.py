@@ -69,12 +69,14 @@ class FrameRecord:
 class Details:
     """Properties of all frames of a format.
 
-    label_map turns stored labels into ids of `label_space`; notes inform the user (assumed times, no metric scale).
+    is_metric is False where nothing says that poses are in metres. label_map turns stored labels into ids of `label_space`;
+    notes inform the user (assumed times, no metric scale).
     reads_camera_file says that the format reads `camera.yaml`, which has no effect in the others.
     """
 
     convention: Convention = field(default_factory=Convention)
     world_up: tuple[float, float, float] | None = None
+    is_metric: bool = True
     label_space: LabelSpace | None = None
     label_map: NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ class RecordedSequence:
         self.convention = overrides.applied_to(details.convention)
         up = overrides.world_up or details.world_up
         self.world_up = None if up is None else self.convention.world_vector(_unit(up))
+        self.is_metric = details.is_metric
         self._details, self.label_space = details, details.label_space
         masked = with_masks(records, folder / MASKS)
         self._records = tuple(sorted(masked, key=lambda record: record.timestamp))

@@ -14,14 +14,13 @@ from m2h import Predictions
 from m2h.camera import Camera
 from m2h.predictions import GOOD_DEPTH
 from mapping.camera import Intrinsics
-from mapping.depth.pose_scale import PoseScale, pose_scale_from_points
+from mapping.depth.pose_scale import PoseScale
 from mapping.lru_cache import LruCache
 from mapping.multiview.neighbours import choose_neighbours
-from mapping.se3 import inverse, transform_points
 from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import chosen_positions
-from pipelines.sequences.colmap_points import read_sparse_points
+from pipelines.posing.unit import estimate_unit
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import DepthOrigin, Hint, Source
 from pipelines.workspace import digest, folder_fingerprint
@@ -31,13 +30,11 @@ if TYPE_CHECKING:
     from m2h.infer import MatchedView, Predictor
     from m2h.views import View
 
-VERSION = 2
+VERSION = 3
 """Counts changes of how the network is asked, so that stored answers are reused only where they would be the same."""
 KEPT_FEATURE_BYTES = 256 << 20
 CERTAIN = 0.03
 """Scale of the error of log depth from which on a pixel weighs as much as any in fusion."""
-PROBES = 12
-"""Frames, spread over the sequence, that tell the unit of the poses."""
 
 
 def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
@@ -77,8 +74,9 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
             predicts_labels="semantics" in predictor.tasks,
         )
     asked = PosedNetwork(predictor, sequence, config, poses)
-    # The unit of COLMAP's poses is found from the frames that are chosen.
-    chosen = config_to_mapping(config.frames) if sequence.format == "colmap" and config.align.pose_scale is None else {}
+    # An unknown unit of the poses is found from the frames that are chosen.
+    is_given = sequence.is_metric or config.align.pose_scale is not None
+    chosen = {} if is_given else config_to_mapping(config.frames)
     settings = (config_to_mapping(config.network.neighbours), config.align.pose_scale, chosen)
     return Source(
         title,
@@ -100,7 +98,7 @@ class PosedNetwork:
     """Asks a network with cross-view matching for the frames of a sequence. Nothing is read before the first answer.
 
     The network learnt in metres: poses in another unit are brought to them, by the settings or by the network's own depth from
-    single images at the sparse points, and depth is brought back to the unit of the poses.
+    single images at sparse points, and depth is brought back to the unit of the poses.
     """
 
     predictor: Predictor
@@ -121,9 +119,9 @@ class PosedNetwork:
         given = self.config.align.pose_scale
         if given is not None:
             return PoseScale(given, None)
-        if self.sequence.format != "colmap":
+        if self.sequence.is_metric:
             return None
-        return pose_scale_from_points(list(self._ratios()))
+        return estimate_unit(self.sequence, chosen_positions(self.sequence, self.config.frames), self._depth_alone)
 
     @cached_property
     def metric_poses(self) -> NDArray[np.float64]:
@@ -136,8 +134,11 @@ class PosedNetwork:
     def _factor(self) -> float:
         if self.scale is not None:
             return self.scale.scale
-        if self.sequence.format == "colmap":
-            self.notes.append("the unit of the poses cannot be told from the images: it is taken for a metre")
+        if not self.sequence.is_metric:
+            self.notes.append(
+                "the unit of the poses is unknown and cannot be told from the images: it is taken for a metre; "
+                "give it with --scale"
+            )
         return 1.0
 
     def predict(self, frame: Frame) -> Predictions:
@@ -176,26 +177,11 @@ class PosedNetwork:
         camera = frame.intrinsics
         return View(frame.rgb, Camera(camera.fx, camera.fy, camera.cx, camera.cy), self.metric_poses[position])
 
-    def _ratios(self) -> list[NDArray[np.float64]]:
-        """For some frames the network's depth of the single image over the depth of their sparse points in the poses' unit."""
-        sparse = read_sparse_points(self.sequence.path)
-        chosen = chosen_positions(self.sequence, self.config.frames)
-        ratios = []
-        for i in np.unique(np.linspace(0, len(chosen) - 1, PROBES).astype(int)) if sparse is not None else []:
-            assert sparse is not None
-            frame = self.sequence[chosen[i]]
-            points = transform_points(
-                inverse(frame.T_world_camera), sparse.of_image(self.sequence.infos[chosen[i]].image)
-            )
-            points = points[points[:, 2] > 0]
-            pixels = np.rint(frame.intrinsics.project(points)).astype(int)
-            inside = (pixels >= 0).all(axis=1) & (pixels < [frame.intrinsics.width, frame.intrinsics.height]).all(
-                axis=1
-            )
-            depth = self.predictor(frame.rgb, frame.intrinsics).depth
-            assert depth is not None
-            ratios.append(depth[pixels[inside, 1], pixels[inside, 0]] / points[inside, 2])
-        return ratios
+    def _depth_alone(self, frame: Frame) -> NDArray[np.float32]:
+        """Depth in metres by the single image."""
+        depth = self.predictor(frame.rgb, frame.intrinsics).depth
+        assert depth is not None
+        return depth
 
 
 def precision_of(confidence: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -73,7 +73,7 @@ def refined(base: Source, refine: Refine, sequence: FrameSequence, config: Pipel
         if frames.problem:
             raise SourceError(frames.problem)
         return _Refiner("refined", base, frames, config).source
-    in_metres = sequence.format != "colmap" and config.align.pose_scale in (None, 1.0)
+    in_metres = config.align.pose_scale == 1 or (sequence.is_metric and config.align.pose_scale is None)
     predicted = base.depth_from is DepthOrigin.NETWORK or base.predict_hinted is not None
     comparable = in_metres or base.depth_from is DepthOrigin.POSES
     if not predicted or base.is_refined or frames.problem or not comparable:
@@ -146,7 +146,7 @@ class _Refiner:
                 return None
             raise SourceError(problem)
         if self._base.predict_hinted is not None:
-            if depths.range_is_assumed and self._frames.sequence.format == "colmap" and self._is_optional:
+            if depths.range_is_assumed and not self._frames.sequence.is_metric and self._is_optional:
                 return None  # the range is that of a room in metres, the poses are not
             return self._start_completing(depths)
         spread = self._spread(depths)

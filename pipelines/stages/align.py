@@ -46,9 +46,10 @@ def _leave_depth(context: RunContext) -> StageRecord:
     record = StageRecord({"applied": False, "text": f"depth of {context.source.name} is left as it is"})
     scale = context.config.align.pose_scale
     found = context.source.pose_scale() if scale is None else None
+    _note_scale(record, context, found)
     if found is not None:
-        _note_scale(record, found)
         scale = found.scale
+    record.summary["text"] += _unit_text(record)
     from_poses = context.source.depth_from is DepthOrigin.POSES  # such depth is in their unit
     depth_scale = scale if from_poses and scale is not None else 1.0
     write_alignment(context.path(FILE), Alignment(pose_scale=scale or 1.0, depth_scale=depth_scale))
@@ -102,25 +103,43 @@ def _pose_scale(
 ) -> tuple[float, StageRecord]:
     """Metres in one unit of the poses, and what to say about it."""
     given, record = context.config.align.pose_scale, StageRecord()
-    if given is not None or context.sequence.format != "colmap":
+    if given is not None or context.sequence.is_metric:
+        _note_scale(record, context, None)
         return given or 1.0, record
     found = pose_scale_from_points([samples[i].depth.ravel()[sample] / z for i, (sample, z) in points.items()])
     found = found or pose_scale_from_overlap(list(samples.values()))
+    _note_scale(record, context, found)
+    return 1.0 if found is None else found.scale, record
+
+
+def _note_scale(record: StageRecord, context: RunContext, found: PoseScale | None) -> None:
+    """What is known of the unit of the poses, and a warning where it is not or frames differ much."""
+    given = context.config.align.pose_scale
+    if given is not None:
+        record.summary |= {"scale_state": "given", "pose_scale": given}
+        return
     if found is None:
-        record.warnings.append("the unit of the poses cannot be told from the depth: give align.pose_scale")
-        return 1.0, record
-    _note_scale(record, found)
-    return found.scale, record
-
-
-def _note_scale(record: StageRecord, found: PoseScale) -> None:
-    """What was found of the unit of the poses, and a warning where frames differ much."""
+        record.summary["scale_state"] = "metres" if context.sequence.is_metric else "unknown"
+        if not context.sequence.is_metric:
+            record.warnings.append("the unit of the poses is unknown: sizes are in it; give it with --scale")
+        return
+    record.summary["scale_state"] = "estimated"
     record.summary |= {"pose_scale": round(found.scale, 5), "pose_scale_spread": found.spread}
     if found.spread is not None and found.spread > WIDE_SPREAD:
         record.warnings.append(
             f"one unit of the poses is {found.scale:.3g} m by the median frame, but frames differ by {found.spread:.0%}: "
-            "check it against a known length and give align.pose_scale"
+            "check it against a known length and give it with --scale"
         )
+
+
+def _unit_text(record: StageRecord) -> str:
+    """What the summary has of the unit of the poses, as words; nothing for metres."""
+    state = record.summary["scale_state"]
+    if "pose_scale" not in record.summary:
+        return "; unit of the poses unknown" if state == "unknown" else ""
+    spread = record.summary.get("pose_scale_spread")
+    differ = "" if spread is None else f", frames differ by {spread:.0%}"
+    return f"; one unit of the poses is {record.summary['pose_scale']:.4g} m ({state}{differ})"
 
 
 def _known_points(points: tuple[NDArray[np.int64], NDArray[np.float64]] | None, pose_scale: float) -> KnownDepth | None:
@@ -162,7 +181,7 @@ def _summarise(record: StageRecord, indices: Sequence[int], found: SequenceAlign
         "alone": alone,
     }
     left = "" if residual is None else f", {residual:.1%} left between frames"
-    record.summary["text"] = f"scales spread by {spread:.1%}, {unevenness:.1%} within frames{left}"
+    record.summary["text"] = f"scales spread by {spread:.1%}, {unevenness:.1%} within frames{left}{_unit_text(record)}"
     if spread > WIDE_SPREAD:
         record.warnings.append(
             f"depth scales spread by {spread:.0%} between frames: the map's scale is uncertain; check it against a known length"

@@ -65,3 +65,12 @@ def test_max_memory_is_given_in_gibibytes():
     assert load_config(PipelineConfig, None, (), options=overrides).tsdf.max_memory == 3 << 29
     with pytest.raises(ConfigError, match="--max-memory nan: expected a number of GiB"):
         shortcut_overrides(up=None, stride=None, frame_range=None, voxel=None, max_memory=float("nan"))
+
+
+def test_the_unit_of_the_poses_is_given_in_metres():
+    given = {"up": None, "stride": None, "frame_range": None, "voxel": None}
+    overrides = shortcut_overrides(**given, scale=0.25)
+    assert load_config(PipelineConfig, None, (), options=overrides).align.pose_scale == 0.25
+    for bad in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match=f"--scale {bad}: expected metres in one unit of the poses"):
+            shortcut_overrides(**given, scale=bad)

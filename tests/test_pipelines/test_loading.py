@@ -18,6 +18,7 @@ class FakeSequence:
     """Ten frames; those in `broken` cannot be decoded, those in `lost` have no pose."""
 
     name, path, format, world_up, label_space = "fake", Path("fake"), "fake", None, None
+    is_metric = True
 
     def __init__(self, broken=(), lost=()):
         self.broken, self.read = broken, []

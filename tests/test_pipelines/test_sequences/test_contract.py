@@ -97,6 +97,10 @@ def test_world_up(sequence: FrameSequence) -> None:
     assert sequence.world_up == UP.get(sequence.format, (0, 0, 1))
 
 
+def test_only_colmap_has_another_unit_than_metres(sequence: FrameSequence) -> None:
+    assert sequence.is_metric == (sequence.format != "colmap")
+
+
 def test_same_bytes_every_time_and_in_a_copy(sequence: FrameSequence) -> None:
     other = copy.deepcopy(sequence)  # by the same state that would be sent to another process
     for i in used(sequence):

@@ -213,7 +213,7 @@ def test_every_format_becomes_the_same_sequence(tmp_path: Path, name: str) -> No
     report = ingest(source, tmp_path / "out")
     assert (report.written, len(report.unused), report.broken) == (len(used), len(source) - len(used), {})
     copy = open_sequence(tmp_path / "out")
-    assert copy.world_up == source.world_up
+    assert (copy.world_up, copy.is_metric) == (source.world_up, source.is_metric)
     assert len(copy) == len(used)
     for number, index in enumerate(used):
         a, b = copy[number], source[index]

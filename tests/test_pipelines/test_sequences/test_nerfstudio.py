@@ -50,6 +50,30 @@ def test_blender_file_without_suffixes_sizes_or_principal_point(tmp_path: Path) 
     assert sequence.infos[0].image == "images/r_0.png"
 
 
+@pytest.mark.parametrize(
+    ("header", "more", "expected"),
+    [
+        ({}, {}, True),
+        ({"applied_transform": np.eye(4)[:3].tolist()}, {}, False),
+        ({"applied_scale": 0.5}, {}, False),
+        ({"ply_file_path": "sparse_pc.ply"}, {}, False),
+        ({"aabb_scale": 16}, {}, False),
+        ({}, {"colmap_im_id": 1}, False),
+        ({"applied_transform": np.eye(4)[:3].tolist()}, {"depth_file_path": "depth/a.png"}, True),
+        ({"applied_scale": 0.5, "format": "m2h-sequence"}, {}, True),
+        ({"format": "m2h-sequence", "scale_source": "network"}, {}, True),
+        ({"format": "m2h-sequence", "is_metric": False}, {}, False),
+    ],
+)
+def test_poses_of_structure_from_motion_have_no_known_unit(
+    tmp_path: Path, header: dict[str, Any], more: dict[str, Any], expected: bool
+) -> None:
+    sequence = open_sequence(write(tmp_path, {"fl_x": 10, **header}, [frame("a.png", **more)]))
+    assert sequence.is_metric == expected
+    has_note = any("no metric scale" in note for note in sequence.notes)  # type: ignore[attr-defined]
+    assert has_note == (not expected and "format" not in header)
+
+
 def test_intrinsics_per_frame(tmp_path: Path) -> None:
     frames = [frame("a.png", fl_x=11, fl_y=12, cx=4.5, cy=3.25, w=8, h=6), frame("b.png")]
     sequence = open_sequence(write(tmp_path, {"fl_x": 10, "fl_y": 10, "cx": 4, "cy": 3, "w": 8, "h": 6}, frames))
@@ -165,6 +189,7 @@ def test_pose_that_is_no_rigid_motion_is_lost_with_the_reason(tmp_path: Path) ->
         ({"fl_x": 9, "world_up": [0, 0, 0]}, {}, "world_up must be three finite numbers"),
         ({"fl_x": 9, "world_up": [0, float("nan"), 1]}, {}, "world_up must be three finite numbers"),
         ({"fl_x": 9, "world_up": [0, float("inf"), 1]}, {}, "world_up must be three finite numbers"),
+        ({"fl_x": 9, "is_metric": "no"}, {}, "is_metric must be true or false"),
         ({"fl_x": 9, "world_up": [0, 1]}, {}, "world_up must be three finite numbers"),
         ({"fl_x": 9, "depth_unit_scale_factor": 0}, {}, "depth_unit_scale_factor must be positive"),
         ({"fl_x": 9}, {"transform_matrix": [1, 2]}, "transform_matrix must be 4x4 numbers"),

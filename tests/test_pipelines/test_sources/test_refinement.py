@@ -119,15 +119,15 @@ def test_only_predicted_depth_of_a_moving_camera_in_metres_is_checked(tmp_path):
     wall = Wall()
     base = predicted(wall, tmp_path)
     unscaled = replace(CONFIG, align=AlignConfig(pose_scale=0.4))
-    colmap = Wall()
-    colmap.format = "colmap"
+    without_unit = Wall()
+    without_unit.is_metric = False
     for spec, sequence, config in (
         ("multiview", wall, CONFIG),
         ("recorded", wall, CONFIG),
         (base, Wall(count=1), CONFIG),
         (base, Wall(spacing=0.0), CONFIG),
         (base, wall, unscaled),
-        (base, colmap, CONFIG),
+        (base, without_unit, CONFIG),
     ):
         source = open_source(spec, sequence, config)
         assert refined(source, "auto", sequence, config) is source

@@ -16,6 +16,7 @@ CAMERA = Intrinsics(10, 10, 2, 1, 4, 3)
 
 class OneFrame:
     name, path, format, world_up, label_space = "one", Path("one"), "fake", None, None
+    is_metric = True
     infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), CAMERA),)
 
     def __init__(self, recorded):
