@@ -11,6 +11,7 @@ from functools import cached_property
 from m2h.runtime import prefetched
 from mapping.lru_cache import LruCache
 from pipelines.frame import Frame, FrameSequence, SequenceError
+from pipelines.recentred import origin_of
 from pipelines.settings import FramesConfig
 
 READ_AHEAD = 4
@@ -88,6 +89,7 @@ class CachedSequence:
         self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
         self.world_up, self.is_metric = sequence.world_up, sequence.is_metric
         self.label_space, self.infos = sequence.label_space, sequence.infos
+        self.origin = origin_of(sequence)
         self._sequence = sequence
         self._frames: LruCache[Frame] = LruCache(max_bytes, lambda frame: frame.rgb.nbytes + frame.recorded.nbytes)
 

@@ -14,6 +14,7 @@ from mapping.files import write_text_atomic
 from pipelines.config import config_to_mapping, dump_config
 from pipelines.frame import FrameSequence, SequenceError, only_with_depth
 from pipelines.loading import BrokenFramesError, CachedSequence
+from pipelines.recentred import recentred
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources.refinement import Refine, refined
@@ -108,7 +109,7 @@ def run(
     Raises SequenceError, SourceError, WorkspaceError and the errors of the packages below, each with one line that names the
     file and the field.
     """
-    config = config or PipelineConfig()
+    config, sequence = config or PipelineConfig(), recentred(sequence)
     shared: FrameSequence = CachedSequence(sequence)
     opened = open_source(source, shared, config)
     if opened.needs_depth:

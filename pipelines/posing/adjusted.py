@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from pipelines.frame import Frame, FrameSequence
+from pipelines.recentred import origin_of
 from pipelines.sequences.recorded import resampled
 
 Array = NDArray[np.float64]
@@ -26,6 +27,7 @@ class AdjustedSequence:
         self._sequence, self._lens = sequence, camera
         self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
         self.world_up, self.is_metric, self.label_space = sequence.world_up, sequence.is_metric, sequence.label_space
+        self.origin = origin_of(sequence)
         self.notes = tuple(getattr(sequence, "notes", ()))
         pinhole = camera.undistorted()
         self.infos = tuple(

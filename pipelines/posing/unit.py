@@ -14,7 +14,7 @@ from pipelines.frame import Frame, FrameSequence
 from pipelines.loading import read_frames
 from pipelines.posing.scale import SparseView, estimate_scale
 from pipelines.posing.tracks import REFINED, find_tracks, match_frames
-from pipelines.sequences.colmap_points import SparsePoints, read_sparse_points
+from pipelines.sequences.colmap_points import SparsePoints, sparse_points_of
 
 Array = NDArray[np.float64]
 PROBES = 16
@@ -45,7 +45,7 @@ def estimate_unit(
 
 def sparse_views(sequence: FrameSequence, positions: Sequence[int]) -> dict[int, SparseView]:
     """The sparse points that frames observed, by position in the sequence, with depths in the unit of the poses."""
-    sparse = read_sparse_points(sequence.path) if sequence.format == "colmap" else None
+    sparse = sparse_points_of(sequence)
     if sparse is not None and len(sparse.positions):
         return {position: _recorded_view(sequence, sparse, position) for position in positions}
     return _triangulated_views(sequence, positions)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.frame import SequenceError
+from pipelines.frame import FrameSequence, SequenceError
+from pipelines.recentred import origin_of
 from pipelines.sequences.colmap import BinaryFile, largest_model, model_folders, read_registered
 from pipelines.sequences.text import content_lines
 
@@ -32,6 +33,12 @@ class SparsePoints:
             if found is not None:
                 return self.positions[found]
         return np.zeros((0, 3))
+
+
+def sparse_points_of(sequence: FrameSequence) -> SparsePoints | None:
+    """The points of a COLMAP sequence in its world; None where there are none or it has another format."""
+    found = read_sparse_points(sequence.path) if sequence.format == "colmap" else None
+    return None if found is None else replace(found, positions=found.positions - origin_of(sequence))
 
 
 def read_sparse_points(path: Path) -> SparsePoints | None:

@@ -11,7 +11,7 @@ from mapping.depth.joint_alignment import KnownDepth, SequenceAlignment, align_s
 from mapping.depth.pose_scale import PoseScale, pose_scale_from_overlap, pose_scale_from_points, scaled
 from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
 from mapping.se3 import inverse, transform_points
-from pipelines.sequences.colmap_points import read_sparse_points
+from pipelines.sequences.colmap_points import sparse_points_of
 from pipelines.sources.source import DepthOrigin, Source
 from pipelines.stages.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
 from pipelines.stages.context import RunContext
@@ -84,7 +84,7 @@ def _depth_of_points(
     context: RunContext, samples: dict[int, DepthSamples]
 ) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """By frame index the samples (n,) on which sparse points fall, and the depth (n,) of those in the poses' unit."""
-    sparse = read_sparse_points(context.sequence.path) if context.sequence.format == "colmap" else None
+    sparse = sparse_points_of(context.sequence)
     found = {}
     for info in context.sequence.infos:
         frame = samples.get(info.index)

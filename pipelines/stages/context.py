@@ -17,6 +17,7 @@ from mapping.camera import Intrinsics
 from mapping.se3 import inverse
 from pipelines.frame import Frame, FrameSequence, only_within
 from pipelines.loading import chosen_positions, read_frames
+from pipelines.recentred import moved, origin_of
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import prediction_path, read_predictions
 from pipelines.sources.source import Source, SourceError
@@ -102,7 +103,12 @@ class RunContext:
 
     def levelled_pose(self, T_world_camera: Array) -> Array:
         """A pose (4, 4) of the sequence in metres and in the levelled world."""
-        return inverse(self.T_input_world) @ self.alignment.metric_pose(T_world_camera)
+        return inverse(moved(self.T_input_world, -self.origin)) @ self.alignment.metric_pose(T_world_camera)
+
+    @property
+    def origin(self) -> Array:
+        """Where the origin (3,) of the sequence's world lies in the input's world, in metres."""
+        return origin_of(self.sequence) * self.alignment.pose_scale
 
     def posed_frames(
         self,

@@ -17,6 +17,7 @@ from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import check_sequence
 from pipelines.frame import Frame, SequenceError
 from pipelines.loading import read_frames
+from pipelines.recentred import as_given, moved
 from pipelines.sources.predictions import prediction_path, write_predictions
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
 from pipelines.workspace import StageRecord, digest
@@ -54,16 +55,16 @@ def check_input(context: RunContext) -> StageRecord:
 
     Raises SequenceError where they contradict it, unless the settings say to trust it.
     """
-    frames = context.config.frames
+    frames, sequence = context.config.frames, as_given(context.sequence)
     sampler = FrameSampler(
-        context.sequence,
+        sequence,
         [
             position
             for position, info in enumerate(context.sequence.infos)
             if info.used and info.index >= frames.start and (frames.stop is None or info.index < frames.stop)
         ],
     )
-    found = check_sequence(context.sequence, sampler)
+    found = check_sequence(sequence, sampler)
     if found.contradictions and not context.config.check.trust:
         raise SequenceError(f"{context.sequence.path}: {found.contradictions[0]}; {found.advice()}")
     data = found.to_json()
@@ -97,7 +98,7 @@ def find_level(context: RunContext) -> StageRecord:
     up = by_user or context.sequence.world_up
     found = level(mesh, np.array(poses), world_up=up, keep_up=by_user is not None, floor_faces=floor_faces)
     data = {
-        "T_input_world": found.T_input_world.tolist(),
+        "T_input_world": moved(found.T_input_world, context.origin).tolist(),
         "up_in_input": found.up.up.tolist(),
         "up_state": found.up.state,
         "source": found.up.source,
