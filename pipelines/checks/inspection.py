@@ -83,6 +83,7 @@ class Inspection:
     jumps: tuple[int, ...]
     trajectory_length: float
     world_up: tuple[float, float, float] | None
+    is_metric: bool
     depth: DepthStatistics | None
     blurred: float
     check: SequenceCheck
@@ -107,6 +108,7 @@ class Inspection:
             self._time_line(),
             *(f"  gap of {gap.seconds:.2f} s after frame {gap.after}" for gap in self.gaps[:5]),
             *([f"  poses jump before frames {', '.join(map(str, self.jumps[:10]))}"] if self.jumps else []),
+            f"unit of the poses: {'metre' if self.is_metric else 'not known'}",
             f"up: {'not known' if self.world_up is None else ' '.join(f'{x:g}' for x in self.world_up)}",
             *self._picture_lines(),
             f"read as: {self.check.conventions.assumed.describe()}",
@@ -164,6 +166,7 @@ def inspect_sequence(sequence: FrameSequence, *, voxel_size: float = 0.04) -> In
         jumps=_jumps(used, steps),
         trajectory_length=float(steps.sum()),
         world_up=sequence.world_up,
+        is_metric=sequence.is_metric,
         depth=_depth_statistics(frames),
         blurred=_blurred_share(frames),
         check=check_sequence(sequence, sampler),

@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 REFINE = ("auto", "multiview", "none")
+WORLD_OPTIONS = (
+    click.option("--up", metavar="X,Y,Z", help="Up direction in the sequence's world, when it cannot be estimated."),
+    click.option(
+        "--scale",
+        type=float,
+        metavar="METRES_PER_UNIT",
+        help="Metres in one unit of the poses, where they are not in metres or an estimate is off. "
+        "[config: align.pose_scale]",
+    ),
+    click.option(
+        "--trust", is_flag=True, help="Map the sequence as it is read even where its own frames contradict that."
+    ),
+)
+"""What the user knows of the poses and their world."""
 
 
 def run_options(command: F) -> F:
@@ -48,19 +62,7 @@ def run_options(command: F) -> F:
             help="Refine the given poses and the focal length by the images; auto: where depth is found by means of them and it "
             "helps. [config: poses.refine]",
         ),
-        click.option(
-            "--up", metavar="X,Y,Z", help="Up direction in the sequence's world, when it cannot be estimated."
-        ),
-        click.option(
-            "--scale",
-            type=float,
-            metavar="METRES_PER_UNIT",
-            help="Metres in one unit of the poses, where they are not in metres or an estimate is off. "
-            "[config: align.pose_scale]",
-        ),
-        click.option(
-            "--trust", is_flag=True, help="Map the sequence as it is read even where its own frames contradict that."
-        ),
+        *WORLD_OPTIONS,
         click.option("--stride", type=int, help="Every n-th frame. [config: frames.stride]"),
         click.option(
             "--range",

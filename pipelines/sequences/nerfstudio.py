@@ -1,7 +1,7 @@
 """nerfstudio's `transforms.json`, which with more keys per frame is the canonical sequence (docs/formats.md).
 
 Poses are camera-to-world with OpenGL axes, pixel centres lie at +0.5. Positions are divided by `applied_scale`, so that
-they are metres again; `applied_transform` only rotates the world and is kept.
+they have their first unit again; `applied_transform` only rotates the world and is kept.
 """
 
 from __future__ import annotations

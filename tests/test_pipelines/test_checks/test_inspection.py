@@ -95,6 +95,7 @@ def test_fix_makes_it_right(tmp_path: Path) -> None:
     again = open_sequence(path)
     np.testing.assert_allclose(again[3].T_world_camera, POSES[3], atol=1e-9)
     assert again.world_up == (0, 0, 1)
+    assert "unit of the poses: metre" in again.lines()
     checked = inspect_sequence(again)
     assert (checked.check.conventions.verdict, checked.check.conventions.undecided) == ("right", ())
     assert write_fix(again, checked) is None
