@@ -26,6 +26,8 @@ from pipelines.stages.align import is_wanted
 from pipelines.stages.hint import hint_of
 
 SETTINGS = {"frames": {"stride": 6}, "tsdf": {"voxel_size": 0.1}}
+CERTAIN_DEPTH = {"confidence": False}
+"""An untrained network is sure of nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def settings(**changes) -> PipelineConfig:
 
 def test_two_passes_are_stored_and_not_done_again(images_only, checkpoint, tmp_path, asked):
     sequence, source = open_sequence(str(images_only)), f"m2h:{checkpoint}"
-    twice = settings(network={"passes": 2})
+    twice = settings(network={"passes": 2}, depth=CERTAIN_DEPTH)
     manifest = run(sequence, tmp_path, source=source, config=twice, until="fuse")
     frames = len(list((tmp_path / "predictions").glob("*.npz")))
     assert frames == len(list((tmp_path / "first_pass/predictions").glob("*.npz"))) == 5
@@ -82,13 +84,13 @@ def test_two_passes_are_stored_and_not_done_again(images_only, checkpoint, tmp_p
     assert "not been measured" in manifest["trust"]
     run(sequence, tmp_path, source=source, config=twice, until="fuse")
     assert len(asked) == 2 * frames
-    once = run(sequence, tmp_path, source=source, config=settings(), until="fuse")
+    once = run(sequence, tmp_path, source=source, config=settings(depth=CERTAIN_DEPTH), until="fuse")
     assert "first predict" not in once["stages"]
 
 
 def test_one_pass_without_settings(images_only, checkpoint, tmp_path, asked):
     sequence = open_sequence(str(images_only))
-    manifest = run(sequence, tmp_path, source=f"m2h:{checkpoint}", config=settings(), until="fuse")
+    manifest = run(sequence, tmp_path, source=f"m2h:{checkpoint}", config=settings(depth=CERTAIN_DEPTH), until="fuse")
     assert [hinted for _, hinted in asked] == [False] * 5
     assert "first predict" not in manifest["stages"]
     assert not (tmp_path / "first_pass").exists()
