@@ -54,10 +54,12 @@ TRAIN, UNSEEN = range(20000, 29000), range(29000, 29006)
 FRAMES_PER_ROOM = 60
 RECORDED_SHARES = {"office": 6, "desk": 4}
 """Repetitions of the few recorded frames relative to the renderings."""
-HINTED_SHARE = 3
+HINTED_SHARE = 2
 """The same of the rendered frames whose depth from images was made."""
 HINTED_FRAMES = 36
 """Frames of a world whose depth from images is made: it takes longer than rendering them."""
+LEAST_LABEL_THRESHOLD = 0.6
+"""Probability from which a label is named, whatever the worlds say: real images are further away than they are."""
 TURN_ERROR_DEG, SHIFT_ERROR, FOCAL_ERROR = 0.08, 0.002, 0.006
 """Standard deviations of the errors of poses (degrees, metres) and, relative, of the focal length, for depth from images."""
 HEADER = "transforms.json"
@@ -190,6 +192,7 @@ def finish(folder: Path, trained: Path, trust: str, *, ship: bool) -> None:
         record,
         trained_on="rendered rooms; depth also of 109 recorded frames (hololens_office, tum_fr1_desk)",
         notes=trust or record.notes,
+        label_threshold=max(record.label_threshold, LEAST_LABEL_THRESHOLD),
     )
     model, _ = load_checkpoint(trained)
     save_checkpoint(folder / "m2h-rooms.safetensors", model, record, half=True)

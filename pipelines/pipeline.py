@@ -18,17 +18,17 @@ from pipelines.recentred import recentred
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources.refinement import Refine, refined
-from pipelines.sources.source import open_source
+from pipelines.sources.source import Source, open_source
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import GRAPH_FILES, build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again
-from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
+from pipelines.stages.poses import POSES_FILE, can_refine, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.warm_up import compiling_ahead
-from pipelines.workspace import StageRecord, Workspace, digest, input_fingerprint, package_versions
+from pipelines.workspace import StageRecord, Workspace, digest, file_sha256, input_fingerprint, package_versions
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Stage:
 
 INPUT_STAGES = (
     Stage("sequence", 2, ("frames",), (), list_frames),
-    Stage("check", 1, ("frames", "check"), (CHECK_FILE,), check_input),
+    Stage("check", 1, ("frames", "check", "align"), (CHECK_FILE,), check_input),
     Stage("poses", 1, ("frames", "poses"), (POSES_FILE,), refine_poses),
 )
 """What is done with the sequence as it was given; the others get it with refined poses."""
@@ -106,8 +106,7 @@ def run(
     until : the last stage wanted, one of `STAGE_NAMES`.
     progress : called with (what, done, total) as the work goes on; with (stage, 0, 0) for a stage that is up to date.
 
-    Raises SequenceError, SourceError, WorkspaceError and the errors of the packages below, each with one line that names the
-    file and the field.
+    Raises SequenceError, SourceError, WorkspaceError and the packages' errors, each with one line that names file and field.
     """
     config, sequence = config or PipelineConfig(), recentred(sequence)
     shared: FrameSequence = CachedSequence(sequence)
@@ -120,16 +119,21 @@ def run(
         workspace.check_input(sequence, fingerprint)
         _write_header(workspace, sequence, fingerprint, config)
         chain = _Chain(
-            workspace, config_to_mapping(config), ahead, digest(fingerprint, opened.name, opened.fingerprint)
+            workspace,
+            config_to_mapping(config),
+            ahead,
+            digest(fingerprint, opened.name, opened.fingerprint, can_refine()),
         )
         context = RunContext(workspace, sequence, opened, config, progress)
         chain.run(INPUT_STAGES[: INPUT_NAMES.index(until) + 1] if until in INPUT_NAMES else INPUT_STAGES, context)
         if until in INPUT_NAMES:
             return workspace.manifest
-        adjusted = with_refined_poses(sequence, workspace.path(POSES_FILE))
+        poses = workspace.path(POSES_FILE)
+        chain.key = digest(chain.key, file_sha256(poses))
+        adjusted = with_refined_poses(sequence, poses)
         if adjusted is not sequence:
             shared = CachedSequence(adjusted)
-            opened = open_source(source, shared, config)
+            opened = _reopened(source, shared, config, poses)
         opened = refined(opened, refine, shared, config)
         _note(workspace, {"source": opened.name, "trust": opened.trust})
         two_passes = opened.predict_hinted is not None and config.network.passes == 2
@@ -139,6 +143,12 @@ def run(
         rest = stages_until(until, two_passes=two_passes)
         chain.run([stage for stage in rest if stage.name not in INPUT_NAMES], context)
     return workspace.manifest
+
+
+def _reopened(source: str, sequence: FrameSequence, config: PipelineConfig, poses: Path) -> Source:
+    """The source of the sequence with refined poses; what it said of others is not taken for its answers."""
+    opened = open_source(source, sequence, config)
+    return replace(opened, fingerprint=digest(opened.fingerprint, file_sha256(poses)))
 
 
 @dataclass

@@ -21,6 +21,8 @@ from scenegraph import load_scene_graph
 
 RUN_FILES = {
     "alignment.json",
+    "check.json",
+    "poses.json",
     "config.yaml",
     "detections.json",
     "dsg.json",

@@ -116,4 +116,4 @@ def _with_distortion(
     after = of(best.x)
     if not is_clear_gain(errors, after, GAIN):
         return factor, 0.0, errors
-    return float(np.exp(best.x[0])), float(best.x[1]), after
+    return float(np.exp(best.x[0])), float(np.clip(best.x[1], -0.5, 0.5)), after

@@ -169,7 +169,7 @@ def inspect_sequence(sequence: FrameSequence, *, voxel_size: float = 0.04) -> In
         is_metric=sequence.is_metric,
         depth=_depth_statistics(frames),
         blurred=_blurred_share(frames),
-        check=check_sequence(sequence, sampler),
+        check=check_sequence(sequence, sampler, metric=sequence.is_metric),
         estimate=_estimate(frames, len(used), voxel_size),
         notes=(sequence.notes if isinstance(sequence, RecordedSequence) else ()) + depth_notes(sequence.infos),
     )
@@ -208,6 +208,8 @@ def write_fix(sequence: FrameSequence, inspection: Inspection) -> Path | None:
         return None
     folder = sequence.path if sequence.path.is_dir() else sequence.path.parent
     path = folder / OVERRIDE_FILE
+    if _has_lens(sequence):
+        entries.pop("k1", None)
     there = {key: value for key, value in asdict(read_overrides(folder)).items() if value is not None}
     if "time_offset" in entries:
         entries["time_offset"] += there.get("time_offset", 0.0)
@@ -217,6 +219,13 @@ def write_fix(sequence: FrameSequence, inspection: Inspection) -> Path | None:
     except OSError as error:
         raise SequenceError(f"{path}: cannot be written: {error.strerror or error}") from error
     return path
+
+
+def _has_lens(sequence: FrameSequence) -> bool:
+    """Whether the images of a sequence are distorted by what its files or its m2h.yaml say already."""
+    if not isinstance(sequence, RecordedSequence):
+        return False
+    return any(sequence.files(i).intrinsics.is_distorted for i in range(len(sequence)))
 
 
 def _gaps(used: list[int], times: Array) -> tuple[Gap, ...]:

@@ -81,7 +81,8 @@ def matched_pairs(sampler: FrameSampler, limits: PairLimits = LIMITS, count: int
 
 def tracked_pairs(sampler: FrameSampler, limits: PairLimits) -> list[MatchedPair]:
     """Pairs of frames that have hardly turned, with features followed from one image to the other."""
-    pairs = [MatchedPair(a, b, *_tracked(a, b)) for a, b in sampler.pairs(limits)]
+    alike = [(a, b) for a, b in sampler.pairs(limits) if a.intrinsics == b.intrinsics]
+    pairs = [MatchedPair(a, b, *_tracked(a, b)) for a, b in alike]
     return [pair for pair in pairs if len(pair.pixels_a) >= LEAST_TRACKED]
 
 

@@ -9,10 +9,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.lru_cache import LruCache
 from pipelines.frame import Frame, FrameSequence, SequenceError
 
 T = TypeVar("T")
 PAIRS = 12
+KEPT_BYTES = 256 << 20
+"""Of frames that are kept for the next time that they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +33,22 @@ class PairLimits:
 
 
 class FrameSampler:
-    """Reads each frame once and records which are unreadable; `used` are the positions of the frames that may be read."""
+    """Reads frames, keeps some, and records which are unreadable; `used` are the positions of the frames that may be read."""
 
     def __init__(self, sequence: FrameSequence, used: list[int]) -> None:
         self.sequence, self.used = sequence, used
         self.broken: dict[int, str] = {}
-        self._frames: dict[int, Frame] = {}
+        self._frames: LruCache[Frame] = LruCache(KEPT_BYTES, lambda frame: frame.rgb.nbytes + frame.recorded.nbytes)
 
     def frame(self, index: int) -> Frame | None:
         """The frame, or None when it is unreadable."""
-        if index not in self._frames and index not in self.broken:
-            try:
-                self._frames[index] = self.sequence[index]
-            except SequenceError as error:
-                self.broken[index] = str(error)
-        return self._frames.get(index)
+        if index in self.broken:
+            return None
+        try:
+            return self._frames.get(index, lambda: self.sequence[index])
+        except SequenceError as error:
+            self.broken[index] = str(error)
+            return None
 
     def frames(self, count: int) -> list[Frame]:
         """At most `count` readable frames, evenly spread."""

@@ -58,9 +58,20 @@ def measure_time_offset(pairs: Sequence[MatchedPair], infos: Sequence[FrameInfo]
         given = [pair.error(pair.a.intrinsics) for pair, _ in moved]
         found = [pair.error(pair.a.intrinsics, T) for pair, T in moved]
         offset = TimeOffset(seconds, float(np.mean(given)), float(np.mean(found)))
-        if is_clear_gain(given, found, GAIN) and (best is None or offset.remaining < best.remaining):
+        if (
+            is_clear_gain(given, found, GAIN)
+            and _is_worse_backwards(moved, times, poses, seconds)
+            and (best is None or offset.remaining < best.remaining)
+        ):
             best = offset
     return best
+
+
+def _is_worse_backwards(moved: list[tuple[MatchedPair, Array]], times: Array, poses: Array, seconds: float) -> bool:
+    """Whether the opposite offset raises the error. Poses between noisy ones are smoother, which helps whatever the direction."""
+    other = [(pair, T) for pair, _ in moved if (T := _moved(pair, times, poses, -seconds)) is not None]
+    given = [pair.error(pair.a.intrinsics) for pair, _ in other]
+    return not other or float(np.mean([pair.error(pair.a.intrinsics, T) for pair, T in other])) > float(np.mean(given))
 
 
 def _moved(pair: MatchedPair, times: Array, poses: Array, seconds: float) -> Array | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -153,15 +153,16 @@ class SequenceCheck:
         }
 
 
-def check_sequence(sequence: FrameSequence, sampler: FrameSampler) -> SequenceCheck:
+def check_sequence(sequence: FrameSequence, sampler: FrameSampler, *, metric: bool = True) -> SequenceCheck:
     """Test the usual pose directions, camera axes, scales and kinds of depth, the poses' times and the focal length.
 
-    `sampler` reads the frames of the sequence that may be used. An offset of time is looked for where the conventions are not
-    wrong, and the focal length where poses and images go together: each would be told from the errors of the other.
+    `sampler` reads the frames of the sequence that may be used; without `metric` the unit of the poses is not that of depth.
+    An offset of time is looked for where the conventions are not wrong, and the focal length where poses and images go
+    together: each would be told from the errors of the other.
     """
     assumed = sequence.convention if isinstance(sequence, RecordedSequence) else Convention()
     matches = matched_pairs(sampler)
-    conventions = judge_conventions(sampler, assumed, matches)
+    conventions = judge_conventions(sampler, assumed, matches, metric=metric)
     if conventions.verdict == "wrong":
         return SequenceCheck(conventions, None, None)
     offset = measure_time_offset(matches, [sequence.infos[i] for i in sampler.used])
@@ -174,20 +175,29 @@ def check_sequence(sequence: FrameSequence, sampler: FrameSampler) -> SequenceCh
 
 
 def judge_conventions(
-    sampler: FrameSampler, assumed: Convention, matches: Sequence[MatchedPair], *, use_matches: bool = False
+    sampler: FrameSampler,
+    assumed: Convention,
+    matches: Sequence[MatchedPair],
+    *,
+    use_matches: bool = False,
+    metric: bool = True,
 ) -> ConventionVerdict:
     """The verdict on the convention that a reader assumed; `matches` are of frames that have turned and moved.
 
-    With `use_matches` they are all the evidence: their camera is another one than that of the frames.
+    With `use_matches` they are all the evidence: their camera is another one than that of the frames. Without `metric` the poses
+    may be in another unit than depth, and its scale is not judged.
     """
     evidence, scores = _score_conventions(sampler, assumed, matches, use_matches=use_matches)
     if not scores:
         return ConventionVerdict(assumed, evidence, (), "undecided", ())
     close = _without_ruled_out(scores, assumed, matches)
+    if not metric:  # depth and poses may be in different units
+        close = list(dict.fromkeys(replace(convention, depth_scale=assumed.depth_scale) for convention in close))
     kept = assumed if assumed in close else close[0]
     undecided = tuple(convention for convention in close if convention != kept)
+    like = [score for score in scores if metric or replace(score.convention, depth_scale=assumed.depth_scale) == kept]
     score_of = {score.convention: score for score in scores}
-    agreement = score_of[kept].agreement
+    agreement = score_of[kept].agreement if metric else max(score.agreement for score in like)
     verdict: Verdict
     if agreement < (LEAST if kept == assumed else LEAST_OTHER)[evidence]:
         overlaps = score_of[assumed].overlap > LEAST_OVERLAP

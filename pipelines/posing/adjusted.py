@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from pipelines.frame import Frame, FrameSequence
+from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.recentred import origin_of
 from pipelines.sequences.recorded import resampled
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 class AdjustedSequence:
     """A FrameSequence with the poses and the camera of an adjustment; images are undistorted by what distortion it found.
 
-    `poses` are (4, 4) by position in the sequence; frames without one keep theirs.
+    `poses` are (4, 4) by position in the sequence; frames without one are not used.
     """
 
     def __init__(self, sequence: FrameSequence, poses: Mapping[int, Array], camera: Intrinsics) -> None:
@@ -31,7 +31,9 @@ class AdjustedSequence:
         self.notes = tuple(getattr(sequence, "notes", ()))
         pinhole = camera.undistorted()
         self.infos = tuple(
-            replace(info, T_world_camera=poses.get(position, info.T_world_camera), intrinsics=pinhole)
+            replace(info, T_world_camera=poses[position], intrinsics=pinhole)
+            if position in poses
+            else replace(info, used=False, reason=info.reason or "its pose was not refined")
             for position, info in enumerate(sequence.infos)
         )
 
@@ -40,10 +42,12 @@ class AdjustedSequence:
 
     def __getitem__(self, index: int) -> Frame:
         """The frame as it is with the adjusted pose and camera; raises SequenceError as the sequence does."""
-        frame, info = self._sequence[index], self.infos[index]
-        assert info.T_world_camera is not None
+        info = self.infos[index]
+        if not info.used or info.T_world_camera is None:
+            raise SequenceError(f"{self.path / info.image}: frame {index} is not used: {info.reason}")
+        frame = self._sequence[index]
         seen, lens = frame.recorded, self._lens
-        rgb = frame.rgb
+        rgb, mask = frame.rgb, frame.mask
         if lens.is_distorted:
             rgb = np.asarray(resampled(rgb, info.intrinsics, lens, blend=True), dtype=np.uint8)
             layers: dict[str, Any] = {
@@ -52,4 +56,6 @@ class AdjustedSequence:
                 if isinstance(array, np.ndarray)
             }
             seen = replace(seen, **layers)
-        return Frame(frame.index, frame.timestamp, rgb, info.intrinsics, info.T_world_camera, seen)
+            if mask is not None:
+                mask = resampled(mask.astype(np.uint8), info.intrinsics, lens) > 0
+        return Frame(frame.index, frame.timestamp, rgb, info.intrinsics, info.T_world_camera, seen, mask)

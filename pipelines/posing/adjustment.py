@@ -13,11 +13,13 @@ from scipy.spatial.transform import Rotation, Slerp
 from mapping.camera import Intrinsics
 from mapping.multiview.features import Features
 from mapping.se3 import from_rotation_translation, inverse
-from pipelines.posing.tracks import REFINED, ROUGH, Tracks, find_tracks, match_frames, typical_distance
+from pipelines.posing.tracks import REFINED, ROUGH, TYPICAL_STEP, Tracks, find_tracks, match_frames, typical_distance
 
 Array = NDArray[np.float64]
 PRIOR = 0.02
 """Standard deviation of given positions, as a share of the distance that the camera typically moves in 40 frames."""
+PRIOR_TURN = 0.035
+"""The same of given rotations, in radians."""
 OBSERVATIONS = 250
 """Observations of a frame that suffice: the longest tracks are used first."""
 LEAST_OBSERVATIONS = 25
@@ -26,6 +28,10 @@ LEAST_FRAMES = 5
 ERRORS = (4.0, 2.5)
 """Pixels of reprojection error above which observations are left out after each round."""
 ITERATIONS = 30
+LEAST_TURN_DEG = 8.0
+"""Median rotation of the camera over `TYPICAL_STEP` frames from which the focal length is refined."""
+LARGEST_FOCAL_CHANGE = 0.3
+"""Logarithm of the ratio of focal lengths beyond which the images have not told it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +75,10 @@ def adjust_poses(
         model = _reconstruction(features, tracks, lens, found, used)
         _solve(model, poses, used)
         lens = _camera_of(model, camera)
-        found = _neighbours_moved(_poses_of(model, poses, used), poses, used, times)
+        found = neighbours_moved(_in_given_world(_poses_of(model, poses, used), poses, used), poses, used, times)
         progress()
+    if abs(np.log(lens.fx / camera.fx)) > LARGEST_FOCAL_CHANGE:
+        return None
     return Adjustment(found, lens, used, model.num_points3D(), float(model.compute_mean_reprojection_error()))
 
 
@@ -82,6 +90,26 @@ def _poses_of(model: Any, poses: Array, used: NDArray[np.bool_]) -> Array:
         T_camera_world[:3] = model.image(int(i) + 1).cam_from_world().matrix()
         found[i] = inverse(T_camera_world)
     return found
+
+
+def _in_given_world(found: Array, given: Array, used: NDArray[np.bool_]) -> Array:
+    """The poses turned as a whole about their centre to where positions and rotations are nearest to the given ones.
+
+    Positions of a straight path leave the turn about it free. The rotation that maximises the trace (Kabsch, 1976) of what
+    both say, each by its deviation.
+    """
+    centre, goal = found[used, :3, 3].mean(axis=0), given[used, :3, 3].mean(axis=0)
+    positions = np.einsum("ni,nj->ij", given[used, :3, 3] - goal, found[used, :3, 3] - centre)
+    turns = np.einsum("nik,njk->ij", given[used, :3, :3], found[used, :3, :3])
+    U, _, Vt = np.linalg.svd(positions / _deviation(given) ** 2 + turns / PRIOR_TURN**2)
+    R = U @ np.diag([1.0, 1.0, np.linalg.det(U @ Vt)]) @ Vt
+    T = from_rotation_translation(R, goal - R @ centre)
+    return np.where(used[:, None, None], T @ found, found)
+
+
+def _deviation(poses: Array) -> float:
+    """Standard deviation of given positions in their unit."""
+    return max(PRIOR * typical_distance(poses), 1e-9)
 
 
 def _camera_of(model: Any, camera: Intrinsics) -> Intrinsics:
@@ -135,18 +163,26 @@ def _reconstruction(
     return model
 
 
+def _tells_focal_length(poses: Array) -> bool:
+    """Whether the camera turns enough: of one that only moves along, any focal length goes with other depths."""
+    step = min(TYPICAL_STEP, len(poses) - 1)
+    cosines = (np.einsum("nij,nij->n", poses[step:, :3, :3], poses[:-step, :3, :3]) - 1) / 2
+    return bool(np.degrees(np.median(np.arccos(np.clip(cosines, -1, 1)))) > LEAST_TURN_DEG)
+
+
 def _solve(model: Any, poses: Array, used: NDArray[np.bool_]) -> None:
     """Adjust poses, points, focal length and distortion of the model, in rounds between which wrong observations are left out."""
     import pycolmap
 
     options = pycolmap.BundleAdjustmentOptions()
     options.refine_principal_point = False
+    options.refine_focal_length = options.refine_extra_params = _tells_focal_length(poses)
     options.print_summary = False
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = 1.0
     options.ceres.solver_options.max_num_iterations = ITERATIONS
     options.ceres.solver_options.num_threads = 1  # sums in one order: the same result every time
-    deviation = max(PRIOR * typical_distance(poses), 1e-9)
+    deviation = _deviation(poses)
     priors = []
     for i in np.flatnonzero(used):
         prior = pycolmap.PosePrior()
@@ -165,7 +201,7 @@ def _solve(model: Any, poses: Array, used: NDArray[np.bool_]) -> None:
         pycolmap.ObservationManager(model).filter_all_points3D(limit, 1.0)
 
 
-def _neighbours_moved(found: Array, given: Array, used: NDArray[np.bool_], times: Array) -> Array:
+def neighbours_moved(found: Array, given: Array, used: NDArray[np.bool_], times: Array) -> Array:
     """The poses with the frames that were not adjusted moved in the world as those before and after them were."""
     moved = found.copy()
     known = np.flatnonzero(used)

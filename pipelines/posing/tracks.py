@@ -85,7 +85,8 @@ def match_frames(features: Sequence[Features], camera: Intrinsics, poses: Array)
     Those of a pair have one motion in common, whatever its poses say: RANSAC on the essential matrix.
     """
     found = {}
-    for i, j in matched_frames(poses):
+    shown = np.flatnonzero([len(found_in.pixels) > 0 for found_in in features])
+    for i, j in shown[matched_frames(poses[shown])].tolist() if len(shown) > 1 else []:
         matches = match_features(features[i], features[j])
         if len(matches) < LEAST_MATCHES:
             continue

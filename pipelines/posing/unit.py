@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mapping.depth.pose_scale import PoseScale
 from mapping.multiview.features import Features, find_features
 from mapping.se3 import inverse, transform_points
-from pipelines.frame import Frame, FrameSequence
+from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import read_frames
 from pipelines.posing.scale import SparseView, estimate_scale
 from pipelines.posing.tracks import REFINED, find_tracks, match_frames
@@ -37,9 +37,15 @@ def estimate_unit(
     """
     views = sparse_views(sequence, positions)
     places = list(views)
-    found = estimate_scale(
-        [views[place] for place in places], lambda i: predict(sequence[places[i]]), most_views=PROBES
-    )
+
+    def depth_of(i: int) -> NDArray[np.float32]:
+        try:
+            return predict(sequence[places[i]])
+        except SequenceError:  # cannot be decoded, which the stages count
+            camera = sequence.infos[places[i]].intrinsics
+            return np.zeros((camera.height, camera.width), np.float32)
+
+    found = estimate_scale([views[place] for place in places], depth_of, most_views=PROBES)
     return None if found is None else PoseScale(found.scale, found.spread)
 
 

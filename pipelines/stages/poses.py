@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from pipelines.checks.sampler import FrameSampler
 from pipelines.frame import FrameSequence
 from pipelines.loading import read_frames
 from pipelines.posing.adjusted import AdjustedSequence
-from pipelines.posing.adjustment import Adjustment, adjust_poses
+from pipelines.posing.adjustment import Adjustment, adjust_poses, neighbours_moved
 from pipelines.sources.source import DepthOrigin, SourceError
 from pipelines.stages.context import RunContext
 from pipelines.stages.prepare import CHECK_FILE
@@ -32,6 +34,8 @@ WORTH = 0.4
 """Pixels of epipolar error from which poses are worth refining, in images no larger than those in which features are found."""
 LEAST_GAIN = 0.2
 """Share by which it must fall for refined poses to be used."""
+LARGEST_TURN_DEG = 8.0
+"""Median angle between given and refined poses from which the adjustment has turned the world, not corrected the poses."""
 MOST_FEATURES = 800
 NO_FEATURES = Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32))
 
@@ -51,7 +55,8 @@ class Refinement:
     @property
     def helps(self) -> bool:
         """Whether the refined poses fit the images clearly better."""
-        return self.error_refined < (1 - LEAST_GAIN) * self.error_given
+        falls = self.error_refined < (1 - LEAST_GAIN) * self.error_given
+        return falls and self.turned_deg < LARGEST_TURN_DEG
 
     def describe(self) -> str:
         """As words for users."""
@@ -59,6 +64,11 @@ class Refinement:
             f"epipolar error {self.error_given:.2f} -> {self.error_refined:.2f} px, focal length {self.focal_given:.0f} -> "
             f"{self.focal_refined:.0f} px, moved by {self.moved:.3f} and {self.turned_deg:.2f} degrees (medians)"
         )
+
+
+def can_refine() -> bool:
+    """Whether the library for it is there."""
+    return sys.modules.get("pycolmap", True) is not None and importlib.util.find_spec("pycolmap") is not None
 
 
 def refine_poses(context: RunContext) -> StageRecord:
@@ -108,10 +118,10 @@ def _reason_against(context: RunContext) -> str | None:
         camera = context.camera
         if error < WORTH * max(1.0, max(camera.width, camera.height) / LARGEST_SIDE):
             return f"they fit the images ({error:.2f} px)"
-    try:
-        import pycolmap
-    except ImportError:
+    if not can_refine():
         return "needs the extra sfm: pip install 'm2h-mapping[sfm]'"
+    import pycolmap
+
     pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
     return None
 
@@ -168,7 +178,15 @@ def _compared(
 
 
 def _record(context: RunContext, adjustment: Adjustment) -> dict[str, Any]:
-    poses = {str(k): T.tolist() for k, T in zip(context.positions, adjustment.poses, strict=True)}
+    """The camera and the poses of all frames that it took: of those that were not chosen, which are neighbours of others, too."""
+    infos = context.sequence.infos
+    chosen = dict(zip(context.positions, adjustment.poses, strict=True))
+    same = [i for i, info in enumerate(infos) if info.used and info.intrinsics == context.camera]
+    given = np.array([infos[i].T_world_camera for i in same])
+    found = np.array([chosen.get(i, T) for i, T in zip(same, given, strict=True)])
+    times = np.array([infos[i].timestamp for i in same])
+    moved = neighbours_moved(found, given, np.isin(same, context.positions), times)
+    poses = {str(i): T.tolist() for i, T in zip(same, moved, strict=True)}
     return {"camera": asdict(adjustment.camera), "poses": poses}
 
 

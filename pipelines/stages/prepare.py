@@ -64,7 +64,8 @@ def check_input(context: RunContext) -> StageRecord:
             if info.used and info.index >= frames.start and (frames.stop is None or info.index < frames.stop)
         ],
     )
-    found = check_sequence(sequence, sampler)
+    metric = context.sequence.is_metric and context.config.align.pose_scale in (None, 1.0)
+    found = check_sequence(sequence, sampler, metric=metric)
     if found.contradictions and not context.config.check.trust:
         raise SequenceError(f"{context.sequence.path}: {found.contradictions[0]}; {found.advice()}")
     data = found.to_json()

@@ -95,8 +95,8 @@ def test_fix_makes_it_right(tmp_path: Path) -> None:
     again = open_sequence(path)
     np.testing.assert_allclose(again[3].T_world_camera, POSES[3], atol=1e-9)
     assert again.world_up == (0, 0, 1)
-    assert "unit of the poses: metre" in again.lines()
     checked = inspect_sequence(again)
+    assert "unit of the poses: metre" in checked.lines()
     assert (checked.check.conventions.verdict, checked.check.conventions.undecided) == ("right", ())
     assert write_fix(again, checked) is None
 
@@ -288,7 +288,7 @@ def misread(sequence: RecordedSequence, true: Convention, assumed: Convention) -
     ("name", "agreement"),
     [
         ("tum_fr1_desk", 0.95),
-        pytest.param("hololens_office", 0.97, marks=pytest.mark.slow),
+        pytest.param("hololens_office", 0.96, marks=pytest.mark.slow),
         pytest.param("redkitchen", 0.9, marks=pytest.mark.slow),
     ],
 )
