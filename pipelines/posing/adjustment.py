@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +53,6 @@ def adjust_poses(
     camera: Intrinsics,
     poses: Array,
     times: Array,
-    progress: Callable[[], None] = lambda: None,
 ) -> Adjustment | None:
     """Refine rough poses and the camera; None where too few frames show common points.
 
@@ -65,7 +64,6 @@ def adjust_poses(
     times : (N,) seconds, increasing.
     """
     matches = match_frames(features, camera, poses)
-    progress()
     found, used, lens = poses, np.zeros(len(poses), bool), camera
     for limits in (ROUGH, REFINED):
         tracks = _enough(find_tracks(features, matches, lens, found, limits), len(poses))
@@ -76,7 +74,6 @@ def adjust_poses(
         _solve(model, poses, used)
         lens = _camera_of(model, camera)
         found = neighbours_moved(_in_given_world(_poses_of(model, poses, used), poses, used), poses, used, times)
-        progress()
     if abs(np.log(lens.fx / camera.fx)) > LARGEST_FOCAL_CHANGE:
         return None
     return Adjustment(found, lens, used, model.num_points3D(), float(model.compute_mean_reprojection_error()))
