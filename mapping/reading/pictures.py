@@ -1,0 +1,206 @@
+"""Image files as they are stored: known formats alone, complete, and of a size that is read from the header before any pixel.
+
+As in `mapping.reading.files`, every function takes the error to raise. Colour is in OpenCV's order unless the flags ask for RGB.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.reading.files import MIB, read_bytes, read_head
+
+MOST_PIXELS = 64 * MIB
+"""Of an image: 8192 x 8192."""
+MOST_IMAGE_BYTES = 512 * MIB
+EXR_SIGNATURE = b"\x76\x2f\x31\x01"
+_HEAD_BYTES = 1 << 16
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_PNM_HEADER = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})")
+_EXR_WINDOW = re.compile(rb"dataWindow\0box2i\0\x10\0\0\0(.{16})", re.DOTALL)
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
+def read_image(path: Path, flags: int, error: type[ValueError]) -> NDArray[Any]:
+    """The pixels of an image file; raises `error` naming it when it is missing, damaged, no image or too large."""
+    data = read_image_bytes(path, error)
+    if data.startswith(EXR_SIGNATURE):
+        raise error(f"{path}: is an OpenEXR (EXR) file, which is read as depth from a name that ends with .exr")
+    return decode_image(data, flags, str(path), error)
+
+
+def read_image_bytes(path: Path, error: type[ValueError]) -> bytes:
+    """An image file that is complete, not decoded, and whose pixels are no more than `MOST_PIXELS`."""
+    data = read_bytes(path, error, most=MOST_IMAGE_BYTES, what="image file")
+    if not data:
+        raise error(f"{path}: image file is empty")
+    if data.startswith(_PNG_SIGNATURE):
+        problem = _png_problem(data)
+    elif data.startswith(_JPEG_SIGNATURE):
+        problem = _jpeg_problem(data)
+    elif data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        problem = "is a HEIC image, which is not read: convert it to JPEG or PNG (`heif-convert FILE.heic FILE.jpg`)"
+    else:
+        problem = ""
+    if problem:
+        raise error(f"{path}: {problem}")
+    return data
+
+
+def decode_image(data: bytes, flags: int, where: str, error: type[ValueError]) -> NDArray[Any]:
+    """The pixels of an image of a known format in memory; raises `error` that begins with `where`."""
+    _checked_size(_size_in_header(data), where, error, len(data))
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None or not image.size:
+        raise error(f"{where}: not an image that can be decoded ({len(data)} bytes)")
+    return np.asarray(image)
+
+
+def image_file_size(path: Path, error: type[ValueError]) -> Size:
+    """(width, height) of an image file, from its header; raises `error` naming it."""
+    size = _size_in_header(read_head(path, error, _HEAD_BYTES, what="image file"))
+    if size is None:  # behind long metadata, if anywhere
+        data = read_image_bytes(path, error)
+        size = _size_in_header(data)
+        return _checked_size(size, str(path), error, len(data))
+    return _checked_size(size, str(path), error)
+
+
+def check_exr_size(data: bytes, where: str, error: type[ValueError]) -> None:
+    """Raises `error` that begins with `where` for an OpenEXR file whose window is missing or too large."""
+    _checked_size(_exr_size(data), where, error, len(data))
+
+
+def _checked_size(size: Size | None, where: str, error: type[ValueError], count: int = 0) -> Size:
+    if size is None:
+        raise error(f"{where}: not an image that can be decoded ({count} bytes)")
+    width, height = size
+    if width < 1 or height < 1:
+        raise error(f"{where}: not an image that can be decoded: it is {width}x{height} pixels")
+    if width * height > MOST_PIXELS:
+        raise error(f"{where}: is too large: {width}x{height} pixels, at most {MOST_PIXELS} are read")
+    return size
+
+
+def _size_in_header(data: bytes) -> Size | None:
+    """The size that a PNG, JPEG, BMP, TIFF, WebP or PNM states; None for other data, and where the header is cut off."""
+    try:
+        if data.startswith(_PNG_SIGNATURE):
+            width, height = struct.unpack_from(">II", data, 16)
+            return width, height
+        if data.startswith(_JPEG_SIGNATURE):
+            return _jpeg_size(data)
+        if data.startswith(b"BM"):
+            return _bmp_size(data)
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            return _tiff_size(data)
+        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+            return _webp_size(data)
+    except struct.error:
+        return None
+    found = _PNM_HEADER.match(data)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+def _jpeg_size(data: bytes) -> Size | None:
+    at = 2
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
+        marker = data[at + 1]
+        if marker in (0x00, 0xFF):  # filling
+            at += 1
+        elif marker in _JPEG_SIZE_MARKERS:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        elif marker in _JPEG_WITHOUT_LENGTH:
+            at += 2
+        else:
+            at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
+    return None
+
+
+def _bmp_size(data: bytes) -> Size:
+    layout = "<HH" if struct.unpack_from("<I", data, 14)[0] == 12 else "<ii"
+    width, height = struct.unpack_from(layout, data, 18)
+    return width, abs(height)
+
+
+def _tiff_size(data: bytes) -> Size | None:
+    order = "<" if data.startswith(b"II") else ">"
+    start = struct.unpack_from(f"{order}I", data, 4)[0]
+    found: dict[int, int] = {}
+    for number in range(struct.unpack_from(f"{order}H", data, start)[0]):
+        at = start + 2 + 12 * number
+        tag, kind = struct.unpack_from(f"{order}HH", data, at)
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT) and kind in (3, 4):
+            value = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)[0]
+            found[tag] = max(value, found.get(tag, 0))
+    return (found[_TIFF_WIDTH], found[_TIFF_HEIGHT]) if len(found) == 2 else None
+
+
+def _webp_size(data: bytes) -> Size | None:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _exr_size(data: bytes) -> Size | None:
+    """The largest window of any part of an OpenEXR file."""
+    sizes = []
+    for found in _EXR_WINDOW.finditer(data[:MIB]):
+        left, top, right, bottom = struct.unpack("<4i", found[1])
+        sizes.append((right - left + 1, bottom - top + 1))
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
+def _png_problem(data: bytes) -> str:
+    """The defect of a PNG, empty when it is complete: walks the chunks and compares their checksums."""
+    at = len(_PNG_SIGNATURE)
+    view = memoryview(data)
+    while at + 12 <= len(data):
+        length = int.from_bytes(view[at : at + 4], "big")
+        end = at + 12 + length
+        if end > len(data):
+            break
+        kind = bytes(view[at + 4 : at + 8])
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            return (
+                f"damaged PNG: checksum of its {repr(kind.decode('latin-1'))[1:-1]} chunk at byte {at} does not match"
+            )
+        if kind == b"IEND":
+            return ""
+        at = end
+    return f"truncated PNG: {len(data)} bytes without the closing IEND chunk"
+
+
+def _jpeg_problem(data: bytes) -> str:
+    """The defect of a JPEG, empty when its end marker follows the pixels (the EXIF thumbnail has one of its own)."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    if data.rfind(b"\xff\xd9", at) < 0:
+        return f"truncated JPEG: {len(data)} bytes without the closing marker"
+    return ""

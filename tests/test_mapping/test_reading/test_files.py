@@ -1,0 +1,54 @@
+"""Only regular files of a bounded size are read, and none is waited for."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from mapping.reading.files import check_regular, read_bytes, read_head, read_text
+
+
+class BadFileError(ValueError):
+    """What the caller of a reader raises."""
+
+
+@pytest.mark.parametrize("read", [read_bytes, read_text, check_regular])
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "socket", "missing", "nul", "surrogate"])
+def test_what_is_no_regular_file_is_refused(tmp_path, read, kind):
+    path = str(tmp_path / "f")
+    listener = socket.socket(socket.AF_UNIX)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        Path(path).symlink_to("/dev/zero")
+    elif kind == "folder":
+        Path(path).mkdir()
+    elif kind == "socket":
+        listener.bind(path)
+    elif kind in ("nul", "surrogate"):
+        path += "\0" if kind == "nul" else "\ud800"
+    messages = {
+        "missing": "file is missing",
+        "nul": "is not a name that a file can have",
+        "surrogate": "is not a name that a file can have",
+    }
+    with pytest.raises(BadFileError, match=messages.get(kind, "is not a regular file")) as caught:
+        read(path, BadFileError)
+    listener.close()
+    str(caught.value).encode()  # can be printed
+
+
+def test_size_is_compared_before_reading(tmp_path):
+    path = tmp_path / "f"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # takes no space
+    with pytest.raises(BadFileError, match=r"f: is too large: 1099511627776 bytes, at most \d+ are read"):
+        read_bytes(path, BadFileError)
+    assert read_head(path, BadFileError, 3) == b"\0\0\0"
+
+
+def test_text_is_read_as_before(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
+    assert read_text(path, BadFileError) == "a\nb\nc\n"
