@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from m2h.record import RECORD_KEY, CheckpointError, CheckpointRecord
 from m2h.tasks import TaskName
+from mapping.reading.documents import parse_json
+from mapping.reading.files import check_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,8 +64,7 @@ def open_exported(
     leaves that to the runtime. Raises CheckpointError when the file is none of
     ours, when no runtime is installed, and, on use, for images of another size than it was exported for.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+    check_regular(path, CheckpointError)
     if path.suffix == ".xml":
         return _open_openvino(path, threads)
     installed = [name for name in RUNTIMES if importlib.util.find_spec(name) is not None]
@@ -221,7 +221,15 @@ def _parse(metadata: dict[str, str], path: Path) -> tuple[CheckpointRecord, list
     """The record and the names of the outputs."""
     if RECORD_KEY not in metadata or OUTPUTS_KEY not in metadata:
         raise CheckpointError(f"{path}: holds no record of m2h; it was not exported by m2h")
-    return CheckpointRecord.from_json(metadata[RECORD_KEY], str(path)), json.loads(metadata[OUTPUTS_KEY])
+    return CheckpointRecord.from_json(metadata[RECORD_KEY], str(path)), _names_of(
+        parse_json(metadata[OUTPUTS_KEY], f"{path}: {OUTPUTS_KEY}", CheckpointError), path
+    )
+
+
+def _names_of(entry: object, path: Path) -> list[str]:
+    if not isinstance(entry, list) or not all(isinstance(name, str) for name in entry):
+        raise CheckpointError(f"{path}: {OUTPUTS_KEY} must be a list of names")
+    return entry
 
 
 def _part_of_onnx(path: Path, output: str) -> bytes:

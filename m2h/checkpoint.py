@@ -6,19 +6,23 @@ expects as input, what its classes and axes mean, how good it is, whose it is. R
 
 from __future__ import annotations
 
-import pickle  # noqa: TID251 - for the name of its error: torch raises it for what it refuses to read
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2h.published_names import published_name
 from m2h.record import RECORD_KEY, CheckpointError, CheckpointRecord
+from mapping.reading.archives import opened_archive
+from mapping.reading.files import check_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from m2h.model import M2H
+
+MOST_WEIGHT_BYTES = 8 << 30
 
 
 def save_checkpoint(path: Path, model: M2H, record: CheckpointRecord, *, half: bool = False) -> None:
@@ -45,6 +49,7 @@ def read_record(path: Path) -> CheckpointRecord:
     """The record of a checkpoint file, from its header alone; raises CheckpointError for other files."""
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path, CheckpointError)
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
@@ -116,13 +121,13 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     import torch
 
+    _check_declared_size(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # torch suggests reading foreign pickles with code allowed; the refusal is enough
-            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+            # torch suggests reading foreign pickles with code allowed; the refusal is enough
+            warnings.simplefilter("ignore")
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
+    except Exception as error:  # a damaged pickle ends in an error of any kind
         raise CheckpointError(f"{path}: not a file of plain tensors ({type(error).__name__})") from error
     for wrapper in ("state_dict", "model_state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
@@ -130,6 +135,19 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise CheckpointError(f"{path}: expected a mapping of names to tensors")
     return {str(name).removeprefix("module."): value for name, value in loaded.items()}
+
+
+def _check_declared_size(path: Path) -> None:
+    """Refuse what is no file, and zip files (torch's) that declare more bytes than weights have."""
+    check_regular(path, CheckpointError)
+    if not zipfile.is_zipfile(path):
+        return
+    with opened_archive(path, CheckpointError) as archive:
+        declared = sum(member.file_size for member in archive.infolist())
+    if declared > MOST_WEIGHT_BYTES:
+        raise CheckpointError(
+            f"{path}: is too large: it declares {declared} bytes, at most {MOST_WEIGHT_BYTES} are read"
+        )
 
 
 def _differences(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:

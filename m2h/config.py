@@ -12,6 +12,8 @@ from m2h.tasks import ATTENTION_ORDER, TaskName
 
 PublishedName: TypeAlias = Literal["full", "light", "small"]
 
+WIDEST, MOST_STEPS, FARTHEST = 8192, 8, 1e6
+"""The most of any size of a network, of steps of its heads, and of metres."""
 DEEP_TAPS = {24: (4, 11, 17, 23)}  # DINOv2's choice for ViT-L; every other depth takes the end of each quarter
 
 
@@ -33,10 +35,11 @@ class CrossViewConfig:
     def __post_init__(self) -> None:
         if not 0 < self.near < self.far:
             raise ValueError(f"CrossViewConfig: expected 0 < near < far, got near {self.near} and far {self.far}")
-        if self.channels < 1 or self.planes < 2 or min(self.widths) < 1:
+        sizes = (self.channels, self.planes, *self.widths)
+        if self.planes < 2 or not 1 <= min(sizes) <= max(sizes) <= WIDEST or not self.far <= FARTHEST:
             raise ValueError(
-                f"CrossViewConfig: expected channels and widths of at least 1 and 2 planes, got {self.channels}, "
-                f"{self.widths} and {self.planes}"
+                f"CrossViewConfig: expected channels and widths of 1-{WIDEST}, at least 2 planes and far up to {FARTHEST:g}, "
+                f"got {self.channels}, {self.widths}, {self.planes} and {self.far:g}"
             )
 
 
@@ -91,8 +94,16 @@ class M2HConfig:
 
     def __post_init__(self) -> None:
         for name in ("image_size", "channels", "classes", "attention_layers", "attention_heads", "window"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"M2HConfig.{name} must be at least 1, got {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= WIDEST:
+                raise ValueError(f"M2HConfig.{name} must be 1-{WIDEST}, got {getattr(self, name)}")
+        for name in ("backbone_width", "backbone_depth", "backbone_heads"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= WIDEST:
+                raise ValueError(f"M2HConfig.{name} must be 1-{WIDEST} or null, got {value}")
+        if len(self.head_channels) > MOST_STEPS or max(self.head_channels, default=0) > WIDEST:
+            raise ValueError(
+                f"M2HConfig.head_channels must list up to {MOST_STEPS} widths up to {WIDEST}, got {self.head_channels}"
+            )
         if not self.head_channels or min(self.head_channels) < 4:
             raise ValueError(
                 f"M2HConfig.head_channels must list at least one width of 4 or more, got {self.head_channels}"
@@ -107,8 +118,8 @@ class M2HConfig:
                 f"{' and 4 groups' if self.separable else ''}, got {self.channels} and head_channels {self.head_channels}"
             )
         for name in ("min_depth", "detail_channels"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"M2HConfig.{name} must not be negative, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) <= WIDEST:
+                raise ValueError(f"M2HConfig.{name} must be 0-{WIDEST}, got {getattr(self, name)}")
         if self.taps is not None and (sorted(set(self.taps)) != list(self.taps) or self.taps[0] < 0):
             raise ValueError(f"M2HConfig.taps must be four rising block numbers from 0, got {self.taps}")
 

@@ -9,6 +9,7 @@ from m2h.model import M2H, build_model
 from m2h.model.backbone import ConvBackbone
 from m2h.train_config import TrainConfig, TrainError
 from m2h.weights import load_weights
+from mapping.reading.files import check_regular
 
 COUNTER = "num_batches_tracked"
 """Ending of what batch norms count, which not every file holds."""
@@ -34,9 +35,14 @@ def load_backbone(model: M2H, path: Path) -> None:
     Raises TrainError naming the file and the entries that do not fit.
     """
     if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        state = load_file(path)
+        check_regular(path, TrainError)
+        try:
+            state = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise TrainError(f"{path}: not a readable safetensors file: {error}") from error
     else:
         state = read_state_dict(path)
     network = model.backbone.cnn if isinstance(model.backbone, ConvBackbone) else model.backbone.vit

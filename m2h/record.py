@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import field
 from typing import Any, Literal
 
@@ -10,10 +11,15 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from m2h.config import M2HConfig
+from mapping.reading.documents import parse_json
 
 RECORD_VERSION = 1
 RECORD_KEY = "m2h_checkpoint"
 """Under which name a file's metadata holds the record."""
+
+
+LARGEST, LARGEST_SIDE = 1e6, 8192
+"""Of numbers of a record, and of the sides of a network's input in pixels."""
 
 
 class CheckpointError(ValueError):
@@ -40,12 +46,14 @@ class Preprocessing:
     """Low-pass when shrinking; the published network samples without."""
 
     def __post_init__(self) -> None:
-        if min(self.std) <= 0:
+        if not all(0 < value <= LARGEST for value in self.std):
             raise ValueError(f"Preprocessing.std must be positive, got {self.std}")
+        if not all(abs(value) <= LARGEST for value in self.mean):
+            raise ValueError(f"Preprocessing.mean must be finite, got {self.mean}")
         if (self.size is None) != (self.policy == "native"):
             raise ValueError(f"Preprocessing.size must be given unless the policy is native, got {self.size}")
-        if self.size is not None and min(self.size) < 1:
-            raise ValueError(f"Preprocessing.size must be positive, got {self.size}")
+        if self.size is not None and not 1 <= min(self.size) <= max(self.size) <= LARGEST_SIDE:
+            raise ValueError(f"Preprocessing.size must be 1-{LARGEST_SIDE} pixels, got {self.size}")
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -89,21 +97,26 @@ class CheckpointRecord:
             raise ValueError(f"CheckpointRecord.normal_signs must be 1 or -1, got {self.normal_signs}")
         for name in ("depth_scale", "focal", "depth_error_scale", "label_temperature"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"CheckpointRecord.{name} must be positive, got {value}")
+            if value is not None and not 0 < value <= LARGEST:
+                raise ValueError(f"CheckpointRecord.{name} must be positive and at most {LARGEST:g}, got {value}")
+        if not 0 <= self.label_threshold <= 1:
+            raise ValueError(f"CheckpointRecord.label_threshold must lie in 0-1, got {self.label_threshold}")
+        if not all(map(math.isfinite, self.metrics.values())):
+            raise ValueError(f"CheckpointRecord.metrics must be finite, got {self.metrics}")
 
     def to_json(self) -> str:
         """The record as JSON text with a format name and version."""
+        return json.dumps(self.to_mapping(), sort_keys=True)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The record as JSON-ready values with a format name and version."""
         body = TypeAdapter(CheckpointRecord).dump_python(self, mode="json")
-        return json.dumps({"format": "m2h-checkpoint", "version": RECORD_VERSION, **body}, sort_keys=True)
+        return {"format": "m2h-checkpoint", "version": RECORD_VERSION, **body}
 
     @classmethod
     def from_json(cls, text: str, where: str) -> CheckpointRecord:
         """Read what `to_json` wrote; raises CheckpointError naming `where` and the field."""
-        try:
-            data: Any = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise CheckpointError(f"{where}: record is not JSON: {error}") from error
+        data: Any = parse_json(text, f"{where}: record", CheckpointError)
         if not isinstance(data, dict) or data.pop("format", None) != "m2h-checkpoint":
             raise CheckpointError(f"{where}: record must have format m2h-checkpoint")
         version = data.pop("version", None)

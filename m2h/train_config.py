@@ -7,7 +7,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from m2h.losses import LossConfig
 from m2h.record import Preprocessing
 from m2h.tasks import TaskName
 from m2h.weighting import WeightingName
+from mapping.reading.documents import read_yaml
 
 
 class TrainError(ValueError):
@@ -142,9 +142,13 @@ class TrainConfig:
         assert self.preprocessing.size is not None
         return self.preprocessing.size
 
+    def to_mapping(self) -> dict[str, Any]:
+        """The configuration as JSON-ready values."""
+        return TypeAdapter(TrainConfig).dump_python(self, mode="json")
+
     def to_json(self) -> str:
         """The configuration as JSON text."""
-        return json.dumps(TypeAdapter(TrainConfig).dump_python(self, mode="json"), indent=1, sort_keys=True)
+        return json.dumps(self.to_mapping(), indent=1, sort_keys=True)
 
 
 def load_train_config(path: Path) -> TrainConfig:
@@ -152,10 +156,7 @@ def load_train_config(path: Path) -> TrainConfig:
 
     Raises TrainError naming the file and the field.
     """
-    try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TrainError(f"{path}: not readable as YAML: {str(error).splitlines()[0]}") from error
+    data: Any = read_yaml(path, TrainError)
     if not isinstance(data, dict):
         raise TrainError(f"{path}: expected a mapping with train and other fields of a training run")
     return train_config_from_mapping(data, path)

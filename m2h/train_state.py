@@ -22,6 +22,8 @@ from m2h.model import M2H
 from m2h.model.backbone import Backbone
 from m2h.train_config import OptimizerConfig, TrainConfig, TrainError
 from m2h.weighting import UncertaintyWeights
+from mapping.reading.documents import parse_json
+from mapping.reading.files import check_regular
 
 STATE_KEY = "m2h_training"
 Sums: TypeAlias = dict[str, tuple[float, int]]
@@ -117,7 +119,7 @@ def save_state(path: Path, state: TrainState, config: TrainConfig, sums: list[Su
     for number, moments in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{name}": value for name, value in moments.items()}
     counters = {
-        "config": json.loads(config.to_json()),
+        "config": config.to_mapping(),
         "step": state.step,
         "history": state.history,
         "sums": sums,
@@ -138,13 +140,21 @@ def load_state(path: Path, state: TrainState, config: TrainConfig, rank: int = 0
 
     Raises TrainError when the file is damaged or belongs to a run of another configuration, naming the first field that differs.
     """
+    check_regular(path, TrainError)
     try:
         with safe_open(path, framework="pt") as file:
-            counters: Any = json.loads((file.metadata() or {})[STATE_KEY])
+            counters: Any = parse_json((file.metadata() or {})[STATE_KEY], f"{path}: {STATE_KEY}", TrainError)
         tensors = load_file(path)
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        _restore(tensors, counters, path, state, config)
+    except (SafetensorError, OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        if isinstance(error, TrainError):
+            raise
         raise TrainError(f"{path}: not a saved training state: {error}") from error
-    difference = _first_difference(counters["config"], json.loads(config.to_json()))
+    state.sums = share_of(counters["sums"], rank, count)
+
+
+def _restore(tensors: dict[str, Tensor], counters: Any, path: Path, state: TrainState, config: TrainConfig) -> None:
+    difference = _first_difference(counters["config"], config.to_mapping())
     if difference:
         raise TrainError(f"{path}: belongs to a run with another {difference}; choose another output folder")
     state.model.load_state_dict(_below(tensors, "model"))
@@ -161,7 +171,6 @@ def load_state(path: Path, state: TrainState, config: TrainConfig, rank: int = 0
     if state.scaler.is_enabled():
         state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": counters["scale"]})
     state.step, state.history = counters["step"], counters["history"]
-    state.sums = share_of(counters["sums"], rank, count)
     state.best = -math.inf if counters["best"] is None else counters["best"]
 
 

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING
 from m2h.checkpoint import load_checkpoint, load_published_file, read_record
 from m2h.config import M2HConfig
 from m2h.record import CheckpointError, CheckpointRecord, Preprocessing
+from mapping.reading.files import opened
 
 if TYPE_CHECKING:
     from m2h.model import M2H
@@ -211,7 +212,7 @@ def known_names(*, cache: Path | None = None) -> list[str]:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    with opened(path, WeightsError) as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
 
 
@@ -243,7 +244,7 @@ def _open_from(url: str, start: int) -> Iterator[tuple[IO[bytes], int]]:
     """A stream of an address from byte `start` on, and where it really starts."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "file":
-        with Path(urllib.request.url2pathname(parts.path)).open("rb") as file:
+        with opened(urllib.request.url2pathname(parts.path), WeightsError) as file:
             file.seek(start)
             yield file, start
     elif parts.scheme in ("http", "https"):

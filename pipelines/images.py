@@ -1,17 +1,12 @@
-"""Image files to arrays and back: the only module that decodes or encodes images, so that BGR order stays internal.
+"""Image files to arrays and back: the only module that encodes images, so that BGR order stays internal.
 
-Files are read whole and checked before they are decoded (a PNG chunk by chunk with its checksums, a JPEG for its end marker): a
-truncated download is an error with the file's name, not a grey stripe in the map and a line of a C library on the terminal.
+Files are read whole and checked before they are decoded, by `mapping.reading.pictures`: a truncated download is an error with the
+file's name, not a grey stripe in the map and a line of a C library on the terminal.
 Pixels are returned as stored: an EXIF rotation is not applied, because the intrinsics belong to the stored image.
 """
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.files import atomic_path
+from mapping.reading.arrays import read_npy
+from mapping.reading.pictures import EXR_SIGNATURE, check_exr_size, image_file_size, read_image, read_image_bytes
 from pipelines.frame import SequenceError
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
@@ -27,11 +24,6 @@ IMAGE_SUFFIXES = HEIC_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tif
 DEPTH_SUFFIXES = IMAGE_SUFFIXES | {".exr", ".npy"}
 UNKNOWN_16_BIT = 65535
 """The largest value of 16 bits, which cameras and programs store where they measured nothing."""
-_EXR_SIGNATURE = b"\x76\x2f\x31\x01"
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_JPEG_SIGNATURE = b"\xff\xd8\xff"
-_JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _READ_COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -40,7 +32,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
     Raises SequenceError naming the file when it is missing, truncated, corrupted or not an image.
     """
-    return np.asarray(_decode(path, _READ_COLOR), dtype=np.uint8)
+    return np.asarray(read_image(path, _READ_COLOR, SequenceError), dtype=np.uint8)
 
 
 def read_depth(path: Path, scale: float) -> NDArray[np.float32]:
@@ -53,7 +45,8 @@ def read_depth(path: Path, scale: float) -> NDArray[np.float32]:
     """
     raw = _one_channel(path)
     depth = raw.astype(np.float32)
-    depth /= np.float32(scale)
+    with np.errstate(over="ignore"):  # infinite depth is unknown
+        depth /= np.float32(scale)
     if raw.dtype == np.uint16:
         depth[raw == UNKNOWN_16_BIT] = 0
     if raw.dtype.kind != "u":
@@ -77,7 +70,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
     Black is less than half of the image's largest value, so that masks of 0 and 1, of 0 and 255, and JPEG files are the same.
     """
-    brightest = np.asarray(_decode(path, cv2.IMREAD_UNCHANGED))
+    brightest = np.asarray(read_image(path, cv2.IMREAD_UNCHANGED, SequenceError))
     if brightest.ndim == 3:
         brightest = brightest[..., :3].max(axis=2)  # without an alpha channel
     used = (brightest > 0) & (2 * brightest.astype(np.float64) >= brightest.max())
@@ -120,17 +113,8 @@ def encode_depth(depth: NDArray[np.floating[Any]], scale: float) -> NDArray[np.u
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) of an image file, from its header alone where the format is PNG or JPEG."""
-    with _reading(path), path.open("rb") as file:
-        head = file.read(1 << 16)
-    if head.startswith(_PNG_SIGNATURE) and len(head) >= 24:
-        width, height = struct.unpack(">II", head[16:24])
-        return width, height
-    size = _jpeg_size(head) if head.startswith(_JPEG_SIGNATURE) else None
-    if size is None:
-        height, width = _decode(path, cv2.IMREAD_UNCHANGED).shape[:2]
-        return width, height
-    return size
+    """(width, height) of an image file, from its header; raises SequenceError naming it."""
+    return image_file_size(path, SequenceError)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -192,70 +176,23 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Converts the system's error for an unreadable file to a SequenceError."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise SequenceError(f"{path}: image file is missing") from error
-    except OSError as error:
-        raise SequenceError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _read_checked(path: Path) -> bytes:
-    with _reading(path):
-        data = path.read_bytes()
-    if not data:
-        raise SequenceError(f"{path}: image file is empty")
-    if data.startswith(_PNG_SIGNATURE):
-        problem = _png_problem(data)
-    elif data.startswith(_JPEG_SIGNATURE):
-        problem = _jpeg_problem(data)
-    elif data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
-        problem = "is a HEIC image, which is not read: convert it to JPEG or PNG (`heif-convert FILE.heic FILE.jpg`)"
-    else:
-        problem = ""
-    if problem:
-        raise SequenceError(f"{path}: {problem}")
-    return data
-
-
-def _decode(path: Path, flags: int) -> NDArray[Any]:
-    data = _read_checked(path)
-    if data.startswith(_EXR_SIGNATURE):
-        raise SequenceError(f"{path}: is an OpenEXR (EXR) file, which is read as depth from a name that ends with .exr")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise SequenceError(f"{path}: not an image that can be decoded ({len(data)} bytes)")
-    return np.asarray(image)
-
-
 def _one_channel(path: Path) -> NDArray[Any]:
     if path.suffix == ".npy":
-        with _reading(path):
-            data = path.read_bytes()
-        try:
-            raw = np.load(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise SequenceError(f"{path}: not a NumPy array file: {str(error).splitlines()[0]}") from error
+        raw = read_npy(path, SequenceError)
         raw = raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw
     elif path.suffix.lower() == ".exr":
         raw = _read_exr(path)
     else:
-        raw = _decode(path, cv2.IMREAD_UNCHANGED)
-    if raw.ndim != 2 or raw.dtype.kind not in "uif":
+        raw = read_image(path, cv2.IMREAD_UNCHANGED, SequenceError)
+    if raw.ndim != 2 or raw.dtype.kind not in "uif" or not raw.size:
         raise SequenceError(f"{path}: expected one channel of numbers, found {raw.dtype} {raw.shape}")
     return raw
 
 
 def _read_exr(path: Path) -> NDArray[Any]:
     """The depth channel of an OpenEXR file: Z, Y or V, else the only one, or the red of three equal ones."""
-    data = _read_checked(path)
-    if not data.startswith(_EXR_SIGNATURE):
+    data = read_image_bytes(path, SequenceError)
+    if not data.startswith(EXR_SIGNATURE):
         raise SequenceError(f"{path}: is not an OpenEXR file")
     try:
         import OpenEXR
@@ -264,6 +201,7 @@ def _read_exr(path: Path) -> NDArray[Any]:
             f"{path}: is an OpenEXR (EXR) image, which needs the package OpenEXR: `pip install m2h-mapping[exr]`, "
             "or convert it to 16-bit PNG or .npy"
         ) from error
+    check_exr_size(data, str(path), SequenceError)
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
             channels = {name: np.array(channel.pixels) for name, channel in file.channels().items()}
@@ -284,41 +222,3 @@ def _encode(suffix: str, image: NDArray[Any], parameters: list[int]) -> bytes:
     if not ok:
         raise ValueError(f"cannot encode {image.dtype} {image.shape} as {suffix}")
     return bytes(data)
-
-
-def _png_problem(data: bytes) -> str:
-    """The defect of a PNG, empty when it is complete: walks the chunks and compares their checksums."""
-    at = len(_PNG_SIGNATURE)
-    view = memoryview(data)
-    while at + 12 <= len(data):
-        length = int.from_bytes(view[at : at + 4], "big")
-        end = at + 12 + length
-        if end > len(data):
-            break
-        kind = bytes(view[at + 4 : at + 8])
-        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            return f"damaged PNG: checksum of its {kind.decode('latin-1')} chunk at byte {at} does not match"
-        if kind == b"IEND":
-            return ""
-        at = end
-    return f"truncated PNG: {len(data)} bytes without the closing IEND chunk"
-
-
-def _jpeg_problem(data: bytes) -> str:
-    """The defect of a JPEG, empty when its end marker follows the pixels (the EXIF thumbnail has one of its own)."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    if data.rfind(b"\xff\xd9", at) < 0:
-        return f"truncated JPEG: {len(data)} bytes without the closing marker"
-    return ""
-
-
-def _jpeg_size(head: bytes) -> tuple[int, int] | None:
-    at = 2
-    while at + 9 <= len(head) and head[at] == 0xFF:
-        if head[at + 1] in _JPEG_SIZE_MARKERS:
-            height, width = struct.unpack(">HH", head[at + 5 : at + 9])
-            return width, height
-        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
-    return None

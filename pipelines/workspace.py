@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mapping.files import write_text_atomic
+from mapping.reading.documents import read_json
+from mapping.reading.files import opened, read_head, shown
 from pipelines.memory import PeakMemory
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ STAGE_FIELDS: dict[str, type | tuple[type, ...]] = {
     "summary": dict,
 }
 """What the record of a stage must hold to be of use, and of which type."""
+INPUT_FIELDS = ("name", "format", "path", "fingerprint")
 REPORTED_PACKAGES = (
     "m2h-mapping",
     "numpy",
@@ -44,6 +47,10 @@ REPORTED_PACKAGES = (
     "torch",
     "timm",
 )
+
+
+LONGEST_STAGE = 1e9
+"""Seconds of a stage, or MiB of its memory: larger numbers are damage."""
 
 
 class WorkspaceError(ValueError):
@@ -58,7 +65,7 @@ def digest(*parts: Any) -> str:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as stream:
+    with opened(path, WorkspaceError) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(stream)
 
 
@@ -104,10 +111,43 @@ def _files_below(folder: Path, prefix: str, seen: set[Path]) -> Iterator[tuple[s
 def is_run_folder(path: Path) -> bool:
     """Whether a folder holds the manifest of a run."""
     try:
-        with (path / "manifest.json").open(encoding="utf-8") as stream:
-            return f'"format": "{RUN_FORMAT}"' in stream.read(200)
-    except (OSError, UnicodeDecodeError):
+        return f'"format": "{RUN_FORMAT}"'.encode() in read_head(path / "manifest.json", WorkspaceError, 200)
+    except WorkspaceError:
         return False
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A JSON object that a stage wrote; raises WorkspaceError naming the file."""
+    data = read_json(path, WorkspaceError)
+    if not isinstance(data, dict):
+        raise WorkspaceError(f"{path}: expected an object, found {type(data).__name__}")
+    return data
+
+
+def manifest_problem(manifest: Mapping[str, Any]) -> str:
+    """What is wrong with the records of the stages or of the input, empty when nothing is."""
+    given = manifest.get("input", {})
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        return "input: expected names, format, path and fingerprint as text"
+    if given and set(INPUT_FIELDS) - set(given):
+        return f"input: expected {', '.join(INPUT_FIELDS)}"
+    stages = manifest.get("stages")
+    if not isinstance(stages, dict):
+        return "stages: expected an object {...}"
+    return next(
+        (f"stages.{name}: {problem}" for name, record in stages.items() if (problem := _stage_problem(record))), ""
+    )
+
+
+def _stage_problem(record: object) -> str:
+    if not isinstance(record, dict) or any(not isinstance(record.get(key), kind) for key, kind in STAGE_FIELDS.items()):
+        return f"expected {', '.join(STAGE_FIELDS)}"
+    for key in ("seconds", "peak_memory_mb"):
+        if not 0 <= record[key] < LONGEST_STAGE:
+            return f"{key}: expected a number from 0 to {LONGEST_STAGE:g}, got {shown(record[key])}"
+    if not all(isinstance(text, str) for text in (*record["outputs"].values(), *record["warnings"])):
+        return "outputs and warnings: expected text"
+    return ""
 
 
 def package_versions() -> dict[str, str]:
@@ -168,20 +208,14 @@ class Workspace:
         if not path.exists():
             return {"format": RUN_FORMAT, "version": MANIFEST_VERSION, "stages": {}}
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise WorkspaceError(f"{path}: not readable as JSON ({error}); remove it to start again") from error
-        if not isinstance(data, dict) or data.get("format") != RUN_FORMAT or data.get("version") != MANIFEST_VERSION:
+            data = read_record(path)
+        except WorkspaceError as error:
+            raise WorkspaceError(f"{error}; remove it to start again") from error
+        if data.get("format") != RUN_FORMAT or data.get("version") != MANIFEST_VERSION:
             raise WorkspaceError(f"{path}: expected format {RUN_FORMAT} version {MANIFEST_VERSION}")
-        stages = data.get("stages")
-        for name, record in stages.items() if isinstance(stages, dict) else [("", None)]:
-            if not isinstance(record, dict) or any(
-                not isinstance(record.get(key), kind) for key, kind in STAGE_FIELDS.items()
-            ):
-                at = f"stages.{name}" if name else "stages"
-                raise WorkspaceError(
-                    f"{path}: {at}: expected {', '.join(STAGE_FIELDS)}; remove the file to start again"
-                )
+        problem = manifest_problem(data)
+        if problem:
+            raise WorkspaceError(f"{path}: {problem}; remove the file to start again")
         return data
 
     def path(self, name: str) -> Path:

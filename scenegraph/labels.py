@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from mapping.reading.documents import read_yaml
+from mapping.reading.files import shown
+
 Kind = Literal["unknown", "structure", "object", "dynamic"]
+LONGEST_NAME = 100
 KINDS = ("unknown", "structure", "object", "dynamic")
 
 NYU40_NAMES = tuple(
@@ -66,12 +69,17 @@ class LabelClass:
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """A named set of classes; id 0 is always `unknown`."""
+    """A named set of classes; id 0 is always `unknown`. Names are printable and no longer than `LONGEST_NAME`."""
 
     name: str
     classes: tuple[LabelClass, ...]
 
     def __post_init__(self) -> None:
+        for name in (self.name, *self.names):
+            if not (name.isprintable() and 0 < len(name) <= LONGEST_NAME):
+                raise LabelSpaceError(
+                    f"label space {shown(self.name)}: {shown(name)} is not a printable name of 1-{LONGEST_NAME} characters"
+                )
         ids = [c.id for c in self.classes]
         if len(set(ids)) != len(ids) or any(not 0 <= i < 65536 for i in ids):
             raise LabelSpaceError(f"label space {self.name}: ids must be distinct and in 0..65535")
@@ -176,14 +184,16 @@ def label_space_from_mapping(data: object, where: str) -> LabelSpace:
     for number, entry in enumerate(data["classes"]):
         at = f"{where}: classes[{number}]"
         if not isinstance(entry, Mapping) or set(entry) - {"id", "name", "kind", "color"}:
-            raise LabelSpaceError(f"{at}: expected a mapping with id, name, kind and optionally color, got {entry!r}")
+            raise LabelSpaceError(
+                f"{at}: expected a mapping with id, name, kind and optionally color, got {shown(entry)}"
+            )
         if (
             not isinstance(entry.get("id"), int)
             or not isinstance(entry.get("name"), str)
             or entry.get("kind") not in KINDS
         ):
             raise LabelSpaceError(
-                f"{at}: id must be a whole number, name text and kind one of {', '.join(KINDS)}, got {entry!r}"
+                f"{at}: id must be a whole number, name text and kind one of {', '.join(KINDS)}, got {shown(entry)}"
             )
         color = entry.get("color", _distinct_color(entry["id"]))
         if (
@@ -191,7 +201,7 @@ def label_space_from_mapping(data: object, where: str) -> LabelSpace:
             or len(color) != 3
             or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)
         ):
-            raise LabelSpaceError(f"{at}.color: expected three whole numbers 0-255, got {color!r}")
+            raise LabelSpaceError(f"{at}.color: expected three whole numbers 0-255, got {shown(color)}")
         classes.append(LabelClass(entry["id"], entry["name"], tuple(color), entry["kind"]))
     return LabelSpace(data["name"], tuple(classes))
 
@@ -205,8 +215,4 @@ def load_label_space(name_or_path: str) -> LabelSpace:
     if not path.is_file():
         known = ", ".join((*BUILT_IN, *shipped))
         raise LabelSpaceError(f"{name_or_path}: neither a built-in label space ({known}) nor a file")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LabelSpaceError(f"{path}: not readable as YAML: {str(error).splitlines()[0]}") from error
-    return label_space_from_mapping(data, str(path))
+    return label_space_from_mapping(read_yaml(path, LabelSpaceError), str(path))

@@ -2,6 +2,7 @@
 documents are wrapped."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,15 @@ from structure import cycles_of, imports, members_by_folder, module_name
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
-    "m2h": set(),
+    "m2h": {"mapping.reading"},
     "mapping": set(),
     "scenegraph": {"mapping"},
     "pipelines": {"m2h", "mapping", "scenegraph"},
 }
+SYSTEM_READERS = ("mapping/memory.py", "pipelines/memory.py")
+"""Modules that read files of the system."""
+OPENERS = ("archive", "os", "Workspace", "webbrowser")
+"""What may be called `x.open(...)`: it opens no file, a member of an archive that `mapping.reading` opened, or a descriptor."""
 MARKDOWN_WIDTH = 100
 DOCUMENTS = sorted(path for folder in (".", "docs", "benchmarks") for path in (ROOT / folder).glob("*.md"))
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
@@ -30,7 +35,8 @@ def modules():
 def test_packages_import_downwards(modules):
     for name, targets in modules.items():
         package = name.partition(".")[0]
-        assert {target.partition(".")[0] for target in targets} - {package} <= MAY_IMPORT[package], name
+        allowed = (package, *MAY_IMPORT[package])
+        assert all(target in allowed or target.startswith(tuple(f"{a}." for a in allowed)) for target in targets), name
 
 
 def test_there_are_no_import_cycles(modules):
@@ -77,6 +83,19 @@ def test_names_come_from_the_module_that_defines_them(modules):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in MAY_IMPORT:
                 private = {alias.name for alias in node.names if alias.name.startswith("_")}
                 assert not private, name
+
+
+def test_files_are_read_in_one_place():
+    """Methods of paths read anything of any size, a pipe for ever; `mapping.reading` does not."""
+    for path in SOURCES:
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith("mapping/reading/") or name in SYSTEM_READERS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+            reads = called == "open" and not re.search(r"'[wax]b?'", " ".join(map(ast.unparse, node.args)))
+            assert called not in ("read_text", "read_bytes"), f"{name}:{node.lineno}"
+            assert not reads or ast.unparse(node.func.value) in OPENERS, f"{name}:{node.lineno}"
 
 
 @pytest.mark.parametrize(

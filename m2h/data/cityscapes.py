@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from m2h.camera import Camera
 from m2h.data.sample import DatasetError, Sample, read_plane, read_rgb, reading
+from mapping.reading.documents import read_json
 
 EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """Label ids of the 19 evaluated classes, road to bicycle, in the order of their training ids."""
@@ -56,7 +56,7 @@ class CityscapesDataset:
 
 def _read_camera(path: Path) -> tuple[Camera, float]:
     with reading(path):
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        data: Any = read_json(path, DatasetError)
         inner = data["intrinsic"]
         camera = Camera(*(float(inner[key]) for key in ("fx", "fy", "u0", "v0")))
         return camera, float(data["extrinsic"]["baseline"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,9 @@ from m2h.data.sample import (
     read_rgb,
     reading,
 )
+from mapping.reading.arrays import read_npz
+from mapping.reading.documents import read_json, read_yaml
+from mapping.reading.files import shown
 
 CLASSES = {"nyu40": 41}
 HINTS = "hints"
@@ -62,8 +64,7 @@ class FolderDataset:
         self.classes = CLASSES.get(self.label_space) or _count_classes(first.parent / self.label_space)
 
     def _add(self, path: Path) -> str:
-        with reading(path):
-            header = json.loads(path.read_text(encoding="utf-8"))
+        header = read_json(path, DatasetError, finite=False)
         frames = header.get("frames") if isinstance(header, dict) else None
         if not isinstance(frames, list) or not all(isinstance(f, dict) and "file_path" in f for f in frames):
             raise DatasetError(f"{path}: frames must be a list of entries with file_path")
@@ -117,7 +118,8 @@ def _read_hint(path: Path) -> NDArray[np.float32] | None:
     """Depth and confidence (H, W, 2) of a hint; None where there is no such file."""
     if not path.is_file():
         return None
-    with reading(path), np.load(path, allow_pickle=False) as stored:
+    with reading(path):
+        stored = read_npz(path, DatasetError)
         return np.stack([clean_depth(stored["depth"]), stored["confidence"].astype(np.float32)], axis=-1)
 
 
@@ -147,16 +149,13 @@ def _pose(entry: Mapping[str, Any], folder: Path) -> NDArray[np.float64] | None:
 def _number(entry: Mapping[str, Any], key: str, folder: Path, default: float | None = None) -> float:
     value = entry.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise DatasetError(f"{folder / 'transforms.json'}: {key} must be a number, got {value!r}")
+        raise DatasetError(f"{folder / 'transforms.json'}: {key} must be a number, got {shown(value)}")
     return float(value)
 
 
 def _count_classes(path: Path) -> int:
     """Channels for a label space file: its largest id and unknown."""
-    import yaml
-
-    with reading(path):
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    data = read_yaml(path, DatasetError)
     try:
         return max(int(entry["id"]) for entry in data["classes"]) + 1
     except (TypeError, KeyError, ValueError) as error:

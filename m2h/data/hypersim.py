@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from m2h.camera import Camera
 from m2h.data.nyudv2 import open_hdf5
 from m2h.data.sample import DatasetError, Sample, clean_depth, face_camera, read_rgb, reading, unit_vectors
+from mapping.reading.files import read_text
 
 WIDTH, HEIGHT, FOCAL = 1024, 768, 886.81
 """The common camera: 60 degrees across. (A few scenes were rendered with a shifted lens, which is ignored.)"""
@@ -34,8 +35,8 @@ class HypersimDataset:
         self._path = path
         self._frames: list[tuple[str, str, int]] = []
         listing = path / SPLIT_FILE
-        with reading(listing), listing.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+        with reading(listing):
+            for row in csv.DictReader(read_text(listing, DatasetError).splitlines()):
                 if row["included_in_public_release"] == "True" and row["split_partition_name"] == split:
                     self._frames.append((row["scene_name"], row["camera_name"], int(row["frame_id"])))
         if not self._frames:

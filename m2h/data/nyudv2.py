@@ -25,6 +25,7 @@ from m2h.data.sample import (
     sign_scores,
     unit_vectors,
 )
+from mapping.reading.files import check_regular, read_text
 
 Split = Literal["train", "val"]
 
@@ -56,8 +57,7 @@ class NYUDv2Dataset:
         self, path: Path, split: Split = "train", normal_signs: tuple[float, float, float] | None = None
     ) -> None:
         listing = path / "gt_sets" / f"{split}.txt"
-        with reading(listing):
-            self._names = listing.read_text(encoding="utf-8").split()
+        self._names = read_text(listing, DatasetError).split()
         self._path, self._signs = path, np.array(normal_signs or (1, 1, 1), np.float32)
         if normal_signs is None:
             self._signs = self._find_signs()
@@ -160,12 +160,14 @@ def open_hdf5(path: Path) -> Any:
         h5py = importlib.import_module("h5py")
     except ImportError as error:
         raise DatasetError(f"{path}: reading HDF5 needs the package h5py: pip install h5py") from error
+    check_regular(path, DatasetError)
     return h5py.File(path, "r")
 
 
 def _matlab(path: Path, key: str) -> NDArray[Any]:
     from scipy.io import loadmat
 
+    check_regular(path, DatasetError)
     with reading(path):
         data = loadmat(path)
     if key not in data:

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2h.camera import Camera
+from mapping.reading.arrays import read_npy
+from mapping.reading.pictures import read_image as stored_image
 
 UNKNOWN_EDGE = -1.0
 SIGNS: NDArray[np.float32] = np.array(list(product((1, -1), repeat=3)), np.float32)
@@ -91,11 +93,7 @@ def reading(path: Path) -> Iterator[None]:
 
 def read_image(path: Path, flags: int = cv2.IMREAD_UNCHANGED) -> NDArray[Any]:
     """An image file as it is stored (colour as RGB); raises DatasetError naming it."""
-    with reading(path):
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    image = cv2.imdecode(data, flags) if len(data) else None
-    if image is None:
-        raise DatasetError(f"{path}: not an image that can be decoded")
+    image = stored_image(path, flags, DatasetError)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 and image.shape[2] == 3 else image)
 
 
@@ -116,8 +114,7 @@ def read_plane(path: Path) -> NDArray[Any]:
 
 def read_array(path: Path, dimensions: int) -> NDArray[Any]:
     """A `.npy` array of so many dimensions; a trailing dimension of 1 is dropped."""
-    with reading(path):
-        array = np.load(path, allow_pickle=False)
+    array = read_npy(path, DatasetError)
     if array.ndim == dimensions + 1 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != dimensions:

@@ -183,7 +183,7 @@ def degraded(rgb: NDArray[np.uint8], share: float, rng: np.random.Generator) -> 
     if chosen[3]:
         quality = int(rng.integers(*JPEG_QUALITY))
         _, buffer = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        image = np.asarray(cv2.imdecode(buffer, cv2.IMREAD_COLOR), dtype=np.uint8)
+        image = np.asarray(cv2.imdecode(buffer, cv2.IMREAD_COLOR), dtype=np.uint8)  # noqa: TID251 - of no file
     return image
 
 

@@ -22,7 +22,7 @@ def write_obj(mesh: Mesh, path: Path, *, names: Mapping[int, str] | None = None)
     values, line = mesh.vertices, "v %.6f %.6f %.6f\n"
     if mesh.colors is not None:
         values, line = np.hstack([mesh.vertices, mesh.colors / 255.0]), "v %.6f %.6f %.6f %.4f %.4f %.4f\n"
-    with atomic_path(path) as temporary, temporary.open("w", encoding="ascii") as file:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         _write_rows(file, values, line)
         if names is None or mesh.objects is None:
             _write_rows(file, mesh.faces + 1, "f %d %d %d\n")

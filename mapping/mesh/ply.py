@@ -7,6 +7,7 @@ has of `red green blue` uchar, `label` ushort, `object` uint (or `instance` usho
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from mapping.files import atomic_path
 from mapping.mesh.mesh import Mesh, MeshFormatError
+from mapping.reading.files import read_bytes
 
 ObjectProperty = Literal["object", "instance"]
 
@@ -98,7 +100,7 @@ def read_ply(path: Path) -> Mesh:
     Colours may be uchar or float in [0, 1]; `label`, `object` or `instance`, and `confidence` of the vertices are kept.
     Raises MeshFormatError that names the file, the position and what was expected.
     """
-    data = path.read_bytes()
+    data = read_bytes(path, MeshFormatError)
     try:
         order, elements, offset = _parse_header(data)
         tables = _read_ascii(data, offset, elements) if order == "" else _read_binary(data, offset, elements, order)
@@ -142,7 +144,7 @@ def _parse_header(data: bytes) -> tuple[str, list[_Element], int]:
             continue
         if words[0] == "format" and len(words) == 3 and words[1] in BYTE_ORDERS:
             order = BYTE_ORDERS[words[1]]
-        elif words[0] == "element" and len(words) == 3 and words[2].isdigit():
+        elif words[0] == "element" and len(words) == 3 and re.fullmatch(r"[0-9]{1,18}", words[2]):
             elements.append(_Element(words[1], int(words[2]), ()))
         elif words[0] == "property" and elements:
             new = _parse_property(words, number)
@@ -258,20 +260,38 @@ def _read_ascii(data: bytes, offset: int, elements: list[_Element]) -> dict[str,
             block = values[start : start + element.count * width]
             if len(block) < element.count * width:
                 raise ValueError(f"truncated: {element.count} {element.name} rows of {width} numbers were announced")
-            tables[element.name] = {p.name: block[i::width].astype(p.type) for i, p in enumerate(element.properties)}
+            tables[element.name] = {p.name: _typed(block[i::width], p) for i, p in enumerate(element.properties)}
             start += len(block)
     return tables
 
 
 def _ascii_lists(values: NDArray[np.float64], start: int, element: _Element) -> tuple[Columns, int]:
     """Rows of one list and nothing else, nearly always triangles: all rows at once when they are equally long."""
-    length = int(values[start]) if start < len(values) else -1
+    length = _length(values[start], element) if start < len(values) else -1
     end = start + element.count * (length + 1)
     rows = values[start:end].reshape(element.count, -1) if length >= 0 and end <= len(values) else None
     if rows is None or (rows[:, 0] != length).any():
         return _walk_ascii(values, start, element)
     p = element.properties[0]
-    return {p.name: rows[:, 1:].ravel().astype(p.type), f"#{p.name}": rows[:, 0].astype(np.int64)}, end
+    return {p.name: _typed(rows[:, 1:].ravel(), p), f"#{p.name}": rows[:, 0].astype(np.int64)}, end
+
+
+def _typed(values: NDArray[np.float64], column: _Property) -> NDArray[Any]:
+    """Numbers of text in the type of their column; ValueError for what does not fit into whole numbers."""
+    if column.type[0] in "iu":
+        info = np.iinfo(column.type)
+        with np.errstate(invalid="ignore"):
+            fits = (values >= info.min) & (values <= info.max) & (values % 1 == 0)
+        if not fits.all():
+            raise ValueError(f"property {column.name} must be whole numbers in {info.min}..{info.max}")
+    with np.errstate(over="ignore"):  # the caller refuses infinite coordinates
+        return values.astype(column.type)
+
+
+def _length(value: float, element: _Element) -> int:
+    if not 0 <= value < 1 << 31 or value % 1:
+        raise ValueError(f"a list of element {element.name} has {value:g} entries")
+    return int(value)
 
 
 def _walk_ascii(values: NDArray[np.float64], start: int, element: _Element) -> tuple[Columns, int]:
@@ -281,15 +301,17 @@ def _walk_ascii(values: NDArray[np.float64], start: int, element: _Element) -> t
     for _ in range(element.count):
         for p in element.properties:
             length = 1
-            if p.count_type and start < len(values):
-                length = int(values[start])
+            if p.count_type and start >= len(values):
+                raise ValueError(f"truncated in element {element.name}")
+            if p.count_type:
+                length = _length(values[start], element)
                 counts[p.name].append(length)
                 start += 1
             if length < 0 or start + length > len(values):
                 raise ValueError(f"truncated in element {element.name}")
             pieces[p.name].append(values[start : start + length])
             start += length
-    table: Columns = {p.name: np.concatenate([np.zeros(0), *pieces[p.name]]).astype(p.type) for p in element.properties}
+    table: Columns = {p.name: _typed(np.concatenate([np.zeros(0), *pieces[p.name]]), p) for p in element.properties}
     table.update({f"#{name}": np.array(lengths, np.int64) for name, lengths in counts.items()})
     return table, start
 

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import IO
 
 from mapping.reading.files import opened, shown
 
@@ -45,7 +45,7 @@ def opened_archive(
             raise error(f"{os.fspath(path)}: not readable as {what} ({reason[:200]})") from problem
 
 
-def _has_all_members(archive: zipfile.ZipFile, file: BinaryIO) -> bool:
+def _has_all_members(archive: zipfile.ZipFile, file: IO[bytes]) -> bool:
     """Whether there are as many as the end of the file says: a damaged length can hide some. Not known for 65535 and more."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _LONGEST_END))

@@ -11,8 +11,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 MIB = 1 << 20
 MOST_TEXT_BYTES = 128 * MIB
@@ -63,7 +63,7 @@ def is_readable_name(name: str) -> bool:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str], error: type[ValueError], *, what: str = "file") -> Iterator[BinaryIO]:
+def opened(path: str | os.PathLike[str], error: type[ValueError], *, what: str = "file") -> Iterator[BufferedReader]:
     """A regular file, opened for reading; pipes, devices and folders are refused without waiting for them.
 
     Raises `error` naming the file; also for an OSError while it is read in the block. `what` is what a missing file is called.
@@ -77,7 +77,7 @@ def opened(path: str | os.PathLike[str], error: type[ValueError], *, what: str =
         raise error(f"{os.fspath(path)}: cannot be read: {problem.strerror or problem}") from problem
 
 
-def _open_regular(path: str | os.PathLike[str], error: type[ValueError]) -> BinaryIO:
+def _open_regular(path: str | os.PathLike[str], error: type[ValueError]) -> BufferedReader:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
     except (ValueError, TypeError) as problem:  # a NUL character, or half of a surrogate pair

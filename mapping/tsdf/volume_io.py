@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from mapping.memory import available_bytes
+from mapping.reading.arrays import read_npz
+from mapping.reading.documents import parse_json
 from mapping.tsdf.surface import SurfaceSums
 from mapping.tsdf.tsdf_config import TSDFConfig
 
@@ -95,11 +97,7 @@ def read_volume(path: str | Path) -> tuple[TSDFConfig, VolumeSums]:
     path = Path(path)
     if not path.is_file():
         raise VolumeError(f"{path}: no such file")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise VolumeError(f"{path}: not a complete volume file ({error})") from error
+    arrays = read_npz(path, VolumeError, most=available_bytes())
     config = _read_header(path, arrays.pop("header", None))
     unknown, missing = sorted(arrays.keys() - SHAPES.keys()), sorted(SHAPES.keys() - arrays.keys())
     if unknown or missing:
@@ -116,10 +114,8 @@ def read_volume(path: str | Path) -> tuple[TSDFConfig, VolumeSums]:
 
 
 def _read_header(path: Path, raw: NDArray[Any] | None) -> TSDFConfig:
-    try:
-        header = json.loads(bytes(np.asarray(raw, np.uint8)).decode()) if raw is not None else {}
-    except (ValueError, TypeError) as error:
-        raise VolumeError(f"{path}: header is not JSON") from error
+    text = b"{}" if raw is None or raw.dtype != np.uint8 else raw.tobytes()
+    header = parse_json(text.decode("utf-8", "replace"), f"{path}: header", VolumeError)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise VolumeError(f"{path}: not a volume file, expected header format {FORMAT!r}")
     if header.get("version") != VERSION:

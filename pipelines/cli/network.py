@@ -124,12 +124,10 @@ def import_file(path: Path, quiet: bool, as_json: bool, **_: Any) -> None:
 @common_options
 def info(name: str, quiet: bool, as_json: bool, **_: Any) -> None:
     """The metadata of the checkpoint NAME (or file)."""
-    import json
-
     from m2h.weights import resolve_weights
 
     path, record = resolve_weights(name)
-    facts = {"path": str(path), **json.loads(record.to_json())}
+    facts = {"path": str(path), **dict(sorted(record.to_mapping().items()))}
     if as_json:
         print_json(facts)
         return

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import undistort
 from mapping.files import write_text_atomic
+from mapping.reading.files import read_bytes
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
 from pipelines.posing.picking import look_at_recording, pick
@@ -25,6 +26,7 @@ from pipelines.posing.scale import ScaleEstimate, estimate_scale
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.ingest import ingest
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
+from pipelines.sequences.text import read_json
 from pipelines.settings import FramesConfig, PosingConfig
 from pipelines.workspace import digest, folder_fingerprint
 
@@ -104,12 +106,12 @@ def pose_recording(
 def _finished(out: Path, key: str) -> PosesReport | None:
     """What is in `out` when it is the result with this key."""
     try:
-        header = json.loads((out / HEADER).read_text(encoding="utf-8"))["posing"]
+        header = read_json(out / HEADER)["posing"]
         if header["key"] != key:
             return None
         names, others = tuple(header["unregistered"]), tuple(header["other_models"])
         posed, deviation = int(header["posed"]), float(header["scale_deviation"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     return PosesReport(posed + len(names), posed, names, others, deviation, up_to_date=True)
 
@@ -118,7 +120,7 @@ def _work_folder(out: Path, key: str) -> Path:
     """The folder for what a stopped call needs to be resumed; that of other images or settings is removed."""
     work = out.parent / f".{out.name}.work"
     marker = work / "key"
-    if work.exists() and not (marker.is_file() and marker.read_text(encoding="utf-8") == key):
+    if work.exists() and not (marker.is_file() and read_bytes(marker, SequenceError) == key.encode()):
         shutil.rmtree(work)
     work.mkdir(exist_ok=True)
     write_text_atomic(marker, key)
@@ -131,8 +133,13 @@ def _picked(
     """Positions of the frames picked, and the reasons of the candidates that are not; from a file where a call was stopped."""
     path = work / "picked.json"
     if path.is_file():
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return data["picked"], {int(position): reason for position, reason in data["reasons"].items()}
+        try:
+            data = read_json(path)
+            return [int(position) for position in data["picked"]], {int(k): str(v) for k, v in data["reasons"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SequenceError(
+                f"{path}: is not what an earlier call wrote ({error}); remove the folder {work}"
+            ) from error
     looks, broken = look_at_recording(recording, lambda done, total: progress("frames", done, total))
     picked, reasons = pick(looks, config.max_frames)
     if len(picked) < LEAST_REGISTERED:

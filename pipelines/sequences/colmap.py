@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.reading.files import read_bytes
 from pipelines.frame import SequenceError
 from pipelines.images import IMAGE_SUFFIXES
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
@@ -22,6 +23,8 @@ from pipelines.sequences.recorded import MASKS, Details, FrameRecord, Lens, Reco
 from pipelines.sequences.text import content_lines, natural_key, read_text, slashed
 
 ASSUMED_RATE = 30.0
+MOST_BINARY = 2 << 30
+"""Bytes of a file of the model."""
 MODEL_FOLDERS = ("sparse", "colmap/sparse", ".")
 IMAGE_FOLDERS = ("images", "../images", "../../images", "../../../images")
 
@@ -66,6 +69,8 @@ def open_colmap(path: Path) -> RecordedSequence:
     if not registered:
         raise SequenceError(f"{folder}: the model has no registered image")
     cameras = read_cameras(folder)
+    if not cameras:
+        raise SequenceError(f"{folder}: the model has no camera")
     images = _image_folder(path, folder, registered)
     names = sorted({image.name for image in registered} | _all_images(images), key=natural_key)
     quat_xyzw = np.roll([image.quat_wxyz for image in registered], -1, axis=1)
@@ -226,10 +231,7 @@ class BinaryFile:
     """A little-endian file read from front to back."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self.data = path.read_bytes()
-        except OSError as error:
-            raise SequenceError(f"{path}: cannot be read: {error.strerror}") from error
+        self.data = read_bytes(path, SequenceError, most=MOST_BINARY)
         self.path, self.at = path, 0
 
     def take(self, layout: str) -> tuple[float, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.reading.files import shown
 from mapping.se3 import inverse
 from pipelines.config import ConfigError, read_yaml_mapping
 from pipelines.frame import SequenceError
@@ -120,9 +121,9 @@ def _numbers(entries: dict[str, Any], key: str, count: int | None, path: Path) -
     value = entries.get(key)
     if not isinstance(value, list) or (count is not None and len(value) != count):
         raise SequenceError(
-            f"{path}: {key} must be a list of {'' if count is None else f'{count} '}numbers, got {value!r}"
+            f"{path}: {key} must be a list of {'' if count is None else f'{count} '}numbers, got {shown(value)}"
         )
     try:
         return [float(number) for number in value]
     except (TypeError, ValueError):
-        raise SequenceError(f"{path}: {key} must be numbers, got {value!r}") from None
+        raise SequenceError(f"{path}: {key} must be numbers, got {shown(value)}") from None

@@ -28,7 +28,7 @@ from pipelines.loading import chosen_positions, read_frames
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.sequences.nerfstudio import FORMAT, NEWEST_VERSION, UNFINISHED
 from pipelines.sequences.recorded import MASKS
-from pipelines.sequences.text import read_text
+from pipelines.sequences.text import read_json
 from pipelines.settings import FramesConfig
 from scenegraph.labels import LabelSpace, nyu40
 
@@ -192,8 +192,8 @@ class CanonicalWriter:
 
 def _is_ours(header: Path) -> bool:
     try:
-        return json.loads(read_text(header)).get("format") == FORMAT
-    except (ValueError, AttributeError):
+        return read_json(header).get("format") == FORMAT
+    except SequenceError:
         return False
 
 

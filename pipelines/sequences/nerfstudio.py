@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.reading.files import shown
 from pipelines.frame import SequenceError
 from pipelines.sequences.conventions import Convention, is_direction
 from pipelines.sequences.nerfstudio_camera import FRAME_KEYS, HEADER_KEYS, check_keys, read_intrinsics, read_number
@@ -118,10 +119,10 @@ def _frame_entries(header: Mapping[str, Any], file: Path) -> list[Mapping[str, A
         for key in ("file_path", *DEPTH_KEYS, *LAYER_KEYS.values()):
             name = entry.get(key)
             if name is not None and not isinstance(name, str):
-                raise SequenceError(f"{file}: frames[{number}].{key} must be a file name, got {name!r}")
+                raise SequenceError(f"{file}: frames[{number}].{key} must be a file name, got {shown(name)}")
             if name is not None and _leaves_folder(slashed(name)):
                 raise SequenceError(
-                    f"{file}: frames[{number}].{key} must lie below the sequence's folder, got {name[:200]!r}; link it there"
+                    f"{file}: frames[{number}].{key} must lie below the sequence's folder, got {shown(name)}; link it there"
                 )
     return entries
 
@@ -216,7 +217,7 @@ def _notes(header: Mapping[str, Any], file: Path) -> list[str]:
     """What the writer of a canonical folder has to say of it."""
     notes = header.get("notes", []) if header.get("format") == FORMAT else []
     if not (isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
-        raise SequenceError(f"{file}: notes must be a list of sentences, got {notes!r}")
+        raise SequenceError(f"{file}: notes must be a list of sentences, got {shown(notes)}")
     return notes
 
 
@@ -226,7 +227,9 @@ def _world_up(header: Mapping[str, Any], file: Path) -> tuple[float, float, floa
     if up is None:
         return None
     if not (isinstance(up, list) and all(isinstance(x, (int, float)) for x in up) and is_direction(up)):
-        raise SequenceError(f"{file}: world_up must be three finite numbers that are not all 0, or null; got {up!r}")
+        raise SequenceError(
+            f"{file}: world_up must be three finite numbers that are not all 0, or null; got {shown(up)}"
+        )
     x, y, z = map(float, up)
     return x, y, z
 
@@ -236,7 +239,7 @@ def _is_metric(header: Mapping[str, Any], entries: list[Mapping[str, Any]], file
     frame has depth, beside which poses are in metres."""
     stated = header.get("is_metric", True)
     if not isinstance(stated, bool):
-        raise SequenceError(f"{file}: is_metric must be true or false, got {stated!r}")
+        raise SequenceError(f"{file}: is_metric must be true or false, got {shown(stated)}")
     if header.get("format") == FORMAT or not stated:
         return stated
     has_marks = any(key in keys for keys in (header, *entries) for key in ARBITRARY_UNIT_KEYS)

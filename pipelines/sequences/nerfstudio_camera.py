@@ -8,6 +8,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from mapping.camera import Intrinsics
+from mapping.reading.files import shown
 from pipelines.frame import SequenceError
 from pipelines.sequences.recorded import Lens, camera_for_images
 
@@ -71,7 +72,7 @@ def read_number(keys: Mapping[str, Any], key: str, default: float, where: str) -
     """A number of the file; raises SequenceError naming the key for another value."""
     value = keys.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise SequenceError(f"{where}: {key} must be a number, got {value!r}")
+        raise SequenceError(f"{where}: {key} must be a number, got {shown(value)}")
     return float(value)
 
 
@@ -79,7 +80,7 @@ def _lens(keys: Mapping[str, Any], where: str) -> Lens:
     """Coefficients and model; `is_fisheye` without `camera_model` is instant-ngp's OpenCV fisheye."""
     is_fisheye = keys.get("is_fisheye", False)
     if not isinstance(is_fisheye, bool):
-        raise SequenceError(f"{where}: is_fisheye must be true or false, got {is_fisheye!r}")
+        raise SequenceError(f"{where}: is_fisheye must be true or false, got {shown(is_fisheye)}")
     model = keys.get("camera_model", "OPENCV_FISHEYE" if is_fisheye else "OPENCV")
     if model not in LENS_KEYS:
         raise SequenceError(f"{where}: camera_model {model!r} is not known; known are {', '.join(LENS_KEYS)}")

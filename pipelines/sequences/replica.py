@@ -7,7 +7,6 @@ folder, else it is the published one.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from pipelines.frame import SequenceError
 from pipelines.images import list_images
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
-from pipelines.sequences.text import last_number, matrix_rows, read_text
+from pipelines.sequences.text import last_number, matrix_rows, read_json
 
 CAMERA = Intrinsics(600.0, 600.0, 599.5, 339.5, 1200, 680)
 DEPTH_SCALE = 6553.5
@@ -48,10 +47,12 @@ def _camera(path: Path) -> tuple[Intrinsics, float]:
         if not file.is_file():
             continue
         try:
-            camera = json.loads(read_text(file))["camera"]
+            camera = read_json(file)["camera"]
             fx, fy, cx, cy, width, height = (float(camera[key]) for key in CAMERA_KEYS)
             scale = float(camera.get("scale", DEPTH_SCALE))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, SequenceError):
+                raise
             expected = ", ".join(CAMERA_KEYS)
             raise SequenceError(f"{file}: expected an object camera with the numbers {expected}: {error}") from error
         if not (math.isfinite(scale) and scale > 0):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -12,31 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.reading.documents import read_json as read_json_file
+from mapping.reading.files import read_text as read_text_file
+from mapping.reading.files import shown
 from pipelines.frame import SequenceError
 
 Array = NDArray[np.float64]
+DIGITS, LONGEST_NUMBER = "0123456789", 300
+"""Of a number in a name: no file has a longer one."""
 
 
 def read_text(path: Path) -> str:
     """A UTF-8 text file; raises SequenceError naming it."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise SequenceError(f"{path}: file is missing") from error
-    except OSError as error:
-        raise SequenceError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SequenceError(f"{path}: is not text (byte {error.start} is not UTF-8)") from error
+    return read_text_file(path, SequenceError)
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
-    """A JSON file with an object; raises SequenceError naming the file and the line."""
-    try:
-        data = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise SequenceError(f"{path} line {error.lineno}: is not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise SequenceError(f"{path}: is nested too deeply") from error
+    """A JSON file with an object; raises SequenceError naming the file and the line. NaN is a number: lost poses have it."""
+    data = read_json_file(path, SequenceError, finite=False)
     if not isinstance(data, Mapping):
         raise SequenceError(f"{path}: expected an object, found {type(data).__name__}")
     return data
@@ -46,7 +38,7 @@ def number_of(keys: Mapping[str, Any], key: str, path: Path) -> float:
     """A finite number of a JSON object; raises SequenceError naming the key."""
     value = keys.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise SequenceError(f"{path}: {key} must be a number, got {value!r}")
+        raise SequenceError(f"{path}: {key} must be a number, got {shown(value)}")
     return float(value)
 
 
@@ -147,11 +139,15 @@ def stamped_files(path: Path) -> tuple[Array, list[str]]:
 
 def last_number(name: str) -> int | None:
     """The last group of digits of a file name without suffixes, as in `frame-000123.color.png`; None without digits."""
-    groups = re.findall(r"\d+", name.split(".")[0])
-    return int(groups[-1]) if groups else None
+    groups = re.findall(r"[0-9]+", name.split(".")[0])
+    return int(groups[-1]) if groups and len(groups[-1]) <= LONGEST_NUMBER else None
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """A key that sorts `frame2` before `frame10`."""
-    parts = re.split(r"(\d+)", name)
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
+    parts = re.split(r"([0-9]+)", name)
+    return tuple(
+        (0, int(part), "") if part[0] in DIGITS and len(part) <= LONGEST_NUMBER else (1, 0, part)
+        for part in parts
+        if part
+    )

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.reading.pictures import MOST_PIXELS
 from pipelines.frame import SequenceError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm"})
@@ -53,6 +54,9 @@ class VideoFile:
         capture = cv2.VideoCapture(str(self.path)) if self.path.is_file() else None
         if capture is None or not capture.isOpened():
             raise SequenceError(f"{self.path}: is missing or not a video that can be opened")
+        width, height = (int(capture.get(size)) for size in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > MOST_PIXELS:
+            raise SequenceError(f"{self.path}: is too large: {width}x{height} pixels, at most {MOST_PIXELS} are read")
         return capture
 
     def _scan(self) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.files import atomic_path
+from mapping.reading.arrays import read_npz
 
 FIELDS = ("depth", "labels", "label_confidence", "normals", "edges", "confidence", "instances")
 HALF = (
@@ -18,6 +18,10 @@ HALF = (
     "edges",
     "confidence",
 )  # known to a few percent: half precision is more than enough
+
+
+RANGES = {"depth": (0.0, 1e6), "normals": (-1.01, 1.01)}
+"""Least and greatest values of the others than those from 0 to 1."""
 
 
 class PredictionError(ValueError):
@@ -39,19 +43,9 @@ def write_predictions(folder: Path, index: int, predictions: Predictions) -> Non
 
 def read_predictions(path: Path) -> Predictions:
     """One stored frame; raises PredictionError for what is no such file."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            unknown = set(data.files) - set(FIELDS)
-            if unknown:
-                raise PredictionError(f"{path}: unknown array {sorted(unknown)[0]}; known are {', '.join(FIELDS)}")
-            arrays = {name: data[name] for name in data.files}
-    except FileNotFoundError:
-        raise PredictionError(f"{path}: is missing; every used frame needs one") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        if isinstance(error, PredictionError):
-            raise
-        raise PredictionError(f"{path}: not readable as a prediction (.npz with {', '.join(FIELDS)})") from error
-    return _predictions_from_arrays(arrays, path)
+    if not path.exists():
+        raise PredictionError(f"{path}: is missing; every used frame needs one")
+    return _predictions_from_arrays(read_npz(path, PredictionError, names=FIELDS), path)
 
 
 def _predictions_from_arrays(arrays: dict[str, NDArray[np.generic]], path: Path) -> Predictions:
@@ -63,6 +57,12 @@ def _predictions_from_arrays(arrays: dict[str, NDArray[np.generic]], path: Path)
         floats["normals"] = np.divide(
             floats["normals"], length, out=np.zeros_like(floats["normals"]), where=length > 0.5
         )
+    for name, array in floats.items():
+        low, high = RANGES.get(name, (0.0, 1.0))
+        if array.size and not (array.min() >= low and array.max() <= high):
+            raise PredictionError(
+                f"{path}: {name} must be numbers from {low:g} to {high:g}, got {array.min():g} to {array.max():g}"
+            )
     try:
         return Predictions(**{**arrays, **floats})  # type: ignore[arg-type]
     except ValueError as error:

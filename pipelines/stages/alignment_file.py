@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,12 @@ from numpy.typing import NDArray
 from m2h import Predictions
 from mapping.depth.correction import DepthField
 from mapping.files import write_text_atomic
+from mapping.reading.documents import read_json
 
 FILE = "alignment.json"
 FORMAT, VERSION = "m2h-alignment", 2
+LARGEST_SCALE, LARGEST_LOG, MOST_NODES = 1e9, 20, 4096
+"""Larger corrections are damage."""
 
 
 class AlignmentFileError(ValueError):
@@ -84,29 +86,30 @@ def read_alignment(path: Path) -> Alignment:
     """
     if not path.exists():
         return Alignment()
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AlignmentFileError(f"{path}: not readable as JSON ({error})") from error
+    data = read_json(path, AlignmentFileError)
     if not isinstance(data, dict) or data.get("format") != FORMAT or data.get("version") != VERSION:
         raise AlignmentFileError(f"{path}: expected format {FORMAT} version {VERSION}")
     try:
         scales = {name: float(data[name]) for name in ("pose_scale", "depth_scale")}
         frames = {int(entry["index"]): _frame(entry) for entry in data["frames"]}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise AlignmentFileError(
             f"{path}: frames, pose_scale or depth_scale are not as written by the align stage ({error})"
         ) from error
     for name, scale in scales.items():
-        if not (math.isfinite(scale) and scale > 0):
-            raise AlignmentFileError(f"{path}: {name} must be a positive number, got {scale}")
+        if not 1 / LARGEST_SCALE <= scale <= LARGEST_SCALE:
+            raise AlignmentFileError(f"{path}: {name} must be a positive number up to {LARGEST_SCALE:g}, got {scale}")
     return Alignment(frames, **scales)
 
 
 def _frame(entry: dict[str, Any]) -> FrameAlignment:
     nodes = np.array(entry["log_scale"], dtype=np.float64)
-    if nodes.ndim != 2 or not nodes.size or not np.isfinite(nodes).all():
-        raise ValueError(f"log_scale of frame {entry['index']} must be rows of finite numbers")
+    if nodes.ndim != 2 or not 0 < nodes.size <= MOST_NODES or not (np.abs(nodes) <= LARGEST_LOG).all():
+        raise ValueError(
+            f"log_scale of frame {entry['index']} must be rows of numbers between -{LARGEST_LOG} and {LARGEST_LOG}"
+        )
     residual = None if entry["residual"] is None else float(entry["residual"])
     correction = DepthField(nodes, float(entry["shift"]))
+    if not abs(correction.shift) <= LARGEST_SCALE or (residual is not None and not 0 <= residual <= LARGEST_SCALE):
+        raise ValueError(f"shift and residual of frame {entry['index']} must be numbers, the second not negative")
     return FrameAlignment(correction, residual, int(entry["matches"]), bool(entry["outlier"]))

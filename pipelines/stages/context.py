@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,8 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import prediction_path, read_predictions
 from pipelines.sources.source import Source, SourceError
 from pipelines.stages import alignment_file
-from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace, read_record
+from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace
 
 Progress = Callable[[str, int, int], None]
@@ -98,8 +98,8 @@ class RunContext:
     @cached_property
     def T_input_world(self) -> Array:
         """(4, 4) of the levelling stage: points of the levelled world to the input's world in metres."""
-        data = json.loads(self.workspace.path(LEVELLING_FILE).read_text(encoding="utf-8"))
-        return np.array(data["T_input_world"])
+        path = self.workspace.path(LEVELLING_FILE)
+        return values.rigid(read_record(path).get("T_input_world"), f"{path}: T_input_world")
 
     def levelled_pose(self, T_world_camera: Array) -> Array:
         """A pose (4, 4) of the sequence in metres and in the levelled world."""

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from mapping.depth.weights import depth_weight
 from mapping.files import write_text_atomic
+from mapping.reading.documents import read_json
 from mapping.tsdf.observation import FusionError
 from mapping.tsdf.volume import TSDFVolume
 from pipelines.frame import SequenceError
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.stages.context import PosedFrame, RunContext
-from pipelines.workspace import StageRecord
+from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.labels import LabelSpace
 from scenegraph.tracks.dynamic import (
     Detection,
@@ -138,7 +139,7 @@ def _load_checkpoint(context: RunContext) -> FusionState | None:
     """What an interrupted run of the same stage key left; None when there is nothing of use."""
     volume, header = (context.path(name) for name in CHECKPOINT_FILES)
     try:
-        data: dict[str, Any] = json.loads(header.read_text(encoding="utf-8"))
+        data = read_json(header, WorkspaceError)
         if data["key"] != context.key:
             return None
         moving = detections_from_json(data["moving"], str(header))

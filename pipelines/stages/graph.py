@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,12 @@ from numpy.typing import NDArray
 
 from mapping.mesh.io import write_glb, write_mesh
 from mapping.mesh.mesh import Mesh
+from mapping.reading.documents import read_json
 from pipelines.frame import SequenceError
 from pipelines.stages.context import RunContext
 from pipelines.stages.presence import fill_presence
 from pipelines.views.exporters import scene_glb_nodes
-from pipelines.workspace import StageRecord
+from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.build import CameraTrajectory, build_scene_graph
 from scenegraph.faces import Faces
 from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
@@ -124,7 +124,7 @@ def _tracks(context: RunContext) -> list[TrackNode]:
     from scenegraph.tracks.tracking import track
 
     path = context.path("detections.json")
-    frames = detections_from_json(json.loads(path.read_text(encoding="utf-8")), str(path))
+    frames = detections_from_json(read_json(path, WorkspaceError), str(path))
     label_space = context.source.label_space or nyu40()
     return track(frames, label_space, context.config.dynamics.tracking)
 

@@ -26,7 +26,8 @@ from pipelines.posing.adjustment import Adjustment, adjust_poses, neighbours_mov
 from pipelines.sources.source import DepthOrigin, SourceError
 from pipelines.stages.context import RunContext
 from pipelines.stages.prepare import CHECK_FILE
-from pipelines.workspace import StageRecord
+from pipelines.workspace import StageRecord, WorkspaceError, read_record
+from scenegraph.files import json_values as values
 
 Array = NDArray[np.float64]
 POSES_FILE = "poses.json"
@@ -95,11 +96,23 @@ def refine_poses(context: RunContext) -> StageRecord:
 
 def with_refined_poses(sequence: FrameSequence, path: Path) -> FrameSequence:
     """The sequence with what poses.json says; the sequence itself where it kept the poses."""
-    data = json.loads(path.read_text(encoding="utf-8"))
-    if not data["refined"]:
+    data = read_record(path)
+    if data.get("refined") is False:
         return sequence
-    camera = Intrinsics(**(data["camera"] | {"distortion": tuple(data["camera"]["distortion"])}))
-    return AdjustedSequence(sequence, {int(k): np.array(T) for k, T in data["poses"].items()}, camera)
+    poses = {
+        values.index(name, f"{path}: poses"): values.rigid(T, f"{path}: poses.{name}")
+        for name, T in values.mapping(data.get("poses"), f"{path}: poses").items()
+    }
+    return AdjustedSequence(sequence, poses, _camera(data.get("camera"), f"{path}: camera"))
+
+
+def _camera(entry: object, where: str) -> Intrinsics:
+    camera = values.mapping(entry, where)
+    lens = tuple(values.array(camera.get("distortion"), f"{where}.distortion", (None,), minimum=0).tolist())
+    try:
+        return Intrinsics(**(camera | {"distortion": lens}))
+    except (TypeError, ValueError) as error:
+        raise WorkspaceError(f"{where}: {error}") from error
 
 
 def _reason_against(context: RunContext) -> str | None:
@@ -112,9 +125,11 @@ def _reason_against(context: RunContext) -> str | None:
     if mode == "auto":
         if context.source.depth_from is not DepthOrigin.POSES:
             return "depth does not come from them"
-        error = json.loads(context.workspace.path(CHECK_FILE).read_text(encoding="utf-8"))["epipolar_error"]
-        if error is None:
+        found = context.workspace.path(CHECK_FILE)
+        stated = read_record(found).get("epipolar_error")
+        if stated is None:
             return "too few features are common to the frames"
+        error = values.at_least_zero(stated, f"{found}: epipolar_error")
         camera = context.camera
         if error < WORTH * max(1.0, max(camera.width, camera.height) / LARGEST_SIDE):
             return f"they fit the images ({error:.2f} px)"

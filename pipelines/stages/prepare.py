@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from pipelines.loading import read_frames
 from pipelines.recentred import as_given, moved
 from pipelines.sources.predictions import prediction_path, write_predictions
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
-from pipelines.workspace import StageRecord, digest
+from pipelines.workspace import StageRecord, WorkspaceError, digest, read_record
 
 INDEX = "index.json"
 """In the predictions' folder: of what source they are, and of which frames."""
@@ -134,7 +135,7 @@ def store_answers(context: RunContext, predict: Callable[[Frame], Predictions], 
     fingerprint = digest(fingerprint, context.workspace.manifest.get("input", {}).get("fingerprint"))
     index: dict[str, Any] = {"source": context.source.name, "fingerprint": fingerprint, "frames": []}
     marker = folder / INDEX
-    if not marker.exists() or json.loads(marker.read_text())["fingerprint"] != fingerprint:
+    if fingerprint_of(marker) != fingerprint:
         for stale in folder.glob("*.npz"):
             stale.unlink()
         write_text_atomic(marker, json.dumps(index))
@@ -149,3 +150,11 @@ def store_answers(context: RunContext, predict: Callable[[Frame], Predictions], 
     index["frames"] = sorted(int(path.stem) for path in folder.glob("*.npz"))
     write_text_atomic(marker, json.dumps(index))
     return StageRecord({"text": f"{len(index['frames'])} frames predicted"}, list(context.source.notes))
+
+
+def fingerprint_of(marker: Path) -> object:
+    """Of what source the predictions of a folder are; None where its index is missing or damaged."""
+    try:
+        return read_record(marker).get("fingerprint")
+    except WorkspaceError:
+        return None

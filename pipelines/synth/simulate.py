@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
+from mapping.reading.documents import read_json
 from pipelines.synth.base.world import World
 from pipelines.synth.generate import WorldConfig, generate_world
 from pipelines.synth.motion.camera_path import plan_camera
@@ -132,8 +133,8 @@ def _result(out: Path, visits: int, frames: int) -> dict[str, Any]:
 def _finished(out: Path, header: dict[str, Any]) -> dict[str, Any]:
     """The result that a folder holds; raises SynthError unless the same configuration made it."""
     try:
-        found = json.loads((out / HEADER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(out / HEADER, SynthError)
+    except SynthError:
         found = None
     if not isinstance(found, dict) or found.get("format") != header["format"]:
         raise SynthError(f"{out}: is not empty and holds no synthetic sequence; expected an empty folder or none")

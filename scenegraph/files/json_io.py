@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mapping.files import write_text_atomic
-from mapping.se3 import is_se3
+from mapping.reading.documents import read_json
 from scenegraph.files import json_values as values
 from scenegraph.files.json_values import GraphFormatError, unexpected
 from scenegraph.graph import SceneGraph
@@ -54,19 +54,9 @@ def load_scene_graph(path: str | os.PathLike[str]) -> SceneGraph:
 
     Raises GraphFormatError, one line with the file, the node or edge, the field and what was expected; FileNotFoundError.
     """
-    where = str(path)
-    try:
-        data = json.loads(
-            Path(path).read_text(encoding="utf-8"),
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            object_pairs_hook=_no_repeated_keys,
-        )
-    except GraphFormatError as error:
-        raise GraphFormatError(f"{where}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise GraphFormatError(f"{where}: not readable as JSON: {error}") from error
-    return graph_from_json(data, where)
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    return graph_from_json(read_json(path, GraphFormatError, unique=True), str(path))
 
 
 def graph_to_json(graph: SceneGraph) -> dict[str, Any]:
@@ -97,9 +87,7 @@ def graph_from_json(data: object, where: str) -> SceneGraph:
     """
     top = values.mapping(data, where)
     _check_header(top, where)
-    T_input_world = values.array(_required(top, "T_input_world", where), f"{where}: T_input_world", (4, 4))
-    if not is_se3(T_input_world):
-        raise unexpected(f"{where}: T_input_world", "a rigid transform", top["T_input_world"])
+    T_input_world = values.rigid(_required(top, "T_input_world", where), f"{where}: T_input_world")
     metadata = values.mapping(top.get("graph", {}), f"{where}: graph")
     graph = SceneGraph(_read_label_space(top, where), T_input_world, metadata)
     for number, entry in enumerate(values.sequence(_required(top, "nodes", where), f"{where}: nodes")):
@@ -306,24 +294,6 @@ def _check_names(data: dict[str, Any], known: tuple[str, ...], where: str) -> No
     unknown = sorted(set(data) - set(known))
     if unknown:
         raise GraphFormatError(f"{where}: unknown field {unknown[0]!r}; known are {', '.join(known)}")
-
-
-def _finite(literal: str) -> float:
-    if not math.isfinite(float(literal)):
-        raise GraphFormatError(f"{literal} is too large for a number")
-    return float(literal)
-
-
-def _no_constant(name: str) -> float:
-    raise GraphFormatError(f"{name} is not a JSON number; unknown values are omitted")
-
-
-def _no_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise GraphFormatError(f"the name {next(name for name in names if names.count(name) > 1)!r} appears twice")
-    return data
 
 
 def _as_lines(data: dict[str, Any]) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.reading.files import shown
+from mapping.se3 import is_se3
+
 Array = NDArray[np.float64]
+FARTHEST = 1e10
+"""Metres: no position is farther from the origin of its world."""
 
 
 class GraphFormatError(ValueError):
@@ -18,8 +24,7 @@ class GraphFormatError(ValueError):
 
 def unexpected(where: str, expected: str, value: object) -> GraphFormatError:
     """The error to raise for a value that is not what was expected."""
-    shown = repr(value)
-    return GraphFormatError(f"{where}: expected {expected}, got {shown if len(shown) <= 80 else shown[:77] + '...'}")
+    return GraphFormatError(f"{where}: expected {expected}, got {shown(value)}")
 
 
 def text(value: object, where: str) -> str:
@@ -75,6 +80,21 @@ def array(value: object, where: str, shape: tuple[int | None, ...], *, minimum: 
     if not fits or found.dtype.kind not in "iuf" or not np.isfinite(found).all():
         raise unexpected(where, expected, value)
     return found.astype(np.float64)
+
+
+def rigid(value: object, where: str) -> Array:
+    """A rigid transform (4, 4)."""
+    T = array(value, where, (4, 4))
+    if not is_se3(T) or np.abs(T[:3, 3]).max() > FARTHEST:
+        raise unexpected(where, "a rigid transform", value)
+    return T
+
+
+def index(value: object, where: str) -> int:
+    """A whole number that is the name of an entry of an object."""
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,9}", value):
+        raise unexpected(where, "names that are whole numbers", value)
+    return int(value)
 
 
 def interval(value: object, where: str) -> tuple[float, float]:

@@ -109,14 +109,14 @@ def _to_json(detection: Detection) -> dict[str, Any]:
 def _from_json(entry: object, time: float, where: str) -> Detection:
     data = values.mapping(entry, where)
     cut = values.sequence(data.get("cut"), f"{where}.cut")
-    if not set(cut) <= set(SIDES):
+    if not all(isinstance(side, str) and side in SIDES for side in cut):
         raise values.unexpected(f"{where}.cut", f"some of {', '.join(SIDES)}", cut)
     floor = data.get("floor")
     bands = values.sequence(data.get("look", [None, None]), f"{where}.look")
     if len(bands) != len(NO_LOOK):
         raise values.unexpected(f"{where}.look", "the upper and the lower colour", bands)
     upper, lower = (None if band is None else values.array(band, f"{where}.look", (3,)) for band in bands)
-    return Detection(
+    found = Detection(
         time=time,
         label_id=values.whole(data.get("label_id"), f"{where}.label_id"),
         pixels=values.whole(data.get("pixels"), f"{where}.pixels"),
@@ -128,3 +128,7 @@ def _from_json(entry: object, time: float, where: str) -> Detection:
         floor=None if floor is None else values.number(floor, f"{where}.floor"),
         look=(upper, lower),
     )
+    lengths = (found.distance, *found.low, *found.high, 0.0 if found.floor is None else found.floor)
+    if max(map(abs, lengths)) > values.FARTHEST or (found.low > found.high).any():
+        raise values.unexpected(where, f"lengths up to {values.FARTHEST:g} m, and low below high", entry)
+    return found

@@ -95,7 +95,7 @@ def test_bad_records_are_rejected(record: CheckpointRecord, change: dict[str, ob
 
 
 def test_records_are_not_read_from_broken_json() -> None:
-    with pytest.raises(CheckpointError, match="here: record is not JSON"):
+    with pytest.raises(CheckpointError, match="here: record line 1: not readable as JSON"):
         CheckpointRecord.from_json("{", "here")
 
 

@@ -93,7 +93,7 @@ def test_own_label_spaces_tell_their_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"frames": [{"file_path": "images/none.png"}]}, r"none\.png: file is missing"),
+        ({"frames": [{"file_path": "images/none.png"}]}, r"none\.png: image file is missing"),
         ({"frames": 3}, "frames must be a list"),
         ({"fl_x": "wide"}, "fl_x must be a number, got 'wide'"),
         ({"depth_unit_scale_factor": None}, "depth_unit_scale_factor must be a number"),

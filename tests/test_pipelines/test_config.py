@@ -56,7 +56,7 @@ def test_rejections(tmp_path, text, overrides, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"none\.yaml: file is missing"):
         load_config(Outer, tmp_path / "none.yaml")
 
 

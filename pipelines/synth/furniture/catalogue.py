@@ -20,6 +20,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from mapping.reading.archives import check_member, opened_archive
+from mapping.reading.pictures import decode_image
 from pipelines.synth.base.model import Model
 from pipelines.synth.base.world import Material
 from pipelines.synth.furniture.catalogue_names import ROLES, Role
@@ -64,12 +66,9 @@ def read_catalogues(folder: Path) -> tuple[Entry, ...]:
 
 
 def _read_catalogue(path: Path) -> list[Entry]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            text = _read_member(archive, PROPERTIES, path).decode("latin-1")
-            members = set(archive.namelist())
-    except zipfile.BadZipFile as error:
-        raise CatalogueError(f"{path}: expected a zip file: {error}") from error
+    with opened_archive(path, CatalogueError) as archive:
+        text = _read_member(archive, PROPERTIES, path).decode("latin-1")
+        members = set(archive.namelist())
     properties = parse_properties(text)
     licence = re.split(r"\s{2,}", properties.get("license", "unknown licence"))[0]
     numbers = sorted({int(key.partition("#")[2]) for key in properties if re.fullmatch(r"id#\d+", key)})
@@ -171,6 +170,7 @@ def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
         raise CatalogueError(
             f"{path}: {name}: expected at most {MAX_MEMBER_BYTES >> 20} MB, got {info.file_size >> 20}"
         )
+    check_member(info, str(path), CatalogueError)
     with archive.open(info) as stream:
         return stream.read(MAX_MEMBER_BYTES + 1)
 
@@ -180,7 +180,7 @@ def load_entry(entry: Entry) -> Model | None:
 
     Raises CatalogueError that names file, member and line for a broken model.
     """
-    with zipfile.ZipFile(entry.archive) as archive:
+    with opened_archive(entry.archive, CatalogueError) as archive:
         if archive.getinfo(entry.member).file_size > MAX_MEMBER_BYTES:
             return None
         try:
@@ -203,9 +203,10 @@ def _materials(archive: zipfile.ZipFile, entry: Entry, libraries: Sequence[str])
         member = posixpath.normpath(posixpath.join(folder, name))
         if member not in members or archive.getinfo(member).file_size > MAX_MEMBER_BYTES:
             return None
-        data = np.frombuffer(_read_member(archive, member, entry.archive), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_REDUCED_COLOR_8)
-        if image is None:
+        data = _read_member(archive, member, entry.archive)
+        try:
+            image = decode_image(data, cv2.IMREAD_REDUCED_COLOR_8, f"{entry.archive}: {member}", CatalogueError)
+        except CatalogueError:
             return None
         b, g, r = (image.reshape(-1, 3).mean(axis=0) / 255).tolist()
         return (r, g, b)

@@ -73,7 +73,7 @@ def load_error(path):
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99])
 def test_cut_files_are_refused(saved, share):
     os.truncate(saved, int(share * saved.stat().st_size))
-    assert "not a complete volume file" in load_error(saved)
+    assert "not readable as .npz" in load_error(saved)
 
 
 def test_damaged_files_are_refused(saved):
@@ -87,11 +87,11 @@ def test_other_files_are_refused(tmp_path):
     path = tmp_path / "other.npz"
     assert "no such file" in load_error(path)
     path.write_text("hello")
-    assert "not a complete volume file" in load_error(path)
+    assert "not readable as .npz" in load_error(path)
     np.savez(path, points=np.zeros(3))
     assert "expected header format" in load_error(path)
     np.savez(path, header=np.array([None, "x"], dtype=object))
-    assert "not a complete volume file" in load_error(path)
+    assert "Python objects, which are not read" in load_error(path)
 
 
 def header(**changes):
@@ -106,7 +106,7 @@ def header(**changes):
 CHANGES = {
     "version must be 2, got 1": {"header": header(version=1)},
     "expected header format": {"header": header(format="mesh")},
-    "header is not JSON": {"header": np.frombuffer(b"{", np.uint8)},
+    "not readable as JSON": {"header": np.frombuffer(b"{", np.uint8)},
     "header config voxel_size": {"header": header(config={"voxel_size": -1})},
     "header config voxels": {"header": header(config={"voxels": 1})},
     "missing arrays ['tsdf']": {"tsdf": None},

@@ -326,7 +326,7 @@ def test_reading_rejects_text_that_is_no_clean_json(text, message, tmp_path):
 def test_reading_rejects_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "g.json"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(GraphFormatError, match="not readable as JSON"):
+    with pytest.raises(GraphFormatError, match="is not text"):
         load_scene_graph(path)
 
 
