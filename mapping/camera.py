@@ -9,6 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mapping.reading.pictures import MOST_PIXELS
+
+MOST_SIZES, LARGEST_COEFFICIENT = 1000.0, 1e6
+"""How many image sizes a focal length or the distance of the principal point may be, and the largest lens coefficient."""
 DISTORTION_COUNTS = {"opencv": (0, 4, 5, 8, 12, 14), "fisheye": (4,)}
 
 
@@ -40,13 +44,37 @@ class Intrinsics:
             if not np.isfinite(getattr(self, name)):
                 raise ValueError(f"Intrinsics.{name} must be finite, got {getattr(self, name)}")
         for name in ("width", "height"):
-            if int(getattr(self, name)) != getattr(self, name) or getattr(self, name) < 1:
-                raise ValueError(f"Intrinsics.{name} must be a whole number of pixels >= 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not 1 <= value <= MOST_PIXELS or int(value) != value:
+                raise ValueError(f"Intrinsics.{name} must be a whole number of pixels >= 1, got {value}")
+        if self.width * self.height > MOST_PIXELS:
+            raise ValueError(
+                f"Intrinsics: {self.width}x{self.height} pixels are too many, at most {MOST_PIXELS} are taken"
+            )
+        self._check_lens()
         if self.distortion_model not in DISTORTION_COUNTS:
             raise ValueError(f"Intrinsics.distortion_model must be opencv or fisheye, got {self.distortion_model!r}")
         counts = (0, *DISTORTION_COUNTS[self.distortion_model])
         if len(self.distortion) not in counts:
             raise ValueError(f"Intrinsics.distortion must have {counts} coefficients, got {len(self.distortion)}")
+
+    def _check_lens(self) -> None:
+        """No lens is as long or as short, or as far from its image, as numbers of files can be; kernels rely on it."""
+        size = max(self.width, self.height)
+        for name in ("fx", "fy"):
+            if not size / MOST_SIZES <= getattr(self, name) <= size * MOST_SIZES:
+                raise ValueError(
+                    f"Intrinsics.{name} is {getattr(self, name):g} pixels, which is no lens of a {size} pixels wide image"
+                )
+        for name in ("cx", "cy"):
+            if abs(getattr(self, name)) > size * MOST_SIZES:
+                raise ValueError(
+                    f"Intrinsics.{name} is {getattr(self, name):g} pixels, far from the {size} pixels wide image"
+                )
+        if not all(abs(coefficient) <= LARGEST_COEFFICIENT for coefficient in self.distortion):
+            raise ValueError(
+                f"Intrinsics.distortion must be numbers up to {LARGEST_COEFFICIENT:g}, got {self.distortion}"
+            )
 
     @property
     def matrix(self) -> NDArray[np.float64]:

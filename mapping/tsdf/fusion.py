@@ -14,6 +14,7 @@ from mapping.tsdf.kernels import fuse as kernels
 from mapping.tsdf.kernels import rays as casting
 from mapping.tsdf.kernels.blocks import BlockRows
 from mapping.tsdf.kernels.measure import Limits, Pixels
+from mapping.tsdf.limits import CHECKED_BYTES, require
 from mapping.tsdf.observation import FusionError, Observation
 from mapping.tsdf.store import VOXELS, SumStore
 from mapping.tsdf.tsdf_config import TSDFConfig
@@ -26,11 +27,15 @@ RECORDS_PER_BLOCK = 128
 """Records that a new block is likely to need; if blocks need more, fusion is interrupted to allocate them."""
 
 
+BLOCK_BYTES, FREE_BYTES = 8 * VOXELS + 32 * RECORDS_PER_BLOCK, 4 * VOXELS
+"""Of a new block of voxels with the records that it is likely to need, and of one of free space."""
+
+
 class Fuser:
     """Adds frames to a store or removes them; reuses the grids on which rays mark blocks from frame to frame."""
 
     def __init__(self, config: TSDFConfig, store: SumStore) -> None:
-        self._config, self._store = config, store
+        self._config, self._store, self._grown = config, store, 0
         self._threads = thread_count(config.threads)
         size = SIDE * config.voxel_size
         self._band, self._free = Marks(size), Marks(CELL_VOXELS * size)
@@ -55,12 +60,27 @@ class Fuser:
         self._mark(pixels)
         coords, free_coords = self._band.take(), self._free.take() if self._config.carve else np.zeros((0, 3), np.int32)
         known = store.blocks.count
+        self._check_memory(coords, free_coords)
         rows, free_rows = store.insert(coords), store.insert_free(free_coords)
         if observation.rgb is not None or observation.labels is not None:
             self._reserve_records(store.blocks.count - known)
+        self._grown += BLOCK_BYTES * (store.blocks.count - known)
         self._sum(pixels, BlockRows(coords, rows), BlockRows(free_coords, free_rows), sign)
         store.used(rows, free_rows)
         return rows, free_rows
+
+    def _check_memory(self, coords: NDArray[np.int32], free_coords: NDArray[np.int32]) -> None:
+        """Raise FusionError when the machine has not the memory for the new ones of these blocks.
+
+        Blocks are counted only when all of them, with those that are new since the last time, may need much.
+        """
+        if self._grown + BLOCK_BYTES * len(coords) + FREE_BYTES * len(free_coords) < CHECKED_BYTES:
+            return
+        new = int((self._store.blocks.find(coords) < 0).sum())
+        free = int((self._store.free_blocks.find(free_coords) < 0).sum())
+        size = SIDE * self._config.voxel_size
+        require(BLOCK_BYTES * new + FREE_BYTES * free, f"a frame that is seen in {new} new blocks of {size:g} m")
+        self._grown = 0
 
     def _mark(self, pixels: Pixels) -> None:
         """Cast rays: mark the blocks to measure and, when carving, those of free space."""
@@ -131,11 +151,18 @@ class Marks:
     def clear(self, rays: casting.Rays, shape: tuple[int, int], depth: float) -> casting.MarkGrid:
         """An empty grid over the view of a camera up to `depth`; FusionError when it would be too large."""
         cells = casting.view_bounds(rays, shape, depth, self.size, self._low, self._extent)
+        if cells < 0:
+            raise FusionError(
+                f"the view of a camera reaches beyond {casting.FARTHEST_CELL * self.size:g} m from the origin, where blocks of "
+                f"{self.size:g} m have no numbers"
+            )
         if cells > MAX_CELLS:
             raise FusionError(
                 f"a view of {depth:.1f} m takes {cells} blocks of {self.size:g} m, more than {MAX_CELLS}: "
                 "use larger voxels or a smaller max_depth"
             )
+        if cells > CHECKED_BYTES // 2:
+            require(2 * cells, f"a view of {depth:.1f} m in blocks of {self.size:g} m")
         words = cells // 8 + 1
         if len(self._words) < words:
             self._words = np.zeros(2 * words, np.uint64)

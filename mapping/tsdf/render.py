@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.se3 import inverse
+from mapping.se3 import inverse, is_se3
 from mapping.threads import run_parts, split
 from mapping.tsdf.grid import CELL_VOXELS
+from mapping.tsdf.limits import CHECKED_BYTES, FARTHEST, require
+from mapping.tsdf.observation import POSE_TOLERANCE, FusionError
 from mapping.tsdf.store import SumStore
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class RayCaster:
         if intrinsics.is_distorted:
             raise ValueError("intrinsics must have no lens distortion to render")
         T = np.ascontiguousarray(T_world_camera, np.float64)
+        if not (is_se3(T, POSE_TOLERANCE) and np.abs(T[:3, 3]).max() < FARTHEST and 0 < reach.max_depth < FARTHEST):
+            raise FusionError(f"T_world_camera must be a rigid transform, and it and max_depth below {FARTHEST:g} m")
         camera = np.array([intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy], np.float64)
         shape = (intrinsics.height, intrinsics.width)
         images = kernels.RenderedImages(
@@ -96,6 +100,9 @@ class RayCaster:
         coords = self.store.blocks.coords[rows]
         field = np.stack(self.store.read_blocks(coords, self.truncation, self.threads), axis=-1)
         low, high = coords.min(axis=0).astype(np.int64) - 1, coords.max(axis=0).astype(np.int64) + 2
+        cells = float(np.prod((high - low).astype(np.float64)))
+        if 8 * cells > CHECKED_BYTES:
+            require(8 * cells, f"a view of {len(rows)} blocks that are far apart")
         table = np.full((2, *(high - low)), -1, np.int32)
         visibility.index_blocks(coords, low, 1, table[0])
         visibility.index_blocks(self.store.free_blocks.coords, low, CELL_VOXELS, table[1])

@@ -13,7 +13,7 @@ BEHIND_VOXELS = 3.0
 class TSDFConfig:
     """How a volume samples space and how a depth pixel contributes to it."""
 
-    voxel_size: float = Field(default=0.04, gt=0)
+    voxel_size: float = Field(default=0.04, ge=1e-5, le=1e4)
     """Metres between neighbouring voxels."""
     truncation: float | None = Field(default=None, gt=0)
     """Metres in front of a surface that are measured, and the limit of distances on either side; None means four voxels."""
@@ -28,7 +28,7 @@ class TSDFConfig:
     Three to four times the relative deviation of depth between frames keeps far walls whole: about 0.05 for a network's depth
     that was aligned, 0.2 for one that was not. It costs memory, and the far side of objects thinner than that.
     """
-    max_depth: float = Field(default=5.0, gt=0)
+    max_depth: float = Field(default=5.0, gt=0, le=1e6)
     """Metres along camera z; a farther pixel only marks the space up to here as free."""
     min_depth: float = Field(default=0.1, gt=0)
     """Metres along camera z; nearer pixels are ignored."""
@@ -38,7 +38,7 @@ class TSDFConfig:
     """Multiply weights by 1 / max(z, 1 m)^4, ray density times depth noise; keep it off when the given weights model noise."""
     carve: bool = True
     """Record free space along the whole ray, in cells of two voxels, not only in the blocks around surfaces."""
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=256)
     """Threads that fuse; None means one per core, at most four. The result is the same bytes for any number."""
     max_memory: int | None = Field(default=None, gt=0)
     """Bytes of the map that stay in memory while fusing; the least recently used part moves to unnamed files in the folder for

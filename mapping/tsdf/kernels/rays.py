@@ -11,6 +11,10 @@ from mapping.arrays import Float32Array, Float64Array, Int32Array, Int64Array, S
 from mapping.compiling import FAST, INNER, kernel
 from mapping.tsdf.grid import FAR, NEAR
 
+FARTHEST_CELL = np.float64(1 << 28)
+"""Coordinates of cells are below this, so that they, and those of the blocks inside of them, fit into 32 bits."""
+MOST_CELLS = np.float64(1 << 62)
+
 
 class Rays(NamedTuple):
     """The rays of every `stride`-th pixel of a frame."""
@@ -75,14 +79,14 @@ def view_bounds(
 ) -> int:
     """Set `low` and `extent` of a grid of cells of edge `size` around the view up to `depth`, with a margin of one cell.
 
-    Returns the number of cells.
+    Returns the number of cells, -1 when a cell is beyond FARTHEST_CELL: no number is converted that does not fit.
     """
     fx, fy = np.float64(rays.camera[0]), np.float64(rays.camera[1])
     cx, cy = np.float64(rays.camera[2]), np.float64(rays.camera[3])
     T = rays.T_camera_world
     left, right = depth * (-0.5 - cx) / fx, depth * (shape[1] - 0.5 - cx) / fx
     top, bottom = depth * (-0.5 - cy) / fy, depth * (shape[0] - 0.5 - cy) / fy
-    cells = 1
+    cells = 1.0
     for axis in range(3):
         at = -(T[0, axis] * T[0, 3] + T[1, axis] * T[1, 3] + T[2, axis] * T[2, 3])  # the camera's centre
         across = T[0, axis] * left, T[0, axis] * right
@@ -90,10 +94,13 @@ def view_bounds(
         ahead = T[2, axis] * depth
         least = min(0.0, min(across[0], across[1]) + min(down[0], down[1]) + ahead)
         most = max(0.0, max(across[0], across[1]) + max(down[0], down[1]) + ahead)
-        low[axis] = np.int64(np.floor((at + least) / size)) - 1
-        extent[axis] = np.int64(np.floor((at + most) / size)) + 2 - low[axis]
-        cells *= extent[axis]
-    return cells
+        first, last = np.floor((at + least) / size) - 1, np.floor((at + most) / size) + 1
+        if not (first > -FARTHEST_CELL and last < FARTHEST_CELL):
+            return -1
+        low[axis] = np.int64(first)
+        extent[axis] = np.int64(last) + 1 - low[axis]
+        cells *= np.float64(extent[axis])
+    return np.int64(min(cells, MOST_CELLS))
 
 
 @numba.njit(**INNER)
