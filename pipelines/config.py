@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -11,6 +12,11 @@ from typing import Any, cast, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from mapping.reading.documents import parse_yaml, read_yaml
+from mapping.reading.files import shown
+
+LARGEST = 1e12
+"""Of numbers with a fraction in settings."""
 PRESETS = Path(__file__).parent / "configs"
 """Presets in the package, one file each."""
 
@@ -21,7 +27,7 @@ class ConfigError(ValueError):
 
 def merge_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """`a.b=c` assignments on top of a mapping; values are read as YAML. Raises ConfigError for an invalid assignment."""
-    result = cast("dict[str, Any]", yaml.safe_load(yaml.safe_dump(data)) or {})
+    result = copy.deepcopy(data)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not all(key.split(".")):
@@ -32,21 +38,13 @@ def merge_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
             target = target.setdefault(parent, {})
             if not isinstance(target, dict):
                 raise ConfigError(f"--set {override}: {parent} is a value, not a group of settings")
-        try:
-            target[last] = yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError) as error:
-            raise ConfigError(f"--set {override}: the value is not readable as YAML") from error
+        target[last] = parse_yaml(text, f"--set {shown(override)[1:-1]}", ConfigError)
     return result
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
     """A YAML file with a mapping (or nothing); raises ConfigError with the file's name."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
+    data = read_yaml(path, ConfigError)
     if data is None:
         return {}
     if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
@@ -75,7 +73,13 @@ def config_from_mapping(
     Raises ConfigError in one line: the place, the key, what was expected, and the nearest known name for an unknown key.
     """
     try:
-        return TypeAdapter(cls).validate_python(dict(data))
+        config = TypeAdapter(cls).validate_python(dict(data))
+        unusable = _unusable_number(config)
+        if unusable is not None:
+            path, value = unusable
+            at = _origin(path.split("."), origins or {}) or where
+            raise ConfigError(f"{at}: {path}: expected a number up to {LARGEST:g}, got {shown(value)}")
+        return config
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
@@ -87,9 +91,20 @@ def config_from_mapping(
             raise ConfigError(f"{where}: unknown setting {'.'.join(path)}; {hint}") from error
         message = first["msg"].removeprefix("Value error, ")
         if path:
-            got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+            got = "" if first["type"] == "missing" else f", got {shown(first['input'])}"
             message = f"{'.'.join(path)}: {message}{got}"
         raise ConfigError(f"{where}: {message}"[:400]) from error
+
+
+def _unusable_number(config: Any, path: str = "") -> tuple[str, float] | None:
+    """The first setting below `path` that is infinite, no number, or too large for any computation, and its value."""
+    if is_dataclass(config):
+        parts = [(f"{path}.{field.name}".lstrip("."), getattr(config, field.name)) for field in fields(config)]
+    else:
+        parts = [(path, value) for value in config] if isinstance(config, tuple) else []
+        if isinstance(config, float) and not abs(config) <= LARGEST:
+            return path, config
+    return next((found for name, value in parts if (found := _unusable_number(value, name)) is not None), None)
 
 
 def _origin(path: list[str], origins: Mapping[str, str]) -> str:

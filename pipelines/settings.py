@@ -53,9 +53,9 @@ class PosesConfig:
 class PosingConfig:
     """How a recording without poses gets them."""
 
-    max_frames: int = Field(default=300, ge=5)
+    max_frames: int = Field(default=300, ge=5, le=10000)
     """Most frames that are picked from a video or a folder of images."""
-    image_size: int = Field(default=1024, ge=128)
+    image_size: int = Field(default=1024, ge=128, le=8192)
     """Longer side in pixels of the images in which features are found; larger images are reduced."""
 
 
@@ -77,7 +77,7 @@ class AlignConfig:
     """`auto` aligns predicted depth, and does not change depth from a sensor or from the images themselves."""
     points: bool = True
     """Whether depth is compared with the sparse points of a COLMAP reconstruction, where the sequence has them."""
-    pose_scale: float | None = Field(default=None, gt=0)
+    pose_scale: float | None = Field(default=None, ge=1e-9, le=1e9)
     """Metres in one unit of the sequence's poses; None is metres, or for COLMAP estimated from predicted depth."""
     solver: AlignmentConfig = AlignmentConfig()
     """The error model of the depth of a frame, and its comparison."""

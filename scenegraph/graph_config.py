@@ -12,7 +12,7 @@ STRICT = ConfigDict(extra="forbid")
 class PlaceConfig:
     """Voronoi skeleton of free space and its sparsification."""
 
-    cell_size: float = Field(default=0.1, gt=0)
+    cell_size: float = Field(default=0.1, ge=0.01)
     """Metres; edge of the cells in which free space is counted."""
     min_clearance: float = Field(default=0.3, gt=0)
     """Metres; least distance of the skeleton to the nearest surface."""
@@ -38,7 +38,7 @@ class PlaceConfig:
 class RoomConfig:
     """Rooms of a storey from the walls over the floor plan and from the place graph."""
 
-    plan_cell: float = Field(default=0.05, gt=0)
+    plan_cell: float = Field(default=0.05, ge=0.01)
     """Metres; cells of the floor plan."""
     wall_share: float = Field(default=0.4, gt=0, le=1)
     """Share of the heights between railings and door lintels that must contain surface for a cell to be wall."""
@@ -97,7 +97,7 @@ class StoreyConfig:
 class ObjectConfig:
     """Objects from connected surface of one class."""
 
-    smoothing: int = Field(default=2, ge=0)
+    smoothing: int = Field(default=2, ge=0, le=1000)
     """Rounds in which a vertex takes the label of most of its neighbours."""
     min_area: float = Field(default=0.008, gt=0)
     """Least square metres of surface of an object."""

@@ -16,7 +16,7 @@ class DetectionConfig:
     """Share of the image width by which the mask of moving pixels is dilated before the rest is fused."""
     max_depth: float = Field(default=10.0, gt=0)
     """Metres; things farther away are not detected."""
-    cell_size: float = Field(default=0.1, gt=0)
+    cell_size: float = Field(default=0.1, ge=0.01)
     """Metres; edge of the floor plan's cells in which the pixels are counted."""
     min_column: float = Field(default=0.06, ge=0)
     """Least metres of visible height in a cell of a thing; flying pixels show less."""
