@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mapping.files import write_text_atomic
+from mapping.reading.files import read_bytes
+from pipelines.checks.bounds import check_bounds
 from pipelines.config import config_to_mapping, dump_config
 from pipelines.frame import FrameSequence, SequenceError, only_with_depth
 from pipelines.loading import BrokenFramesError, CachedSequence
@@ -28,7 +30,15 @@ from pipelines.stages.poses import POSES_FILE, can_refine, refine_poses, with_re
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.warm_up import compiling_ahead
-from pipelines.workspace import StageRecord, Workspace, digest, file_sha256, input_fingerprint, package_versions
+from pipelines.workspace import (
+    StageRecord,
+    Workspace,
+    WorkspaceError,
+    digest,
+    file_sha256,
+    input_fingerprint,
+    package_versions,
+)
 
 
 @dataclass(frozen=True)
@@ -113,17 +123,14 @@ def run(
     opened = open_source(source, shared, config)
     if opened.needs_depth:
         sequence = only_with_depth(sequence)
+    check_bounds(sequence, config)
     workspace = Workspace(Path(out))
     with workspace.lock(), ExitStack() as ahead:
         fingerprint = input_fingerprint(sequence)
         workspace.check_input(sequence, fingerprint)
         _write_header(workspace, sequence, fingerprint, config)
-        chain = _Chain(
-            workspace,
-            config_to_mapping(config),
-            ahead,
-            digest(fingerprint, opened.name, opened.fingerprint, can_refine()),
-        )
+        key = digest(fingerprint, opened.name, opened.fingerprint, can_refine())
+        chain = _Chain(workspace, config_to_mapping(config), ahead, key)
         context = RunContext(workspace, sequence, opened, config, progress)
         chain.run(INPUT_STAGES[: INPUT_NAMES.index(until) + 1] if until in INPUT_NAMES else INPUT_STAGES, context)
         if until in INPUT_NAMES:
@@ -213,8 +220,15 @@ def _write_header(workspace: Workspace, sequence: FrameSequence, fingerprint: st
         _note(workspace, header)
     text = dump_config(config)
     path = workspace.path("config.yaml")
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    if not _has_text(path, text):
         write_text_atomic(path, text)
+
+
+def _has_text(path: Path, text: str) -> bool:
+    try:
+        return read_bytes(path, WorkspaceError) == text.encode()
+    except WorkspaceError:
+        return False
 
 
 def _note(workspace: Workspace, entries: Mapping[str, Any]) -> None:

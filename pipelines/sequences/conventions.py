@@ -25,6 +25,8 @@ DEPTH_KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
 OVERRIDE_FILE = "m2h.yaml"
 ROTATION_TOLERANCE = 1e-2
 """Greatest deviation of R R^T from the identity; beyond it a pose counts as lost."""
+LARGEST_ELEMENT, FARTHEST = 1e3, 1e10
+"""Of a rotation, beyond which it is not compared with one; and of a position: more than coordinates of the Earth in millimetres."""
 QUATERNION_TOLERANCE = 1e-2
 """Greatest deviation of a quaternion's length from 1; beyond it the numbers are something else or corrupted."""
 
@@ -162,16 +164,24 @@ def rigid_poses(matrices: ArrayLike) -> tuple[Array, list[str]]:
     """
     stored = np.asarray(matrices, dtype=np.float64).reshape(-1, 4, 4)
     finite = np.asarray(np.isfinite(stored).all(axis=(1, 2)))
-    T = np.where(finite[:, None, None], stored, np.eye(4))
+    large = np.abs(stored[:, :3]).max(axis=1, initial=0.0) > (*(LARGEST_ELEMENT,) * 3, FARTHEST)
+    far, wild = finite & large[:, 3], finite & large[:, :3].any(axis=1)
+    T = np.where((finite & ~far & ~wild)[:, None, None], stored, np.eye(4))
     R = T[:, :3, :3]
     off = np.abs(R @ R.swapaxes(1, 2) - np.eye(3)).max(axis=(1, 2))
     U, _, Vt = np.linalg.svd(R)
     nearest = U @ Vt
     last_row = np.abs(T[:, 3] - [0, 0, 0, 1]).max(axis=1)
     reasons = [""] * len(T)
-    for i in np.flatnonzero(~finite | (last_row > 1e-3) | (off > ROTATION_TOLERANCE) | (np.linalg.det(nearest) < 0)):
+    for i in np.flatnonzero(
+        ~finite | far | wild | (last_row > 1e-3) | (off > ROTATION_TOLERANCE) | (np.linalg.det(nearest) < 0)
+    ):
         if not finite[i]:
             reasons[i] = "lost pose (not finite)"
+        elif wild[i]:
+            reasons[i] = f"pose is not rigid (rotation with elements beyond {LARGEST_ELEMENT:g})"
+        elif far[i]:
+            reasons[i] = "lost pose (too far from the origin)"
         elif last_row[i] > 1e-3:
             reasons[i] = "pose is not rigid (last row is not 0 0 0 1)"
         elif off[i] > ROTATION_TOLERANCE:

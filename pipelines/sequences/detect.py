@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from pipelines.frame import FrameSequence, SequenceError
 from pipelines.images import list_images
 from pipelines.plugins import SEQUENCES, resolve
@@ -59,7 +61,8 @@ def open_sequence(spec: str | Path) -> FrameSequence:
         reader = resolve(name, SEQUENCES)
     except ValueError as error:
         raise SequenceError(f"{spec}: {error}") from error
-    sequence: FrameSequence = reader(path)
+    with np.errstate(all="ignore"):  # the readers check the numbers that they compute
+        sequence: FrameSequence = reader(path)
     return sequence
 
 

@@ -24,6 +24,7 @@ from pipelines.frame import Frame, FrameInfo, SequenceError
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention, Overrides, read_overrides, rigid_pose
 from pipelines.sequences.corrections import corrected_camera, with_pose_times_moved
 from pipelines.sequences.pairing import files_by_name
+from pipelines.sequences.plausible import check_depth_scale, without_far_poses
 from pipelines.sequences.times import LATEST_TIME
 from pipelines.sequences.video import VideoFrame
 from scenegraph.labels import LabelSpace
@@ -102,6 +103,8 @@ class RecordedSequence:
                 raise SequenceError(f"{folder / OVERRIDE_FILE}: {entry} has no effect: the sequence has no depth")
         self.name, self.path, self.format = folder.resolve().name, folder, format
         self.convention = overrides.applied_to(details.convention)
+        if any(record.depth for record in records):
+            check_depth_scale(self.convention.depth_scale, str(folder))
         up = overrides.world_up or details.world_up
         self.world_up = None if up is None else self.convention.world_vector(_unit(up))
         self.is_metric = details.is_metric
@@ -112,7 +115,7 @@ class RecordedSequence:
         self._sizes = _stored_sizes(self._records)
         self._records = tuple(self._with_corrected_camera(record, overrides) for record in self._records)
         infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)], folder)
-        self.infos = with_pose_times_moved(infos, overrides.time_offset)
+        self.infos = with_pose_times_moved(without_far_poses(infos), overrides.time_offset)
         self._check_usable()
 
     def __len__(self) -> int:
