@@ -1,0 +1,124 @@
+"""Damage to files and settings, drawn by hypothesis, and the one way in which readers may refuse it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from pipelines.cli import LONGEST_LINE, is_known, one_line
+
+HOSTILE_NUMBERS = (
+    *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e308", "-1e308", "1e300", "1e30", "1e10", "-1", "0", "-0.0"),
+    *("1e-10", "1e-320", "0.5", "2147483648", "9223372036854775808", "9" * 30, "9" * 400, "9" * 5000),
+)
+"""As they are written in JSON and in tables."""
+HOSTILE_TEXTS = ("", "\0", "\ud800", "[/b]", "=cmd", "../..", "/dev/zero", "x" * 5000, "\n\x1b[2J", "\u0663", "\u00b2")
+HOSTILE_JSON = (
+    *HOSTILE_NUMBERS,
+    *(json.dumps(text) for text in HOSTILE_TEXTS),
+    *("null", "true", "[]", "{}", "[[]]", '{"a": 1}', "[" * 80 + "]" * 80, "[" * 50_000, "{"),
+)
+HOSTILE_YAML = (
+    *HOSTILE_NUMBERS,
+    *(
+        ".nan",
+        ".inf",
+        "-.inf",
+        "2001-99-99",
+        "2001-01-01",
+        "1:" * 40 + "1",
+        "0x" + "f" * 40,
+        "~",
+        "yes",
+        "[]",
+        "{}",
+        "[" * 3000,
+    ),
+    *(
+        '"\\0"',
+        '"\\ud800"',
+        '"[/b]"',
+        "!!python/name:os.system",
+        "&a [*a]",
+        "*a",
+        "{<<: {a: 1}}",
+        "!!binary a",
+        "- 1",
+        ": :",
+    ),
+)
+SHORT = settings(
+    deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+)
+"""The same examples in every run."""
+LONG = settings(
+    deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True, max_examples=1000
+)
+"""Others in every run; a failure prints how to repeat it."""
+
+
+def refused(work: Callable[[], Any]) -> str:
+    """The line with which an error of ours refuses something, empty when it is accepted; any other error fails the test."""
+    try:
+        work()
+    except Exception as error:
+        if not is_known(error) or isinstance(error, MemoryError):
+            raise
+        line = one_line(error)
+        assert 0 < len(line) <= LONGEST_LINE
+        line.encode()  # no half of a surrogate pair: it can be printed
+        return line
+    return ""
+
+
+def fresh_copy(source: Path, target: Path) -> Path:
+    """The folder anew, as it was before the last example damaged it."""
+    shutil.rmtree(target, ignore_errors=True)
+    return Path(shutil.copytree(source, target))
+
+
+@st.composite
+def damaged_bytes(draw: st.DrawFn, data: bytes) -> bytes:
+    """Data that is cut, lengthened, or of which a few bytes are others."""
+    kind = draw(st.sampled_from(("cut", "flip", "insert", "zero")))
+    at = draw(st.integers(0, max(len(data) - 1, 0)))
+    if kind == "cut":
+        return data[:at]
+    if kind == "insert":
+        return data[:at] + draw(st.binary(min_size=1, max_size=8)) + data[at:]
+    count = draw(st.integers(1, 8))
+    other = bytes(count) if kind == "zero" else draw(st.binary(min_size=count, max_size=count))
+    return data[:at] + other + data[at + count :]
+
+
+@st.composite
+def damaged_text(draw: st.DrawFn, data: bytes, tokens: tuple[str, ...]) -> bytes:
+    """Text of which a word or number is replaced by a hostile one, or whose bytes are damaged."""
+    if not data or draw(st.integers(0, 3)) == 0:
+        return draw(damaged_bytes(data))
+    text = data.decode("latin-1")
+    places = [found.span() for found in re.finditer(r'"[^"\n]*"|[^\s,:\[\]{}"]+', text)]
+    if not places:
+        return draw(damaged_bytes(data))
+    start, end = draw(st.sampled_from(places))
+    token = draw(st.sampled_from(tokens)).encode("utf-8", "surrogatepass").decode("latin-1")
+    return (text[:start] + token + text[end:]).encode("latin-1")
+
+
+def damaged_file(path: Path) -> st.SearchStrategy[bytes]:
+    """Other contents for a file, by its kind."""
+    data = path.read_bytes()
+    if path.suffix == ".json" or path.name == "metadata":
+        return damaged_text(data, HOSTILE_JSON)
+    if path.suffix in (".yaml", ".yml"):
+        return damaged_text(data, HOSTILE_YAML)
+    if path.suffix in (".txt", ".csv", ".traj", ".pincam", ".freiburg", ".tsv"):
+        return damaged_text(data, (*HOSTILE_NUMBERS, *HOSTILE_TEXTS))
+    return damaged_bytes(data)

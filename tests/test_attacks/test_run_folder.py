@@ -1,0 +1,275 @@
+"""Damaged files of a run folder, of predictions and of checkpoints are refused in one line that names the file."""
+
+import json
+import re
+import struct
+
+import numpy as np
+import pytest
+from attacks import LONG, SHORT, damaged_file, refused
+from helpers import box_mesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from m2h.config import M2HConfig
+from m2h.record import RECORD_KEY, CheckpointRecord
+from mapping.mesh.io import read_mesh, write_mesh
+from mapping.tsdf.surface import SurfaceSums
+from mapping.tsdf.tsdf_config import TSDFConfig
+from mapping.tsdf.volume_io import VOXELS, VolumeSums, read_volume, write_volume
+from pipelines.sources.predictions import read_predictions
+from pipelines.stages.alignment_file import read_alignment
+from pipelines.workspace import Workspace, WorkspaceError, read_record
+from scenegraph.files.json_io import load_scene_graph, save_scene_graph
+from scenegraph.graph import SceneGraph
+from scenegraph.labels import load_label_space, nyu40
+from scenegraph.nodes import BuildingNode, StoreyNode
+from scenegraph.tracks.detection import detections_from_json
+
+MANIFEST = {
+    "format": "m2h-run",
+    "version": 1,
+    "input": {"name": "s", "format": "tum", "path": "/s", "fingerprint": "f"},
+    "stages": {
+        "fuse": {
+            "key": "k",
+            "up_to_date": False,
+            "seconds": 1.5,
+            "peak_memory_mb": 90.0,
+            "outputs": {"volume.npz": "00"},
+            "warnings": ["thin"],
+            "summary": {"frames": 3},
+        }
+    },
+}
+ALIGNMENT = {
+    "format": "m2h-alignment",
+    "version": 2,
+    "pose_scale": 1.0,
+    "depth_scale": 1.0,
+    "frames": [
+        {
+            "index": 0,
+            "scale": 1.1,
+            "shift": 0.0,
+            "residual": 0.1,
+            "matches": 3,
+            "outlier": False,
+            "log_scale": [[0.1, 0.0]],
+        }
+    ],
+}
+DETECTIONS = [
+    {
+        "time": 0.5,
+        "detections": [
+            {
+                **{"label_id": 31, "pixels": 40, "bearing": 0.1, "distance": 2.0, "low": [1, 0, 0], "high": [2, 1, 1]},
+                **{"floor": 0.0, "cut": ["left"], "look": [None, [1, 2, 3]]},
+            }
+        ],
+    }
+]
+
+
+def write_checkpoint(path, **changes):
+    record = json.loads(CheckpointRecord(M2HConfig.tiny(), metrics={"rmse": 0.5}).to_json()) | changes
+    header = json.dumps({"__metadata__": {RECORD_KEY: json.dumps(record)}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+
+
+def write_all(folder):
+    """One small valid file of every kind."""
+    (folder / "manifest.json").write_text(json.dumps(MANIFEST))
+    (folder / "alignment.json").write_text(json.dumps(ALIGNMENT))
+    (folder / "detections.json").write_text(json.dumps(DETECTIONS))
+    write_mesh(box_mesh(), folder / "mesh.ply")
+    (folder / "ascii.ply").write_text(
+        "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nproperty ushort label\n"
+        "element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0 1\n1 0 0 1\n0 1 0 2\n3 0 1 2\n"
+    )
+    graph = SceneGraph(nyu40())
+    building = graph.add(BuildingNode())
+    storey = graph.add(StoreyNode((0.0, 2.5)))
+    graph.connect(building, storey, kind="contains")
+    save_scene_graph(graph, folder / "scene_graph.json")
+    surface = SurfaceSums(
+        row=np.zeros(1, np.int32),
+        voxel=np.zeros(1, np.uint16),
+        color=np.ones((1, 4), np.int32),
+        lost=np.zeros(1, np.int32),
+        label_voxel=np.zeros(1, np.int32),
+        label=np.ones(1, np.uint16),
+        evidence=np.ones(1, np.int32),
+    )
+    blocks = np.array([[0, 0, 0], [0, 0, 1]], np.int32)
+    sums = VolumeSums(blocks, np.ones((2, 2, VOXELS), np.int32), surface, blocks, np.ones((2, VOXELS), np.int32))
+    write_volume(folder / "volume.npz", TSDFConfig(), sums)
+    np.savez_compressed(
+        folder / "prediction.npz",
+        depth=np.full((6, 8), 2, np.float32),
+        labels=np.ones((6, 8), np.uint8),
+        normals=np.full((6, 8, 3), [0, 0, -1], np.float16),
+        confidence=np.full((6, 8), 0.5, np.float16),
+    )
+    write_checkpoint(folder / "a.safetensors")
+    classes = [
+        {"id": 0, "name": "unknown", "kind": "unknown"},
+        {"id": 1, "name": "bed", "kind": "object", "color": [1, 2, 3]},
+    ]
+    (folder / "labels.yaml").write_text(f"name: mine\nclasses: {classes}\n")
+
+
+def read_record_of(path):
+    from m2h.checkpoint import read_record as read
+
+    return read(path)
+
+
+READERS = {
+    "manifest.json": lambda path: Workspace.open(path.parent),
+    "alignment.json": read_alignment,
+    "detections.json": lambda path: detections_from_json(json_of(path), str(path)),
+    "mesh.ply": read_mesh,
+    "ascii.ply": read_mesh,
+    "scene_graph.json": load_scene_graph,
+    "volume.npz": read_volume,
+    "prediction.npz": read_predictions,
+    "a.safetensors": read_record_of,
+    "labels.yaml": lambda path: load_label_space(str(path)),
+}
+
+
+def json_of(path):
+    from mapping.reading.documents import read_json
+
+    return read_json(path, WorkspaceError)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    write_all(folder)
+    return folder
+
+
+def test_undamaged_files_are_read(whole):
+    for name, read in READERS.items():
+        assert refused(lambda name=name, read=read: read(whole / name)) == "", name
+
+
+def attack(data, whole, folder):
+    name = data.draw(st.sampled_from(sorted(READERS)), label="file")
+    (folder / name).write_bytes(data.draw(damaged_file(whole / name), label="contents"))
+    line = refused(lambda: READERS[name](folder / name))
+    assert not line or str(folder) in line
+
+
+@settings(SHORT, max_examples=200)
+@given(data=st.data())
+def test_damaged_files(data, whole, tmp_path):
+    attack(data, whole, tmp_path)
+
+
+@pytest.mark.full
+@settings(LONG)
+@given(data=st.data())
+def test_many_damaged_files(data, whole, tmp_path):
+    attack(data, whole, tmp_path)
+
+
+BAD_NUMBERS = ("NaN", "Infinity", "-Infinity", "-1", "1e30", "1e999", "9" * 400)
+
+
+@pytest.mark.parametrize("number", BAD_NUMBERS)
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        *(("alignment.json", field) for field in ("pose_scale", "depth_scale", "residual")),
+        *(("manifest.json", field) for field in ("seconds", "peak_memory_mb")),
+        ("detections.json", "distance"),
+    ],
+)
+def test_numbers_that_nothing_measures_are_refused(whole, tmp_path, name, field, number):
+    text = re.sub(rf'"{field}": [\d.]+', f'"{field}": {number}', (whole / name).read_text(), count=1)
+    (tmp_path / name).write_text(text)
+    line = refused(lambda: READERS[name](tmp_path / name))
+    assert line.startswith(f"{tmp_path / name}: ")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1, 1e30])
+@pytest.mark.parametrize("name", ["depth", "confidence", "label_confidence", "edges"])
+def test_predictions_that_nothing_predicts_are_refused(tmp_path, name, value):
+    path = tmp_path / "000000.npz"
+    arrays = {"depth": np.full((6, 8), 2, np.float32), name: np.full((6, 8), value, np.float32)}
+    np.savez(path, **arrays)
+    limit = 1e6 if name == "depth" else 1
+    assert refused(lambda: read_predictions(path)).startswith(
+        f"{path}: {name} must be numbers from 0 to {limit:g}, got "
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"depth_scale": float("inf")},
+        {"label_threshold": float("nan")},
+        {"label_threshold": -1},
+        {"focal": 1e30},
+        {"depth_error_scale": -1},
+        {"metrics": {"rmse": float("inf")}},
+        {"preprocessing": {"size": [1000000, 1000000]}},
+        {"preprocessing": {"mean": [float("nan"), 0, 0]}},
+        {"config": {"channels": 10**9}},
+        {"config": {"head_channels": [10**9]}},
+    ],
+)
+def test_records_that_no_network_has_are_refused(tmp_path, changes):
+    path = tmp_path / "a.safetensors"
+    write_checkpoint(path, **changes)
+    assert refused(lambda: read_record_of(path)).startswith(f"{path}: record")
+
+
+def test_a_record_that_is_nested_deeply(tmp_path):
+    header = json.dumps({"__metadata__": {RECORD_KEY: "[" * 100_000}}).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    assert refused(lambda: read_record_of(path)) == (
+        f"{path}: record: not readable as JSON: nested too deeply: at most 64 levels are read"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("3 0 1 2", "inf 0 1 2", "a list of element face has inf entries"),
+        ("3 0 1 2", "nan 0 1 2", "a list of element face has nan entries"),
+        ("3 0 1 2", "1e300 0 1 2", "a list of element face has 1e+300 entries"),
+        ("3 0 1 2", "2.5 0 1 2", "a list of element face has 2.5 entries"),
+        ("3 0 1 2", "3 0 1 inf", "property vertex_indices must be whole numbers"),
+        ("0 1 0 2", "0 1 0 1e9", "property label must be whole numbers in 0..65535"),
+        ("0 1 0 2", "0 1e300 0 2", "vertex coordinates must be finite"),
+        ("face 1", "face " + "9" * 30, "header line 8: expected format, element or property"),
+        ("face 1", "face " + "9" * 5000, "header line 8: expected format, element or property"),
+        ("face 1", "face 999999999999999999", "truncated"),
+        ("vertex 3", "vertex \u00b2", "header line 3: expected format, element or property"),
+    ],
+)
+def test_mesh_files_of_the_table(whole, tmp_path, old, new, message):
+    path = tmp_path / "mesh.ply"
+    path.write_bytes((whole / "ascii.ply").read_text().replace(old, new).encode("latin-1"))
+    line = refused(lambda: read_mesh(path))
+    assert line.startswith(f"{path}: ")
+    assert message in line
+
+
+def test_a_damaged_index_of_predictions_is_as_none(tmp_path):
+    from pipelines.stages.prepare import fingerprint_of
+
+    path = tmp_path / "index.json"
+    path.write_text('{"source": "m2h", "fingerprint": "f", "frames": []}')
+    assert fingerprint_of(path) == "f"
+    path.write_text('{"source": "m2h", "fing')
+    assert fingerprint_of(path) is None
+    with pytest.raises(WorkspaceError, match=r"index\.json line 1: not readable as JSON"):
+        read_record(path)
