@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mapping.files import write_text_atomic
+from mapping.files import file_sha256, write_text_atomic
 from pipelines.config import config_to_mapping, dump_config
 from pipelines.frame import FrameSequence, SequenceError, only_with_depth
 from pipelines.loading import BrokenFramesError, CachedSequence
@@ -28,7 +28,7 @@ from pipelines.stages.poses import POSES_FILE, can_refine, refine_poses, with_re
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.warm_up import compiling_ahead
-from pipelines.workspace import StageRecord, Workspace, digest, file_sha256, input_fingerprint, package_versions
+from pipelines.workspace import StageRecord, Workspace, digest, input_fingerprint, package_versions
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,8 @@ def run(
         fingerprint = input_fingerprint(sequence)
         workspace.check_input(sequence, fingerprint)
         _write_header(workspace, sequence, fingerprint, config)
-        chain = _Chain(
-            workspace,
-            config_to_mapping(config),
-            ahead,
-            digest(fingerprint, opened.name, opened.fingerprint, can_refine()),
-        )
+        key = digest(fingerprint, opened.name, opened.fingerprint, can_refine())
+        chain = _Chain(workspace, config_to_mapping(config), ahead, key)
         context = RunContext(workspace, sequence, opened, config, progress)
         chain.run(INPUT_STAGES[: INPUT_NAMES.index(until) + 1] if until in INPUT_NAMES else INPUT_STAGES, context)
         if until in INPUT_NAMES:

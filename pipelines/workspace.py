@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mapping.files import write_text_atomic
+from mapping.files import (
+    file_sha256,
+    is_temporary,
+    locked_file,
+    make_folder,
+    remove_abandoned,
+    remove_file,
+    write_text_atomic,
+)
 from pipelines.memory import PeakMemory
 
 if TYPE_CHECKING:
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     from scenegraph.graph import SceneGraph
 
 RUN_FORMAT, MANIFEST_VERSION = "m2h-run", 1
+LOCK = ".lock"
 STAGE_FIELDS: dict[str, type | tuple[type, ...]] = {
     "key": str,
     "seconds": (int, float),
@@ -56,19 +64,6 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(stream)
-
-
-def _sha256(stream: Any) -> str:
-    state = hashlib.sha256()  # Python 3.10 has no file_digest
-    for piece in iter(lambda: stream.read(1 << 20), b""):
-        state.update(piece)
-    return state.hexdigest()
-
-
 def folder_fingerprint(path: Path) -> str:
     """A hash of the names, sizes and times of all files under `path` (or of one file): changes when the input does.
 
@@ -94,9 +89,9 @@ def _files_below(folder: Path, prefix: str, seen: set[Path]) -> Iterator[tuple[s
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():
-                if not is_run_folder(Path(entry.path)):
+                if not is_run_folder(Path(entry.path)) and not is_temporary(entry.name):
                     yield from _files_below(Path(entry.path), f"{prefix}{entry.name}/", seen)
-            elif entry.is_file():
+            elif entry.is_file() and not is_temporary(entry.name):
                 stat = entry.stat()
                 yield prefix + entry.name, stat.st_size, stat.st_mtime_ns
 
@@ -137,21 +132,24 @@ class Workspace:
     """
 
     def __init__(self, root: Path) -> None:
-        """Opens or creates the folder; raises WorkspaceError when it cannot be written or holds something else."""
+        """Opens or creates the folder; raises WorkspaceError when it cannot be written, holds something else, or holds a link,
+        by which files outside would be written."""
         self.root = root
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            make_folder(root)
         except OSError as error:
             raise WorkspaceError(f"{root}: cannot be made a run folder ({error.strerror})") from error
         if not os.access(root, os.W_OK | os.X_OK):
             raise WorkspaceError(f"{root}: cannot be written; choose another --out")
-        known = (root / "manifest.json").exists() or not any(p for p in root.iterdir() if p.name != ".lock")
-        if not known:
+        refuse_links(root)
+        is_ours = all(path.name == LOCK or is_temporary(path.name) for path in root.iterdir())
+        if not is_ours and not (root / "manifest.json").exists():
             raise WorkspaceError(
                 f"{root}: is not empty and no run folder (it has no manifest.json); choose another --out"
             )
         self.manifest: dict[str, Any] = self._load()
-        self.save()
+        if not self.path("manifest.json").exists():
+            self.save()
 
     @staticmethod
     def open(root: Path) -> Workspace:
@@ -210,7 +208,7 @@ class Workspace:
         try:
             write_text_atomic(self.path("manifest.json"), json.dumps(self.manifest, indent=2, allow_nan=False) + "\n")
         except OSError as error:
-            raise WorkspaceError(f"{self.root}: cannot be written ({error.strerror or error})") from error
+            raise WorkspaceError(str(error)) from error
 
     def is_current(self, stage: str, key: str) -> bool:
         """Whether the stage ran with this key and its files are still what it wrote."""
@@ -265,34 +263,33 @@ class Workspace:
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process; raises WorkspaceError while another process holds it.
 
-        The kernel gives the lock back when its holder ends, however it ends, so a killed run never blocks the next one.
+        The kernel gives the lock back when its holder ends, however it ends, so a killed run never blocks the next one. What
+        that run left of unfinished files is removed, and the manifest is read again, since the last holder may have changed it.
         """
-        path = self.path(".lock")
+        path = self.path(LOCK)
         try:
-            descriptor = _locked(path)
+            file = locked_file(path)
         except BlockingIOError:
             raise WorkspaceError(f"{self.root}: another run is at work in it (it holds {path.name})") from None
         except OSError as error:
             raise WorkspaceError(f"{self.root}: cannot be locked ({error.strerror})") from error
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
+        with file:
+            try:
+                remove_abandoned(self.root, below=True)
+                self.manifest = self._load()
+                yield
+            finally:
+                remove_file(path)
 
 
-def _locked(path: Path) -> int:
-    """A descriptor of the file that is locked and still has this name; raises BlockingIOError when another process holds it."""
-    while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return descriptor
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # its holder removed it between our two steps: look again
+def refuse_links(folder: Path) -> None:
+    """Raise WorkspaceError where there is a link in a run folder: what is written to it would be written elsewhere."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                raise WorkspaceError(f"{entry.path}: is a link, and a run folder has none; remove it")
+            if entry.is_dir():
+                refuse_links(Path(entry.path))
 
 
 def load_run(run_folder: Path) -> tuple[Mesh, SceneGraph]:

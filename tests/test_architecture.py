@@ -2,6 +2,7 @@
 documents are wrapped."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ MAY_IMPORT = {
     "scenegraph": {"mapping"},
     "pipelines": {"m2h", "mapping", "scenegraph"},
 }
+BASE = {"mapping.files"}
+"""What all packages may import: the one place that writes."""
 MARKDOWN_WIDTH = 100
 DOCUMENTS = sorted(path for folder in (".", "docs", "benchmarks") for path in (ROOT / folder).glob("*.md"))
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
@@ -30,7 +33,70 @@ def modules():
 def test_packages_import_downwards(modules):
     for name, targets in modules.items():
         package = name.partition(".")[0]
-        assert {target.partition(".")[0] for target in targets} - {package} <= MAY_IMPORT[package], name
+        assert {target.partition(".")[0] for target in targets - BASE} - {package} <= MAY_IMPORT[package], name
+
+
+WRITING_METHODS = (
+    "write_text",
+    "write_bytes",
+    "unlink",
+    "rmdir",
+    "rename",
+    "mkdir",
+    "symlink_to",
+    "hardlink_to",
+)
+WRITING_MODULES = ("shutil", "tempfile")
+WRITERS = {"mapping/files.py", "mapping/kernel_cache.py", "mapping/tsdf/spill.py", "m2h/event_log.py"}
+"""The one place that writes; a cache in numba's own folders, a file without a name, and logs that grow line by line."""
+
+
+def writes_of(text):
+    """Lines that write, remove or rename files and folders otherwise than by `mapping.files`, from which a `temporary` is."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            if set(names) & set(WRITING_MODULES):
+                yield node.lineno
+        if not isinstance(node, ast.Call):
+            continue
+        called, owner = node.func, ""
+        if isinstance(called, ast.Attribute):
+            owner = called.value.id if isinstance(called.value, ast.Name) else "?"
+        name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+        if owner == "temporary":
+            continue
+        modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        opened = name == "open" and any(re.fullmatch(r"[rwaxbt+]*[wax+][rwaxbt+]*", mode) for mode in modes)
+        if (
+            (opened and owner != "archive")
+            or name in WRITING_METHODS
+            or (owner, name) in (("os", "replace"), ("os", "rename"))
+        ):
+            yield node.lineno
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_are_written_in_one_place(path):
+    if str(path.relative_to(ROOT)) not in WRITERS:
+        assert not list(writes_of(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import shutil",
+        "from tempfile import mkdtemp",
+        "path.write_text('x')",
+        "(folder / 'x').write_bytes(b'')",
+        "open(path, 'w')",
+        "path.open('ab')",
+        "os.replace(a, b)",
+        "path.unlink()",
+    ],
+)
+def test_writing_elsewhere_is_found(statement):
+    assert list(writes_of(statement)) == [1]
 
 
 def test_there_are_no_import_cycles(modules):
