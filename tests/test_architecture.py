@@ -99,6 +99,15 @@ def test_writing_elsewhere_is_found(statement):
     assert list(writes_of(statement)) == [1]
 
 
+def test_what_is_shown_to_the_user_is_made_harmless():
+    """Commands print by `say` and `terminal_console`, which do not obey what names contain."""
+    for path in (ROOT / "pipelines" / "cli").glob("*.py"):
+        if path.name not in ("options.py", "__init__.py"):
+            text = path.read_text(encoding="utf-8")
+            assert "click.echo(" not in text, path
+            assert "rich.console" not in text, path
+
+
 def test_there_are_no_import_cycles(modules):
     assert {
         folder: cycles_of(members) for folder, members in members_by_folder(modules).items() if cycles_of(members)

@@ -11,6 +11,7 @@ import numpy as np
 from mapping.files import make_folder, remove_abandoned
 from mapping.mesh.io import GlbNode, write_glb, write_mesh, write_obj
 from mapping.mesh.mesh import Mesh
+from mapping.text import for_name
 from pipelines.workspace import WorkspaceError, load_run, refuse_links
 from scenegraph.graph import SceneGraph
 
@@ -65,7 +66,7 @@ def _write_mesh(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
 
 
 def _write_obj(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    names = {node.number: f"{key}_{node.label.replace(' ', '_')}" for key, node in graph.nodes("object")}
+    names = {node.number: for_name(f"{key}_{node.label}") for key, node in graph.nodes("object")}
     write_obj(mesh, path, names=names)
 
 
