@@ -63,11 +63,14 @@ def export(run_folder: Path, out: Path | None, form: str, quiet: bool, as_json: 
 @common_options
 def view(run_folder: Path, host: str, port: int, quiet: bool, as_json: bool, **_: Any) -> None:
     """Serve an interactive 3D view of RUN until Ctrl-C; RUN/scene.html shows the same without a server."""
-    from pipelines.views.viewer import check_host, serve
+    import rich
+
+    from pipelines.views.serving import check_address, serve
     from pipelines.workspace import load_run
 
+    check_address(host, port)
     mesh, graph = load_run(run_folder)
-    check_host(host)
+    rich.reconfigure(quiet=True)  # viser prints to standard output
     server = serve(mesh, graph, host=host, port=port)
     address = f"http://{server.get_host()}:{server.get_port()}"
     if as_json:
