@@ -28,7 +28,7 @@ from pipelines.stages.poses import POSES_FILE, can_refine, refine_poses, with_re
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.warm_up import compiling_ahead
-from pipelines.workspace import StageRecord, Workspace, digest, input_fingerprint, package_versions
+from pipelines.workspace import InputWatch, StageRecord, Workspace, digest, input_fingerprint, package_versions
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,12 @@ def run(
         sequence = only_with_depth(sequence)
     workspace = Workspace(Path(out))
     with workspace.lock(), ExitStack() as ahead:
+        watch = InputWatch((sequence.path, *opened.files))
         fingerprint = input_fingerprint(sequence)
         workspace.check_input(sequence, fingerprint)
         _write_header(workspace, sequence, fingerprint, config)
         key = digest(fingerprint, opened.name, opened.fingerprint, can_refine())
-        chain = _Chain(workspace, config_to_mapping(config), ahead, key)
+        chain = _Chain(workspace, config_to_mapping(config), ahead, watch, key)
         context = RunContext(workspace, sequence, opened, config, progress)
         chain.run(INPUT_STAGES[: INPUT_NAMES.index(until) + 1] if until in INPUT_NAMES else INPUT_STAGES, context)
         if until in INPUT_NAMES:
@@ -154,6 +155,7 @@ class _Chain:
     workspace: Workspace
     settings: dict[str, Any]
     ahead: ExitStack
+    watch: InputWatch
     key: str
 
     def run(self, stages: Sequence[Stage], context: RunContext) -> None:
@@ -172,7 +174,15 @@ class _Chain:
                 need_kernels = False
             this = replace(context, stage=stage.name, key=self.key, folder=stage.folder)
             with _broken_frames_noted(context):
-                self.workspace.record(stage.name, self.key, chosen, stage.outputs, partial(stage.run, this))
+                self.workspace.record(
+                    stage.name, self.key, chosen, stage.outputs, partial(self._watched, stage.run, this)
+                )
+
+    def _watched(self, run: Callable[[RunContext], StageRecord], context: RunContext) -> StageRecord:
+        """What the stage says, unless its input was changed meanwhile."""
+        record = run(context)
+        self.watch.check()
+        return record
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -73,6 +73,30 @@ def folder_fingerprint(path: Path) -> str:
         stat = path.stat()
         return digest(path.name, stat.st_size, stat.st_mtime_ns)
     return digest(sorted(_files_below(path, "", set())))
+
+
+class InputWatch:
+    """Notices that files are changed or removed while a run reads them: its results would be of neither state."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._before = {path: self._state(path) for path in dict.fromkeys(paths)}
+
+    def check(self) -> None:
+        """Raises WorkspaceError that names the first file that is no longer as it was; new ones do not matter."""
+        for path, before in self._before.items():
+            now = self._state(path)
+            for name, state in before.items():
+                if now.get(name) != state:
+                    raise WorkspaceError(
+                        f"{path / name}: was changed or removed while the run read it; run it again when it stays as it is"
+                    )
+
+    @staticmethod
+    def _state(path: Path) -> dict[str, tuple[int, int]]:
+        """Size and time of every file by its name below the path; the name of a single file is empty."""
+        if path.is_dir():
+            return {name: (size, time) for name, size, time in _files_below(path, "", set())}
+        return {"": (path.stat().st_size, path.stat().st_mtime_ns)} if path.is_file() else {}
 
 
 def input_fingerprint(sequence: FrameSequence) -> str:

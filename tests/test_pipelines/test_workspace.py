@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from faults import KilledError, faulty_disk
 
 from mapping.files import atomic_folder, atomic_path
-from pipelines.workspace import StageRecord, Workspace, WorkspaceError, digest, folder_fingerprint
+from pipelines.workspace import InputWatch, StageRecord, Workspace, WorkspaceError, digest, folder_fingerprint
 
 
 def run_stage(workspace, key="k1", text="content"):
@@ -200,6 +201,27 @@ def test_fingerprint_leaves_temporaries_out(tmp_path):
     before = folder_fingerprint(tmp_path)
     with atomic_path(tmp_path / "b"), atomic_folder(tmp_path / "c"):
         assert folder_fingerprint(tmp_path) == before
+
+
+def test_input_that_changes_is_noticed(tmp_path):
+    folder, video = tmp_path / "sequence", tmp_path / "walk.mp4"
+    (folder / "depth").mkdir(parents=True)
+    for path in (folder / "depth" / "0.png", folder / "1.png", video):
+        path.write_text("12")
+    watch = InputWatch((folder, video))
+    (folder / "note.txt").write_text("new")
+    watch.check()
+    os.utime(folder / "depth" / "0.png", (1, 1))
+    with pytest.raises(WorkspaceError, match=r"sequence/depth/0\.png: was changed or removed while the run read it"):
+        watch.check()
+    watch = InputWatch((folder, video))
+    (folder / "1.png").unlink()
+    with pytest.raises(WorkspaceError, match=r"1\.png"):
+        watch.check()
+    watch = InputWatch((folder, video))
+    video.write_text("123")
+    with pytest.raises(WorkspaceError, match=r"walk\.mp4: was changed"):
+        watch.check()
 
 
 def test_a_stage_that_is_found_up_to_date_says_so(tmp_path):
