@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from m2h.published_names import published_name
 from m2h.record import RECORD_KEY, CheckpointError, CheckpointRecord
+from mapping.files import atomic_path
 from mapping.reading.archives import opened_archive
 from mapping.reading.files import check_regular
 
@@ -31,7 +32,6 @@ def save_checkpoint(path: Path, model: M2H, record: CheckpointRecord, *, half: b
     Raises CheckpointError when the record describes another network.
     """
     import torch
-    from safetensors.torch import save_file
 
     if record.config != model.config:
         raise CheckpointError(f"{path}: the record's config is not the model's")
@@ -40,9 +40,19 @@ def save_checkpoint(path: Path, model: M2H, record: CheckpointRecord, *, half: b
         name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
         for name, value in model.state_dict().items()
     }
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file(tensors, temporary, metadata={RECORD_KEY: record.to_json(), "format": "pt"})
-    temporary.replace(path)
+    save_tensors(path, tensors, {RECORD_KEY: record.to_json(), "format": "pt"})
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file atomically; raises OSError with the file's name when it cannot be written."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:  # what the system said is in its text alone
+            raise OSError(str(error)) from error
 
 
 def read_record(path: Path) -> CheckpointRecord:

@@ -21,6 +21,7 @@ from m2h.model.cross_view import MATCHING_STRIDE
 from m2h.model.network import centre_padding
 from m2h.record import RECORD_KEY, CheckpointError, CheckpointRecord
 from m2h.tasks import TASKS, TaskName
+from mapping.files import write_bytes_atomic
 
 OPSET = 18
 
@@ -85,9 +86,7 @@ def export_onnx(
     proto = program.model_proto
     for key, value in {RECORD_KEY: record.to_json(), OUTPUTS_KEY: json.dumps(names)}.items():
         proto.metadata_props.add(key=key, value=value)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(proto.SerializeToString())
-    temporary.replace(path)
+    write_bytes_atomic(path, proto.SerializeToString())
 
 
 def export_openvino(onnx_path: Path, path: Path) -> None:

@@ -28,6 +28,7 @@ from m2h.record import CheckpointRecord
 from m2h.train_config import TrainConfig, TrainError
 from m2h.train_state import Sums, TrainState, learning_rate, load_state, merge_sums, new_state, save_state
 from m2h.weighting import UncertaintyWeights, dynamic_weight_average, weighted_sum
+from mapping.files import make_folder, remove_abandoned, write_text_atomic
 
 STATE, BEST, LAST = "state.safetensors", "best.safetensors", "last.safetensors"
 SHARES = ("delta_1", "miou", "normal_30", "edge_ods_f")
@@ -318,8 +319,9 @@ class _Run:
     def _log(self) -> contextlib.AbstractContextManager[EventLog | None]:
         if self.process.rank:
             return contextlib.nullcontext()
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / "config.json").write_text(self.config.to_json() + "\n", encoding="utf-8")
+        make_folder(self.out)
+        remove_abandoned(self.out)
+        write_text_atomic(self.out / "config.json", self.config.to_json() + "\n")
         return EventLog(self.out)
 
 

@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from m2h.checkpoint import save_tensors
 from m2h.model import M2H
 from m2h.model.backbone import Backbone
 from m2h.train_config import OptimizerConfig, TrainConfig, TrainError
@@ -126,13 +127,8 @@ def save_state(path: Path, state: TrainState, config: TrainConfig, sums: list[Su
         "best": None if math.isinf(state.best) else state.best,
         "scale": state.scaler.get_scale(),
     }
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file(
-        {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
-        temporary,
-        metadata={STATE_KEY: json.dumps(counters)},
-    )
-    temporary.replace(path)
+    copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    save_tensors(path, copies, {STATE_KEY: json.dumps(counters)})
 
 
 def load_state(path: Path, state: TrainState, config: TrainConfig, rank: int = 0, count: int = 1) -> None:

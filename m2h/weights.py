@@ -1,33 +1,45 @@
 """Named checkpoints: which there are, where they come from, and getting them into the cache whole and checked.
 
 Nothing here imports torch. Files arrive as `NAME.part`, so that an interrupted download goes on where it stopped, and take their
-final name only after their size and SHA-256 have been compared with the registry.
+final name only after their size and SHA-256 have been compared with the registry. The SHA-256 is compared again before a file is
+used. Of several processes that want the same file, one downloads it and the others wait.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import os
-import shutil
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from m2h.checkpoint import load_checkpoint, load_published_file, read_record
 from m2h.config import M2HConfig
 from m2h.record import CheckpointError, CheckpointRecord, Preprocessing
+from mapping.files import (
+    atomic_path,
+    file_sha256,
+    is_temporary,
+    locked_file,
+    make_folder,
+    move,
+    remove_abandoned,
+    remove_file,
+)
 from mapping.reading.files import opened
 
 if TYPE_CHECKING:
     from m2h.model import M2H
 
 CHUNK = 1 << 20
+WAIT_SECONDS = 0.2
+"""How often a process that waits for the download of another one looks at it."""
 SHIPPED = Path(__file__).parent / "shipped"
 """Checkpoints that come with the package."""
 DEFAULT_NAME = "m2h-rooms"
@@ -110,32 +122,46 @@ def default_cache() -> Path:
 
 
 def cached_path(entry: WeightsEntry, cache: Path | None = None) -> Path | None:
-    """Where the entry's file lies in the cache, or None when it is not there in full."""
+    """Where the entry's file lies in the cache, or None when none of its size is there; `is_published` tells whether it is it."""
     path = (cache or default_cache()) / entry.filename
     return path if path.is_file() and path.stat().st_size == entry.size else None
 
 
-def fetch_weights(entry: WeightsEntry, *, cache: Path | None = None, progress: Progress | None = None) -> Path:
-    """The entry's file in the cache, downloaded when it is not there: resumed, checked, then renamed.
+def is_published(entry: WeightsEntry, path: Path) -> bool:
+    """Whether a file is the published one, byte by byte."""
+    return path.stat().st_size == entry.size and file_sha256(path) == entry.sha256
 
-    Addresses may be https, http or file. Raises WeightsError when the address cannot be reached (with what to do offline), when
-    it has no such file, and when what came is not the published file; the partial download of the last kind is removed.
+
+def fetch_weights(entry: WeightsEntry, *, cache: Path | None = None, progress: Progress | None = None) -> Path:
+    """The entry's file in the cache, downloaded when it is not there or damaged: resumed, checked, then renamed.
+
+    While another process downloads it, its `progress` is reported. Addresses may be https, http or file. Raises WeightsError when
+    the address cannot be reached (with what to do offline), when it has no such file, and when what came is not the published
+    file or larger; the partial download of the last kind is removed.
     """
-    present = cached_path(entry, cache)
-    if present is not None:
-        return present
     folder = cache or default_cache()
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{entry.filename}.part"
+    target, part = folder / entry.filename, folder / f"{entry.filename}.part"
+    if target.is_file() and is_published(entry, target):
+        return target
+    make_folder(folder)
+    with _waiting_for(part, lambda size: progress(size, entry.size) if progress else None) as file:
+        if target.is_file() and is_published(entry, target):  # the other process has it
+            remove_file(part)
+            return target
+        return _fetch(entry, file, part, target, progress)
+
+
+def _fetch(entry: WeightsEntry, file: BinaryIO, part: Path, target: Path, progress: Progress | None) -> Path:
+    """Download into `file`, which is that of `part`, and give it its name."""
     try:
-        _download(entry, part, progress)
+        _download(entry, file, progress)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         reason = getattr(error, "reason", None) or error
         raise WeightsError(
             f"{entry.name}: cannot download {entry.url} ({reason}). Without a connection: fetch that file on another machine "
             f"and run `m2h weights import FILE`"
         ) from error
-    return _accept(entry, part, folder / entry.filename)
+    return _accept(entry, part, target)
 
 
 def import_weights(
@@ -149,7 +175,7 @@ def import_weights(
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     folder = cache or default_cache()
-    digest = sha256_of(path)
+    digest = file_sha256(path)
     known = [entry for entry in registry.values() if entry.sha256 == digest]
     if known:
         name, target = known[0].name, folder / known[0].filename
@@ -162,10 +188,11 @@ def import_weights(
                 f"written by m2h"
             ) from error
         name, target = path.stem, folder / f"{path.stem}.safetensors"
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.copyfile(path, temporary)
-    temporary.replace(target)
+    make_folder(folder)
+    remove_abandoned(folder)
+    with atomic_path(target) as temporary, path.open("rb") as source, temporary.open("wb") as copy:
+        while chunk := source.read(CHUNK):
+            copy.write(chunk)
     return name, target
 
 
@@ -173,7 +200,8 @@ def resolve_weights(name_or_path: str | Path, *, cache: Path | None = None) -> t
     """The file and record of a checkpoint: a path, or a name of a shipped, an imported or a published one.
 
     A path to a published `.pt` file goes by its name in the registry, or as the full published network. Raises WeightsError that
-    lists the names or says how to fetch the file, CheckpointError for a file that is no checkpoint.
+    lists the names, says how to fetch the file, or that the one in the cache is damaged; CheckpointError for a file that is no
+    checkpoint.
     """
     path = Path(name_or_path)
     if path.is_file() and path.suffix in (".pt", ".pth"):
@@ -192,6 +220,10 @@ def resolve_weights(name_or_path: str | Path, *, cache: Path | None = None) -> t
         raise WeightsError(
             f"{entry.name}: not in the cache yet; run `m2h weights fetch {entry.name}` ({entry.size / 1e6:.0f} MB)"
         )
+    if not is_published(entry, present):
+        raise WeightsError(
+            f"{present}: is not the published file {entry.name} (its SHA-256 differs); run `m2h weights fetch {entry.name}`"
+        )
     return present, entry.record
 
 
@@ -206,37 +238,50 @@ def load_weights(name_or_path: str | Path, *, cache: Path | None = None) -> tupl
 def known_names(*, cache: Path | None = None) -> list[str]:
     """Names that `resolve_weights` takes: shipped, imported, published, in this order."""
     folders = [folder for folder in (SHIPPED, cache or default_cache()) if folder.is_dir()]
-    own = [path.stem for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+    files = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+    own = [path.stem for path in files if not is_temporary(path.name)]
     return list(dict.fromkeys([*own, *REGISTRY]))
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with opened(path, WeightsError) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+@contextlib.contextmanager
+def _waiting_for(part: Path, report: Callable[[int], None]) -> Iterator[BinaryIO]:
+    """The partial download, open and locked; while another process has it, `report` is called with its size."""
+    while True:
+        try:
+            file = locked_file(part)
+            break
+        except BlockingIOError:
+            with contextlib.suppress(FileNotFoundError):  # it has just got its name
+                report(part.stat().st_size)
+            time.sleep(WAIT_SECONDS)
+    with file:
+        try:
+            yield file
+        finally:
+            if not file.seek(0, os.SEEK_END):  # nothing came
+                remove_file(part)
 
 
-def _digest(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()  # Python 3.10 has no hashlib.file_digest
-    while chunk := file.read(CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
+def _download(entry: WeightsEntry, file: BinaryIO, progress: Progress | None) -> None:
+    """Bring the file to its full length, from where it ends now if the server can do that.
 
-
-def _download(entry: WeightsEntry, part: Path, progress: Progress | None) -> None:
-    """Bring `part` to its full length, from where it ends now if the server can do that."""
-    have = part.stat().st_size if part.is_file() else 0
+    What is longer than the published file is cut off after a byte: enough to see that it is another one.
+    """
+    have = file.seek(0, os.SEEK_END)
     if have == entry.size:
         return
     if have > entry.size:
         have = 0
-    with _open_from(entry.url, have) as (stream, start), part.open("ab" if start else "wb") as file:
-        written = start
-        while chunk := stream.read(CHUNK):
+    with _open_from(entry.url, have) as (stream, start):
+        file.truncate(start)
+        written = file.seek(start)
+        while written <= entry.size and (chunk := stream.read(min(CHUNK, entry.size + 1 - written))):
             file.write(chunk)
             written += len(chunk)
             if progress:
-                progress(written, entry.size)
+                progress(min(written, entry.size), entry.size)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
@@ -263,12 +308,13 @@ def _accept(entry: WeightsEntry, part: Path, target: Path) -> Path:
         raise WeightsError(
             f"{entry.name}: download stopped at {size} of {entry.size} bytes; run the command again to go on"
         )
-    digest = sha256_of(part)
-    if size != entry.size or digest != entry.sha256:
-        part.unlink()
+    digest = file_sha256(part)
+    if size > entry.size or digest != entry.sha256:
+        remove_file(part)
+        found = f"more than {entry.size} bytes" if size > entry.size else f"SHA-256 {digest}"
         raise WeightsError(
-            f"{entry.name}: {entry.url} is not the published file ({size} bytes, SHA-256 {digest}; expected {entry.size} bytes, "
-            f"{entry.sha256}); what was downloaded has been removed"
+            f"{entry.name}: {entry.url} is not the published file ({found}; expected {entry.size} bytes, "
+            f"SHA-256 {entry.sha256}); what was downloaded has been removed"
         )
-    part.replace(target)
+    move(part, target)
     return target

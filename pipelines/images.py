@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.files import atomic_path
+from mapping.files import write_bytes_atomic
 from mapping.reading.arrays import read_npy
 from mapping.reading.pictures import EXR_SIGNATURE, check_exr_size, image_file_size, read_image, read_image_bytes
 from pipelines.frame import SequenceError
@@ -136,20 +136,21 @@ def _list_files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
 
 
-def write_png(path: Path, image: NDArray[Any], *, compression: int = 1) -> None:
+def write_png(path: Path, image: NDArray[Any], *, compression: int = 1, durable: bool = True) -> None:
     """Write (H, W, 3) uint8 RGB, (H, W) uint8 or (H, W) uint16 as PNG; the file is written atomically.
 
-    `compression` is zlib's 0-9; beyond 1 files shrink by a tenth at best and writing takes several times as long.
+    `durable` is that of `atomic_path`. `compression` is zlib's 0-9; beyond 1 files shrink by a tenth at best and writing takes
+    several times as long.
     """
     kinds = [(np.dtype(np.uint8), 3), (np.dtype(np.uint8), 2), (np.dtype(np.uint16), 2)]
     if (image.dtype, image.ndim) not in kinds or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(f"write_png takes uint8 (H, W, 3), uint8 or uint16 (H, W), got {image.dtype} {image.shape}")
-    write_bytes(path, encode_png(image, compression=compression))
+    write_bytes_atomic(path, encode_png(image, compression=compression), durable=durable)
 
 
-def write_jpeg(path: Path, rgb: NDArray[np.uint8], *, quality: int = 95) -> None:
-    """Write (H, W, 3) uint8 RGB as JPEG; the file is written atomically."""
-    write_bytes(path, encode_jpeg(rgb, quality=quality))
+def write_jpeg(path: Path, rgb: NDArray[np.uint8], *, quality: int = 95, durable: bool = True) -> None:
+    """Write (H, W, 3) uint8 RGB as JPEG; the file is written atomically, `durable` as by `atomic_path`."""
+    write_bytes_atomic(path, encode_jpeg(rgb, quality=quality), durable=durable)
 
 
 def encode_jpeg(rgb: NDArray[np.uint8], *, quality: int = 90) -> bytes:
@@ -168,12 +169,6 @@ def encode_png(image: NDArray[Any], *, compression: int = 1) -> bytes:
         if image.ndim == 3:
             parameters += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     return _encode(".png", image, parameters)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def _one_channel(path: Path) -> NDArray[Any]:

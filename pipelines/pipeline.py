@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mapping.files import write_text_atomic
+from mapping.files import file_sha256, write_text_atomic
 from mapping.reading.files import read_bytes
 from pipelines.checks.bounds import check_bounds
 from pipelines.config import config_to_mapping, dump_config
@@ -31,11 +31,11 @@ from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_f
 from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.warm_up import compiling_ahead
 from pipelines.workspace import (
+    InputWatch,
     StageRecord,
     Workspace,
     WorkspaceError,
     digest,
-    file_sha256,
     input_fingerprint,
     package_versions,
 )
@@ -126,11 +126,12 @@ def run(
     check_bounds(sequence, config)
     workspace = Workspace(Path(out))
     with workspace.lock(), ExitStack() as ahead:
+        watch = InputWatch((sequence.path, *opened.files))
         fingerprint = input_fingerprint(sequence)
         workspace.check_input(sequence, fingerprint)
         _write_header(workspace, sequence, fingerprint, config)
         key = digest(fingerprint, opened.name, opened.fingerprint, can_refine())
-        chain = _Chain(workspace, config_to_mapping(config), ahead, key)
+        chain = _Chain(workspace, config_to_mapping(config), ahead, watch, key)
         context = RunContext(workspace, sequence, opened, config, progress)
         chain.run(INPUT_STAGES[: INPUT_NAMES.index(until) + 1] if until in INPUT_NAMES else INPUT_STAGES, context)
         if until in INPUT_NAMES:
@@ -165,6 +166,7 @@ class _Chain:
     workspace: Workspace
     settings: dict[str, Any]
     ahead: ExitStack
+    watch: InputWatch
     key: str
 
     def run(self, stages: Sequence[Stage], context: RunContext) -> None:
@@ -183,7 +185,15 @@ class _Chain:
                 need_kernels = False
             this = replace(context, stage=stage.name, key=self.key, folder=stage.folder)
             with _broken_frames_noted(context):
-                self.workspace.record(stage.name, self.key, chosen, stage.outputs, partial(stage.run, this))
+                self.workspace.record(
+                    stage.name, self.key, chosen, stage.outputs, partial(self._watched, stage.run, this)
+                )
+
+    def _watched(self, run: Callable[[RunContext], StageRecord], context: RunContext) -> StageRecord:
+        """What the stage says, unless its input was changed meanwhile."""
+        record = run(context)
+        self.watch.check()
+        return record
 
 
 @contextmanager

@@ -6,12 +6,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from mapping.camera import Intrinsics
+from mapping.files import scratch_folder
 
 
 @contextmanager
@@ -55,7 +54,7 @@ def use_kernels() -> Iterator[None]:
     volume = TSDFVolume(TSDFConfig(voxel_size=0.05, threads=1))
     volume.integrate(depth, camera, pose, rgb=np.zeros((6, 8, 3), np.uint8), labels=labels, weight=weight)
     yield
-    with TemporaryDirectory(prefix="m2h-") as folder:
-        path = Path(folder) / "volume.npz"
+    with scratch_folder() as folder:
+        path = folder / "volume.npz"
         volume.save(path)
         TSDFVolume.load(path).extract_mesh()

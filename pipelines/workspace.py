@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mapping.files import write_text_atomic
+from mapping.files import (
+    file_sha256,
+    is_temporary,
+    locked_file,
+    make_folder,
+    remove_abandoned,
+    remove_file,
+    write_text_atomic,
+)
 from mapping.reading.documents import read_json
-from mapping.reading.files import opened, read_head, shown
+from mapping.reading.files import read_head, shown
 from pipelines.memory import PeakMemory
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from scenegraph.graph import SceneGraph
 
 RUN_FORMAT, MANIFEST_VERSION = "m2h-run", 1
+LOCK = ".lock"
 STAGE_FIELDS: dict[str, type | tuple[type, ...]] = {
     "key": str,
     "seconds": (int, float),
@@ -63,19 +71,6 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with opened(path, WorkspaceError) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(stream)
-
-
-def _sha256(stream: Any) -> str:
-    state = hashlib.sha256()  # Python 3.10 has no file_digest
-    for piece in iter(lambda: stream.read(1 << 20), b""):
-        state.update(piece)
-    return state.hexdigest()
-
-
 def folder_fingerprint(path: Path) -> str:
     """A hash of the names, sizes and times of all files under `path` (or of one file): changes when the input does.
 
@@ -85,6 +80,30 @@ def folder_fingerprint(path: Path) -> str:
         stat = path.stat()
         return digest(path.name, stat.st_size, stat.st_mtime_ns)
     return digest(sorted(_files_below(path, "", set())))
+
+
+class InputWatch:
+    """Notices that files are changed or removed while a run reads them: its results would be of neither state."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._before = {path: self._state(path) for path in dict.fromkeys(paths)}
+
+    def check(self) -> None:
+        """Raises WorkspaceError that names the first file that is no longer as it was; new ones do not matter."""
+        for path, before in self._before.items():
+            now = self._state(path)
+            for name, state in before.items():
+                if now.get(name) != state:
+                    raise WorkspaceError(
+                        f"{path / name}: was changed or removed while the run read it; run it again when it stays as it is"
+                    )
+
+    @staticmethod
+    def _state(path: Path) -> dict[str, tuple[int, int]]:
+        """Size and time of every file by its name below the path; the name of a single file is empty."""
+        if path.is_dir():
+            return {name: (size, time) for name, size, time in _files_below(path, "", set())}
+        return {"": (path.stat().st_size, path.stat().st_mtime_ns)} if path.is_file() else {}
 
 
 def input_fingerprint(sequence: FrameSequence) -> str:
@@ -101,9 +120,9 @@ def _files_below(folder: Path, prefix: str, seen: set[Path]) -> Iterator[tuple[s
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():
-                if not is_run_folder(Path(entry.path)):
+                if not is_run_folder(Path(entry.path)) and not is_temporary(entry.name):
                     yield from _files_below(Path(entry.path), f"{prefix}{entry.name}/", seen)
-            elif entry.is_file():
+            elif entry.is_file() and not is_temporary(entry.name):
                 stat = entry.stat()
                 yield prefix + entry.name, stat.st_size, stat.st_mtime_ns
 
@@ -177,21 +196,24 @@ class Workspace:
     """
 
     def __init__(self, root: Path) -> None:
-        """Opens or creates the folder; raises WorkspaceError when it cannot be written or holds something else."""
+        """Opens or creates the folder; raises WorkspaceError when it cannot be written, holds something else, or holds a link,
+        by which files outside would be written."""
         self.root = root
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            make_folder(root)
         except OSError as error:
             raise WorkspaceError(f"{root}: cannot be made a run folder ({error.strerror})") from error
         if not os.access(root, os.W_OK | os.X_OK):
             raise WorkspaceError(f"{root}: cannot be written; choose another --out")
-        known = (root / "manifest.json").exists() or not any(p for p in root.iterdir() if p.name != ".lock")
-        if not known:
+        refuse_links(root)
+        is_ours = all(path.name == LOCK or is_temporary(path.name) for path in root.iterdir())
+        if not is_ours and not (root / "manifest.json").exists():
             raise WorkspaceError(
                 f"{root}: is not empty and no run folder (it has no manifest.json); choose another --out"
             )
         self.manifest: dict[str, Any] = self._load()
-        self.save()
+        if not self.path("manifest.json").exists():
+            self.save()
 
     @staticmethod
     def open(root: Path) -> Workspace:
@@ -244,7 +266,7 @@ class Workspace:
         try:
             write_text_atomic(self.path("manifest.json"), json.dumps(self.manifest, indent=2, allow_nan=False) + "\n")
         except OSError as error:
-            raise WorkspaceError(f"{self.root}: cannot be written ({error.strerror or error})") from error
+            raise WorkspaceError(str(error)) from error
 
     def is_current(self, stage: str, key: str) -> bool:
         """Whether the stage ran with this key and its files are still what it wrote."""
@@ -299,34 +321,33 @@ class Workspace:
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process; raises WorkspaceError while another process holds it.
 
-        The kernel gives the lock back when its holder ends, however it ends, so a killed run never blocks the next one.
+        The kernel gives the lock back when its holder ends, however it ends, so a killed run never blocks the next one. What
+        that run left of unfinished files is removed, and the manifest is read again, since the last holder may have changed it.
         """
-        path = self.path(".lock")
+        path = self.path(LOCK)
         try:
-            descriptor = _locked(path)
+            file = locked_file(path)
         except BlockingIOError:
             raise WorkspaceError(f"{self.root}: another run is at work in it (it holds {path.name})") from None
         except OSError as error:
             raise WorkspaceError(f"{self.root}: cannot be locked ({error.strerror})") from error
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
+        with file:
+            try:
+                remove_abandoned(self.root, below=True)
+                self.manifest = self._load()
+                yield
+            finally:
+                remove_file(path)
 
 
-def _locked(path: Path) -> int:
-    """A descriptor of the file that is locked and still has this name; raises BlockingIOError when another process holds it."""
-    while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return descriptor
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # its holder removed it between our two steps: look again
+def refuse_links(folder: Path) -> None:
+    """Raise WorkspaceError where there is a link in a run folder: what is written to it would be written elsewhere."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                raise WorkspaceError(f"{entry.path}: is a link, and a run folder has none; remove it")
+            if entry.is_dir():
+                refuse_links(Path(entry.path))
 
 
 def load_run(run_folder: Path) -> tuple[Mesh, SceneGraph]:

@@ -21,6 +21,8 @@ SYSTEM_READERS = ("mapping/memory.py", "pipelines/memory.py")
 """Modules that read files of the system."""
 OPENERS = ("archive", "os", "Workspace", "webbrowser")
 """What may be called `x.open(...)`: it opens no file, a member of an archive that `mapping.reading` opened, or a descriptor."""
+BASE = {"mapping.files"}
+"""What all packages may import: the one place that writes."""
 MARKDOWN_WIDTH = 100
 DOCUMENTS = sorted(path for folder in (".", "docs", "benchmarks") for path in (ROOT / folder).glob("*.md"))
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
@@ -36,7 +38,80 @@ def test_packages_import_downwards(modules):
     for name, targets in modules.items():
         package = name.partition(".")[0]
         allowed = (package, *MAY_IMPORT[package])
-        assert all(target in allowed or target.startswith(tuple(f"{a}." for a in allowed)) for target in targets), name
+        rest = targets - BASE
+        assert all(target in allowed or target.startswith(tuple(f"{a}." for a in allowed)) for target in rest), name
+
+
+WRITING_METHODS = (
+    "write_text",
+    "write_bytes",
+    "unlink",
+    "rmdir",
+    "rename",
+    "mkdir",
+    "symlink_to",
+    "hardlink_to",
+)
+WRITING_MODULES = ("shutil", "tempfile")
+WRITERS = {"mapping/files.py", "mapping/kernel_cache.py", "mapping/tsdf/spill.py", "m2h/event_log.py"}
+"""The one place that writes; a cache in numba's own folders, a file without a name, and logs that grow line by line."""
+
+
+def writes_of(text):
+    """Lines that write, remove or rename files and folders otherwise than by `mapping.files`, from which a `temporary` is."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            if set(names) & set(WRITING_MODULES):
+                yield node.lineno
+        if not isinstance(node, ast.Call):
+            continue
+        called, owner = node.func, ""
+        if isinstance(called, ast.Attribute):
+            owner = called.value.id if isinstance(called.value, ast.Name) else "?"
+        name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+        if owner == "temporary":
+            continue
+        modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        opened = name == "open" and any(re.fullmatch(r"[rwaxbt+]*[wax+][rwaxbt+]*", mode) for mode in modes)
+        if (
+            (opened and owner != "archive")
+            or name in WRITING_METHODS
+            or (owner, name) in (("os", "replace"), ("os", "rename"))
+        ):
+            yield node.lineno
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_are_written_in_one_place(path):
+    if str(path.relative_to(ROOT)) not in WRITERS:
+        assert not list(writes_of(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import shutil",
+        "from tempfile import mkdtemp",
+        "path.write_text('x')",
+        "(folder / 'x').write_bytes(b'')",
+        "open(path, 'w')",
+        "path.open('ab')",
+        "os.replace(a, b)",
+        "path.unlink()",
+    ],
+)
+def test_writing_elsewhere_is_found(statement):
+    assert list(writes_of(statement)) == [1]
+
+
+def test_what_is_shown_to_the_user_is_made_harmless():
+    """Commands print by `say` and `terminal_console`, which do not obey what names contain."""
+    for path in (ROOT / "pipelines" / "cli").glob("*.py"):
+        if path.name not in ("options.py", "__init__.py"):
+            text = path.read_text(encoding="utf-8")
+            assert "click.echo(" not in text, path
+            assert "rich.console" not in text, path
 
 
 def test_there_are_no_import_cycles(modules):

@@ -3,8 +3,11 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +15,15 @@ from box_room import FURNITURE, ROOM_SIZE
 from click.testing import CliRunner
 
 from mapping.mesh.io import read_mesh
+from pipelines import open_sequence
+from pipelines import run as run_pipeline
 from pipelines.cli import COMMANDS, main
+from pipelines.cli.diff import print_changes
+from pipelines.cli.run import print_summary
 from pipelines.evaluate import foreign_input
 from pipelines.images import read_labels, write_png
 from pipelines.pipeline import STAGE_NAMES
-from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace, WorkspaceError
 from scenegraph import load_scene_graph
 
 RUN_FILES = {
@@ -146,6 +153,37 @@ class TestRun:
         text = m2h("view", run_folder, "--host", "192.0.2.1", code=1).stderr
         assert text.startswith("m2h: --host 192.0.2.1: this machine cannot listen there")
         m2h("view", run_folder, "--port", "99999999", code=2)
+
+    def test_a_port_in_use_is_said(self, run_folder):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            text = m2h("view", run_folder, "--port", port, code=1).stderr
+        assert text == f"m2h: --port {port}: cannot be used on 127.0.0.1 (Address already in use); choose another\n"
+
+    def test_nothing_is_exported_through_a_link(self, run_folder, tmp_path):
+        received = tmp_path / "received"
+        shutil.copytree(run_folder, received)
+        (tmp_path / "outside").mkdir()
+        (received / "export").symlink_to(tmp_path / "outside")
+        text = m2h("export", received, "--to", "csv", code=1).stderr
+        assert text == f"m2h: {received / 'export'}: is a link, and a run folder has none; remove it\n"
+        assert list((tmp_path / "outside").iterdir()) == []
+
+    def test_names_are_no_markup(self, run_folder, capsys):
+        manifest = Workspace.open(run_folder).manifest
+        manifest["input"]["name"] = "[/b]"
+        manifest["stages"]["graph"]["summary"]["text"] = "[red]:smile:\x1b[2J"
+        manifest["stages"]["fuse"]["warnings"] = ["[/x] \x1b[2J"]
+        print_summary(manifest, Path("runs[/x]"))
+        change = {"kind": "moved", "label": "[/b]", "key_a": "O1", "key_b": "O2", "distance": None}
+        found = {"changes": [SimpleNamespace(**change, position_a=None, position_b=None)]}
+        print_changes(SimpleNamespace(**found, unchanged=[], unseen_a=[], unseen_b=[]))
+        shown = capsys.readouterr().out
+        for text in ("[/b] (", "[red]:smile:", "[/x] \\x1b[2J", "runs[/x]/report.html", "[/b] │"):
+            assert text in shown
+        assert "\x1b" not in shown
 
     def test_queries_that_make_no_sense(self, run_folder):
         for arguments in (("--near", "1,2"), ("--near", "nan,0,0"), ("--radius", "1"), ("--time", "nan")):
@@ -296,6 +334,26 @@ class TestErrors:
         assert "--overwrite" in text
         m2h("predict", sequence, "--out", out, "-q", "--overwrite")
         m2h("predict", sequence, "--out", out, "-q")
+
+    def test_input_that_changes_while_it_is_read(self, box_room, tmp_path):
+        sequence = copy_sequence(box_room, tmp_path / "sequence")
+        depth = sequence / "depth" / "000029.png"
+
+        def change(what, done, total):
+            if (what, done) == ("fuse", 5):
+                write_png(depth, np.full((120, 160), 2000, np.uint16))
+
+        opened = open_sequence(sequence)
+        with pytest.raises(WorkspaceError, match=r"depth/000029\.png: was changed or removed while the run read it"):
+            run_pipeline(opened, tmp_path / "run", until="fuse", progress=change)
+        assert "fuse" not in Workspace.open(tmp_path / "run").manifest["stages"]
+        run_pipeline(open_sequence(sequence), tmp_path / "run", until="fuse")
+        run_pipeline(open_sequence(sequence), tmp_path / "whole", until="fuse")
+        volumes = [(tmp_path / name / "volume.npz").read_bytes() for name in ("run", "whole")]
+        assert volumes[0] == volumes[1]
+
+    def test_control_characters_of_names_are_shown(self, tmp_path):
+        assert r"none\x1b[2J: no such file" in self.one_line("inspect", tmp_path / "none\x1b[2J")
 
     def test_truncated_images(self, box_room, tmp_path):
         sequence = tmp_path / "sequence"

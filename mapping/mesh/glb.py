@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.files import atomic_path
+from mapping.files import write_bytes_atomic
 from mapping.mesh.mesh import Mesh
 
 Z_UP_TO_Y_UP_QUAT_XYZW = (-(0.5**0.5), 0.0, 0.0, 0.5**0.5)  # -90 degrees about x
@@ -66,8 +66,7 @@ def write_glb(path: Path, nodes: Sequence[GlbNode]) -> None:
     chunks = struct.pack("<I4s", len(text), b"JSON") + text
     if body:
         chunks += struct.pack("<I4s", len(body), b"BIN\0") + body
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+    write_bytes_atomic(path, struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
 
 
 def linear_from_srgb(colors: NDArray[np.uint8]) -> NDArray[np.uint16]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from mapping.files import atomic_path
 from mapping.memory import available_bytes
 from mapping.reading.arrays import read_npz
 from mapping.reading.documents import parse_json
@@ -75,21 +75,18 @@ SHAPES = {
 
 def write_volume(path: str | Path, config: TSDFConfig, sums: VolumeSums) -> None:
     """Write a volume; the same volume gives the same bytes."""
-    path = Path(path)
     settings = {name: value for name, value in asdict(config).items() if name not in OF_THE_MACHINE}
     header = json.dumps({"format": FORMAT, "version": VERSION, "config": settings}, sort_keys=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            arrays: dict[str, NDArray[Any]] = {"header": np.frombuffer(header.encode(), np.uint8)}
-            arrays |= {"coords": sums.coords, "tsdf": sums.tsdf, **sums.surface._asdict()}
-            arrays |= {"free_coords": sums.free_coords, "free": sums.free}
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    arrays: dict[str, NDArray[Any]] = {"header": np.frombuffer(header.encode(), np.uint8)}
+    arrays |= {"coords": sums.coords, "tsdf": sums.tsdf, **sums.surface._asdict()}
+    arrays |= {"free_coords": sums.free_coords, "free": sums.free}
+    with (
+        atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def read_volume(path: str | Path) -> tuple[TSDFConfig, VolumeSums]:

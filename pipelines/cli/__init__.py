@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from mapping.text import for_terminal
+
 COMMANDS = {
     "demo": ("pipelines.cli.demo:demo", "Render the built-in synthetic apartment, map it and report what was found."),
     "run": ("pipelines.cli.run:run", "Turn a posed sequence into a mesh and a scene graph; resumable."),
@@ -78,7 +80,7 @@ def one_line(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    line = " ".join(text.split()) or type(error).__name__
+    line = for_terminal(" ".join(text.split())) or type(error).__name__
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 4]} ..."
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.cli.options import common_options, print_json, progress_reporter
+from pipelines.cli.options import common_options, print_json, progress_reporter, terminal_console
 
 if TYPE_CHECKING:
     from scenegraph.graph import SceneGraph
@@ -64,10 +64,9 @@ def demo(out: Path, config_file: Path | None, overrides: tuple[str, ...], quiet:
 
 def print_comparison(graphs: dict[str, SceneGraph], metrics: dict[str, dict[str, Any]]) -> None:
     """Rooms, objects and tracks of each graph side by side, and how well each map agrees with the truth."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = terminal_console()
     table = Table(title="what was found, and what is there")
     for column in ("what", *graphs):
         table.add_column(column, justify="left" if column == "what" else "right")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.cli.options import common_options, print_json
+from pipelines.cli.options import common_options, print_json, terminal_console
 
 if TYPE_CHECKING:
     from scenegraph.diff import GraphDiff
@@ -44,10 +44,9 @@ def diff(
 
 def print_changes(found: GraphDiff) -> None:
     """The changes as a table, and in one line what is unchanged and what one visit did not observe."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = terminal_console()
     if found.changes:
         table = Table()
         for column in ("change", "object", "in A", "in B", "from", "to", "metres"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.options import common_options, print_json
+from pipelines.cli.options import common_options, print_json, say
 
 
 @click.command()
@@ -19,18 +19,18 @@ def doctor(config_file: Path | None, overrides: tuple[str, ...], quiet: bool, as
     if as_json:
         print_json(facts)
     else:
-        click.echo(f"machine     {facts['machine']}")
-        click.echo(f"gpu         {facts['gpu']}")
+        say(f"machine     {facts['machine']}")
+        say(f"gpu         {facts['gpu']}")
         for name, version in facts["versions"].items():
-            click.echo(f"{name:<24}{version}")
+            say(f"{name:<24}{version}")
         for name, found in facts["system_libraries"].items():
-            click.echo(f"{name:<24}{'found' if found else 'MISSING'}")
+            say(f"{name:<24}{'found' if found else 'MISSING'}")
         for name, found in facts["extras"].items():
             state = "installed" if found else f"not installed: pip install 'm2h-mapping[{name}]' for {EXTRAS[name][1]}"
-            click.echo(f"extra {name:<18}{state}")
+            say(f"extra {name:<18}{state}")
         for problem in facts["problems"]:
-            click.echo(f"PROBLEM  {problem}")
+            say(f"PROBLEM  {problem}")
         if not facts["problems"]:
-            click.echo("All requirements are met.")
+            say("All requirements are met.")
     if facts["problems"]:
         raise click.exceptions.Exit(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli.options import common_options, print_json, progress_reporter
+from pipelines.cli.options import common_options, print_json, progress_reporter, say
 
 
 @click.command()
@@ -33,7 +33,7 @@ def train(config: Path, out: Path, overrides: tuple[str, ...], quiet: bool, as_j
     if as_json:
         print_json({"last": str(result.last), "best": result.best and str(result.best), "scores": result.scores})
     elif not quiet:
-        click.echo(f"wrote {result.best or result.last}")
+        say(f"wrote {result.best or result.last}")
         _print_scores(result.scores)
 
 
@@ -65,7 +65,7 @@ def test_model(
 
 def _print_scores(scores: Any) -> None:
     for name, value in scores.items():
-        click.echo(f"  {name:<20} {'-' if value is None else f'{value:.4f}'}")
+        say(f"  {name:<20} {'-' if value is None else f'{value:.4f}'}")
 
 
 @click.group()
@@ -91,7 +91,7 @@ def list_weights(quiet: bool, as_json: bool, **_: Any) -> None:
         return
     for row in rows:
         size = f"{row['size'] / 1e6:.0f} MB" if row["size"] else ""
-        click.echo(f"{row['name']:<36} {'here' if row['here'] else 'not fetched':<12} {size:>8}  {row['licence']}")
+        say(f"{row['name']:<36} {'here' if row['here'] else 'not fetched':<12} {size:>8}  {row['licence']}")
 
 
 @weights.command()
@@ -105,7 +105,7 @@ def fetch(name: str, quiet: bool, as_json: bool, **_: Any) -> None:
         raise WeightsError(f"{name}: no published checkpoint; there are {', '.join(REGISTRY)}")
     with progress_reporter(quiet=quiet) as progress:
         path = fetch_weights(REGISTRY[name], progress=lambda done, total: progress("fetch", done, total))
-    print_json({"name": name, "path": str(path)}) if as_json else click.echo(path)
+    print_json({"name": name, "path": str(path)}) if as_json else say(str(path))
 
 
 @weights.command("import")
@@ -116,7 +116,7 @@ def import_file(path: Path, quiet: bool, as_json: bool, **_: Any) -> None:
     from m2h.weights import import_weights
 
     name, target = import_weights(path)
-    print_json({"name": name, "path": str(target)}) if as_json else click.echo(f"{name}: {target}")
+    print_json({"name": name, "path": str(target)}) if as_json else say(f"{name}: {target}")
 
 
 @weights.command()
@@ -132,4 +132,4 @@ def info(name: str, quiet: bool, as_json: bool, **_: Any) -> None:
         print_json(facts)
         return
     for key, value in facts.items():
-        click.echo(f"{key:<16} {value}")
+        say(f"{key:<16} {value}")

@@ -10,11 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mapping.compiling import compilations_reported_to
+from mapping.text import for_terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 F = TypeVar("F", bound=Callable[..., Any])
 COMPILING = "compiling, once"
@@ -53,6 +58,22 @@ def print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2, allow_nan=False))
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """One line on standard output or error; what names contain is shown and not obeyed by the terminal."""
+    click.echo(for_terminal(line), err=err)
+
+
+def terminal_console(*, stderr: bool = False) -> Console:
+    """A console of rich for which text is text: brackets are no markup, colons no emoji, control characters are shown."""
+    from rich.console import Console
+
+    class Plain(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(for_terminal(text), **options)
+
+    return Plain(stderr=stderr, markup=False, emoji=False)
+
+
 @contextmanager
 def progress_reporter(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A callback `(what, done, total)`: a bar on standard error, or a line every ten seconds where that is not a terminal.
@@ -68,7 +89,6 @@ def progress_reporter(*, quiet: bool) -> Iterator[Callable[[str, int, int], None
 
 @contextmanager
 def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -79,13 +99,13 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
     )
 
     columns = (
-        TextColumn("{task.description:<10}"),
+        TextColumn("{task.description:<10}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=terminal_console(stderr=True)) as progress:
         tasks: dict[str, Any] = {}
         compiling = progress.add_task(COMPILING, total=None, visible=False)
 
@@ -112,10 +132,10 @@ def _plain_lines(every: float = 10.0) -> Iterator[Callable[[str, int, int], None
     def report(what: str, done: int, total: int) -> None:
         now = time.monotonic()
         if total == 0:
-            click.echo(f"{what}: up to date", err=True)
+            say(f"{what}: up to date", err=True)
         elif done >= total or now - last.setdefault(what, now) >= every:
             last[what] = now
-            click.echo(f"{what}: {done}/{total}", err=True)
+            say(f"{what}: {done}/{total}", err=True)
 
     def report_kernel(name: str, event: str) -> None:
         now = time.monotonic()
@@ -123,7 +143,7 @@ def _plain_lines(every: float = 10.0) -> Iterator[Callable[[str, int, int], None
             compiled.append(name)
         elif COMPILING not in last or now - last[COMPILING] >= every:
             last[COMPILING] = now
-            click.echo(f"{COMPILING}: {f'{len(compiled)} kernels' if compiled else 'up to a minute'}", err=True)
+            say(f"{COMPILING}: {f'{len(compiled)} kernels' if compiled else 'up to a minute'}", err=True)
 
     with compilations_reported_to(report_kernel):
         yield report

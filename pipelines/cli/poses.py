@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.options import common_options, print_json, progress_reporter
+from pipelines.cli.options import common_options, print_json, progress_reporter, say
 
 
 @click.command()
@@ -41,6 +41,6 @@ def poses(
         print_json(dataclasses.asdict(report))
     elif not quiet:
         state = "already in" if report.up_to_date else "written to"
-        click.echo(f"{report.posed} of {report.picked} picked frames have a pose; {state} {out}")
+        say(f"{report.posed} of {report.picked} picked frames have a pose; {state} {out}")
         for note in notes_of(report):
-            click.echo(f"note: {note}")
+            say(f"note: {note}")

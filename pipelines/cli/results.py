@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli.options import common_options, print_json
+from pipelines.cli.options import common_options, print_json, say
 
 RUN = click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 
@@ -25,7 +25,7 @@ def evaluate(run_folder: Path, sequence: Path, quiet: bool, as_json: bool, **_: 
 
     result = measure(run_folder, sequence)
     if (name := foreign_input(run_folder, sequence)) is not None:
-        click.echo(f"m2h: warning: {run_folder} was made from the sequence {name}, not from {sequence}", err=True)
+        say(f"m2h: warning: {run_folder} was made from the sequence {name}, not from {sequence}", err=True)
     if as_json:
         print_json(result)
     else:
@@ -35,9 +35,9 @@ def evaluate(run_folder: Path, sequence: Path, quiet: bool, as_json: bool, **_: 
 def print_metrics(result: dict[str, Any]) -> None:
     """Metrics as an aligned list, one block per section."""
     for section, values in result.items():
-        click.echo(section)
+        say(section)
         for name, value in values.items():
-            click.echo(f"  {name:<20} {value:.4g}" if isinstance(value, float) else f"  {name:<20} {value}")
+            say(f"  {name:<20} {value:.4g}" if isinstance(value, float) else f"  {name:<20} {value}")
 
 
 @click.command()
@@ -53,7 +53,7 @@ def export(run_folder: Path, out: Path | None, form: str, quiet: bool, as_json: 
     if as_json:
         print_json({"format": form, "path": str(written)})
     elif not quiet:
-        click.echo(f"wrote {written}")
+        say(f"wrote {written}")
 
 
 @click.command()
@@ -63,17 +63,20 @@ def export(run_folder: Path, out: Path | None, form: str, quiet: bool, as_json: 
 @common_options
 def view(run_folder: Path, host: str, port: int, quiet: bool, as_json: bool, **_: Any) -> None:
     """Serve an interactive 3D view of RUN until Ctrl-C; RUN/scene.html shows the same without a server."""
-    from pipelines.views.viewer import check_host, serve
+    import rich
+
+    from pipelines.views.serving import check_address, serve
     from pipelines.workspace import load_run
 
+    check_address(host, port)
     mesh, graph = load_run(run_folder)
-    check_host(host)
+    rich.reconfigure(quiet=True)  # viser prints to standard output
     server = serve(mesh, graph, host=host, port=port)
     address = f"http://{server.get_host()}:{server.get_port()}"
     if as_json:
         print_json({"address": address})
     else:
-        click.echo(f"{address}  (Ctrl-C ends)")
+        say(f"{address}  (Ctrl-C ends)")
     try:
         while True:
             time.sleep(3600)
@@ -108,16 +111,14 @@ def query(run_folder: Path, ends: tuple[str, str] | None, quiet: bool, as_json: 
     if as_json:
         print_json(answer)
     elif ends:
-        click.echo(
-            f"{answer['length']:.2f} m, narrowest clearance {answer['clearance']:.2f} m: {' '.join(answer['places'])}"
-        )
+        say(f"{answer['length']:.2f} m, narrowest clearance {answer['clearance']:.2f} m: {' '.join(answer['places'])}")
     else:
         if not answer["hits"]:
-            click.echo("nothing found", err=True)
+            say("nothing found", err=True)
         for hit in answer["hits"]:
             where = ", ".join(f"{x:.2f}" for x in hit["position"])
             away = f"  {hit['distance']:.2f} m away" if hit["distance"] is not None else ""
-            click.echo(f"{hit['key']:<5} {hit['label']:<16} {hit['room'] or '-':<5} ({where}){away}")
+            say(f"{hit['key']:<5} {hit['label']:<16} {hit['room'] or '-':<5} ({where}){away}")
 
 
 def _path(graph: Any, ends: tuple[str, str]) -> dict[str, Any]:

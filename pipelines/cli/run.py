@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipelines.cli.options import common_options, print_json, progress_reporter
+from pipelines.cli.options import common_options, print_json, progress_reporter, terminal_console
 
 if TYPE_CHECKING:
     from pipelines.sources.refinement import Refine
@@ -219,7 +219,6 @@ def _direction(text: str) -> list[float]:
 
 def print_summary(manifest: dict[str, Any], out: Path, until: str = "report") -> None:
     """The table at the end of a run up to the stage `until`, on standard output."""
-    from rich.console import Console
     from rich.table import Table
 
     from pipelines.pipeline import FIRST_PASS, stages_until
@@ -227,7 +226,7 @@ def print_summary(manifest: dict[str, Any], out: Path, until: str = "report") ->
     planned = stages_until(until, two_passes=FIRST_PASS[0].name in manifest["stages"])
     stages = {stage.name: manifest["stages"][stage.name] for stage in planned}
     fresh = [stage for stage in stages.values() if not stage["up_to_date"]]
-    console = Console()
+    console = terminal_console()
     table = Table(title=f"{manifest['input']['name']} ({manifest['input']['format']}, {manifest['source']})")
     for column in ("stage", "result"):
         table.add_column(column)
@@ -241,8 +240,8 @@ def print_summary(manifest: dict[str, Any], out: Path, until: str = "report") ->
     console.print(table)
     for stage in stages.values():
         for warning in stage["warnings"]:
-            console.print(f"warning: {warning}", style="yellow", markup=False)
+            console.print(f"warning: {warning}", style="yellow")
     if manifest.get("trust"):
-        console.print(f"How far to trust it: {manifest['trust']}", style="red", markup=False)
+        console.print(f"How far to trust it: {manifest['trust']}", style="red")
     if "report" in stages:
         console.print(f"Open {out / 'report.html'} first; {out / 'scene.html'} shows the map in 3D.", soft_wrap=True)

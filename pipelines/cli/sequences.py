@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli.options import common_options, print_json, progress_reporter
+from pipelines.cli.options import common_options, print_json, progress_reporter, say
 
 
 @click.command()
@@ -30,9 +30,9 @@ def inspect(sequence: str, fix: bool, quiet: bool, as_json: bool, **_: Any) -> N
         print_json(inspection.to_json())
         return
     for line in inspection.lines():
-        click.echo(line)
+        say(line)
     if written:
-        click.echo(f"wrote {written}")
+        say(f"wrote {written}")
 
 
 @click.command()
@@ -67,7 +67,7 @@ def ingest(
         left = (
             f", {len(result.unused)} unused and {len(result.broken)} broken" if result.unused or result.broken else ""
         )
-        click.echo(f"wrote {result.written} frames to {out}{left}")
+        say(f"wrote {result.written} frames to {out}{left}")
 
 
 @click.command()
@@ -98,7 +98,7 @@ def synth(
     if as_json:
         print_json(result)
     elif not quiet:
-        click.echo(f"wrote {result['frames']} frames to {out}")
+        say(f"wrote {result['frames']} frames to {out}")
 
 
 def synth_overrides(**options: Any) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import undistort
-from mapping.files import write_text_atomic
+from mapping.files import make_folder, move, remove_abandoned, remove_folder, write_text_atomic
 from mapping.reading.files import read_bytes
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
@@ -78,14 +77,16 @@ def pose_recording(
     `out` has something else; MissingExtraError without pycolmap.
     """
     key = digest(VERSION, str(path.resolve()), folder_fingerprint(path), config.max_frames, config.image_size)
+    work = _work_folder_of(out)
     if found := _finished(out, key):
+        remove_folder(work)
         return found
     if out.exists() and not replace and (not out.is_dir() or any(out.iterdir())):
         raise SequenceError(f"{out}: exists and is not the result of these images; remove it or choose another folder")
     import_pycolmap(command)
     recording = open_plain(path)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = _work_folder(out, key)
+    make_folder(out.parent)
+    _prepare_work(work, key)
     picked, reasons = _picked(recording, config, work, progress)
     camera_images = _write_pictures(recording, picked, config, work, progress)
     found_model = reconstruct(
@@ -99,7 +100,7 @@ def pose_recording(
     _check_registered(path, found_model, len(picked))
     scale = _scale(path, camera_images, found_model, progress)
     report = _write(recording, (picked, reasons), found_model, scale, (out, work, key), progress)
-    shutil.rmtree(work)
+    remove_folder(work)
     return report
 
 
@@ -116,15 +117,19 @@ def _finished(out: Path, key: str) -> PosesReport | None:
     return PosesReport(posed + len(names), posed, names, others, deviation, up_to_date=True)
 
 
-def _work_folder(out: Path, key: str) -> Path:
-    """The folder for what a stopped call needs to be resumed; that of other images or settings is removed."""
-    work = out.parent / f".{out.name}.work"
+def _work_folder_of(out: Path) -> Path:
+    """The folder for what a stopped call needs to be resumed."""
+    return out.parent / f".{out.name}.work"
+
+
+def _prepare_work(work: Path, key: str) -> None:
+    """Make the folder for what a stopped call needs; that of other images or settings is removed."""
     marker = work / "key"
     if work.exists() and not (marker.is_file() and read_bytes(marker, SequenceError) == key.encode()):
-        shutil.rmtree(work)
-    work.mkdir(exist_ok=True)
+        remove_folder(work)
+    make_folder(work)
+    remove_abandoned(work, below=True)
     write_text_atomic(marker, key)
-    return work
 
 
 def _picked(
@@ -157,7 +162,7 @@ def _write_pictures(
 ) -> Path:
     """The picked frames in `work`/images, grown no larger than `config.image_size`; returns that folder."""
     folder = work / "images"
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     width, height = _reduced_size(recording.size, config)
     for done, position in enumerate(picked, 1):
         target = folder / _name(position)
@@ -258,9 +263,8 @@ def _write(
         progress=lambda done, total: progress("posed frames", done, total),
         extra=_header(report, scale, key),
     )
-    if out.exists():
-        shutil.rmtree(out)
-    partial.replace(out)
+    remove_folder(out)
+    move(partial, out)
     return report
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.files import make_folder, write_text_atomic
 from pipelines.frame import SequenceError
 from pipelines.posing.scale import SparseView
 
@@ -132,7 +133,7 @@ def _extract(
 def _match(pycolmap: Any, names: Sequence[str], database: Path, work: Path, *, progress: Progress) -> None:
     pairs = image_pairs(len(names))
     listed = work / "pairs.txt"
-    listed.write_text("".join(f"{names[i]} {names[j]}\n" for i, j in pairs), encoding="utf-8")
+    write_text_atomic(listed, "".join(f"{names[i]} {names[j]}\n" for i, j in pairs))
     pairing = pycolmap.ImportedPairingOptions()
     pairing.match_list_path = listed
     verification = pycolmap.TwoViewGeometryOptions()
@@ -155,7 +156,7 @@ def _map(pycolmap: Any, folder: Path, count: int, database: Path, work: Path, *,
     options.ba_global_frames_ratio = options.ba_global_points_ratio = 1.2  # half the time, the same error
     options.ba_global_max_refinements = 3
     out = work / "models"
-    out.mkdir(exist_ok=True)
+    make_folder(out)
     registered = 2
 
     def advance() -> None:

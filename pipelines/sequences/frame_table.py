@@ -8,6 +8,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 
 from mapping.files import write_text_atomic
+from mapping.text import for_csv
 from pipelines.frame import FrameSequence
 
 COLUMNS = ("index", "timestamp", "image", "used", "reason")
@@ -27,5 +28,5 @@ def write_frame_table(
             reason = "excluded by stride or range"
         elif info.used and broken:
             reason = broken.get(info.index, "")
-        table.writerow([info.index, f"{info.timestamp:.6f}", info.image, int(not reason), reason])
+        table.writerow([info.index, f"{info.timestamp:.6f}", for_csv(info.image), int(not reason), for_csv(reason)])
     write_text_atomic(path, text.getvalue())

@@ -7,7 +7,6 @@ without it is unfinished, whatever else it contains.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import yaml
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.files import write_text_atomic
+from mapping.files import flush_files, make_folder, remove_abandoned, remove_file, remove_folder, write_text_atomic
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.images import encode_depth, encode_normals, write_jpeg, write_png
 from pipelines.loading import chosen_positions, read_frames
@@ -86,23 +85,27 @@ class CanonicalWriter:
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="canonical-writer")
         self._claim_folder(overwrite=overwrite)
 
+    @property
+    def _folders(self) -> list[Path]:
+        return [self._out / folder for folder in ("images", MASKS, *(layer[1] for layer in LAYERS))]
+
     def _claim_folder(self, *, overwrite: bool) -> None:
         """Mark the folder as unfinished and remove the files of an earlier writer; other folders are not touched."""
         header, marker = self._out / "transforms.json", self._out / UNFINISHED
-        if header.exists() and not (overwrite and _is_ours(header)):
+        if header.exists() and not marker.exists() and not (overwrite and _is_ours(header)):
             hint = "it was not written by this program" if overwrite else "remove it or choose another folder"
             raise SequenceError(f"{header}: a sequence already exists; {hint}")
-        folders = [self._out / folder for folder in ("images", MASKS, *(layer[1] for layer in LAYERS))]
+        folders = self._folders
         if not header.exists() and not marker.exists():
             for folder in folders:
                 if folder.is_dir() and next(folder.iterdir(), None) is not None:
                     raise SequenceError(f"{folder}: is not empty and not an unfinished sequence; choose another folder")
-        self._out.mkdir(parents=True, exist_ok=True)
-        marker.touch()
-        header.unlink(missing_ok=True)
+        make_folder(self._out)
+        remove_abandoned(self._out)
+        write_text_atomic(marker, "")
+        remove_file(header)
         for folder in folders:
-            if folder.is_dir():
-                shutil.rmtree(folder)
+            remove_folder(folder)
 
     def add(self, frame: Frame) -> None:
         """Write the frame's images, named by its index; returns when they are on disk.
@@ -152,18 +155,20 @@ class CanonicalWriter:
             **self._extra,
             "frames": [self._entries[index] for index in sorted(self._entries)],
         }
+        for folder in self._folders:
+            flush_files(folder)
         write_text_atomic(self._out / "transforms.json", json.dumps(header, indent=1, allow_nan=False) + "\n")
-        (self._out / UNFINISHED).unlink(missing_ok=True)
+        remove_file(self._out / UNFINISHED)
 
     def _write(
         self, name: str, array: NDArray[Any], encode: Callable[[NDArray[Any]], NDArray[Any]] | None = None
     ) -> None:
         path = self._out / name
-        path.parent.mkdir(exist_ok=True)
+        make_folder(path.parent)
         if path.suffix == ".jpg":
-            write_jpeg(path, array)
+            write_jpeg(path, array, durable=False)
         else:
-            write_png(path, array if encode is None else encode(array))
+            write_png(path, array if encode is None else encode(array), durable=False)
 
     def _write_label_space(self) -> str | None:
         """The name of a built-in space, or of the file written for another one."""

@@ -33,11 +33,18 @@ def prediction_path(folder: Path, index: int) -> Path:
     return folder / f"{index:06d}.npz"
 
 
+def stored_frames(folder: Path) -> list[int]:
+    """The indices of the frames of which the folder has predictions, in order."""
+    return sorted(int(path.stem) for path in folder.glob("*.npz") if path.stem.isdecimal())
+
+
 def write_predictions(folder: Path, index: int, predictions: Predictions) -> None:
-    """Store what is known of one frame; confidences, normals and edges in half precision, depth in full."""
+    """Store what is known of one frame; confidences, normals and edges in half precision, depth in full.
+
+    The file is on the disk after `flush_files`."""
     arrays = {name: getattr(predictions, name) for name in FIELDS if getattr(predictions, name) is not None}
     arrays = {name: array.astype(np.float16) if name in HALF else array for name, array in arrays.items()}
-    with atomic_path(prediction_path(folder, index)) as temporary:
+    with atomic_path(prediction_path(folder, index), durable=False) as temporary:
         np.savez_compressed(temporary, **arrays)
 
 

@@ -73,7 +73,7 @@ class Source:
     user should know, some found only while it answers. `predict_hinted` answers given what is known already;
     None for a source that has no use for it. `trust` says how good the answers are known to be. `pose_scale` gives the metres in
     one unit of the poses where the source found them. `predicts_labels` says that labels are guesses, which give way where
-    geometry contradicts them.
+    geometry contradicts them. `files` are the files and folders that it reads while it answers, besides the sequence.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Source:
     pose_scale: Callable[[], PoseScale | None] = lambda: None
     predicts_labels: bool = False
     trust: str = ""
+    files: tuple[Path, ...] = ()
 
 
 def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | None = None) -> Source:
@@ -145,7 +146,8 @@ def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineCon
 
     label_space = sequence.label_space or nyu40()
     fingerprint = folder_fingerprint(folder)
-    return Source(f"precomputed:{folder.name}", predict, fingerprint, label_space, DepthOrigin.NETWORK)
+    name = f"precomputed:{folder.name}"
+    return Source(name, predict, fingerprint, label_space, DepthOrigin.NETWORK, files=(folder,))
 
 
 def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
@@ -191,5 +193,6 @@ def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -
         label_space=labels,
         is_costly=costly,
         predict_hinted=None if depth.predict_hinted is None else predict_hinted,
+        files=tuple(path for source in sources.values() for path in source.files),
         predicts_labels="semantics" in specs and sources[specs["semantics"]].predicts_labels,
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mapping.depth.joint_alignment import KnownDepth, SequenceAlignment, align_sequence
 from mapping.depth.pose_scale import PoseScale, pose_scale_from_overlap, pose_scale_from_points, scaled
 from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
+from mapping.files import remove_file
 from mapping.se3 import inverse, transform_points
 from pipelines.sequences.colmap_points import sparse_points_of
 from pipelines.sources.source import DepthOrigin, Source
@@ -29,7 +30,7 @@ def align(context: RunContext) -> StageRecord:
     path, settings = context.path(FILE), context.config.align
     if not is_wanted(settings.mode, context.source):
         return _leave_depth(context)
-    path.unlink(missing_ok=True)
+    remove_file(path)
     samples = _sample_all(context)
     points = _depth_of_points(context, samples) if settings.points else {}
     pose_scale, record = _pose_scale(context, samples, points)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.depth.weights import depth_weight
-from mapping.files import write_text_atomic
+from mapping.files import remove_file, write_text_atomic
 from mapping.reading.documents import read_json
 from mapping.tsdf.observation import FusionError
 from mapping.tsdf.volume import TSDFVolume
@@ -72,7 +72,7 @@ def fuse(context: RunContext) -> StageRecord:
     write_text_atomic(context.path("detections.json"), json.dumps(detections_to_json(state.moving)) + "\n")
     write_frame_table(context.path("frames.csv"), context.sequence, set(positions), state.broken)
     for name in CHECKPOINT_FILES:
-        context.path(name).unlink(missing_ok=True)
+        remove_file(context.path(name))
     return _summarised(context, state, fused_now=len(positions) - first, seconds=time.perf_counter() - start)
 
 
@@ -123,7 +123,7 @@ def _labelled_view(frame: PosedFrame, labels: NDArray[Any]) -> LabelledView:
 def _save_checkpoint(context: RunContext, state: FusionState) -> None:
     """The volume first: the JSON file that makes a checkpoint valid names it by what it holds."""
     volume, header = (context.path(name) for name in CHECKPOINT_FILES)
-    header.unlink(missing_ok=True)
+    remove_file(header)
     state.volume.save(volume)
     data = {
         "key": context.key,

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from m2h.runtime import prefetched
-from mapping.files import write_text_atomic
+from mapping.files import flush_files, make_folder, remove_file, write_text_atomic
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import check_sequence
 from pipelines.frame import Frame, SequenceError
 from pipelines.loading import read_frames
 from pipelines.recentred import as_given, moved
-from pipelines.sources.predictions import prediction_path, write_predictions
+from pipelines.sources.predictions import prediction_path, stored_frames, write_predictions
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
 from pipelines.workspace import StageRecord, WorkspaceError, digest, read_record
 
@@ -121,7 +121,7 @@ def store_predictions(context: RunContext) -> StageRecord:
     source = context.source
     if not source.is_costly:
         folder = context.path(PREDICTIONS_FOLDER)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         index = {"source": source.name, "fingerprint": source.fingerprint, "frames": []}
         write_text_atomic(folder / INDEX, json.dumps(index))
         return StageRecord({"text": "read with the frames"}, list(source.notes))
@@ -131,13 +131,21 @@ def store_predictions(context: RunContext) -> StageRecord:
 def store_answers(context: RunContext, predict: Callable[[Frame], Predictions], fingerprint: str) -> StageRecord:
     """What `predict` says of every chosen frame, one file per frame; answers of the same fingerprint are not asked for again."""
     folder = context.path(PREDICTIONS_FOLDER)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     fingerprint = digest(fingerprint, context.workspace.manifest.get("input", {}).get("fingerprint"))
-    index: dict[str, Any] = {"source": context.source.name, "fingerprint": fingerprint, "frames": []}
-    marker = folder / INDEX
-    if fingerprint_of(marker) != fingerprint:
-        for stale in folder.glob("*.npz"):
-            stale.unlink()
+    source, marker = context.source, folder / INDEX
+    index: dict[str, Any] = {
+        "source": source.name,
+        "fingerprint": fingerprint,
+        "notes": list(source.notes),
+        "frames": [],
+    }
+    known = index_of(marker)
+    if known.get("fingerprint") == fingerprint:
+        index["notes"] = list(known.get("notes", []))
+    else:
+        for stale in stored_frames(folder):
+            remove_file(prediction_path(folder, stale))
         write_text_atomic(marker, json.dumps(index))
     infos = context.sequence.infos
     missing = [p for p in context.positions if not prediction_path(folder, infos[p].index).exists()]
@@ -145,16 +153,20 @@ def store_answers(context: RunContext, predict: Callable[[Frame], Predictions], 
     frames = read_frames(context.sequence, missing, max_broken=max_broken)
     answers = ((frame.index, predict(frame)) for frame in frames)
     for done, (number, seen) in enumerate(prefetched(answers)):  # a thread asks while this one writes
+        if index["notes"] != source.notes:  # before the answers, so that a killed run has no answers without them
+            index["notes"] = list(source.notes)
+            write_text_atomic(marker, json.dumps(index))
         write_predictions(folder, number, seen)
         context.advance(done + 1, len(missing))
-    index["frames"] = sorted(int(path.stem) for path in folder.glob("*.npz"))
+    index["frames"] = stored_frames(folder)
+    flush_files(folder)
     write_text_atomic(marker, json.dumps(index))
-    return StageRecord({"text": f"{len(index['frames'])} frames predicted"}, list(context.source.notes))
+    return StageRecord({"text": f"{len(index['frames'])} frames predicted"}, index["notes"])
 
 
-def fingerprint_of(marker: Path) -> object:
-    """Of what source the predictions of a folder are; None where its index is missing or damaged."""
+def index_of(marker: Path) -> dict[str, Any]:
+    """Of what source the predictions of a folder are and what it noted; empty where the index is missing or damaged."""
     try:
-        return read_record(marker).get("fingerprint")
+        return read_record(marker)
     except WorkspaceError:
-        return None
+        return {}

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from mapping.camera import Intrinsics
-from mapping.files import write_text_atomic
+from mapping.files import atomic_folder, make_folder, remove_abandoned, write_text_atomic
 from mapping.reading.documents import read_json
 from pipelines.synth.base.world import World
 from pipelines.synth.generate import WorldConfig, generate_world
@@ -89,9 +86,9 @@ def simulate(out: Path, config: SynthConfig, progress: Progress | None = None) -
         return {**_finished(out, header), "rendered": False}
     if out.exists() and not out.is_dir():
         raise SynthError(f"{out}: is a file; expected a folder that is empty or does not exist")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.parent / f".{out.name}-{os.getpid()}-{secrets.token_hex(4)}"
-    try:
+    make_folder(out.parent)
+    remove_abandoned(out.parent)
+    with atomic_folder(out) as partial:
         world = generate_world(config.world, config.seed)
         frames = 0
         for number in range(world.visits):
@@ -101,9 +98,6 @@ def simulate(out: Path, config: SynthConfig, progress: Progress | None = None) -
             write_visit(folder, visit, report, image_format=config.image_format, extra={"synth": header["config"]})
         result = _result(out, world.visits, frames)
         write_text_atomic(partial / HEADER, json.dumps({**header, "frames": frames}, indent=1) + "\n")
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return {**result, "rendered": True}
 
 

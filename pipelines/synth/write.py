@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
+from mapping.files import make_folder
 from mapping.mesh.io import write_mesh
 from mapping.se3 import inverse
 from pipelines.frame import Frame
@@ -81,7 +82,7 @@ def write_visit(
         for index, pixels[index] in enumerate(counts):
             progress("render", index + 1, len(poses))
     truth = folder / "ground_truth"
-    truth.mkdir()
+    make_folder(truth)
     write_mesh(truth_mesh(visit.renderer.surfaces), truth / "mesh.ply", object_property="instance")
     graph = truth_graph(visit.world, visit.number, visit.people, Seen(visit.times, poses, pixels))
     save_scene_graph(graph, truth / "scene_graph.json")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mapping.files import make_folder, remove_abandoned
 from mapping.mesh.io import GlbNode, write_glb, write_mesh, write_obj
 from mapping.mesh.mesh import Mesh
-from pipelines.workspace import WorkspaceError, load_run
+from mapping.text import for_name
+from pipelines.workspace import WorkspaceError, load_run, refuse_links
 from scenegraph.graph import SceneGraph
 
 Writer = Callable[[Mesh, SceneGraph, Path], None]
@@ -29,6 +31,8 @@ def export_run(run_folder: Path, form: str, out: Path | None = None) -> Path:
     write, default_name = EXPORTERS[form]
     mesh, graph = load_run(run_folder)
     suffix = Path(default_name).suffix
+    if out is None:
+        refuse_links(run_folder)
     path = run_folder / "export" / default_name if out is None else out
     if path.is_dir():
         path /= default_name
@@ -36,7 +40,8 @@ def export_run(run_folder: Path, form: str, out: Path | None = None) -> Path:
         path = path.with_suffix(suffix)
     elif path.suffix.lower() not in (suffix, ".json" if suffix == ".geojson" else suffix):
         raise WorkspaceError(f"{path}: --to {form} writes a {suffix} file")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    remove_abandoned(path.parent)
     write(mesh, graph, path)
     return path
 
@@ -61,7 +66,7 @@ def _write_mesh(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
 
 
 def _write_obj(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    names = {node.number: f"{key}_{node.label.replace(' ', '_')}" for key, node in graph.nodes("object")}
+    names = {node.number: for_name(f"{key}_{node.label}") for key, node in graph.nodes("object")}
     write_obj(mesh, path, names=names)
 
 

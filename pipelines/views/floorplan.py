@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mapping.text import for_html
 from scenegraph.graph import SceneGraph
 from scenegraph.nodes import ObjectNode, RoomNode
 
@@ -63,7 +63,7 @@ class _Canvas:
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in self(points))
 
     def line(self, points: ArrayLike, color: str, width: float, **style: object) -> str:
-        title = f"<title>{escape(str(style.pop('title')))}</title>" if "title" in style else ""
+        title = f"<title>{for_html(str(style.pop('title')))}</title>" if "title" in style else ""
         dash = f' stroke-dasharray="{style["dash"]}"' if "dash" in style else ""
         opacity = style.get("opacity", 1)
         return (
@@ -76,7 +76,7 @@ class _Canvas:
         return (
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{color}" text-anchor="middle" '
             'dominant-baseline="middle" pointer-events="none" stroke="#fff" stroke-width="2.5" stroke-opacity="0.8" '
-            f'paint-order="stroke">{escape(text)}</text>'
+            f'paint-order="stroke">{for_html(text)}</text>'
         )
 
     def text_box(self, position: ArrayLike, text: str, size: float) -> tuple[float, float, float, float]:
@@ -99,7 +99,7 @@ def _room_outline(draw: _Canvas, key: str, room: RoomNode, fill: str) -> str:
     title = f"{key} {room.label}, {room.area:.1f} m²"
     return (
         f'<polygon points="{draw.path(room.polygon)}" fill="{fill}" stroke="#555" stroke-width="2">'
-        f"<title>{escape(title)}</title></polygon>"
+        f"<title>{for_html(title)}</title></polygon>"
     )
 
 
@@ -108,7 +108,7 @@ def _footprint(draw: _Canvas, key: str, node: ObjectNode, color: tuple[int, int,
     size = " × ".join(f"{s:.2f}" for s in node.box.size)
     return (
         f'<polygon points="{draw.path(node.box.corners()[:4])}" fill="{rgb}" fill-opacity="0.35" stroke="{rgb}" '
-        f'stroke-width="1.2"><title>{escape(f"{key} {node.label}, {size} m, {node.views} views")}</title></polygon>'
+        f'stroke-width="1.2"><title>{for_html(f"{key} {node.label}, {size} m, {node.views} views")}</title></polygon>'
     )
 
 
@@ -142,7 +142,7 @@ def _draw_doors(draw: _Canvas, graph: SceneGraph, storey: str | None) -> list[st
             x, y = draw(edge.attributes["door"])[0]
             parts.append(
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#fff" stroke="#8a5a2b" stroke-width="2">'
-                f"<title>door {edge.source} - {edge.target}</title></circle>"
+                f"<title>door {for_html(edge.source)} - {for_html(edge.target)}</title></circle>"
             )
     return parts
 

@@ -6,7 +6,6 @@ import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw
+from mapping.text import for_html
 from pipelines.images import encode_jpeg
 from pipelines.views.floorplan import floor_plan_svg
 from scenegraph.graph import SceneGraph
@@ -65,13 +65,13 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
     """Write the report of a run; everything is inside one file."""
     stages = manifest["stages"]
     sections = [
-        f"<h1>{escape(manifest['input']['name'])}</h1>",
-        f"<p>{escape(manifest['input']['format'])} sequence, predictions from <code>{escape(manifest['source'])}</code>. "
+        f"<h1>{for_html(manifest['input']['name'])}</h1>",
+        f"<p>{for_html(manifest['input']['format'])} sequence, predictions from <code>{for_html(manifest['source'])}</code>. "
         'Interactive view: <a href="scene.html">scene.html</a>. Mesh: <a href="mesh.ply">mesh.ply</a>, '
         '<a href="mesh.glb">mesh.glb</a>. Graph: <a href="scene_graph.json">scene_graph.json</a>.</p>',
-        *([f'<div class="trust">{escape(manifest["trust"])}</div>'] if manifest.get("trust") else []),
+        *([f'<div class="trust">{for_html(manifest["trust"])}</div>'] if manifest.get("trust") else []),
         _tiles(graph, stages),
-        *(f'<div class="warning">{escape(text)}</div>' for stage in stages.values() for text in stage["warnings"]),
+        *(f'<div class="warning">{for_html(text)}</div>' for stage in stages.values() for text in stage["warnings"]),
         *(["<h2>Pictures</h2>" + _pictures(pictures)] if pictures else []),
         "<h2>Floor plan</h2>" + _floor_plans(graph),
         "<h2>Rooms</h2>" + _rooms(graph),
@@ -84,7 +84,7 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
         "<h2>Versions</h2>" + _table(("package", "version"), list(manifest["versions"].items())),
     ]
     body = "\n".join(sections)
-    title = escape(manifest["input"]["name"])
+    title = for_html(manifest["input"]["name"])
     html = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>m2h: {title}</title>'
         f"<style>{STYLE}</style><body>{body}</body></html>\n"
@@ -116,7 +116,7 @@ def _pictures(pictures: Sequence[Picture]) -> str:
     figures = []
     for picture in pictures:
         data = base64.b64encode(encode_jpeg(picture.image)).decode()
-        caption = escape(picture.caption)
+        caption = for_html(picture.caption)
         figures.append(
             f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{data}"><figcaption>{caption}</figcaption></figure>'
         )
@@ -129,7 +129,7 @@ def _floor_plans(graph: SceneGraph) -> str:
         return floor_plan_svg(graph) + PLAN_LEGEND
     plans = [PLAN_LEGEND]
     for key, storey in storeys:
-        heading = f"<h3>{key}: {storey.z_range[0]:.2f} to {storey.z_range[1]:.2f} m</h3>"
+        heading = f"<h3>{for_html(key)}: {storey.z_range[0]:.2f} to {storey.z_range[1]:.2f} m</h3>"
         plans.append(heading + floor_plan_svg(graph, storey=key))
     return "".join(plans)
 
@@ -165,7 +165,7 @@ def _objects(graph: SceneGraph) -> str:
         return table
     counts = Counter(node.label for _, node in graph.nodes("object"))
     classes = ", ".join(f"{label.replace('_', ' ')} {count}" for label, count in counts.most_common())
-    return f"<p>{escape(classes)}</p><details><summary>All {len(rows)} objects</summary>{table}</details>"
+    return f"<p>{for_html(classes)}</p><details><summary>All {len(rows)} objects</summary>{table}</details>"
 
 
 def _tracks(graph: SceneGraph) -> list[str]:
@@ -208,7 +208,7 @@ def _input(stages: Mapping[str, Any]) -> list[str]:
     lines = list(stages["check"]["summary"]["lines"]) if "check" in stages else []
     if "poses" in stages:
         lines.append(f"poses: {stages['poses']['summary']['text']}")
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    items = "".join(f"<li>{for_html(line)}</li>" for line in lines)
     return [f"<h2>Check of the input</h2><ul>{items}</ul>"] if lines else []
 
 
@@ -232,7 +232,7 @@ def _timings(stages: Mapping[str, Any]) -> str:
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[int] = ()) -> str:
     def cells(tag: str, values: Sequence[Any]) -> str:
         kind = [' class="n"' if i in numbers else "" for i in range(len(values))]
-        return "".join(f"<{tag}{kind[i]}>{escape(str(value))}</{tag}>" for i, value in enumerate(values))
+        return "".join(f"<{tag}{kind[i]}>{for_html(str(value))}</{tag}>" for i, value in enumerate(values))
 
     if not rows:
         return "<p>None.</p>"

@@ -1,10 +1,10 @@
-"""The map in the browser through viser: an interactive server, and one self-contained HTML file."""
+"""The map in 3D as viser shows it, and one self-contained HTML file of it."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import socket
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mapping.files import write_text_atomic
 from mapping.mesh.mesh import Mesh
+from mapping.text import for_xml
 from scenegraph.graph import SceneGraph
 
 Array = NDArray[np.float64]
@@ -28,20 +29,11 @@ LABEL_HEIGHT = 2.6
 """Metres above its floor at which a room's name floats."""
 
 
-class ViewError(ValueError):
-    """Raised for a viewer that cannot be started; the message names the option."""
-
-
 def write_scene_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
     """One offline HTML file with the mesh, object boxes, places, rooms and tracks; drag to turn, scroll to zoom."""
-    # viser prints to standard output, which belongs to `--json`
-    with contextlib.redirect_stdout(io.StringIO()):
-        server = _start_server()
-        try:
-            fill_scene(server, mesh, graph, is_live=False)
-            html = server.scene.as_html()
-        finally:
-            server.stop()
+    recorder = _recorder()
+    fill_scene(recorder, mesh, graph, is_live=False)
+    html = recorder.scene.as_html()
     html = html.replace("<head>", "<head>" + _camera_script(mesh), 1)
     write_text_atomic(path, html.replace("<body>", "<body>" + HELP, 1))
 
@@ -55,32 +47,6 @@ def _camera_script(mesh: Mesh) -> str:
         "initialCameraUp=0,0,1",
     ]
     return f"<script>if(!location.search)history.replaceState(null,'','?{'&'.join(terms)}')</script>"
-
-
-def check_host(host: str) -> None:
-    """Raises ViewError unless this machine can listen on the address."""
-    try:
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-    except OSError as error:
-        raise ViewError(f"--host {host}: this machine cannot listen there ({error.strerror})") from error
-
-
-def serve(mesh: Mesh, graph: SceneGraph, *, host: str, port: int) -> Any:
-    """Start a viser server with the scene and switches for its layers; returns it (`.stop()` ends it)."""
-    server = _start_server(host, port)
-    layers = fill_scene(server, mesh, graph, is_live=True)
-    for name, handles in layers.items():
-        checkbox = server.gui.add_checkbox(name, initial_value=bool(handles and handles[0].visible))
-
-        def toggle(_: Any, handles: list[Any] = handles, checkbox: Any = checkbox) -> None:
-            for handle in handles:
-                handle.visible = checkbox.value
-
-        checkbox.on_update(toggle)
-    counts = ", ".join(f"{len(graph.nodes(layer))} {layer}s" for layer in ("room", "object", "place", "track"))
-    server.gui.add_markdown(f"**{counts}**")
-    return server
 
 
 def fill_scene(server: Any, mesh: Mesh, graph: SceneGraph, *, is_live: bool) -> dict[str, list[Any]]:
@@ -102,14 +68,32 @@ def fill_scene(server: Any, mesh: Mesh, graph: SceneGraph, *, is_live: bool) -> 
     return {name: handles for name, handles in layers.items() if handles}
 
 
-def _start_server(host: str = "127.0.0.1", port: int | None = None) -> Any:
-    import viser
+def _recorder() -> Any:
+    """What viser calls a server, without one: what is put into its scene is kept, nothing listens and nothing is printed.
 
-    if port is None:
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            port = probe.getsockname()[1]
-    return viser.ViserServer(host=host, port=port, verbose=False)
+    viser starts its server when it makes the object, so this makes the parts itself, of which the scene is one.
+    """
+    import viser
+    from viser._messages import Message
+    from viser._viser import InitialCameraConfig
+    from viser.infra import WebsockServer
+    from viser.infra._async_message_buffer import AsyncMessageBuffer
+
+    class Recorder(viser.ViserServer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            loop = asyncio.new_event_loop()
+            loop.close()  # nobody waits for messages
+            connection = WebsockServer("", 0, Message, verbose=False)
+            connection._broadcast_buffer = AsyncMessageBuffer(loop, persistent_messages=True)
+            self._websock_server = self._connection = connection
+            self._event_loop, self._thread_executor = loop, ThreadPoolExecutor(1)
+            self._connected_clients: dict[int, Any] = {}
+            self._client_lock, self._scene_lifecycle_lock = threading.Lock(), threading.RLock()
+            self._initial_camera = InitialCameraConfig(broadcast=connection.queue_message)
+            self.scene = viser.SceneApi(self, thread_executor=self._thread_executor, event_loop=loop)
+            self.scene.reset()
+
+    return Recorder()
 
 
 def _first_camera(mesh: Mesh) -> tuple[Array, Array]:
@@ -150,7 +134,7 @@ def _add_label(scene: Any, name: str, text: str, position: Array, *, height: flo
     """Text of a height in metres, hidden by objects in front of it."""
     return scene.add_label(
         name,
-        text.replace("_", " "),
+        for_xml(text).replace("_", " "),
         position=tuple(position),
         font_size_mode="scene",
         font_scene_height=height,

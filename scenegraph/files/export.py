@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping.files import atomic_path, write_text_atomic
 from mapping.se3 import quat_xyzw_from_rotation
+from mapping.text import for_csv, for_xml
 from scenegraph.files.json_io import graph_to_json, plain
 from scenegraph.graph import SceneGraph
 from scenegraph.nodes import ObjectNode, OrientedBox
@@ -41,13 +42,12 @@ def export_graphml(graph: SceneGraph, path: Path) -> None:
     data = graph_to_json(graph)
     flat: nx.DiGraph[str] = nx.DiGraph()
     for node in data["nodes"]:
-        flat.add_node(node["id"], **_flat_node(node))
+        flat.add_node(for_xml(node["id"]), **_flat_node(node))
     for edge in data["edges"]:
         attributes = {name: _flat_value(value) for name, value in edge.items() if name not in ("source", "target")}
-        flat.add_edge(edge["source"], edge["target"])
-        flat.edges[edge["source"], edge["target"]].update(
-            {name: value for name, value in attributes.items() if value is not None}
-        )
+        ends = for_xml(edge["source"]), for_xml(edge["target"])
+        flat.add_edge(*ends)
+        flat.edges[ends].update({name: value for name, value in attributes.items() if value is not None})
     with atomic_path(path) as temporary:
         nx.write_graphml_xml(flat, temporary, encoding="utf-8")
 
@@ -122,7 +122,9 @@ def _flat_node(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat_value(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+    if isinstance(value, list | dict):
+        value = json.dumps(value, ensure_ascii=False)
+    return for_xml(value) if isinstance(value, str) else value
 
 
 def _object_row(graph: SceneGraph, key: str, node: ObjectNode) -> dict[str, Any]:
@@ -130,12 +132,12 @@ def _object_row(graph: SceneGraph, key: str, node: ObjectNode) -> dict[str, Any]
     x, y, z = (f"{value:.4f}" for value in node.position + 0.0)
     size_x, size_y, size_z = (f"{value:.4f}" for value in node.box.size)
     return {
-        "id": key,
-        "label": node.label,
+        "id": for_csv(key),
+        "label": for_csv(node.label),
         "label_id": node.label_id,
-        "room": room or "",
-        "room_label": graph[room].label if room else "",  # type: ignore[union-attr]
-        "storey": storey or "",
+        "room": for_csv(room or ""),
+        "room_label": for_csv(graph[room].label if room else ""),  # type: ignore[union-attr]
+        "storey": for_csv(storey or ""),
         "x": x,
         "y": y,
         "z": z,

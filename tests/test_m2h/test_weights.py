@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import http.server
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,12 +40,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/missing":
             self.send_error(404)
             return
+        if self.path == "/endless":
+            self._send_without_end()
+            return
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if self.path.startswith("/ranges") else 0
         self.send_response(206 if self.path.startswith("/ranges") else 200)
         body = CONTENT[start:]
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if self.path.endswith("broken") else body)
+
+    def _send_without_end(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(1000):  # a gigabyte
+                self.wfile.write(bytes(1 << 20))
 
     def log_message(self, *args: object) -> None:
         pass
@@ -104,6 +117,71 @@ def test_unreachable_addresses_say_what_to_do(tmp_path: Path, server: tuple[str,
     for url in ("http://127.0.0.1:9/x.pt", server[0] + "/missing", (tmp_path / "none").as_uri(), "ftp://host/x.pt"):
         with pytest.raises(WeightsError, match=r"cannot download .* `m2h weights import FILE`"):
             fetch_weights(entry(url), cache=tmp_path / "cache")
+
+
+def test_an_endless_answer_is_cut_off(tmp_path: Path, server: tuple[str, list[str]]) -> None:
+    largest = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal largest
+        largest = max(largest, (tmp_path / "test.pt.part").stat().st_size)
+
+    with pytest.raises(WeightsError, match=r"not the published file \(more than 2304000 bytes; expected 2304000 bytes"):
+        fetch_weights(entry(server[0] + "/endless"), cache=tmp_path, progress=progress)
+    assert largest <= len(CONTENT) + 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_fetches_at_once_download_once(tmp_path: Path, server: tuple[str, list[str]]) -> None:
+    url, asked = server
+    found: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(fetch_weights(entry(url + "/ranges"), cache=tmp_path)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [path.read_bytes() for path in found] == [CONTENT] * 4
+    assert asked == ["bytes=0-"]
+    assert [path.name for path in tmp_path.iterdir()] == ["test.pt"]
+
+
+def test_who_waits_for_a_download_reports_it(tmp_path: Path, server: tuple[str, list[str]]) -> None:
+    told: list[int] = []
+    part = tmp_path / "test.pt.part"
+    part.write_bytes(CONTENT[:1000])
+    with part.open("r+b") as other:  # another process, which is killed after a while
+        fcntl.flock(other, fcntl.LOCK_EX)
+        one = entry(server[0] + "/ranges")
+        thread = threading.Thread(
+            target=lambda: fetch_weights(one, cache=tmp_path, progress=lambda done, total: told.append(done))
+        )
+        thread.start()
+        while not told:
+            time.sleep(0.01)
+    thread.join()
+    assert told[0] == 1000
+    assert (tmp_path / "test.pt").read_bytes() == CONTENT
+
+
+def test_a_damaged_file_of_the_right_size_is_not_used(
+    tmp_path: Path, server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = entry(server[0] + "/ranges")
+    monkeypatch.setitem(REGISTRY, "test", one)
+    (tmp_path / "test.pt").write_bytes(bytes(len(CONTENT)))
+    with pytest.raises(WeightsError, match=r"test\.pt: is not the published file test .*run `m2h weights fetch test`"):
+        resolve_weights("test", cache=tmp_path)
+    assert fetch_weights(one, cache=tmp_path).read_bytes() == CONTENT
+    assert resolve_weights("test", cache=tmp_path)[0] == tmp_path / "test.pt"
+
+
+def test_nothing_stays_where_nothing_came(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot download"):
+        fetch_weights(entry("http://127.0.0.1:9/x.pt"), cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_import_knows_published_files_and_our_own(tmp_path: Path) -> None:

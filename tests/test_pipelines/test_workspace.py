@@ -1,12 +1,16 @@
 """The run folder tracks what is up to date, and two runs never share it."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+from faults import KilledError, faulty_disk
 
-from pipelines.workspace import StageRecord, Workspace, WorkspaceError, digest, folder_fingerprint
+from mapping.files import atomic_folder, atomic_path
+from pipelines.workspace import InputWatch, StageRecord, Workspace, WorkspaceError, digest, folder_fingerprint
 
 
 def run_stage(workspace, key="k1", text="content"):
@@ -55,6 +59,64 @@ def test_foreign_folders_are_rejected(tmp_path):
     with pytest.raises(WorkspaceError, match="not empty and no run folder"):
         Workspace(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_folder_of_our_temporaries_alone_is_ours(tmp_path, at):
+    """Killed at any operation before the first manifest is there."""
+    root = tmp_path / "run"
+    with contextlib.suppress(KilledError), faulty_disk(at), Workspace(root).lock():
+        pass
+    with Workspace(root).lock():
+        pass
+    assert [path.name for path in root.iterdir()] == ["manifest.json"]
+
+
+def test_what_another_process_writes_is_not_removed(tmp_path):
+    with atomic_path(tmp_path / "other") as temporary:
+        temporary.write_text("an export into the run folder")
+        with Workspace(tmp_path).lock():
+            assert temporary.exists()
+    assert (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["predictions", ".lock", "export", "manifest.json", "first_pass/predictions", "mesh.ply"]
+)
+@pytest.mark.parametrize("is_dangling", [False, True])
+def test_links_in_a_run_folder_are_refused(tmp_path, name, is_dangling):
+    root, outside = tmp_path / "run", tmp_path / "outside"
+    Workspace(root)
+    if not is_dangling:
+        outside.mkdir()
+        (outside / "index.json").write_text("mine")
+    link = root / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(outside)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(WorkspaceError, match=rf"{name}: is a link, and a run folder has none; remove it"):
+        Workspace(root)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_run_folder_itself_may_be_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    with Workspace(tmp_path / "run").lock():
+        pass
+    assert (tmp_path / "disk" / "manifest.json").exists()
+
+
+def test_a_second_process_does_not_write_over_the_manifest_of_the_first(tmp_path):
+    first = Workspace(tmp_path)
+    with first.lock():
+        second = Workspace(tmp_path)
+        run_stage(first)
+        with pytest.raises(WorkspaceError, match="another run"), second.lock():
+            pass
+    with second.lock():
+        assert second.is_current("fuse", "k1")
 
 
 def test_unwritable_place_is_named(tmp_path):
@@ -132,6 +194,34 @@ def test_fingerprint_leaves_runs_out_and_follows_links(tmp_path):
     assert folder_fingerprint(sequence) == before
     (elsewhere / "0.png").write_text("2")
     assert folder_fingerprint(sequence) != before
+
+
+def test_fingerprint_leaves_temporaries_out(tmp_path):
+    (tmp_path / "a").write_text("1")
+    before = folder_fingerprint(tmp_path)
+    with atomic_path(tmp_path / "b"), atomic_folder(tmp_path / "c"):
+        assert folder_fingerprint(tmp_path) == before
+
+
+def test_input_that_changes_is_noticed(tmp_path):
+    folder, video = tmp_path / "sequence", tmp_path / "walk.mp4"
+    (folder / "depth").mkdir(parents=True)
+    for path in (folder / "depth" / "0.png", folder / "1.png", video):
+        path.write_text("12")
+    watch = InputWatch((folder, video))
+    (folder / "note.txt").write_text("new")
+    watch.check()
+    os.utime(folder / "depth" / "0.png", (1, 1))
+    with pytest.raises(WorkspaceError, match=r"sequence/depth/0\.png: was changed or removed while the run read it"):
+        watch.check()
+    watch = InputWatch((folder, video))
+    (folder / "1.png").unlink()
+    with pytest.raises(WorkspaceError, match=r"1\.png"):
+        watch.check()
+    watch = InputWatch((folder, video))
+    video.write_text("123")
+    with pytest.raises(WorkspaceError, match=r"walk\.mp4: was changed"):
+        watch.check()
 
 
 def test_a_stage_that_is_found_up_to_date_says_so(tmp_path):

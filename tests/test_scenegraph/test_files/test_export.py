@@ -19,7 +19,8 @@ from scenegraph.files.export import (
     yaw_deg,
 )
 from scenegraph.files.spark_dsg import export_spark_dsg, node_id_from_symbol
-from scenegraph.labels import nyu40
+from scenegraph.labels import LabelClass, LabelSpace, nyu40
+from scenegraph.nodes import ObjectNode, OrientedBox
 
 EXPORTERS = {
     "graphml": export_graphml,
@@ -97,6 +98,31 @@ def test_objects_table(tmp_path):
 @pytest.mark.parametrize("angle", [-180.0, -90.0, 0.0, 17.0, 135.0])
 def test_yaw_of_a_box(angle):
     assert yaw_deg(make_object("chair", [0, 0, 0], yaw=np.deg2rad(angle)).box) == pytest.approx(angle)
+
+
+@pytest.mark.parametrize("label", ["=cmd|'/C calc'!A0", "+1", "-1", "@SUM(1)", "\t=1"])
+def test_no_class_name_is_a_formula(tmp_path, label):
+    space = LabelSpace("hostile", (*nyu40().classes, LabelClass(99, label, (0, 0, 0), "object")))
+    graph = SceneGraph(space)
+    center = np.array([-1.0, -2.0, -0.4])
+    graph.add(ObjectNode(label, 99, center, OrientedBox(center, np.ones(3), np.eye(3))))
+    export_objects_csv(graph, tmp_path / "objects.csv")
+    with (tmp_path / "objects.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["label"] == f"'{label}"
+    assert float(row["x"]) == -1.0  # a number is no formula, whatever its sign
+
+
+def test_any_class_name_is_valid_in_every_format(tmp_path):
+    label = '\x00\x1b[2J<b>&"]]>\ud800\n/x'
+    space = LabelSpace("hostile", (*nyu40().classes, LabelClass(99, label, (0, 0, 0), "object")))
+    graph = SceneGraph(space)
+    graph.add(ObjectNode(label, 99, np.zeros(3), OrientedBox(np.zeros(3), np.ones(3), np.eye(3))))
+    for name, export in EXPORTERS.items():
+        export(graph, tmp_path / f"a.{name}")
+    assert nx.read_graphml(tmp_path / "a.graphml").nodes["O0"]["label"] == '\ufffd\ufffd[2J<b>&"]]>\ufffd\n/x'
+    for name in ("geojson", "json"):
+        json.loads((tmp_path / f"a.{name}").read_text(encoding="utf-8"))
 
 
 def test_floorplan(tmp_path):
