@@ -190,7 +190,7 @@ def import_weights(
         name, target = path.stem, folder / f"{path.stem}.safetensors"
     make_folder(folder)
     remove_abandoned(folder)
-    with atomic_path(target) as temporary, path.open("rb") as source, temporary.open("wb") as copy:
+    with atomic_path(target) as temporary, opened(path, WeightsError) as source, temporary.open("wb") as copy:
         while chunk := source.read(CHUNK):
             copy.write(chunk)
     return name, target
