@@ -116,9 +116,10 @@ def load_published_file(path: Path, record: CheckpointRecord) -> M2H:
     """
     from m2h.model import build_model
 
+    state_dict = read_state_dict(path)
     model = build_model(record.config)
     try:
-        load_published(model, read_state_dict(path))
+        load_published(model, state_dict)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return model.eval()

@@ -46,7 +46,9 @@ class Intrinsics:
         for name in ("width", "height"):
             value = getattr(self, name)
             if not 1 <= value <= MOST_PIXELS or int(value) != value:
-                raise ValueError(f"Intrinsics.{name} must be a whole number of pixels >= 1, got {value}")
+                raise ValueError(
+                    f"Intrinsics.{name} must be a whole number of pixels from 1 to {MOST_PIXELS}, got {value}"
+                )
         if self.width * self.height > MOST_PIXELS:
             raise ValueError(
                 f"Intrinsics: {self.width}x{self.height} pixels are too many, at most {MOST_PIXELS} are taken"

@@ -76,9 +76,9 @@ def config_from_mapping(
         config = TypeAdapter(cls).validate_python(dict(data))
         unusable = _unusable_number(config)
         if unusable is not None:
-            path, value = unusable
-            at = _origin(path.split("."), origins or {}) or where
-            raise ConfigError(f"{at}: {path}: expected a number up to {LARGEST:g}, got {shown(value)}")
+            name, value = unusable
+            at = _origin(name.split("."), origins or {}) or where
+            raise ConfigError(f"{at}: {name}: expected a number up to {LARGEST:g}, got {shown(value)}")
         return config
     except ValidationError as error:
         first = error.errors()[0]

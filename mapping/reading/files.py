@@ -11,14 +11,15 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
-from pathlib import Path
+from io import BufferedReader, TextIOWrapper
 
 MIB = 1 << 20
 MOST_TEXT_BYTES = 128 * MIB
 """Of a text file: some hundred thousand frames."""
 MOST_BINARY_BYTES = 4096 * MIB
 """Of a file that is read whole into memory as bytes, such as a mesh."""
+LONGEST_LINE = 16 * MIB
+"""Characters of a line of text; COLMAP has all points of an image in one."""
 LONGEST_SHOWN = 80
 """Characters of a value that a message shows."""
 
@@ -133,6 +134,18 @@ def read_text(path: str | os.PathLike[str], error: type[ValueError], *, most: in
     return text.replace("\r\n", "\n").replace("\r", "\n")  # as the text mode of files does
 
 
-def exists(path: Path) -> bool:
-    """Whether there is something of this name; False, too, for a name that no file can have."""
-    return is_readable_name(str(path)) and path.exists()
+def read_lines(path: str | os.PathLike[str], error: type[ValueError]) -> Iterator[str]:
+    """The lines of a UTF-8 text file without their ends, one after the other: a file may be larger than memory.
+
+    Raises `error` naming the file as `read_text` does, and for a line of more than `LONGEST_LINE` characters.
+    """
+    with opened(path, error) as file, TextIOWrapper(file, encoding="utf-8-sig") as text:
+        try:
+            while line := text.readline(LONGEST_LINE + 1):
+                if len(line) > LONGEST_LINE:
+                    raise error(f"{os.fspath(path)}: has a line of more than {LONGEST_LINE} characters")
+                if "\0" in line:
+                    raise error(f"{os.fspath(path)}: is not text (it contains NUL characters)")
+                yield line.rstrip("\n")
+        except UnicodeDecodeError as problem:
+            raise error(f"{os.fspath(path)}: is not text ({problem.reason} of UTF-8)") from problem

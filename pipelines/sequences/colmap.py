@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.reading.files import read_bytes
+from mapping.reading.files import read_bytes, read_lines
 from pipelines.frame import SequenceError
 from pipelines.images import IMAGE_SUFFIXES
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
 from pipelines.sequences.recorded import MASKS, Details, FrameRecord, Lens, RecordedSequence, camera_for_images
-from pipelines.sequences.text import content_lines, natural_key, read_text, slashed
+from pipelines.sequences.text import content_lines, natural_key, slashed
 
 ASSUMED_RATE = 30.0
 MOST_BINARY = 2 << 30
@@ -192,7 +192,7 @@ def _cameras_text(path: Path) -> Iterator[Camera]:
 def _images_text(path: Path) -> Iterator[RegisteredImage]:
     """Two lines per image, as COLMAP reads them: the line after an image's is that of its points, empty when it has none;
     empty lines and comments are skipped only where an image is expected."""
-    lines = iter(enumerate(map(str.strip, read_text(path).splitlines()), 1))
+    lines = iter(enumerate(map(str.strip, read_lines(path, SequenceError)), 1))
     for number, line in lines:
         if not line or line.startswith("#"):
             continue

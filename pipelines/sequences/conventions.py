@@ -26,7 +26,7 @@ OVERRIDE_FILE = "m2h.yaml"
 ROTATION_TOLERANCE = 1e-2
 """Greatest deviation of R R^T from the identity; beyond it a pose counts as lost."""
 LARGEST_ELEMENT, FARTHEST = 1e3, 1e10
-"""Of a rotation, beyond which it is not compared with one; and of a position: beyond coordinates of the Earth in millimetres."""
+"""Of a matrix, beyond which it is compared with no rotation; and of a position: more than the Earth has in millimetres."""
 QUATERNION_TOLERANCE = 1e-2
 """Greatest deviation of a quaternion's length from 1; beyond it the numbers are something else or corrupted."""
 

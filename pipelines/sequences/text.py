@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.reading.documents import read_json as read_json_file
+from mapping.reading.files import read_lines, shown
 from mapping.reading.files import read_text as read_text_file
-from mapping.reading.files import shown
 from pipelines.frame import SequenceError
 
 Array = NDArray[np.float64]
+MOST_NUMBERS = 1 << 24
+"""Of a table: a million poses."""
 DIGITS, LONGEST_NUMBER = "0123456789", 300
 """Of a number in a name: no file has a longer one."""
 
@@ -44,20 +46,21 @@ def number_of(keys: Mapping[str, Any], key: str, path: Path) -> float:
 
 def csv_columns(path: Path, required: tuple[str, ...]) -> dict[str, Array]:
     """The columns (N,) of a table with a header line, by name; raises SequenceError naming the line or the missing column."""
-    lines = [(number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
-    names = [name.strip() for name in lines[0][1].lstrip("#").split(",")] if lines else []
+    lines = ((number, line.strip()) for number, line in enumerate(read_lines(path, SequenceError), 1) if line.strip())
+    names = [name.strip() for name in next(lines, (0, ""))[1].lstrip("#").split(",")]
     if missing := [name for name in required if name not in names]:
         raise SequenceError(
             f"{path}: expected a header with the columns {', '.join(required)}; missing: {', '.join(missing)}"
         )
     rows = []
-    for number, line in lines[1:]:
+    for number, line in lines:
         try:
             rows.append([float(field) for field in line.split(",")])
         except ValueError:
             raise SequenceError(f"{path} line {number}: expected numbers, found {line[:60]!r}") from None
         if len(rows[-1]) != len(names):
             raise SequenceError(f"{path} line {number}: expected {len(names)} numbers, found {len(rows[-1])}")
+        _check_count(len(rows) * len(names), path)
     if not rows:
         raise SequenceError(f"{path}: has no line below its header")
     return dict(zip(names, np.array(rows, dtype=np.float64).T, strict=True))
@@ -65,7 +68,7 @@ def csv_columns(path: Path, required: tuple[str, ...]) -> dict[str, Array]:
 
 def content_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers from 1 and lines that are neither empty nor a `#` comment."""
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_lines(path, SequenceError), 1):
         line = line.strip()
         if line and not line.startswith("#"):
             yield number, line
@@ -90,9 +93,15 @@ def number_rows(path: Path, columns: tuple[int, ...], what: str) -> Array:
             wanted = len(rows[0]) if rows else " or ".join(map(str, columns))
             raise SequenceError(f"{path} line {number}: expected {wanted} numbers ({what}), found {len(row)}")
         rows.append(row)
+        _check_count(len(rows) * len(row), path)
     if not rows:
         raise SequenceError(f"{path}: is empty, expected lines of {what}")
     return np.array(rows, dtype=np.float64)
+
+
+def _check_count(numbers: int, path: Path) -> None:
+    if numbers > MOST_NUMBERS:
+        raise SequenceError(f"{path}: is too large: at most {MOST_NUMBERS} numbers are read")
 
 
 def read_matrix(path: Path, rows: int, columns: int) -> Array:
@@ -133,6 +142,7 @@ def stamped_files(path: Path) -> tuple[Array, list[str]]:
         except ValueError:
             raise SequenceError(f"{path} line {number}: expected `stamp file`, found {line[:60]!r}") from None
         names.append(slashed(name))
+        _check_count(len(names), path)
     order = np.argsort(np.array(times), kind="stable")
     return np.array(times)[order], [names[i] for i in order]
 

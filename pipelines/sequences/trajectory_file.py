@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.reading.files import read_lines
+from pipelines.frame import SequenceError
 from pipelines.sequences.association import Trajectory
 from pipelines.sequences.conventions import matrices_from_quaternions
-from pipelines.sequences.text import number_rows, read_text
+from pipelines.sequences.text import number_rows
 from pipelines.sequences.times import check_repeats, to_seconds
 
 Array = NDArray[np.float64]
@@ -37,7 +39,7 @@ def named_order(path: Path, expected: tuple[str, ...]) -> list[int]:
 
     A comment that names the parts of the quaternion alone gives their order; without one the order is the expected one.
     """
-    for line in read_text(path).splitlines():
+    for line in read_lines(path, SequenceError):
         text = line.strip()
         if text and not text.startswith("#") and re.match(r"[-+.\d]|nan|inf", text, re.IGNORECASE):
             break

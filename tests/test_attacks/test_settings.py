@@ -88,13 +88,13 @@ def test_anchors_in_a_file_are_shown_short(tmp_path):
     assert len(line) < 500
 
 
-@settings(SHORT, max_examples=150)
+@settings(SHORT, max_examples=60)
 @given(name=st.sampled_from(NAMES), value=VALUES)
 def test_hostile_settings(name, value):
     attack(name, value)
 
 
-@settings(SHORT, max_examples=60)
+@settings(SHORT, max_examples=20)
 @given(name=st.sampled_from(NAMES), value=VALUES)
 def test_hostile_settings_in_a_file(name, value, tmp_path):
     groups = name.split(".")

@@ -100,7 +100,7 @@ def view_bounds(
         low[axis] = np.int64(first)
         extent[axis] = np.int64(last) + 1 - low[axis]
         cells *= np.float64(extent[axis])
-    return np.int64(min(cells, MOST_CELLS))
+    return int(min(cells, MOST_CELLS))
 
 
 @numba.njit(**INNER)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mapping.reading.files import check_regular, read_bytes, read_head, read_text
+from mapping.reading.files import LONGEST_LINE, check_regular, read_bytes, read_head, read_lines, read_text
 
 
 class BadFileError(ValueError):
@@ -48,7 +48,23 @@ def test_size_is_compared_before_reading(tmp_path):
     assert read_head(path, BadFileError, 3) == b"\0\0\0"
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a\n\xff\n", "is not text"),
+        (b"a\nb\0\n", "contains NUL characters"),
+        (b"x" * (LONGEST_LINE + 2), f"has a line of more than {LONGEST_LINE} characters"),
+    ],
+)
+def test_lines_of_other_files_are_refused(tmp_path, data, message):
+    path = tmp_path / "f"
+    path.write_bytes(data)
+    with pytest.raises(BadFileError, match=rf"f: .*{message}"):
+        list(read_lines(path, BadFileError))
+
+
 def test_text_is_read_as_before(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
     assert read_text(path, BadFileError) == "a\nb\nc\n"
+    assert list(read_lines(path, BadFileError)) == ["a", "b", "c"]
