@@ -79,6 +79,15 @@ def test_names_come_from_the_module_that_defines_them(modules):
                 assert not private, name
 
 
+def test_no_two_classes_have_the_same_name():
+    where: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}
+
+
 @pytest.mark.parametrize(
     "statement",
     [
