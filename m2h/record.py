@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself: its network, its input, the meaning of its outputs, its origin."""
+"""The record inside a checkpoint: its network, the input that it expects, the meaning of its outputs, its origin."""
 
 from __future__ import annotations
 

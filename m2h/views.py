@@ -1,4 +1,4 @@
-"""Frames with known poses as the network sees them: which of them go together, and where their pixels lie in each other.
+"""Posed frames as input of the network: which frames are useful neighbours, and the projection between them.
 
 Plain numpy, shared by training and inference. Poses are `T_world_camera` (4, 4), cameras look along +z with y down.
 """

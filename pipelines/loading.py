@@ -1,4 +1,4 @@
-"""The two ways to the frames of a sequence: in order, decoded ahead of their use, and in any order, kept for the next time."""
+"""The frames of a sequence, decoded: in order ahead of their use, or in any order from a cache."""
 
 from __future__ import annotations
 

@@ -130,7 +130,9 @@ def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineCon
     """
     folder = Path(argument)
     if not argument or not folder.is_dir():
-        raise SourceError(f"--source precomputed:{argument}: expected a folder of NNNNNN.npz files, one a frame index")
+        raise SourceError(
+            f"--source precomputed:{argument}: expected a folder of NNNNNN.npz files, one per frame index"
+        )
 
     def predict(frame: Frame) -> Predictions:
         path = prediction_path(folder, frame.index)
