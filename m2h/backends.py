@@ -146,7 +146,8 @@ class ExportedNetwork:
         self, whole: _Graph, features: _Graph | None, outputs: list[str], record: CheckpointRecord, path: Path
     ) -> None:
         """Raises CheckpointError for a network with `cross_view` in a file that does not take neighbours."""
-        self.whole, self.features, self.outputs, self.path = whole, features, outputs, path
+        self.whole, self.features = whole, features
+        self.outputs, self.path = outputs, path
         if record.config.cross_view is not None and (features is None or set(VIEW_INPUTS) - set(whole.shapes)):
             raise CheckpointError(
                 f"{path}: exported without neighbours and hints, by an earlier version: export it again"

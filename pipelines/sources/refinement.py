@@ -221,9 +221,10 @@ def error_of_hidden(base: Source, frame: Frame, hint: Hint) -> float | None:
     """The robust standard deviation of the log ratio of a network's depth to what images prove, where it was not shown that;
     unlike in `spread_of` a common scale counts, as nothing corrects it later. None where too few pixels tell."""
     assert base.predict_hinted is not None
-    (height, width), (rows, columns) = hint.depth.shape, HIDDEN_BLOCKS
-    v, u = np.arange(height) * rows // height, np.arange(width) * columns // width
-    hidden = (v[:, None] + u) % 2 == 0
+    block_row, block_column = (
+        np.arange(pixels) * blocks // pixels for pixels, blocks in zip(hint.depth.shape, HIDDEN_BLOCKS, strict=True)
+    )
+    hidden = (block_row[:, None] + block_column) % 2 == 0
     shown = Hint(np.where(hidden, 0, hint.depth), np.where(hidden, 0, hint.confidence))
     predicted = base.predict_hinted(frame, shown).depth
     if predicted is None:
