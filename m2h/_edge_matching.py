@@ -14,7 +14,7 @@ BORDER = 5  # pixels over which edges fade out towards the image border
 
 
 def suppress_non_maxima(edges: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Edge strength (H, W) in [0, 1] with all pixels set to 0 that have a stronger one beside them across the edge.
+    """Edge strength (H, W) in [0, 1] with all pixels set to 0 that have a stronger neighbour across the edge.
 
     The steps and constants of the structured edges toolbox (Dollar and Zitnick, PAMI 2015), except that the direction across
     the edge is the exact principal direction of the smoothed map's second derivatives, not the toolbox's approximation.

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from m2h.model import Neighbours
 
 OUTPUTS_KEY = "m2h_tasks"
-"""Under which name a file's metadata holds the names of its outputs, in order."""
+"""Key in a file's metadata of the names of its outputs, in order."""
 IMAGES = "images"
 VIEW_INPUTS = ("views", "projections", "valid", "hint")
-"""Inputs beside the image of a network with `cross_view`: the fields of `Neighbours` and the hint."""
+"""Inputs besides the image of a network with `cross_view`: the fields of `Neighbours` and the hint."""
 FEATURES = "features"
 """Its output of matching features."""
 RUNTIMES = ("openvino", "onnxruntime")
@@ -197,7 +197,7 @@ class ExportedNetwork:
             raise CheckpointError(f"{self.path}: exported for images of {exported}, got {list(images.shape[1:])}")
 
     def _view_inputs(self, batch: int, neighbours: Neighbours | None, hint: Tensor | None) -> dict[str, Tensor]:
-        """The inputs beside the images: neighbours filled up to the exported number with such as are not valid, and the hint."""
+        """The inputs besides the images: neighbours filled up to the exported number with such as are not valid, and the hint."""
         import torch
 
         shapes = {name: (batch, *self.whole.shapes[name][1:]) for name in VIEW_INPUTS}

@@ -13,7 +13,7 @@ from m2h.config import M2HConfig
 
 RECORD_VERSION = 1
 RECORD_KEY = "m2h_checkpoint"
-"""Under which name a file's metadata holds the record."""
+"""Key of the record in a file's metadata."""
 
 
 class CheckpointError(ValueError):

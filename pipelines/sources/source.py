@@ -29,7 +29,7 @@ SOURCES = {
 }
 """A function from what follows the colon, the sequence and the settings to a Source.
 
-The sequence is shared by all sources of a run and gives frames in any order, so that a source may look at those beside one.
+The sequence is shared by all sources of a run and gives frames in any order, so that a source may use the neighbours of one.
 """
 PARTS = {
     "depth": ("depth", "confidence"),
