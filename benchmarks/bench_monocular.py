@@ -2,7 +2,7 @@
 
 python benchmarks/bench_monocular.py --seeds 31 32 --ablate 31
 
-Worlds of `m2h synth` are rendered and degraded by `pipelines.synth.monocular` (scale 5 % per frame, smooth bias, bleeding
+Worlds of `m2h synth` are rendered and degraded by `simulated_network.py` (scale 5 % per frame, smooth bias, bleeding
 edges, tilted normals), fused with every chosen combination of measures and compared with the true surface. `plain`
 fuses the predictions with equal weights; `full` is the default of `m2h run`. Results are kept by seed in
 benchmarks/results/monocular.json.
@@ -22,6 +22,7 @@ import numpy as np
 from common import machine, table, write_json
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from simulated_network import MonocularConfig, MonocularNetwork
 
 from m2h import Predictions
 from mapping import TSDFConfig, TSDFVolume
@@ -36,7 +37,6 @@ from pipelines.config import config_from_mapping
 from pipelines.frame import Frame
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
-from pipelines.synth.monocular import MonocularConfig, MonocularNetwork
 from pipelines.synth.simulate import SynthConfig, simulate
 
 NETWORK_STREAM = 7
@@ -93,7 +93,7 @@ MAIN = ("exact depth", "plain", "only weights", "only fields", "full")
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class RenderedWorld:
     """A rendered world: its frames, their predictions, the truth, and its visible part."""
 
     frames: list[Frame]
@@ -106,7 +106,7 @@ class World:
         return self.truth.visible_points(points, normals, chosen, self.frames[0].intrinsics, max_depth=MAX_DEPTH)
 
 
-def open_world(folder: Path, seed: int, options: argparse.Namespace) -> World:
+def open_world(folder: Path, seed: int, options: argparse.Namespace) -> RenderedWorld:
     """Render a world if it does not exist, and predict its frames."""
     settings = {"seed": seed, "frames": options.frames, "image_format": "jpg", "world": {"rooms": options.rooms}}
     simulate(folder, config_from_mapping(SynthConfig, settings, "options"))
@@ -114,11 +114,11 @@ def open_world(folder: Path, seed: int, options: argparse.Namespace) -> World:
     frames = [sequence[i] for i in range(len(sequence))]
     network = MonocularNetwork(MonocularConfig(), np.random.default_rng([seed, NETWORK_STREAM]))
     seen = [network(frame.recorded) for frame in frames]
-    return World(frames, seen, MeshCaster(read_mesh(folder / "ground_truth" / "mesh.ply")))
+    return RenderedWorld(frames, seen, MeshCaster(read_mesh(folder / "ground_truth" / "mesh.ply")))
 
 
 def aligned_depths(
-    world: World, care: Care, options: argparse.Namespace
+    world: RenderedWorld, care: Care, options: argparse.Namespace
 ) -> tuple[list[NDArray[np.float32]], SequenceAlignment | None]:
     """The depth of all frames after a combination of measures."""
     raw = [seen.depth for seen in world.seen if seen.depth is not None]
@@ -146,7 +146,7 @@ def weights(
     )
 
 
-def fused(world: World, depths: list[NDArray[np.float32]], care: Care, voxel: float) -> TSDFVolume:
+def fused(world: RenderedWorld, depths: list[NDArray[np.float32]], care: Care, voxel: float) -> TSDFVolume:
     volume = TSDFVolume(TSDFConfig(voxel_size=voxel, behind_per_meter=care.behind_per_meter))
     for frame, seen, depth in zip(world.frames, world.seen, depths, strict=True):
         weight = weights(frame, seen, depth, care.weights)
@@ -154,7 +154,7 @@ def fused(world: World, depths: list[NDArray[np.float32]], care: Care, voxel: fl
     return volume
 
 
-def measure(world: World, name: str, care: Care, options: argparse.Namespace) -> dict[str, Any]:
+def measure(world: RenderedWorld, name: str, care: Care, options: argparse.Namespace) -> dict[str, Any]:
     """The scores of one combination."""
     start = time.process_time()
     if name == "exact depth":
@@ -172,7 +172,7 @@ def measure(world: World, name: str, care: Care, options: argparse.Namespace) ->
     return {key: None if value is None else round(float(value), 5) for key, value in result.items()}
 
 
-def depth_errors(world: World, depths: list[NDArray[np.float32]]) -> dict[str, float]:
+def depth_errors(world: RenderedWorld, depths: list[NDArray[np.float32]]) -> dict[str, float]:
     """Robust deviation of log depth over all pixels, and the standard deviation of the frames' medians."""
     medians, spreads = [], []
     for frame, depth in zip(world.frames, depths, strict=True):

@@ -81,7 +81,7 @@ def measure(folder: Path, every: int, voxel: float, focal: float | None) -> dict
     wanted = np.arange(len(frames)) % every == 0
     depths = MultiviewDepth(frames.__getitem__, poses, small, wanted=wanted)
     volume = TSDFVolume(TSDFConfig(voxel_size=voxel))
-    swept, proved = DepthErrors(), DepthErrors()
+    swept, proved = DepthFigures(), DepthFigures()
     chosen = range(0, len(frames), every)
     for i in chosen:
         depth, confidence = depths(i)
@@ -125,7 +125,7 @@ def sensor_mesh(frames: list[Frame], voxel: float) -> Mesh:
     return volume.extract_mesh(min_weight=1.0)
 
 
-class DepthErrors:
+class DepthFigures:
     """Figures of depth against the truth, frame by frame."""
 
     def __init__(self) -> None:

@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import gc
 import multiprocessing
-import os
 import statistics
 import sys
 import tempfile
@@ -31,7 +30,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from common import machine, table, write_json
+from common import busy_seconds, machine, table, write_json
 
 if TYPE_CHECKING:
     from m2h.config import M2HConfig
@@ -91,10 +90,11 @@ def serve(line: Connection, variant: str, setting: Setting, folder: str) -> None
         busy, own, start = busy_seconds(), time.process_time(), time.perf_counter()
         run()
         seconds = time.perf_counter() - start
-        foreign = max(0.0, busy_seconds() - busy - (time.process_time() - own)) / seconds
+        after = busy_seconds()
+        others = 0.0 if busy is None or after is None else after - busy - (time.process_time() - own)
         peak = resident("VmHWM")
         memory = {"peak_mb": peak, "added_mb": peak - before}
-        line.send({"seconds": seconds, "foreign": foreign} | memory | gpu_memory(variant))
+        line.send({"seconds": seconds, "foreign": max(0.0, others) / seconds} | memory | gpu_memory(variant))
 
 
 def resident(field: str) -> float:
@@ -110,16 +110,6 @@ def reset_peak() -> None:
     """Reset the peak to the current resident size, so that building the network does not count."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def busy_seconds() -> float:
-    """CPU seconds that all processes of the machine have used since it started; 0 where /proc has none."""
-    try:
-        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    except OSError:
-        return 0.0
-    user, nice, system, _idle, _wait, irq, softirq, steal = map(int, fields[:8])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def gpu_memory(variant: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 python benchmarks/bench_refine.py --seeds 71 72 --office /path/to/hololens_office
 
-Three predictors: the shipped network, and `pipelines.synth.monocular`, which degrades true depth, like a `good` and a `fair`
+Three predictors: the shipped network, and `simulated_network.py`, which degrades true depth, like a `good` and a `fair`
 network. `m2h run` maps worlds of `m2h synth` and the recorded office from the unchanged prediction (`--refine none`), refined
 (`multiview`), refined where the error is large (`auto`), and from images and poses alone; each with alignment (`aligned`) and
 without. Meshes are compared with the true surface, in the office with that of the sensor's depth, which is otherwise only used to
@@ -25,6 +25,7 @@ import numpy as np
 from common import machine, table, write_json
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from simulated_network import MonocularConfig, MonocularNetwork
 
 from m2h import Predictions
 from mapping import TSDFVolume
@@ -40,7 +41,6 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import prediction_path, read_predictions, write_predictions
 from pipelines.sources.refinement import Refine, spread_of
 from pipelines.stages.alignment_file import read_alignment
-from pipelines.synth.monocular import MonocularConfig, MonocularNetwork
 from pipelines.synth.simulate import SynthConfig, simulate
 
 MAX_DEPTH = 10.0  # metres; farther points are ignored

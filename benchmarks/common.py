@@ -74,9 +74,9 @@ def noise(report: dict[str, Any]) -> Iterator[None]:
 
     Left empty on systems without /proc/stat.
     """
-    before, own, start = _busy_seconds(), time.process_time(), time.perf_counter()
+    before, own, start = busy_seconds(), time.process_time(), time.perf_counter()
     yield
-    after = _busy_seconds()
+    after = busy_seconds()
     if before is not None and after is not None:
         capacity = (time.perf_counter() - start) * (os.cpu_count() or 1)
         share = max(after - before - (time.process_time() - own), 0.0) / max(capacity, 1e-9)
@@ -126,14 +126,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def _busy_seconds() -> float | None:
-    """Processor seconds that all processes together have used since the machine started."""
+def busy_seconds() -> float | None:
+    """Processor seconds that all processes together have used since the machine started; None without /proc/stat."""
     try:
         fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]
     except OSError:
         return None
-    user, nice, system, _, _, irq, softirq, steal = (int(field) for field in fields[:8])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+    ticks = dict(zip(names, map(int, fields), strict=False))
+    return (sum(ticks.values()) - ticks["idle"] - ticks["iowait"]) / os.sysconf("SC_CLK_TCK")
 
 
 def _processor() -> str:

@@ -14,7 +14,7 @@ BORDER = 5  # pixels over which edges fade out towards the image border
 
 
 def suppress_non_maxima(edges: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Edge strength (H, W) in [0, 1] with all pixels set to 0 that have a stronger one beside them across the edge.
+    """Edge strength (H, W) in [0, 1] with all pixels set to 0 that have a stronger neighbour across the edge.
 
     The steps and constants of the structured edges toolbox (Dollar and Zitnick, PAMI 2015), except that the direction across
     the edge is the exact principal direction of the smoothed map's second derivatives, not the toolbox's approximation.
@@ -149,14 +149,12 @@ def _augment(
 
 def _deletable_tables() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """For all 256 neighbourhoods whether the centre may go, in the first and in the second half of a round."""
-    x = (np.arange(256)[:, None] >> np.arange(8)) & 1 == 1  # x[:, 0] is the paper's x1
-    x1, x2, x3, x4, x5, x6, x7, x8 = x.T
-    crossings = (~x1 & (x2 | x3)).astype(int) + (~x3 & (x4 | x5)) + (~x5 & (x6 | x7)) + (~x7 & (x8 | x1))
-    pairs_1 = (x1 | x2).astype(int) + (x3 | x4) + (x5 | x6) + (x7 | x8)
-    pairs_2 = (x2 | x3).astype(int) + (x4 | x5) + (x6 | x7) + (x8 | x1)
-    fewest = np.minimum(pairs_1, pairs_2)
+    x = (np.arange(256) >> np.arange(8)[:, None]) & 1 == 1  # x[0] is the paper's x1, and so on around the centre
+    sides, corners, next_sides = x[0::2], x[1::2], np.roll(x[0::2], -1, axis=0)
+    crossings = (~sides & (corners | next_sides)).sum(axis=0)
+    fewest = np.minimum((sides | corners).sum(axis=0), (corners | next_sides).sum(axis=0))
     simple = (crossings == 1) & (fewest >= 2) & (fewest <= 3)
-    return simple & ~((x2 | x3 | ~x8) & x1), simple & ~((x6 | x7 | ~x4) & x5)
+    return simple & ~((x[1] | x[2] | ~x[7]) & x[0]), simple & ~((x[5] | x[6] | ~x[3]) & x[4])
 
 
 _DELETABLE = _deletable_tables()

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from m2h.model import Neighbours
 
 OUTPUTS_KEY = "m2h_tasks"
-"""Under which name a file's metadata holds the names of its outputs, in order."""
+"""Key in a file's metadata of the names of its outputs, in order."""
 IMAGES = "images"
 VIEW_INPUTS = ("views", "projections", "valid", "hint")
-"""Inputs beside the image of a network with `cross_view`: the fields of `Neighbours` and the hint."""
+"""Inputs besides the image of a network with `cross_view`: the fields of `Neighbours` and the hint."""
 FEATURES = "features"
 """Its output of matching features."""
 RUNTIMES = ("openvino", "onnxruntime")
@@ -146,7 +146,8 @@ class ExportedNetwork:
         self, whole: _Graph, features: _Graph | None, outputs: list[str], record: CheckpointRecord, path: Path
     ) -> None:
         """Raises CheckpointError for a network with `cross_view` in a file that does not take neighbours."""
-        self.whole, self.features, self.outputs, self.path = whole, features, outputs, path
+        self.whole, self.features = whole, features
+        self.outputs, self.path = outputs, path
         if record.config.cross_view is not None and (features is None or set(VIEW_INPUTS) - set(whole.shapes)):
             raise CheckpointError(
                 f"{path}: exported without neighbours and hints, by an earlier version: export it again"
@@ -196,7 +197,7 @@ class ExportedNetwork:
             raise CheckpointError(f"{self.path}: exported for images of {exported}, got {list(images.shape[1:])}")
 
     def _view_inputs(self, batch: int, neighbours: Neighbours | None, hint: Tensor | None) -> dict[str, Tensor]:
-        """The inputs beside the images: neighbours filled up to the exported number with such as are not valid, and the hint."""
+        """The inputs besides the images: neighbours filled up to the exported number with such as are not valid, and the hint."""
         import torch
 
         shapes = {name: (batch, *self.whole.shapes[name][1:]) for name in VIEW_INPUTS}

@@ -1,4 +1,4 @@
-"""Making what a network says of its own certainty true: factors found on held-out data, kept in the checkpoint's record."""
+"""Calibration of a network's confidences: factors found on held-out data and stored in the checkpoint's record."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def calibrate(predictor: Predictor, data: Dataset, *, images: int, neighbours: i
     """
     rng = np.random.default_rng(seed)
     plain = Predictor(predictor.network, neutral(predictor.record), predictor.config)
-    scales, errors, logs, truths = [], [], [], []
+    scales, errors = [], []  # of depth
+    logs, truths = [], []  # of labels
     for index in np.linspace(0, len(data) - 1, min(images, len(data))).round().astype(int):
         sample = data[int(index)]
         sample = replace(sample, rgb=degraded(sample.rgb, DEGRADE, rng))

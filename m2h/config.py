@@ -67,7 +67,7 @@ class M2HConfig:
     channels: int = 256
     """Width of the decoder's feature maps."""
     separable: bool = False
-    """Light decoder: depthwise-separable convolutions, one residual unit a block, attention at a quarter of the width."""
+    """Light decoder: depthwise-separable convolutions, one residual unit per block, attention at a quarter of the width."""
     head_channels: tuple[int, ...] = (128, 64)
     """Width after each x2 step of the heads; each entry doubles the resolution once more."""
     classes: int = 41

@@ -19,11 +19,10 @@ from m2h.views import View
 Protocol = Literal["field", "per-batch"]
 BATCH = 8
 """Images in a batch of the per-batch protocol."""
-TRUTH = {"depth": "depth", "semantics": "labels", "normals": "normals", "edges": "edges"}
 
 
 class _Meters:
-    """One accumulator a task."""
+    """One accumulator per task."""
 
     def __init__(self, tasks: Collection[TaskName], classes: int) -> None:
         makers: dict[TaskName, Callable[[], Any]] = {
@@ -36,7 +35,7 @@ class _Meters:
 
     def update(self, predictions: Predictions, sample: Sample) -> None:
         for task, meter in self._meters.items():
-            predicted, truth = getattr(predictions, TASKS[task].field), getattr(sample, TRUTH[task])
+            predicted, truth = (getattr(each, TASKS[task]) for each in (predictions, sample))
             if predicted is None or truth is None:
                 continue
             valid = truth >= 0 if task == "edges" else None

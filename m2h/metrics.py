@@ -50,11 +50,13 @@ class DepthMetrics:
         """The scores of all images so far."""
         if self._count == 0:
             return dict.fromkeys(("rmse", "abs_rel", "delta_1", "delta_2", "delta_3", "silog", "log10"))
-        mse, abs_rel, *delta, d, d2, log10 = (float(value) for value in self._sums / self._count)
+        means = [float(value) for value in self._sums / self._count]  # in the order of `update`
+        mse, abs_rel = means[:2]
+        d, d2, log10 = means[5:]
         return {
             "rmse": mse**0.5,
             "abs_rel": abs_rel,
-            **{f"delta_{i}": share for i, share in enumerate(delta, start=1)},
+            **{f"delta_{i}": share for i, share in enumerate(means[2:5], start=1)},
             "silog": max(d2 - d * d, 0.0) ** 0.5,
             "log10": log10,
         }

@@ -1,4 +1,4 @@
-"""What a perception model says about one image. Plain numpy, so that geometry needs no network to be tested."""
+"""The outputs of a perception model for one image. Plain numpy, so that geometry needs no network to be tested."""
 
 from __future__ import annotations
 

@@ -48,8 +48,9 @@ def prepare(images: Tensor, placement: Placement, preprocessing: Preprocessing) 
 
 def restore(x: Tensor, placement: Placement) -> Tensor:
     """A map [B, C, h, w] of the network's input, cut and resized to the image's pixels [B, C, H, W]."""
-    (height, width), top, left = placement.scaled, placement.top, placement.left
-    x = x[..., top : top + height, left : left + width]
+    rows = slice(placement.top, placement.top + placement.scaled[0])
+    columns = slice(placement.left, placement.left + placement.scaled[1])
+    x = x[..., rows, columns]
     if placement.scaled == placement.image:
         return x
     return F.interpolate(x, placement.image, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself: its network, its input, the meaning of its outputs, its origin."""
+"""The record inside a checkpoint: its network, the input that it expects, the meaning of its outputs, its origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mapping.reading.documents import parse_json
 
 RECORD_VERSION = 1
 RECORD_KEY = "m2h_checkpoint"
-"""Under which name a file's metadata holds the record."""
+"""Key of the record in a file's metadata."""
 
 
 LARGEST, LARGEST_SIDE = 1e6, 8192

@@ -1,4 +1,4 @@
-"""Frames with known poses as the network sees them: which of them go together, and where their pixels lie in each other.
+"""Posed frames as input of the network: which frames are useful neighbours, and the projection between them.
 
 Plain numpy, shared by training and inference. Poses are `T_world_camera` (4, 4), cameras look along +z with y down.
 """
@@ -35,7 +35,7 @@ class View:
 
 
 def view_worth(T_world_camera: Array, index: int, camera: Camera, size: tuple[int, int]) -> Array:
-    """What each of the frames (N, 4, 4) is worth as a neighbour of frame `index`, (N,) in [0, 1]; 0 where it is none.
+    """The score of each of the frames (N, 4, 4) as a neighbour of frame `index`, (N,) in [0, 1]; 0 where it cannot be one.
 
     The share of points ahead of the frame, at some depths, that the other sees, times how near the baseline is to the best one (a
     log-normal, one octave wide, as in the view selection of Yao et al., MVSNet, ECCV 2018). `camera` is that of all frames, their

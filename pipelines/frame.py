@@ -1,4 +1,4 @@
-"""What a posed image is, and what a sequence of them is."""
+"""The types of a posed frame and of a sequence of frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two ways to the frames of a sequence: in order, decoded ahead of their use, and in any order, kept for the next time."""
+"""The frames of a sequence, decoded: in order ahead of their use, or in any order from a cache."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def _decoded(sequence: FrameSequence, positions: Sequence[int]) -> Iterator[tupl
 
 
 class CachedSequence:
-    """A sequence whose frames are asked for in any order and more than once, as those beside another one are.
+    """A sequence whose frames are requested in any order and more than once, as the neighbours of other frames are.
 
-    Decoded frames are kept as long as `max_bytes` allow. What is read is a copy of the sequence, so that a video is read here
-    beside another reader of it; it is made with the first frame. For one thread at a time.
+    Decoded frames are cached within `max_bytes`. They are read from a copy of the sequence, made with the first frame, so that
+    a video can have other readers at the same time. For one thread at a time.
     """
 
     def __init__(self, sequence: FrameSequence, max_bytes: int = KEPT_FRAME_BYTES) -> None:

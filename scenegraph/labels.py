@@ -158,10 +158,9 @@ def nyu40() -> LabelSpace:
 
 def cityscapes19() -> LabelSpace:
     """The 19 classes that Cityscapes trains on (Cordts et al., CVPR 2016): training ids + 1, 0 unknown; vehicles are dynamic."""
-    classes = [LabelClass(0, "unknown", (90, 90, 90), "unknown")]
-    for i, (name, color, kind) in enumerate(CITYSCAPES19, 1):
-        classes.append(LabelClass(i, name, color, kind))
-    return LabelSpace("cityscapes19", tuple(classes))
+    unknown = LabelClass(0, "unknown", (90, 90, 90), "unknown")
+    classes = [LabelClass(number, *entry) for number, entry in enumerate(CITYSCAPES19, 1)]
+    return LabelSpace("cityscapes19", (unknown, *classes))
 
 
 BUILT_IN = {"nyu40": nyu40, "cityscapes19": cityscapes19}

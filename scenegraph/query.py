@@ -37,7 +37,7 @@ class Hit:
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class FreePath:
     """A path through free space: the places passed, the points (N, 3) from start to goal, metres, and the narrowest clearance."""
 
     places: tuple[str, ...]
@@ -132,7 +132,7 @@ def room_at(graph: SceneGraph, point: ArrayLike) -> str | None:
     return min(holding)[2] if holding else None
 
 
-def path(graph: SceneGraph, start: str | ArrayLike, goal: str | ArrayLike, *, min_clearance: float = 0.0) -> Path:
+def path(graph: SceneGraph, start: str | ArrayLike, goal: str | ArrayLike, *, min_clearance: float = 0.0) -> FreePath:
     """The shortest path over place edges between two nodes (keys) or points (3,).
 
     A room stands for the place nearest to its centre, any other node or point for the nearest place, within its own room if
@@ -158,7 +158,7 @@ def path(graph: SceneGraph, start: str | ArrayLike, goal: str | ArrayLike, *, mi
     line = np.array([p for i, p in enumerate(points) if i == 0 or np.linalg.norm(p - points[i - 1]) > 1e-9])
     clearances = [free_lines.edges[a, b]["clearance"] for a, b in pairwise(places)]
     narrowest = min([*clearances, *(_place(graph, key).radius for key in places)])
-    return Path(tuple(places), line, float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum()), float(narrowest))
+    return FreePath(tuple(places), line, float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum()), float(narrowest))
 
 
 def position_of(graph: SceneGraph, key: str) -> Array:

@@ -28,8 +28,8 @@ def room_mesh() -> Mesh:
     room = box_mesh(ROOM_SIZE, (0, 0, ROOM_SIZE[2] / 2), inward=True)
     names = ["floor", "floor", "ceiling", "ceiling", *["wall"] * 8]
     parts = [(room.submesh([i]), space.id_of(name), 0) for i, name in enumerate(names)]
-    for number, (name, (size, center)) in enumerate(FURNITURE.items(), 1):
-        parts.append((box_mesh(size, center), space.id_of(name), number))
+    for number, (name, size_and_center) in enumerate(FURNITURE.items(), 1):
+        parts.append((box_mesh(*size_and_center), space.id_of(name), number))
     meshes = []
     for mesh, label, number in parts:
         count = len(mesh.vertices)

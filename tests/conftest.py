@@ -1,5 +1,7 @@
 """Fixtures that several test modules share."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,4 +13,17 @@ def box_room(tmp_path_factory) -> Path:
     """A canonical sequence of a furnished box of a room, thirty small frames; read-only for all tests."""
     folder = tmp_path_factory.mktemp("box_room") / "sequence"
     write_box_room(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def images_only(box_room, tmp_path_factory) -> Path:
+    """The images and poses of `box_room` and nothing else; read-only for all tests."""
+    folder = tmp_path_factory.mktemp("images_only") / "sequence"
+    shutil.copytree(box_room / "images", folder / "images")
+    header = json.loads((box_room / "transforms.json").read_text())
+    for frame in header["frames"]:
+        for key in [key for key in frame if key.endswith("_file_path")]:
+            del frame[key]
+    (folder / "transforms.json").write_text(json.dumps(header))
     return folder

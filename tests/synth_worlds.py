@@ -13,9 +13,8 @@ from scenegraph.labels import nyu40
 
 Array = NDArray[np.float64]
 
-WALL, FLOOR, CEILING, TABLE, BOX, WINDOW = (
-    nyu40().id_of(name) for name in ("wall", "floor", "ceiling", "table", "box", "window")
-)
+WALL, FLOOR, CEILING = (nyu40().id_of(name) for name in ("wall", "floor", "ceiling"))
+TABLE, BOX, WINDOW = (nyu40().id_of(name) for name in ("table", "box", "window"))
 GREY = Material((0.5, 0.5, 0.5), specular=0.0)
 RED = Material((0.6, 0.1, 0.1), specular=0.0)
 

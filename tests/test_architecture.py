@@ -173,6 +173,15 @@ def test_files_are_read_in_one_place():
             assert not reads or ast.unparse(node.func.value) in OPENERS, f"{name}:{node.lineno}"
 
 
+def test_no_two_classes_have_the_same_name():
+    where: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}
+
+
 @pytest.mark.parametrize(
     "statement",
     [

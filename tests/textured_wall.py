@@ -22,7 +22,8 @@ SLOPE = 0.3
 class Wall:
     """Images of a slanted textured wall by a camera that moves sideways; frames in `broken` cannot be read."""
 
-    name, path, format, world_up, label_space = "wall", Path("wall"), "fake", None, None
+    name, path, format = "wall", Path("wall"), "fake"
+    world_up = label_space = None
     is_metric = True
 
     def __init__(self, count=9, *, spacing=0.08, lost=(), broken=(), camera=lambda i: CAMERA):

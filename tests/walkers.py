@@ -16,7 +16,8 @@ from scenegraph.tracks.dynamic import Detection, LabelledView
 
 Array = NDArray[np.float64]
 
-WALL, FLOOR, CHAIR, TABLE, PERSON = (nyu40().id_of(name) for name in ("wall", "floor", "chair", "table", "person"))
+WALL, FLOOR = nyu40().id_of("wall"), nyu40().id_of("floor")
+CHAIR, TABLE, PERSON = (nyu40().id_of(name) for name in ("chair", "table", "person"))
 THICKNESS, WIDTH, HEIGHT = 0.3, 0.5, 1.75
 INTRINSICS = Intrinsics(130.0, 130.0, 79.5, 59.5, 160, 120)
 

@@ -1,4 +1,4 @@
-"""Training data: one reader a published layout, all giving `Sample`s in the conventions of the project.
+"""Training data: one reader per published layout, all returning `Sample`s in the conventions of the project.
 
 `open_dataset("nyudv2:/data/NYUDv2#train")` opens one. Reading needs no torch.
 """

@@ -1,4 +1,4 @@
-"""The canonical sequence folder as training data: a nerfstudio `transforms.json` with more keys a frame."""
+"""The canonical sequence folder as training data: a nerfstudio `transforms.json` with more keys per frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of tensors for training: which images, in which order, changed how - all from the seed alone."""
+"""Batches of tensors for training: the choice, order and augmentation of images, all decided by the seed."""
 
 from __future__ import annotations
 

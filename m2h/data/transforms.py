@@ -1,4 +1,4 @@
-"""Joint augmentation that keeps the geometry true: whatever moves the pixels moves camera, normals and maps with them.
+"""Joint augmentation that preserves geometry: whatever moves the pixels moves camera, normals and maps with them.
 
 A point that a pixel shows before is shown by the matching pixel after, at the same camera coordinates (mirrored for a flip).
 Pure functions on `Sample`; randomness comes from the generator that is passed in.
@@ -83,7 +83,8 @@ def resized(sample: Sample, height: int, width: int) -> Sample:
 def cropped(sample: Sample, left: int, top: int, height: int, width: int) -> Sample:
     """The window of height x width pixels whose top-left pixel is (left, top); outside of the image all is unknown and grey."""
     rows, columns = sample.rgb.shape[:2]
-    y0, y1, x0, x1 = max(top, 0), min(top + height, rows), max(left, 0), min(left + width, columns)
+    y0, y1 = max(top, 0), min(top + height, rows)
+    x0, x1 = max(left, 0), min(left + width, columns)
 
     def window(array: NDArray[Any] | None, fill: float) -> Any:
         if array is None:

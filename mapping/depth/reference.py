@@ -31,7 +31,12 @@ def normals_from_depth(
 
 
 def flying_pixels(depth: NDArray[np.float32], *, jump: float = 0.05) -> NDArray[np.bool_]:
-    """Flying pixels (H, W), between two surfaces; see `mapping.depth.weights`."""
+    """Flying pixels (H, W): in the air between two surfaces, where sensors and networks mix the depths at a silhouette.
+
+    A pixel is marked when, along its row or column, the inverse depth steps by more than the share `jump` on both sides in the
+    same direction and does not continue to do so: slopes, however steep, are not marked, and neither are the last pixels of a
+    surface at a clean step. Unknown neighbours are ignored.
+    """
     inverse = _inverse(depth)
     marked = np.zeros(depth.shape, bool)
     for axis in (0, 1):

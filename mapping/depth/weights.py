@@ -33,20 +33,6 @@ def normals_from_depth(
     return normals
 
 
-def flying_pixels(depth: NDArray[np.float32], *, jump: float = 0.05) -> NDArray[np.bool_]:
-    """Flying pixels (H, W): in the air between two surfaces, where sensors and networks mix the depths at a silhouette.
-
-    A pixel is marked when, along its row or column, the inverse depth steps by more than the share `jump` on both sides in the
-    same direction and does not continue to do so: slopes, however steep, are not marked, and neither are the last pixels of a
-    surface at a clean step. Unknown neighbours are ignored.
-    """
-    from mapping.depth import kernels
-
-    inverse, marked, spans = _inverse(depth), np.zeros(depth.shape, bool), _spans(depth)
-    run_parts(lambda part: kernels.find_flying(inverse, jump, spans[part], marked), len(spans))
-    return marked
-
-
 def depth_weight(
     depth: NDArray[np.float32],
     intrinsics: Intrinsics | None = None,

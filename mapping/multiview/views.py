@@ -25,8 +25,8 @@ class PosedImage(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """The plain data of a `PosedImage`."""
+class CalibratedImage:
+    """A `PosedImage` of plain data, for callers that have no frames."""
 
     rgb: NDArray[np.uint8]
     intrinsics: Intrinsics
@@ -40,3 +40,6 @@ class Prior:
 
     depth: NDArray[np.float32] | None = None
     normals: NDArray[np.float32] | None = None
+
+
+View = CalibratedImage  # the name by which benchmarks/train_rooms.py imports it

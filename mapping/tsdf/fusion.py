@@ -13,7 +13,7 @@ from mapping.tsdf.kernels import carving
 from mapping.tsdf.kernels import fuse as kernels
 from mapping.tsdf.kernels import rays as casting
 from mapping.tsdf.kernels.blocks import BlockRows
-from mapping.tsdf.kernels.measure import Limits, Pixels
+from mapping.tsdf.kernels.measure import DistanceLimits, Pixels
 from mapping.tsdf.limits import CHECKED_BYTES, require
 from mapping.tsdf.observation import FusionError, Observation
 from mapping.tsdf.store import VOXELS, SumStore
@@ -49,7 +49,7 @@ class Fuser:
             config.max_depth,
             config.behind_per_meter,
         )
-        self._limits = Limits(np.float64(config.voxel_size), *(np.float32(m) for m in meters))
+        self._limits = DistanceLimits(np.float64(config.voxel_size), *(np.float32(m) for m in meters))
 
     def fuse(self, observation: Observation, sign: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Add (sign 1) or subtract (-1) a frame: find the blocks that it observes, make rows for them, and sum.

@@ -142,7 +142,7 @@ class PosedNetwork:
         return 1.0
 
     def predict(self, frame: Frame) -> Predictions:
-        """What the network says of a frame beside its neighbours: depth in the unit of the poses, confidence as a weight of
+        """The network's predictions for a frame given its neighbours: depth in the unit of the poses, confidence as a weight of
         fusion."""
         return self.predict_hinted(frame, None)
 

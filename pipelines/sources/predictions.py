@@ -1,4 +1,4 @@
-"""Predictions on disk: one file a frame, written whole, read back or taken from another model's output."""
+"""Predictions on disk: one file per frame, written atomically; also read from another model's output."""
 
 from __future__ import annotations
 

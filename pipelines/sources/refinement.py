@@ -1,7 +1,7 @@
 """Predicted depth corrected by the images of neighbouring frames: always, or where they show that it needs to be.
 
-How wrong a prediction is, a few frames tell for which the images prove a depth without it. The spread of its ratio to that depth
-within a frame is what no scale of the frame can mend; it decides between three ways.
+The error of predictions is measured on a few frames, against the depth that the images confirm without them. The spread of the
+ratio within a frame is what no scale of the frame corrects; it decides between three methods.
 
 - Up to `GOOD` the alignment of frames does better than refinement; where that is asked for all the same, the prediction is a
   prior of the sweep.
@@ -63,7 +63,7 @@ def refined(base: Source, refine: Refine, sequence: FrameSequence, config: Pipel
     say, and answers for the whole frame unless it is too wrong. Labels are as the other source gives them.
 
     With `auto` it is decided with the first answer. It is the other source itself where there is nothing to check: depth that
-    was measured or comes from images already, poses of which no two stand apart, and metric depth beside poses in another unit,
+    was measured or comes from images already, poses of which no two stand apart, and metric depth with poses in another unit,
     in which depth from images would be. With `multiview` raises SourceError as `open_multiview`.
     """
     if refine == "none":
@@ -203,7 +203,7 @@ class _Refiner:
     def _prior(self, position: int) -> Prior:
         try:
             answer = self._base_answer(position)
-        except (SequenceError, PredictionError):  # a frame beside others cannot be read, or the source does not know it
+        except (SequenceError, PredictionError):  # a neighbour cannot be read, or the source does not know it
             return Prior()
         return Prior(answer.depth, answer.normals)
 
@@ -221,9 +221,10 @@ def error_of_hidden(base: Source, frame: Frame, hint: Hint) -> float | None:
     """The robust standard deviation of the log ratio of a network's depth to what images prove, where it was not shown that;
     unlike in `spread_of` a common scale counts, as nothing corrects it later. None where too few pixels tell."""
     assert base.predict_hinted is not None
-    (height, width), (rows, columns) = hint.depth.shape, HIDDEN_BLOCKS
-    v, u = np.arange(height) * rows // height, np.arange(width) * columns // width
-    hidden = (v[:, None] + u) % 2 == 0
+    block_row, block_column = (
+        np.arange(pixels) * blocks // pixels for pixels, blocks in zip(hint.depth.shape, HIDDEN_BLOCKS, strict=True)
+    )
+    hidden = (block_row[:, None] + block_column) % 2 == 0
     shown = Hint(np.where(hidden, 0, hint.depth), np.where(hidden, 0, hint.confidence))
     predicted = base.predict_hinted(frame, shown).depth
     if predicted is None:
@@ -235,7 +236,7 @@ def error_of_hidden(base: Source, frame: Frame, hint: Hint) -> float | None:
 
 
 def spread_of(proved: NDArray[np.float32], predicted: NDArray[np.float32]) -> float | None:
-    """The robust standard deviation of the log ratio of two depths (H, W), 0 unknown: what one scale does not mend.
+    """The robust standard deviation of the log ratio of two depths (H, W), 0 unknown: what one scale does not correct.
 
     None where too few pixels have both.
     """

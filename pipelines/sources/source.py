@@ -29,7 +29,7 @@ SOURCES = {
 }
 """A function from what follows the colon, the sequence and the settings to a Source.
 
-The sequence is shared by all sources of a run and gives frames in any order, so that a source may look at those beside one.
+The sequence is shared by all sources of a run and gives frames in any order, so that a source may use the neighbours of one.
 """
 PARTS = {
     "depth": ("depth", "confidence"),
@@ -131,7 +131,9 @@ def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineCon
     """
     folder = Path(argument)
     if not argument or not folder.is_dir():
-        raise SourceError(f"--source precomputed:{argument}: expected a folder of NNNNNN.npz files, one a frame index")
+        raise SourceError(
+            f"--source precomputed:{argument}: expected a folder of NNNNNN.npz files, one per frame index"
+        )
 
     def predict(frame: Frame) -> Predictions:
         path = prediction_path(folder, frame.index)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mapping.mesh.io import write_glb, write_mesh
 from mapping.mesh.mesh import Mesh
@@ -29,7 +28,6 @@ from scenegraph.nodes import TrackNode
 from scenegraph.rooms.storeys import doubtful_storeys
 from scenegraph.tracks.dynamic import detections_from_json
 
-Array = NDArray[np.float64]
 GRAPH_FILES = (
     "mesh.ply",
     "mesh.glb",

@@ -63,7 +63,12 @@ class Visit:
 def write_visit(
     folder: Path, visit: Visit, progress: Progress, *, image_format: Literal["png", "jpg"], extra: dict[str, Any]
 ) -> None:
-    """Render all frames of a visit into a new sequence folder and write its ground truth."""
+    """Render all frames of a visit into a new sequence folder and write its ground truth.
+
+    `extra` are further keys of its transforms.json, which also has the `credits` of catalogue models where there are any.
+    """
+    if visit.world.credits:
+        extra = {**extra, "credits": list(visit.world.credits)}
     poses = visit.path.poses(visit.times)
     exposures = _exposures(visit, poses)
     most = largest_number(visit.world.bodies) + (0 if visit.people is None else len(visit.people.walkers))

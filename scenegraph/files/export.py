@@ -24,7 +24,7 @@ from scenegraph.graph import SceneGraph
 from scenegraph.nodes import ObjectNode, OrientedBox
 
 Array = NDArray[np.float64]
-Path = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 
 OBJECT_COLUMNS = (
     "id label label_id room room_label storey x y z size_x size_y size_z yaw_deg views confidence presence".split()
@@ -34,7 +34,7 @@ LOCAL_CRS = 'LOCAL_CS["m2h map",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
 CRS_NOTE = "x and y in metres of the map's own world (z up), not longitude and latitude"
 
 
-def export_graphml(graph: SceneGraph, path: Path) -> None:
+def export_graphml(graph: SceneGraph, path: StrPath) -> None:
     """Write GraphML for Gephi, yEd, igraph and others: every node and edge with its numbers and texts as flat attributes.
 
     Vectors become `x y z`, `size_x ...`; polygons become well-known text; lists and objects become JSON text.
@@ -52,7 +52,7 @@ def export_graphml(graph: SceneGraph, path: Path) -> None:
         nx.write_graphml_xml(flat, temporary, encoding="utf-8")
 
 
-def export_objects_csv(graph: SceneGraph, path: Path) -> None:
+def export_objects_csv(graph: SceneGraph, path: StrPath) -> None:
     """Write one line per object: label, room, position and box in metres, yaw in degrees, presence as `t0/t1;t0/t1` seconds."""
     rows = [_object_row(graph, key, node) for key, node in graph.nodes("object")]
     text = io.StringIO()
@@ -62,7 +62,7 @@ def export_objects_csv(graph: SceneGraph, path: Path) -> None:
     write_text_atomic(path, text.getvalue())
 
 
-def export_floorplan(graph: SceneGraph, path: Path) -> None:
+def export_floorplan(graph: SceneGraph, path: StrPath) -> None:
     """Write GeoJSON: rooms and object footprints as polygons, doors as points, tracks and the camera's path as lines.
 
     A single position is a point. Coordinates are metres in the map's own world, which `crs` names as a local coordinate system
@@ -76,7 +76,7 @@ def export_floorplan(graph: SceneGraph, path: Path) -> None:
     write_text_atomic(path, f'{{\n{header},\n"features": [\n {lines}\n]\n}}\n')
 
 
-def write_trajectory_tum(times: ArrayLike, T_world_camera: ArrayLike, path: Path) -> None:
+def write_trajectory_tum(times: ArrayLike, T_world_camera: ArrayLike, path: StrPath) -> None:
     """Write camera poses as TUM text lines `t tx ty tz qx qy qz qw` (camera-to-world), which evo and others read.
 
     times (N,) seconds; T_world_camera (N, 4, 4). Raises ValueError when the counts differ or a value is not finite.

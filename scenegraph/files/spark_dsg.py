@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mapping.files import write_text_atomic
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
-from scenegraph.files.export import Path
+from scenegraph.files.export import StrPath
 from scenegraph.files.json_io import plain
 from scenegraph.graph import SceneGraph, number_of, sort_key
 from scenegraph.labels import nyu40
@@ -44,7 +44,7 @@ NO_BOX = {
 }
 
 
-def export_spark_dsg(graph: SceneGraph, path: Path, mesh: Mesh | None = None) -> None:
+def export_spark_dsg(graph: SceneGraph, path: StrPath, mesh: Mesh | None = None) -> None:
     """Write spark_dsg JSON; with the map's mesh, objects refer to their vertices of it.
 
     The mesh is in the graph's world, its `objects` field holds the objects' numbers. All its vertices carry the first and last

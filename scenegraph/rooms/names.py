@@ -1,4 +1,4 @@
-"""Names for rooms from the objects they hold: a vote by class, without any model."""
+"""Names for rooms from the objects in them: a vote by class, without any model."""
 
 from __future__ import annotations
 

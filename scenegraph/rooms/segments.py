@@ -8,6 +8,7 @@ two basins.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ class Segments:
         return int(self.labels.max(initial=-1)) + 1
 
 
-class Evidence:
+class OpeningEvidence:
     """Evidence on the openings of a storey, computed once: depth (X, Y) metres from walls and lintels, the connected
     lintels, cells near walls and near doors, and the place graph's room (X, Y) of each cell (-1 unknown)."""
 
@@ -82,7 +83,7 @@ def segment(walls: WallMap, config: RoomConfig, place_rooms: Indices) -> Segment
     Neighbouring basins are merged in increasing order of the opening's score until only doors remain; then regions too
     small for a room are merged into the neighbour behind their widest opening.
     """
-    evidence = Evidence(walls, place_rooms)
+    evidence = OpeningEvidence(walls, place_rooms)
     depth = evidence.depth
     regions = _persistent(basins(depth, walls.open), depth)
     basin_count = int(regions.max(initial=-1)) + 1
@@ -118,7 +119,7 @@ def basins(depth: Array, inside: Mask) -> Indices:
     return numbers.reshape(inside.shape)
 
 
-def find_openings(regions: Indices, evidence: Evidence, config: RoomConfig) -> dict[Pair, RegionOpening]:
+def find_openings(regions: Indices, evidence: OpeningEvidence, config: RoomConfig) -> dict[Pair, RegionOpening]:
     """Every place where two regions meet, through free space or under a lintel, with its evidence and score."""
     walls, peaks = evidence.walls, _peaks(regions, evidence.depth)
     found: dict[Pair, RegionOpening] = {}
@@ -164,17 +165,25 @@ def _persistent(regions: Indices, depth: Array) -> Indices:
             a = int(parent[a])
         return a
 
-    for (first, second), saddle, _ in sorted(_passes(regions, depth), key=lambda entry: (-entry[1], entry[0])):
-        a, b = root(first), root(second)
+    for crossing in sorted(_passes(regions, depth), key=lambda crossing: (-crossing.depth, crossing.regions)):
+        a, b = (root(region) for region in crossing.regions)
         low, high = sorted((a, b), key=lambda region: (peaks[region], -region))
-        if a != b and peaks[low] - saddle < PERSISTENCE:
+        if a != b and peaks[low] - crossing.depth < PERSISTENCE:
             parent[low] = high
     roots = np.array([root(a) for a in range(len(parent))], dtype=np.int64)
     return np.where(regions >= 0, roots[regions], -1) if len(roots) else regions.copy()
 
 
-def _passes(regions: Indices, depth: Array) -> list[tuple[Pair, float, Pair]]:
-    """For each pair of regions that touch: the greatest depth at which a path leads from one to the other, and the cell there."""
+class _Pass(NamedTuple):
+    """Where two regions touch: the greatest depth at which a path leads from one to the other, and the cell there."""
+
+    regions: Pair
+    depth: float
+    cell: Pair
+
+
+def _passes(regions: Indices, depth: Array) -> list[_Pass]:
+    """The pass between each pair of regions that touch, in the order of the pairs."""
     pairs, saddles, cells = [], [], []
     index = np.arange(regions.size).reshape(regions.shape)
     for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
@@ -187,13 +196,12 @@ def _passes(regions: Indices, depth: Array) -> list[tuple[Pair, float, Pair]]:
     pair, saddle, cell = pair[order], saddle[order], cell[order]
     first = np.flatnonzero((np.diff(pair, axis=0, prepend=[[-1, -1]]) != 0).any(axis=1))
     ij = np.stack(np.unravel_index(cell[first], regions.shape), axis=1)
-    return [
-        ((int(a), int(b)), float(s), (int(i), int(j)))
-        for (a, b), s, (i, j) in zip(pair[first], saddle[first], ij, strict=True)
-    ]
+    touching = [(int(a), int(b)) for a, b in pair[first]]
+    places = [(int(i), int(j)) for i, j in ij]
+    return [_Pass(*found) for found in zip(touching, saddle[first].tolist(), places, strict=True)]
 
 
-def _lintels(regions: Indices, evidence: Evidence) -> list[tuple[Pair, RegionOpening]]:
+def _lintels(regions: Indices, evidence: OpeningEvidence) -> list[tuple[Pair, RegionOpening]]:
     """Doorways under lintels: each connected lintel connects the two regions that it touches most."""
     found: dict[Pair, RegionOpening] = {}
     for width, position, around in evidence.lintels:
@@ -230,7 +238,7 @@ def _around(cells: Indices, shape: tuple[int, ...]) -> tuple[Indices, ...]:
     return tuple(around[((around >= 0) & (around < shape)).all(axis=1)].T)
 
 
-def _has_jambs(evidence: Evidence, cell: Pair, half_width: float) -> bool:
+def _has_jambs(evidence: OpeningEvidence, cell: Pair, half_width: float) -> bool:
     """Whether walls continue in line with an opening on both of its sides, so that it is a gap in a wall.
 
     The line runs through the wall cell nearest to the pass; on either side most of `JAMB_LENGTH` beyond the opening must be

@@ -17,7 +17,8 @@ CAMERA = Intrinsics(10, 10, 1, 1, 3, 2)
 class FakeSequence:
     """Ten frames; those in `broken` cannot be decoded, those in `lost` have no pose."""
 
-    name, path, format, world_up, label_space = "fake", Path("fake"), "fake", None, None
+    name, path, format = "fake", Path("fake"), "fake"
+    world_up = label_space = None
     is_metric = True
 
     def __init__(self, broken=(), lost=()):

@@ -12,7 +12,7 @@ from mapping.tsdf.kernels.bits import add_eight
 from mapping.tsdf.kernels.blocks import BlockRows
 from mapping.tsdf.kernels.measure import (
     VOXELS,
-    Limits,
+    DistanceLimits,
     Pixels,
     first_sample,
     image_plane,
@@ -29,7 +29,7 @@ _UNIT, _FAR = np.float32(WEIGHT_UNIT), np.float32(FAR)
 
 @numba.njit(error_model="numpy", fastmath=FAST, **INNER)
 def measure_free(
-    limits: Limits,
+    limits: DistanceLimits,
     margin: np.float32,
     z: Float32Array,
     depth: Float32Array,
@@ -60,7 +60,13 @@ def clear_measured(weight: Int32Array, block: tuple[int, int, int], measured: Ma
 
 @kernel(nogil=True)
 def fuse_free(
-    free: Int32Array, blocks: BlockRows, span: Span, pixels: Pixels, limits: Limits, sign: int, measured: MarkGrid
+    free: Int32Array,
+    blocks: BlockRows,
+    span: Span,
+    pixels: Pixels,
+    limits: DistanceLimits,
+    sign: int,
+    measured: MarkGrid,
 ) -> None:
     """Add (sign 1) or subtract (-1) the free space that a frame sees to the rows of `free` (F, 512) of blocks span[0] .. span[1].
 

@@ -20,7 +20,7 @@ from mapping.tsdf.kernels.bits import NONE, ONE, add_eight, draw, fetch, lowest_
 from mapping.tsdf.kernels.blocks import BlockRows
 from mapping.tsdf.kernels.measure import (
     VOXELS,
-    Limits,
+    DistanceLimits,
     Offsets,
     Pixels,
     first_sample,
@@ -117,7 +117,7 @@ class FusedFrame(NamedTuple):
     """A frame with the settings of fusion, and the offsets of the voxels of a block in its camera axes."""
 
     pixels: Pixels
-    limits: Limits
+    limits: DistanceLimits
     offsets: Offsets
 
 
@@ -357,7 +357,7 @@ def fuse_blocks(
     blocks: BlockRows,
     share: Share,
     pixels: Pixels,
-    limits: Limits,
+    limits: DistanceLimits,
     sign: int,
     allocator: Allocator,
 ) -> int:

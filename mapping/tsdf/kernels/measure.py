@@ -42,7 +42,7 @@ class Pixels(NamedTuple):
     """(4, 4)."""
 
 
-class Limits(NamedTuple):
+class DistanceLimits(NamedTuple):
     """Settings of `TSDFConfig` in metres. Positions are computed in float64, differences of depth in float32."""
 
     voxel_size: np.float64
@@ -134,7 +134,7 @@ def look_up(image: Float32Array, pixel: Int32Array, out: Float32Array) -> None:
 
 @numba.njit(error_model="numpy", fastmath=FAST, **INNER)
 def measure(
-    limits: Limits,
+    limits: DistanceLimits,
     z: Float32Array,
     depth: Float32Array,
     pixel_weight: Float32Array,
@@ -166,7 +166,7 @@ def measure(
 
 @numba.njit(error_model="numpy", fastmath=FAST, **INNER)
 def measure_growing(
-    limits: Limits,
+    limits: DistanceLimits,
     z: Float32Array,
     depth: Float32Array,
     pixel_weight: Float32Array,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,16 @@ from numpy.typing import NDArray
 from mapping.compiling import kernel
 
 Array = NDArray[np.float64]
+
+
+class Outline(NamedTuple):
+    """Twice the signed area of a polygon's outline, and its lowest and highest x and y."""
+
+    area: float
+    x0: float
+    x1: float
+    y0: float
+    y1: float
 
 
 @kernel()
@@ -41,14 +52,16 @@ def _inside(polygon: Array, count: int, x: float, y: float, side: float) -> bool
 
 
 @kernel()
-def _bounds(polygon: Array, count: int) -> tuple[float, float, float, float, float]:
-    """Twice the signed area of the outline, and its x and y ranges."""
-    area, x0, x1, y0, y1 = 0.0, np.inf, -np.inf, np.inf, -np.inf
+def _outline(polygon: Array, count: int) -> Outline:
+    area = 0.0
+    x0, x1 = np.inf, -np.inf
+    y0, y1 = np.inf, -np.inf
     for k in range(count):
         p, q = polygon[k], polygon[k + 1 if k + 1 < count else 0]
         area += p[0] * q[1] - q[0] * p[1]
-        x0, x1, y0, y1 = min(x0, p[0]), max(x1, p[0]), min(y0, p[1]), max(y1, p[1])
-    return area, x0, x1, y0, y1
+        x0, x1 = min(x0, p[0]), max(x1, p[0])
+        y0, y1 = min(y0, p[1]), max(y1, p[1])
+    return Outline(area, x0, x1, y0, y1)
 
 
 @kernel()
@@ -64,10 +77,10 @@ def _mark(polygon: Array, count: int, low: Array, cell: float, marks: NDArray[np
             j = math.floor((p[1] + t * (q[1] - p[1]) - low[1]) / cell)
             if 0 <= i < nx and 0 <= j < ny:
                 marks[i, j] = True
-    area, x0, x1, y0, y1 = _bounds(polygon, count)
-    side = 1.0 if area > 0 else -1.0
-    for i in range(max(0, int((x0 - low[0]) / cell)), min(nx, int((x1 - low[0]) / cell) + 1)):
-        for j in range(max(0, int((y0 - low[1]) / cell)), min(ny, int((y1 - low[1]) / cell) + 1)):
+    outline = _outline(polygon, count)
+    side = 1.0 if outline.area > 0 else -1.0
+    for i in range(max(0, int((outline.x0 - low[0]) / cell)), min(nx, int((outline.x1 - low[0]) / cell) + 1)):
+        for j in range(max(0, int((outline.y0 - low[1]) / cell)), min(ny, int((outline.y1 - low[1]) / cell) + 1)):
             if not marks[i, j] and _inside(polygon, count, low[0] + (i + 0.5) * cell, low[1] + (j + 0.5) * cell, side):
                 marks[i, j] = True
 
@@ -75,15 +88,15 @@ def _mark(polygon: Array, count: int, low: Array, cell: float, marks: NDArray[np
 @kernel()
 def _wind(polygon: Array, count: int, low: Array, cell: float, winding: NDArray[np.int16]) -> None:
     """Count a piece of surface below the band: downward faces open the solid above them, upward faces close it."""
-    area, x0, x1, y0, y1 = _bounds(polygon, count)
-    if abs(area) < 1e-14:
+    outline = _outline(polygon, count)
+    if abs(outline.area) < 1e-14:
         return
-    side = 1.0 if area > 0 else -1.0
+    side = 1.0 if outline.area > 0 else -1.0
     nx, ny = winding.shape
-    for i in range(max(0, int((x0 - low[0]) / cell)), min(nx, int((x1 - low[0]) / cell) + 1)):
-        for j in range(max(0, int((y0 - low[1]) / cell)), min(ny, int((y1 - low[1]) / cell) + 1)):
+    for i in range(max(0, int((outline.x0 - low[0]) / cell)), min(nx, int((outline.x1 - low[0]) / cell) + 1)):
+        for j in range(max(0, int((outline.y0 - low[1]) / cell)), min(ny, int((outline.y1 - low[1]) / cell) + 1)):
             if _inside(polygon, count, low[0] + (i + 0.5) * cell, low[1] + (j + 0.5) * cell, side):
-                winding[i, j] -= 1 if area > 0 else -1
+                winding[i, j] -= 1 if outline.area > 0 else -1
 
 
 @kernel()

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-KINDS = ("living_room", "kitchen", "bedroom", "bathroom", "office", "dining_room", "hallway", "storage")
-"""Every kind of room that a world can have."""
-
 
 @dataclass(frozen=True)
 class Construction:

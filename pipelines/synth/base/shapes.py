@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
-Faces = NDArray[np.int32]
+Triangles = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Shape:
     """Vertices (V, 3) float64 metres and faces (F, 3) int32."""
 
     vertices: Array
-    faces: Faces
+    faces: Triangles
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Shape:
         """Shifted by (x, y, z) metres."""
@@ -297,7 +297,5 @@ def blade(path: ArrayLike, widths: ArrayLike, thickness: float) -> Shape:
     side[bad] = [1.0, 0.0, 0.0]
     side /= np.linalg.norm(side, axis=1, keepdims=True)
     up = np.cross(side, along)
-    rings = []
-    for p, s, u, w in zip(points, side, up, widths, strict=True):
-        rings.append(np.array([p + s * w / 2, p - u * thickness / 2, p - s * w / 2, p + u * thickness / 2]))
-    return loft(rings)
+    right, above = side * widths[:, None] / 2, up * thickness / 2
+    return loft(list(np.stack([points + right, points - above, points - right, points + above], axis=1)))

@@ -121,7 +121,7 @@ def _stack(rng: Generator, rooms: list[tuple[str, float]], column: Rect, *, hub_
 
 def _corner_pair(rng: Generator, pair: list[tuple[str, float]], row: Rect, *, hub_on_right: bool) -> list[Cell]:
     """A big room that wraps around a small one in the corner towards the hub."""
-    (big, _), (small, area) = pair
+    big, (small, area) = pair[0][0], pair[1]
     x0, y0, x1, y1 = row
     depth = snap(float(np.clip(np.sqrt(area) * rng.uniform(0.85, 1.1), 1.7, max(1.75, y1 - y0 - 1.4))))
     width = snap(min(area / depth, x1 - x0 - 1.4))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.synth.base.materials import Style
 from pipelines.synth.base.plan import Construction, StairPlan
 from pipelines.synth.base.shapes import Shape, box, extrude_x, merge, tube
 from pipelines.synth.base.world import Material
 
-Array = NDArray[np.float64]
 GAP = 0.002
 SOFFIT = 0.16
 """Thickness of a flight's waist in metres, measured upright."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import shapely
 from numpy.random import Generator
@@ -13,8 +11,6 @@ from pipelines.synth.base.model import Model
 from pipelines.synth.base.plan import WallEdge
 from pipelines.synth.furnishing.placement import REST, Item, RoomScene, yaw_facing
 from pipelines.synth.furniture import bath, bedroom, decor, kitchen, props, seating, storage, tables
-
-Maker = Callable[[Generator, Style], Model]
 
 
 def sofa_group(rng: Generator, style: Style, room: RoomScene) -> Item | None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from numpy.random import Generator
 
 from pipelines.synth.base.materials import Style
-from pipelines.synth.base.model import Model, SupportSurface
+from pipelines.synth.base.model import SupportSurface
 from pipelines.synth.furnishing.placement import Item, RoomScene
 from pipelines.synth.furniture import bath, bedroom, decor, props
-
-Maker = Callable[[Generator, Style], Model]
+from pipelines.synth.furniture.base import Maker
 
 ON_TOP: dict[str, tuple[Maker, ...]] = {
     "dining table": (props.bowl, props.vase, props.cup, props.cup, props.book_stack, props.bottle),

@@ -16,8 +16,7 @@ from pipelines.synth.base.plan import WallEdge, WallOpening
 from pipelines.synth.furnishing import arrangements as groups
 from pipelines.synth.furnishing.placement import Item, KeepOut, RoomScene
 from pipelines.synth.furniture import bath, decor, kitchen, props, seating, storage, tables
-
-Maker = Callable[[Generator, Style], Model]
+from pipelines.synth.furniture.base import Maker
 
 
 def furnish(

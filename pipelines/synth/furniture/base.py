@@ -17,9 +17,10 @@ from pipelines.synth.base.world import Material, Part
 
 Array = NDArray[np.float64]
 
-
 Maker = Callable[[Generator, Style], Model]
 
+GAP = 0.0015
+"""Metres between parts that touch, so that their surfaces do not coincide."""
 MODEL_SHARE = 0.75
 """Probability of a ready-made model where there is one."""
 

@@ -8,9 +8,7 @@ from numpy.random import Generator
 from pipelines.synth.base.materials import BRIGHTS, CERAMIC, METAL, WHITE, Style, cloth, lacquer, pick, plain, shade
 from pipelines.synth.base.model import Model
 from pipelines.synth.base.shapes import Array, block, box, cylinder, lathe, loft, ribbon, rounded_box, tube
-from pipelines.synth.furniture.base import Builder, choose, replaceable, uniform
-
-GAP = 0.0015
+from pipelines.synth.furniture.base import GAP, Builder, choose, replaceable, uniform
 
 
 def _oval(half_width: float, half_depth: float, z: float, y: float = 0.0, segments: int = 28) -> Array:

@@ -22,9 +22,8 @@ from pipelines.synth.base.materials import (
 from pipelines.synth.base.model import Model
 from pipelines.synth.base.shapes import blade, block, box, cylinder, lathe, ribbon, ring, rounded_box, sphere, tube
 from pipelines.synth.base.world import Material
-from pipelines.synth.furniture.base import Builder, choose, replaceable, uniform
+from pipelines.synth.furniture.base import GAP, Builder, choose, replaceable, uniform
 
-GAP = 0.0015
 GLOW = plain((1.0, 0.93, 0.8), emission=3.0)
 
 

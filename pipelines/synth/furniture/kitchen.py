@@ -11,10 +11,9 @@ from pipelines.synth.base.materials import BLACK, DARK_METAL, METAL, WHITE, Styl
 from pipelines.synth.base.model import Model
 from pipelines.synth.base.shapes import block, box, cylinder, loft, rounded_box, tube
 from pipelines.synth.base.world import Material
-from pipelines.synth.furniture.base import Builder, replaceable, uniform
+from pipelines.synth.furniture.base import GAP, Builder, replaceable, uniform
 from pipelines.synth.furniture.storage import BOARD, carcass, fronts
 
-GAP = 0.0015
 COUNTER_DEPTH, COUNTER_HEIGHT = 0.62, 0.9
 SINK_HOLE = (0.52, 0.4)
 """Width and depth of the cut-out for a kitchen sink in metres."""

@@ -21,9 +21,8 @@ from pipelines.synth.base.materials import (
 from pipelines.synth.base.model import Model
 from pipelines.synth.base.shapes import block, box, cushion, cylinder, lathe, rounded_box, tray, tube
 from pipelines.synth.base.world import Material
-from pipelines.synth.furniture.base import Builder, choose, replaceable, uniform
+from pipelines.synth.furniture.base import GAP, Builder, choose, replaceable, uniform
 
-GAP = 0.0015
 PAPER = Material((0.80, 0.79, 0.74), (0.2, 0.2, 0.22), "text", 0.01, 0.8)
 
 

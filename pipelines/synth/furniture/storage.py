@@ -11,9 +11,8 @@ from pipelines.synth.base.materials import Style
 from pipelines.synth.base.model import Model
 from pipelines.synth.base.shapes import Shape, block, box, cylinder, rounded_box
 from pipelines.synth.base.world import Material
-from pipelines.synth.furniture.base import Builder, legs, replaceable, uniform
+from pipelines.synth.furniture.base import GAP, Builder, legs, replaceable, uniform
 
-GAP = 0.0015
 BOARD = 0.018
 
 

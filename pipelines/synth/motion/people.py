@@ -187,13 +187,13 @@ def _find_route(
     floor: Floor, goals: NDArray[np.int64], goal_of: NDArray[np.int64], obstacles: _Obstacles
 ) -> Array | None:
     """Positions (T, 2) on the floor that follow the goals and avoid moving obstacles; None when there are none."""
-    eyes, others, camera_distance, person_distance = obstacles
+    eyes = obstacles.eyes
     price = np.where(floor.free, 0.3 * np.maximum(0.0, 1 - floor.clearance / 0.4), np.inf)
     walk = np.where(floor.free, 1.0, np.inf)
     goal_price = np.stack([np.minimum(travel(walk, int(i), int(j))[0] * GRID, 9.0) for i, j in goals])
     on_storey = (eyes[:, 2] > floor.z) & (eyes[:, 2] < floor.z + 3.0)
-    discs = [(eyes[:, :2], np.where(on_storey, camera_distance, 0.0))]
-    discs += [(other[:, :2], np.full(len(other), person_distance)) for other in others]
+    discs = [(eyes[:, :2], np.where(on_storey, obstacles.camera_distance, 0.0))]
+    discs += [(other[:, :2], np.full(len(other), obstacles.person_distance)) for other in obstacles.others]
     blocked = np.zeros((len(eyes), len(discs), 3))
     for k, (center, radius) in enumerate(discs):
         blocked[:, k, :2] = (center - floor.origin) / GRID - 0.5

@@ -25,7 +25,10 @@ from pipelines.synth.rendering.threads import spread
 OCCLUSION_GAP = 0.01
 """Metres, and share of the depth, by which surfaces must be apart."""
 CREASE_ANGLE_DEG = 30.0
-NONE, OCCLUSION, CREASE, CONTACT = 0, 1, 2, 3
+NONE = 0
+OCCLUSION = 1
+CREASE = 2
+CONTACT = 3
 
 
 def true_edges(

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from scipy import ndimage, special
 
 from mapping.camera import Intrinsics
-from pipelines.synth.rendering.kernels.film import Curves, Lens, blur_along, expose, image_motion
+from pipelines.synth.rendering.kernels.film import Curves, FilmSettings, blur_along, expose, image_motion
 from pipelines.synth.rendering.sight import camera_rays
 from pipelines.synth.rendering.threads import spread
 
@@ -74,9 +74,9 @@ def develop(linear: Floats, exposure: float, config: OpticsConfig, rng: Generato
     """(H, W, 3) linear light to the picture."""
     height, width = linear.shape[:2]
     factor = exposure * (1.0 + config.wobble * float(rng.standard_normal()))
-    lens = Lens(width, height, factor, config.vignetting, config.noise, int(rng.integers(1 << 62)))
+    settings = FilmSettings(width, height, factor, config.vignetting, config.noise, int(rng.integers(1 << 62)))
     picture = np.zeros((height, width, 3), np.uint8)
-    spread(expose, height, np.ascontiguousarray(linear), lens, CURVES, picture, grain=ROWS)
+    spread(expose, height, np.ascontiguousarray(linear), settings, CURVES, picture, grain=ROWS)
     return picture
 
 

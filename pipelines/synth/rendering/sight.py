@@ -12,7 +12,7 @@ from mapping.camera import Intrinsics
 from mapping.se3 import inverse
 from pipelines.synth.rendering.kernels import raster as raster_kernels
 from pipelines.synth.rendering.kernels.pixels import Bodies, Drawn, world_directions
-from pipelines.synth.rendering.kernels.shade import EyeRays, FaceTable, Found, Look
+from pipelines.synth.rendering.kernels.shade import EyeRays, FaceTable, Found, ShadedSurfaces
 from pipelines.synth.rendering.surfaces import Surfaces
 from pipelines.synth.rendering.textures import material_table
 from pipelines.synth.rendering.threads import spread
@@ -27,7 +27,7 @@ class Layer(NamedTuple):
     """Surfaces ready to be drawn and shaded; their faces are numbered from `number`."""
 
     surfaces: Surfaces
-    look: Look
+    look: ShadedSurfaces
     bodies: Bodies
     number: int
 
@@ -46,7 +46,7 @@ def make_layer(surfaces: Surfaces, before: Layer | None = None) -> Layer:
     number = 0 if before is None else before.number + len(before.surfaces.faces)
     materials = 0 if before is None else len(before.surfaces.materials)
     bodies = Bodies(surfaces.numbers, surfaces.labels, surfaces.is_object, materials)
-    return Layer(surfaces, Look(table, material_table(surfaces.materials)), bodies, number)
+    return Layer(surfaces, ShadedSurfaces(table, material_table(surfaces.materials)), bodies, number)
 
 
 class Traced(NamedTuple):

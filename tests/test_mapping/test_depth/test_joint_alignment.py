@@ -52,8 +52,9 @@ def degraded(views, factors):
 
 def log_errors(views, factors, aligned):
     """(N, H, W) log of corrected over true depth."""
-    pairs = zip(views, factors, aligned.fields, strict=True)
-    return np.array([np.log(field((depth * f).astype(np.float32)) / depth) for (depth, _, _), f, field in pairs])
+    depths = [depth for depth, _, _ in views]
+    pairs = zip(depths, factors, aligned.fields, strict=True)
+    return np.array([np.log(field((depth * f).astype(np.float32)) / depth) for depth, f, field in pairs])
 
 
 def test_exact_depth_is_left_alone(room):

@@ -7,7 +7,7 @@ from mapping.camera import Intrinsics
 from mapping.multiview.depth_range import DepthRange, find_depth_range, triangulate
 from mapping.multiview.multiview import ROOM, MultiviewDepth, with_range
 from mapping.multiview.multiview_config import MultiviewConfig, NeighbourConfig
-from mapping.multiview.views import View
+from mapping.multiview.views import CalibratedImage
 from mapping.se3 import from_rotation_translation, inverse, look_at, transform_points
 
 CAMERA = Intrinsics(200.0, 200.0, 159.5, 119.5, 320, 240)
@@ -22,7 +22,7 @@ def wall(T, distance=3.0):
     for size in (0.03, 0.15):
         brick = np.floor(points[..., :2] / size).astype(int) % 128
         grey += rng.integers(0, 128, (128, 128))[brick[..., 1], brick[..., 0]]
-    return View(np.repeat(grey.astype(np.uint8)[..., None], 3, axis=-1), CAMERA, T)
+    return CalibratedImage(np.repeat(grey.astype(np.uint8)[..., None], 3, axis=-1), CAMERA, T)
 
 
 def sideways(scale=1.0):
@@ -43,7 +43,7 @@ def test_the_range_is_that_of_the_surfaces_in_the_unit_of_the_poses(scale):
 
 def test_lost_frames_blank_images_and_a_camera_that_stands_tell_nothing():
     poses = sideways()
-    blank = [View(np.full((240, 320, 3), 90, np.uint8), CAMERA, T) for T in poses]
+    blank = [CalibratedImage(np.full((240, 320, 3), 90, np.uint8), CAMERA, T) for T in poses]
     assert find_depth_range(blank.__getitem__, poses) is None
     assert find_depth_range(lambda i: None, poses) is None
     assert find_depth_range(blank.__getitem__, np.full((12, 4, 4), np.nan)) is None
@@ -75,6 +75,6 @@ def test_what_the_settings_tell_is_kept():
 
 def test_a_sequence_without_points_is_taken_for_a_room():
     poses = sideways()
-    blank = [View(np.full((240, 320, 3), 90, np.uint8), CAMERA, T) for T in poses]
+    blank = [CalibratedImage(np.full((240, 320, 3), 90, np.uint8), CAMERA, T) for T in poses]
     depths = MultiviewDepth(blank.__getitem__, poses, CAMERA, MultiviewConfig(device="cpu"))
     assert depths.config == with_range(MultiviewConfig(device="cpu"), ROOM)

@@ -11,7 +11,7 @@ from mapping.mesh.raycast import MeshCaster
 from mapping.multiview.multiview import PROVED, MultiviewDepth, sweep_depth
 from mapping.multiview.multiview_config import MultiviewConfig, NeighbourConfig
 from mapping.multiview.neighbours import choose_neighbours
-from mapping.multiview.views import Prior, View
+from mapping.multiview.views import CalibratedImage, Prior
 from mapping.se3 import from_rotation_translation, look_at
 
 CAMERA = Intrinsics(100.0, 100.0, 79.5, 59.5, 160, 120)
@@ -53,7 +53,7 @@ class TexturedRoom:
         rgb = texture(points)
         if self.blank is not None:
             rgb[self.blank(points)] = 128
-        return View(rgb, CAMERA, T)
+        return CalibratedImage(rgb, CAMERA, T)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_neighbours_of_other_cameras_are_understood(room):
     other = CAMERA.resized(128, 96)
     T = room.poses[7]
     points = other.unproject(room.caster.cast(other, T)[0]) @ T[:3, :3].T + T[:3, 3]
-    views = [View(texture(points), other, T), room.views[1]]
+    views = [CalibratedImage(texture(points), other, T), room.views[1]]
     depth, _ = sweep_depth(room.views[4], views, CONFIG)
     assert np.median(relative_error(depth, room.depth(room.poses[4]))) < 0.01
 
@@ -190,7 +190,7 @@ def test_priors_of_another_shape_are_rejected(room, name, shape):
 
 
 def test_images_that_do_not_fit_their_camera_are_rejected(room):
-    wrong = View(room.views[2].rgb[:50], CAMERA, room.poses[2])
+    wrong = CalibratedImage(room.views[2].rgb[:50], CAMERA, room.poses[2])
     with pytest.raises(ValueError, match=r"neighbours\[0\].*rgb must have shape"):
         sweep_depth(room.views[4], [wrong], CONFIG)
 
@@ -198,7 +198,7 @@ def test_images_that_do_not_fit_their_camera_are_rejected(room):
 def test_distorted_images_are_rejected(room):
     lens = Intrinsics(100.0, 100.0, 79.5, 59.5, 160, 120, (0.1, 0.0, 0.0, 0.0))
     with pytest.raises(ValueError, match=r"reference.*distortion"):
-        sweep_depth(View(room.views[4].rgb, lens, room.poses[4]), [room.views[2]], CONFIG)
+        sweep_depth(CalibratedImage(room.views[4].rgb, lens, room.poses[4]), [room.views[2]], CONFIG)
 
 
 def test_frames_prove_each_other(room):

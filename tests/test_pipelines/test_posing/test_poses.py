@@ -208,7 +208,8 @@ def test_sparse_views_of_pycolmap_are_where_a_camera_without_lens_sees_them(tmp_
     from pipelines.posing import reconstruction
 
     options = pycolmap.SyntheticDatasetOptions()
-    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig, options.num_points3D = 1, 1, 6, 60
+    options.num_rigs = options.num_cameras_per_rig = 1
+    options.num_frames_per_rig, options.num_points3D = 6, 60
     options.camera_model_id, options.camera_params = pycolmap.CameraModelId.SIMPLE_RADIAL, [1280.0, 512.0, 384.0, 0.05]
     model = pycolmap.synthesize_dataset(options)
     camera = reconstruction._camera(model, tmp_path)

@@ -1,7 +1,5 @@
 """A run with a network as its source: predictions are stored once and reused, and images alone are enough."""
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -30,19 +28,6 @@ def write_checkpoint(path: Path, seed: int = 0) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("weights") / f"{DEFAULT_NAME}.safetensors")
-
-
-@pytest.fixture(scope="module")
-def images_only(box_room, tmp_path_factory) -> Path:
-    """The room's images and poses and nothing else."""
-    folder = tmp_path_factory.mktemp("images_only") / "sequence"
-    shutil.copytree(box_room / "images", folder / "images")
-    header = json.loads((box_room / "transforms.json").read_text())
-    for frame in header["frames"]:
-        for key in [key for key in frame if key.endswith("_file_path")]:
-            del frame[key]
-    (folder / "transforms.json").write_text(json.dumps(header))
-    return folder
 
 
 @pytest.fixture

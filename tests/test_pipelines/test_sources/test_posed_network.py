@@ -42,18 +42,6 @@ def checkpoint(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def images_only(box_room, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("images_only") / "sequence"
-    shutil.copytree(box_room / "images", folder / "images")
-    header = json.loads((box_room / "transforms.json").read_text())
-    for frame in header["frames"]:
-        for key in [key for key in frame if key.endswith("_file_path")]:
-            del frame[key]
-    (folder / "transforms.json").write_text(json.dumps(header))
-    return folder
-
-
 @pytest.fixture
 def asked(monkeypatch) -> list[tuple[int, bool]]:
     """For each frame that the network is asked about: how many neighbours it is given, and whether there is a hint."""

@@ -15,7 +15,8 @@ CAMERA = Intrinsics(10, 10, 2, 1, 4, 3)
 
 
 class OneFrame:
-    name, path, format, world_up, label_space = "one", Path("one"), "fake", None, None
+    name, path, format = "one", Path("one"), "fake"
+    world_up = label_space = None
     is_metric = True
     infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), CAMERA),)
 

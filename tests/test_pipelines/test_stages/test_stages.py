@@ -100,7 +100,9 @@ def test_a_run_that_maps_nothing_is_an_error_and_not_an_empty_mesh(room, tmp_pat
 
 
 def test_a_stage_may_be_there_twice(room, tmp_path, monkeypatch):
-    *given, predict, align, level, _ = stages = pipeline.stages_until("fuse")
+    stages = pipeline.stages_until("fuse")
+    given = stages[:-4]
+    predict, align, level = stages[-4:-1]
     first = [
         replace(stage, name=f"{stage.name} 1", folder="first", outputs=tuple(f"first/{name}" for name in stage.outputs))
         for stage in (predict, align, stages[-1])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import shapely
 
-from pipelines.synth.base.plan import KINDS, Construction, RoomPlan
+from pipelines.synth.base.plan import Construction, RoomPlan
 from pipelines.synth.building.access import access_cost, access_tree, shared_walls
-from pipelines.synth.building.layout import stair_run
+from pipelines.synth.building.layout import AREAS, stair_run
 from pipelines.synth.generate import WorldConfig, plan_building
 
 GRID = [(rooms, storeys, seed) for rooms in range(1, 9) for storeys in (1, 2, 3) for seed in range(2)]
@@ -48,7 +48,7 @@ def test_rooms_are_rectilinear_apart_by_a_wall_and_large_enough(rooms, storeys, 
         assert len(floor.rooms) == rooms
         polygons = [shapely.Polygon(room.polygon) for room in floor.rooms]
         for room, polygon in zip(floor.rooms, polygons, strict=True):
-            assert room.kind in KINDS
+            assert room.kind in AREAS
             assert polygon.is_valid
             assert polygon.exterior.is_ccw
             assert room.area == pytest.approx(polygon.area)

@@ -206,6 +206,15 @@ def test_an_empty_folder_is_taken(tmp_path):
     assert (tmp_path / "world" / "transforms.json").is_file()
 
 
+def test_the_credits_of_catalogue_models_are_in_the_sequence(tmp_path, monkeypatch):
+    credits = ("Chair by Somebody (CC-BY)",)
+    monkeypatch.setattr(
+        "pipelines.synth.simulate.generate_world", lambda *given: replace(generate_world(*given), credits=credits)
+    )
+    simulate(tmp_path / "world", TINY)
+    assert json.loads((tmp_path / "world" / "transforms.json").read_text())["credits"] == list(credits)
+
+
 def test_without_a_number_frames_follow_the_walk(tmp_path):
     result = simulate(tmp_path / "world", replace(TINY, frames=None, width=16, height=16))
     times = [info.timestamp for info in open_sequence(tmp_path / "world").infos]

@@ -57,8 +57,11 @@ def test_names_in_the_plan_do_not_overlap_and_unknown_things_have_none():
     names = object_names(svg)
     assert len(names) >= 2
     assert not {"unknown", "sofa"} & {text for text, _, _ in names}
-    for (a, xa, ya), (b, xb, yb) in itertools.combinations(names, 2):
-        assert abs(ya - yb) > 1.2 * OBJECT_NAME_PX or abs(xa - xb) > 0.5 * OBJECT_NAME_PX * (len(a) + len(b)) / 2
+    for pair in itertools.combinations(names, 2):
+        texts, xs, ys = zip(*pair, strict=True)
+        assert abs(ys[0] - ys[1]) > 1.2 * OBJECT_NAME_PX or abs(xs[0] - xs[1]) > 0.25 * OBJECT_NAME_PX * len(
+            "".join(texts)
+        )
     assert svg.count("<title>O") == 7
 
 

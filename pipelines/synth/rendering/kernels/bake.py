@@ -11,6 +11,7 @@ from mapping.arrays import BoolArray, Float32Array, Float64Array, Int32Array, In
 from mapping.compiling import kernel
 from pipelines.synth.rendering.kernels.charts import Charts, nearest_node
 from pipelines.synth.rendering.kernels.noise import hash01
+from pipelines.synth.rendering.kernels.shade import Vector
 
 LIFT = 0.004
 """Metres that rays start above their surface."""
@@ -35,12 +36,12 @@ class LightRays(NamedTuple):
 
 
 @kernel()
-def _tangents(nx: float, ny: float, nz: float) -> tuple[float, float, float, float, float, float]:
+def _tangents(nx: float, ny: float, nz: float) -> tuple[Vector, Vector]:
     """Two unit vectors across a unit normal (Duff et al. 2017)."""
     sign = 1.0 if nz >= 0.0 else -1.0
     a = -1.0 / (sign + nz)
     b = nx * ny * a
-    return 1.0 + sign * nx * nx * a, sign * b, -sign * nx, b, sign + ny * ny * a, -ny
+    return (1.0 + sign * nx * nx * a, sign * b, -sign * nx), (b, sign + ny * ny * a, -ny)
 
 
 @kernel()
@@ -156,14 +157,14 @@ def sun_rays(
     rays = np.zeros((len(points) * samples, 6), np.float32)
     for k in range(len(points)):
         nx, ny, nz = normals[k, 0], normals[k, 1], normals[k, 2]
-        x0, x1, x2, y0, y1, y2 = _tangents(nx, ny, nz)
+        x, y = _tangents(nx, ny, nz)
         for j in range(samples):
             u = spread * (hash01(first + k, j, 0, 6) - 0.5)
             v = spread * (hash01(first + k, j, 0, 7) - 0.5)
             row = k * samples + j
-            rays[row, 0] = points[k, 0] + LIFT * nx + u * x0 + v * y0
-            rays[row, 1] = points[k, 1] + LIFT * ny + u * x1 + v * y1
-            rays[row, 2] = points[k, 2] + LIFT * nz + u * x2 + v * y2
+            rays[row, 0] = points[k, 0] + LIFT * nx + u * x[0] + v * y[0]
+            rays[row, 1] = points[k, 1] + LIFT * ny + u * x[1] + v * y[1]
+            rays[row, 2] = points[k, 2] + LIFT * nz + u * x[2] + v * y[2]
             rays[row, 3], rays[row, 4], rays[row, 5] = to_sun[0], to_sun[1], to_sun[2]
     return rays
 
@@ -175,7 +176,7 @@ def hemisphere_rays(
     """Fill rays (N * samples, 6), cosine-weighted: one golden-spiral pattern, randomly rotated about each normal."""
     for k in range(first, last):
         nx, ny, nz = normals[k, 0], normals[k, 1], normals[k, 2]
-        x0, x1, x2, y0, y1, y2 = _tangents(nx, ny, nz)
+        x, y = _tangents(nx, ny, nz)
         turn = 6.2831853 * hash01(number + k, 0, 0, 8)
         shift = hash01(number + k, 0, 0, 9)
         for j in range(samples):
@@ -187,9 +188,9 @@ def hemisphere_rays(
             rays[row, 0] = points[k, 0] + LIFT * nx
             rays[row, 1] = points[k, 1] + LIFT * ny
             rays[row, 2] = points[k, 2] + LIFT * nz
-            rays[row, 3] = u * x0 + v * y0 + up * nx
-            rays[row, 4] = u * x1 + v * y1 + up * ny
-            rays[row, 5] = u * x2 + v * y2 + up * nz
+            rays[row, 3] = u * x[0] + v * y[0] + up * nx
+            rays[row, 4] = u * x[1] + v * y[1] + up * ny
+            rays[row, 5] = u * x[2] + v * y[2] + up * nz
 
 
 @kernel(nogil=True)

@@ -170,7 +170,8 @@ def blur(first: int, last: int, values: Float32Array, valid: BoolArray, charts: 
                 out[node] = values[node]
                 if not valid[node]:
                     continue
-                total0, total1, total2, weight = 0.0, 0.0, 0.0, 0.0
+                total0, total1, total2 = 0.0, 0.0, 0.0
+                weight = 0.0
                 for di in range(-2, 3):
                     for dj in range(-2, 3):
                         if 0 <= i + di < n and 0 <= j + dj < m and valid[node + di * m + dj]:

@@ -17,7 +17,7 @@ SHORT = 1.0
 """Pixels of motion for which three samples are enough; longer ones get five."""
 
 
-class Lens(NamedTuple):
+class FilmSettings(NamedTuple):
     """Width and height of the picture, exposure, share of the light lost in the corners, standard deviation of the noise in
     dark parts, and the number that makes each frame's noise different."""
 
@@ -75,7 +75,8 @@ def blur_along(first: int, last: int, linear: Float32Array, flow: Float32Array, 
                     y = min(height - 1.0, max(0.0, v + share * dv))
                     j, i = min(int(x), width - 2), min(int(y), height - 2)
                     x, y = x - j, y - i
-                    p, q, s, t = (1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y
+                    p, q = (1 - x) * (1 - y), x * (1 - y)
+                    s, t = (1 - x) * y, x * y
                     r += p * linear[i, j, 0] + q * linear[i, j + 1, 0]
                     r += s * linear[i + 1, j, 0] + t * linear[i + 1, j + 1, 0]
                     g += p * linear[i, j, 1] + q * linear[i, j + 1, 1]
@@ -87,12 +88,15 @@ def blur_along(first: int, last: int, linear: Float32Array, flow: Float32Array, 
 
 
 @pixel_kernel
-def expose(first: int, last: int, linear: Float32Array, lens: Lens, curves: Curves, out: UInt8Array) -> None:
+def expose(
+    first: int, last: int, linear: Float32Array, settings: FilmSettings, curves: Curves, out: UInt8Array
+) -> None:
     """Fill rows of out (H, W, 3) uint8 with the picture of linear light.
 
     The noise is hashed from pixel and key (splitmix64's finaliser) and decreases towards bright parts.
     """
-    width, height, exposure, vignetting, noise, key = lens
+    width, height, key = settings.width, settings.height, settings.key
+    exposure, vignetting, noise = settings.exposure, settings.vignetting, settings.noise
     end, bits = len(curves.tone) - 1, len(curves.normal) - 1
     for i in range(first, last):
         for j in range(width):

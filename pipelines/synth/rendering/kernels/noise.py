@@ -70,7 +70,8 @@ def value_noise(x: float, y: float, z: float, seed: int) -> float:
 @kernel()
 def fractal_noise(x: float, y: float, z: float, octaves: int, width: float, seed: int) -> float:
     """Octaves of value noise about 0.5, the coarsest of size one; octaves finer than a pixel of `width` fade away."""
-    total, amplitude, norm, size = 0.0, 1.0, 0.0, 1.0
+    total, norm = 0.0, 0.0
+    amplitude, size = 1.0, 1.0
     for k in range(octaves):
         norm += amplitude
         seen = fade(size, width)

@@ -88,7 +88,7 @@ def measure(
 ) -> None:
     """The truth of the chosen rays."""
     eye, dirs, _ = rays
-    chosen, t, face, _ = found
+    chosen, t, face = found.chosen, found.t, found.face
     table, bodies = part
     planes, R = table.planes, R_camera_world
     for k in range(first, last):
@@ -139,7 +139,7 @@ def borders(edge_kinds: UInt8Array, truth: Truth) -> BoolArray:
 
 @kernel(inline="always")
 def _alike(f: int, g: int, table: FaceTable) -> bool:
-    planes, _, _, body, material, _ = table
+    planes, body, material = table.planes, table.face_body, table.face_material
     if body[f] != body[g] or material[f] != material[g]:
         return False
     turn = planes[f, 0] * planes[g, 0] + planes[f, 1] * planes[g, 1] + planes[f, 2] * planes[g, 2]

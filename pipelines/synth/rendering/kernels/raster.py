@@ -66,10 +66,11 @@ class Buffer(NamedTuple):
 @kernel(nogil=True)
 def project(vertices: Float64Array, T_camera_world: Float64Array, camera: Pinhole) -> ProjectedCorners:
     """Project the vertices (V, 3) of the world into a camera at T (3 or 4, 4)."""
-    fx, fy, cx, cy, width, height = camera
+    fx, fy = camera.fx, camera.fy
+    cx, cy = camera.cx, camera.cy
     T = T_camera_world
-    left, right = (-MARGIN - cx) / fx, (width - 1 + MARGIN - cx) / fx
-    top, bottom = (-MARGIN - cy) / fy, (height - 1 + MARGIN - cy) / fy
+    left, right = (-MARGIN - cx) / fx, (camera.width - 1 + MARGIN - cx) / fx
+    top, bottom = (-MARGIN - cy) / fy, (camera.height - 1 + MARGIN - cy) / fy
     points = np.zeros((len(vertices), 3))
     pixels = np.zeros((len(vertices), 2))
     outside = np.zeros(len(vertices), np.uint8)
@@ -134,11 +135,15 @@ def draw(
 ) -> None:
     """Draw the chosen faces; face f enters the buffer as number + f."""
     points, pixels, outside = corners
-    fx, fy, cx, cy, width, height = camera
-    drawn, seen, shifts, following = buffer
+    fx, fy = camera.fx, camera.fy
+    cx, cy = camera.cx, camera.cy
+    drawn, seen = buffer.nearness, buffer.face
+    shifts, following = buffer.shifts, buffer.following
+    width, height = camera.width, camera.height
     for f in chosen:
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-        top, bottom, left, right = -MARGIN, height - 1 + MARGIN, -MARGIN, width - 1 + MARGIN
+        left, right = -MARGIN, width - 1 + MARGIN
+        top, bottom = -MARGIN, height - 1 + MARGIN
         if (outside[i] | outside[j] | outside[k]) & 32 == 0:
             left = max(left, min(pixels[i, 0], pixels[j, 0], pixels[k, 0]) - 1e-6)
             right = min(right, max(pixels[i, 0], pixels[j, 0], pixels[k, 0]) + 1e-6)

@@ -57,7 +57,7 @@ class Found(NamedTuple):
     uv: NDArray[np.float32]
 
 
-class Look(NamedTuple):
+class ShadedSurfaces(NamedTuple):
     """Faces and their materials."""
 
     table: FaceTable
@@ -81,22 +81,31 @@ class MovingLit(NamedTuple):
     visible: NDArray[np.float32]
 
 
+class ShadingPoint(NamedTuple):
+    """A point that a ray meets: its world coordinates, shading normal towards the eye and albedo; the ray's unit direction."""
+
+    position: Vector
+    normal: Vector
+    albedo: Vector
+    direction: Vector
+
+
 @kernel(inline="always")
-def _surface(k: int, rays: EyeRays, found: Found, look: Look) -> tuple[Vector, Vector, Vector, Vector]:
-    """(point, shading normal towards the eye, albedo, unit direction) of a hit."""
+def _shading_point(k: int, rays: EyeRays, found: Found, look: ShadedSurfaces) -> ShadingPoint:
     # Elements one by one: a view of a row costs more than the arithmetic on it.
     eye, dirs, pixel = rays
-    _, t, face, uv = found
-    planes, corners, is_flat, face_body, face_material, T = look.table
-    f = face[k]
+    t, uv = found.t, found.uv
+    planes, corners, T = look.table.planes, look.table.corner_normals, look.table.T_body_world
+    f = found.face[k]
     dx, dy, dz = dirs[k, 0], dirs[k, 1], dirs[k, 2]
     px, py, pz = eye[0] + t[k] * dx, eye[1] + t[k] * dy, eye[2] + t[k] * dz
     scale = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz)
     dx, dy, dz = dx * scale, dy * scale, dz * scale
     mx, my, mz = planes[f, 0], planes[f, 1], planes[f, 2]
     facing = mx * dx + my * dy + mz * dz
-    nx, ny, nz, length = mx, my, mz, 1.0
-    if not is_flat[f]:
+    nx, ny, nz = mx, my, mz
+    length = 1.0
+    if not look.table.is_flat[f]:
         v, w = float(uv[k, 0]), float(uv[k, 1])
         u = 1.0 - v - w
         nx = u * corners[f, 0, 0] + v * corners[f, 1, 0] + w * corners[f, 2, 0]
@@ -105,7 +114,7 @@ def _surface(k: int, rays: EyeRays, found: Found, look: Look) -> tuple[Vector, V
         length = max(1e-9, math.sqrt(nx * nx + ny * ny + nz * nz))
     scale = (-1.0 if facing > 0.0 else 1.0) / length
     nx, ny, nz = nx * scale, ny * scale, nz * scale
-    b = face_body[f]
+    b = look.table.face_body[f]
     p = (
         T[b, 0, 0] * px + T[b, 0, 1] * py + T[b, 0, 2] * pz + T[b, 0, 3],
         T[b, 1, 0] * px + T[b, 1, 1] * py + T[b, 1, 2] * pz + T[b, 1, 3],
@@ -117,13 +126,14 @@ def _surface(k: int, rays: EyeRays, found: Found, look: Look) -> tuple[Vector, V
         T[b, 2, 0] * mx + T[b, 2, 1] * my + T[b, 2, 2] * mz,
     )
     width = pixel * t[k] / max(0.2, abs(facing))
-    color = albedo(look.materials, face_material[f], p, n, width)
-    return (px, py, pz), (nx, ny, nz), color, (dx, dy, dz)
+    color = albedo(look.materials, look.table.face_material[f], p, n, width)
+    return ShadingPoint((px, py, pz), (nx, ny, nz), color, (dx, dy, dz))
 
 
 @kernel(inline="always")
-def _highlight(p: Vector, n: Vector, d: Vector, lights: Float64Array, s: int, gloss: float) -> tuple[float, float]:
+def _highlight(hit: ShadingPoint, lights: Float64Array, s: int, gloss: float) -> tuple[float, float]:
     """(irradiance factor, mirrored share) of point light s: cos / d^2 and a normalised Blinn-Phong lobe times cos / d^2."""
+    p, n, d = hit.position, hit.normal, hit.direction
     lx, ly, lz = lights[s, 0] - p[0], lights[s, 1] - p[1], lights[s, 2] - p[2]
     d2 = max(0.04, lx * lx + ly * ly + lz * lz)
     length = math.sqrt(d2)
@@ -143,31 +153,31 @@ def _highlight(p: Vector, n: Vector, d: Vector, lights: Float64Array, s: int, gl
 
 @pixel_kernel
 def shade_static(
-    first: int, last: int, rays: EyeRays, found: Found, look: Look, lit: StaticLit, out: Float32Array
+    first: int, last: int, rays: EyeRays, found: Found, look: ShadedSurfaces, lit: StaticLit, out: Float32Array
 ) -> None:
     """Linear RGB (K, 3) of the chosen rays, whose faces have a light map."""
     light_map, lights, shadow = lit
     table, materials = look
-    chosen, _, face, _ = found
+    chosen, face = found.chosen, found.face
     for k in range(first, last):
         if not chosen[k]:
             continue
-        p, n, color, d = _surface(k, rays, found, look)
+        hit = _shading_point(k, rays, found, look)
         f = face[k]
-        direct, indirect = _look_up(p, f, light_map)
+        direct, indirect = _look_up(hit.position, f, light_map)
         m = table.face_material[f]
         gloss = materials.specular[m]
         open_light, mirrored = 1e-6, 0.0
         if gloss > 0.0:
             for s in range(len(lights)):
-                plain, lobe = _highlight(p, n, d, lights, s, gloss)
+                plain, lobe = _highlight(hit, lights, s, gloss)
                 open_light += plain * lights[s, 4]
                 mirrored += lobe * lights[s, 4]
             mirrored *= gloss * min(1.0, direct[1] / open_light) * shadow[k, 0]
         glow = materials.emission[m]
         for axis in range(3):
             light = (shadow[k, 0] * direct[axis] + shadow[k, 1] * indirect[axis]) / PI + glow
-            out[k, axis] = color[axis] * light + mirrored
+            out[k, axis] = hit.albedo[axis] * light + mirrored
 
 
 @kernel(inline="always")
@@ -183,7 +193,8 @@ def _look_up(p: Vector, f: int, light_map: LightMap) -> tuple[Vector, Vector]:
     i, j = int(x), int(y)
     x, y = x - i, y - j
     node = charts.offset[chart] + i * m + j
-    a, b, c, e = (1 - x) * (1 - y), (1 - x) * y, x * (1 - y), x * y
+    a, b = (1 - x) * (1 - y), (1 - x) * y
+    c, e = x * (1 - y), x * y
     return (
         (
             a * direct[node, 0] + b * direct[node + 1, 0] + c * direct[node + m, 0] + e * direct[node + m + 1, 0],
@@ -209,19 +220,21 @@ def _look_up(p: Vector, f: int, light_map: LightMap) -> tuple[Vector, Vector]:
 
 @pixel_kernel
 def shade_moving(
-    first: int, last: int, rays: EyeRays, found: Found, look: Look, lit: MovingLit, out: Float32Array
+    first: int, last: int, rays: EyeRays, found: Found, look: ShadedSurfaces, lit: MovingLit, out: Float32Array
 ) -> None:
     """Linear RGB (K, 3) of the chosen rays, on moving bodies."""
     cubes, lights, visible = lit
     table, materials = look
-    chosen, _, face, _ = found
+    chosen, face = found.chosen, found.face
     for k in range(first, last):
         if not chosen[k]:
             continue
-        p, n, color, d = _surface(k, rays, found, look)
+        hit = _shading_point(k, rays, found, look)
+        n = hit.normal
         body = table.face_body[face[k]]
         m = table.face_material[face[k]]
-        r, g, b, mirrored = 0.0, 0.0, 0.0, 0.0
+        r, g, b = 0.0, 0.0, 0.0
+        mirrored = 0.0
         for axis in range(3):
             side = 2 * axis + (1 if n[axis] < 0.0 else 0)
             share = n[axis] * n[axis]
@@ -229,11 +242,11 @@ def shade_moving(
             g += share * cubes[body, side, 1]
             b += share * cubes[body, side, 2]
         for s in range(len(lights)):
-            plain, lobe = _highlight(p, n, d, lights, s, materials.specular[m])
+            plain, lobe = _highlight(hit, lights, s, materials.specular[m])
             r += visible[k, s] * plain * lights[s, 3]
             g += visible[k, s] * plain * lights[s, 4]
             b += visible[k, s] * plain * lights[s, 5]
             mirrored += materials.specular[m] * visible[k, s] * lobe * lights[s, 4]
-        out[k, 0] = color[0] * r / PI + mirrored
-        out[k, 1] = color[1] * g / PI + mirrored
-        out[k, 2] = color[2] * b / PI + mirrored
+        out[k, 0] = hit.albedo[0] * r / PI + mirrored
+        out[k, 1] = hit.albedo[1] * g / PI + mirrored
+        out[k, 2] = hit.albedo[2] * b / PI + mirrored

@@ -101,7 +101,7 @@ def segments_past_people(
 ) -> int:
     """Fill in the segments from the chosen points to the lights they face that people may block; returns their number."""
     eye, dirs, _ = rays
-    chosen, t, face, _ = found
+    chosen, t, face = found.chosen, found.t, found.face
     lights = casters.lights
     segments, ray, light = out
     count = 0
@@ -133,7 +133,7 @@ def segments_from_people(
     """Fill in the segments from the chosen points to the lights (L, 6) that they may face, a little beyond the facet's
     horizon."""
     eye, dirs, _ = rays
-    chosen, t, face, _ = found
+    chosen, t, face = found.chosen, found.t, found.face
     segments, ray, light = out
     count = 0
     for k in range(len(chosen)):
@@ -171,7 +171,7 @@ def people_shadow(
     balls (S, 4) removes cos * (r / d)^2 of the indirect light: the form factor of a ball.
     """
     eye, dirs, _ = rays
-    chosen, t, face, _ = found
+    chosen, t, face = found.chosen, found.t, found.face
     for n in range(len(blocked.ray)):
         out[blocked.ray[n], 0] -= _share(blocked.ray[n], blocked.light[n], rays, found, planes, lights)
     for k in range(len(chosen)):

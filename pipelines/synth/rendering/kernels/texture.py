@@ -22,28 +22,26 @@ Color = tuple[float, float, float]
 Paint = tuple[Color, Color, float]
 """First and second colour, and how far the pattern mixes from the first to the second."""
 
-(
-    PLAIN,
-    WOOD,
-    PLANKS,
-    TILES,
-    CARPET,
-    FABRIC,
-    STRIPES,
-    CHECKER,
-    MARBLE,
-    BRICK,
-    PAINTING,
-    BOOKS,
-    NOISE,
-    PLASTER,
-    SPECKLE,
-    LEAVES,
-    METAL,
-    SCREEN,
-    TEXT,
-    RUG,
-) = range(20)
+PLAIN = 0
+WOOD = 1
+PLANKS = 2
+TILES = 3
+CARPET = 4
+FABRIC = 5
+STRIPES = 6
+CHECKER = 7
+MARBLE = 8
+BRICK = 9
+PAINTING = 10
+BOOKS = 11
+NOISE = 12
+PLASTER = 13
+SPECKLE = 14
+LEAVES = 15
+METAL = 16
+SCREEN = 17
+TEXT = 18
+RUG = 19
 
 
 BOOKS_MEAN = (0.20, 0.19, 0.17)
@@ -294,7 +292,8 @@ def _solid_pattern(kind: int, x: float, y: float, z: float, w: float, seed: int)
 @pixel_kernel
 def albedo(materials: MaterialTable, m: int, p: Color, n: Color, width: float) -> Color:
     """Linear RGB reflectance in [0.005, 0.95] of material m of a `MaterialTable` at body point p (metres) with body normal n."""
-    kind, scale, strength, seed = materials.kind[m], materials.scale[m], materials.strength[m], materials.seed[m]
+    kind, seed = materials.kind[m], materials.seed[m]
+    scale, strength = materials.scale[m], materials.strength[m]
     a = (materials.color[m, 0], materials.color[m, 1], materials.color[m, 2])
     b = (materials.color2[m, 0], materials.color2[m, 1], materials.color2[m, 2])
     w = width / scale

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from simulated_network import MonocularConfig, MonocularNetwork, bleed, smooth_field
 
 from m2h import Predictions
-from pipelines.synth.monocular import MonocularConfig, MonocularNetwork, bleed, smooth_field
 
 SIZE = (60, 80)
 NOTHING = {"scale": 0, "bias": 0, "noise": 0, "bleeding_px": 0, "normal_lean_deg": 0, "normal_noise_deg": 0}
