@@ -69,7 +69,8 @@ def epipolar_distance(T_b_a: Array, rays_a: Array, rays_b: Array) -> Array:
     length = float(np.linalg.norm(t))
     if length < 1e-12:
         return np.full(len(rays_a), np.nan)
-    lines_b = np.cross(t / length, rays_a @ R.T)
-    lines_a = -np.cross(t / length, rays_b) @ R
+    x, y, z = t / length
+    E = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]) @ R
+    lines_b, lines_a = rays_a @ E.T, rays_b @ E
     gradient = (lines_b[:, :2] ** 2).sum(axis=1) + (lines_a[:, :2] ** 2).sum(axis=1)
     return np.asarray(np.abs(np.einsum("nc,nc->n", rays_b, lines_b)) / np.sqrt(np.maximum(gradient, 1e-18)))
