@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.multiview.features import epipolar_distance, find_features, match_features
+from mapping.multiview.features import epipolar_distance, find_features, inside_image, match_features
 from mapping.se3 import inverse
 from pipelines.checks.sampler import FrameSampler, PairLimits
 from pipelines.frame import Frame
@@ -89,7 +89,7 @@ def tracked_pairs(sampler: FrameSampler, limits: PairLimits) -> list[MatchedPair
 def _tracked(a: Frame, b: Frame) -> tuple[Array, Array]:
     """Pixels (N, 2) of features in a, and where they are in b: Lucas-Kanade forwards and backwards."""
     gray_a, gray_b = (cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY) for frame in (a, b))
-    corners = cv2.goodFeaturesToTrack(gray_a, MOST_TRACKED, 0.01, 7)
+    corners = cv2.goodFeaturesToTrack(gray_a, MOST_TRACKED, 0.01, 7, mask=inside_image(np.asarray(gray_a)))
     if corners is None:
         return np.zeros((0, 2)), np.zeros((0, 2))
     flow: Any = partial(cv2.calcOpticalFlowPyrLK, winSize=(21, 21), maxLevel=4)
