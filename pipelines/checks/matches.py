@@ -130,7 +130,7 @@ def with_focal_factor(camera: Intrinsics, factor: float) -> Intrinsics:
     return replace(camera, fx=camera.fx * factor, fy=camera.fy * factor)
 
 
-def is_clear_gain(before: Sequence[float], after: Sequence[float], share: float) -> bool:
+def is_clear_gain(before: Sequence[float] | Array, after: Sequence[float] | Array, share: float) -> bool:
     """Whether errors of the same pairs have fallen by at least `share`, and by three standard errors of the differences."""
     difference = np.subtract(before, after)
     if len(difference) < 3:
