@@ -1,11 +1,11 @@
 """What the check of the input finds: sequences as they are, and with one thing wrong.
 
-    python benchmarks/bench_checks.py DATA [--worlds FOLDER] [--seeds SEED...]
+    python benchmarks/bench_checks.py DATA [--worlds FOLDER] [--seeds SEED...] [--noisy-seeds SEED...]
 
 takes the recordings of DATA and synthetic worlds as they are, rendered into FOLDER where they are not there, which must raise no
 alarm, and each world, with and without its depth, with a wrong focal length, inverted poses, swapped axes, poses of
-another time, depth in another unit and depth along the ray. An error is *found* where `m2h run` would stop or warn of it. Writes
-benchmarks/results/checks.json.
+another time, depth in another unit and depth along the ray. An error is *found* where `m2h run` would stop or warn of it. Of some
+worlds the poses are also off as those of hand-held trackers are, at two levels. Writes benchmarks/results/checks.json.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_refine_poses import LEVELS, Level, off
 from common import machine, write_json
 
 from mapping.se3 import interpolate_at
@@ -32,6 +33,7 @@ from pipelines.synth.simulate import SynthConfig, simulate
 RECORDINGS = ("hololens_office", "redkitchen", "tum_fr1_desk")
 HEADER = "transforms.json"
 FRAMES = 120
+TRUE_POSES, *NOISY = [level for level in LEVELS if not level.focal_error]
 Edit = Callable[[Path, dict[str, Any]], None]
 
 
@@ -107,14 +109,15 @@ FAULTS = (
 )
 
 
-def variant(world: Path, out: Path, fault: Fault | None, *, depth: bool) -> None:
-    """A copy of a world's header with the fault, whose images are the world's."""
+def variant(world: Path, out: Path, fault: Fault | None, level: Level, *, depth: bool) -> None:
+    """A copy of a world's header with the fault and with poses that are off by `level`, whose images are the world's."""
     header = json.loads((world / HEADER).read_text(encoding="utf-8"))
     out.mkdir()
     for folder in ("images", "depth"):
         (out / folder).symlink_to((world / folder).resolve())
     wanted = ("file_path", "timestamp", "transform_matrix", *(["depth_file_path"] if depth else []))
     header |= {"label_space": None, "frames": [{key: frame[key] for key in wanted} for frame in header["frames"]]}
+    header["frames"] = off(sorted(header["frames"], key=lambda frame: float(frame["timestamp"])), level)
     if fault is not None:
         fault.make(out, header)
     (out / HEADER).write_text(json.dumps(header), encoding="utf-8")
@@ -130,21 +133,31 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder that holds the recorded sequences")
     parser.add_argument("--worlds", type=Path, help="folder for the synthetic worlds, which is kept")
     parser.add_argument("--seeds", type=int, nargs="*", default=list(range(81, 91)))
+    parser.add_argument(
+        "--noisy-seeds", type=int, nargs="*", default=[81, 82, 83], help="worlds with poses that are off"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "checks.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.worlds or Path(temporary)
-        write_json(arguments.out, {"machine": machine()} | measure(arguments.data, folder, arguments.seeds))
+        results = {"recordings": recordings(arguments.data), "worlds": measure(folder, arguments.seeds, TRUE_POSES)}
+        results["noise"] = {level.name: measure(folder, arguments.noisy_seeds, level) for level in NOISY}
+        write_json(arguments.out, {"machine": machine()} | results)
 
 
-def measure(data: Path, folder: Path, seeds: Sequence[int]) -> dict[str, Any]:
-    """What is said of the recordings, and how often runs of the worlds would stop or warn, by what is wrong with them."""
-    good = {}
+def recordings(data: Path) -> dict[str, Any]:
+    """What is said of the recordings as they are."""
+    said = {}
     for name in RECORDINGS:
         if (data / name).is_dir():
             found = checked(data / name)
-            good[name] = {"stops": found.contradictions, "warns": found.doubts}
-            print(name, good[name], flush=True)
+            said[name] = {"stops": found.contradictions, "warns": found.doubts}
+            print(name, said[name], flush=True)
+    return said
+
+
+def measure(folder: Path, seeds: Sequence[int], level: Level) -> dict[str, dict[str, int]]:
+    """How often runs of the worlds would stop or warn, by what is wrong with them besides poses that are off by `level`."""
     counts: dict[str, dict[str, int]] = {}
     for seed in seeds:
         world = folder / str(seed)
@@ -152,15 +165,15 @@ def measure(data: Path, folder: Path, seeds: Sequence[int]) -> dict[str, Any]:
         for fault in (None, *FAULTS):
             for depth in (True,) if fault is not None and fault.needs_depth else (True, False):
                 with tempfile.TemporaryDirectory() as changed:
-                    variant(world, Path(changed) / "seq", fault, depth=depth)
+                    variant(world, Path(changed) / "seq", fault, level, depth=depth)
                     found = checked(Path(changed) / "seq")
                 name = f"{fault.name if fault else 'as it is'}, {'depth' if depth else 'images'}"
                 count = counts.setdefault(name, {"worlds": 0, "stops": 0, "warns": 0})
                 count["worlds"] += 1
                 count["stops"] += bool(found.contradictions)
                 count["warns"] += bool(found.doubts) and not found.contradictions
-                print(world.name, name, found.contradictions or found.doubts or "-", flush=True)
-    return {"recordings": good, "worlds": counts}
+                print(world.name, level.name, name, found.contradictions or found.doubts or "-", flush=True)
+    return counts
 
 
 if __name__ == "__main__":

@@ -87,18 +87,24 @@ def roughen(walk: Path, out: Path, level: Level) -> None:
     out.mkdir()
     (out / "images").symlink_to((walk / "images").resolve())
     frames = sorted(header["frames"], key=lambda frame: float(frame["timestamp"]))
+    wanted = ("file_path", "timestamp", "transform_matrix")
+    moved = off([{key: frame[key] for key in wanted} for frame in frames], level)
+    header["fl_x"] *= 1 + level.focal_error
+    header["fl_y"] *= 1 + level.focal_error
+    header |= {"frames": moved, "label_space": None}
+    (out / "transforms.json").write_text(json.dumps(header), encoding="utf-8")
+
+
+def off(frames: list[dict[str, Any]], level: Level) -> list[dict[str, Any]]:
+    """The frames of a header, in order, with poses that are off."""
     shifts, turns = (drift(len(frames), seed) for seed in (1, 2))
     moved = []
     for frame, shift, turn in zip(frames, shifts, turns, strict=True):
         T = np.array(frame["transform_matrix"])
         T[:3, :3] = Rotation.from_rotvec(np.deg2rad(level.degrees) * turn).as_matrix() @ T[:3, :3]
         T[:3, 3] += level.metres * shift
-        kept = {key: frame[key] for key in ("file_path", "timestamp")}
-        moved.append(kept | {"transform_matrix": T.tolist()})
-    header["fl_x"] *= 1 + level.focal_error
-    header["fl_y"] *= 1 + level.focal_error
-    header |= {"frames": moved, "label_space": None}
-    (out / "transforms.json").write_text(json.dumps(header), encoding="utf-8")
+        moved.append(frame | {"transform_matrix": T.tolist()})
+    return moved
 
 
 def drift(frames: int, seed: int) -> np.ndarray:

@@ -305,12 +305,21 @@ def poses(data: Result) -> str:
 
 def checks(data: Result) -> str:
     """How often a run of a synthetic world would stop or warn, by what is wrong with it, and what is said of the recordings."""
-    rows = [{"name": name, **counts} for name, counts in data["worlds"].items()]
+    levels = data.get("noise", {})
+    rows = [
+        {"name": name, **counts} | {f"level {i}": found.get(name, {}) for i, found in enumerate(levels.values())}
+        for name, counts in data["worlds"].items()
+    ]
+    noisy = [
+        Column(f"{what}, poses off by {level}", f"level {i}.{key}", ".0f")
+        for i, level in enumerate(levels)
+        for what, key in (("number", "worlds"), ("stopped", "stops"), ("warned", "warns"))
+    ]
     said = [
         {"name": name, "said": "; ".join([*found["stops"], *found["warns"]]) or "nothing"}
         for name, found in data["recordings"].items()
     ]
-    return paragraphs(table(CHECK_COLUMNS, rows), table(RECORDING_COLUMNS, said) if said else "")
+    return paragraphs(table([*CHECK_COLUMNS, *noisy], rows), table(RECORDING_COLUMNS, said) if said else "")
 
 
 def refine_poses(data: Result) -> str:

@@ -115,6 +115,7 @@ def checks():
     return {
         "recordings": {"hut": {"stops": [], "warns": ["the focal length is given as 585 pixels"]}},
         "worlds": worlds,
+        "noise": {"1 cm, 0.5 degrees": {"as it is, depth": {"worlds": 2, "stops": 1, "warns": 0}}},
     }
 
 
@@ -180,6 +181,7 @@ def test_every_section_says_where_it_comes_from(results):
         ("Rendering synthetic worlds", "| 8x6, 2 people | 31.5 | 60.0 | 1.90 | 180 | 3.0 |"),
         ("Rendering synthetic worlds", "| 8x6, 2 people | truth only | 5.00 | 0.50 |"),
         ("From images and poses alone", "| office, alone | 0.234 | - | - | - | - | - |"),
+        ("Check of the input", "| as it is, depth | 3 | 0 | 1 | 2 | 1 | 0 |"),
     ],
 )
 def test_tables(results, title, line):

@@ -14,6 +14,8 @@ LEAST_CONTRAST = 0.01
 LARGEST_SIDE = 640
 LARGEST_RATIO = 0.8
 """Lowe's ratio (2004) of the distances of the best and the second-best match."""
+BLACK_PX, RIM_PX = 5, 12
+"""Side of the smallest black area that is outside of the image, and how far its border shows in features."""
 
 
 class Features(NamedTuple):
@@ -27,7 +29,8 @@ def find_features(rgb: NDArray[np.uint8], most: int) -> Features:
     """At most `most` SIFT features (Lowe, 2004) of an image, one per position, with RootSIFT descriptors (Arandjelovic and
     Zisserman, 2012).
 
-    They are found in an image of at most `LARGEST_SIDE` pixels: more make them hardly better, and take far longer.
+    They are found in an image of at most `LARGEST_SIDE` pixels: more make them hardly better, and take far longer. None is near
+    areas of pure black (`inside_image`).
     """
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     factor = max(1.0, max(gray.shape) / LARGEST_SIDE)
@@ -35,7 +38,7 @@ def find_features(rgb: NDArray[np.uint8], most: int) -> Features:
         size = (round(gray.shape[1] / factor), round(gray.shape[0] / factor))
         gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
     sift = cv2.SIFT.create(nfeatures=most, contrastThreshold=LEAST_CONTRAST)
-    keypoints, found = sift.detectAndCompute(gray, None)
+    keypoints, found = sift.detectAndCompute(gray, inside_image(gray))
     if found is None or not len(keypoints):
         return Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32))
     pixels = np.array([keypoint.pt for keypoint in keypoints], dtype=np.float64)
@@ -43,6 +46,14 @@ def find_features(rgb: NDArray[np.uint8], most: int) -> Features:
     descriptors = np.sqrt(found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
     _, first = np.unique(pixels.round(1), axis=0, return_index=True)
     return Features(pixels[first], descriptors[first])
+
+
+def inside_image(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) 255, but 0 in and around areas of pure black of an image (H, W): they are masked, or outside of an undistorted
+    image. Their border moves with the camera and would match itself."""
+    black = cv2.morphologyEx((gray == 0).astype(np.uint8), cv2.MORPH_OPEN, np.ones((BLACK_PX, BLACK_PX), np.uint8))
+    rim = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)
+    return np.where(cv2.dilate(black, rim) > 0, np.uint8(0), np.uint8(255))
 
 
 def match_features(a: Features, b: Features, ratio: float = LARGEST_RATIO) -> NDArray[np.int64]:
@@ -69,7 +80,8 @@ def epipolar_distance(T_b_a: Array, rays_a: Array, rays_b: Array) -> Array:
     length = float(np.linalg.norm(t))
     if length < 1e-12:
         return np.full(len(rays_a), np.nan)
-    lines_b = np.cross(t / length, rays_a @ R.T)
-    lines_a = -np.cross(t / length, rays_b) @ R
+    x, y, z = t / length
+    E = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]) @ R
+    lines_b, lines_a = rays_a @ E.T, rays_b @ E
     gradient = (lines_b[:, :2] ** 2).sum(axis=1) + (lines_a[:, :2] ** 2).sum(axis=1)
     return np.asarray(np.abs(np.einsum("nc,nc->n", rays_b, lines_b)) / np.sqrt(np.maximum(gradient, 1e-18)))

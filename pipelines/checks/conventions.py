@@ -61,16 +61,26 @@ class Score:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pair:
-    """Two frames and their stored pose matrices."""
+class _StoredPoses:
+    """The pose matrices (4, 4) of two frames as they are stored."""
 
-    a: Frame
-    b: Frame
-    matrices: tuple[Array, Array]
+    a: Array
+    b: Array
 
     def T_b_a(self, convention: Convention) -> Array:
-        T_a, T_b = (convention.T_world_camera(matrix) for matrix in self.matrices)
+        T_a, T_b = (convention.T_world_camera(matrix) for matrix in (self.a, self.b))
         return np.asarray(inverse(T_b) @ T_a)
+
+
+@dataclass(frozen=True, eq=False)
+class DepthPair:
+    """Points (N, 3) of a frame in the axes of its camera, and the depth (H, W) and camera of another in which they are looked
+    up; both as they are read."""
+
+    poses: _StoredPoses
+    points: Array
+    depth: NDArray[np.float32]
+    camera: Intrinsics
 
 
 def candidate_conventions(assumed: Convention, *, depth: bool) -> list[Convention]:
@@ -82,16 +92,21 @@ def candidate_conventions(assumed: Convention, *, depth: bool) -> list[Conventio
     return [assumed, *(convention for convention in others if convention != assumed)]
 
 
-def score_by_depth(
-    pairs: Sequence[tuple[Frame, Frame]], assumed: Convention, candidates: Sequence[Convention]
-) -> list[Score]:
-    """Scores of the candidates, in their order; both frames of a pair have depth, read with `assumed`."""
-    prepared = [_depth_pair(a, b, assumed) for a, b in pairs]
+def depth_pair(a: Frame, b: Frame, assumed: Convention) -> DepthPair | None:
+    """What is compared of two frames; None where one has no depth."""
+    if a.recorded.depth is None or b.recorded.depth is None:
+        return None
+    step = max(1, round((a.rgb[..., 0].size / GRID_POINTS) ** 0.5))
+    poses = _StoredPoses(assumed.stored_matrix(a.T_world_camera), assumed.stored_matrix(b.T_world_camera))
+    return DepthPair(poses, grid_points(a, step), b.recorded.depth, b.intrinsics)
+
+
+def score_by_depth(pairs: Sequence[DepthPair], assumed: Convention, candidates: Sequence[Convention]) -> list[Score]:
+    """Scores of the candidates, in their order; the pairs are read with `assumed`."""
     scores = []
     for convention in candidates:
         depth_of = _DepthOf(assumed, convention)
-        results = np.array([_depth_agreement(pair, points, convention, depth_of) for pair, points in prepared])
-        scores.append(_score(convention, results))
+        scores.append(_score(convention, np.array([_depth_agreement(pair, convention, depth_of) for pair in pairs])))
     return scores
 
 
@@ -108,7 +123,7 @@ class _DepthOf:
         return np.asarray(self.assumed.depth_scale / self.convention.depth_scale * ray_lengths**power)
 
 
-def fitted_depth_scale(pairs: Sequence[tuple[Frame, Frame]], assumed: Convention, start: Convention) -> Score:
+def fitted_depth_scale(pairs: Sequence[DepthPair], assumed: Convention, start: Convention) -> Score:
     """`start` with the depth scale, usual or not, at which depth and poses fit best, and its score.
 
     Found on a logarithmic grid from a quarter to four times the scale of `start`, refined twice, to about a hundredth.
@@ -129,10 +144,10 @@ def score_by_images(
     """Scores of the candidates, in their order, from matched features; None when there are none."""
     if not matches:
         return None
-    prepared = [(_pair(match.a, match.b, assumed), match.rays) for match in matches]
+    stored = [(_StoredPoses(*map(assumed.stored_matrix, match.poses)), match.rays) for match in matches]
     scores = []
     for convention in candidates:
-        results = np.array([_epipolar_agreement(pair.T_b_a(convention), rays) for pair, rays in prepared])
+        results = np.array([_epipolar_agreement(poses.T_b_a(convention), rays) for poses, rays in stored])
         scores.append(_score(convention, results))
     return scores
 
@@ -143,15 +158,6 @@ def _score(convention: Convention, results: Array) -> Score:
     return Score(convention, fit, agreement, overlap, tuple(map(float, results[:, 0])))
 
 
-def _pair(a: Frame, b: Frame, assumed: Convention) -> _Pair:
-    return _Pair(a, b, (assumed.stored_matrix(a.T_world_camera), assumed.stored_matrix(b.T_world_camera)))
-
-
-def _depth_pair(a: Frame, b: Frame, assumed: Convention) -> tuple[_Pair, Array]:
-    step = max(1, round((a.rgb[..., 0].size / GRID_POINTS) ** 0.5))
-    return _pair(a, b, assumed), grid_points(a, step)
-
-
 def grid_points(frame: Frame, step: int) -> Array:
     """Points (N, 3) in camera axes of every `step`-th pixel of a frame, both ways, that has depth."""
     assert frame.recorded.depth is not None
@@ -160,21 +166,17 @@ def grid_points(frame: Frame, step: int) -> Array:
     return frame.intrinsics.pixel_rays(np.stack([u, v], axis=1) * step) * depth[v, u, None]
 
 
-def _depth_agreement(
-    pair: _Pair, points: Array, convention: Convention, depth_of: _DepthOf
-) -> tuple[float, float, float]:
-    """(fit, agreement, overlap) of a's points among b's depth, both as `depth_of` reads them.
+def _depth_agreement(pair: DepthPair, convention: Convention, depth_of: _DepthOf) -> tuple[float, float, float]:
+    """(fit, agreement, overlap) of the points among the other frame's depth, both as `depth_of` reads them.
 
     The fit falls linearly from 1 for equal depths to 0 at the tolerance, so that it distinguishes candidates within the
     tolerance.
     """
-    depth = pair.b.recorded.depth
-    assert depth is not None
+    points, camera = pair.points, pair.camera
     lengths = np.linalg.norm(points, axis=1) / points[:, 2]
-    seen = transform_points(pair.T_b_a(convention), points * depth_of.factor(lengths)[:, None])
-    camera = pair.b.intrinsics
+    seen = transform_points(pair.poses.T_b_a(convention), points * depth_of.factor(lengths)[:, None])
     u, v, inside = _pixels(camera, seen)
-    there = depth[v, u] * depth_of.factor(np.linalg.norm(camera.pixel_rays(np.stack([u, v], axis=1)), axis=1))
+    there = pair.depth[v, u] * depth_of.factor(np.linalg.norm(camera.pixel_rays(np.stack([u, v], axis=1)), axis=1))
     known = inside & (there > 0)
     error = np.abs(there[known] - seen[known, 2]) / seen[known, 2]
     counted = max(int(known.sum()), LEAST_OVERLAP * len(points), 1.0)

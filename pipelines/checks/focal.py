@@ -54,7 +54,8 @@ class FocalLength:
 
 
 def measure_focal_length(pairs: Sequence[MatchedPair]) -> FocalLength | None:
-    """The focal length at which the matches of all pairs lie nearest to their epipolar lines; None where too few tell.
+    """The focal length at which the matches of all pairs lie nearest to their epipolar lines; None where too few tell, and of
+    a camera that moves along without turning, where any focal length fits.
 
     The minimum over factors of the given one, its spread from draws of the pairs with repetition (the bootstrap).
     """
@@ -65,6 +66,8 @@ def measure_focal_length(pairs: Sequence[MatchedPair]) -> FocalLength | None:
         return None
     camera = cameras.pop()
     errors = np.array([[pair.error(with_focal_factor(camera, f)) for pair in pairs] for f in FACTORS])
+    if not _tells(errors):
+        return None
     count = len(pairs)
     rng = np.random.default_rng(0)
     drawn = [_best_factor(errors @ rng.multinomial(count, np.full(count, 1 / count))) for _ in range(DRAWS)]
@@ -82,6 +85,12 @@ def measure_focal_length(pairs: Sequence[MatchedPair]) -> FocalLength | None:
         pairs=count,
         is_wrong=abs(factor - 1) > max(WORTH_A_WARNING, 3 * spread) and is_clear_gain(given, found, GAIN),
     )
+
+
+def _tells(errors: NDArray[np.float64]) -> bool:
+    """Whether the errors (F, pairs) have a minimum: the least one is clearly below those of the factors at both ends."""
+    best = int(errors.mean(axis=1).argmin())
+    return all(is_clear_gain(errors[end], errors[best], GAIN) for end in (0, len(errors) - 1) if end != best)
 
 
 def _best_factor(errors: NDArray[np.float64]) -> float:

@@ -12,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.multiview.features import epipolar_distance, find_features, match_features
+from mapping.multiview.features import epipolar_distance, inside_image, match_features
 from mapping.se3 import inverse
 from pipelines.checks.sampler import FrameSampler, PairLimits
-from pipelines.frame import Frame
+from pipelines.frame import Frame, FrameInfo
 
 Array = NDArray[np.float64]
 LIMITS = PairLimits(largest_turn_deg=25, sufficient_turn_deg=12, least_distance=0.1, longest_step=40)
 """Frames that have turned and moved: what depends on the focal length and on the time of a pose shows in them."""
 MATCHED_PAIRS = 40
-MOST_FEATURES = 800
 LEAST_MATCHES = 12
 MOST_TRACKED, LEAST_TRACKED = 400, 20
 """Features that are followed in a pair, and with fewer of them it proves nothing."""
@@ -31,10 +30,11 @@ CLIP = 8 / 640
 
 @dataclass(frozen=True, eq=False)
 class MatchedPair:
-    """Two frames and the pixels (N, 2) of the same features in each."""
+    """Two frames, by their positions in the sequence, and the pixels (N, 2) of the same features in each."""
 
-    a: Frame
-    b: Frame
+    positions: tuple[int, int]
+    a: FrameInfo
+    b: FrameInfo
     pixels_a: Array
     pixels_b: Array
 
@@ -43,11 +43,17 @@ class MatchedPair:
         """Directions (N, 3) with z = 1 in the axes of either frame's camera."""
         return self.a.intrinsics.pixel_rays(self.pixels_a), self.b.intrinsics.pixel_rays(self.pixels_b)
 
+    @property
+    def poses(self) -> tuple[Array, Array]:
+        """`T_world_camera` (4, 4) of both."""
+        assert self.a.T_world_camera is not None
+        assert self.b.T_world_camera is not None
+        return self.a.T_world_camera, self.b.T_world_camera
+
     def with_focal_length(self, fx: float) -> MatchedPair:
         """The same matches of frames whose camera has another focal length, in pixels."""
         camera = with_focal_factor(self.a.intrinsics, fx / self.a.intrinsics.fx)
-        a, b = (replace(frame, intrinsics=camera) for frame in (self.a, self.b))
-        return MatchedPair(a, b, self.pixels_a, self.pixels_b)
+        return replace(self, a=replace(self.a, intrinsics=camera), b=replace(self.b, intrinsics=camera))
 
     def error(self, camera: Intrinsics, T_b_a: Array | None = None) -> float:
         """Mean epipolar error in pixels, each match's clipped, with `camera` for both frames, which may be distorted.
@@ -61,7 +67,8 @@ class MatchedPair:
         return float(np.median(self._distances(camera, T_b_a)))
 
     def _distances(self, camera: Intrinsics, T_b_a: Array | None) -> Array:
-        T = inverse(self.b.T_world_camera) @ self.a.T_world_camera if T_b_a is None else T_b_a
+        T_a, T_b = self.poses
+        T = inverse(T_b) @ T_a if T_b_a is None else T_b_a
         rays = camera.pixel_rays(self.pixels_a), camera.pixel_rays(self.pixels_b)
         most = CLIP * camera.width
         distance = np.nan_to_num(epipolar_distance(np.asarray(T), *rays) * camera.fx, nan=most)
@@ -71,25 +78,41 @@ class MatchedPair:
 def matched_pairs(sampler: FrameSampler, limits: PairLimits = LIMITS, count: int = MATCHED_PAIRS) -> list[MatchedPair]:
     """Pairs spread over a sequence, of frames of one camera, that have enough matches."""
     pairs = []
-    for a, b in sampler.pairs(limits, count):
-        in_a, in_b = (find_features(frame.rgb, MOST_FEATURES) for frame in (a, b))
+    for a, b in _alike(sampler, sampler.pairs(limits, count)):
+        in_a, in_b = sampler.features(a), sampler.features(b)
+        if in_a is None or in_b is None:
+            continue
         matches = match_features(in_a, in_b)
-        if a.intrinsics == b.intrinsics and len(matches) >= LEAST_MATCHES:
-            pairs.append(MatchedPair(a, b, in_a.pixels[matches[:, 0]], in_b.pixels[matches[:, 1]]))
+        if len(matches) >= LEAST_MATCHES:
+            pairs.append(_matched(sampler, (a, b), in_a.pixels[matches[:, 0]], in_b.pixels[matches[:, 1]]))
     return pairs
 
 
 def tracked_pairs(sampler: FrameSampler, limits: PairLimits) -> list[MatchedPair]:
     """Pairs of frames that have hardly turned, with features followed from one image to the other."""
-    alike = [(a, b) for a, b in sampler.pairs(limits) if a.intrinsics == b.intrinsics]
-    pairs = [MatchedPair(a, b, *_tracked(a, b)) for a, b in alike]
+    pairs = []
+    for a, b in _alike(sampler, sampler.pairs(limits)):
+        in_a, in_b = sampler.frame(a), sampler.frame(b)
+        if in_a is not None and in_b is not None:
+            pairs.append(_matched(sampler, (a, b), *_tracked(in_a, in_b)))
     return [pair for pair in pairs if len(pair.pixels_a) >= LEAST_TRACKED]
+
+
+def _alike(sampler: FrameSampler, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Those of one camera."""
+    infos = sampler.sequence.infos
+    return [(a, b) for a, b in pairs if infos[a].intrinsics == infos[b].intrinsics]
+
+
+def _matched(sampler: FrameSampler, pair: tuple[int, int], pixels_a: Array, pixels_b: Array) -> MatchedPair:
+    a, b = (sampler.sequence.infos[position] for position in pair)
+    return MatchedPair(pair, a, b, pixels_a, pixels_b)
 
 
 def _tracked(a: Frame, b: Frame) -> tuple[Array, Array]:
     """Pixels (N, 2) of features in a, and where they are in b: Lucas-Kanade forwards and backwards."""
     gray_a, gray_b = (cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY) for frame in (a, b))
-    corners = cv2.goodFeaturesToTrack(gray_a, MOST_TRACKED, 0.01, 7)
+    corners = cv2.goodFeaturesToTrack(gray_a, MOST_TRACKED, 0.01, 7, mask=inside_image(np.asarray(gray_a)))
     if corners is None:
         return np.zeros((0, 2)), np.zeros((0, 2))
     flow: Any = partial(cv2.calcOpticalFlowPyrLK, winSize=(21, 21), maxLevel=4)
@@ -107,7 +130,7 @@ def with_focal_factor(camera: Intrinsics, factor: float) -> Intrinsics:
     return replace(camera, fx=camera.fx * factor, fy=camera.fy * factor)
 
 
-def is_clear_gain(before: Sequence[float], after: Sequence[float], share: float) -> bool:
+def is_clear_gain(before: Sequence[float] | Array, after: Sequence[float] | Array, share: float) -> bool:
     """Whether errors of the same pairs have fallen by at least `share`, and by three standard errors of the differences."""
     difference = np.subtract(before, after)
     if len(difference) < 3:

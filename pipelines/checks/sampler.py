@@ -1,4 +1,4 @@
-"""Frames and pairs of frames of a sequence for checks: each is decoded once, and those that cannot be are listed."""
+"""Frames, their features, and pairs of frames of a sequence for checks; those that cannot be decoded are listed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.lru_cache import LruCache
+from mapping.multiview.features import Features
+from pipelines.features import FrameFeatures
 from pipelines.frame import Frame, FrameSequence, SequenceError
 
 T = TypeVar("T")
@@ -33,10 +35,14 @@ class PairLimits:
 
 
 class FrameSampler:
-    """Reads frames, keeps some, and records which are unreadable; `used` are the positions of the frames that may be read."""
+    """Reads frames, keeps some, and records which are unreadable; `used` are the positions of the frames that may be read.
 
-    def __init__(self, sequence: FrameSequence, used: list[int]) -> None:
+    Features are put into `features` and found there, by position in the sequence.
+    """
+
+    def __init__(self, sequence: FrameSequence, used: list[int], features: FrameFeatures | None = None) -> None:
         self.sequence, self.used = sequence, used
+        self._features = FrameFeatures() if features is None else features
         self.broken: dict[int, str] = {}
         self._frames: LruCache[Frame] = LruCache(KEPT_BYTES, lambda frame: frame.rgb.nbytes + frame.recorded.nbytes)
 
@@ -50,19 +56,23 @@ class FrameSampler:
             self.broken[index] = str(error)
             return None
 
+    def features(self, index: int) -> Features | None:
+        """The features of the frame, or None when it is unreadable and they are not known."""
+        if index in self._features:
+            return self._features[index]
+        frame = self.frame(index)
+        return None if frame is None else self._features.find(index, frame)
+
     def frames(self, count: int) -> list[Frame]:
         """At most `count` readable frames, evenly spread."""
         return [frame for i in spread(self.used, count) if (frame := self.frame(i)) is not None]
 
-    def pairs(self, limits: PairLimits, count: int = PAIRS) -> list[tuple[Frame, Frame]]:
-        """Frames spread over the sequence, each with the farthest later one within the limits, or the next."""
-        pairs = []
+    def pairs(self, limits: PairLimits, count: int = PAIRS) -> list[tuple[int, int]]:
+        """Positions of frames spread over the sequence, each with the farthest later one within the limits, or the next."""
         least_distance = limits.least_distance * self._typical_distance(limits.longest_step)
-        for start in spread(range(len(self.used) - 1), count):
-            partner = self._partner(start, limits, least_distance)
-            if partner is not None and (a := self.frame(self.used[start])) and (b := self.frame(partner)):
-                pairs.append((a, b))
-        return pairs
+        starts = spread(range(len(self.used) - 1), count)
+        partners = [(self.used[start], self._partner(start, limits, least_distance)) for start in starts]
+        return [(start, partner) for start, partner in partners if partner is not None]
 
     def first_reason(self) -> str:
         """Why the first unreadable frame is unreadable."""

@@ -76,5 +76,5 @@ def _is_worse_backwards(moved: list[tuple[MatchedPair, Array]], times: Array, po
 
 def _moved(pair: MatchedPair, times: Array, poses: Array, seconds: float) -> Array | None:
     """T_b_a by the poses at times that are off; None beyond the first or last pose."""
-    T_a, T_b = (interpolate_at(times, poses, frame.timestamp + seconds, max_gap=math.inf) for frame in (pair.a, pair.b))
+    T_a, T_b = (interpolate_at(times, poses, info.timestamp + seconds, max_gap=math.inf) for info in (pair.a, pair.b))
     return None if T_a is None or T_b is None else np.asarray(inverse(T_b) @ T_a)

@@ -10,8 +10,10 @@ import numpy as np
 
 from pipelines.checks.conventions import (
     LEAST_OVERLAP,
+    DepthPair,
     Score,
     candidate_conventions,
+    depth_pair,
     fitted_depth_scale,
     score_by_depth,
     score_by_images,
@@ -162,42 +164,53 @@ def check_sequence(sequence: FrameSequence, sampler: FrameSampler, *, metric: bo
     """
     assumed = sequence.convention if isinstance(sequence, RecordedSequence) else Convention()
     matches = matched_pairs(sampler)
-    conventions = judge_conventions(sampler, assumed, matches, metric=metric)
+    judge = judge_conventions if metric else judge_up_to_scale
+    conventions = judge(sampler, assumed, matches)
     if conventions.verdict == "wrong":
         return SequenceCheck(conventions, None, None)
     offset = measure_time_offset(matches, [sequence.infos[i] for i in sampler.used])
     focal = measure_focal_length(matches) if offset is None else None
     if conventions.verdict == "unclear" and focal is not None and focal.is_wrong:
         seen = [pair.with_focal_length(focal.found) for pair in matches]
-        conventions = judge_conventions(sampler, assumed, seen, use_matches=True)
+        conventions = judge_by_matches(assumed, seen)
     error = float(np.median([pair.median_error(pair.a.intrinsics) for pair in matches])) if matches else None
     return SequenceCheck(conventions, offset, focal if conventions.verdict != "unclear" else None, error)
 
 
-def judge_conventions(
-    sampler: FrameSampler,
-    assumed: Convention,
-    matches: Sequence[MatchedPair],
-    *,
-    use_matches: bool = False,
-    metric: bool = True,
-) -> ConventionVerdict:
-    """The verdict on the convention that a reader assumed; `matches` are of frames that have turned and moved.
+def judge_conventions(sampler: FrameSampler, assumed: Convention, matches: Sequence[MatchedPair]) -> ConventionVerdict:
+    """The verdict on the convention that a reader assumed, by depth where frames have it, else by images.
 
-    With `use_matches` they are all the evidence: their camera is another one than that of the frames. Without `metric` the poses
-    may be in another unit than depth, and its scale is not judged.
+    `matches` are of frames that have turned and moved.
     """
-    evidence, scores = _score_conventions(sampler, assumed, matches, use_matches=use_matches)
+    return _verdict(assumed, *_scores(sampler, assumed, matches), matches)
+
+
+def judge_up_to_scale(sampler: FrameSampler, assumed: Convention, matches: Sequence[MatchedPair]) -> ConventionVerdict:
+    """The same where poses may be in another unit than depth, whose scale is not judged: of each reading the best one counts."""
+    evidence, scores = _scores(sampler, assumed, matches)
+    best: dict[Convention, Score] = {}
+    for score in scores:
+        read = replace(score.convention, depth_scale=assumed.depth_scale)
+        best.setdefault(read, replace(score, convention=read))
+    return _verdict(assumed, evidence, tuple(best.values()), matches)
+
+
+def judge_by_matches(assumed: Convention, matches: Sequence[MatchedPair]) -> ConventionVerdict:
+    """The same by the matches alone, whose camera may be another one than that of the frames."""
+    return _verdict(assumed, *_image_scores(matches, assumed), matches)
+
+
+def _verdict(
+    assumed: Convention, evidence: Evidence, scores: tuple[Score, ...], matches: Sequence[MatchedPair]
+) -> ConventionVerdict:
+    """From the scores, best first."""
     if not scores:
         return ConventionVerdict(assumed, evidence, (), "undecided", ())
     close = _without_ruled_out(scores, assumed, matches)
-    if not metric:  # depth and poses may be in different units
-        close = list(dict.fromkeys(replace(convention, depth_scale=assumed.depth_scale) for convention in close))
     kept = assumed if assumed in close else close[0]
     undecided = tuple(convention for convention in close if convention != kept)
-    like = [score for score in scores if metric or replace(score.convention, depth_scale=assumed.depth_scale) == kept]
     score_of = {score.convention: score for score in scores}
-    agreement = score_of[kept].agreement if metric else max(score.agreement for score in like)
+    agreement = score_of[kept].agreement
     verdict: Verdict
     if agreement < (LEAST if kept == assumed else LEAST_OTHER)[evidence]:
         overlaps = score_of[assumed].overlap > LEAST_OVERLAP
@@ -211,24 +224,32 @@ def judge_conventions(
     return ConventionVerdict(assumed, evidence, scores, verdict, undecided)
 
 
-def _score_conventions(
-    sampler: FrameSampler, assumed: Convention, matches: Sequence[MatchedPair], *, use_matches: bool
+def _scores(
+    sampler: FrameSampler, assumed: Convention, matches: Sequence[MatchedPair]
 ) -> tuple[Evidence, tuple[Score, ...]]:
     """The evidence of the scores, and the scores, best first (of equal ones the assumed first)."""
-    pairs = sampler.pairs(LIMITS["depth"]) + [(match.a, match.b) for match in spread(matches, PAIRS)]
-    pairs = [(a, b) for a, b in pairs if a.recorded.depth is not None and b.recorded.depth is not None]
-    if pairs and not use_matches:
-        scores = score_by_depth(pairs, assumed, candidate_conventions(assumed, depth=True))
-        best = max(scores, key=lambda score: score.fit)
-        fitted = fitted_depth_scale(pairs, assumed, best.convention)
-        if best.fit < CLOSE * fitted.fit:  # none of the usual scales: poses are in another unit
-            scores.append(fitted)
-        return "depth", tuple(sorted(scores, key=lambda score: -score.fit))
-    features = matches if use_matches else tracked_pairs(sampler, LIMITS["images"]) or matches
-    by_images = score_by_images(features, assumed, candidate_conventions(assumed, depth=False))
-    if by_images is None:
-        return "none", ()
-    return "images", tuple(sorted(by_images, key=lambda score: -score.fit))
+    pairs = _depth_pairs(sampler, assumed, matches)
+    if not pairs:
+        return _image_scores(tracked_pairs(sampler, LIMITS["images"]) or matches, assumed)
+    scores = score_by_depth(pairs, assumed, candidate_conventions(assumed, depth=True))
+    best = max(scores, key=lambda score: score.fit)
+    fitted = fitted_depth_scale(pairs, assumed, best.convention)
+    if best.fit < CLOSE * fitted.fit:  # none of the usual scales: poses are in another unit
+        scores.append(fitted)
+    return "depth", tuple(sorted(scores, key=lambda score: -score.fit))
+
+
+def _image_scores(matches: Sequence[MatchedPair], assumed: Convention) -> tuple[Evidence, tuple[Score, ...]]:
+    scores = score_by_images(matches, assumed, candidate_conventions(assumed, depth=False))
+    return ("none", ()) if scores is None else ("images", tuple(sorted(scores, key=lambda score: -score.fit)))
+
+
+def _depth_pairs(sampler: FrameSampler, assumed: Convention, matches: Sequence[MatchedPair]) -> list[DepthPair]:
+    """Of neighbours, and of frames that have turned and moved."""
+    places = sampler.pairs(LIMITS["depth"]) + [match.positions for match in spread(matches, PAIRS)]
+    frames = ((sampler.frame(a), sampler.frame(b)) for a, b in places)
+    pairs = (depth_pair(a, b, assumed) for a, b in frames if a is not None and b is not None)
+    return [pair for pair in pairs if pair is not None]
 
 
 def _without_ruled_out(

@@ -58,4 +58,5 @@ class AdjustedSequence:
             seen = replace(seen, **layers)
             if mask is not None:
                 mask = resampled(mask.astype(np.uint8), info.intrinsics, lens) > 0
-        return Frame(frame.index, frame.timestamp, rgb, info.intrinsics, info.T_world_camera, seen, mask)
+        adjusted = Frame(frame.index, frame.timestamp, rgb, info.intrinsics, info.T_world_camera, seen)
+        return adjusted if mask is None else adjusted.masked(mask)

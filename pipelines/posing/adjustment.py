@@ -28,6 +28,8 @@ LEAST_FRAMES = 5
 ERRORS = (4.0, 2.5)
 """Pixels of reprojection error above which observations are left out after each round."""
 ITERATIONS = 30
+TOLERANCE = 1e-4
+"""Relative fall of the cost at which an adjustment ends; iterations beyond move poses by less than the features are off."""
 LEAST_TURN_DEG = 8.0
 """Median rotation of the camera over `TYPICAL_STEP` frames from which the focal length is refined."""
 LARGEST_FOCAL_CHANGE = 0.3
@@ -178,6 +180,7 @@ def _solve(model: Any, poses: Array, used: NDArray[np.bool_]) -> None:
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = 1.0
     options.ceres.solver_options.max_num_iterations = ITERATIONS
+    options.ceres.solver_options.function_tolerance = TOLERANCE
     options.ceres.solver_options.num_threads = 1  # sums in one order: the same result every time
     deviation = _deviation(poses)
     priors = []

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mapping.depth.pose_scale import PoseScale
 from mapping.multiview.features import Features, find_features
 from mapping.se3 import inverse, transform_points
+from pipelines.features import MOST_FEATURES
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import read_frames
 from pipelines.posing.scale import SparseView, estimate_scale
@@ -21,7 +22,6 @@ PROBES = 16
 """Frames, spread over those with points, whose depth is predicted."""
 MOST_FRAMES = 120
 """Frames, spread over the sequence, whose features are matched where the sequence has no points of its own."""
-MOST_FEATURES = 800
 
 
 def estimate_unit(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from m2h import Predictions
 from mapping.camera import Intrinsics
 from mapping.se3 import inverse
+from pipelines.features import FrameFeatures
 from pipelines.frame import Frame, FrameSequence, only_within
 from pipelines.loading import chosen_positions, read_frames
 from pipelines.recentred import moved, origin_of
@@ -60,7 +61,8 @@ class RunContext:
     """What a stage gets: where to write, what to read, the settings and a callback `(what, done, total)`.
 
     `stage` is the name of the stage at hand and `key` what its files depend on. `folder` is where in the run folder its
-    predictions, alignment and volume lie, so that a stage may be there twice.
+    predictions, alignment and volume lie, so that a stage may be there twice. `features` are shared by the stages that ask for
+    them.
     """
 
     workspace: Workspace
@@ -71,6 +73,7 @@ class RunContext:
     stage: str = ""
     key: str = ""
     folder: str = ""
+    features: FrameFeatures = field(default_factory=FrameFeatures)
 
     def path(self, name: str) -> Path:
         """Where a file of this stage, or of one before it in the same folder, lies."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
-from mapping.multiview.features import LARGEST_SIDE, Features, find_features
+from mapping.multiview.features import LARGEST_SIDE, Features
 from mapping.se3 import inverse
 from pipelines.checks.matches import MatchedPair, matched_pairs
 from pipelines.checks.sampler import FrameSampler
@@ -37,7 +37,6 @@ LEAST_GAIN = 0.2
 """Share by which it must fall for refined poses to be used."""
 LARGEST_TURN_DEG = 8.0
 """Median angle between given and refined poses from which the adjustment has turned the world, not corrected the poses."""
-MOST_FEATURES = 800
 NO_FEATURES = Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32))
 
 
@@ -151,21 +150,21 @@ def _adjusted(context: RunContext) -> tuple[Adjustment, Refinement] | None:
     found = adjust_poses(features, context.camera, poses, times)
     if found is None:
         return None
-    place = {info.index: i for i, info in enumerate(infos)}
-    pairs = matched_pairs(FrameSampler(context.sequence, positions))
+    pairs = matched_pairs(FrameSampler(context.sequence, positions, context.features))
+    place = {position: i for i, position in enumerate(positions)}
     return found, _compared(pairs, context.camera, found, poses, place)
 
 
 def _features(context: RunContext, positions: Sequence[int]) -> list[Features]:
     """Of each chosen frame; none of those that are not adjusted themselves."""
-    every = -(-len(positions) // context.config.poses.most_frames)
-    wanted = {context.sequence.infos[position].index: i for i, position in enumerate(positions) if i % every == 0}
-    features = [NO_FEATURES] * len(positions)
-    frames = read_frames(context.sequence, [positions[i] for i in wanted.values()])
-    for done, frame in enumerate(frames):
-        features[wanted[frame.index]] = find_features(frame.rgb, MOST_FEATURES)
-        context.advance(done + 1, len(wanted))
-    return features
+    every, known = -(-len(positions) // context.config.poses.most_frames), context.features
+    wanted = positions[::every]
+    missing = {context.sequence.infos[position].index: position for position in wanted if position not in known}
+    for done, frame in enumerate(read_frames(context.sequence, list(missing.values()))):
+        known.find(missing[frame.index], frame)
+        context.advance(done + 1, len(missing))
+    found = {position: known[position] for position in wanted if position in known}
+    return [found.get(position, NO_FEATURES) for position in positions]
 
 
 def _compared(
@@ -176,9 +175,10 @@ def _compared(
     after = [
         pair.median_error(
             found.camera,
-            np.asarray(inverse(found.poses[place[pair.b.index]]) @ found.poses[place[pair.a.index]]),
+            np.asarray(inverse(found.poses[place[b]]) @ found.poses[place[a]]),
         )
         for pair in pairs
+        for a, b in [pair.positions]
     ]
     moved = np.linalg.norm(found.poses[:, :3, 3] - poses[:, :3, 3], axis=1)
     cosines = (np.einsum("nij,nij->n", found.poses[:, :3, :3], poses[:, :3, :3]) - 1) / 2

@@ -64,6 +64,7 @@ def check_input(context: RunContext) -> StageRecord:
             for position, info in enumerate(context.sequence.infos)
             if info.used and info.index >= frames.start and (frames.stop is None or info.index < frames.stop)
         ],
+        context.features,
     )
     metric = context.sequence.is_metric and context.config.align.pose_scale in (None, 1.0)
     found = check_sequence(sequence, sampler, metric=metric)

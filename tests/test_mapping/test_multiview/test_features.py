@@ -8,7 +8,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mapping.camera import Intrinsics
-from mapping.multiview.features import LARGEST_SIDE, Features, epipolar_distance, find_features, match_features
+from mapping.multiview.features import (
+    LARGEST_SIDE,
+    RIM_PX,
+    Features,
+    epipolar_distance,
+    find_features,
+    match_features,
+)
 from mapping.se3 import from_rotation_translation
 
 CAMERA = Intrinsics(300.0, 310.0, 159.5, 119.5, 320, 240)
@@ -48,6 +55,21 @@ def test_an_image_without_texture_has_no_features():
     assert none.pixels.shape == (0, 2)
     assert none.descriptors.shape == (0, 128)
     assert match_features(none, none).shape == (0, 2)
+
+
+def test_the_border_of_what_is_black_has_no_features():
+    """A mask, and what is outside of an undistorted image: their borders would match themselves."""
+    image = np.clip(blotches(320, 240), 1, 255)
+    image[150:, 100:220] = 0
+    image[:, :10] = 0
+    image[40, 200] = 0  # a dark pixel is none
+    pixels = find_features(image, 800).pixels
+    black = (image[..., 0] == 0) & (np.arange(240)[:, None] != 40)
+    v, u = np.nonzero(black)
+    nearest = np.linalg.norm(pixels[:, None] - np.stack([u, v], axis=1)[None], axis=2).min(axis=1)
+    assert nearest.min() > RIM_PX - 1
+    assert np.linalg.norm(pixels - [200, 40], axis=1).min() < 2 * RIM_PX
+    assert len(pixels) > 100
 
 
 def test_a_match_that_is_hardly_better_than_another_is_left_out():

@@ -14,6 +14,8 @@ import sequence_folders as folders
 from mapping.se3 import interpolate, inverse
 from pipelines import open_sequence
 from pipelines.checks.inspection import Inspection, inspect_sequence, write_fix
+from pipelines.checks.sampler import FrameSampler
+from pipelines.checks.verdict import check_sequence
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
 from pipelines.sequences.conventions import CAMERA_AXES, POSE_DIRECTIONS, Convention, PoseDirection
@@ -78,6 +80,20 @@ def test_unusual_depth_scale_is_measured(tmp_path: Path) -> None:
     assert found.check.conventions.best is not None
     assert found.check.conventions.best.convention.depth_scale == pytest.approx(2345, rel=0.03)
     assert found.check.conventions.best.convention.camera_axes == "opencv"
+
+
+def test_the_unit_of_poses_is_not_judged_where_it_is_unknown(tmp_path: Path) -> None:
+    scaled = POSES.copy()
+    scaled[:, :3, 3] *= 2.5
+    folders.write_room(tmp_path / "seq", scaled, POSES)
+    sequence = open_sequence(tmp_path / "seq")
+    verdicts = []
+    for metric in (True, False):
+        sampler = FrameSampler(sequence, list(range(len(POSES))))
+        verdicts.append(check_sequence(sequence, sampler, metric=metric).conventions)
+    assert [found.verdict for found in verdicts] == ["wrong", "right"]
+    assert verdicts[1].assumed_score is not None
+    assert verdicts[1].assumed_score.agreement > 0.95
 
 
 def test_two_mistakes_at_once(tmp_path: Path) -> None:

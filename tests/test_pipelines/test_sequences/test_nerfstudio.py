@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -341,6 +342,23 @@ def test_depth_of_instant_ngp(tmp_path: Path, enabled: bool) -> None:
     else:
         assert depth is None
         assert "depth is not read: enable_depth_loading is false" in sequence.notes
+
+
+def test_depth_in_openexr_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metres as floats; without the package an error that names it."""
+    write(tmp_path, {"fl_x": 9, "depth_unit_scale_factor": 1.0}, [frame("a.png", depth_file_path="d.exr")])
+    (tmp_path / "d.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(60))
+    with monkeypatch.context() as missing:
+        missing.setitem(sys.modules, "OpenEXR", None)
+        with pytest.raises(
+            SequenceError, match=r"d\.exr: is an OpenEXR \(EXR\) image, which needs the package OpenEXR"
+        ):
+            open_sequence(tmp_path)[0]
+    exr = pytest.importorskip("OpenEXR")
+    depth = np.linspace(1, 3, 48, dtype=np.float32).reshape(6, 8)
+    with exr.File({"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage}, {"Z": depth}) as file:
+        file.write(str(tmp_path / "d.exr"))
+    np.testing.assert_array_equal(open_sequence(tmp_path)[0].recorded.depth, depth)
 
 
 def test_harmless_keys_are_ignored(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""What matched features tell of the focal length and of the times of poses, and where they do not tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sequence_folders as folders
+from scipy.spatial.transform import Rotation
+
+from mapping.camera import Intrinsics
+from mapping.se3 import inverse
+from pipelines.checks.focal import measure_focal_length
+from pipelines.checks.matches import MatchedPair, with_focal_factor
+from pipelines.checks.timing import measure_time_offset
+from pipelines.frame import FrameInfo
+
+CAMERA = Intrinsics(260.0, 260.0, 159.5, 119.5, 320, 240)
+STEP, RATE = 9, 10.0
+
+
+def infos_of(poses: np.ndarray, camera: Intrinsics = CAMERA) -> list[FrameInfo]:
+    return [FrameInfo(i, i / RATE, f"{i}.png", True, "", pose, camera) for i, pose in enumerate(poses)]
+
+
+def pairs_of(infos: list[FrameInfo], true: np.ndarray, noise: float = 0.3) -> list[MatchedPair]:
+    """Points on the walls of the room in frames `STEP` apart, seen from the true poses by the true camera."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, [5, 4, 2.5], (1500, 3))
+    side = rng.integers(0, 3, 1500)
+    points[np.arange(1500), side] = np.where(rng.random(1500) < 0.5, 0, np.array([5, 4, 2.5])[side])
+    pairs = []
+    for i in range(0, len(true) - STEP, 2):
+        seen = []
+        for pose in (true[i], true[i + STEP]):
+            T = inverse(pose)
+            seen.append(CAMERA.project(points @ T[:3, :3].T + T[:3, 3]))
+        both = np.all([np.isfinite(uv).all(axis=1) & CAMERA.contains(uv) for uv in seen], axis=0)
+        pixels = [uv[both] + rng.normal(0, noise, (both.sum(), 2)) for uv in seen]
+        pairs.append(MatchedPair((i, i + STEP), infos[i], infos[i + STEP], *pixels))
+    return pairs
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.0, 1.15])
+def test_focal_length_is_told_by_a_camera_that_turns(factor: float) -> None:
+    true = folders.room_poses(40)
+    found = measure_focal_length(pairs_of(infos_of(true, with_focal_factor(CAMERA, factor)), true))
+    assert found is not None
+    assert found.found == pytest.approx(CAMERA.fx, rel=0.01)
+    assert found.is_wrong == (factor != 1)
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_focal_length_cannot_be_told_on_a_straight_path(axis: int) -> None:
+    """Sideways and straight ahead: any focal length fits."""
+    true = np.repeat(folders.room_poses(1), 40, axis=0)
+    true[:, :3, 3] += np.linspace(0, 1.5, 40)[:, None] * true[0, :3, axis]
+    assert measure_focal_length(pairs_of(infos_of(true, with_focal_factor(CAMERA, 1.15)), true)) is None
+
+
+@pytest.mark.parametrize("seconds", [0.2, -0.2])
+def test_an_offset_of_time_is_told_with_its_sign(seconds: float) -> None:
+    """Poses of images that were taken some frames before or after."""
+    true = folders.room_poses(60, turn_deg=4.0)
+    shift = round(seconds * RATE)
+    stored = infos_of(true[10 - shift : 50 - shift])
+    found = measure_time_offset(pairs_of(stored, true[10:50]), stored)
+    assert found is not None
+    assert found.seconds == pytest.approx(seconds, abs=0.021)
+
+
+def test_poses_between_noisy_ones_are_not_those_of_another_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second pose is turned a little: halfway between two both errors cancel, whichever way."""
+    true = folders.room_poses(40, turn_deg=1.0, step=0.02)
+    stored = true.copy()
+    turn = Rotation.from_euler("xyz", [0.4, 0.4, 0.4], degrees=True).as_matrix()
+    for i in range(len(stored)):
+        stored[i, :3, :3] = stored[i, :3, :3] @ (turn if i % 2 else turn.T)
+    infos = infos_of(stored)
+    pairs = pairs_of(infos, true)
+    assert measure_time_offset(pairs, infos) is None
+    monkeypatch.setattr("pipelines.checks.timing._is_worse_backwards", lambda *_: True)
+    assert measure_time_offset(pairs, infos) is not None
