@@ -67,7 +67,7 @@ def print_comparison(graphs: dict[str, SceneGraph], metrics: dict[str, dict[str,
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names of files and classes are no markup
     table = Table(title="what was found, and what is there")
     for column in ("what", *graphs):
         table.add_column(column, justify="left" if column == "what" else "right")

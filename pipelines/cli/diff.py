@@ -47,7 +47,7 @@ def print_changes(found: GraphDiff) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names of files and classes are no markup
     if found.changes:
         table = Table()
         for column in ("change", "object", "in A", "in B", "from", "to", "metres"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -191,7 +192,7 @@ def shortcut_overrides(
         overrides[f"frames.stride={stride}"] = f"--stride {stride}"
     if frame_range is not None:
         start, colon, stop = frame_range.partition(":")
-        if not colon or not all(part == "" or part.isdigit() for part in (start, stop)):
+        if not colon or not all(part == "" or re.fullmatch(r"[0-9]{1,18}", part) for part in (start, stop)):
             raise ConfigError(f"--range {frame_range}: expected A:B, frame indices, either may be empty")
         for assignment in (f"frames.start={start or 0}", f"frames.stop={stop or 'null'}"):
             overrides[assignment] = f"--range {frame_range}"
@@ -227,7 +228,7 @@ def print_summary(manifest: dict[str, Any], out: Path, until: str = "report") ->
     planned = stages_until(until, two_passes=FIRST_PASS[0].name in manifest["stages"])
     stages = {stage.name: manifest["stages"][stage.name] for stage in planned}
     fresh = [stage for stage in stages.values() if not stage["up_to_date"]]
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names of files and classes are no markup
     table = Table(title=f"{manifest['input']['name']} ({manifest['input']['format']}, {manifest['source']})")
     for column in ("stage", "result"):
         table.add_column(column)
