@@ -254,8 +254,8 @@ def measure_photos(predictor: Predictor, folder: Path) -> dict[str, float]:
     named = right = labelled = 0
     confidences, rights = [], []
     for path in sorted(folder.glob("*_label13.png")):
-        truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # noqa: TID251 - a single channel has no order of colours
-        rgb = cv2.cvtColor(cv2.imread(str(path).replace("_label13", "")), cv2.COLOR_BGR2RGB)  # noqa: TID251
+        truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        rgb = cv2.cvtColor(cv2.imread(str(path).replace("_label13", "")), cv2.COLOR_BGR2RGB)
         rgb = np.asarray(rgb, dtype=np.uint8)
         best, cautious = sure(rgb), predictor(rgb)
         assert best.labels is not None

@@ -119,7 +119,7 @@ def stacked(rows: list[Image]) -> Image:
 
 
 def save(path: Path, picture: Image) -> None:
-    cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])  # noqa: TID251 - a picture for docs
+    cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     print(f"{path}: {picture.shape[1]}x{picture.shape[0]}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle  # noqa: TID251 - writes the harmful file
+import pickle
 from dataclasses import replace
 from pathlib import Path
 

@@ -180,7 +180,7 @@ def recorded_map(frames, intrinsics, voxel_size):
 
 
 def read_depth(path, scale, step):
-    depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # noqa: TID251
+    depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert depth is not None
     depth = np.where(depth == 65535, 0, depth)[step // 2 :: step, step // 2 :: step]
     return (depth / scale).astype(np.float32)
