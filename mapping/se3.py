@@ -14,6 +14,8 @@ def is_se3(T: ArrayLike, tolerance: float = 1e-4) -> bool:
     if T.shape != (4, 4) or not np.isfinite(T).all():
         return False
     R = T[:3, :3]
+    if np.abs(R).max() > 2:  # squares of larger numbers may overflow
+        return False
     return bool(
         np.allclose(R @ R.T, np.eye(3), atol=tolerance)
         and np.linalg.det(R) > 0

@@ -188,6 +188,7 @@ def label_space_from_mapping(data: object, where: str) -> LabelSpace:
             )
         if (
             not isinstance(entry.get("id"), int)
+            or isinstance(entry["id"], bool)
             or not isinstance(entry.get("name"), str)
             or entry.get("kind") not in KINDS
         ):
@@ -202,7 +203,10 @@ def label_space_from_mapping(data: object, where: str) -> LabelSpace:
         ):
             raise LabelSpaceError(f"{at}.color: expected three whole numbers 0-255, got {shown(color)}")
         classes.append(LabelClass(entry["id"], entry["name"], tuple(color), entry["kind"]))
-    return LabelSpace(data["name"], tuple(classes))
+    try:
+        return LabelSpace(data["name"], tuple(classes))
+    except LabelSpaceError as error:
+        raise LabelSpaceError(f"{where}: {error}") from error
 
 
 def load_label_space(name_or_path: str) -> LabelSpace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def synth_overrides(**options: Any) -> dict[str, str]:
 
     size = options.pop("size")
     width, x, height = size.partition("x")
-    if not (x and width.isdigit() and height.isdigit()):
+    if not (x and re.fullmatch(r"[0-9]{1,9}", width) and re.fullmatch(r"[0-9]{1,9}", height)):
         raise ConfigError(f"--size {size}: expected WxH in pixels, such as 320x240")
     visits = 2 if options["moved"] or options["added"] or options["removed"] else 1
     overrides = {f"world.visits={visits}": "--moved, --added, --removed"}

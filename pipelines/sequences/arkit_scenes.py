@@ -98,4 +98,4 @@ def _camera(path: Path) -> Intrinsics:
     rows = number_rows(path, (6,), "`width height fx fy cx cy`")
     width, height, *values = rows[0].tolist()
     fx, fy, cx, cy = values
-    return camera_for_images((fx, fy, cx, cy), (int(width), int(height)), str(path), states_size=True)
+    return camera_for_images((fx, fy, cx, cy), (width, height), str(path), states_size=True)

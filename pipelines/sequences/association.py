@@ -57,7 +57,7 @@ class Trajectory:
     def __init__(self, times: ArrayLike, matrices: ArrayLike, *, max_gap: float) -> None:
         stamps, first = np.unique(np.asarray(times, dtype=np.float64), return_index=True)
         poses, reasons = rigid_poses(np.asarray(matrices, dtype=np.float64)[first])
-        known = np.array([not reason for reason in reasons], dtype=bool)
+        known = np.array([not reason for reason in reasons], dtype=bool) & np.isfinite(stamps)
         self._times, self._poses, self._max_gap = stamps[known], poses[known], max_gap
         self._lost = {float(stamp): reason for stamp, reason in zip(stamps, reasons, strict=True) if reason}
 

@@ -6,6 +6,7 @@ Poses are those of a body in a world with +z up; the camera and the body of the 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def _images(path: Path) -> list[tuple[float, str]]:
     images = []
     for number, line in content_lines(path):
         stamp, comma, name = line.partition(",")
-        if not comma or not stamp.strip().isdecimal() or not name.strip():
+        if not comma or not re.fullmatch(r"[0-9]{1,20}", stamp.strip()) or not name.strip():
             raise SequenceError(f"{path} line {number}: expected `nanoseconds,file`, found {line[:60]!r}")
         images.append((int(stamp) / NANOSECONDS, slashed(name.strip())))
     return images
@@ -96,7 +97,7 @@ def _sensor(path: Path) -> tuple[Intrinsics, Array]:
         coefficients = tuple(_numbers(entries, "distortion_coefficients", None, path))
         lens = (coefficients, "fisheye" if LENS_MODELS[lens_model] == "fisheye" else "opencv")
     fx, fy, cx, cy = values
-    camera = camera_for_images((fx, fy, cx, cy), (int(size[0]), int(size[1])), str(path), lens=lens, states_size=True)
+    camera = camera_for_images((fx, fy, cx, cy), (size[0], size[1]), str(path), lens=lens, states_size=True)
     return camera, _pose_of_sensor(path)
 
 

@@ -47,7 +47,7 @@ def _record(file: Path, folder: Path, camera_file: Path) -> FrameRecord:
     fx, fy, cx, cy, width, height = (
         number_of(keys, key, camera_file) for key in ("fx", "fy", "cx", "cy", "width", "height")
     )
-    camera = camera_for_images((fx, fy, cx, cy), (int(width), int(height)), str(camera_file), states_size=True)
+    camera = camera_for_images((fx, fy, cx, cy), (width, height), str(camera_file), states_size=True)
     matrix = np.eye(4)
     matrix[:3] = np.array([number_of(keys, key, camera_file) for key in MATRIX_KEYS]).reshape(3, 4)
     depth, confidence = folder / "depth" / f"{file.stem}.png", folder / "confidence" / f"{file.stem}.png"

@@ -68,7 +68,7 @@ def _table(keys: Mapping[str, Any], key: str, columns: int, file: Path) -> Array
 
 def _cameras(keys: Mapping[str, Any], count: int, file: Path) -> list[Intrinsics]:
     """The camera of each frame: its own coefficients, else those of the column-major matrix `K`."""
-    size = int(number_of(keys, "w", file)), int(number_of(keys, "h", file))
+    size = number_of(keys, "w", file), number_of(keys, "h", file)
     coefficients = _table(keys, "perFrameIntrinsicCoeffs", 4, file)
     if coefficients is None:
         K = keys.get("K")

@@ -6,6 +6,7 @@ are undistorted, intrinsics follow the image's real size, depth and labels are r
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -282,7 +283,7 @@ NO_LENS: Lens = ((), "opencv")
 
 def camera_for_images(
     values: tuple[float, float, float, float],
-    size: tuple[int, int],
+    size: tuple[float, float],
     where: str,
     *,
     lens: Lens = NO_LENS,
@@ -295,19 +296,20 @@ def camera_for_images(
     """
     fx, fy, cx, cy = values
     try:
-        camera = Intrinsics(fx, fy, cx, cy, *size, *lens)
+        width, height = (int(n) if math.isfinite(n) else 0 for n in size)
+        camera = Intrinsics(fx, fy, cx, cy, width, height, *lens)
     except ValueError as error:
         raise SequenceError(f"{where}: is not a valid camera: {error}") from error
-    if not (0 <= cx <= size[0] - 1 and 0 <= cy <= size[1] - 1):
+    if not (0 <= cx <= width - 1 and 0 <= cy <= height - 1):
         raise SequenceError(
-            f"{where}: principal point {cx:g}, {cy:g} lies outside of the {size[0]}x{size[1]} image: is it for another size?"
+            f"{where}: principal point {cx:g}, {cy:g} lies outside of the {width}x{height} image: is it for another size?"
         )
-    factors = (2 * cx + 1) / size[0], (2 * cy + 1) / size[1]
+    factors = (2 * cx + 1) / width, (2 * cy + 1) / height
     has_same_factor = abs(factors[0] / factors[1] - 1) < SAME_FACTOR
     if not states_size and has_same_factor and abs(factors[0] - 1) > OFF_CENTRE:
         raise SequenceError(
-            f"{where}: principal point {cx:g}, {cy:g} is not near the centre of the {size[0]}x{size[1]} image but of one of "
-            f"{factors[0] * size[0]:.0f}x{factors[1] * size[1]:.0f}: it is for another size; give the size it is for"
+            f"{where}: principal point {cx:g}, {cy:g} is not near the centre of the {width}x{height} image but of one of "
+            f"{factors[0] * width:.0f}x{factors[1] * height:.0f}: it is for another size; give the size it is for"
         )
     return camera
 

@@ -57,6 +57,6 @@ def _camera(path: Path) -> tuple[Intrinsics, float]:
             raise SequenceError(f"{file}: expected an object camera with the numbers {expected}: {error}") from error
         if not (math.isfinite(scale) and scale > 0):
             raise SequenceError(f"{file}: camera.scale must be a positive number of depth units per metre, got {scale}")
-        size = int(width), int(height)
+        size = width, height
         return camera_for_images((fx, fy, cx, cy), size, str(file), states_size=True), scale
     return CAMERA, DEPTH_SCALE

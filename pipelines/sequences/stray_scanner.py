@@ -34,6 +34,8 @@ def open_stray_scanner(path: Path) -> RecordedSequence:
     positions, quats = (np.stack([table[name] for name in names], axis=1) for names in (COLUMNS[2:5], COLUMNS[5:]))
     matrices = matrices_from_quaternions(positions, quats, str(file))
     cameras = _cameras(path, table, video.size())
+    if not (np.isfinite(table["frame"]) & (table["frame"] % 1 == 0)).all():
+        raise SequenceError(f"{file}: frame must be whole numbers")
     rows = {int(number): row for row, number in enumerate(table["frame"])}
     if len(rows) < len(times):
         raise SequenceError(f"{file}: frame numbers repeat")

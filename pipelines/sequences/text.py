@@ -139,6 +139,8 @@ def stamped_files(path: Path) -> tuple[Array, list[str]]:
         try:
             stamp, name = line.split(maxsplit=1)
             times.append(float(stamp))
+            if not math.isfinite(times[-1]):
+                raise ValueError
         except ValueError:
             raise SequenceError(f"{path} line {number}: expected `stamp file`, found {line[:60]!r}") from None
         names.append(slashed(name))
