@@ -352,14 +352,17 @@ def room_poses(count: int, *, turn_deg: float = 3.0, step: float = 0.05) -> np.n
     return poses
 
 
-def room_picture(T_world_camera: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rgb, depth) of the room with blotched walls from a pose inside it: rays against six planes."""
-    rgb, z = _room_picture(T_world_camera.tobytes())
+def room_picture(T_world_camera: np.ndarray, detail: float = 9.0) -> tuple[np.ndarray, np.ndarray]:
+    """(rgb, depth) of the room with blotched walls from a pose inside it: rays against six planes.
+
+    `detail` is the largest wave number of the blotches, in radians per metre: at 9 they are large and show few features.
+    """
+    rgb, z = _room_picture(T_world_camera.tobytes(), detail)
     return rgb.copy(), z.copy()
 
 
 @lru_cache(maxsize=64)
-def _room_picture(pose: bytes) -> tuple[np.ndarray, np.ndarray]:
+def _room_picture(pose: bytes, detail: float) -> tuple[np.ndarray, np.ndarray]:
     T_world_camera = np.frombuffer(pose).reshape(4, 4)
     rays = ROOM_CAMERA.rays() @ T_world_camera[:3, :3].T
     origin = T_world_camera[:3, 3]
@@ -367,16 +370,19 @@ def _room_picture(pose: bytes) -> tuple[np.ndarray, np.ndarray]:
         far = np.where(rays > 0, ([5.0, 4.0, 2.5] - origin) / rays, (0 - origin) / rays)
     z = far.min(axis=2)
     x, y, h = np.moveaxis(origin + rays * z[..., None], 2, 0)
-    waves = [np.sin(a * x + b * y + c * h + d) for a, b, c, d in np.random.default_rng(4).uniform(-9, 9, (12, 4))]
+    numbers = np.random.default_rng(4).uniform(-detail, detail, (12, 4))
+    waves = [np.sin(a * x + b * y + c * h + d) for a, b, c, d in numbers]
     gray = 127 + 120 * np.tanh(np.sum(waves, axis=0))
     return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2), z.astype(np.float32)
 
 
-def write_room(path: Path, stored: np.ndarray, poses: np.ndarray, *, depth_scale: float | None = 1000.0) -> None:
+def write_room(
+    path: Path, stored: np.ndarray, poses: np.ndarray, *, depth_scale: float | None = 1000.0, detail: float = 9.0
+) -> None:
     """The room from `poses` in HoloLens layout, whose pose file says `stored` (N, 4, 4); None leaves depth out."""
     _folders(path, "images", *(["depth"] if depth_scale else []))
     for i, pose in enumerate(poses):
-        picture, z = room_picture(pose)
+        picture, z = room_picture(pose, detail)
         write_png(path / f"images/{i:05d}.png", picture)
         if depth_scale:
             write_png(path / f"depth/{i:05d}.png", np.rint(z * depth_scale).astype(np.uint16))

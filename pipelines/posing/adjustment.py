@@ -24,7 +24,8 @@ OBSERVATIONS = 250
 """Observations of a frame that suffice: the longest tracks are used first."""
 LEAST_OBSERVATIONS = 25
 """With fewer a frame is not adjusted, but moved as its neighbours are."""
-LEAST_FRAMES = 5
+LEAST_FRAMES, LEAST_SHARE = 5, 0.5
+"""Frames, and share of those with features, that are adjusted at least: fewer do not tell how the others moved."""
 ERRORS = (4.0, 2.5)
 """Pixels of reprojection error above which observations are left out after each round."""
 ITERATIONS = 30
@@ -66,11 +67,12 @@ def adjust_poses(
     times : (N,) seconds, increasing.
     """
     matches = match_frames(features, camera, poses)
+    least = max(LEAST_FRAMES, LEAST_SHARE * sum(len(shown.pixels) > 0 for shown in features))
     found, used, lens = poses, np.zeros(len(poses), bool), camera
     for limits in (ROUGH, REFINED):
         tracks = _enough(find_tracks(features, matches, lens, found, limits), len(poses))
         used = np.bincount(tracks.frame, minlength=len(poses)) >= LEAST_OBSERVATIONS
-        if used.sum() < LEAST_FRAMES:
+        if used.sum() < least:
             return None
         model = _reconstruction(features, tracks, lens, found, used)
         _solve(model, poses, used)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sequence_folders as folders
-from scipy.spatial.transform import Rotation
+from rough_poses import relative_errors, roughened
 
 from mapping.camera import Intrinsics
 from mapping.multiview.features import Features
 from mapping.se3 import interpolate, inverse
-from pipelines import open_sequence, run
-from pipelines.config import config_from_mapping
+from pipelines import open_sequence
 from pipelines.frame import SequenceError
+from pipelines.images import write_png
 from pipelines.posing.adjusted import AdjustedSequence
 from pipelines.posing.adjustment import adjust_poses
 from pipelines.posing.tracks import REFINED, Tracks, find_tracks, match_frames, matched_frames
-from pipelines.settings import PipelineConfig
-from pipelines.sources.source import SourceError
 
 CAMERA = Intrinsics(260.0, 260.0, 159.5, 119.5, 320, 240)
 COUNT = 24
@@ -45,28 +42,6 @@ def room_features(poses: np.ndarray, camera: Intrinsics, noise: float, seed: int
         shown = np.flatnonzero(inside)[:400]
         features.append(Features(pixels[shown] + rng.normal(0, noise, (len(shown), 2)), descriptors[shown]))
     return features
-
-
-def roughened(poses: np.ndarray, metres: float, degrees: float, seed: int = 1) -> np.ndarray:
-    """With a slow drift and some noise in every frame."""
-    rng = np.random.default_rng(seed)
-    wave = np.sin(np.linspace(0, 5, len(poses)))[:, None]
-    shift = metres * (wave * rng.normal(size=3) + 0.5 * rng.normal(size=(len(poses), 3)))
-    turn = np.radians(degrees) * (wave * rng.normal(size=3) + 0.5 * rng.normal(size=(len(poses), 3))) / 2
-    rough = poses.copy()
-    rough[:, :3, :3] = Rotation.from_rotvec(turn).as_matrix() @ poses[:, :3, :3]
-    rough[:, :3, 3] += shift
-    return rough
-
-
-def relative_errors(poses: np.ndarray, true: np.ndarray) -> tuple[float, float]:
-    """Median error of the motion from each frame to the fourth next, in metres and degrees."""
-    moved, turned = [], []
-    for i in range(len(true) - 4):
-        error = inverse(inverse(poses[i]) @ poses[i + 4]) @ inverse(true[i]) @ true[i + 4]
-        moved.append(np.linalg.norm(error[:3, 3]))
-        turned.append(np.degrees(np.linalg.norm(Rotation.from_matrix(error[:3, :3]).as_rotvec())))
-    return float(np.median(moved)), float(np.median(turned))
 
 
 def tracks_of(features: list[Features]) -> Tracks:
@@ -116,6 +91,17 @@ def test_rough_poses_and_the_focal_length_are_corrected(factor: float):
     assert np.linalg.norm((found.poses - POSES)[:, :3, 3].mean(axis=0)) < 0.02
 
 
+def test_a_camera_that_only_moves_along_keeps_its_focal_length():
+    """Any focal length goes with other depths there."""
+    pytest.importorskip("pycolmap", reason="needs the extra sfm")
+    straight = np.repeat(POSES[:1], COUNT, axis=0)
+    straight[:, :3, 3] += np.linspace(0, 1.2, COUNT)[:, None] * POSES[0, :3, 0]
+    given = replace(CAMERA, fx=CAMERA.fx * 1.08, fy=CAMERA.fy * 1.08)
+    found = adjust_poses(room_features(straight, CAMERA, 0.3), given, straight, TIMES)
+    assert found is not None
+    assert (found.camera.fx, found.camera.fy, found.camera.distortion) == (given.fx, given.fy, (0.0, 0.0, 0.0, 0.0))
+
+
 def test_frames_without_features_move_with_their_neighbours():
     pytest.importorskip("pycolmap", reason="needs the extra sfm")
     features = room_features(POSES, CAMERA, 0.2)
@@ -130,9 +116,55 @@ def test_frames_without_features_move_with_their_neighbours():
     np.testing.assert_allclose(inverse(POSES[7]) @ found.poses[7], middle, atol=0.01)
 
 
+def test_of_a_long_walk_some_frames_tell_how_the_others_moved():
+    """Every third frame has features; a slow drift is taken out of all."""
+    pytest.importorskip("pycolmap", reason="needs the extra sfm")
+    count = 36
+    true = folders.room_poses(count, turn_deg=5, step=0.08)
+    drifted = true.copy()
+    drifted[:, :3, 3] += 0.05 * np.sin(np.linspace(0, 9, count))[:, None] * [1, -0.5, 0.7]
+    features = room_features(true, CAMERA, 0.2)
+    for i in set(range(count)) - set(range(0, count, 3)):
+        features[i] = Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32))
+    found = adjust_poses(features, CAMERA, drifted, np.arange(count) / 10)
+    assert found is not None
+    assert found.adjusted.sum() == 12
+    assert relative_errors(found.poses, true)[0] < 0.5 * relative_errors(drifted, true)[0]
+
+
+def test_masked_frames_keep_their_mask_through_the_lens_that_was_found(tmp_path: Path):
+    folders.write_room(tmp_path, POSES[:2], POSES[:2])
+    used = np.ones((folders.ROOM_CAMERA.height, folders.ROOM_CAMERA.width), bool)
+    used[80:, 50:110] = False
+    (tmp_path / "masks").mkdir()
+    for i in range(2):
+        write_png(tmp_path / f"masks/{i:05d}.png", (255 * used).astype(np.uint8))
+    lens = replace(folders.ROOM_CAMERA, distortion=(-0.1, 0.0, 0.0, 0.0))
+    frame = AdjustedSequence(open_sequence(tmp_path), dict(enumerate(POSES[:2])), lens)[1]
+    assert frame.mask is not None
+    rows, columns = np.nonzero(~frame.mask[60:, 30:130])
+    seen = lens.project(lens.undistorted().pixel_rays(np.stack([columns + 30, rows + 60], axis=1).astype(float)))
+    u, v = np.rint(seen).astype(int).T
+    assert not used[v.clip(0, 119), u.clip(0, 159)].any()
+    assert len(rows) > 1000
+    assert not frame.rgb[~frame.mask].any()
+    assert frame.recorded.depth is not None
+    assert not frame.recorded.depth[~frame.mask].any()
+
+
 def test_too_few_features_adjust_nothing():
     none = [Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32))] * COUNT
     assert adjust_poses(none, CAMERA, POSES, TIMES) is None
+
+
+def test_a_few_frames_do_not_tell_how_all_others_moved():
+    """Sixteen of 24 frames show nothing that others show."""
+    pytest.importorskip("pycolmap", reason="needs the extra sfm")
+    features, rng = room_features(POSES, CAMERA, 0.2), np.random.default_rng(3)
+    for i in range(8, COUNT):
+        other = rng.normal(size=features[i].descriptors.shape).astype(np.float32)
+        features[i] = Features(features[i].pixels, other / np.linalg.norm(other, axis=1, keepdims=True))
+    assert adjust_poses(features, CAMERA, POSES, TIMES) is None
 
 
 def test_adjusted_sequence_has_the_poses_and_undistorts(tmp_path: Path):
@@ -152,37 +184,3 @@ def test_adjusted_sequence_has_the_poses_and_undistorts(tmp_path: Path):
     x, y = np.rint(pixel).astype(int)
     assert adjusted[0].recorded.depth is not None
     assert adjusted[0].recorded.depth[y, x] == pytest.approx(sequence[0].recorded.depth[v, u], rel=0.02)
-
-
-def refined_run(tmp_path: Path, poses: np.ndarray, true: np.ndarray, mode: str = "auto") -> dict:
-    folders.write_room(tmp_path / "seq", poses, true, depth_scale=None)
-    config = config_from_mapping(PipelineConfig, {"poses": {"refine": mode}, "check": {"trust": True}}, "here")
-    return run(open_sequence(tmp_path / "seq"), tmp_path / "run", source="multiview", config=config, until="poses")
-
-
-def test_a_run_refines_poses_that_are_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """In images so small that features are half a pixel off."""
-    pytest.importorskip("pycolmap", reason="needs the extra sfm")
-    monkeypatch.setattr("pipelines.stages.poses.LEAST_GAIN", 0.1)
-    true = folders.room_poses(30)
-    rough = roughened(true, 0.01, 1.5)
-    manifest = refined_run(tmp_path, rough, true)
-    record = manifest["stages"]["poses"]["summary"]
-    assert record["refined"]
-    assert record["error_refined"] < 0.9 * record["error_given"]
-    assert record["turned_deg"] < 3
-    assert record["focal_refined"] == pytest.approx(folders.ROOM_CAMERA.fx, rel=0.03)
-
-
-def test_a_run_keeps_poses_that_are_right(tmp_path: Path):
-    true = folders.room_poses(30)
-    record = refined_run(tmp_path, true, true)["stages"]["poses"]["summary"]
-    assert not record["refined"]
-    assert "they fit the images" in record["text"]
-
-
-def test_refinement_on_demand_without_its_library_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "pycolmap", None)
-    true = folders.room_poses(12)
-    with pytest.raises(SourceError, match="m2h-mapping\\[sfm\\]"):
-        refined_run(tmp_path, true, true, "on")
