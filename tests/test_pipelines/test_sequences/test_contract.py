@@ -190,7 +190,7 @@ def test_folder_of_sequences_names_them(tmp_path: Path) -> None:
     folders.write_hololens(tmp_path / "a")
     folders.write_tum(tmp_path / "b")
     folders.write_tum(tmp_path / ".m2h-1-0123abcd")  # that is being written
-    with pytest.raises(SequenceError, match="name one: a, b$"):
+    with pytest.raises(SequenceError, match=r"name one: a, b$"):
         open_sequence(tmp_path)
 
 
