@@ -25,12 +25,12 @@ from m2h.record import CheckpointError, CheckpointRecord, Preprocessing
 from mapping.files import (
     atomic_path,
     file_sha256,
-    is_temporary,
     locked_file,
     make_folder,
     move,
     remove_abandoned,
     remove_file,
+    without_temporaries,
 )
 from mapping.reading.files import opened
 
@@ -239,7 +239,7 @@ def known_names(*, cache: Path | None = None) -> list[str]:
     """Names that `resolve_weights` takes: shipped, imported, published, in this order."""
     folders = [folder for folder in (SHIPPED, cache or default_cache()) if folder.is_dir()]
     files = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
-    own = [path.stem for path in files if not is_temporary(path.name)]
+    own = [path.stem for path in without_temporaries(files)]
     return list(dict.fromkeys([*own, *REGISTRY]))
 
 

@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -30,6 +30,11 @@ LONGEST_SUFFIX = 16
 def is_temporary(name: str) -> bool:
     """Whether a file or folder of this name is one that is being written, or was when its process ended."""
     return TEMPORARY_NAME.fullmatch(name) is not None
+
+
+def without_temporaries(paths: Iterable[Path]) -> list[Path]:
+    """The paths that neither are temporaries nor lie in one, in order."""
+    return [path for path in paths if not any(map(is_temporary, path.parts))]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,17 @@ def faulty_disk(at: int | None = None, error: int | None = None) -> Iterator[Fau
             yield disk
         finally:
             disk.end()
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Within, the system lets no file become larger: what is in a file fails, at any byte, and not only what is done to it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def temporaries(folder: Path) -> list[Path]:

@@ -181,7 +181,7 @@ class TestRun:
         found = {"changes": [SimpleNamespace(**change, position_a=None, position_b=None)]}
         print_changes(SimpleNamespace(**found, unchanged=[], unseen_a=[], unseen_b=[]))
         shown = capsys.readouterr().out
-        for text in ("[/b] (", "[red]:smile:", "[/x] \\x1b[2J", "runs[/x]/report.html", "[/b] │"):
+        for text in ("[/b] (", "[red]:smile:", "[/x] \\x1b[2J", "runs[/x]/report.html", "│ [/b] "):
             assert text in shown
         assert "\x1b" not in shown
 

@@ -22,6 +22,7 @@ from m2h.data.sample import (
     read_rgb,
     reading,
 )
+from mapping.files import without_temporaries
 from mapping.reading.arrays import read_npz
 from mapping.reading.documents import read_json, read_yaml
 from mapping.reading.files import shown
@@ -48,7 +49,8 @@ class FolderDataset:
 
     def __init__(self, path: Path) -> None:
         headers = [path / "transforms.json"] if (path / "transforms.json").is_file() else []
-        headers = headers or sorted(path.glob("*/transforms.json")) or sorted(path.glob("*/*/transforms.json"))
+        for pattern in ("*/transforms.json", "*/*/transforms.json"):
+            headers = headers or without_temporaries(sorted(path.glob(pattern)))
         if not headers:
             raise DatasetError(f"{path}: neither a sequence with transforms.json nor a folder of such sequences")
         self.name = path.name

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mapping.text import for_terminal
+from pipelines.cli.limits import check_limit, is_lack_of_memory, limit_message
 
 COMMANDS = {
     "demo": ("pipelines.cli.demo:demo", "Render the built-in synthetic apartment, map it and report what was found."),
@@ -58,6 +59,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            check_limit()
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader of the output (`| head`) has closed the pipe
             sys.stderr.close()
@@ -75,9 +77,10 @@ class LazyGroup(click.Group):
 
 def one_line(error: Exception) -> str:
     """The error in one line that begins with the file if the system reports it."""
-    if isinstance(error, MemoryError):
-        return f"not enough memory ({error or 'none is left'}); a larger --voxel or a smaller tsdf.max_depth reduces it"
     text = str(error)
+    if is_lack_of_memory(error):
+        advice = limit_message() or "a larger --voxel or a smaller tsdf.max_depth reduces it"
+        text = f"not enough memory ({text or 'none is left'}); {advice}"
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
     line = for_terminal(" ".join(text.split())) or type(error).__name__
@@ -89,7 +92,7 @@ def is_known(error: Exception) -> bool:
     if isinstance(error, (click.ClickException, click.exceptions.Exit, click.Abort)):
         return False
     ours = type(error).__module__.partition(".")[0] in OUR_PACKAGES
-    return isinstance(error, (OSError, MemoryError)) or (ours and isinstance(error, ValueError))
+    return isinstance(error, OSError) or is_lack_of_memory(error) or (ours and isinstance(error, ValueError))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mapping.files import without_temporaries
 from pipelines.frame import FrameSequence, SequenceError
 from pipelines.images import list_images
 from pipelines.plugins import SEQUENCES, resolve
@@ -78,7 +79,8 @@ def detect_format(path: Path) -> str:
         return found
     if (path / UNFINISHED).exists():
         raise SequenceError(f"{path}: is unfinished because its writer was interrupted; write it again")
-    inner = [child.name for child in sorted(path.iterdir())[:MOST_CHILDREN] if child.is_dir() and _format_of(child)]
+    children = without_temporaries(sorted(path.iterdir()))[:MOST_CHILDREN]
+    inner = [child.name for child in children if child.is_dir() and _format_of(child)]
     if inner:
         raise SequenceError(f"{path}: contains sequences but is not one; name one: {', '.join(inner)}")
     looked = "; ".join(f"{name}: {marker}" for name, marker, _ in MARKERS)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from faults import largest_file
 from network_helpers import random_images, relative_error, tiny_model
 from safetensors.torch import save_file
 
@@ -33,6 +34,12 @@ def record() -> CheckpointRecord:
         metrics={"rmse": 0.5},
         licence="CC0",
     )
+
+
+def test_a_full_disk_is_said_with_the_file(tmp_path: Path, record: CheckpointRecord) -> None:
+    with largest_file(1000), pytest.raises(OSError, match=r"a\.safetensors: cannot be written \(.*too large"):
+        save_checkpoint(tmp_path / "a.safetensors", tiny_model(), record)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_round_trip_is_exact(tmp_path: Path, record: CheckpointRecord) -> None:

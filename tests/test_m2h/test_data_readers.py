@@ -74,6 +74,7 @@ def test_canonical_folder(tmp_path: Path) -> None:
 def test_folders_of_sequences_are_one_dataset(tmp_path: Path) -> None:
     write_sequence(tmp_path / "b")
     write_sequence(tmp_path / "a")
+    write_sequence(tmp_path / ".m2h-1-0123abcd")  # that is being written
     dataset = open_dataset("folder:.", base=tmp_path)
     assert [dataset[i].name.partition("/")[0] for i in range(len(dataset))] == ["a", "a", "b", "b"]
     write_sequence(tmp_path / "c", label_space="other.yaml")

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from box_room import write_box_room
-from faults import KilledError, faulty_disk, temporaries
+from faults import KilledError, faulty_disk, largest_file, temporaries
 
 from m2h import Predictions
 from pipelines import open_sequence, pipeline
@@ -24,8 +24,8 @@ TIMED = ("report.html", "manifest.json")
 """Files with seconds in them."""
 FRAMES = 6
 LEAST_OPERATIONS = 150
-SHORT = 6
-"""Operations that the default tests interrupt; `full` takes them all."""
+SHORT = 4
+"""Operations that the default tests interrupt, each with a whole run; `full` takes them all."""
 
 
 def open_costly(argument, sequence, config):
@@ -127,7 +127,7 @@ def check_failing(sequence, folder, whole, at, error):
 
 @pytest.mark.slow
 def test_a_run_killed_at_some_operations_continues_to_the_same_bytes(sequence, whole, tmp_path):
-    for at in some(whole[2], SHORT):
+    for at in some(whole[2], SHORT + 1)[1:]:
         check_killed(sequence, tmp_path / str(at) / "run", whole, at)
 
 
@@ -135,6 +135,21 @@ def test_a_run_killed_at_some_operations_continues_to_the_same_bytes(sequence, w
 def test_a_disk_that_fails_at_some_operations_is_named(sequence, whole, tmp_path):
     for number, at in enumerate(some(whole[2] - 1, SHORT)):
         check_failing(sequence, tmp_path / str(at) / "run", whole, at, ERRORS[number % len(ERRORS)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "size", [3_000, *(pytest.param(size, marks=pytest.mark.full) for size in (100, 40_000, 300_000))]
+)
+def test_a_disk_that_is_full_in_the_middle_of_a_file_is_named(sequence, whole, tmp_path, size):
+    folder = tmp_path / "run"
+    with largest_file(size), pytest.raises(Exception, match=r"cannot be written \(.*File too large") as caught:
+        map_it(sequence, folder)
+    assert is_known(caught.value), repr(caught.value)
+    assert one_line(caught.value).startswith(str(folder)), repr(caught.value)
+    assert temporaries(folder) == []
+    map_it(sequence, folder)
+    assert contents(folder) == whole[1]
 
 
 @pytest.mark.full
@@ -145,10 +160,9 @@ def test_a_run_killed_at_any_operation_continues_to_the_same_bytes(sequence, who
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("error", ERRORS)
-def test_a_disk_that_fails_at_any_operation_is_named(sequence, whole, tmp_path, error):
+def test_a_disk_that_fails_at_any_operation_is_named(sequence, whole, tmp_path):
     for at in range(whole[2]):
-        check_failing(sequence, tmp_path / str(at) / "run", whole, at, error)
+        check_failing(sequence, tmp_path / str(at) / "run", whole, at, ERRORS[at % len(ERRORS)])
         shutil.rmtree(tmp_path / str(at))
 
 
@@ -172,7 +186,7 @@ def test_a_copied_sequence_killed_at_any_operation(sequence, tmp_path):
     expected = {
         p.relative_to(tmp_path / "whole"): p.read_bytes() for p in (tmp_path / "whole").rglob("*") if p.is_file()
     }
-    for at in some(len(disk.done) - 1, 3 * SHORT):
+    for at in some(len(disk.done) - 1, 12):
         out = tmp_path / str(at)
         with contextlib.suppress(KilledError), faulty_disk(at):
             ingest(sequence, out)

@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 import pytest
+from faults import largest_file
 from fusion_scenes import random_views
 
 from mapping import TSDFConfig, TSDFVolume
@@ -54,6 +55,13 @@ def test_a_loaded_volume_goes_on_like_the_first(volume, saved, tmp_path):
 
 def test_nothing_else_is_left_in_the_folder(saved):
     assert [path.name for path in saved.parent.iterdir()] == ["volume.npz"]
+
+
+@pytest.mark.parametrize("size", [0, 10, 1_000, 5_000])
+def test_a_full_disk_is_said_with_the_file(volume, tmp_path, size):
+    with largest_file(size), pytest.raises(OSError, match=r"volume\.npz: cannot be written \(File too large\)"):
+        volume.save(tmp_path / "volume.npz")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_volume_can_be_saved(tmp_path):

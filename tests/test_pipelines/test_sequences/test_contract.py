@@ -189,7 +189,8 @@ def test_unknown_folder_lists_what_was_looked_for(tmp_path: Path) -> None:
 def test_folder_of_sequences_names_them(tmp_path: Path) -> None:
     folders.write_hololens(tmp_path / "a")
     folders.write_tum(tmp_path / "b")
-    with pytest.raises(SequenceError, match="name one: a, b"):
+    folders.write_tum(tmp_path / ".m2h-1-0123abcd")  # that is being written
+    with pytest.raises(SequenceError, match=r"name one: a, b$"):
         open_sequence(tmp_path)
 
 
