@@ -37,7 +37,7 @@ from m2h.train import train
 from m2h.train_config import train_config_from_mapping
 from mapping.files import write_text_atomic
 from mapping.multiview.multiview import MultiviewDepth
-from mapping.multiview.views import View
+from mapping.multiview.views import CalibratedImage
 from pipelines import open_sequence
 from pipelines.sequences.ingest import ingest
 from pipelines.settings import FramesConfig
@@ -113,8 +113,8 @@ def make_hints(folder: Path, out: Path, wanted: range, errors: np.random.Generat
         factor = 1 + float(errors.normal(0, FOCAL_ERROR))
         camera = replace(camera, fx=camera.fx * factor, fy=camera.fy * factor)
 
-    def load(index: int) -> View:
-        return View(sequence[index].rgb, camera, poses[index])
+    def load(index: int) -> CalibratedImage:
+        return CalibratedImage(sequence[index].rgb, camera, poses[index])
 
     depths = MultiviewDepth(load, poses, camera, wanted=np.isin(np.arange(len(poses)), wanted))
     for index in wanted:

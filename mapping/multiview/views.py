@@ -40,6 +40,3 @@ class Prior:
 
     depth: NDArray[np.float32] | None = None
     normals: NDArray[np.float32] | None = None
-
-
-View = CalibratedImage  # the name by which benchmarks/train_rooms.py imports it
