@@ -129,7 +129,7 @@ def fetch_weights(entry: WeightsEntry, *, cache: Path | None = None, progress: P
     part = folder / f"{entry.filename}.part"
     try:
         _download(entry, part, progress)
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, WeightsError) as error:
         reason = getattr(error, "reason", None) or error
         raise WeightsError(
             f"{entry.name}: cannot download {entry.url} ({reason}). Without a connection: fetch that file on another machine "
