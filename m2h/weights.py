@@ -155,7 +155,7 @@ def _fetch(entry: WeightsEntry, file: BinaryIO, part: Path, target: Path, progre
     """Download into `file`, which is that of `part`, and give it its name."""
     try:
         _download(entry, file, progress)
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, WeightsError) as error:
         reason = getattr(error, "reason", None) or error
         raise WeightsError(
             f"{entry.name}: cannot download {entry.url} ({reason}). Without a connection: fetch that file on another machine "

@@ -135,7 +135,7 @@ def test_folders_and_files_that_are_no_catalogue_are_rejected(tmp_path):
         with pytest.raises(CatalogueError, match="expected a folder with furniture catalogues"):
             read_catalogues(folder)
     (tmp_path / "broken.sh3f").write_bytes(b"no zip")
-    with pytest.raises(CatalogueError, match=r"broken.sh3f: expected a zip file"):
+    with pytest.raises(CatalogueError, match=r"broken.sh3f: not readable as a zip file"):
         read_catalogues(tmp_path)
     (tmp_path / "broken.sh3f").unlink()
     with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
