@@ -264,12 +264,12 @@ def test_mesh_files_of_the_table(whole, tmp_path, old, new, message):
 
 
 def test_a_damaged_index_of_predictions_is_as_none(tmp_path):
-    from pipelines.stages.prepare import fingerprint_of
+    from pipelines.stages.prepare import index_of
 
     path = tmp_path / "index.json"
     path.write_text('{"source": "m2h", "fingerprint": "f", "frames": []}')
-    assert fingerprint_of(path) == "f"
+    assert index_of(path)["fingerprint"] == "f"
     path.write_text('{"source": "m2h", "fing')
-    assert fingerprint_of(path) is None
+    assert index_of(path) == {}
     with pytest.raises(WorkspaceError, match=r"index\.json line 1: not readable as JSON"):
         read_record(path)

@@ -33,7 +33,7 @@ def test_metadata_is_read_without_a_runtime(tmp_path: Path) -> None:
 def test_missing_packages_and_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="pip install no_such_package"):
         require("no_such_package")
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match="file is missing"):
         open_exported(tmp_path / "none.onnx")
 
 

@@ -301,7 +301,7 @@ def test_configurations_are_read_strictly(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(TrainError, match=message):
             load_train_config(path)
-    with pytest.raises(TrainError, match=r"none\.yaml: not readable"):
+    with pytest.raises(TrainError, match=r"none\.yaml: file is missing"):
         load_train_config(tmp_path / "none.yaml")
 
 
