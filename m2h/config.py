@@ -22,7 +22,7 @@ class CrossViewConfig:
     channels: int = 16
     """Width of the matching features."""
     planes: int = 48
-    """Planes of the cost volume, evenly spaced in inverse depth."""
+    """Planes of the cost volume, a multiple of four, each farther than the one before by the same ratio."""
     near: float = 0.4
     """Depth of the nearest plane in metres."""
     far: float = 14.0
@@ -33,10 +33,10 @@ class CrossViewConfig:
     def __post_init__(self) -> None:
         if not 0 < self.near < self.far:
             raise ValueError(f"CrossViewConfig: expected 0 < near < far, got near {self.near} and far {self.far}")
-        if self.channels < 1 or self.planes < 2 or min(self.widths) < 1:
+        if self.channels < 1 or self.planes < 4 or self.planes % 4 or min(self.widths) < 1:
             raise ValueError(
-                f"CrossViewConfig: expected channels and widths of at least 1 and 2 planes, got {self.channels}, "
-                f"{self.widths} and {self.planes}"
+                f"CrossViewConfig: expected channels and widths of at least 1 and planes a multiple of 4, got "
+                f"{self.channels}, {self.widths} and {self.planes}"
             )
 
 
