@@ -1,6 +1,8 @@
 """Quality of maps of synthetic worlds: `m2h run` with recorded depth and labels, measured by `m2h eval`.
 
 python benchmarks/bench_quality.py --seeds 1 2 3 --out benchmarks/results/quality.json
+
+--source m2h maps from images and poses alone.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ def measure(seed: int, options: argparse.Namespace, work: Path) -> dict[str, Any
     simulate(sequence, config)
     rendered = time.perf_counter()
     pipeline = config_from_mapping(PipelineConfig, {"tsdf": {"voxel_size": options.voxel}}, "options")
-    manifest = run(open_sequence(sequence), run_folder, config=pipeline, until="graph")
+    manifest = run(
+        open_sequence(sequence), run_folder, source=options.source, refine="auto", config=pipeline, until="graph"
+    )
     mapped = time.perf_counter()
     metrics = evaluate(run_folder, sequence)
     if not options.keep:
@@ -69,6 +73,7 @@ def main() -> None:
     parser.add_argument("--storeys", type=int, default=1)
     parser.add_argument("--people", type=int, default=2)
     parser.add_argument("--voxel", type=float, default=0.04)
+    parser.add_argument("--source", default="auto", help="where depth and labels come from, as that of m2h run")
     parser.add_argument("--keep", type=Path, help="folder in which sequences and runs are kept")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()

@@ -24,7 +24,7 @@ class CrossViewConfig:
     channels: int = 16
     """Width of the matching features."""
     planes: int = 48
-    """Planes of the cost volume, evenly spaced in inverse depth."""
+    """Planes of the cost volume, a multiple of four, each farther than the one before by the same ratio."""
     near: float = 0.4
     """Depth of the nearest plane in metres."""
     far: float = 14.0
@@ -36,9 +36,9 @@ class CrossViewConfig:
         if not 0 < self.near < self.far:
             raise ValueError(f"CrossViewConfig: expected 0 < near < far, got near {self.near} and far {self.far}")
         sizes = (self.channels, self.planes, *self.widths)
-        if self.planes < 2 or not 1 <= min(sizes) <= max(sizes) <= WIDEST or not self.far <= FARTHEST:
+        if self.planes % 4 or not 1 <= min(sizes) <= max(sizes) <= WIDEST or not self.far <= FARTHEST:
             raise ValueError(
-                f"CrossViewConfig: expected channels and widths of 1-{WIDEST}, at least 2 planes and far up to {FARTHEST:g}, "
+                f"CrossViewConfig: expected channels and widths of 1-{WIDEST}, planes a multiple of 4, far up to {FARTHEST:g}, "
                 f"got {self.channels}, {self.widths}, {self.planes} and {self.far:g}"
             )
 

@@ -113,16 +113,16 @@ def log_loss(depth: Tensor, target: Tensor) -> Tensor:
     return masked_mean((_log(depth) - _log(target)).abs(), target > 0)
 
 
-def planes_loss(logits: Tensor, inverse_depths: Tensor, target: Tensor) -> Tensor:
+def planes_loss(logits: Tensor, log_depths: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of plane logits [B, 2, D, h, w] (all evidence, matching alone) against the two planes about the true depth.
 
-    `inverse_depths` [1, D, 1, 1] are those of the planes, evenly spaced. The target [B, 1, H, W] is taken at its nearest pixels.
+    `log_depths` [1, D, 1, 1] are those of the planes, evenly spaced. The target [B, 1, H, W] is taken at its nearest pixels.
     Matching counts where it says anything: where it prefers some plane.
     """
     small = F.interpolate(target, logits.shape[-2:], mode="nearest-exact")
     known = small > 0
-    last, step = logits.shape[2] - 1, inverse_depths[:, :1] - inverse_depths[:, 1:2]
-    place = ((inverse_depths[:, :1] - 1 / small.clamp_min(1e-3)) / step).clamp(0, last)
+    last, step = logits.shape[2] - 1, log_depths[:, 1:2] - log_depths[:, :1]
+    place = ((_log(small) - log_depths[:, :1]) / step).clamp(0, last)
     below = place.floor().clamp(max=last - 1).long()
     share = place - below
     total = logits.new_zeros(())
@@ -253,7 +253,7 @@ _TERMS: dict[str, tuple[set[str], Callable[[_Maps, _Maps, LossConfig], Tensor]]]
     "depth_gradient": ({"depth"}, lambda o, t, _: depth_gradient_loss(o["depth"], t["depth"])),
     "depth_planes": (
         {"depth_planes"},
-        lambda o, t, _: planes_loss(o["depth_planes"], o["depth_plane_inverses"], t["depth"]),
+        lambda o, t, _: planes_loss(o["depth_planes"], o["depth_plane_logs"], t["depth"]),
     ),
     "depth_error": ({"depth_error"}, lambda o, t, _: depth_error_loss(o["depth_error"], o["depth"], t["depth"])),
     "semantics": ({"semantics"}, lambda o, t, _: semantic_loss(o["semantics"], t["semantics"])),

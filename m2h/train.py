@@ -230,12 +230,12 @@ class _Run:
         stride = self.config.target_stride
         if self.config.views is None:
             return self.forward(batch["image"], stride=stride)
-        views = batch["neighbours"]
+        views, tasks = batch["neighbours"], () if self.config.matching_only else None
         if not self.config.views.through_neighbours:
-            with torch.no_grad():
-                views = torch.unflatten(self.state.model.match(views.flatten(0, 1)), 0, views.shape[:2])
+            features = self.state.model.match(views.flatten(0, 1), through_backbone=False)
+            views = torch.unflatten(features, 0, views.shape[:2])
         neighbours = Neighbours(views, batch["projections"], batch["valid"])
-        return self.forward(batch["image"], neighbours, batch["hint"], stride=stride)
+        return self.forward(batch["image"], neighbours, batch["hint"], tasks, stride=stride)
 
     def _count(self, terms: dict[str, float]) -> None:
         for name, value in terms.items():

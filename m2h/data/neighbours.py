@@ -39,7 +39,7 @@ class ViewsConfig:
     focal: float = 0.007
     """Relative standard deviation of the error of the focal length."""
     through_neighbours: bool = False
-    """Let gradients reach the features of the neighbours: half as fast a step."""
+    """Let gradients reach the backbone from the neighbours' features too: half as fast a step."""
 
     def __post_init__(self) -> None:
         if self.count < 1:

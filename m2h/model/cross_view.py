@@ -1,7 +1,7 @@
 """Matching neighbouring frames: features, a cost volume over planes of depth, and its merging with the image's own features.
 
 The idea is that of plane-sweep networks (Collins 1996; Wang and Shen, MVDepthNet, 3DV 2018) in the plain form of SimpleRecon
-(Sayed et al., ECCV 2022): dot products of features, warped over planes of inverse depth, averaged over the neighbours that see
+(Sayed et al., ECCV 2022): dot products of features, warped over planes of depth, averaged over the neighbours that see
 the point. A depth hint, rendered from a map that was made before, enters beside the volume (DoubleTake, Sayed et al., ECCV 2024).
 """
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from m2h.config import CrossViewConfig
 from m2h.model.blocks import ConvNorm, make_conv, resize
+from m2h.model.planes import VOLUME_SUMMARY, plane_depths
 
 MATCHING_STRIDE = 4
 """Pixels of the image in one pixel of the matching features and the cost volume."""
@@ -62,13 +63,11 @@ class CostVolume(nn.Module):
 
     def __init__(self, config: CrossViewConfig) -> None:
         super().__init__()
-        self.register_buffer(
-            "inverse_depths", torch.linspace(1 / config.near, 1 / config.far, config.planes), persistent=False
-        )
+        self.register_buffer("inverse_depths", 1 / plane_depths(config), persistent=False)
 
     def forward(self, features: Tensor, neighbours: Neighbours) -> tuple[Tensor, Tensor]:
-        """Features [B, C, h, w] of the image to the volume [B, D, h, w], nearest plane first, and [B, 1, h, w], the share of
-        neighbours and planes that see something. Both are 0 where nothing is seen."""
+        """Features [B, C, h, w] of the image to the volume [B, D, h, w], nearest plane first, and the share of the neighbours
+        that see each of its points, of the same shape. Both are 0 where nothing is seen."""
         batch, count, channels, height, width = neighbours.views.shape
         planes = len(self.inverse_depths)
         grid, inside = self._sampling(neighbours, height, width)
@@ -83,9 +82,9 @@ class CostVolume(nn.Module):
         cosines = (sampled * features.view(batch, 1, channels, 1, height * width)).sum(dim=2)
         seen = inside.to(cosines.dtype)
         volume = (cosines * seen).sum(dim=1) / seen.sum(dim=1).clamp_min(1)
-        valid = neighbours.valid.sum(dim=1).clamp_min(1).view(batch, 1, 1, 1)
-        share = seen.sum(dim=(1, 2)).view(batch, 1, height, width) / (planes * valid)
-        return volume.view(batch, planes, height, width), share
+        valid = neighbours.valid.sum(dim=1).clamp_min(1).view(batch, 1, 1)
+        share = seen.sum(dim=1) / valid
+        return volume.view(batch, planes, height, width), share.view(batch, planes, height, width)
 
     def _sampling(self, neighbours: Neighbours, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Where to sample each neighbour, [B, N, 2, D, hw] in grid_sample's units, and whether that lies in it [B, N, D, hw].
@@ -115,7 +114,7 @@ class ViewPyramid(nn.Module):
     def __init__(self, image_channels: list[int], config: CrossViewConfig, channels: int, *, separable: bool) -> None:
         super().__init__()
         widths = config.widths
-        own = [image_channels[0] + config.planes + 3, *image_channels[1:]]
+        own = [image_channels[0] + config.planes + VOLUME_SUMMARY + 3, *image_channels[1:]]
         self.down = nn.ModuleList(
             [ConvNorm(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), b) for a, b in itertools.pairwise(widths)]
         )
@@ -134,8 +133,8 @@ class ViewPyramid(nn.Module):
         )
 
     def forward(self, maps: list[Tensor], volume: Tensor, seen: Tensor, hint: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Image maps at 1/4 to 1/32, volume [B, D, h, w], seen [B, 1, h, w] and hint [B, 2, h, w] at 1/4, to four maps of the
-        decoder's width, shallow to deep, and the deepest one before it is narrowed."""
+        """Image maps at 1/4 to 1/32, volume and its summary [B, D + VOLUME_SUMMARY, h, w], seen [B, 1, h, w] and hint
+        [B, 2, h, w] at 1/4, to four maps of the decoder's width, shallow to deep, and the deepest one before it is narrowed."""
         x = self.merge[0](torch.cat([maps[0], volume, seen, hint], dim=1))
         levels = [self.reduce[0](x)]
         for down, merge, reduce, own in zip(self.down, self.merge[1:], self.reduce[1:], maps[1:], strict=True):

@@ -19,6 +19,7 @@ from m2h.config import M2HConfig
 from m2h.model.blocks import ConvNorm, bias_of, double, make_conv, mean, normalize_vectors, stretched_mean
 from m2h.model.blocks import resize as resize_map
 from m2h.model.hints import GATE_WIDTH, HintGate, log_of, small_hint
+from m2h.model.planes import plane_depths, spacing
 from m2h.model.strips import LazyMap, by_strips, stretched_rows
 from m2h.tasks import TaskName
 
@@ -38,18 +39,20 @@ class Resize(Protocol):
 INITIAL_DEPTH = 2.0
 """Metres around which an untrained network's depth lies: at 0 the ReLU behind it would pass no gradient."""
 
-INITIAL_SHARPNESS = 10.0
-"""Logit of a plane per unit of its mean cosine at first; cosines of points that match are about 0.5 above the others'."""
+CONTEXT_WEIGHT = 0.25
+"""Weight of what the image alone says of a pixel that neighbours see; in training a batch has weights from 0 to 1. Rooms unlike
+those trained on change what an image seems to say far more than how well it matches."""
 INITIAL_HINT_WEIGHT = 4.0
 """Logit that a hint of full confidence adds to its plane at first."""
 
 
 class PlaneEvidence(NamedTuple):
-    """What is known of a pixel's depth before the decoder speaks: at a quarter of the image's size the cost volume
-    [B, D, h, w], and hints [B, 2, ...] of canonical depth (0 unknown) and confidence: at that size, and as given, for the
-    padded image and for the image itself."""
+    """What is known of a pixel's depth before the decoder speaks: at a quarter of the image's size the logits of the planes
+    [B, D, h, w], the share of the planes that neighbours see [B, 1, h, w], and hints [B, 2, ...] of canonical depth (0 unknown)
+    and confidence: at that size, and as given, for the padded image and for the image itself."""
 
-    volume: Tensor
+    planes: Tensor
+    seen: Tensor
     hint: Tensor
     padded_hint: Tensor | None = None
     image_hint: Tensor | None = None
@@ -239,29 +242,26 @@ class PlaneDepthHead(DenseHead):
     decoder's features decide alone. Behind the planes the hint enters once more, to the pixel: see `HintGate`.
     """
 
-    inverse_depths: Tensor
+    log_depths: Tensor
 
     def __init__(self, config: M2HConfig) -> None:
         super().__init__(config, 2 + GATE_WIDTH, kernel=3)
         self.gate = HintGate(GATE_WIDTH)
         assert config.cross_view is not None
         cross = config.cross_view
-        inverse = torch.linspace(1 / cross.near, 1 / cross.far, cross.planes)
-        self.register_buffer("inverse_depths", inverse.view(1, -1, 1, 1), persistent=False)
-        self.spacing = float(inverse[0] - inverse[1])
+        self.register_buffer("log_depths", torch.log(plane_depths(cross)).view(1, -1, 1, 1), persistent=False)
+        self.spacing = spacing(cross)
         self.planes = nn.Conv2d(config.channels, cross.planes, 1)
-        # Logarithms, since both have to be learnt over orders of magnitude.
-        self.log_sharpness = nn.Parameter(torch.tensor(math.log(INITIAL_SHARPNESS)))
+        # A logarithm, since it has to be learnt over orders of magnitude.
         self.log_hint_weight = nn.Parameter(torch.tensor(math.log(INITIAL_HINT_WEIGHT)))
 
     def forward(self, x: Tensor, resize: Resize, half: Tensor, evidence: PlaneEvidence) -> dict[str, Tensor]:
         """[B, C, h, w], the map [B, C', 2h, 2w] to add and what is known of the planes at [h, w] to `depth` in canonical metres
         and `depth_error`, both [B, 1, ...] of the resized size; in training also `depth_planes` [B, 2, D, h, w], the logits of
-        the planes and what the volume alone says of them, and `depth_plane_inverses` [1, D, 1, 1]."""
+        the planes and what the volume alone says of them, and `depth_plane_logs` [1, D, 1, 1]."""
         context = self.context(x)
-        matched = torch.exp(self.log_sharpness) * evidence.volume
-        logits = self.planes(context) + matched + self._hint_logits(evidence.hint)
-        coarse = -(logits.softmax(dim=1) * torch.log(self.inverse_depths)).sum(dim=1, keepdim=True)
+        logits = self._context_logits(context, evidence.seen) + evidence.planes + self._hint_logits(evidence.hint)
+        coarse = (logits.softmax(dim=1) * self.log_depths).sum(dim=1, keepdim=True)
 
         def work(rows: Tensor) -> tuple[Tensor]:
             refined = self.refine(rows)
@@ -276,14 +276,23 @@ class PlaneDepthHead(DenseHead):
         blended = log_depth + torch.sigmoid(gate) * (log_of(hinted) - log_depth)
         outputs = {"depth": torch.exp(torch.where(hinted > 0, blended, log_depth)), "depth_error": error}
         if self.training:
-            outputs["depth_planes"] = torch.stack([logits, matched], dim=1)
-            outputs["depth_plane_inverses"] = self.inverse_depths
+            outputs["depth_planes"] = torch.stack([logits, evidence.planes], dim=1)
+            outputs["depth_plane_logs"] = self.log_depths
         return outputs
+
+    def _context_logits(self, context: Tensor, seen: Tensor) -> Tensor:
+        """What the image alone says of the planes: [B, D, h, w] from the head's context and the share of the planes that
+        neighbours see."""
+        weight = torch.full_like(seen, CONTEXT_WEIGHT)
+        if self.training:
+            places = torch.arange(len(seen), dtype=seen.dtype, device=seen.device) + 0.5
+            weight = (places / len(seen)).view(-1, 1, 1, 1).expand_as(seen)
+        return self.planes(context) * torch.where(seen > 0, weight, torch.ones_like(seen))
 
     def _hint_logits(self, hint: Tensor) -> Tensor:
         """What a hint [B, 2, h, w] adds to the logits of the planes [B, D, h, w]: a Gaussian as wide as a plane."""
         depth, confidence = hint.chunk(2, dim=1)
-        near = torch.exp(-0.5 * ((self.inverse_depths - torch.exp(-log_of(depth))) / self.spacing).square())
+        near = torch.exp(-0.5 * ((self.log_depths - log_of(depth)) / self.spacing).square())
         return torch.exp(self.log_hint_weight) * confidence * near
 
 

@@ -22,6 +22,7 @@ from m2h.model.cross_view import CostVolume, MatchingFeatures, Neighbours, ViewP
 from m2h.model.gating import GatedMerge
 from m2h.model.heads import HEADS, PlaneEvidence
 from m2h.model.hints import hint_maps, small_hint
+from m2h.model.planes import PlaneFilter
 from m2h.model.reassemble import Detail, Reassemble, TaskFusion, UniqueFeatures
 from m2h.tasks import TASKS, TaskName
 
@@ -61,6 +62,7 @@ class M2H(nn.Module):
             self.reassemble = ViewPyramid(maps, config.cross_view, c, separable=separable)
             self.matching = MatchingFeatures(maps[0], maps[1], config.cross_view.channels)
             self.cost_volume = CostVolume(config.cross_view)
+            self.plane_filter = PlaneFilter(config.cross_view, maps[1])
             self.skip = nn.ModuleDict({task: nn.Conv2d(half, config.head_channels[0], 1) for task in config.tasks})
         growing = config.cross_view is None
         self.fusion = nn.ModuleDict({task: TaskFusion(c, separable=separable, grow=growing) for task in config.tasks})
@@ -78,7 +80,8 @@ class M2H(nn.Module):
         tasks: Collection[TaskName] | None = None,
         stride: int = 1,
     ) -> dict[str, Tensor]:
-        """Outputs by task name; `tasks` asks for some of them only and spares their heads.
+        """Outputs by task name; `tasks` asks for some of them only and spares their heads. Without any, `depth_planes` and
+        `depth_plane_logs` are left, for training matching by itself: no gradient reaches the backbone, but all views do.
 
         `hint` [B, 2, H, W] is canonical depth (0 unknown) and its confidence in [0, 1]. Outputs have 1/`stride` of the images'
         size, which must be whole, padding included.
@@ -87,6 +90,8 @@ class M2H(nn.Module):
         neighbours or a hint where its configuration has no cross_view.
         """
         wanted = self._check(images, tasks)
+        if not wanted and neighbours is not None:
+            return self._planes_alone(images, neighbours, hint)
         padding = centre_padding(images.shape[-2:], self.backbone.patch)
         canvas = F.pad(images, padding).contiguous(memory_format=torch.channels_last)
         if self.matching is None:
@@ -115,8 +120,10 @@ class M2H(nn.Module):
                 outputs[task] = self.heads[task](features, to_image, self.skip[task](encoded.half))
         return outputs
 
-    def match(self, images: Tensor) -> Tensor:
+    def match(self, images: Tensor, *, through_backbone: bool = True) -> Tensor:
         """Matching features [B, C, h, w] of images [B, 3, H, W], to be kept for the frames whose neighbours they are.
+
+        `through_backbone` False lets gradients reach what comes after the backbone alone.
 
         Raises ValueError where the configuration has no cross_view.
         """
@@ -125,30 +132,55 @@ class M2H(nn.Module):
         assert isinstance(self.backbone, ConvBackbone)
         padding = centre_padding(images.shape[-2:], self.backbone.patch)
         canvas = F.pad(images, padding).contiguous(memory_format=torch.channels_last)
-        return self.matching(*self.backbone.shallow(canvas))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and through_backbone):
+            maps = self.backbone.shallow(canvas)
+        return self.matching(*maps)
+
+    def _planes_alone(self, images: Tensor, neighbours: Neighbours, hint: Tensor | None) -> dict[str, Tensor]:
+        """The logits of the planes of images of whole patches, and what matching alone says of them."""
+        assert self.matching is not None
+        assert isinstance(self.backbone, ConvBackbone)
+        with torch.no_grad():
+            maps = list(self.backbone.shallow(images))
+        volume, _, logits = self.plane_evidence(maps, neighbours, small_hint(hint, maps[0]))
+        matched = torch.exp(self.plane_filter.log_sharpness) * volume
+        return {
+            "depth_planes": torch.stack([logits, matched], dim=1),
+            "depth_plane_logs": self.plane_filter.log_depths,
+        }
 
     def _encode(self, canvas: Tensor) -> _Encoded:
         taps = self.backbone(canvas)
         return _Encoded(self.reassemble(taps), taps[-1][0])
 
-    def _encode_views(
-        self, canvas: Tensor, neighbours: Neighbours | None, hint: Tensor | None, padding: tuple[int, int, int, int]
-    ) -> _Encoded:
+    def plane_evidence(
+        self, maps: list[Tensor], neighbours: Neighbours | None, hint: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cost volume and the share of the neighbours that see its points, zeros without neighbours, and the logits of the
+        planes: each [B, D, h, w]. `maps` are the backbone's at 1/4 and 1/8, `hint` [B, 2, h, w] is as `small_hint` gives it."""
         assert self.matching is not None
-        half, *maps = self.backbone(canvas)
-        quarter = maps[0]
+        quarter, eighth = maps
         if neighbours is None:
             volume = quarter.new_zeros(len(quarter), len(self.cost_volume.inverse_depths), *quarter.shape[-2:])
-            seen = quarter.new_zeros(len(quarter), 1, *quarter.shape[-2:])
+            seen = torch.zeros_like(volume)
         else:
             if neighbours.views.shape[2] == 3:
                 features = self.match(neighbours.views.flatten(0, 1))
                 neighbours = neighbours._replace(views=torch.unflatten(features, 0, neighbours.views.shape[:2]))
-            volume, seen = self.cost_volume(self.matching(maps[0], maps[1]), neighbours)
+            volume, seen = self.cost_volume(self.matching(quarter, eighth), neighbours)
+        return volume, seen, self.plane_filter(volume, seen, hint, eighth)
+
+    def _encode_views(
+        self, canvas: Tensor, neighbours: Neighbours | None, hint: Tensor | None, padding: tuple[int, int, int, int]
+    ) -> _Encoded:
+        half, *maps = self.backbone(canvas)
         padded = None if hint is None else F.pad(hint, padding)
-        small = small_hint(padded, quarter)
-        pyramid, deepest = self.reassemble(maps, volume, seen, hint_maps(small))
-        return _Encoded(pyramid, deepest, half, PlaneEvidence(volume, small, padded, hint))
+        small = small_hint(padded, maps[0])
+        volume, seen, logits = self.plane_evidence(maps[:2], neighbours, small)
+        known = torch.cat([volume, self.plane_filter.summary(logits)], dim=1)
+        share = seen.mean(dim=1, keepdim=True)
+        pyramid, deepest = self.reassemble(maps, known, share, hint_maps(small))
+        return _Encoded(pyramid, deepest, half, PlaneEvidence(logits, share, small, padded, hint))
 
     def _check(self, images: Tensor, tasks: Collection[TaskName] | None) -> list[TaskName]:
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:

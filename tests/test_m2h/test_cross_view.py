@@ -20,6 +20,7 @@ from m2h.losses import depth_error_loss
 from m2h.model import M2H, M2HConfig, Neighbours, build_model, prepare_for_inference
 from m2h.model.cross_view import CostVolume
 from m2h.model.hints import hint_maps, small_hint
+from m2h.model.planes import PlaneConv, PlaneFilter
 from m2h.record import CheckpointRecord, Preprocessing
 from m2h.views import View, projection, view_worth
 
@@ -68,9 +69,9 @@ def test_projection_finds_a_point_where_the_other_camera_sees_it() -> None:
 
 def test_cost_volume_is_highest_at_the_true_depth() -> None:
     """A wall with a random texture of features, seen from two places: the best plane is the wall's."""
-    config = CrossViewConfig(channels=8, planes=24, near=0.5, far=6.0)
+    config = CrossViewConfig(channels=8, planes=12, near=0.5, far=6.0)
     volume = CostVolume(config)
-    truth = float(1 / volume.inverse_depths[15])
+    truth = float(1 / volume.inverse_depths[7])
     baseline, stride = 0.3, 4
     height, width = SIZE[0] // stride, SIZE[1] // stride
     coarse = torch.randn(1, 8, height // 4, width, generator=torch.Generator().manual_seed(1))
@@ -89,13 +90,69 @@ def test_cost_volume_is_highest_at_the_true_depth() -> None:
     P = torch.tensor(projection(CAMERA, CAMERA, T_other_own, 1.0), dtype=torch.float32)[None, None]
     cost, seen = volume(view(0.0), Neighbours(view(shift)[:, None], P, torch.ones(1, 1).bool()))
     inner = cost[0, :, 2:-2, width // 2 : -2]
-    assert cost.shape == (1, 24, height, width)
-    assert seen.shape == (1, 1, height, width)
-    assert (
-        float(((inner.argmax(dim=0) - 15).abs() <= 1).float().mean()) > 0.98
-    )  # its neighbours are less than a pixel off
-    assert int(inner.mean(dim=(1, 2)).argmax()) == 15
-    assert float(inner[15].mean()) > 0.95
+    assert cost.shape == (1, 12, height, width)
+    assert seen.shape == cost.shape
+    # Its neighbours are about half a pixel of the features off.
+    assert float(((inner.argmax(dim=0) - 7).abs() <= 1).float().mean()) > 0.98
+    assert int(inner.mean(dim=(1, 2)).argmax()) == 7
+    assert float(inner[7].mean()) > 0.95
+
+
+def test_convolutions_over_planes_are_those_of_three_dimensions() -> None:
+    torch.manual_seed(0)
+    for stride in (1, 2):
+        planes = PlaneConv(3, 5, stride)
+        beside = planes.conv.weight.detach().view(5, 3, 3, 3, 3)  # [C', plane, C, row, column]
+        weight = beside.transpose(1, 2)
+        x = torch.randn(2, 8, 3, 12, 16)
+        expected = torch.nn.functional.conv3d(x.transpose(1, 2), weight, planes.conv.bias, stride=stride, padding=1)
+        torch.testing.assert_close(planes(x), expected.transpose(1, 2), rtol=1e-4, atol=1e-5)
+
+
+def test_the_filter_starts_from_the_volume_and_sums_it_up() -> None:
+    """Untrained it changes nothing, and the summary of a volume with one peak is the depth of that peak."""
+    config = CrossViewConfig(channels=4, planes=16, near=0.5, far=8.0)
+    planes = PlaneFilter(config, 6)
+    volume = torch.zeros(1, 16, 8, 12)
+    volume[:, 5] = 3.0
+    with torch.no_grad():
+        logits = planes(volume, torch.ones_like(volume), torch.zeros(1, 2, 8, 12), torch.rand(1, 6, 4, 6))
+        mean, deviation, peak = planes.summary(logits)[0]
+    torch.testing.assert_close(logits, 10 * volume)
+    depth = 0.5 * 16 ** (5 / 15)
+    torch.testing.assert_close(torch.exp(mean) * 2.0, torch.full((8, 12), depth))
+    assert float(deviation.max()) < 0.01
+    assert float(peak.min()) > 0.99
+
+
+def test_a_hint_moves_the_filter_at_its_plane_alone() -> None:
+    config = CrossViewConfig(channels=4, planes=16, near=0.5, far=8.0)
+    hint = torch.zeros(1, 2, 8, 12)
+    hint[:, 0, :4], hint[:, 1, :4] = 2.1, 0.7
+    bumps = PlaneFilter(config, 6)._bumps(hint)
+    assert float(bumps[:, :, 4:].max()) == 0
+    place = 15 * np.log(2.1 / 0.5) / np.log(16)
+    assert int(bumps[0, :, 0, 0].argmax()) == round(place)
+    assert float(bumps.max()) <= 0.7
+
+
+def test_matching_alone_teaches_what_follows_the_backbone(model: M2H) -> None:
+    """Without tasks the logits of the planes are left, and the features of the neighbours learn too."""
+    other = random_images(2, *SIZE, seed=3).requires_grad_()
+    features = model.match(other, through_backbone=False)[None]
+    outputs = model(random_images(1, *SIZE), neighbours_of(model)._replace(views=features), None, ())
+    assert list(outputs) == ["depth_planes", "depth_plane_logs"]
+    assert outputs["depth_planes"].shape == (1, 2, 12, SIZE[0] // 4, SIZE[1] // 4)
+    gradients = torch.autograd.grad(
+        outputs["depth_planes"].square().mean(), list(model.parameters()), allow_unused=True
+    )
+    reached = {
+        name.split(".")[0]
+        for (name, _), value in zip(model.named_parameters(), gradients, strict=True)
+        if value is not None
+    }
+    assert reached == {"matching", "plane_filter"}
+    assert other.grad is None
 
 
 def test_positions_in_neighbours_keep_their_precision_under_autocast(model: M2H) -> None:
@@ -109,7 +166,7 @@ def test_positions_in_neighbours_keep_their_precision_under_autocast(model: M2H)
 
 
 def test_points_behind_or_beside_a_neighbour_count_as_not_seen() -> None:
-    volume = CostVolume(CrossViewConfig(channels=4, planes=6))
+    volume = CostVolume(CrossViewConfig(channels=4, planes=8))
     features = torch.nn.functional.normalize(torch.ones(1, 4, 16, 24), dim=1)
     behind = np.diag([-1.0, 1.0, -1.0, 1.0])
     P = torch.tensor(projection(CAMERA, CAMERA, behind, 1.0), dtype=torch.float32)[None, None]

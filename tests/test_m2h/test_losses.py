@@ -184,15 +184,15 @@ def some_outputs() -> dict[str, Tensor]:
     return outputs | {"depth_planes": rand(1, 10, 3, 3, seed=9).float().view(1, 2, 5, 3, 3).requires_grad_()}
 
 
-def inverse_planes() -> Tensor:
-    return torch.linspace(2.0, 0.2, 5).view(1, 5, 1, 1)
+def log_planes() -> Tensor:
+    return torch.linspace(-0.7, 1.6, 5).view(1, 5, 1, 1)
 
 
 @pytest.mark.parametrize("kind", ["l1", "log", "silog", "berhu"])
 def test_nothing_known_costs_nothing_and_moves_nothing(kind: str) -> None:
     outputs = some_outputs()
     config = LossConfig(depth_kind=kind, depth_planes=1, depth_error=1)
-    terms = compute_losses(outputs | {"depth_plane_inverses": inverse_planes()}, unknown_targets(), config)
+    terms = compute_losses(outputs | {"depth_plane_logs": log_planes()}, unknown_targets(), config)
     assert list(terms) == list(losses.TERMS)
     total = torch.stack(list(terms.values())).sum()
     assert float(total.detach()) == pytest.approx(0, abs=1e-6)
@@ -255,15 +255,16 @@ def test_impossible_configurations_are_rejected(change: dict[str, float]) -> Non
 
 
 def test_planes_loss_is_least_at_the_planes_about_the_truth() -> None:
-    """Depth 1 / 1.1 lies between the planes at 1.55 and 1.1 of inverse depth, on the second: all the weight belongs there."""
-    target, inverse = torch.full((1, 1, 4, 4), 1 / 1.1), inverse_planes()
+    """The true depth is that of the third plane: all the weight belongs there."""
+    planes = log_planes()
+    target = torch.full((1, 1, 4, 4), float(planes[0, 2].exp()))
     losses_by_plane = []
     for plane in range(5):
         logits = torch.zeros(1, 2, 5, 2, 2)
         logits[:, :, plane] = 8.0
-        losses_by_plane.append(float(losses.planes_loss(logits, inverse, target)))
+        losses_by_plane.append(float(losses.planes_loss(logits, planes, target)))
     assert int(np.argmin(losses_by_plane)) == 2
     assert losses_by_plane[2] < 0.01
     silent = torch.zeros(1, 2, 5, 2, 2)  # matching that says nothing is not blamed
     silent[:, 0, 2] = 8.0
-    assert float(losses.planes_loss(silent, inverse, target)) < 0.01
+    assert float(losses.planes_loss(silent, planes, target)) < 0.01
