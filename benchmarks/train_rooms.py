@@ -60,8 +60,10 @@ HINTED_SHARE = 2
 """The same of the rendered frames whose depth from images was made."""
 HINTED_FRAMES = 36
 """Frames of a world whose depth from images is made: it takes longer than rendering them."""
-LEAST_LABEL_THRESHOLD = 0.6
-"""Probability from which a label is named, whatever the worlds say: real images are further away than they are."""
+LEAST_LABEL_THRESHOLD = 0.5
+"""Probability from which a label is named, whatever the worlds say: a name is to be right more often than not."""
+SINGLE_SIZE = (192, 256)
+"""Input at which the depth of single images has the best scale: larger images are taken for narrower views."""
 TURN_ERROR_DEG, SHIFT_ERROR, FOCAL_ERROR = 0.08, 0.002, 0.006
 """Standard deviations of the errors of poses (degrees, metres) and, relative, of the focal length, for depth from images."""
 HEADER = "transforms.json"
@@ -197,6 +199,7 @@ def finish(folder: Path, trained: Path, trust: str, *, ship: bool) -> None:
         record,
         trained_on="rendered rooms; depth also of 109 recorded frames (hololens_office, tum_fr1_desk)",
         notes=trust or record.notes,
+        single_size=SINGLE_SIZE,
         label_threshold=max(record.label_threshold, LEAST_LABEL_THRESHOLD),
     )
     model, _ = load_checkpoint(trained)

@@ -188,6 +188,24 @@ class Predictor:
             fields = self._fields(outputs, placement, factor)
         return Predictions(**{name: value[0] for name, value in fields.items()})
 
+    def depth_alone(self, rgb: NDArray[np.uint8], intrinsics: SizedCamera) -> NDArray[np.float32]:
+        """Depth (H, W) in metres by the single image (H, W, 3), for what only the network can tell: the unit of poses.
+
+        The input has the record's `single_size`, if it names one. Raises ValueError as a call does, and where the network has no
+        depth.
+        """
+        if "depth" not in self.tasks:
+            raise ValueError("this network has no depth")
+        record = self.record
+        if record.single_size is not None and record.preprocessing.policy != "native":
+            record = dataclasses.replace(
+                record, preprocessing=dataclasses.replace(record.preprocessing, size=record.single_size)
+            )
+        alone = Predictor(self.network, record, dataclasses.replace(self.config, tasks=("depth",)))
+        depth = alone(rgb, intrinsics).depth
+        assert depth is not None
+        return depth
+
     def label_logs(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Log probabilities (classes, H, W) of the classes in one image, before the threshold for a name."""
         placement = place(_check_images([rgb], None), self.record.preprocessing)

@@ -73,6 +73,8 @@ class CheckpointRecord:
     focal: float | None = None
     """Horizontal focal length, in pixels of the network's input, for which depth is metric; other cameras' depth is scaled in
     proportion. None: trained without regard to it, depth is taken as it comes."""
+    single_size: tuple[int, int] | None = None
+    """Height and width in pixels of the input at which depth of single images has the best scale; None: that of the rest."""
     depth_error_scale: float = 1.0
     """Factor on the predicted scale of the depth error that makes it true on held-out data."""
     label_temperature: float = 1.0
@@ -95,6 +97,8 @@ class CheckpointRecord:
     def __post_init__(self) -> None:
         if any(sign not in (-1, 1) for sign in self.normal_signs):
             raise ValueError(f"CheckpointRecord.normal_signs must be 1 or -1, got {self.normal_signs}")
+        if self.single_size is not None and not 1 <= min(self.single_size) <= max(self.single_size) <= LARGEST_SIDE:
+            raise ValueError(f"CheckpointRecord.single_size must lie in 1-{LARGEST_SIDE}, got {self.single_size}")
         for name in ("depth_scale", "focal", "depth_error_scale", "label_temperature"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= LARGEST:

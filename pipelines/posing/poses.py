@@ -216,9 +216,7 @@ def _scale(path: Path, images: Path, found: Reconstruction, progress: Progress) 
         nonlocal asked
         asked += 1
         progress("scale", min(asked, len(names) - 1), len(names))
-        depth = predictor(np.asarray(undistort(read_rgb(images / names[i]), found.camera)), pinhole).depth
-        assert depth is not None
-        return depth
+        return predictor.depth_alone(np.asarray(undistort(read_rgb(images / names[i]), found.camera)), pinhole)
 
     scale = estimate_scale([found.views[name] for name in names], predict)
     progress("scale", len(names), len(names))

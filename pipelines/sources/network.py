@@ -179,9 +179,7 @@ class PosedNetwork:
 
     def _depth_alone(self, frame: Frame) -> NDArray[np.float32]:
         """Depth in metres by the single image."""
-        depth = self.predictor(frame.rgb, frame.intrinsics).depth
-        assert depth is not None
-        return depth
+        return self.predictor.depth_alone(frame.rgb, frame.intrinsics)
 
 
 def precision_of(confidence: NDArray[np.float32]) -> NDArray[np.float32]:
