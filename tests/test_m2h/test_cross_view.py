@@ -23,6 +23,7 @@ from m2h.model.hints import hint_maps, small_hint
 from m2h.model.planes import PlaneConv, PlaneFilter
 from m2h.record import CheckpointRecord, Preprocessing
 from m2h.views import View, projection, view_worth
+from mapping.camera import Intrinsics
 
 SIZE = (64, 96)
 CAMERA = Camera(80.0, 80.0, 47.5, 31.5)
@@ -153,6 +154,22 @@ def test_matching_alone_teaches_what_follows_the_backbone(model: M2H) -> None:
     }
     assert reached == {"matching", "plane_filter"}
     assert other.grad is None
+
+
+def test_scale_is_asked_of_single_images_at_their_own_size(model: M2H) -> None:
+    """At another size than the rest, where the record names one; depth comes at the image's size all the same."""
+    image = np.random.default_rng(2).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+    camera = Intrinsics(fx=100.0, fy=100.0, cx=63.5, cy=47.5, width=128, height=96)
+
+    def predictor(size: tuple[int, int], single: tuple[int, int] | None) -> Predictor:
+        preprocessing = Preprocessing(policy="fit", size=size)
+        record = CheckpointRecord(small_config(), preprocessing, focal=80.0, single_size=single)
+        return Predictor(TorchNetwork(model, torch.device("cpu"), InferenceConfig(device="cpu")), record)
+
+    alone = predictor((96, 128), (48, 64)).depth_alone(image, camera)
+    assert alone.shape == (96, 128)
+    np.testing.assert_array_equal(alone, predictor((48, 64), None)(image, camera).depth)
+    assert not np.array_equal(alone, predictor((96, 128), None).depth_alone(image, camera))
 
 
 def test_positions_in_neighbours_keep_their_precision_under_autocast(model: M2H) -> None:
