@@ -57,12 +57,12 @@ def wall(tmp_path, monkeypatch):
     def predict(rgb, camera):
         assert camera == CAMERA
         (i,) = (i for i in range(COUNT) if np.array_equal(truth[i].rgb, rgb))
-        return SimpleNamespace(depth=truth.depth(i))
+        return truth.depth(i)
 
     monkeypatch.setattr(poses, "reconstruct", reconstruct)
     monkeypatch.setattr(poses, "import_pycolmap", lambda command: None)
     monkeypatch.setattr(poses, "focal_from_exif", lambda path: None)
-    monkeypatch.setattr("m2h.infer.Predictor.from_checkpoint", lambda *_: predict)
+    monkeypatch.setattr("m2h.infer.Predictor.from_checkpoint", lambda *_: SimpleNamespace(depth_alone=predict))
     return SimpleNamespace(folder=folder, truth=truth, calls=calls)
 
 

@@ -33,7 +33,7 @@ CERTAIN_DEPTH = {"confidence": False}
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
     torch.manual_seed(0)
-    cross = CrossViewConfig(channels=8, planes=12, widths=(16, 16, 16, 16))
+    cross = CrossViewConfig(channels=8, planes=12, far=4.0, widths=(16, 16, 16, 16))
     config = replace(M2HConfig.cross(), channels=16, head_channels=(8,), cross_view=cross)
     model = plain_network.roughen(build_model(config))
     record = CheckpointRecord(config=config, preprocessing=Preprocessing(policy="fit", size=(64, 96)), focal=80.0)

@@ -1,6 +1,7 @@
 """Laws of generated worlds over seeds, room counts and storeys."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from dataclasses import astuple
@@ -250,7 +251,8 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process():
     here = digest(world(4, 2, 7))
     code = "import sys; sys.path.insert(0, sys.argv[1]); import test_world as t; print(t.digest(t.world(4, 2, 7)))"
     folder = str(__file__).rsplit("/", 1)[0]
-    environment = {"PYTHONPATH": ":".join([folder.rsplit("/", 2)[0], folder.rsplit("/", 3)[0]]), "PYTHONHASHSEED": "17"}
+    paths = ":".join([folder.rsplit("/", 2)[0], folder.rsplit("/", 3)[0]])
+    environment = os.environ | {"PYTHONPATH": paths, "PYTHONHASHSEED": "17"}
     there = subprocess.run(
         [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True, env=environment
     )
