@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m2h.model.winograd import Conv3x3
-
 
 def bias_of(layer: nn.Module) -> Tensor:
     """The bias of a layer that was made with one."""
@@ -44,8 +42,6 @@ def make_conv(
     """A size-keeping convolution, ordinary or separable."""
     if separable:
         return SeparableConv2d(in_channels, out_channels, kernel, bias=bias, dilation=dilation)
-    if kernel == 3:
-        return Conv3x3(in_channels, out_channels, bias=bias, dilation=dilation)
     return nn.Conv2d(in_channels, out_channels, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=bias)
 
 
