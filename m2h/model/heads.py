@@ -19,7 +19,7 @@ from m2h.config import M2HConfig
 from m2h.model.blocks import ConvNorm, bias_of, double, make_conv, mean, normalize_vectors, stretched_mean
 from m2h.model.blocks import resize as resize_map
 from m2h.model.hints import GATE_WIDTH, HintGate, log_of, small_hint
-from m2h.model.planes import plane_depths, spacing
+from m2h.model.planes import plane_depths
 from m2h.model.strips import LazyMap, by_strips, stretched_rows
 from m2h.tasks import TaskName
 
@@ -48,12 +48,12 @@ INITIAL_HINT_WEIGHT = 4.0
 
 class PlaneEvidence(NamedTuple):
     """What is known of a pixel's depth before the decoder speaks: at a quarter of the image's size the logits of the planes
-    [B, D, h, w], the share of the planes that neighbours see [B, 1, h, w], and hints [B, 2, ...] of canonical depth (0 unknown)
-    and confidence: at that size, and as given, for the padded image and for the image itself."""
+    [B, D, h, w], the share of the planes that neighbours see [B, 1, h, w] and what a hint says of the planes [B, D, h, w]; and
+    hints [B, 2, ...] of canonical depth (0 unknown) and confidence as given, for the padded image and for the image itself."""
 
     planes: Tensor
     seen: Tensor
-    hint: Tensor
+    hinted: Tensor
     padded_hint: Tensor | None = None
     image_hint: Tensor | None = None
 
@@ -250,7 +250,6 @@ class PlaneDepthHead(DenseHead):
         assert config.cross_view is not None
         cross = config.cross_view
         self.register_buffer("log_depths", torch.log(plane_depths(cross)).view(1, -1, 1, 1), persistent=False)
-        self.spacing = spacing(cross)
         self.planes = nn.Conv2d(config.channels, cross.planes, 1)
         # A logarithm, since it has to be learnt over orders of magnitude.
         self.log_hint_weight = nn.Parameter(torch.tensor(math.log(INITIAL_HINT_WEIGHT)))
@@ -260,7 +259,11 @@ class PlaneDepthHead(DenseHead):
         and `depth_error`, both [B, 1, ...] of the resized size; in training also `depth_planes` [B, 2, D, h, w], the logits of
         the planes and what the volume alone says of them, and `depth_plane_logs` [1, D, 1, 1]."""
         context = self.context(x)
-        logits = self._context_logits(context, evidence.seen) + evidence.planes + self._hint_logits(evidence.hint)
+        logits = (
+            self._context_logits(context, evidence.seen)
+            + evidence.planes
+            + torch.exp(self.log_hint_weight) * evidence.hinted
+        )
         coarse = (logits.softmax(dim=1) * self.log_depths).sum(dim=1, keepdim=True)
 
         def work(rows: Tensor) -> tuple[Tensor]:
@@ -288,12 +291,6 @@ class PlaneDepthHead(DenseHead):
             places = torch.arange(len(seen), dtype=seen.dtype, device=seen.device) + 0.5
             weight = (places / len(seen)).view(-1, 1, 1, 1).expand_as(seen)
         return self.planes(context) * torch.where(seen > 0, weight, torch.ones_like(seen))
-
-    def _hint_logits(self, hint: Tensor) -> Tensor:
-        """What a hint [B, 2, h, w] adds to the logits of the planes [B, D, h, w]: a Gaussian as wide as a plane."""
-        depth, confidence = hint.chunk(2, dim=1)
-        near = torch.exp(-0.5 * ((self.log_depths - log_of(depth)) / self.spacing).square())
-        return torch.exp(self.log_hint_weight) * confidence * near
 
 
 class SemanticsHead(DenseHead):

@@ -142,7 +142,8 @@ class M2H(nn.Module):
         assert isinstance(self.backbone, ConvBackbone)
         with torch.no_grad():
             maps = list(self.backbone.shallow(images))
-        volume, _, logits = self.plane_evidence(maps, neighbours, small_hint(hint, maps[0]))
+        hinted = self.plane_filter.hinted_planes(small_hint(hint, maps[0]))
+        volume, _, logits = self.plane_evidence(maps, neighbours, hinted)
         matched = torch.exp(self.plane_filter.log_sharpness) * volume
         return {
             "depth_planes": torch.stack([logits, matched], dim=1),
@@ -154,10 +155,10 @@ class M2H(nn.Module):
         return _Encoded(self.reassemble(taps), taps[-1][0])
 
     def plane_evidence(
-        self, maps: list[Tensor], neighbours: Neighbours | None, hint: Tensor
+        self, maps: list[Tensor], neighbours: Neighbours | None, hinted: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Cost volume and the share of the neighbours that see its points, zeros without neighbours, and the logits of the
-        planes: each [B, D, h, w]. `maps` are the backbone's at 1/4 and 1/8, `hint` [B, 2, h, w] is as `small_hint` gives it."""
+        planes: each [B, D, h, w]. `maps` are the backbone's at 1/4 and 1/8, `hinted` what a hint says of the planes."""
         assert self.matching is not None
         quarter, eighth = maps
         if neighbours is None:
@@ -168,7 +169,7 @@ class M2H(nn.Module):
                 features = self.match(neighbours.views.flatten(0, 1))
                 neighbours = neighbours._replace(views=torch.unflatten(features, 0, neighbours.views.shape[:2]))
             volume, seen = self.cost_volume(self.matching(quarter, eighth), neighbours)
-        return volume, seen, self.plane_filter(volume, seen, hint, eighth)
+        return volume, seen, self.plane_filter(volume, seen, hinted, eighth)
 
     def _encode_views(
         self, canvas: Tensor, neighbours: Neighbours | None, hint: Tensor | None, padding: tuple[int, int, int, int]
@@ -176,11 +177,12 @@ class M2H(nn.Module):
         half, *maps = self.backbone(canvas)
         padded = None if hint is None else F.pad(hint, padding)
         small = small_hint(padded, maps[0])
-        volume, seen, logits = self.plane_evidence(maps[:2], neighbours, small)
+        hinted = self.plane_filter.hinted_planes(small)
+        volume, seen, logits = self.plane_evidence(maps[:2], neighbours, hinted)
         known = torch.cat([volume, self.plane_filter.summary(logits)], dim=1)
         share = seen.mean(dim=1, keepdim=True)
         pyramid, deepest = self.reassemble(maps, known, share, hint_maps(small))
-        return _Encoded(pyramid, deepest, half, PlaneEvidence(logits, share, small, padded, hint))
+        return _Encoded(pyramid, deepest, half, PlaneEvidence(logits, share, hinted, padded, hint))
 
     def _check(self, images: Tensor, tasks: Collection[TaskName] | None) -> list[TaskName]:
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:

@@ -78,10 +78,9 @@ class PlaneFilter(nn.Module):
         assert self.out.bias is not None
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, volume: Tensor, seen: Tensor, hint: Tensor, eighth: Tensor) -> Tensor:
-        """Mean cosines and shares [B, D, h, w], a hint [B, 2, h, w] of canonical depth (0 unknown) and confidence, and the
-        image's map [B, C, h/2, w/2], to logits [B, D, h, w]."""
-        evidence = torch.stack([volume, seen, self._bumps(hint)], dim=2)
+    def forward(self, volume: Tensor, seen: Tensor, hinted: Tensor, eighth: Tensor) -> Tensor:
+        """Mean cosines, shares and `hinted_planes` [B, D, h, w], and the image's map [B, C, h/2, w/2], to logits [B, D, h, w]."""
+        evidence = torch.stack([volume, seen, hinted], dim=2)
         fine = F.relu(self.first(evidence))
         middle = F.relu(self.down[0](fine) + self.image(eighth).unsqueeze(1))
         middle = F.relu(self.middle(middle))
@@ -91,13 +90,15 @@ class PlaneFilter(nn.Module):
         filtered = self.out(fine.flatten(0, 1)).view_as(volume)
         return torch.exp(self.log_sharpness) * volume + filtered
 
-    def _bumps(self, hint: Tensor) -> Tensor:
-        """The confidence of a hint [B, 2, h, w] at its plane, as a Gaussian one plane wide: [B, D, h, w]."""
+    def hinted_planes(self, hint: Tensor) -> Tensor:
+        """The confidence of a hint [B, 2, h, w] of canonical depth (0 unknown) and confidence at its plane, as a Gaussian one
+        plane wide: [B, D, h, w]."""
         depth, confidence = hint.chunk(2, dim=1)
         return confidence * torch.exp(-0.5 * ((self.log_depths - log_of(depth)) / self.spacing).square())
 
     def summary(self, logits: Tensor) -> Tensor:
-        """Mean log depth over HINT_DEPTH, its deviation in planes and the largest probability: [B, VOLUME_SUMMARY, h, w]."""
+        """Mean log depth over HINT_DEPTH, its deviation in tens of planes and the largest probability, in this order:
+        [B, VOLUME_SUMMARY, h, w]."""
         share = logits.softmax(dim=1)
         mean = (share * self.log_depths).sum(dim=1, keepdim=True)
         spread = (share * (self.log_depths - mean).square()).sum(dim=1, keepdim=True)
