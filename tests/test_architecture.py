@@ -21,8 +21,8 @@ SYSTEM_READERS = ("mapping/memory.py", "pipelines/memory.py")
 """Modules that read files of the system."""
 OPENERS = ("archive", "os", "Workspace", "webbrowser")
 """What may be called `x.open(...)`: it opens no file, a member of an archive that `mapping.reading` opened, or a descriptor."""
-BASE = {"mapping.files"}
-"""What all packages may import: the one place that writes."""
+BASE = {"mapping.files", "mapping.compiling", "mapping.threads"}
+"""What all packages may import: the one place that writes, and how compiled code is kept and run."""
 MARKDOWN_WIDTH = 100
 DOCUMENTS = sorted(path for folder in (".", "docs", "benchmarks") for path in (ROOT / folder).glob("*.md"))
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from m2h.config import CrossViewConfig
 from m2h.model.blocks import ConvNorm, make_conv, resize
 from m2h.model.planes import VOLUME_SUMMARY, plane_depths
+from m2h.model.strips import runs_whole
 
 MATCHING_STRIDE = 4
 """Pixels of the image in one pixel of the matching features and the cost volume."""
@@ -63,49 +64,95 @@ class CostVolume(nn.Module):
 
     def __init__(self, config: CrossViewConfig) -> None:
         super().__init__()
-        self.register_buffer("inverse_depths", 1 / plane_depths(config), persistent=False)
+        self.register_buffer("inverse_depths", (1 / plane_depths(config)).view(1, -1, 1), persistent=False)
 
     def forward(self, features: Tensor, neighbours: Neighbours) -> tuple[Tensor, Tensor]:
         """Features [B, C, h, w] of the image to the volume [B, D, h, w], nearest plane first, and the share of the neighbours
         that see each of its points, of the same shape. Both are 0 where nothing is seen."""
-        batch, count, channels, height, width = neighbours.views.shape
-        planes = len(self.inverse_depths)
-        grid, inside = self._sampling(neighbours, height, width)
-        inside = inside & neighbours.valid[:, :, None, None]
-        sampled = F.grid_sample(
-            neighbours.views.flatten(0, 1),
-            grid.view(batch * count, 2, planes * height, width).permute(0, 2, 3, 1),
-            mode="bilinear",
-            padding_mode="zeros",
-            align_corners=False,
-        ).view(batch, count, channels, planes, height * width)
-        cosines = (sampled * features.view(batch, 1, channels, 1, height * width)).sum(dim=2)
-        seen = inside.to(cosines.dtype)
-        volume = (cosines * seen).sum(dim=1) / seen.sum(dim=1).clamp_min(1)
-        valid = neighbours.valid.sum(dim=1).clamp_min(1).view(batch, 1, 1)
-        share = seen.sum(dim=1) / valid
-        return volume.view(batch, planes, height, width), share.view(batch, planes, height, width)
+        return matching_volume(features, neighbours, self.inverse_depths, MATCHING_STRIDE)
 
-    def _sampling(self, neighbours: Neighbours, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Where to sample each neighbour, [B, N, 2, D, hw] in grid_sample's units, and whether that lies in it [B, N, D, hw].
 
-        The two coordinates are maps of their own: exported, pairs of neighbouring numbers cost the runtimes more than the one
-        transposition that grid_sample needs.
-        """
-        # Pixel u of the image lies at (u + 0.5) / W of its width; grid_sample counts from -1 to 1.
-        right, down = 1 / (width * MATCHING_STRIDE), 1 / (height * MATCHING_STRIDE)
-        to_grid = neighbours.projections.new_tensor([[2 * right, 0, right - 1], [0, 2 * down, down - 1], [0, 0, 1]])
-        projections = product(to_grid, neighbours.projections)
-        u = _pixel_centres(width, projections).expand(height, width)
-        v = _pixel_centres(height, projections)[:, None].expand(height, width)
-        pixels = torch.stack([u, v, torch.ones_like(u)]).reshape(3, -1)
-        # Homogeneous positions in the neighbour, divided by depth: A p + b / d.
-        directions = product(projections[..., :3], pixels).unsqueeze(3)  # [B, N, 3, 1, hw]
-        offsets = (projections[..., 3:] * self.inverse_depths.to(projections.dtype)).unsqueeze(-1)  # [B, N, 3, D, 1]
-        z = directions[:, :, 2:] + offsets[:, :, 2:]
-        grid = (directions[:, :, :2] + offsets[:, :, :2]) / z.clamp_min(NEAREST)
-        x, y = grid.abs().unbind(dim=2)
-        return grid, (z.squeeze(2) > NEAREST) & (torch.maximum(x, y) <= 1)
+def matching_volume(
+    features: Tensor, neighbours: Neighbours, inverse_depths: Tensor, stride: int
+) -> tuple[Tensor, Tensor]:
+    """The mean cosine of features [B, C, h, w] with those of the neighbours, of any size, at D depths of each pixel, and the
+    share of the neighbours that see those points: both [B, D, h, w], 0 where nothing is seen.
+
+    `inverse_depths` [B, D, hw] are canonical; those that all images or all pixels share have 1 there. `stride` is the number of
+    the image's pixels in one of `features`.
+    """
+    batch, count, channels = neighbours.views.shape[:3]
+    height, width = features.shape[-2:]
+    planes = inverse_depths.shape[1]
+    valid = neighbours.valid.sum(dim=1).clamp_min(1).view(batch, 1, 1, 1)
+    if not runs_whole(features):
+        sums, seen = _compiled(features, neighbours, inverse_depths, stride)
+        return sums / seen.clamp_min(1), seen / valid
+    grid, inside = sampling(neighbours, inverse_depths, (height, width), stride)
+    inside = inside & neighbours.valid[:, :, None, None]
+    sampled = F.grid_sample(
+        neighbours.views.flatten(0, 1),
+        grid.view(batch * count, 2, planes * height, width).permute(0, 2, 3, 1),
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
+    ).view(batch, count, channels, planes, height * width)
+    cosines = (sampled * features.reshape(batch, 1, channels, 1, height * width)).sum(dim=2)
+    counted = inside.to(cosines.dtype)
+    seen = counted.sum(dim=1).view(batch, planes, height, width)
+    sums = (cosines * counted).sum(dim=1).view(batch, planes, height, width)
+    return sums / seen.clamp_min(1), seen / valid
+
+
+def _compiled(features: Tensor, neighbours: Neighbours, inverse_depths: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """The sums of the products over the neighbours that see a point, and their number, [B, D, h, w] each, by compiled code."""
+    from m2h.model.matching_kernel import volume_on_cpu
+
+    # Pixels of maps lie at the centres of the image's pixels that they stand for: (k + 0.5) * stride - 0.5.
+    theirs = features.shape[-1] * stride / neighbours.views.shape[-1]
+    from_map, to_map = torch.eye(4), torch.eye(3) / theirs
+    from_map[:2, :2] *= stride
+    from_map[:2, 2] = 0.5 * stride - 0.5
+    to_map[:2, 2], to_map[2, 2] = 0.5 / theirs - 0.5, 1
+    to_pixels = product(product(to_map, neighbours.projections.float()), from_map)
+    found = [
+        volume_on_cpu(own, views[valid], matrices[valid], inverse, NEAREST)
+        for own, views, matrices, valid, inverse in zip(
+            features,
+            neighbours.views,
+            to_pixels,
+            neighbours.valid,
+            inverse_depths.expand(len(features), -1, -1),
+            strict=True,
+        )
+    ]
+    return torch.stack([sums for sums, _ in found]), torch.stack([seen for _, seen in found])
+
+
+def sampling(
+    neighbours: Neighbours, inverse_depths: Tensor, size: tuple[int, int], stride: int
+) -> tuple[Tensor, Tensor]:
+    """Where to sample each neighbour, [B, N, 2, D, hw] in grid_sample's units, and whether that lies in it [B, N, D, hw].
+
+    The two coordinates are maps of their own: exported, pairs of neighbouring numbers cost the runtimes more than the one
+    transposition that grid_sample needs.
+    """
+    height, width = size
+    # Pixel u of the image lies at (u + 0.5) / W of its width; grid_sample counts from -1 to 1.
+    right, down = 1 / (width * stride), 1 / (height * stride)
+    to_grid = neighbours.projections.new_tensor([[2 * right, 0, right - 1], [0, 2 * down, down - 1], [0, 0, 1]])
+    projections = product(to_grid, neighbours.projections)
+    u = _pixel_centres(width, stride, projections).expand(height, width)
+    v = _pixel_centres(height, stride, projections)[:, None].expand(height, width)
+    pixels = torch.stack([u, v, torch.ones_like(u)]).reshape(3, -1)
+    # Homogeneous positions in the neighbour, divided by depth: A p + b / d.
+    directions = product(projections[..., :3], pixels).unsqueeze(3)  # [B, N, 3, 1, hw]
+    inverse = inverse_depths.to(projections.dtype)[:, None, None]
+    offsets = projections[..., 3:].unsqueeze(-1) * inverse  # [B, N, 3, D, hw or 1]
+    z = directions[:, :, 2:] + offsets[:, :, 2:]
+    grid = (directions[:, :, :2] + offsets[:, :, :2]) / z.clamp_min(NEAREST)
+    x, y = grid.abs().unbind(dim=2)
+    return grid, (z.squeeze(2) > NEAREST) & (torch.maximum(x, y) <= 1)
 
 
 class ViewPyramid(nn.Module):
@@ -149,6 +196,6 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(dim=-2)
 
 
-def _pixel_centres(count: int, like: Tensor) -> Tensor:
-    """Positions in pixels of the image of the centres of `count` pixels of the matching features."""
-    return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) * MATCHING_STRIDE - 0.5
+def _pixel_centres(count: int, stride: int, like: Tensor) -> Tensor:
+    """Positions in pixels of the image of the centres of `count` pixels of features that hold `stride` of them each."""
+    return (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) * stride - 0.5

@@ -162,7 +162,7 @@ class M2H(nn.Module):
         assert self.matching is not None
         quarter, eighth = maps
         if neighbours is None:
-            volume = quarter.new_zeros(len(quarter), len(self.cost_volume.inverse_depths), *quarter.shape[-2:])
+            volume = quarter.new_zeros(len(quarter), self.cost_volume.inverse_depths.shape[1], *quarter.shape[-2:])
             seen = torch.zeros_like(volume)
         else:
             if neighbours.views.shape[2] == 3:

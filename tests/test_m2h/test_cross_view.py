@@ -18,7 +18,7 @@ from m2h.data.sample import Sample
 from m2h.infer import DepthHint, InferenceConfig, Predictor, TorchNetwork
 from m2h.losses import depth_error_loss
 from m2h.model import M2H, M2HConfig, Neighbours, build_model, prepare_for_inference
-from m2h.model.cross_view import CostVolume
+from m2h.model.cross_view import CostVolume, sampling
 from m2h.model.hints import hint_maps, small_hint
 from m2h.record import CheckpointRecord, Preprocessing
 from m2h.views import View, projection, view_worth
@@ -71,7 +71,7 @@ def test_cost_volume_is_highest_at_the_true_depth() -> None:
     """A wall with a random texture of features, seen from two places: the best plane is the wall's."""
     config = CrossViewConfig(channels=8, planes=12, near=0.5, far=6.0)
     volume = CostVolume(config)
-    truth = float(1 / volume.inverse_depths[7])
+    truth = float(1 / volume.inverse_depths[0, 7])
     baseline, stride = 0.3, 4
     height, width = SIZE[0] // stride, SIZE[1] // stride
     coarse = torch.randn(1, 8, height // 4, width, generator=torch.Generator().manual_seed(1))
@@ -136,9 +136,10 @@ def test_scale_is_asked_of_single_images_at_their_own_size(model: M2H) -> None:
 def test_positions_in_neighbours_keep_their_precision_under_autocast(model: M2H) -> None:
     """In bfloat16 they would be off by up to two pixels, and matching would be learnt on noise."""
     neighbours = neighbours_of(model)
-    exact, _ = model.cost_volume._sampling(neighbours, SIZE[0] // 4, SIZE[1] // 4)
+    size, inverse_depths = (SIZE[0] // 4, SIZE[1] // 4), model.cost_volume.inverse_depths
+    exact, _ = sampling(neighbours, inverse_depths, size, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        rounded, _ = model.cost_volume._sampling(neighbours, SIZE[0] // 4, SIZE[1] // 4)
+        rounded, _ = sampling(neighbours, inverse_depths, size, 4)
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded, exact, rtol=0, atol=1e-6)
 
