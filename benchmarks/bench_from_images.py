@@ -38,11 +38,11 @@ from m2h.weights import DEFAULT_NAME
 from mapping import Intrinsics
 from mapping.mesh.mesh_metrics import mesh_metrics
 from mapping.mesh.raycast import MeshCaster
-from mapping.multiview.neighbours import choose_neighbours
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame, FrameSequence
-from pipelines.settings import PipelineConfig
+from pipelines.settings import NetworkConfig, PipelineConfig
+from pipelines.sources.network import network_neighbours
 from pipelines.sources.predictions import prediction_path, read_predictions
 from pipelines.stages.context import PREDICTIONS_FOLDER
 from pipelines.workspace import load_run
@@ -52,7 +52,8 @@ FOLDERS = {"office": "hololens_office", "kitchen": "redkitchen"}
 VOXEL = 0.05
 """Metres, of the maps and of the map of the sensor's depth that they are compared with."""
 SAMPLES = 100_000
-NEIGHBOURS = 4
+NEIGHBOURS = 8
+"""Those that a run gives the network."""
 CONFIDENT = 0.75
 """Share of the pixels, the most confident of all frames, that are measured by themselves."""
 NYU13_OF_NYU40 = (
@@ -147,7 +148,7 @@ def measure_recording(
     errors = {"neighbours": DepthErrors(), "alone": DepthErrors()}
     for i, truth in truths.items():
         frame = frames[i]
-        chosen = choose_neighbours(poses, frame.intrinsics, i)[:NEIGHBOURS]
+        chosen = network_neighbours(poses, frame.intrinsics, i, NetworkConfig())
         errors["neighbours"].add(predictor.predict_view(view_of(frame), [matched[j] for j in chosen]), truth)
         errors["alone"].add(predictor.predict_view(view_of(frame)), truth)
     return {name: found.summary() for name, found in errors.items()}
@@ -285,7 +286,7 @@ def replace_threshold(predictor: Predictor, threshold: float) -> Predictor:
 
 
 def measure_speed(predictor: Predictor) -> dict[str, float]:
-    """Milliseconds of a whole prediction of an image of 320x240 with four neighbours, its own matching features included."""
+    """Milliseconds of a whole prediction of an image of 320x240 with eight neighbours, its own matching features included."""
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 255, (240, 320, 3), dtype=np.uint8)
     poses = np.tile(np.eye(4), (NEIGHBOURS + 1, 1, 1))

@@ -292,7 +292,7 @@ def from_images(data: Result) -> str:
         parts.append(table(LABEL_COLUMNS, [{"name": "photographs", **data["photos"]}]))
     if "speed" in data:
         median = data["speed"]["median_ms"]
-        parts.append(f"A whole prediction of an image of 320x240 with four neighbours: {median:.0f} ms (median).")
+        parts.append(f"A whole prediction of an image of 320x240 with eight neighbours: {median:.0f} ms (median).")
     return "\n\n".join(parts)
 
 

@@ -50,7 +50,7 @@ from pipelines.synth.simulate import SynthConfig, simulate
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs/training"
-STAGES = ("rooms_small", "rooms_matching", "rooms", "rooms_large")
+STAGES = ("rooms_small", "rooms_matching", "rooms", "rooms_large", "rooms_fine")
 TRAIN, UNSEEN = range(20000, 29000), range(29000, 29006)
 """Seeds of the worlds."""
 FRAMES_PER_ROOM = 60
@@ -194,7 +194,7 @@ def train_stage(folder: Path, stage: str, recorded: list[str], start: dict[str, 
 def finish(folder: Path, trained: Path, trust: str, *, ship: bool) -> None:
     """Calibrate the network on the unseen worlds and write it, in half precision where it is shipped."""
     unseen = open_dataset(f"folder:{folder / 'worlds/unseen_hinted'}")
-    record = calibrate(Predictor.from_checkpoint(trained), unseen, images=120, neighbours=4)
+    record = calibrate(Predictor.from_checkpoint(trained), unseen, images=120, neighbours=8)
     record = replace(
         record,
         trained_on="rendered rooms; depth also of 109 recorded frames (hololens_office, tum_fr1_desk)",

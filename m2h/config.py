@@ -32,6 +32,11 @@ class CrossViewConfig:
     widths: tuple[int, int, int, int] = (64, 96, 128, 160)
     """Widths of the pyramid that merges the cost volume with the image's features, at 1/4 to 1/32 of the image."""
 
+    @property
+    def kept_channels(self) -> int:
+        """Channels of what is kept of a frame for its neighbours: matching features, and four patches of eight values."""
+        return self.channels + 32
+
     def __post_init__(self) -> None:
         if not 0 < self.near < self.far:
             raise ValueError(f"CrossViewConfig: expected 0 < near < far, got near {self.near} and far {self.far}")
@@ -120,6 +125,8 @@ class M2HConfig:
         for name in ("min_depth", "detail_channels"):
             if not 0 <= getattr(self, name) <= WIDEST:
                 raise ValueError(f"M2HConfig.{name} must be 0-{WIDEST}, got {getattr(self, name)}")
+        if self.cross_view is not None and len(self.head_channels) != 1:
+            raise ValueError(f"M2HConfig.head_channels must have one entry with cross_view, got {self.head_channels}")
         if self.taps is not None and (sorted(set(self.taps)) != list(self.taps) or self.taps[0] < 0):
             raise ValueError(f"M2HConfig.taps must be four rising block numbers from 0, got {self.taps}")
 

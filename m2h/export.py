@@ -26,7 +26,7 @@ from mapping.files import write_bytes_atomic
 OPSET = 18
 
 
-NEIGHBOURS = 4
+NEIGHBOURS = 8
 """Neighbours that an exported network takes at most, unless asked for others: those that `m2h run` gives it."""
 
 
@@ -105,7 +105,7 @@ def _zeros(model: M2H, size: tuple[int, int], neighbours: int) -> dict[str, Tens
         return {IMAGES: images}
     left, right, top, bottom = centre_padding(size, model.backbone.patch)
     height, width = (size[0] + top + bottom) // MATCHING_STRIDE, (size[1] + left + right) // MATCHING_STRIDE
-    views = torch.zeros(1, neighbours, model.config.cross_view.channels, height, width)
+    views = torch.zeros(1, neighbours, model.config.cross_view.kept_channels, height, width)
     others = (views, torch.zeros(1, neighbours, 3, 4), torch.zeros(1, neighbours, dtype=torch.bool))
     return {IMAGES: images, **dict(zip(VIEW_INPUTS, (*others, torch.zeros(1, 2, *size)), strict=True))}
 

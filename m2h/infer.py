@@ -67,7 +67,7 @@ class InferenceConfig:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MatchedView:
-    """What is kept of a frame for its neighbours: matching features [C, h, w], camera of the network's input, pose (4, 4)."""
+    """What is kept of a frame for its neighbours: what `M2H.match` gives [C, h, w], the network's input's camera, pose (4, 4)."""
 
     features: Tensor
     camera: Camera

@@ -39,6 +39,8 @@ class LossConfig:
     """Weight of the difference of log-depth gradients over four scales."""
     depth_planes: float = 0.0
     """Weight of the cross-entropy of the planes of the cost volume, and of what matching alone says of them."""
+    depth_fine: float = 0.0
+    """Weight of the cross-entropy of the depths of the fine volume."""
     depth_error: float = 0.0
     """Weight of the likelihood of the predicted scale of the depth error."""
     semantics: float = 1.0
@@ -66,6 +68,7 @@ TERMS = (
     "depth",
     "depth_gradient",
     "depth_planes",
+    "depth_fine",
     "depth_error",
     "semantics",
     "normals",
@@ -114,15 +117,17 @@ def log_loss(depth: Tensor, target: Tensor) -> Tensor:
 
 
 def planes_loss(logits: Tensor, log_depths: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of plane logits [B, 2, D, h, w] (all evidence, matching alone) against the two planes about the true depth.
+    """Cross-entropy of plane logits [B, K, D, h, w] (of K sorts of evidence) against the two planes about the true depth.
 
-    `log_depths` [1, D, 1, 1] are those of the planes, evenly spaced. The target [B, 1, H, W] is taken at its nearest pixels.
+    `log_depths` [1, D, 1, 1] or [B, D, h, w] are those of the planes, evenly spaced; depth up to one step beyond them counts as
+    that of the nearest. The target [B, 1, H, W] is taken at its nearest pixels.
     Matching counts where it says anything: where it prefers some plane.
     """
     small = F.interpolate(target, logits.shape[-2:], mode="nearest-exact")
-    known = small > 0
     last, step = logits.shape[2] - 1, log_depths[:, 1:2] - log_depths[:, :1]
-    place = ((_log(small) - log_depths[:, :1]) / step).clamp(0, last)
+    place = (_log(small) - log_depths[:, :1]) / step
+    known = (small > 0) & (place > -1) & (place < last + 1)
+    place = place.clamp(0, last)
     below = place.floor().clamp(max=last - 1).long()
     share = place - below
     total = logits.new_zeros(())
@@ -254,6 +259,10 @@ _TERMS: dict[str, tuple[set[str], Callable[[_Maps, _Maps, LossConfig], Tensor]]]
     "depth_planes": (
         {"depth_planes"},
         lambda o, t, _: planes_loss(o["depth_planes"], o["depth_plane_logs"], t["depth"]),
+    ),
+    "depth_fine": (
+        {"depth_fine"},
+        lambda o, t, _: planes_loss(o["depth_fine"], o["depth_fine_logs"], t["depth"]),
     ),
     "depth_error": ({"depth_error"}, lambda o, t, _: depth_error_loss(o["depth_error"], o["depth"], t["depth"])),
     "semantics": ({"semantics"}, lambda o, t, _: semantic_loss(o["semantics"], t["semantics"])),

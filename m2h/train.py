@@ -23,14 +23,17 @@ from m2h.infer import InferenceConfig, Predictor, TorchNetwork, choose_device
 from m2h.initial_weights import initial_model
 from m2h.losses import TERMS, compute_losses
 from m2h.metrics import Scores
-from m2h.model import Neighbours
+from m2h.model import M2H, Neighbours
 from m2h.record import CheckpointRecord
+from m2h.tasks import TaskName
 from m2h.train_config import TrainConfig, TrainError
 from m2h.train_state import Sums, TrainState, learning_rate, load_state, merge_sums, new_state, save_state
 from m2h.weighting import UncertaintyWeights, dynamic_weight_average, weighted_sum
 from mapping.files import make_folder, remove_abandoned, write_text_atomic
 
 STATE, BEST, LAST = "state.safetensors", "best.safetensors", "last.safetensors"
+TRAINED_TASKS: dict[str, tuple[TaskName, ...] | None] = {"all": None, "matching": (), "fine": ("depth",)}
+"""What the network is asked for, by what is trained of it."""
 SHARES = ("delta_1", "miou", "normal_30", "edge_ods_f")
 """Scores between 0 and 1, one a task, whose mean says which epoch is the best."""
 
@@ -162,9 +165,7 @@ class _Run:
     def _epoch(self, loader: Iterator[Batch]) -> Iterator[dict[str, float]]:
         """The steps that the epoch has left; gives the values to log after each."""
         weights = self._term_weights()
-        self.state.model.train()
-        if self.config.freeze_norms:
-            freeze_norms(self.state.model.backbone)
+        set_training_mode(self.state.model, self.config)
         for _ in range(self.state.step % self.order.steps, self.order.steps):
             yield self._step([next(loader) for _ in range(self.config.accumulation)], weights)
 
@@ -230,7 +231,7 @@ class _Run:
         stride = self.config.target_stride
         if self.config.views is None:
             return self.forward(batch["image"], stride=stride)
-        views, tasks = batch["neighbours"], () if self.config.matching_only else None
+        views, tasks = batch["neighbours"], TRAINED_TASKS[self.config.trained]
         if not self.config.views.through_neighbours:
             features = self.state.model.match(views.flatten(0, 1), through_backbone=False)
             views = torch.unflatten(features, 0, views.shape[:2])
@@ -341,6 +342,16 @@ def _processes(config: TrainConfig) -> Iterator[_Process]:
         yield _Process(rank, count, device)
     finally:
         dist.destroy_process_group()
+
+
+def set_training_mode(model: M2H, config: TrainConfig) -> None:
+    """Training mode, for all or for the part that is trained: what is not keeps the statistics that it has."""
+    model.train()
+    if config.trained == "fine":
+        model.eval()
+        model.heads["depth"].training = True  # of the head itself, not of what is in it
+    elif config.freeze_norms:
+        freeze_norms(model.backbone)
 
 
 def freeze_norms(module: nn.Module) -> None:

@@ -74,8 +74,9 @@ class TrainConfig:
     Null: depth as the data has it, divided by the zoom of the augmentation, whatever the camera."""
     views: ViewsConfig | None = None
     """Neighbouring frames and depth hints, for a model with cross_view; null for single images."""
-    matching_only: bool = False
-    """Train matching features and the filter of the planes alone, on `losses.depth_planes`: a fraction of a whole step's time."""
+    trained: Literal["all", "matching", "fine"] = "all"
+    """Which part is trained. matching: matching features and the filter of the planes, on `losses.depth_planes` alone, a fraction
+    of a whole step's time; fine: what follows the planes on the path to depth."""
     target_stride: int = 1
     """The loss is taken at 1 / this of the crops' size."""
     freeze_norms: bool = False

@@ -27,6 +27,8 @@ from mapping.reading.documents import parse_json
 from mapping.reading.files import check_regular
 
 STATE_KEY = "m2h_training"
+FINE_PARTS = tuple(f"heads.depth.{part}" for part in ("cascade", "refine", "spatial", "out", "gate"))
+"""Modules that TrainConfig.trained `fine` trains."""
 Sums: TypeAlias = dict[str, tuple[float, int]]
 """By loss term: the sum of its values and how many there are."""
 
@@ -68,6 +70,10 @@ class TrainState:
 def new_state(config: TrainConfig, model: M2H, uncertainty: UncertaintyWeights | None) -> TrainState:
     """A run at its beginning; freezes the backbone when its learning rate is 0."""
     model.backbone.requires_grad_(requires_grad=config.optimizer.backbone_factor > 0)
+    if config.trained == "fine":
+        model.requires_grad_(requires_grad=False)
+        for part in FINE_PARTS:
+            model.get_submodule(part).requires_grad_(requires_grad=True)
     if isinstance(model.backbone, Backbone):
         model.backbone.vit.norm.requires_grad_(requires_grad=False)
         if hasattr(model.backbone, "mask_token"):

@@ -67,6 +67,8 @@ class NetworkConfig:
     """With 2, the map of a first pass is shown to the network in every frame, which then predicts again."""
     neighbours: NeighbourConfig = NeighbourConfig()
     """Which frames are matched with each."""
+    wide_neighbours: NeighbourConfig = NeighbourConfig(best_angle_deg=14.0)
+    """Which further frames, seen under a larger angle: they say more exactly where a point lies, and find it less surely."""
 
 
 @dataclass(frozen=True, config=STRICT)

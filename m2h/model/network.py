@@ -6,7 +6,7 @@ Written from a description of the published network; the numbers agree with it, 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,17 +17,25 @@ from torch import Tensor, nn
 from m2h.config import M2HConfig
 from m2h.model.backbone import Backbone, ConvBackbone
 from m2h.model.blocks import resize
+from m2h.model.cascade import Matched, central_patches, packed_patches
 from m2h.model.cross_task import CrossTaskAttention
 from m2h.model.cross_view import CostVolume, MatchingFeatures, Neighbours, ViewPyramid, product
 from m2h.model.gating import GatedMerge
-from m2h.model.heads import HEADS, PlaneEvidence
+from m2h.model.heads import DepthHead, EdgesHead, NormalsHead, SemanticsHead
 from m2h.model.hints import hint_maps, small_hint
+from m2h.model.plane_head import PlaneDepthHead, PlaneEvidence
 from m2h.model.planes import PlaneFilter
 from m2h.model.reassemble import Detail, Reassemble, TaskFusion, UniqueFeatures
 from m2h.tasks import TASKS, TaskName
 
 MERGED: tuple[TaskName, ...] = ("depth", "semantics")
 """Tasks that merge their features with unique ones; normals and edges go on with what attention gives."""
+HEADS: dict[TaskName, Callable[[M2HConfig], nn.Module]] = {
+    "depth": lambda config: DepthHead(config) if config.cross_view is None else PlaneDepthHead(config),
+    "semantics": SemanticsHead,
+    "normals": NormalsHead,
+    "edges": EdgesHead,
+}
 
 
 class M2H(nn.Module):
@@ -121,7 +129,8 @@ class M2H(nn.Module):
         return outputs
 
     def match(self, images: Tensor, *, through_backbone: bool = True) -> Tensor:
-        """Matching features [B, C, h, w] of images [B, 3, H, W], to be kept for the frames whose neighbours they are.
+        """What is kept of images [B, 3, H, W] for the frames whose neighbours they are: matching features and, for the fine
+        volume, patches [B, C, h, w].
 
         `through_backbone` False lets gradients reach what comes after the backbone alone.
 
@@ -134,7 +143,7 @@ class M2H(nn.Module):
         canvas = F.pad(images, padding).contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(torch.is_grad_enabled() and through_backbone):
             maps = self.backbone.shallow(canvas)
-        return self.matching(*maps)
+        return torch.cat([self.matching(*maps), packed_patches(canvas)], dim=1)
 
     def _planes_alone(self, images: Tensor, neighbours: Neighbours, hint: Tensor | None) -> dict[str, Tensor]:
         """The logits of the planes of images of whole patches, and what matching alone says of them."""
@@ -143,7 +152,7 @@ class M2H(nn.Module):
         with torch.no_grad():
             maps = list(self.backbone.shallow(images))
         hinted = self.plane_filter.hinted_planes(small_hint(hint, maps[0]))
-        volume, _, logits = self.plane_evidence(maps, neighbours, hinted)
+        volume, _, logits = self.plane_evidence(self.matching(*maps), maps[1], neighbours, hinted)
         matched = torch.exp(self.plane_filter.log_sharpness) * volume
         return {
             "depth_planes": torch.stack([logits, matched], dim=1),
@@ -155,34 +164,42 @@ class M2H(nn.Module):
         return _Encoded(self.reassemble(taps), taps[-1][0])
 
     def plane_evidence(
-        self, maps: list[Tensor], neighbours: Neighbours | None, hinted: Tensor
+        self, features: Tensor, eighth: Tensor, neighbours: Neighbours | None, hinted: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Cost volume and the share of the neighbours that see its points, zeros without neighbours, and the logits of the
-        planes: each [B, D, h, w]. `maps` are the backbone's at 1/4 and 1/8, `hinted` what a hint says of the planes."""
-        assert self.matching is not None
-        quarter, eighth = maps
+        planes: each [B, D, h, w]. `features` [B, C, h, w] are the image's for matching, `eighth` the backbone's map at 1/8, and
+        `hinted` what a hint says of the planes."""
         if neighbours is None:
-            volume = quarter.new_zeros(len(quarter), self.cost_volume.inverse_depths.shape[1], *quarter.shape[-2:])
+            volume = features.new_zeros(len(features), self.plane_filter.log_depths.shape[1], *features.shape[-2:])
             seen = torch.zeros_like(volume)
         else:
-            if neighbours.views.shape[2] == 3:
-                features = self.match(neighbours.views.flatten(0, 1))
-                neighbours = neighbours._replace(views=torch.unflatten(features, 0, neighbours.views.shape[:2]))
-            volume, seen = self.cost_volume(self.matching(quarter, eighth), neighbours)
+            views = self._features_of(neighbours)[:, :, : features.shape[1]]
+            volume, seen = self.cost_volume(features, neighbours._replace(views=views))
         return volume, seen, self.plane_filter(volume, seen, hinted, eighth)
+
+    def _features_of(self, neighbours: Neighbours) -> Tensor:
+        """What `match` gives of the neighbours [B, N, C, h, w]."""
+        if neighbours.views.shape[2] != 3:
+            return neighbours.views
+        return torch.unflatten(self.match(neighbours.views.flatten(0, 1)), 0, neighbours.views.shape[:2])
 
     def _encode_views(
         self, canvas: Tensor, neighbours: Neighbours | None, hint: Tensor | None, padding: tuple[int, int, int, int]
     ) -> _Encoded:
+        assert self.matching is not None
         half, *maps = self.backbone(canvas)
+        features = self.matching(*maps[:2])
+        if neighbours is not None:
+            neighbours = neighbours._replace(views=self._features_of(neighbours))
         padded = None if hint is None else F.pad(hint, padding)
         small = small_hint(padded, maps[0])
         hinted = self.plane_filter.hinted_planes(small)
-        volume, seen, logits = self.plane_evidence(maps[:2], neighbours, hinted)
+        volume, seen, logits = self.plane_evidence(features, maps[1], neighbours, hinted)
         known = torch.cat([volume, self.plane_filter.summary(logits)], dim=1)
         share = seen.mean(dim=1, keepdim=True)
         pyramid, deepest = self.reassemble(maps, known, share, hint_maps(small))
-        return _Encoded(pyramid, deepest, half, PlaneEvidence(logits, share, hinted, padded, hint))
+        matched = None if neighbours is None else Matched(features, central_patches(canvas), neighbours)
+        return _Encoded(pyramid, deepest, half, PlaneEvidence(logits, share, hinted, matched, padded, hint))
 
     def _check(self, images: Tensor, tasks: Collection[TaskName] | None) -> list[TaskName]:
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:

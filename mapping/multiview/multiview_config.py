@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-MOST_RADII, LARGEST_RADIUS = 8, 64
+MOST_NEIGHBOURS, MOST_RADII, LARGEST_RADIUS = 8, 8, 64
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -15,7 +15,7 @@ STRICT = ConfigDict(extra="forbid")
 class NeighbourConfig:
     """Which other frames a frame is compared with."""
 
-    count: int = Field(default=4, ge=1, le=8)
+    count: int = Field(default=4, ge=1, le=MOST_NEIGHBOURS)
     """Neighbours per frame, at most."""
     best_angle_deg: float = Field(default=7.0, gt=0)
     """Preferred angle between the two rays to a surface at `scene_depth`: less is imprecise, more is hard to match."""

@@ -16,12 +16,13 @@ from m2h.predictions import GOOD_DEPTH
 from mapping.camera import Intrinsics
 from mapping.depth.pose_scale import PoseScale
 from mapping.lru_cache import LruCache
+from mapping.multiview.multiview_config import MOST_NEIGHBOURS
 from mapping.multiview.neighbours import choose_neighbours
 from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import chosen_positions
 from pipelines.posing.unit import estimate_unit
-from pipelines.settings import PipelineConfig
+from pipelines.settings import NetworkConfig, PipelineConfig
 from pipelines.sources.source import DepthOrigin, Hint, Source
 from pipelines.workspace import digest, folder_fingerprint
 from scenegraph.labels import load_label_space
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from m2h.infer import MatchedView, Predictor
     from m2h.views import View
 
-VERSION = 3
+VERSION = 4
 """Counts changes of how the network is asked, so that stored answers are reused only where they would be the same."""
 KEPT_FEATURE_BYTES = 256 << 20
 CERTAIN = 0.03
@@ -77,7 +78,8 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
     # An unknown unit of the poses is found from the frames that are chosen.
     is_given = sequence.is_metric or config.align.pose_scale is not None
     chosen = {} if is_given else config_to_mapping(config.frames)
-    settings = (config_to_mapping(config.network.neighbours), config.align.pose_scale, chosen)
+    frames = (config_to_mapping(config.network.neighbours), config_to_mapping(config.network.wide_neighbours))
+    settings = (*frames, config.align.pose_scale, chosen)
     return Source(
         title,
         asked.predict,
@@ -159,7 +161,7 @@ class PosedNetwork:
         return replace(found, depth=depth, confidence=confidence)
 
     def _neighbours(self, position: int, camera: Intrinsics) -> list[int]:
-        return choose_neighbours(self.metric_poses, camera, position, self.config.network.neighbours)
+        return network_neighbours(self.metric_poses, camera, position, self.config.network)
 
     def _match(self, position: int) -> MatchedView | None:
         """The matching features of a frame; None for one that cannot be read."""
@@ -180,6 +182,20 @@ class PosedNetwork:
     def _depth_alone(self, frame: Frame) -> NDArray[np.float32]:
         """Depth in metres by the single image."""
         return self.predictor.depth_alone(frame.rgb, frame.intrinsics)
+
+
+def network_neighbours(poses: NDArray[np.float64], camera: Intrinsics, index: int, config: NetworkConfig) -> list[int]:
+    """The frames that a network is given with frame `index`: those that match best, and after them those under a larger angle.
+
+    `poses` (N, 4, 4) are `T_world_camera` in metres. Raises ValueError as `choose_neighbours`.
+    """
+    first = choose_neighbours(poses, camera, index, config.neighbours)
+    wanted = config.wide_neighbours.count
+    # As many more are asked for as may be among the first already.
+    wide = choose_neighbours(
+        poses, camera, index, replace(config.wide_neighbours, count=min(MOST_NEIGHBOURS, 2 * wanted))
+    )
+    return first + [other for other in wide if other not in first][:wanted]
 
 
 def precision_of(confidence: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -181,7 +181,9 @@ def unknown_targets() -> dict[str, Tensor]:
 def some_outputs() -> dict[str, Tensor]:
     channels = {"depth": 1, "semantics": 4, "normals": 3, "edges": 1, "depth_error": 1}
     outputs = {name: rand(1, n, 6, 6, seed=n).float().requires_grad_() for name, n in channels.items()}
-    return outputs | {"depth_planes": rand(1, 10, 3, 3, seed=9).float().view(1, 2, 5, 3, 3).requires_grad_()}
+    planes = {"depth_planes": (1, 2, 5, 3, 3), "depth_fine": (1, 1, 5, 3, 3)}
+    logits = {name: rand(1, shape[1] * 5, 3, 3, seed=9).float().view(shape) for name, shape in planes.items()}
+    return outputs | {name: value.requires_grad_() for name, value in logits.items()}
 
 
 def log_planes() -> Tensor:
@@ -191,8 +193,9 @@ def log_planes() -> Tensor:
 @pytest.mark.parametrize("kind", ["l1", "log", "silog", "berhu"])
 def test_nothing_known_costs_nothing_and_moves_nothing(kind: str) -> None:
     outputs = some_outputs()
-    config = LossConfig(depth_kind=kind, depth_planes=1, depth_error=1)
-    terms = compute_losses(outputs | {"depth_plane_logs": log_planes()}, unknown_targets(), config)
+    config = LossConfig(depth_kind=kind, depth_planes=1, depth_fine=1, depth_error=1)
+    logs = {"depth_plane_logs": log_planes(), "depth_fine_logs": log_planes().expand(1, 5, 3, 3)}
+    terms = compute_losses(outputs | logs, unknown_targets(), config)
     assert list(terms) == list(losses.TERMS)
     total = torch.stack(list(terms.values())).sum()
     assert float(total.detach()) == pytest.approx(0, abs=1e-6)
@@ -268,3 +271,17 @@ def test_planes_loss_is_least_at_the_planes_about_the_truth() -> None:
     silent = torch.zeros(1, 2, 5, 2, 2)  # matching that says nothing is not blamed
     silent[:, 0, 2] = 8.0
     assert float(losses.planes_loss(silent, planes, target)) < 0.01
+
+
+def test_planes_of_each_pixel_are_not_blamed_for_depth_far_beyond_them() -> None:
+    """Planes about a first answer that is right in one half of the image, and far off in the other."""
+    planes = log_planes().repeat(1, 1, 2, 2)
+    planes[..., 1] += 5.0
+    target = torch.full((1, 1, 4, 4), float(log_planes()[0, 3].exp()))
+    logits = torch.zeros(1, 1, 5, 2, 2)
+    logits[:, :, 3, :, 0] = 9.0
+    logits[:, :, 0, :, 1] = 9.0
+    assert float(losses.planes_loss(logits, planes, target)) < 0.01
+    logits[:, :, :, :, 0] = 0.0
+    logits[:, :, 1, :, 0] = 9.0
+    assert float(losses.planes_loss(logits, planes, target)) > 5
