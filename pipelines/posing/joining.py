@@ -81,7 +81,7 @@ class JoinedPart:
 def join_models(
     models: Sequence[SparseModel], names: Sequence[str], links: Links, depth_of: DepthOf
 ) -> tuple[SparseModel, tuple[JoinedPart, ...]]:
-    """The largest model with all that can be proved to belong to it, and what became of the others.
+    """The largest model with all that can be proved to belong to it, and what became of the others that have other images.
 
     Parameters
     ----------
@@ -95,7 +95,8 @@ def join_models(
     """
     order = {name: i for i, name in enumerate(names)}
     pieces = [piece for model in models for piece in cut_model(model, order, links)]
-    whole, *left = sorted(pieces, key=lambda piece: -len(piece.poses))
+    first = models[0].camera
+    whole, *left = sorted(pieces, key=lambda piece: (piece.camera != first, -len(piece.poses)))
     parts: list[JoinedPart] = []
     reasons: dict[int, str] = {}
     tried = -1
@@ -110,7 +111,7 @@ def join_models(
             whole = whole.with_part(part.moved(joint.similarity))
             left = [other for other in left if other is not part]
     parts += [JoinedPart(len(set(part.poses) - set(whole.poses)), reasons[id(part)]) for part in left]
-    return whole, tuple(parts)
+    return whole, tuple(part for part in parts if part.images)
 
 
 def cut_model(model: SparseModel, order: Mapping[str, int], links: Links) -> list[SparseModel]:

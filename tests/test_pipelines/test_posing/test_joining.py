@@ -158,6 +158,14 @@ def test_an_image_of_both_models_joins_them():
     assert worst(whole, recording, recording.names)[0] < 0.08
 
 
+def test_a_part_without_images_of_its_own_is_not_mentioned():
+    recording = Recording()
+    models = recording.models()
+    twice = recording.model(recording.parts[0][:3], OTHER, camera=replace(CAMERA, fx=CAMERA.fx * 3, fy=CAMERA.fy * 3))
+    _, parts = recording.join([*models, twice])
+    assert [(part.images, part.reason) for part in parts] == [(8, "")]
+
+
 def test_predicted_depth_joins_what_adjoins_in_time_only():
     """No point is in both models, but the images before and after the gap show the same features."""
     recording = Recording(first=(10, 0, 90), second=(8, 94, 170))
