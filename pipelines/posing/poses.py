@@ -270,7 +270,7 @@ def _write(
     # Opened from the hidden folder, so that no m2h.yaml next to the images changes what was found.
     sequence = RecordedSequence(work, recording.kind, records, Details(Convention()))
     lost = tuple(recording.shown(info.index) for info in sequence.infos if info.reason == NOT_REGISTERED)
-    report = PosesReport(len(picked), len(found.poses), lost, found.parts, scale.deviation, up_to_date=False)
+    report = PosesReport(len(picked), len(found.poses), lost, found.parts, round(scale.deviation, 4), up_to_date=False)
     sequence.name, sequence.notes = recording.name, tuple(notes_of(report))
     partial = work / "posed"
     ingest(
@@ -298,14 +298,14 @@ def _header(report: PosesReport, scale: ScaleEstimate, key: str) -> dict[str, An
             "unregistered": list(report.unregistered),
             "parts": [asdict(part) for part in report.parts],
             "units_per_metre": round(1 / scale.scale, 6),
-            "scale_deviation": round(scale.deviation, 4),
+            "scale_deviation": report.scale_deviation,
         },
     }
 
 
 def notes_of(report: PosesReport) -> list[str]:
     """What a user should know of posed frames."""
-    notes = [f"scale estimated from the network's depth, ± {report.scale_deviation:.0%}"]
+    notes = [f"scale estimated from the network's depth, ± {report.scale_deviation:.0%} (two standard deviations)"]
     if report.unregistered:
         shown = ", ".join(report.unregistered[:SHOWN_NAMES]) + (
             ", ..." if len(report.unregistered) > SHOWN_NAMES else ""
