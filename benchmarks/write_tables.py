@@ -218,7 +218,8 @@ SECTIONS = (
         "poses",
         "`m2h poses` on images alone, compared with the recorded or true poses: *ATE* is the root mean square distance of the "
         "camera positions after alignment by a similarity, *scale error* that of the metres estimated by the network's depth "
-        "against that similarity, *stated* the uncertainty that a run shows. `walk...` are synthetic, whose smooth walls "
+        "against that similarity, *stated* the uncertainty that a run shows (two standard deviations; of walk61, measured "
+        "before, one). The office's images are every second one (`--stride 2`). `walk...` are synthetic, whose smooth walls "
         "give features little to hold. The kitchen's file states the depth camera's focal length. The office is also "
         "mapped from the images alone, with the poses found (aligned rigidly, and with the true scale) and with the recorded "
         "ones, and compared with the map of the sensor's depth.",

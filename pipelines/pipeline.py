@@ -16,6 +16,7 @@ from pipelines.checks.bounds import check_bounds
 from pipelines.config import config_to_mapping, dump_config
 from pipelines.frame import FrameSequence, SequenceError, only_with_depth
 from pipelines.loading import BrokenFramesError, CachedSequence
+from pipelines.posing.adjustment import can_adjust
 from pipelines.recentred import recentred
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
@@ -26,7 +27,7 @@ from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import GRAPH_FILES, build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again
-from pipelines.stages.poses import POSES_FILE, can_refine, refine_poses, with_refined_poses
+from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.warm_up import compiling_ahead
@@ -60,8 +61,8 @@ class Stage:
 
 INPUT_STAGES = (
     Stage("sequence", 2, ("frames",), (), list_frames),
-    Stage("check", 1, ("frames", "check", "align"), (CHECK_FILE,), check_input),
-    Stage("poses", 1, ("frames", "poses"), (POSES_FILE,), refine_poses),
+    Stage("check", 2, ("frames", "check", "poses", "align"), (CHECK_FILE,), check_input),
+    Stage("poses", 2, ("frames", "poses"), (POSES_FILE,), refine_poses),
 )
 """What is done with the sequence as it was given; the others get it with refined poses."""
 STAGES = (
@@ -130,7 +131,7 @@ def run(
         fingerprint = input_fingerprint(sequence)
         workspace.check_input(sequence, fingerprint)
         _write_header(workspace, sequence, fingerprint, config)
-        key = digest(fingerprint, opened.name, opened.fingerprint, can_refine())
+        key = digest(fingerprint, opened.name, opened.fingerprint, can_adjust())
         chain = _Chain(workspace, config_to_mapping(config), ahead, watch, key)
         context = RunContext(workspace, sequence, opened, config, progress)
         chain.run(INPUT_STAGES[: INPUT_NAMES.index(until) + 1] if until in INPUT_NAMES else INPUT_STAGES, context)

@@ -19,8 +19,9 @@ MAY_IMPORT = {
 }
 SYSTEM_READERS = ("mapping/memory.py", "pipelines/memory.py")
 """Modules that read files of the system."""
-OPENERS = ("archive", "os", "Workspace", "webbrowser")
-"""What may be called `x.open(...)`: it opens no file, a member of an archive that `mapping.reading` opened, or a descriptor."""
+OPENERS = ("archive", "os", "Workspace", "webbrowser", "pycolmap.Database")
+"""What may be called `x.open(...)`: it opens no file, a member of an archive that `mapping.reading` opened, a descriptor, or a
+database that the program wrote."""
 BASE = {"mapping.files", "mapping.compiling", "mapping.threads"}
 """What all packages may import: the one place that writes, and how compiled code is kept and run."""
 MARKDOWN_WIDTH = 100

@@ -108,6 +108,12 @@ class SequenceCheck:
         return [self.conventions.line()] if self.conventions.verdict in ("wrong", "unclear") else []
 
     @property
+    def may_be_imprecise(self) -> bool:
+        """Whether what contradicts the poses may be that they are far off: features fit them in no reading, at no other time."""
+        found = self.conventions
+        return found.verdict == "unclear" and found.evidence == "images" and self.time_offset is None
+
+    @property
     def doubts(self) -> list[str]:
         """Sentences on what makes a map worse."""
         conventions = [self.conventions.line()] if self.conventions.verdict == "likely" else []

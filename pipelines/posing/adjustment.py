@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,6 +51,11 @@ class Adjustment:
     adjusted: NDArray[np.bool_]
     points: int
     error: float
+
+
+def can_adjust() -> bool:
+    """Whether the library for it is there."""
+    return sys.modules.get("pycolmap", True) is not None and importlib.util.find_spec("pycolmap") is not None
 
 
 def adjust_poses(

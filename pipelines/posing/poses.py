@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.camera import undistort
+from mapping.camera import Intrinsics, undistort
 from mapping.files import make_folder, move, remove_abandoned, remove_folder, write_text_atomic
 from mapping.reading.files import read_bytes
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
+from pipelines.posing.joining import JoinedPart
 from pipelines.posing.picking import look_at_recording, pick
-from pipelines.posing.reconstruction import Reconstruction, focal_from_exif, import_pycolmap, reconstruct
+from pipelines.posing.reconstruction import (
+    CameraDepth,
+    Reconstruction,
+    focal_from_exif,
+    import_pycolmap,
+    reconstruct,
+)
 from pipelines.posing.recording import PlainRecording, open_plain
 from pipelines.posing.scale import ScaleEstimate, estimate_scale
 from pipelines.sequences.conventions import Convention
@@ -29,7 +36,7 @@ from pipelines.sequences.text import read_json
 from pipelines.settings import FramesConfig, PosingConfig
 from pipelines.workspace import digest, folder_fingerprint
 
-VERSION = 1
+VERSION = 2
 """Counts changes of the code that change the result, so that older results are not taken for it."""
 LEAST_REGISTERED = 5
 FEW_SHARE = 0.5
@@ -41,13 +48,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class PosesReport:
-    """What is in a posed folder: frames picked and posed, the names of those without a pose, the sizes of the models that do
-    not connect to the largest one, metres per unit with their relative deviation, and whether it was there already."""
+    """What is in a posed folder: frames picked and posed, the names of those without a pose, what became of the models besides
+    the largest one, the relative deviation of the metres per unit, and whether it was there already."""
 
     picked: int
     posed: int
     unregistered: tuple[str, ...]
-    other_models: tuple[int, ...]
+    parts: tuple[JoinedPart, ...]
     scale_deviation: float
     up_to_date: bool
 
@@ -89,16 +96,18 @@ def pose_recording(
     _prepare_work(work, key)
     picked, reasons = _picked(recording, config, work, progress)
     camera_images = _write_pictures(recording, picked, config, work, progress)
+    depth_of = _depth_predictor(camera_images)
     found_model = reconstruct(
         camera_images,
         [_name(position) for position in picked],
         work,
         focal=_first_focal(recording, picked, config),
+        depth_of=depth_of,
         command=command,
         progress=progress,
     )
     _check_registered(path, found_model, len(picked))
-    scale = _scale(path, camera_images, found_model, progress)
+    scale = _scale(path, found_model, depth_of, progress)
     report = _write(recording, (picked, reasons), found_model, scale, (out, work, key), progress)
     remove_folder(work)
     return report
@@ -110,7 +119,8 @@ def _finished(out: Path, key: str) -> PosesReport | None:
         header = read_json(out / HEADER)["posing"]
         if header["key"] != key:
             return None
-        names, others = tuple(header["unregistered"]), tuple(header["other_models"])
+        names = tuple(header["unregistered"])
+        others = tuple(JoinedPart(int(part["images"]), str(part["reason"])) for part in header["parts"])
         posed, deviation = int(header["posed"]), float(header["scale_deviation"])
     except (ValueError, KeyError, TypeError):
         return None
@@ -201,22 +211,33 @@ def _check_registered(path: Path, found: Reconstruction, picked: int) -> None:
         )
 
 
-def _scale(path: Path, images: Path, found: Reconstruction, progress: Progress) -> ScaleEstimate:
-    """Metres per unit by the shipped network's depth of single images; raises SequenceError where it cannot be estimated."""
+def _depth_predictor(images: Path) -> CameraDepth:
+    """The shipped network's depth (H, W) in metres of a single image by its name, without the lens of the camera."""
     from m2h.infer import InferenceConfig, Predictor
     from m2h.weights import DEFAULT_NAME
     from pipelines.images import read_rgb
 
+    @cache
+    def predictor() -> Predictor:
+        return Predictor.from_checkpoint(DEFAULT_NAME, InferenceConfig(tasks=("depth",)))
+
+    def predict(name: str, camera: Intrinsics) -> NDArray[np.float32]:
+        pixels = np.asarray(undistort(read_rgb(images / name), camera))
+        return predictor().depth_alone(pixels, camera.undistorted())
+
+    return predict
+
+
+def _scale(path: Path, found: Reconstruction, depth_of: CameraDepth, progress: Progress) -> ScaleEstimate:
+    """Metres per unit by the shipped network's depth of single images; raises SequenceError where it cannot be estimated."""
     names = sorted(found.views)
-    predictor = Predictor.from_checkpoint(DEFAULT_NAME, InferenceConfig(tasks=("depth",)))
-    pinhole = found.camera.undistorted()
     asked = 0
 
     def predict(i: int) -> NDArray[np.float32]:
         nonlocal asked
         asked += 1
         progress("scale", min(asked, len(names) - 1), len(names))
-        return predictor.depth_alone(np.asarray(undistort(read_rgb(images / names[i]), found.camera)), pinhole)
+        return depth_of(names[i], found.camera)
 
     scale = estimate_scale([found.views[name] for name in names], predict)
     progress("scale", len(names), len(names))
@@ -249,7 +270,7 @@ def _write(
     # Opened from the hidden folder, so that no m2h.yaml next to the images changes what was found.
     sequence = RecordedSequence(work, recording.kind, records, Details(Convention()))
     lost = tuple(recording.shown(info.index) for info in sequence.infos if info.reason == NOT_REGISTERED)
-    report = PosesReport(len(picked), len(found.poses), lost, found.other_models, scale.deviation, up_to_date=False)
+    report = PosesReport(len(picked), len(found.poses), lost, found.parts, round(scale.deviation, 4), up_to_date=False)
     sequence.name, sequence.notes = recording.name, tuple(notes_of(report))
     partial = work / "posed"
     ingest(
@@ -275,16 +296,16 @@ def _header(report: PosesReport, scale: ScaleEstimate, key: str) -> dict[str, An
             "key": key,
             "posed": report.posed,
             "unregistered": list(report.unregistered),
-            "other_models": list(report.other_models),
+            "parts": [asdict(part) for part in report.parts],
             "units_per_metre": round(1 / scale.scale, 6),
-            "scale_deviation": round(scale.deviation, 4),
+            "scale_deviation": report.scale_deviation,
         },
     }
 
 
 def notes_of(report: PosesReport) -> list[str]:
     """What a user should know of posed frames."""
-    notes = [f"scale estimated from the network's depth, ± {report.scale_deviation:.0%}"]
+    notes = [f"scale estimated from the network's depth, ± {report.scale_deviation:.0%} (two standard deviations)"]
     if report.unregistered:
         shown = ", ".join(report.unregistered[:SHOWN_NAMES]) + (
             ", ..." if len(report.unregistered) > SHOWN_NAMES else ""
@@ -292,8 +313,17 @@ def notes_of(report: PosesReport) -> list[str]:
         notes.append(
             f"{len(report.unregistered)} of {report.picked} picked frames have no pose and are not mapped: {shown}"
         )
-    if report.other_models:
-        counts = Counter(report.other_models)
-        sizes = ", ".join(f"{n}" if c == 1 else f"{c} of {n}" for n, c in sorted(counts.items(), reverse=True))
-        notes.append(f"parts of the recording that do not connect to the largest one were left out (frames: {sizes})")
+    if joined := [part.images for part in report.parts if not part.reason]:
+        notes.append(
+            f"parts that did not connect were joined to the largest one by what both show (frames: {_listed(joined)})"
+        )
+    if apart := [part for part in report.parts if part.reason]:
+        shown = "; ".join(f"{part.images} frames: {part.reason}" for part in apart)
+        notes.append(
+            f"parts of the recording that cannot be proved to connect to the largest one were left out ({shown})"
+        )
     return notes
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sorted(sizes, reverse=True)))

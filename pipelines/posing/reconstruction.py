@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from mapping.files import make_folder, write_text_atomic
 from pipelines.frame import SequenceError
+from pipelines.posing.joining import DepthOf, JoinedPart, SparseModel, join_models
 from pipelines.posing.scale import SparseView
 
 Array = NDArray[np.float64]
+CameraDepth = Callable[[str, Intrinsics], NDArray[np.float32]]
 Progress = Callable[[str, int, int], None]
 
 OFFSETS = (*range(1, 9), 10, 12, 16, 24, 32)
@@ -26,9 +29,11 @@ LEAST_TRACK = 3
 MOST_ERROR = 2.0
 """Of a point that is used for the scale: observing images, and pixels of reprojection error."""
 MOST_MODELS = 4
-"""Parts that do not connect; each further one costs time and only its size is reported."""
+"""Parts that do not connect; each further one costs time, and small ones are hardly ever proved to belong."""
 FOCAL_RANGE = (0.3, 5.0)
 """Focal lengths over the longer side of the image that a camera may have; a reconstruction with another one is wrong."""
+SPREAD, MOST_ACROSS = 10, 400
+"""Images of each of two models that are matched with each other, and most pairs that are matched to join models."""
 SEED = 0
 
 
@@ -41,13 +46,13 @@ class Reconstruction:
     """What structure from motion found, in a unit and a world of its own.
 
     camera is that of all images, with its lens; poses (4, 4) are `T_world_camera` by the image's name; views have by name the
-    points in the image without distortion. other_models are the sizes of the models that do not connect to this one.
+    points in the image without distortion. parts are what became of the models besides the largest.
     """
 
     camera: Intrinsics
-    poses: dict[str, Array]
-    views: dict[str, SparseView]
-    other_models: tuple[int, ...]
+    poses: Mapping[str, Array]
+    views: Mapping[str, SparseView]
+    parts: tuple[JoinedPart, ...] = ()
 
 
 def import_pycolmap(command: str) -> Any:
@@ -63,17 +68,25 @@ def import_pycolmap(command: str) -> Any:
 
 
 def reconstruct(
-    folder: Path, names: Sequence[str], work: Path, *, focal: float | None, command: str, progress: Progress
+    folder: Path,
+    names: Sequence[str],
+    work: Path,
+    *,
+    focal: float | None,
+    depth_of: CameraDepth,
+    command: str,
+    progress: Progress,
 ) -> Reconstruction:
     """Poses and sparse points of the images `names` in `folder`, which are in the order of the recording and of one size.
 
     Features and matches are kept in `work`/database.db, and found there by a second call. `focal` is a first value in pixels;
-    None guesses one. Raises SequenceError where no two images connect or the result cannot be right, and MissingExtraError.
+    None guesses one. `depth_of` predicts the depth (H, W) of an image without the lens of a camera; it is asked only where models
+    do not connect. Raises SequenceError where no two images connect or the result cannot be right, and MissingExtraError.
     """
     pycolmap = import_pycolmap(command)
     database = work / "database.db"
     _extract(pycolmap, folder, names, database, focal=focal, progress=progress)
-    _match(pycolmap, names, database, work, progress=progress)
+    _match(pycolmap, image_pairs(len(names)), names, database, work, progress=progress)
     models = _map(pycolmap, folder, len(names), database, work, progress=progress)
     if not models:
         raise SequenceError(
@@ -81,12 +94,11 @@ def reconstruct(
             "past surfaces with texture"
         )
     best, *others = sorted(models, key=lambda model: -model.num_reg_images())
-    return Reconstruction(
-        _camera(best, folder),
-        {image.name: _pose(image) for image in _registered(best)},
-        {image.name: _view(best, image) for image in _registered(best)},
-        tuple(model.num_reg_images() for model in others),
+    camera = _camera(best, folder)
+    whole, parts = _joined(
+        pycolmap, [best, *others], names, (database, work), lambda name: depth_of(name, camera), progress
     )
+    return Reconstruction(camera, whole.poses, whole.views, parts)
 
 
 def image_pairs(count: int) -> list[tuple[int, int]]:
@@ -94,6 +106,24 @@ def image_pairs(count: int) -> list[tuple[int, int]]:
     near = {(i, i + offset) for offset in OFFSETS for i in range(count - offset)}
     loop = np.unique(np.linspace(0, count - 1, LOOP_IMAGES).astype(int)).tolist()
     return sorted(near | {(i, j) for i in loop for j in loop if i < j})
+
+
+def pairs_across(models: Sequence[Sequence[int]], count: int) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, of images of different models, each a list of places in the order, that `image_pairs` has not: those
+    nearest in the order and, between any two models, `SPREAD` of each with each; at most `MOST_ACROSS`."""
+    matched = set(image_pairs(count))
+    spread: set[tuple[int, int]] = set()
+    near: set[tuple[int, int]] = set()
+    for first, second in combinations(models, 2):
+        near |= {(min(i, j), max(i, j)) for i in first for j in second if i != j}
+        chosen = [
+            [sorted(places)[k] for k in np.unique(np.linspace(0, len(places) - 1, SPREAD).astype(int))]
+            for places in (first, second)
+        ]
+        spread |= {(min(i, j), max(i, j)) for i in chosen[0] for j in chosen[1] if i != j}
+    ordered = sorted(near - matched, key=lambda pair: (pair[1] - pair[0], pair))
+    mixed = [*sorted(spread - matched)[: MOST_ACROSS // 2]]
+    return sorted({*mixed, *ordered[: MOST_ACROSS - len(mixed)]})
 
 
 def focal_from_exif(path: Path) -> float | None:
@@ -130,8 +160,15 @@ def _extract(
     progress("features", len(names), len(names))
 
 
-def _match(pycolmap: Any, names: Sequence[str], database: Path, work: Path, *, progress: Progress) -> None:
-    pairs = image_pairs(len(names))
+def _match(
+    pycolmap: Any,
+    pairs: Sequence[tuple[int, int]],
+    names: Sequence[str],
+    database: Path,
+    work: Path,
+    *,
+    progress: Progress,
+) -> None:
     listed = work / "pairs.txt"
     write_text_atomic(listed, "".join(f"{names[i]} {names[j]}\n" for i, j in pairs))
     pairing = pycolmap.ImportedPairingOptions()
@@ -169,6 +206,53 @@ def _map(pycolmap: Any, folder: Path, count: int, database: Path, work: Path, *,
     return list(models.values())
 
 
+def _joined(
+    pycolmap: Any,
+    models: Sequence[Any],
+    names: Sequence[str],
+    places: tuple[Path, Path],
+    depth_of: DepthOf,
+    progress: Progress,
+) -> tuple[SparseModel, tuple[JoinedPart, ...]]:
+    """The largest model, first of `models`, with those that more matches between their images prove to belong to it."""
+    database, work = places
+    place = {name: i for i, name in enumerate(names)}
+    held = [[place[image.name] for image in _registered(model)] for model in models]
+    if pairs := pairs_across(held, len(names)):
+        _match(pycolmap, pairs, names, database, work, progress=progress)
+    with pycolmap.Database.open(database) as stored:
+        numbers = {image.name: image.image_id for image in stored.read_all_images()}
+
+        def links(a: str, b: str) -> NDArray[np.int64]:
+            if not stored.exists_two_view_geometry(numbers[a], numbers[b]):
+                return np.zeros((0, 2), np.int64)
+            geometry = stored.read_two_view_geometry(numbers[a], numbers[b])
+            return np.asarray(geometry.inlier_matches, dtype=np.int64).reshape(-1, 2)
+
+        return join_models([_arrays(model, stored) for model in models], names, links, depth_of)
+
+
+def _arrays(model: Any, stored: Any) -> SparseModel:
+    """A model of pycolmap as arrays, of the features that are stored in the database."""
+    images = _registered(model)
+    features, shown = {}, {}
+    for image in images:
+        features[image.name] = stored.read_keypoints(image.image_id)[:, :2].astype(np.float64) - 0.5
+        points = np.full((len(features[image.name]), 3), np.nan)
+        for number in image.get_observation_point2D_idxs():
+            point = model.points3D[image.points2D[number].point3D_id]
+            if point.error <= MOST_ERROR:
+                points[number] = point.xyz
+        shown[image.name] = points
+    return SparseModel(
+        _intrinsics(next(iter(model.cameras.values()))),
+        {image.name: _pose(image) for image in images},
+        features,
+        shown,
+        {image.name: _view(model, image) for image in images},
+    )
+
+
 def _registered(model: Any) -> list[Any]:
     return [model.images[number] for number in model.reg_image_ids()]
 
@@ -176,13 +260,19 @@ def _registered(model: Any) -> list[Any]:
 def _camera(model: Any, folder: Path) -> Intrinsics:
     """The camera with integer pixel centres; raises SequenceError where it cannot be right."""
     camera = next(iter(model.cameras.values()))
-    focal, cx, cy, k1 = (float(value) for value in camera.params)
+    focal, _, _, k1 = (float(value) for value in camera.params)
     share = focal / max(camera.width, camera.height)
     if not FOCAL_RANGE[0] < share < FOCAL_RANGE[1] or abs(k1) > 1:
         raise SequenceError(
             f"{folder}: structure from motion found a camera that cannot be right (focal length {share:.2g} image widths, "
             f"k1 {k1:.2g}): the camera must move sideways past surfaces at several distances"
         )
+    return _intrinsics(camera)
+
+
+def _intrinsics(camera: Any) -> Intrinsics:
+    """A camera of pycolmap with integer pixel centres."""
+    focal, cx, cy, k1 = (float(value) for value in camera.params)
     return Intrinsics(focal, focal, cx - 0.5, cy - 0.5, camera.width, camera.height, (k1, 0.0, 0.0, 0.0) if k1 else ())
 
 

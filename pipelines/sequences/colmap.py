@@ -273,6 +273,6 @@ def _images_binary(path: Path) -> Iterator[RegisteredImage]:
     file = BinaryFile(path)
     for _ in range(int(file.take("Q")[0])):
         values = file.take("i7di")
-        name = file.text()
+        name = slashed(file.text())
         file.skip(24 * int(file.take("Q")[0]))  # x, y as doubles and a point number each
         yield RegisteredImage(name, int(values[8]), values[5:8], values[1:5], int(values[0]))

@@ -27,7 +27,7 @@ ROTATION_TOLERANCE = 1e-2
 """Greatest deviation of R R^T from the identity; beyond it a pose counts as lost."""
 LARGEST_ELEMENT, FARTHEST = 1e3, 1e10
 """Of a matrix, beyond which it is compared with no rotation; and of a position: more than the Earth has in millimetres."""
-QUATERNION_TOLERANCE = 1e-2
+QUATERNION_TOLERANCE = 1.05e-2
 """Greatest deviation of a quaternion's length from 1; beyond it the numbers are something else or corrupted."""
 
 

@@ -32,9 +32,10 @@ HEADER_KEYS = CAMERA_KEYS | {
 FRAME_KEYS = CAMERA_KEYS | {"depth_file_path", "depth_path", "mask_path"}
 """Keys about lenses, depth, masks and scale that are read there, or (`aabb_scale`) do not change what is recorded."""
 CRITICAL = re.compile(
-    r"[kp]\d+|s[1-4x]\d?|b[12]|.*(lens|fisheye|ftheta|distort|equirect|latlong|omni|depth|mask|shutter).*|.*_scale|crop.*"
+    r"[kp]\d+|s[1-4x]\d?|b[12]|.*(lens|fisheye|ftheta|distort|equirect|latlong|omni|depth|mask|shutter).*|.*_scale|crop.*|"
+    r".*convention|.*_axes|axes|.*coordinate.*|time_?offset|max_gap"
 )
-"""Names of keys that change what pixels or depths mean."""
+"""Names of keys that change what pixels, depths, poses or times mean."""
 
 
 def check_keys(keys: Mapping[str, Any], known: Set[str], where: str) -> None:

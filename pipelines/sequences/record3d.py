@@ -67,7 +67,7 @@ def _table(keys: Mapping[str, Any], key: str, columns: int, file: Path) -> Array
 
 
 def _cameras(keys: Mapping[str, Any], count: int, file: Path) -> list[Intrinsics]:
-    """The camera of each frame: its own coefficients, else those of the column-major matrix `K`."""
+    """The camera of each frame: its own coefficients, else those of the matrix `K`, column by column."""
     size = number_of(keys, "w", file), number_of(keys, "h", file)
     coefficients = _table(keys, "perFrameIntrinsicCoeffs", 4, file)
     if coefficients is None:
@@ -75,7 +75,8 @@ def _cameras(keys: Mapping[str, Any], count: int, file: Path) -> list[Intrinsics
         if not isinstance(K, list) or len(K) != 9:
             raise SequenceError(f"{file}: K must be 9 numbers, a matrix column by column")
         values = {str(i): value for i, value in enumerate(K)}
-        coefficients = np.tile([number_of(values, i, file) for i in ("0", "4", "6", "7")], (count, 1))
+        centre = ("6", "7") if values["2"] == values["5"] == 0 else ("2", "5")  # some write it row by row
+        coefficients = np.tile([number_of(values, i, file) for i in ("0", "4", *centre)], (count, 1))
     if len(coefficients) != count:
         raise SequenceError(f"{file}: perFrameIntrinsicCoeffs has {len(coefficients)} entries for {count} poses")
     cameras: dict[tuple[float, ...], Intrinsics] = {}

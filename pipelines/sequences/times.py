@@ -18,6 +18,8 @@ UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 """Units of time stamps since 1970, and how many make a second."""
 LATEST_TIME = 1e11
 """Seconds; larger numbers (beyond the year 5138) are in another unit."""
+LONGEST_INTERVAL = 1000.0
+"""Seconds between the frames of a recording, in the median; microseconds between those of a video are more."""
 MOST_REPEATED = 0.01
 """Share of poses that may have the time stamp of another pose: more of them means that stamps were rounded."""
 
@@ -25,12 +27,18 @@ MOST_REPEATED = 0.01
 def to_seconds(stamps: ArrayLike, where: str) -> Array:
     """Time stamps (N,) of one list in seconds: in milli-, micro- or nanoseconds when they are such times since 1970.
 
-    Raises SequenceError that begins with `where` for numbers that are no time since 1970 in any unit and too large for seconds.
+    Raises SequenceError that begins with `where` for numbers that are no time since 1970 in any unit and too large for seconds,
+    and for numbers as far apart as no recording's frames are: times since its start in another unit.
     """
     times = np.asarray(stamps, dtype=np.float64)
     finite = times[np.isfinite(times)]
     largest = float(np.abs(finite).max(initial=0.0))
     if largest < LATEST_TIME:
+        gaps = np.diff(np.unique(finite))
+        if len(gaps) > 1 and np.median(gaps) >= LONGEST_INTERVAL:
+            raise SequenceError(
+                f"{where}: time stamps are {np.median(gaps):g} apart, expected seconds (or times since 1970 in s, ms, us or ns)"
+            )
         return times
     for units in UNITS.values():
         if EPOCH[0] <= largest / units <= EPOCH[1]:

@@ -18,6 +18,11 @@ from pipelines.sequences.times import check_repeats, to_seconds
 Array = NDArray[np.float64]
 POSE_LINE = "a pose `stamp tx ty tz qx qy qz qw`"
 ORDER = ("stamp", "tx", "ty", "tz", "qx", "qy", "qz", "qw")
+WORDS = (
+    (r"\bw\W+x\W+y\W+z\b|wxyz\b|\b(?:scalar|real|w)\W*first\b", ["qw", "qx", "qy", "qz"]),
+    (r"\bx\W+y\W+z\W+w\b|xyzw\b|\b(?:scalar|real|w)\W*last\b", ["qx", "qy", "qz", "qw"]),
+)
+"""Orders of a quaternion as comments have them, of which the first that is found counts: `x y z w x y z` is a position first."""
 TIME_NAMES = frozenset({"timestamp", "time", "stamp", "t", "ts"})
 
 
@@ -37,7 +42,8 @@ def trajectory_from_rows(rows: Array, path: Path, *, max_gap: float) -> Trajecto
 def named_order(path: Path, expected: tuple[str, ...]) -> list[int]:
     """For each of the expected columns its position in the lines of the file, from a comment or header that names them.
 
-    A comment that names the parts of the quaternion alone gives their order; without one the order is the expected one.
+    A comment that names the parts of the quaternion alone, or has them in words (`quaternion (w x y z)`, `scalar first`), gives
+    their order; without one the order is the expected one.
     """
     for line in read_lines(path, SequenceError):
         text = line.strip()
@@ -47,18 +53,20 @@ def named_order(path: Path, expected: tuple[str, ...]) -> list[int]:
         if set(names) == set(expected) and len(names) == len(expected):
             return [names.index(name) for name in expected]
         parts = [name for name in names if name.startswith("q")]
-        if sorted(parts) == ["qw", "qx", "qy", "qz"]:
+        if sorted(parts) != ["qw", "qx", "qy", "qz"]:
+            parts = next((order for words, order in WORDS if re.search(words, text.lower())), [])
+        if parts:
             first = len(expected) - 4
             return [*range(first), *(first + parts.index(name) for name in expected[first:])]
     return list(range(len(expected)))
 
 
 def _column_name(word: str) -> str:
-    """`qw` for qw, q_w, q.w or q_RS_w, `tx` for x, tx or p_RS_R_x, `stamp` for a time; empty for other words."""
+    """`qw` for qw, q_w, q.w, r_w or q_RS_w, `tx` for x, tx or p_RS_R_x, `stamp` for a time; empty for other words."""
     word = re.sub(r"[\[(].*", "", word).strip("`'\":").lower()
     if word in TIME_NAMES:
         return "stamp"
-    if found := re.fullmatch(r"q(?:uat(?:ernion)?)?[_.]?(?:[a-z]+_)*([wxyz])", word):
+    if found := re.fullmatch(r"(?:q(?:uat(?:ernion)?)?|r(?:ot(?:ation)?)?)[_.]?(?:[a-z]+_)*([wxyz])", word):
         return f"q{found[1]}"
     found = re.fullmatch(r"(?:[tp]|pos|position|trans|translation)?[_.]?(?:[a-z]+_)*([xyz])", word)
     return f"t{found[1]}" if found else ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,15 +15,16 @@ from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
 from mapping.multiview.features import LARGEST_SIDE, Features
 from mapping.se3 import inverse
+from pipelines.checks.conventions import EPIPOLAR_TOLERANCE
 from pipelines.checks.matches import MatchedPair, matched_pairs
 from pipelines.checks.sampler import FrameSampler
-from pipelines.frame import FrameSequence
+from pipelines.frame import FrameSequence, SequenceError
 from pipelines.loading import read_frames
 from pipelines.posing.adjusted import AdjustedSequence
-from pipelines.posing.adjustment import Adjustment, adjust_poses, neighbours_moved
+from pipelines.posing.adjustment import Adjustment, adjust_poses, can_adjust, neighbours_moved
 from pipelines.sources.source import DepthOrigin, SourceError
 from pipelines.stages.context import RunContext
-from pipelines.stages.prepare import CHECK_FILE
+from pipelines.stages.prepare import CHECK_FILE, POSTPONED
 from pipelines.workspace import StageRecord, WorkspaceError, read_record
 from scenegraph.files import json_values as values
 
@@ -58,6 +57,11 @@ class Refinement:
         falls = self.error_refined < (1 - LEAST_GAIN) * self.error_given
         return falls and self.turned_deg < LARGEST_TURN_DEG
 
+    @property
+    def fits(self) -> bool:
+        """Whether most features agree with the refined poses as they do with right ones."""
+        return self.error_refined < EPIPOLAR_TOLERANCE * self.focal_refined
+
     def describe(self) -> str:
         """As words for users."""
         return (
@@ -66,16 +70,13 @@ class Refinement:
         )
 
 
-def can_refine() -> bool:
-    """Whether the library for it is there."""
-    return sys.modules.get("pycolmap", True) is not None and importlib.util.find_spec("pycolmap") is not None
-
-
 def refine_poses(context: RunContext) -> StageRecord:
     """Poses and a camera that fit the images better than those given, in poses.json; those given where there are none.
 
-    Raises SourceError where refinement is demanded and its library is missing or the images do not allow it.
+    Raises SourceError where refinement is demanded and its library is missing or the images do not allow it, and SequenceError
+    where the given poses fit no image and refined ones are not found or do not fit either.
     """
+    hopeless = _postponed(context)
     reason = _reason_against(context)
     if reason is None:
         found = _adjusted(context)
@@ -83,14 +84,26 @@ def refine_poses(context: RunContext) -> StageRecord:
             reason = "too few features are common to the frames"
         else:
             adjustment, refinement = found
-            if refinement.helps:
+            if refinement.helps and not (hopeless and not refinement.fits):
                 _write(context, {"refined": True, **asdict(refinement), **_record(context, adjustment)})
                 return StageRecord({"refined": True, **asdict(refinement), "text": refinement.describe()})
-            reason = f"refined ones fit hardly better ({refinement.describe()})"
+            better = "not well enough" if refinement.helps else "hardly better"
+            reason = f"refined ones fit {better} ({refinement.describe()})"
+    if hopeless:
+        raise SequenceError(
+            f"{context.sequence.path}: {hopeless}; poses are not refined: {reason}; `--trust` maps it as it is read"
+        )
     if context.config.poses.refine == "on":
         raise SourceError(f"--refine-poses on: {context.sequence.path}: {reason}")
     _write(context, {"refined": False, "reason": reason})
     return StageRecord({"refined": False, "text": f"as given: {reason}"})
+
+
+def _postponed(context: RunContext) -> str:
+    """What the check of the input found contradictory and left to the refinement of the poses; empty for nothing."""
+    found = context.workspace.path(CHECK_FILE)
+    stated = read_record(found).get(POSTPONED)
+    return "" if stated is None else values.text(stated, f"{found}: {POSTPONED}")
 
 
 def with_refined_poses(sequence: FrameSequence, path: Path) -> FrameSequence:
@@ -132,7 +145,7 @@ def _reason_against(context: RunContext) -> str | None:
         camera = context.camera
         if error < WORTH * max(1.0, max(camera.width, camera.height) / LARGEST_SIDE):
             return f"they fit the images ({error:.2f} px)"
-    if not can_refine():
+    if not can_adjust():
         return "needs the extra sfm: pip install 'm2h-mapping[sfm]'"
     import pycolmap
 

@@ -18,14 +18,17 @@ from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import check_sequence
 from pipelines.frame import Frame, SequenceError
 from pipelines.loading import read_frames
+from pipelines.posing.adjustment import can_adjust
 from pipelines.recentred import as_given, moved
 from pipelines.sources.predictions import prediction_path, stored_frames, write_predictions
+from pipelines.sources.source import DepthOrigin
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
 from pipelines.workspace import StageRecord, WorkspaceError, digest, read_record
 
 INDEX = "index.json"
 """In the predictions' folder: of what source they are, and of which frames."""
-CHECK_FILE = "check.json"
+CHECK_FILE, POSTPONED = "check.json", "left_to_refinement"
+"""And its entry on what contradicts the poses, where their refinement decides whether they are mapped."""
 LEVELLING_FRAMES = 60
 LEVELLING_VOXEL_SIZE = 0.06
 
@@ -54,7 +57,8 @@ def list_frames(context: RunContext) -> StageRecord:
 def check_input(context: RunContext) -> StageRecord:
     """Whether a few frames fit each other as they are read, in check.json.
 
-    Raises SequenceError where they contradict it, unless the settings say to trust it.
+    Raises SequenceError where they contradict it, unless the settings say to trust it. Poses that no image fits, in any reading,
+    may be imprecise ones: where they are refined before they are used, that decides.
     """
     frames, sequence = context.config.frames, as_given(context.sequence)
     sampler = FrameSampler(
@@ -68,12 +72,21 @@ def check_input(context: RunContext) -> StageRecord:
     )
     metric = context.sequence.is_metric and context.config.align.pose_scale in (None, 1.0)
     found = check_sequence(sequence, sampler, metric=metric)
-    if found.contradictions and not context.config.check.trust:
+    trusts = context.config.check.trust
+    postponed = bool(found.contradictions) and not trusts and found.may_be_imprecise and _are_refined(context)
+    if found.contradictions and not trusts and not postponed:
         raise SequenceError(f"{context.sequence.path}: {found.contradictions[0]}; {found.advice()}")
-    data = found.to_json()
+    data = found.to_json() | {POSTPONED: found.contradictions[0] if postponed else None}
     write_text_atomic(context.workspace.path(CHECK_FILE), json.dumps(data, indent=2, allow_nan=False) + "\n")
     summary = data | {"lines": found.lines(), "text": found.summary()}
-    return StageRecord(summary, [*(f"mapped although {text}" for text in found.contradictions), *found.doubts])
+    although = "refined poses are mapped, as" if postponed else "mapped although"
+    return StageRecord(summary, [*(f"{although} {text}" for text in found.contradictions), *found.doubts])
+
+
+def _are_refined(context: RunContext) -> bool:
+    """Whether the settings let imprecise poses be refined before depth is found by means of them."""
+    mode = context.config.poses.refine
+    return can_adjust() and (mode == "on" or (mode == "auto" and context.source.depth_from is DepthOrigin.POSES))
 
 
 def find_level(context: RunContext) -> StageRecord:

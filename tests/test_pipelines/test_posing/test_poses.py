@@ -15,6 +15,7 @@ from pipelines.cli import main
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
 from pipelines.posing import poses
+from pipelines.posing.joining import JoinedPart
 from pipelines.posing.opening import open_or_pose
 from pipelines.posing.poses import notes_of, pose_recording
 from pipelines.posing.reconstruction import MissingExtraError, Reconstruction, image_pairs, import_pycolmap
@@ -26,6 +27,7 @@ UNIT = 2.5
 """Metres in one unit of the reconstruction."""
 LOST = "000003.png"
 COUNT = 9
+PARTS = (JoinedPart(3, ""), JoinedPart(2, "only 4 common points agree"))
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def wall(tmp_path, monkeypatch):
             pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float)
             views[name] = SparseView(pixels, truth.depth(i)[rows.ravel(), columns.ravel()] / UNIT)
             found[name] = T
-        return Reconstruction(CAMERA, found, views, (2,))
+        return Reconstruction(CAMERA, found, views, PARTS)
 
     def predict(rgb, camera):
         assert camera == CAMERA
@@ -69,7 +71,7 @@ def wall(tmp_path, monkeypatch):
 def test_poses_are_in_metres_and_what_is_lost_is_listed(wall, tmp_path):
     out = tmp_path / "out"
     report = pose_recording(wall.folder, out, PosingConfig(), command="m2h poses")
-    assert (report.picked, report.posed, report.unregistered, report.other_models) == (COUNT, COUNT - 1, (LOST,), (2,))
+    assert (report.picked, report.posed, report.unregistered, report.parts) == (COUNT, COUNT - 1, (LOST,), PARTS)
     header = json.loads((out / "transforms.json").read_text())
     assert header["scale_source"] == "network"
     assert header["scale_spread"] == pytest.approx(0, abs=1e-3)
@@ -77,8 +79,13 @@ def test_poses_are_in_metres_and_what_is_lost_is_listed(wall, tmp_path):
     sequence = open_sequence(out)
     assert sequence.world_up is None
     assert list(sequence.notes) == notes_of(report)
-    assert sequence.notes[0] == "scale estimated from the network's depth, ± 10%"
-    assert sequence.notes[1] == f"1 of {COUNT} picked frames have no pose and are not mapped: {LOST}"
+    assert sequence.notes[0] == "scale estimated from the network's depth, ± 24% (two standard deviations)"
+    assert sequence.notes[1:] == (
+        f"1 of {COUNT} picked frames have no pose and are not mapped: {LOST}",
+        "parts that did not connect were joined to the largest one by what both show (frames: 3)",
+        "parts of the recording that cannot be proved to connect to the largest one were left out "
+        "(2 frames: only 4 common points agree)",
+    )
     for info in sequence.infos:
         truth = wall.truth.infos[int(info.image[-10:-4])]
         np.testing.assert_allclose(info.T_world_camera, truth.T_world_camera, atol=1e-4)

@@ -69,6 +69,15 @@ def test_text_and_binary_agree(tmp_path: Path) -> None:
     assert read_cameras(tmp_path / "text/sparse/0") == read_cameras(tmp_path / "binary/sparse/0")
 
 
+def test_binary_names_written_on_windows(tmp_path: Path) -> None:
+    folders.write_colmap_binary(tmp_path)
+    file = tmp_path / "sparse/0/images.bin"
+    file.write_bytes(file.read_bytes().replace(b"0.png\0", b"left\\0.png\0"))
+    (tmp_path / "images/left").mkdir()
+    (tmp_path / "images/0.png").rename(tmp_path / "images/left/0.png")
+    assert {info.image: info.used for info in open_sequence(tmp_path).infos}["images/left/0.png"]
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

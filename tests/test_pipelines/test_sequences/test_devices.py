@@ -74,6 +74,13 @@ def test_record3d_cameras_and_times_of_frames(tmp_path: Path) -> None:
         open_sequence(tmp_path)
 
 
+def test_record3d_matrix_by_rows_or_columns(tmp_path: Path) -> None:
+    folders.write_record3d(tmp_path)
+    for K in ([20, 0, 0, 0, 21, 0, 7, 5, 1], [20, 0, 7, 0, 21, 5, 0, 0, 1]):
+        edit_json(tmp_path / "EXR_RGBD/metadata.json", K=K)
+        assert open_sequence(tmp_path).infos[0].intrinsics == folders.CAMERA
+
+
 def test_record3d_depth_in_metres(tmp_path: Path) -> None:
     exr = pytest.importorskip("OpenEXR")
     folders.write_record3d(tmp_path)

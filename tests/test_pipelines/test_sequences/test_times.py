@@ -28,6 +28,13 @@ def test_small_numbers_are_seconds() -> None:
     np.testing.assert_array_equal(to_seconds([0.0, 17.5, np.nan], "t.txt"), [0.0, 17.5, np.nan])
 
 
+@pytest.mark.parametrize("gap", [33_333.3, 33_333_333.3])
+def test_times_since_the_start_in_another_unit_are_an_error(gap: float) -> None:
+    with pytest.raises(SequenceError, match=r"list: time stamps are 3.* apart, expected seconds"):
+        to_seconds(np.arange(5) * gap, "list")
+    assert to_seconds([0.0, 5000.0, 5000.1, 5000.2], "list")[1] == 5000.0  # a pause is none
+
+
 @pytest.mark.parametrize("stamp", [3.2e14, 1e13, 5e20])
 def test_other_large_numbers_are_an_error(stamp: float) -> None:
     with pytest.raises(SequenceError, match=r"t\.txt: .* is not a time stamp in seconds, nor a time since 1970"):
@@ -111,6 +118,11 @@ def test_times_that_miss_are_named_with_the_amount(tmp_path: Path) -> None:
         "#timestamp [ns], p_RS_R_x [m], p_RS_R_y [m], p_RS_R_z [m], q_RS_w [], q_RS_x [], q_RS_y [], q_RS_z []\n",
         "# qw, qx, qy, qz\n",
         "# ground truth\n# time x y z q_w q_x q_y q_z\n",
+        "# timestamp, position (x y z), quaternion (w x y z)\n",
+        "# t x y z w x y z\n",
+        "# Hamilton quaternion, scalar first\n",
+        "# wxyz\n",
+        "# secs x y z rw rx ry rz\n",
     ],
 )
 def test_order_of_the_quaternion_that_a_comment_names(tmp_path: Path, comment: str) -> None:
@@ -118,6 +130,17 @@ def test_order_of_the_quaternion_that_a_comment_names(tmp_path: Path, comment: s
     rows = [line.split() for line in (tmp_path / "seq/groundtruth.txt").read_text().splitlines()[1:]]
     w_first = "".join(" ".join([*row[:4], row[7], *row[4:7]]) + "\n" for row in rows)
     (tmp_path / "seq/groundtruth.txt").write_text(comment + w_first)
+    for i, info in enumerate(open_sequence(tmp_path / "seq").infos):
+        np.testing.assert_allclose(info.T_world_camera, folders.POSES[i], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "comment", ["# position (x y z), quaternion (x, y, z, w)\n", "# xyzw\n", "# a walk (2) of w\n"]
+)
+def test_comments_that_leave_the_order_as_it_is(tmp_path: Path, comment: str) -> None:
+    folders.write_tum(tmp_path / "seq")
+    rows = (tmp_path / "seq/groundtruth.txt").read_text().splitlines()[1:]
+    (tmp_path / "seq/groundtruth.txt").write_text(comment + "\n".join(rows) + "\n")
     for i, info in enumerate(open_sequence(tmp_path / "seq").infos):
         np.testing.assert_allclose(info.T_world_camera, folders.POSES[i], atol=1e-6)
 
@@ -139,7 +162,7 @@ def test_quaternions_are_normalised_up_to_a_hundredth(tmp_path: Path) -> None:
     def write(factor: float) -> None:
         np.savetxt(tmp_path / "seq/groundtruth.txt", [[*row[:4], *(factor * x for x in row[4:])] for row in rows])
 
-    for factor in (0.995, 1.0099):
+    for factor in (0.995, 1.01001):
         write(factor)
         for i, info in enumerate(open_sequence(tmp_path / "seq").infos):
             np.testing.assert_allclose(info.T_world_camera, folders.POSES[i], atol=1e-6)

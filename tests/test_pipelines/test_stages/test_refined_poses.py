@@ -16,6 +16,7 @@ from rough_poses import relative_errors, roughened
 from mapping.mesh.io import read_mesh
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
+from pipelines.frame import SequenceError
 from pipelines.images import read_rgb, write_png
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import SourceError
@@ -62,6 +63,31 @@ def test_a_run_refines_poses_that_are_off(tmp_path: Path, sfm: None) -> None:
     before, after = relative_errors(ROUGH, TRUE), relative_errors(refined_poses(tmp_path / "run", len(TRUE)), TRUE)
     assert after[0] < 0.6 * before[0]
     assert after[1] < 0.2 * before[1]
+
+
+def run_without_trust(tmp_path: Path, poses: np.ndarray, refine: str) -> dict:
+    folders.write_room(tmp_path / "seq", poses, TRUE, depth_scale=None, detail=DETAIL)
+    config = config_from_mapping(PipelineConfig, {"poses": {"refine": refine}}, "here")
+    sequence = open_sequence(tmp_path / "seq")
+    return run(sequence, tmp_path / "run", source="multiview", config=config, until="poses")["stages"]
+
+
+def test_poses_that_fit_no_image_are_mapped_where_refined_ones_do(tmp_path: Path, sfm: None) -> None:
+    stages = run_without_trust(tmp_path, ROUGH, "auto")
+    assert stages["check"]["summary"]["verdict"] == "unclear"
+    assert stages["check"]["warnings"][0].startswith("refined poses are mapped, as conventions: UNCLEAR")
+    assert stages["poses"]["summary"]["refined"]
+    assert relative_errors(refined_poses(tmp_path / "run", len(TRUE)), TRUE)[1] < 0.3
+
+
+def test_poses_that_fit_no_image_stop_the_run_where_refinement_is_off(tmp_path: Path) -> None:
+    with pytest.raises(SequenceError, match="UNCLEAR, no reading fits"):
+        run_without_trust(tmp_path, ROUGH, "off")
+
+
+def test_poses_that_fit_no_image_and_cannot_be_refined_stop_the_run(tmp_path: Path, sfm: None) -> None:
+    with pytest.raises(SequenceError, match=r"UNCLEAR, no reading fits.*; poses are not refined: .*--trust"):
+        run_without_trust(tmp_path, roughened(TRUE, 0.3, 60.0), "auto")
 
 
 def test_a_run_keeps_poses_that_are_right(tmp_path: Path) -> None:
