@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEQUENCE ?= ../shared/data/redkitchen
 export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-all check format bench clean
+.PHONY: help install lock demo test test-fast test-all check format bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,6 +18,10 @@ $(VENV)/.ready: pyproject.toml tools/system_libraries.sh
 	@touch $@
 
 install: $(VENV)/.ready  ## the virtual environment with the package and its dependencies
+
+lock: install  ## write the versions that are installed to .ci/constraints.txt, with which CI tests
+	@version=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	$(BIN)/python -m pip freeze --exclude-editable | sed "s/$$/ ; python_version == '$$version'/" > .ci/constraints.txt
 
 demo: install  ## map the built-in synthetic apartment and say what was found
 	$(BIN)/m2h demo --out demo

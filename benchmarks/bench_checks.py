@@ -130,7 +130,7 @@ def checked(path: Path) -> SequenceCheck:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder that holds the recorded sequences")
+    parser.add_argument("data", type=Path, help="folder with the recorded sequences")
     parser.add_argument("--worlds", type=Path, help="folder for the synthetic worlds, which is kept")
     parser.add_argument("--seeds", type=int, nargs="*", default=list(range(81, 91)))
     parser.add_argument(

@@ -43,7 +43,7 @@ SAMPLES = 100_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder that holds the recorded sequences")
+    parser.add_argument("data", type=Path, help="folder with the recorded sequences")
     parser.add_argument("--only", choices=sorted(SEQUENCES), action="append", help="measure these sequences")
     parser.add_argument("--every", type=int, default=1, help="fuse every n-th frame; neighbours come from all")
     parser.add_argument("--voxel", type=float, default=0.05, help="voxel size in metres")

@@ -58,7 +58,7 @@ LEVELS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder that holds the recorded sequences")
+    parser.add_argument("data", type=Path, help="folder with the recorded sequences")
     parser.add_argument("--walks", type=Path, help="folder for the synthetic walks, which is kept")
     parser.add_argument("--seeds", type=int, nargs="*", default=[61])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "refine_poses.json")

@@ -1,8 +1,8 @@
-"""Pictures for docs/: what the network says of real frames, and the maps that come of it beside the sensor's.
+"""Pictures for docs/: what the network says of real frames, and the maps that come of it next to the sensor's.
 
     python benchmarks/pictures_from_images.py DATA --runs FOLDER [--out docs/images]
 
-FOLDER holds the runs that `bench_from_images.py DATA --keep FOLDER` leaves: nothing is predicted here. `frames.jpg` has six
+FOLDER contains the runs that `bench_from_images.py DATA --keep FOLDER` leaves: nothing is predicted here. `frames.jpg` has six
 frames of the second half of the office, a row each: the image, the depth of the sensor, the depth that was fused, its weight.
 `maps.jpg` has the maps of the office and the kitchen from above, and those of the depth of their sensors. Frames of the kitchen
 are not shown: its licence (7-Scenes) is for research.

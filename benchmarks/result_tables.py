@@ -124,6 +124,13 @@ def long_walk(data: Result) -> str:
     )
 
 
+def large_run(data: Result) -> str:
+    """Memory and time by command."""
+    sizes = "{frames:,} frames, {rooms} rooms of {objects} objects each, {blocks:,} blocks.".format(**data["settings"])
+    columns = [Column("command", "command"), Column("peak GiB", "gib", ".2f"), Column("processor s", "cpu_s", ".1f")]
+    return paragraphs(sizes, table(columns, data["commands"]))
+
+
 def monocular(data: Result) -> str:
     """Measures that every world has, and all of them on the worlds that have most."""
     worlds: dict[str, Result] = data["results"]

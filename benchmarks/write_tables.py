@@ -21,6 +21,7 @@ from result_tables import (
     checks,
     from_images,
     fusion,
+    large_run,
     long_walk,
     meshing,
     monocular,
@@ -146,6 +147,14 @@ SECTIONS = (
         "waiting for others.",
         long_walk,
         ("numba",),
+    ),
+    Section(
+        "A large run",
+        "large_run",
+        "Peak of resident memory and processor time of commands on a run folder that was made without mapping anything, each in "
+        "its own process. The sequence has all frames in its transforms.json, the graph one pose of the camera for each.",
+        large_run,
+        noise="Noise: does not change the memory; processor time includes imports.",
     ),
     Section(
         "Maps from monocular depth",

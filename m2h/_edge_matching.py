@@ -32,10 +32,10 @@ def suppress_non_maxima(edges: NDArray[np.floating]) -> NDArray[np.float64]:
     v, u = np.indices(strength.shape)
     kept = np.ones(strength.shape, dtype=bool)
     for side in (-1, 1):
-        beside = map_coordinates(
+        neighbour = map_coordinates(
             strength, [v + side * np.sin(across), u + side * np.cos(across)], order=1, mode="nearest"
         )
-        kept &= strength * NMS_MARGIN >= beside
+        kept &= strength * NMS_MARGIN >= neighbour
     fade_v, fade_u = (np.minimum(np.minimum(np.arange(n), np.arange(n)[::-1]) / BORDER, 1.0) for n in strength.shape)
     return np.where(kept, strength, 0.0) * fade_v[:, None] * fade_u
 
@@ -124,9 +124,9 @@ def _augment(
     root[frontier] = frontier
     ends = [frontier[:0]]
     while len(frontier):
-        beside = frontier[:, None] + steps
-        reached = unseen[beside]
-        new, first = np.unique(beside[reached], return_index=True)
+        neighbour = frontier[:, None] + steps
+        reached = unseen[neighbour]
+        new, first = np.unique(neighbour[reached], return_index=True)
         came_from[new] = np.repeat(frontier, reached.sum(axis=1))[first]
         unseen[new] = False
         tree = root[came_from[new]]

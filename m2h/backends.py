@@ -221,7 +221,7 @@ class ExportedNetwork:
 def _parse(metadata: dict[str, str], path: Path) -> tuple[CheckpointRecord, list[str]]:
     """The record and the names of the outputs."""
     if RECORD_KEY not in metadata or OUTPUTS_KEY not in metadata:
-        raise CheckpointError(f"{path}: holds no record of m2h; it was not exported by m2h")
+        raise CheckpointError(f"{path}: has no record of m2h; it was not exported by m2h")
     return CheckpointRecord.from_json(metadata[RECORD_KEY], str(path)), _names_of(
         parse_json(metadata[OUTPUTS_KEY], f"{path}: {OUTPUTS_KEY}", CheckpointError), path
     )

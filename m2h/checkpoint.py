@@ -112,7 +112,7 @@ def published_state_dict(model: M2H) -> dict[str, Tensor]:
 def load_published_file(path: Path, record: CheckpointRecord) -> M2H:
     """The network of the record with the weights of a published `.pt` file, in evaluation mode.
 
-    The file is read without running code from it. Raises CheckpointError naming it when it holds anything but such weights.
+    The file is read without running code from it. Raises CheckpointError naming it when it contains anything but such weights.
     """
     from m2h.model import build_model
 

@@ -90,7 +90,7 @@ def export_onnx(
 
 
 def export_openvino(onnx_path: Path, path: Path) -> None:
-    """Convert an exported ONNX file to OpenVINO's format: `path` (.xml) and, beside it, the weights (.bin), in float32."""
+    """Convert an exported ONNX file to OpenVINO's format: `path` (.xml) and, next to it, the weights (.bin), in float32."""
     openvino = require("openvino")
     model = openvino.Core().read_model(str(onnx_path))
     for key, value in read_onnx_metadata(onnx_path).items():

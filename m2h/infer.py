@@ -337,7 +337,7 @@ def _check_images(images: Sequence[NDArray[np.uint8]], intrinsics: SizedCamera |
     for image in images:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.shape != shape:
             raise ValueError(
-                f"images must be uint8 (H, W, 3), all of one size, got {image.dtype} {image.shape} beside {shape}"
+                f"images must be uint8 (H, W, 3), all of one size, got {image.dtype} {image.shape} and {shape}"
             )
     if intrinsics is not None and (intrinsics.height, intrinsics.width) != shape[:2]:
         raise ValueError(f"intrinsics are of {intrinsics.height}x{intrinsics.width} pixels, the image of {shape[:2]}")

@@ -12,7 +12,7 @@ from m2h.weights import load_weights
 from mapping.reading.files import check_regular
 
 COUNTER = "num_batches_tracked"
-"""Ending of what batch norms count, which not every file holds."""
+"""Ending of what batch norms count, which not every file has."""
 
 
 def initial_model(config: TrainConfig) -> M2H:
@@ -20,7 +20,7 @@ def initial_model(config: TrainConfig) -> M2H:
     if config.init:
         model, record = load_weights(config.init)
         if record.config != config.model:
-            raise TrainError(f"init {config.init}: holds another network than model describes")
+            raise TrainError(f"init {config.init}: contains another network than model describes")
         return model
     model = build_model(config.model)
     if config.backbone_weights:

@@ -18,7 +18,7 @@ def keep_freed_memory() -> bool:
     """Let glibc keep large freed blocks for the next allocation instead of giving them back; returns whether that could be set.
 
     A decoder on a CPU allocates and frees maps of 10-100 MB all the time. By default each is mapped anew, and first touching its
-    pages costs several times as much as the arithmetic. The setting holds for the whole process, whose resident memory then
+    pages costs several times as much as the arithmetic. The setting applies to the whole process, whose resident memory then
     stays at its peak. Elsewhere than on glibc nothing is changed.
     """
     if not sys.platform.startswith("linux"):

@@ -24,7 +24,6 @@ from m2h.config import M2HConfig
 from m2h.record import CheckpointError, CheckpointRecord, Preprocessing
 from mapping.files import (
     atomic_path,
-    file_sha256,
     locked_file,
     make_folder,
     move,
@@ -32,7 +31,7 @@ from mapping.files import (
     remove_file,
     without_temporaries,
 )
-from mapping.reading.files import opened
+from mapping.reading.files import file_sha256, opened
 
 if TYPE_CHECKING:
     from m2h.model import M2H
@@ -113,7 +112,7 @@ REGISTRY: dict[str, WeightsEntry] = {
         ),
     )
 }
-"""The four published files. All hold the full network with 41 classes, whatever their descriptions say."""
+"""The four published files. All contain the full network with 41 classes, whatever their descriptions say."""
 
 
 def default_cache() -> Path:
@@ -129,7 +128,7 @@ def cached_path(entry: WeightsEntry, cache: Path | None = None) -> Path | None:
 
 def is_published(entry: WeightsEntry, path: Path) -> bool:
     """Whether a file is the published one, byte by byte."""
-    return path.stat().st_size == entry.size and file_sha256(path) == entry.sha256
+    return path.stat().st_size == entry.size and file_sha256(path, WeightsError) == entry.sha256
 
 
 def fetch_weights(entry: WeightsEntry, *, cache: Path | None = None, progress: Progress | None = None) -> Path:
@@ -175,7 +174,7 @@ def import_weights(
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     folder = cache or default_cache()
-    digest = file_sha256(path)
+    digest = file_sha256(path, WeightsError)
     known = [entry for entry in registry.values() if entry.sha256 == digest]
     if known:
         name, target = known[0].name, folder / known[0].filename
@@ -308,7 +307,7 @@ def _accept(entry: WeightsEntry, part: Path, target: Path) -> Path:
         raise WeightsError(
             f"{entry.name}: download stopped at {size} of {entry.size} bytes; run the command again to go on"
         )
-    digest = file_sha256(part)
+    digest = file_sha256(part, WeightsError)
     if size > entry.size or digest != entry.sha256:
         remove_file(part)
         found = f"more than {entry.size} bytes" if size > entry.size else f"SHA-256 {digest}"

@@ -20,7 +20,7 @@ DISTORTION_COUNTS = {"opencv": (0, 4, 5, 8, 12, 14), "fisheye": (4,)}
 class Intrinsics:
     """A pinhole camera; pixel (0, 0) is the centre of the top-left pixel.
 
-    fx, fy, cx, cy are in pixels of a width x height image. `distortion` holds OpenCV's coefficients in OpenCV's order
+    fx, fy, cx, cy are in pixels of a width x height image. `distortion` are OpenCV's coefficients in OpenCV's order
     (k1 k2 p1 p2 [k3 ...], or k1 k2 k3 k4 of the fisheye model); empty means none, as in all code after the readers. A fisheye
     without coefficients, or with zeros, is the equidistant lens: a pixel's distance from the centre is f times the ray's angle.
 

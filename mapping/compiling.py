@@ -11,7 +11,7 @@ FAST = {"contract", "nsz", "arcp"}
 INNER = {"nogil": True, "_nrt": False}
 """Options of `numba.njit` for a kernel that only other kernels call and that makes no arrays of its own.
 
-It counts no references to its array arguments, since its caller holds them. Counting takes an atomic addition per array and call,
+It counts no references to its array arguments, since its caller keeps them. Counting takes an atomic addition per array and call,
 which waits for all pending reads and writes; in a function of a few nanoseconds this is most of the time.
 """
 Event = Literal["begins", "ends"]

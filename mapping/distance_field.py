@@ -37,7 +37,7 @@ TILE_REACH = 6.0
 class FreeSpace:
     """The state of space in cubes of `cell_size` metres.
 
-    state (X, Y, Z) uint8: UNKNOWN, FREE (seen through) or OCCUPIED (holds a surface); cell (i, j, k) spans
+    state (X, Y, Z) uint8: UNKNOWN, FREE (seen through) or OCCUPIED (contains a surface); cell (i, j, k) spans
     `origin + cell_size * [i, i + 1] ...` in the world. surface_points (S, 3) are the mean surface points of the occupied
     cells, in the order of `np.flatnonzero(state == OCCUPIED)`; distances to them are more precise than a cell.
     """

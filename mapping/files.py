@@ -9,7 +9,6 @@ whose number means nothing here. Readers ignore temporaries (`is_temporary`).
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import secrets
@@ -39,7 +38,7 @@ def without_temporaries(paths: Iterable[Path]) -> list[Path]:
 
 @contextmanager
 def atomic_path(path: AnyPath, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside `path`, same suffix, that becomes `path` when the block ends normally and is deleted otherwise.
+    """A temporary path next to `path`, same suffix, that becomes `path` when the block ends normally and is deleted otherwise.
 
     With `durable` it is on the disk before it gets its name, so that not even a power cut leaves a file that is empty or cut off.
     That costs milliseconds; for many files, write them without and call `flush_files` before the file that vouches for them.
@@ -63,7 +62,7 @@ def atomic_path(path: AnyPath, *, durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: AnyPath) -> Iterator[Path]:
-    """A temporary folder beside `path` that becomes `path` when the block ends normally and is deleted otherwise.
+    """A temporary folder next to `path` that becomes `path` when the block ends normally and is deleted otherwise.
 
     Raises OSError (with the target's name) when it cannot be written, or `path` is there and no empty folder.
     """
@@ -135,15 +134,6 @@ def remove_abandoned(folder: AnyPath, *, below: bool = False) -> None:
             with suppress(OSError):
                 _remove_if_abandoned(Path(parent, name))
         folders[:] = [name for name in folders if below and not is_temporary(name)]
-
-
-def file_sha256(path: AnyPath) -> str:
-    """SHA-256 of a file in hexadecimal, read in pieces."""
-    state = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for piece in iter(lambda: stream.read(1 << 20), b""):
-            state.update(piece)
-    return state.hexdigest()
 
 
 def locked_file(path: AnyPath) -> BinaryIO:

@@ -5,9 +5,9 @@ constants are compiled into it. The digest here is of what the compiler reads: t
 that it uses, the same of all kernels among these, the options, and types and field names of the arguments. So it
 depends on the code in memory alone, no file has to be read or watched, and an edited comment does not cause a compilation.
 
-One file holds one kernel for one set of argument types. It is written beside its name and then renamed: so a killed process, or
+One file has one kernel for one set of argument types. It is written next to its name and then renamed: so a killed process, or
 another one that writes the same, leaves a complete file or none. An unreadable file is compiled again, and without a writable
-folder nothing is stored. numba chooses the folder: NUMBA_CACHE_DIR, `__pycache__` beside the source or, if that is not writable,
+folder nothing is stored. numba chooses the folder: NUMBA_CACHE_DIR, `__pycache__` next to the source or, if that is not writable,
 the cache folder of the user.
 """
 

@@ -23,7 +23,7 @@ class SequenceError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One posed image; `recorded` holds what the sequence itself knows about it (depth, labels, instances, ...).
+    """One posed image; `recorded` is what the sequence itself knows about it (depth, labels, instances, ...).
 
     index is the frame's number in its sequence and never changes with stride or range; timestamp in seconds; rgb (H, W, 3)
     uint8; intrinsics of exactly that size and without distortion; T_world_camera (4, 4) float64. mask (H, W) is False where

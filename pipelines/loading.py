@@ -19,7 +19,7 @@ KEPT_FRAME_BYTES = 128 << 20
 
 
 class BrokenFramesError(SequenceError):
-    """More frames cannot be read than the settings allow; `broken` holds the reason of each by its index."""
+    """More frames cannot be read than the settings allow; `broken` has the reason of each by its index."""
 
     def __init__(self, message: str, broken: dict[int, str]) -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ def read_frames(
     """The frames at `positions`, in order, decoded by a second thread ahead of their use.
 
     A frame whose files cannot be read is left out, and its index and the reason are put into `broken`.
-    Raises BrokenFramesError with the first reason when `broken` holds more than `max_broken` frames.
+    Raises BrokenFramesError with the first reason when `broken` contains more than `max_broken` frames.
     """
     broken = {} if broken is None else broken
     with closing(prefetched(_decoded(sequence, positions), READ_AHEAD)) as decoded:

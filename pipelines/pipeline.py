@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mapping.files import file_sha256, write_text_atomic
-from mapping.reading.files import read_bytes
+from mapping.files import write_text_atomic
+from mapping.reading.files import file_sha256, read_bytes
 from pipelines.checks.bounds import check_bounds
 from pipelines.config import config_to_mapping, dump_config
 from pipelines.frame import FrameSequence, SequenceError, only_with_depth
@@ -138,7 +138,7 @@ def run(
         if until in INPUT_NAMES:
             return workspace.manifest
         poses = workspace.path(POSES_FILE)
-        chain.key = digest(chain.key, file_sha256(poses))
+        chain.key = digest(chain.key, file_sha256(poses, WorkspaceError))
         adjusted = with_refined_poses(sequence, poses)
         if adjusted is not sequence:
             shared = CachedSequence(adjusted)
@@ -157,7 +157,7 @@ def run(
 def _reopened(source: str, sequence: FrameSequence, config: PipelineConfig, poses: Path) -> Source:
     """The source of the sequence with refined poses; what it said of others is not taken for its answers."""
     opened = open_source(source, sequence, config)
-    return replace(opened, fingerprint=digest(opened.fingerprint, file_sha256(poses)))
+    return replace(opened, fingerprint=digest(opened.fingerprint, file_sha256(poses, WorkspaceError)))
 
 
 @dataclass
@@ -171,7 +171,7 @@ class _Chain:
     key: str
 
     def run(self, stages: Sequence[Stage], context: RunContext) -> None:
-        """The stages in order; what they need compiled is compiled beside the first of them that runs."""
+        """The stages in order; what they need compiled is compiled during the first of them that runs."""
         need_kernels = bool(KERNEL_STAGES & {stage.name for stage in stages})
         for stage in stages:
             chosen = {name: self.settings[name] for name in stage.settings}

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mapping.files import (
-    file_sha256,
     is_temporary,
     locked_file,
     make_folder,
@@ -24,7 +23,7 @@ from mapping.files import (
     write_text_atomic,
 )
 from mapping.reading.documents import read_json
-from mapping.reading.files import read_head, shown
+from mapping.reading.files import file_sha256, read_head, shown
 from pipelines.memory import PeakMemory
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ STAGE_FIELDS: dict[str, type | tuple[type, ...]] = {
     "warnings": list,
     "summary": dict,
 }
-"""What the record of a stage must hold to be of use, and of which type."""
+"""What the record of a stage must contain, and of which type."""
 INPUT_FIELDS = ("name", "format", "path", "fingerprint")
 REPORTED_PACKAGES = (
     "m2h-mapping",
@@ -128,7 +127,7 @@ def _files_below(folder: Path, prefix: str, seen: set[Path]) -> Iterator[tuple[s
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether a folder holds the manifest of a run."""
+    """Whether a folder contains the manifest of a run."""
     try:
         return f'"format": "{RUN_FORMAT}"'.encode() in read_head(path / "manifest.json", WorkspaceError, 200)
     except WorkspaceError:
@@ -196,7 +195,7 @@ class Workspace:
     """
 
     def __init__(self, root: Path) -> None:
-        """Opens or creates the folder; raises WorkspaceError when it cannot be written, holds something else, or holds a link,
+        """Opens or creates the folder; raises WorkspaceError when it cannot be written, contains something else or a link,
         by which files outside would be written."""
         self.root = root
         try:
@@ -244,14 +243,17 @@ class Workspace:
         """Where a file of the run lies."""
         return self.root / name
 
+    def _sha256(self, name: str) -> str:
+        return file_sha256(self.path(name), WorkspaceError)
+
     def check_input(self, sequence: FrameSequence, fingerprint: str) -> None:
-        """Raises WorkspaceError when the folder holds results of another sequence, by its path and its contents."""
+        """Raises WorkspaceError when the folder contains results of another sequence, by its path and its contents."""
         known = self.manifest.get("input", {})
         if not self.manifest["stages"] or known.get("fingerprint") == fingerprint:
             return
         if Path(known.get("path", sequence.path)).resolve() != sequence.path.resolve():
             raise WorkspaceError(
-                f"{self.root}: holds a map of {known.get('name')} ({known['path']}), not of {sequence.name}; "
+                f"{self.root}: contains a map of {known.get('name')} ({known['path']}), not of {sequence.name}; "
                 "choose another --out, or give --overwrite"
             )
 
@@ -273,9 +275,7 @@ class Workspace:
         record = self.manifest["stages"].get(stage)
         if not record or record["key"] != key:
             return False
-        return all(
-            self.path(name).is_file() and file_sha256(self.path(name)) == sha for name, sha in record["outputs"].items()
-        )
+        return all(self.path(name).is_file() and self._sha256(name) == sha for name, sha in record["outputs"].items())
 
     def keep_only(self, stages: Collection[str]) -> None:
         """Forget stages that a run with the present settings does not have."""
@@ -311,7 +311,7 @@ class Workspace:
             "seconds": round(time.perf_counter() - start, 3),
             "peak_memory_mb": round(memory.mib, 1),
             "peak_memory_method": memory.method,
-            "outputs": {output: file_sha256(self.path(output)) for output in outputs if self.path(output).exists()},
+            "outputs": {output: self._sha256(output) for output in outputs if self.path(output).exists()},
             "warnings": record.warnings,
             "summary": record.summary,
         }

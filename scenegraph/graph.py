@@ -87,7 +87,7 @@ class SceneGraph:
         Raises ValueError for a key that is taken or is not of the node's layer, and for a parent that `connect` rejects.
         """
         if not isinstance(node, tuple(NODE_TYPES.values())):
-            raise ValueError(f"a scene graph holds {', '.join(LAYERS)} nodes, got {type(node).__name__}")
+            raise ValueError(f"a scene graph contains {', '.join(LAYERS)} nodes, got {type(node).__name__}")
         if key is None:
             key = f"{node.prefix}{self._next_number[node.layer]}"
         elif layer_of(key) != node.layer:

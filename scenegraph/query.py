@@ -119,7 +119,7 @@ def distance_to_box(node: ObjectNode, point: ArrayLike) -> float:
 
 
 def room_at(graph: SceneGraph, point: ArrayLike) -> str | None:
-    """The key of the room that holds a point (3,): inside its polygon and its heights; None outside of all rooms.
+    """The key of the room that contains a point (3,): inside its polygon and its heights; None outside of all rooms.
 
     Of rooms that overlap, the smallest is taken.
     """

@@ -114,11 +114,13 @@ class Apartment:
         pieces, start = [], span[0]
         for o in sorted(here, key=lambda o: o.middle):
             low, high = o.middle - o.width / 2, o.middle + o.width / 2
-            pieces += [(start, low, 0.0, self.ceiling), (low, high, o.height, self.ceiling)]
+            pieces += [((start, low), (0.0, self.ceiling)), ((low, high), (o.height, self.ceiling))]
             start = high
-        pieces.append((start, span[1], 0.0, self.ceiling))
+        pieces.append(((start, span[1]), (0.0, self.ceiling)))
         meshes = []
-        for low, high, bottom, top in pieces:
+        for across, upwards in pieces:
+            low, high = across
+            bottom, top = upwards
             if high - low < 1e-6 or top - bottom < 1e-6:
                 continue
             corner, along = np.zeros(3), np.zeros(3)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import re
+import resource
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 
 from pipelines.cli import LONGEST_LINE, is_known, one_line
+from pipelines.cli.limits import is_lack_of_memory
+
+MOST_BYTES = 3 << 29
+"""Of address space for one input, besides what the libraries have: 2 GB in all."""
+MOST_SECONDS = 20.0
+"""Of processor time for one input; the largest takes one."""
+HANG_SECONDS = 900.0
+"""After which an input that uses no processor time, a pipe say, hangs: the tests end with a stack."""
+_IS_BOUNDED = ContextVar("_IS_BOUNDED", default=False)
 
 HOSTILE_NUMBERS = (
     *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e308", "-1e308", "1e300", "1e30", "1e10", "-1", "0", "-0.0"),
@@ -64,18 +78,46 @@ LONG = settings(
 """Others in every run; a failure prints how to repeat it."""
 
 
-def refused(work: Callable[[], Any]) -> str:
-    """The line with which an error of ours refuses something, empty when it is accepted; any other error fails the test."""
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Within, more than MOST_BYTES of memory cannot be had; fails where it takes longer than MOST_SECONDS or does not end."""
+    if _IS_BOUNDED.get():
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MOST_BYTES, hard))
+    faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
+    token, start = _IS_BOUNDED.set(True), time.process_time()
     try:
-        work()
+        yield
+    finally:
+        _IS_BOUNDED.reset(token)
+        faulthandler.cancel_dump_traceback_later()
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert time.process_time() - start <= MOST_SECONDS
+
+
+def refused(work: Callable[[], Any]) -> str:
+    """The line with which an error of ours refuses something, empty when it is accepted; any other error fails the test, and
+    so does what `bounded` does not allow."""
+    try:
+        with bounded():
+            work()
     except Exception as error:
-        if not is_known(error) or isinstance(error, MemoryError):
+        if not is_known(error) or is_lack_of_memory(error):
             raise
         line = one_line(error)
         assert 0 < len(line) <= LONGEST_LINE
         line.encode()  # no half of a surrogate pair: it can be printed
         return line
     return ""
+
+
+def counted(line: str) -> str:
+    """The line of `refused`, counted in the statistics of hypothesis (`--hypothesis-show-statistics`)."""
+    event("refused" if line else "accepted")
+    return line
 
 
 def fresh_copy(source: Path, target: Path) -> Path:

@@ -1,14 +1,18 @@
-"""Small shapes and random transforms that several tests use."""
+"""Small shapes, random transforms, commands and copies of sequences that several tests use."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw
+from pipelines.cli import main
 
 BOX_FACES = np.array(
     [
@@ -84,3 +88,17 @@ def _split(
         a, b, c = between(i, j), between(j, k), between(k, i)
         split += [(i, a, c), (a, j, b), (c, b, k), (a, b, c)]
     return np.array(points), split
+
+
+def m2h(*arguments: object, code: int = 0) -> Result:
+    """The result of a command in this process, which must end with this exit code and without a traceback."""
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+def copy_sequence(source: Path, folder: Path) -> Path:
+    """A copy of a sequence that a test may corrupt."""
+    return Path(shutil.copytree(source, folder))

@@ -371,7 +371,7 @@ def _room_picture(pose: bytes, detail: float) -> tuple[np.ndarray, np.ndarray]:
     z = far.min(axis=2)
     x, y, h = np.moveaxis(origin + rays * z[..., None], 2, 0)
     numbers = np.random.default_rng(4).uniform(-detail, detail, (12, 4))
-    waves = [np.sin(a * x + b * y + c * h + d) for a, b, c, d in numbers]
+    waves = [np.sin(row[0] * x + row[1] * y + row[2] * h + row[3]) for row in numbers]
     gray = 127 + 120 * np.tanh(np.sum(waves, axis=0))
     return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2), z.astype(np.float32)
 

@@ -12,7 +12,7 @@ from structure import cycles_of, imports, members_by_folder, module_name
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
-    "m2h": {"mapping.reading"},
+    "m2h": {"mapping.files", "mapping.reading", "mapping.compiling", "mapping.threads"},
     "mapping": set(),
     "scenegraph": {"mapping"},
     "pipelines": {"m2h", "mapping", "scenegraph"},
@@ -22,8 +22,6 @@ SYSTEM_READERS = ("mapping/memory.py", "pipelines/memory.py")
 OPENERS = ("archive", "os", "Workspace", "webbrowser", "pycolmap.Database")
 """What may be called `x.open(...)`: it opens no file, a member of an archive that `mapping.reading` opened, a descriptor, or a
 database that the program wrote."""
-BASE = {"mapping.files", "mapping.compiling", "mapping.threads"}
-"""What all packages may import: the one place that writes, and how compiled code is kept and run."""
 MARKDOWN_WIDTH = 100
 DOCUMENTS = sorted(path for folder in (".", "docs", "benchmarks") for path in (ROOT / folder).glob("*.md"))
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
@@ -39,8 +37,7 @@ def test_packages_import_downwards(modules):
     for name, targets in modules.items():
         package = name.partition(".")[0]
         allowed = (package, *MAY_IMPORT[package])
-        rest = targets - BASE
-        assert all(target in allowed or target.startswith(tuple(f"{a}." for a in allowed)) for target in rest), name
+        assert all(target in allowed or target.startswith(tuple(f"{a}." for a in allowed)) for target in targets), name
 
 
 WRITING_METHODS = (
@@ -161,17 +158,32 @@ def test_names_come_from_the_module_that_defines_them(modules):
                 assert not private, name
 
 
-def test_files_are_read_in_one_place():
-    """Methods of paths read anything of any size, a pipe for ever; `mapping.reading` does not."""
-    for path in SOURCES:
-        name = path.relative_to(ROOT).as_posix()
-        if name.startswith("mapping/reading/") or name in SYSTEM_READERS:
+def reads_of(text):
+    """Lines that open or read files otherwise than by `mapping.reading`."""
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Call):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            called = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
-            reads = called == "open" and not re.search(r"'[wax]b?'", " ".join(map(ast.unparse, node.args)))
-            assert called not in ("read_text", "read_bytes"), f"{name}:{node.lineno}"
-            assert not reads or ast.unparse(node.func.value) in OPENERS, f"{name}:{node.lineno}"
+        name, owner = ast.unparse(node.func), ""
+        if isinstance(node.func, ast.Attribute):
+            name, owner = node.func.attr, ast.unparse(node.func.value)
+        opens = name == "open" and not re.search(r"'[wax]b?'", " ".join(map(ast.unparse, node.args)))
+        if (owner and name in ("read_text", "read_bytes")) or (opens and owner not in OPENERS):
+            yield node.lineno
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_are_read_in_one_place(path):
+    """Methods of paths read anything of any size, a pipe for ever; `mapping.reading` does not."""
+    name = path.relative_to(ROOT).as_posix()
+    if not name.startswith("mapping/reading/") and name not in SYSTEM_READERS:
+        assert not list(reads_of(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "statement", ["open(path)", "open(path, 'rb')", "path.open()", "(a / 'b').read_text()", "path.read_bytes()"]
+)
+def test_reading_elsewhere_is_found(statement):
+    assert list(reads_of(statement)) == [1]
 
 
 def test_no_two_classes_have_the_same_name():

@@ -1,4 +1,4 @@
-"""The command line in use: results, exit codes, one-line errors, resume."""
+"""The command line in use: results, exit codes, warnings, resume."""
 
 import json
 import shutil
@@ -12,18 +12,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from box_room import FURNITURE, ROOM_SIZE
-from click.testing import CliRunner
+from helpers import copy_sequence, m2h
 
 from mapping.mesh.io import read_mesh
-from pipelines import open_sequence
-from pipelines import run as run_pipeline
-from pipelines.cli import COMMANDS, main
+from pipelines.cli import COMMANDS
 from pipelines.cli.diff import print_changes
 from pipelines.cli.run import print_summary
 from pipelines.evaluate import foreign_input
 from pipelines.images import read_labels, write_png
 from pipelines.pipeline import STAGE_NAMES
-from pipelines.workspace import Workspace, WorkspaceError
+from pipelines.workspace import Workspace
 from scenegraph import load_scene_graph
 
 RUN_FILES = {
@@ -47,15 +45,6 @@ RUN_FILES = {
     "trajectory.tum",
     "volume.npz",
 }
-
-
-def m2h(*arguments, code=0):
-    """Run a command in this process; its standard output."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -197,12 +186,6 @@ class TestRun:
         assert m2h("query", run_folder, "--label", "night stand").stderr == "nothing found\n"  # as spelled in reports
 
 
-def copy_sequence(box_room, folder):
-    """A copy of the sequence that a test may corrupt."""
-    shutil.copytree(box_room, folder)
-    return folder
-
-
 class TestWarnings:
     """Unused input of a run is reported once, with counts."""
 
@@ -276,161 +259,6 @@ def test_a_killed_run_continues(box_room, tmp_path):
     assert (folder / "volume.npz").read_bytes() == (tmp_path / "whole" / "volume.npz").read_bytes()
     assert not (folder / "fusing.npz").exists()
     assert not (folder / ".lock").exists()
-
-
-class TestErrors:
-    """Each gives one line on standard error and exit code 1, and leaves nothing behind."""
-
-    def one_line(self, *arguments):
-        result = m2h(*arguments, code=1)
-        assert result.stderr.startswith("m2h: ")
-        assert result.stderr.count("\n") == 1
-        assert result.stdout == ""
-        return result.stderr
-
-    def test_no_such_sequence(self, tmp_path):
-        assert "no such file or folder" in self.one_line("run", tmp_path / "none", "--out", tmp_path / "run", "-q")
-        assert not (tmp_path / "run").exists()
-
-    def test_empty_folder(self, tmp_path):
-        (tmp_path / "empty").mkdir()
-        assert "transforms.json" in self.one_line("run", tmp_path / "empty", "--out", tmp_path / "run", "-q")
-
-    def test_unknown_setting(self, box_room, tmp_path):
-        text = self.one_line("run", box_room, "--out", tmp_path / "run", "--set", "tsdf.voxelsize=1", "-q")
-        assert "tsdf.voxelsize; did you mean voxel_size?" in text
-
-    def test_bad_values(self, box_room, tmp_path):
-        out = tmp_path / "run"
-        assert "voxel_size" in self.one_line("run", box_room, "--out", out, "--voxel", "-1", "-q")
-        assert "--range 5: expected A:B" in self.one_line("run", box_room, "--out", out, "--range", "5", "-q")
-        for up in ("north", "1,2", "0,0,0", "nan,0,1"):
-            assert "expected X,Y,Z" in self.one_line("run", box_room, "--out", out, "--up", up, "-q")
-        assert "known are" in self.one_line("run", box_room, "--out", out, "--source", "recoded", "-q")
-
-    def test_output_that_cannot_be_written(self, box_room, tmp_path):
-        (tmp_path / "file").write_text("")
-        assert "cannot be" in self.one_line("run", box_room, "--out", tmp_path / "file" / "run", "-q")
-        (tmp_path / "thesis").mkdir()
-        (tmp_path / "thesis" / "chapter.tex").write_text("")
-        assert "not empty" in self.one_line("run", box_room, "--out", tmp_path / "thesis", "-q")
-
-    def test_lost_poses(self, box_room, tmp_path):
-        sequence = tmp_path / "sequence"
-        shutil.copytree(box_room, sequence)
-        data = json.loads((sequence / "transforms.json").read_text())
-        for frame in data["frames"]:
-            frame["transform_matrix"] = [[float("nan")] * 4] * 4
-        (sequence / "transforms.json").write_text(json.dumps(data))
-        assert "none of 30 frames are usable" in self.one_line("run", sequence, "--out", tmp_path / "run", "-q")
-
-    def test_map_of_another_sequence(self, box_room, tmp_path):
-        sequence, out = tmp_path / "sequence", tmp_path / "run"
-        shutil.copytree(box_room, sequence)
-        (sequence / "transforms.json").write_text((sequence / "transforms.json").read_text() + "\n")
-        m2h("predict", box_room, "--out", out, "-q")
-        text = self.one_line("predict", sequence, "--out", out, "-q")
-        assert f"{out}: holds a map of sequence ({box_room.resolve()}), not of sequence" in text
-        assert "--overwrite" in text
-        m2h("predict", sequence, "--out", out, "-q", "--overwrite")
-        m2h("predict", sequence, "--out", out, "-q")
-
-    def test_input_that_changes_while_it_is_read(self, box_room, tmp_path):
-        sequence = copy_sequence(box_room, tmp_path / "sequence")
-        depth = sequence / "depth" / "000029.png"
-
-        def change(what, done, total):
-            if (what, done) == ("fuse", 5):
-                write_png(depth, np.full((120, 160), 2000, np.uint16))
-
-        opened = open_sequence(sequence)
-        with pytest.raises(WorkspaceError, match=r"depth/000029\.png: was changed or removed while the run read it"):
-            run_pipeline(opened, tmp_path / "run", until="fuse", progress=change)
-        assert "fuse" not in Workspace.open(tmp_path / "run").manifest["stages"]
-        run_pipeline(open_sequence(sequence), tmp_path / "run", until="fuse")
-        run_pipeline(open_sequence(sequence), tmp_path / "whole", until="fuse")
-        volumes = [(tmp_path / name / "volume.npz").read_bytes() for name in ("run", "whole")]
-        assert volumes[0] == volumes[1]
-
-    def test_control_characters_of_names_are_shown(self, tmp_path):
-        assert r"none\x1b[2J: no such file" in self.one_line("inspect", tmp_path / "none\x1b[2J")
-
-    def test_truncated_images(self, box_room, tmp_path):
-        sequence = tmp_path / "sequence"
-        shutil.copytree(box_room, sequence)
-        for number in range(3):
-            path = sequence / "depth" / f"{number:06d}.png"
-            path.write_bytes(path.read_bytes()[:200])
-        text = self.one_line("run", sequence, "--out", tmp_path / "run", "-q")
-        assert "000000.png" in text
-        assert "2 of 30 frames cannot be read, frames.max_broken=0.05 allows 1" in text
-        lines = (tmp_path / "run" / "frames.csv").read_text().splitlines()
-        assert [line.split(",")[3] for line in lines] == ["used", *"0" * 30]
-        assert "truncated" in lines[2]
-        assert "not read, the run stopped" in lines[3]
-        m2h("fuse", sequence, "--out", tmp_path / "run", "--set", "frames.max_broken=0.1", "-q")
-        lines = (tmp_path / "run" / "frames.csv").read_text().splitlines()
-        assert sum(",0," in line and "truncated" in line for line in lines) == 3
-
-    def test_an_unknown_network_is_reported_before_torch_is_loaded(self, box_room, tmp_path):
-        code = (
-            "import sys; from pipelines.cli import main\n"
-            "try: main(sys.argv[1:])\n"
-            "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
-        )
-        command = [sys.executable, "-c", code, "run", box_room, "--out", tmp_path / "run", "--source", "m2h:typo", "-q"]
-        result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-        assert result.stderr.startswith("m2h: typo: neither a file nor a checkpoint's name; names are ")
-        assert result.stdout == "1 False\n"
-
-    def test_the_option_is_to_blame_not_what_it_stands_for(self, box_room, tmp_path):
-        run, out = ("run", box_room, "--out", tmp_path / "run"), tmp_path / "run"
-        assert self.one_line(*run, "--voxel", "0").startswith("m2h: --voxel 0: tsdf.voxel_size: ")
-        assert self.one_line(*run, "--stride", "0").startswith("m2h: --stride 0: frames.stride: ")
-        assert self.one_line(*run, "--set", "tsdf.voxel_size=0").startswith("m2h: --set tsdf.voxel_size=0: ")
-        assert self.one_line("synth", out, "--size", "0x0").startswith("m2h: --size 0x0: width: ")
-        assert self.one_line("synth", out, "--rooms", "99").startswith("m2h: --rooms 99: world.rooms: ")
-        assert self.one_line("ingest", box_room, out, "--stride", "0").startswith("m2h: --stride 0: stride: ")
-        assert not out.exists()
-
-    @pytest.mark.parametrize(
-        ("error", "text"),
-        [
-            (
-                MemoryError("Unable to allocate 118. TiB"),
-                "m2h: not enough memory (Unable to allocate 118. TiB); a larger --voxel",
-            ),
-            (OSError(28, "No space left on device", "/x/volume.npz"), "m2h: /x/volume.npz: No space left on device"),
-            (OSError(36, "File name too long", "a" * 5000), "m2h: aaa"),
-        ],
-    )
-    def test_what_the_machine_lacks(self, monkeypatch, box_room, tmp_path, error, text):
-        def fail(*_):
-            raise error
-
-        monkeypatch.setattr("pipelines.sequences.detect.open_sequence", fail)
-        line = self.one_line("run", box_room, "--out", tmp_path / "run", "-q")
-        assert line.startswith(text)
-        assert len(line) < 1010
-
-    def test_control_c(self, monkeypatch, box_room, tmp_path):
-        def stop(*_):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr("pipelines.sequences.detect.open_sequence", stop)
-        result = m2h("run", box_room, "--out", tmp_path / "run", "-q", code=130)
-        assert result.stderr == "m2h: stopped; the same command continues from here\n"
-        assert m2h("ingest", box_room, tmp_path / "copy", "-q", code=130).stderr == "m2h: stopped\n"
-
-    def test_commands_on_what_is_no_run(self, tmp_path):
-        for command in ("view", "query"):
-            assert "no run folder" in self.one_line(command, tmp_path)
-        assert "no run folder" in self.one_line("export", tmp_path, "--to", "ply")
-        assert "mesh.ply: is missing" in self.one_line("eval", tmp_path, tmp_path)
-
-    def test_two_runs_at_once(self, box_room, tmp_path):
-        with Workspace(tmp_path / "run").lock():
-            assert "another run" in self.one_line("run", box_room, "--out", tmp_path / "run", "-q")
 
 
 def test_doctor_says_that_all_is_well():

@@ -5,9 +5,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("m2h", "mapping", "scenegraph", "pipelines")
@@ -46,10 +49,20 @@ def built(source):
     return result.stdout + result.stderr, wheel
 
 
-def test_the_wheel_holds_the_packages_and_nothing_else(source, built):
-    held = {name for name in zipfile.ZipFile(built[1]).namelist() if ".dist-info/" not in name}
+def test_versions_that_ci_tests_are_within_the_bounds():
+    lines = (ROOT / ".ci" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    tested = {canonicalize_name(pin.name): pin.specifier for pin in map(Requirement, lines)}
+    for needed in map(Requirement, requires("m2h-mapping")):
+        if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("dev", "dsg")):
+            (pin,) = tested[canonicalize_name(needed.name)]
+            assert pin.operator == "=="
+            assert needed.specifier.contains(pin.version), needed
+
+
+def test_the_wheel_contains_the_packages_and_nothing_else(source, built):
+    found = {name for name in zipfile.ZipFile(built[1]).namelist() if ".dist-info/" not in name}
     files = (path for package in PACKAGES for path in (source / package).rglob("*"))
-    assert held == {path.relative_to(source).as_posix() for path in files if path.suffix in KINDS} | {
+    assert found == {path.relative_to(source).as_posix() for path in files if path.suffix in KINDS} | {
         *(f"pipelines/configs/{name}.yaml" for name in PRESETS),
         *(f"scenegraph/label_spaces/{name}.yaml" for name in LABEL_SPACES),
     }

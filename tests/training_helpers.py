@@ -34,12 +34,8 @@ def render(rng: np.random.Generator) -> dict[str, np.ndarray]:
     normals = np.where((labels == 2)[..., None], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0])
     surfaces = labels.copy()
     for number in range(2):
-        z, left, width, tall = (
-            rng.uniform(1.2, 2.2),
-            rng.uniform(-0.8, 0.4),
-            rng.uniform(0.3, 0.6),
-            rng.uniform(0.3, 0.9),
-        )
+        z, left = rng.uniform(1.2, 2.2), rng.uniform(-0.8, 0.4)
+        width, tall = rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.9)
         inside = (x * z > left) & (x * z < left + width) & (y * z < height) & (y * z > height - tall) & (z < depth)
         depth, labels = np.where(inside, z, depth), np.where(inside, 7, labels)
         normals, surfaces = (

@@ -28,7 +28,7 @@ RECORDED = "tum_fr1_desk"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, metavar="FILE", help="write the sums to FILE (JSON)")
-    parser.add_argument("--expect", type=Path, metavar="FILE", help="compare with the sums that FILE holds")
+    parser.add_argument("--expect", type=Path, metavar="FILE", help="compare with the sums in FILE")
     parser.add_argument("--tree", type=Path, default=ROOT, metavar="DIR", help="checkout whose packages run [this one]")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", metavar="DIR", help="sequences")
     options = parser.parse_args()

@@ -15,7 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from mapping.files import file_sha256, is_temporary, scratch_folder
+from mapping.files import is_temporary, scratch_folder
+from mapping.reading.files import file_sha256
 
 TIMED = ("report.html", "manifest.json")
 """Files with seconds in them."""
@@ -77,7 +78,7 @@ def state_of(run_folder: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
     paths = [path for path in sorted(run_folder.rglob("*")) if path.is_file() and path.name not in TIMED]
     manifest = json.loads((run_folder / "manifest.json").read_text(encoding="utf-8"))
     warnings = {name: stage["warnings"] for name, stage in manifest["stages"].items()}
-    return {str(path.relative_to(run_folder)): file_sha256(path) for path in paths}, warnings
+    return {str(path.relative_to(run_folder)): file_sha256(path, ValueError) for path in paths}, warnings
 
 
 if __name__ == "__main__":

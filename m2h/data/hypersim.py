@@ -23,7 +23,7 @@ class HypersimDataset:
     """`ai_VVV_NNN/images/scene_cam_XX_{final_preview,geometry_hdf5}/frame.IIII.*` of the official split.
 
     Depth is stored as distance along the ray and becomes depth along z; normals are stored in OpenGL axes. Images are the
-    tone-mapped previews. Needs the package h5py. `path` holds the scenes and the split file `metadata_images_split_scene_v1.csv`.
+    tone-mapped previews. Needs the package h5py. `path` has the scenes and the split file `metadata_images_split_scene_v1.csv`.
 
     Raises DatasetError naming the file and the column or entry that is missing.
     """

@@ -112,7 +112,7 @@ class NYUDv2Dataset:
 
 
 class NYUDv2MatDataset:
-    """`nyu_depth_v2_labeled.mat`, with `splits.mat` (795/654) and, for labels, `classMapping40.mat` (894 to 40) beside it.
+    """`nyu_depth_v2_labeled.mat`, with `splits.mat` (795/654) and, for labels, `classMapping40.mat` (894 to 40) next to it.
 
     The file is HDF5 in Matlab's order (columns first). Needs the package h5py. Normals and edges are not part of it.
     Raises DatasetError naming the file or the entry that is missing.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mapping.files import atomic_path
 from mapping.mesh.mesh import Mesh, MeshFormatError
-from mapping.reading.files import read_bytes
+from mapping.reading.files import read_bytes, shown
 
 ObjectProperty = Literal["object", "instance"]
 
@@ -48,6 +48,9 @@ MAX_HEADER_BYTES = 1 << 20
 """A file without end_header is recognised before all of it is split into lines."""
 
 Columns = dict[str, NDArray[Any]]
+
+PADDING = b"\0\t\n\r "
+"""Bytes that may follow the last element."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,8 @@ def _read_binary(data: bytes, offset: int, elements: list[_Element], order: str)
                 f"truncated: {element.count} {element.name} rows need {element.count * dtype.itemsize} bytes, {rest} are left"
             )
         tables[element.name], offset = table, end
+    if data[offset:].strip(PADDING):
+        raise ValueError(f"{len(data) - offset} bytes follow what the header announces")
     return tables
 
 
@@ -262,6 +267,8 @@ def _read_ascii(data: bytes, offset: int, elements: list[_Element]) -> dict[str,
                 raise ValueError(f"truncated: {element.count} {element.name} rows of {width} numbers were announced")
             tables[element.name] = {p.name: _typed(block[i::width], p) for i, p in enumerate(element.properties)}
             start += len(block)
+    if start < len(values):
+        raise ValueError(f"{len(values) - start} numbers follow what the header announces")
     return tables
 
 
@@ -336,6 +343,8 @@ def _to_mesh(tables: dict[str, Columns]) -> Mesh:
             break
     if "confidence" in vertex:
         fields["confidence"] = vertex["confidence"].astype(np.float32)
+    if "face" not in tables and (other := [name for name, table in tables.items() if any("#" in key for key in table)]):
+        raise ValueError(f"expected lists of an element face, got those of {shown(other[0])}")
     return Mesh(vertices, _faces(tables.get("face", {}), len(vertices)), **fields)
 
 

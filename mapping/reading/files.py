@@ -7,6 +7,7 @@ that is missing or may not be read gives that error, too.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -110,7 +111,9 @@ def read_bytes(
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise error(f"{os.fspath(path)}: is too large: {size} bytes, at most {most} are read")
-        data = file.read(most + 1)  # more than its size where it is growing, or of /proc
+        data = file.read(size)  # not `most`, for which the memory would be taken first
+        while len(data) <= most and (piece := file.read(MIB)):  # it is growing, or of /proc, where files have no size
+            data += piece
     if len(data) > most:
         raise error(f"{os.fspath(path)}: is too large: at most {most} bytes are read")
     return data
@@ -120,6 +123,15 @@ def read_head(path: str | os.PathLike[str], error: type[ValueError], count: int,
     """The first `count` bytes of a file, fewer when it is shorter."""
     with opened(path, error, what=what) as file:
         return file.read(count)
+
+
+def file_sha256(path: str | os.PathLike[str], error: type[ValueError]) -> str:
+    """SHA-256 of a file in hexadecimal, read in pieces."""
+    state = hashlib.sha256()
+    with opened(path, error) as file:
+        for piece in iter(lambda: file.read(MIB), b""):
+            state.update(piece)
+    return state.hexdigest()
 
 
 def read_text(path: str | os.PathLike[str], error: type[ValueError], *, most: int = MOST_TEXT_BYTES) -> str:

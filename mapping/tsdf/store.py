@@ -136,8 +136,10 @@ class SumStore:
         """Add the sums of other frames."""
         rows, free = self.insert(sums.coords), self.insert_free(sums.free_coords)
         self.surface.add(rows, sums.surface)  # first, because it may run out of memory
-        self.tsdf[rows] += by_octets(sums.tsdf)
-        self.free[free] += sums.free
+        for start in range(0, max(len(rows), len(free)), SLICE):  # no second copy of all sums
+            part = slice(start, start + SLICE)
+            self.tsdf[rows[part]] += by_octets(sums.tsdf[part])
+            self.free[free[part]] += sums.free[part]
         self.used(rows, free)
 
 

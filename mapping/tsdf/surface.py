@@ -91,7 +91,7 @@ class SurfaceStore:
         if arena[END] - arena[NEXT] < records:
             size = max(records, ARENA_RECORDS, self._taken // 8)
             if self._taken + size > MAX_RECORDS:
-                raise FusionError(f"a volume holds at most {MAX_RECORDS} voxels near surfaces")
+                raise FusionError(f"a volume has at most {MAX_RECORDS} voxels near surfaces")
             self._records = self._memory.with_rows("records", self._records, self._taken + size)
             arena[NEXT] = arena[NEXT] if arena[END] == self._taken else self._taken
             self._taken += size

@@ -121,7 +121,8 @@ def _deviation(poses: Array) -> float:
 
 
 def _camera_of(model: Any, camera: Intrinsics) -> Intrinsics:
-    focal, _, _, k1 = (float(value) for value in model.camera(1).params)
+    parameters = model.camera(1).params  # SIMPLE_RADIAL: f, cx, cy, k1
+    focal, k1 = float(parameters[0]), float(parameters[3])
     return replace(camera, fx=focal, fy=focal * camera.fy / camera.fx, distortion=(k1, 0.0, 0.0, 0.0))
 
 

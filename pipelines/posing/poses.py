@@ -255,7 +255,8 @@ def _write(
     progress: Progress,
 ) -> PosesReport:
     """The canonical folder by way of the readers, so that images are undistorted as any others and frames.csv lists all."""
-    (picked, reasons), (out, work, key) = chosen, places
+    picked, reasons = chosen
+    out, work, key = places
     camera = found.camera.resized(*recording.size)
     records = []
     for position, source in enumerate(recording.sources):

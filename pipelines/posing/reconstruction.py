@@ -260,7 +260,7 @@ def _registered(model: Any) -> list[Any]:
 def _camera(model: Any, folder: Path) -> Intrinsics:
     """The camera with integer pixel centres; raises SequenceError where it cannot be right."""
     camera = next(iter(model.cameras.values()))
-    focal, _, _, k1 = (float(value) for value in camera.params)
+    focal, k1 = float(camera.params[0]), float(camera.params[3])  # SIMPLE_RADIAL: f, cx, cy, k1
     share = focal / max(camera.width, camera.height)
     if not FOCAL_RANGE[0] < share < FOCAL_RANGE[1] or abs(k1) > 1:
         raise SequenceError(

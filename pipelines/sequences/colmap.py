@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,8 @@ def read_cameras(folder: Path) -> dict[int, Intrinsics]:
     path = folder / f"cameras{suffix}"
     entries = _cameras_binary(path) if suffix == ".bin" else _cameras_text(path)
     return {
-        number: _intrinsics(model, size, values, f"{path}: camera {number}") for number, model, size, values in entries
+        entry.number: _intrinsics(entry.model, entry.size, entry.values, f"{path}: camera {entry.number}")
+        for entry in entries
     }
 
 
@@ -168,7 +170,9 @@ def _intrinsics(model: str, size: tuple[int, int], values: tuple[float, ...], wh
         raise SequenceError(f"{where}: model {model} has {counts[model]} parameters, found {len(values)}")
     if model in ONE_FOCAL_LENGTH:
         values = (values[0], *values)
-    fx, fy, cx, cy, *coefficients = values
+    fx, fy = values[:2]
+    cx, cy = values[2:4]
+    coefficients = values[4:]
     padded = (*coefficients, *[0.0] * (4 - len(coefficients)))  # OpenCV takes at least four
     lens: Lens = (padded if any(padded) else (), "opencv")
     if "FISHEYE" in model:
@@ -176,15 +180,21 @@ def _intrinsics(model: str, size: tuple[int, int], values: tuple[float, ...], wh
     return camera_for_images((fx, fy, cx - 0.5, cy - 0.5), size, where, lens=lens, states_size=True)
 
 
-Camera = tuple[int, str, tuple[int, int], tuple[float, ...]]
+class CameraEntry(NamedTuple):
+    """A camera as it is in the file: its number, the name of its model, (width, height) and the model's parameters."""
+
+    number: int
+    model: str
+    size: tuple[int, int]
+    values: tuple[float, ...]
 
 
-def _cameras_text(path: Path) -> Iterator[Camera]:
+def _cameras_text(path: Path) -> Iterator[CameraEntry]:
     for number, line in content_lines(path):
         fields = line.split()
         try:
             camera, width, height = int(fields[0]), int(fields[2]), int(fields[3])
-            yield camera, fields[1], (width, height), tuple(map(float, fields[4:]))
+            yield CameraEntry(camera, fields[1], (width, height), tuple(map(float, fields[4:])))
         except (ValueError, IndexError):
             raise SequenceError(f"{path} line {number}: expected `id MODEL width height parameters`") from None
 
@@ -259,14 +269,14 @@ class BinaryFile:
         return SequenceError(f"{self.path}: ends in the middle of an entry ({len(self.data)} bytes)")
 
 
-def _cameras_binary(path: Path) -> Iterator[Camera]:
+def _cameras_binary(path: Path) -> Iterator[CameraEntry]:
     file = BinaryFile(path)
     for _ in range(int(file.take("Q")[0])):
         camera, model, *size = map(int, file.take("iiQQ"))
         if not 0 <= model < len(CAMERA_MODELS):
             raise SequenceError(f"{path}: camera {camera}: model number {model} is not known")
         name, count = CAMERA_MODELS[model]
-        yield camera, name, (size[0], size[1]), file.take(f"{count}d")
+        yield CameraEntry(camera, name, (size[0], size[1]), file.take(f"{count}d"))
 
 
 def _images_binary(path: Path) -> Iterator[RegisteredImage]:

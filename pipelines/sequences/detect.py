@@ -89,7 +89,7 @@ def detect_format(path: Path) -> str:
 
 
 def _format_of(path: Path) -> str | None:
-    return next((name for name, _, holds in MARKERS if holds(path)), None)
+    return next((name for name, _, is_marked in MARKERS if is_marked(path)), None)
 
 
 def _named_format(spec: str) -> tuple[str | None, Path]:

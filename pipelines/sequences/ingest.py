@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import yaml
@@ -34,14 +34,24 @@ from scenegraph.labels import LabelSpace, nyu40
 DEPTH_SCALE = 1000.0
 """Stored depth units per metre: millimetres."""
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
-LAYERS: tuple[tuple[str, str, str, Callable[[NDArray[Any]], NDArray[Any]]], ...] = (
-    ("depth", "depth", "depth_file_path", lambda depth: encode_depth(depth, DEPTH_SCALE)),
-    ("labels", "semantics", "semantics_file_path", lambda labels: labels),
-    ("instances", "instances", "instances_file_path", lambda instances: instances),
-    ("normals", "normals", "normals_file_path", encode_normals),
-    ("edges", "edges", "edges_file_path", lambda edges: np.rint(edges * 255).astype(np.uint8)),
+
+
+class StoredLayer(NamedTuple):
+    """A field of `Predictions`, the folder of its images, its key in a frame's entry, and how an array becomes an image."""
+
+    field: str
+    folder: str
+    key: str
+    encode: Callable[[NDArray[Any]], NDArray[Any]]
+
+
+LAYERS = (
+    StoredLayer("depth", "depth", "depth_file_path", lambda depth: encode_depth(depth, DEPTH_SCALE)),
+    StoredLayer("labels", "semantics", "semantics_file_path", lambda labels: labels),
+    StoredLayer("instances", "instances", "instances_file_path", lambda instances: instances),
+    StoredLayer("normals", "normals", "normals_file_path", encode_normals),
+    StoredLayer("edges", "edges", "edges_file_path", lambda edges: np.rint(edges * 255).astype(np.uint8)),
 )
-"""Field of Predictions, folder, key in a frame's entry, array to stored image."""
 
 
 class CanonicalWriter:
@@ -87,7 +97,7 @@ class CanonicalWriter:
 
     @property
     def _folders(self) -> list[Path]:
-        return [self._out / folder for folder in ("images", MASKS, *(layer[1] for layer in LAYERS))]
+        return [self._out / folder for folder in ("images", MASKS, *(layer.folder for layer in LAYERS))]
 
     def _claim_folder(self, *, overwrite: bool) -> None:
         """Mark the folder as unfinished and remove the files of an earlier writer; other folders are not touched."""
@@ -125,11 +135,11 @@ class CanonicalWriter:
         if frame.intrinsics != self._intrinsics:
             entry |= intrinsics_keys(frame.intrinsics)
         jobs = [self._pool.submit(self._write, image, frame.rgb)]
-        for field, folder, key, encode in LAYERS:
-            array = getattr(frame.recorded, field)
+        for layer in LAYERS:
+            array = getattr(frame.recorded, layer.field)
             if array is not None:
-                entry[key] = f"{folder}/{frame.index:06d}.png"
-                jobs.append(self._pool.submit(self._write, entry[key], array, encode))
+                entry[layer.key] = f"{layer.folder}/{frame.index:06d}.png"
+                jobs.append(self._pool.submit(self._write, entry[layer.key], array, layer.encode))
         if frame.mask is not None:
             entry["mask_path"] = f"{MASKS}/{frame.index:06d}.png"
             jobs.append(self._pool.submit(self._write, entry["mask_path"], np.uint8(255) * frame.mask))

@@ -236,7 +236,7 @@ def _world_up(header: Mapping[str, Any], file: Path) -> tuple[float, float, floa
 
 def _is_metric(header: Mapping[str, Any], entries: list[Mapping[str, Any]], file: Path) -> bool:
     """Whether poses are in metres: as the canonical header says, else unless the file comes from structure from motion and no
-    frame has depth, beside which poses are in metres."""
+    frame has depth, with which poses are in metres."""
     stated = header.get("is_metric", True)
     if not isinstance(stated, bool):
         raise SequenceError(f"{file}: is_metric must be true or false, got {shown(stated)}")

@@ -44,10 +44,9 @@ def _record(file: Path, folder: Path, camera_file: Path) -> FrameRecord:
     if not camera_file.is_file():
         raise SequenceError(f"{camera_file}: camera of {file.name} is missing")
     keys = read_json(camera_file)
-    fx, fy, cx, cy, width, height = (
-        number_of(keys, key, camera_file) for key in ("fx", "fy", "cx", "cy", "width", "height")
-    )
-    camera = camera_for_images((fx, fy, cx, cy), (width, height), str(camera_file), states_size=True)
+    fx, fy, cx, cy = (number_of(keys, key, camera_file) for key in ("fx", "fy", "cx", "cy"))
+    size = number_of(keys, "width", camera_file), number_of(keys, "height", camera_file)
+    camera = camera_for_images((fx, fy, cx, cy), size, str(camera_file), states_size=True)
     matrix = np.eye(4)
     matrix[:3] = np.array([number_of(keys, key, camera_file) for key in MATRIX_KEYS]).reshape(3, 4)
     depth, confidence = folder / "depth" / f"{file.stem}.png", folder / "confidence" / f"{file.stem}.png"

@@ -80,9 +80,9 @@ def _cameras(keys: Mapping[str, Any], count: int, file: Path) -> list[Intrinsics
     if len(coefficients) != count:
         raise SequenceError(f"{file}: perFrameIntrinsicCoeffs has {len(coefficients)} entries for {count} poses")
     cameras: dict[tuple[float, ...], Intrinsics] = {}
-    for fx, fy, cx, cy in map(tuple, coefficients.tolist()):
-        if (fx, fy, cx, cy) not in cameras:
-            cameras[fx, fy, cx, cy] = camera_for_images((fx, fy, cx, cy), size, str(file), states_size=True)
+    for row in map(tuple, coefficients.tolist()):
+        if row not in cameras:
+            cameras[row] = camera_for_images(row, size, str(file), states_size=True)
     return [cameras[tuple(row)] for row in coefficients.tolist()]
 
 

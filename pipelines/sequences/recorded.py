@@ -282,7 +282,7 @@ NO_LENS: Lens = ((), "opencv")
 
 
 def camera_for_images(
-    values: tuple[float, float, float, float],
+    values: Sequence[float],
     size: tuple[float, float],
     where: str,
     *,

@@ -48,7 +48,7 @@ def _camera(path: Path) -> tuple[Intrinsics, float]:
             continue
         try:
             camera = read_json(file)["camera"]
-            fx, fy, cx, cy, width, height = (float(camera[key]) for key in CAMERA_KEYS)
+            numbers = {key: float(camera[key]) for key in CAMERA_KEYS}
             scale = float(camera.get("scale", DEPTH_SCALE))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, SequenceError):
@@ -57,6 +57,6 @@ def _camera(path: Path) -> tuple[Intrinsics, float]:
             raise SequenceError(f"{file}: expected an object camera with the numbers {expected}: {error}") from error
         if not (math.isfinite(scale) and scale > 0):
             raise SequenceError(f"{file}: camera.scale must be a positive number of depth units per metre, got {scale}")
-        size = width, height
-        return camera_for_images((fx, fy, cx, cy), size, str(file), states_size=True), scale
+        values, size = [numbers[key] for key in ("fx", "fy", "cx", "cy")], (numbers["w"], numbers["h"])
+        return camera_for_images(values, size, str(file), states_size=True), scale
     return CAMERA, DEPTH_SCALE

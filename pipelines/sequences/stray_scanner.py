@@ -69,9 +69,9 @@ def _cameras(path: Path, table: dict[str, NDArray[np.float64]], size: tuple[int,
     """The camera of each line: its own where the table has one, else that of `camera_matrix.csv`."""
     count = len(table["frame"])
     if all(name in table for name in CAMERA_COLUMNS):
-        rows = np.stack([table[name] for name in CAMERA_COLUMNS], axis=1).tolist()
+        rows = list(map(tuple, np.stack([table[name] for name in CAMERA_COLUMNS], axis=1).tolist()))
         where = str(path / "odometry.csv")
-        known = {row: camera_for_images(row, size, where) for row in {(a, b, c, d) for a, b, c, d in rows}}
-        return [known[a, b, c, d] for a, b, c, d in rows]
+        known = {row: camera_for_images(row, size, where) for row in set(rows)}
+        return [known[row] for row in rows]
     file = path / "camera_matrix.csv"
     return [camera_from_matrix(read_matrix(file, 3, 3), size, str(file))] * count

@@ -97,7 +97,7 @@ class MultiviewFrames:
         if any(depths.neighbours(i) for i in self.chosen):
             return None
         return (
-            f"--source multiview: no frame of {self.name} sees the same as another from beside it; "
+            f"--source multiview: no frame of {self.name} sees the same as another from a different place; "
             f"the camera turns on the spot, moves too fast, or multiview.neighbours.scene_depth is wrong"
         )
 

@@ -107,19 +107,19 @@ def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | Non
 
 
 def open_default(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """What the sequence holds, or, when no frame that can be used has depth, the network with the shipped checkpoint."""
+    """What the sequence contains, or, when no frame that can be used has depth, the network with the shipped checkpoint."""
     if any(info.used and info.has_depth for info in sequence.infos):
         return open_recorded("", sequence, config)
     source = open_source("m2h", sequence, config)
     return replace(
-        source, notes=[*source.notes, f"{sequence.name} holds no depth: depth and labels are those of {source.name}"]
+        source, notes=[*source.notes, f"{sequence.name} has no depth: depth and labels are those of {source.name}"]
     )
 
 
 def open_recorded(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """Depth and labels as the sequence holds them; raises SourceError when no frame that can be used has depth."""
+    """Depth and labels as the sequence contains them; raises SourceError when no frame that can be used has depth."""
     if not any(info.used and info.has_depth for info in sequence.infos):
-        raise SourceError(f"--source recorded: {sequence.name} holds no depth; give m2h, multiview or precomputed:DIR")
+        raise SourceError(f"--source recorded: {sequence.name} has no depth; give m2h, multiview or precomputed:DIR")
     labels = sequence.label_space
     return Source("recorded", lambda frame: frame.recorded, "recorded", labels, DepthOrigin.SENSOR, needs_depth=True)
 

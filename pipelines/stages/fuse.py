@@ -20,6 +20,7 @@ from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.workspace import StageRecord, WorkspaceError
+from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace
 from scenegraph.tracks.dynamic import (
     Detection,
@@ -121,7 +122,7 @@ def _labelled_view(frame: PosedFrame, labels: NDArray[Any]) -> LabelledView:
 
 
 def _save_checkpoint(context: RunContext, state: FusionState) -> None:
-    """The volume first: the JSON file that makes a checkpoint valid names it by what it holds."""
+    """The volume first: the JSON file that makes a checkpoint valid names it by what it contains."""
     volume, header = (context.path(name) for name in CHECKPOINT_FILES)
     remove_file(header)
     state.volume.save(volume)
@@ -140,13 +141,14 @@ def _load_checkpoint(context: RunContext) -> FusionState | None:
     volume, header = (context.path(name) for name in CHECKPOINT_FILES)
     try:
         data = read_json(header, WorkspaceError)
-        if data["key"] != context.key:
+        done = values.whole(data["done"], str(header))
+        if data["key"] != context.key or done > len(context.positions):
             return None
         moving = detections_from_json(data["moving"], str(header))
         broken = {int(index): str(reason) for index, reason in data["broken"]}
         foreign = {int(index): {int(i): int(n) for i, n in counts} for index, counts in data["foreign_labels"]}
         loaded = TSDFVolume.load(volume, max_memory=context.config.tsdf.max_memory)
-        return FusionState(int(data["done"]), loaded, moving, broken, foreign)
+        return FusionState(done, loaded, moving, broken, foreign)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # half a checkpoint is no checkpoint: start again
 

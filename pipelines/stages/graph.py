@@ -11,6 +11,7 @@ import numpy as np
 from mapping.mesh.io import write_glb, write_mesh
 from mapping.mesh.mesh import Mesh
 from mapping.reading.documents import read_json
+from pipelines.checks.bounds import extent_problem
 from pipelines.frame import SequenceError
 from pipelines.stages.context import RunContext
 from pipelines.stages.presence import fill_presence
@@ -54,6 +55,9 @@ def build_graph(context: RunContext) -> StageRecord:
         raise SequenceError(f"{context.sequence.path}: no surface came out of fusion (mesh.min_weight={weight:g})")
     context.advance(1, 4)
     trajectory = _levelled_trajectory(context)
+    covered = np.concatenate([mesh.vertices, trajectory.positions])
+    if problem := extent_problem(np.ptp(covered, axis=0), context.config.graph):
+        raise SequenceError(f"{context.sequence.path}: {problem}")
     cell_size = context.config.graph.places.cell_size
     free_space = free_space_from_volume(volume, mesh, cell_size=cell_size, include=trajectory.positions)
     context.advance(2, 4)

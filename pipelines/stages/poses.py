@@ -141,8 +141,8 @@ def _reason_against(context: RunContext) -> str | None:
         stated = read_record(found).get("epipolar_error")
         if stated is None:
             return "too few features are common to the frames"
-        error = values.at_least_zero(stated, f"{found}: epipolar_error")
         camera = context.camera
+        error = values.at_least_zero(stated, f"{found}: epipolar_error", most=camera.width + camera.height)
         if error < WORTH * max(1.0, max(camera.width, camera.height) / LARGEST_SIDE):
             return f"they fit the images ({error:.2f} px)"
     if not can_adjust():
@@ -183,7 +183,7 @@ def _features(context: RunContext, positions: Sequence[int]) -> list[Features]:
 def _compared(
     pairs: Sequence[MatchedPair], camera: Intrinsics, found: Adjustment, poses: Array, place: dict[int, int]
 ) -> Refinement:
-    """The adjustment beside the given poses, on pairs of frames that are matched for this alone."""
+    """The adjustment compared with the given poses, on pairs of frames that are matched for this alone."""
     before = [pair.median_error(camera) for pair in pairs]
     after = [
         pair.median_error(

@@ -16,7 +16,7 @@ from scenegraph.tracks.presence import SurfacePoints, frame_evidence, presence_i
 def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh) -> None:
     """Give the graph's objects their presence intervals, by the depth of `dynamics.presence.frames` evenly chosen frames.
 
-    `mesh.objects` holds the objects' numbers. Where a frame cannot be read it says nothing.
+    `mesh.objects` are the objects' numbers. Where a frame cannot be read it says nothing.
     """
     config = context.config.dynamics.presence
     objects = sorted(graph.nodes("object"), key=lambda item: item[1].number)

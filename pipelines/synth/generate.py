@@ -136,9 +136,10 @@ def set_down(world: World, turn: float) -> World:
 
 def plan_building(layout: Generator, openings: Generator, config: WorldConfig) -> BuildingPlan:
     """Rooms and openings of all storeys."""
+    inner_wall = float(layout.choice([0.1, 0.12, 0.15, 0.18]))
+    layout.choice(3)  # nothing takes it, but without it every seed would be another building
     construction = Construction(
-        inner_wall=float(layout.choice([0.1, 0.12, 0.15, 0.18])),
-        outer_wall=float(layout.choice([0.25, 0.28, 0.3])),
+        inner_wall=inner_wall,
         slab=float(layout.choice([0.25, 0.3])),
         ceiling=float(layout.choice([2.4, 2.5, 2.6, 2.75, 3.0])),
     )

@@ -71,7 +71,7 @@ def simulate(out: Path, config: SynthConfig, progress: Progress | None = None) -
     """Render a world into OUT, or into OUT/visit_0 and OUT/visit_1 when it has two visits; all of it or nothing appears.
 
     Returns `{"frames": all frames, "visits": n, "sequences": [folders], "rendered": whether anything had to be done}`.
-    A folder that already holds the result of the same configuration is left unchanged.
+    A folder that already contains the result of the same configuration is left unchanged.
 
     Raises SynthError when OUT contains anything else.
     """
@@ -125,13 +125,13 @@ def _result(out: Path, visits: int, frames: int) -> dict[str, Any]:
 
 
 def _finished(out: Path, header: dict[str, Any]) -> dict[str, Any]:
-    """The result that a folder holds; raises SynthError unless the same configuration made it."""
+    """The result that a folder contains; raises SynthError unless the same configuration made it."""
     try:
         found = read_json(out / HEADER, SynthError)
     except SynthError:
         found = None
     if not isinstance(found, dict) or found.get("format") != header["format"]:
-        raise SynthError(f"{out}: is not empty and holds no synthetic sequence; expected an empty folder or none")
+        raise SynthError(f"{out}: is not empty and contains no synthetic sequence; expected an empty folder or none")
     if {key: found.get(key) for key in header} != header:
         raise SynthError(f"{out / HEADER}: was made with other settings; remove the folder or choose another")
     return _result(out, header["config"]["world"]["visits"], int(found["frames"]))

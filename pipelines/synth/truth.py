@@ -60,7 +60,7 @@ def truth_graph(world: World, visit: int, people: People | None, seen: Seen) -> 
     """The true scene graph of a visit.
 
     Objects have `number` = instance and `views` = frames that show them; tracks give each person's box centre at the
-    time of every frame, seen or not. `graph.metadata` holds `changes` since the visit before and `visibility` (pixels
+    time of every frame, seen or not. `graph.metadata` has `changes` since the visit before and `visibility` (pixels
     in each frame) of tracks.
     """
     graph = SceneGraph(nyu40(), metadata={"source": "synthetic", "seed": world.seed, "visit": visit})

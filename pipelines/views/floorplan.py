@@ -119,11 +119,12 @@ def _names(
     taken: list[tuple[float, float, float, float]] = []
     parts = []
     for key, room in rooms:
+        at = np.array(room.position)[:2]
         lines = ((f"{key} {room.label.replace('_', ' ')}", 13.0, "#333"), (f"{room.area:.1f} m²", 11.0, "#666"))
-        for row, (text, size, color) in enumerate(lines):
-            at = np.asarray(room.position)[:2] - [0, 16 * row / draw.scale]
+        for text, size, color in lines:
             taken.append(draw.text_box(at, text, size))
             parts.append(draw.text(at, text, size, color))
+            at = at - [0, 16 / draw.scale]
     for _, node in objects:
         text = node.label.replace("_", " ")
         box = draw.text_box(node.box.center, text, OBJECT_NAME_PX)

@@ -137,8 +137,8 @@ def _floor_plans(graph: SceneGraph) -> str:
 def _rooms(graph: SceneGraph) -> str:
     rows = []
     for key, room in graph.nodes("room"):
-        held = Counter(node.label for child, node in graph.nodes("object") if graph.parent(child) == key)
-        things = ", ".join(f"{label.replace('_', ' ')} {count}" for label, count in sorted(held.items()))
+        contents = Counter(node.label for child, node in graph.nodes("object") if graph.parent(child) == key)
+        things = ", ".join(f"{label.replace('_', ' ')} {count}" for label, count in sorted(contents.items()))
         height = room.z_range[1] - room.z_range[0]
         rows.append((key, room.label.replace("_", " "), f"{room.area:.1f}", f"{height:.2f}", things))
     return _table(("room", "name", "area (m²)", "height (m)", "objects"), rows, numbers=(2, 3))

@@ -30,7 +30,7 @@ SECTIONS = (*HEADER, "directed", "multigraph", "graph", "nodes", "edges")
 
 POSITION_DECIMALS = 4  # 0.1 mm: far below what a map resolves, far above what differs between machines
 ROTATION_DECIMALS = 6
-TIME_DECIMALS = 6  # microseconds, which a float64 of seconds since 1970 still holds
+TIME_DECIMALS = 6  # microseconds, which a float64 of seconds since 1970 still represents
 SCORE_DECIMALS = 4
 FREE_DIGITS = (
     12  # significant digits of numbers in metadata, evidence and edge attributes, whose unit is not known here
@@ -40,7 +40,7 @@ FREE_DIGITS = (
 def save_scene_graph(graph: SceneGraph, path: str | os.PathLike[str]) -> None:
     """Write a graph so that `load_scene_graph` reads it back; lengths are rounded to 0.1 mm, times to 1 us.
 
-    Raises ValueError when the graph breaks its own rules or holds a value that the file cannot (NaN, infinity, an
+    Raises ValueError when the graph breaks its own rules or contains a value that the file cannot (NaN, infinity, an
     unknown label id).
     """
     graph.validate()

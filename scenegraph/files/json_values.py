@@ -48,10 +48,10 @@ def number(value: object, where: str) -> float:
     return float(value)
 
 
-def at_least_zero(value: object, where: str) -> float:
-    """A finite number that is not negative."""
-    if number(value, where) < 0:
-        raise unexpected(where, "a number >= 0", value)
+def at_least_zero(value: object, where: str, *, most: float = math.inf) -> float:
+    """A finite number that is not negative and no more than `most`."""
+    if not 0 <= number(value, where) <= most:
+        raise unexpected(where, "a number >= 0" if most == math.inf else f"a number from 0 to {most:g}", value)
     return number(value, where)
 
 

@@ -47,7 +47,7 @@ NO_BOX = {
 def export_spark_dsg(graph: SceneGraph, path: StrPath, mesh: Mesh | None = None) -> None:
     """Write spark_dsg JSON; with the map's mesh, objects refer to their vertices of it.
 
-    The mesh is in the graph's world, its `objects` field holds the objects' numbers. All its vertices carry the first and last
+    The mesh is in the graph's world, its `objects` field has the objects' numbers. All its vertices carry the first and last
     time of the camera poses as time stamps, because fusion keeps none per vertex.
     """
     context = _Context(graph, mesh, _dsg_ids(graph), _room_labels(graph), _relations(graph))

@@ -1,6 +1,6 @@
 """Boxes of objects: upright, robust to outliers, and extended to what the object stands on or hangs from.
 
-A map holds no surface where no camera could look: under a bed, behind a cupboard, on legs thinner than a voxel. Gravity and
+A map has no surface where no camera could look: under a bed, behind a cupboard, on legs thinner than a voxel. Gravity and
 walls determine where such a box must end.
 """
 

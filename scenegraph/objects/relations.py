@@ -74,11 +74,11 @@ def object_relations(objects: Sequence[ObjectNode], faces: Faces, config: Relati
     found: list[Relation] = []
     support = np.full(len(objects), -1)
     for a in range(len(objects)):
-        held = _best([_on(a, b, layout, around.share(a, b), config) for b in near[a]])
-        held = held or _best([_in(a, b, objects, layout, config) for b in near[a]])
-        if held is not None and support[held.target] != a:
-            support[a] = held.target
-            found.append(held)
+        relation = _best([_on(a, b, layout, around.share(a, b), config) for b in near[a]])
+        relation = relation or _best([_in(a, b, objects, layout, config) for b in near[a]])
+        if relation is not None and support[relation.target] != a:
+            support[a] = relation.target
+            found.append(relation)
     joined = {(relation.source, relation.target) for relation in found}
     for a in range(len(objects)):
         for b in near[a]:

@@ -54,7 +54,7 @@ class Detection:
 
     Its bounds `low` and `high` (3,) are taken along three axes: away from the camera (the horizontal direction at `bearing`
     radians from the world's x), to the left of that, and up. A point with these coordinates c lies at `axes @ c` in the world.
-    `cut` holds the sides of SIDES on which the image border or an occluder hides the rest; the far side is always hidden.
+    `cut` are the sides of SIDES on which the image border or an occluder hides the rest; the far side is always hidden.
     distance is the horizontal distance from the camera, floor the height of the floor around it or None when not
     observed; metres. look is its colour above and below, where known (`scenegraph.tracks.appearance`).
     """

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from attacks import LONG, SHORT, refused
+from attacks import LONG, SHORT, counted, refused
 from helpers import random_se3
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,9 +11,10 @@ from mapping.camera import Intrinsics
 from mapping.tsdf import limits
 from mapping.tsdf.tsdf_config import TSDFConfig
 from mapping.tsdf.volume import TSDFVolume
-from pipelines.checks.bounds import step_problem, voxel_problem
+from pipelines.checks.bounds import extent_problem, step_problem, voxel_problem
 from pipelines.frame import FrameInfo
 from pipelines.sequences.plausible import without_far_poses
+from scenegraph.graph_config import SceneGraphConfig
 
 WIDTH, HEIGHT = 8, 6
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -58,10 +59,21 @@ def poses(draw):
 def integrate(camera, T, value):
     depth = np.full((HEIGHT, WIDTH), value, np.float32)
     volume = TSDFVolume(TSDFConfig(voxel_size=0.2, max_depth=3.0))
-    line = refused(lambda: volume.integrate(depth, camera, T, labels=np.ones((HEIGHT, WIDTH), np.uint8)))
+    labels = np.ones((HEIGHT, WIDTH), np.uint8)
+    line = refused(lambda: volume.integrate(depth, camera, T, labels=labels))
     if not line:
-        volume.extract_mesh()
+        assert refused(volume.extract_mesh) == ""
     refused(lambda: volume.render(CAMERA, T))
+    return line
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    """What takes long and much memory once is no part of any input."""
+    volume = TSDFVolume(TSDFConfig(voxel_size=0.2, max_depth=3.0))
+    volume.integrate(np.ones((HEIGHT, WIDTH), np.float32), CAMERA, np.eye(4), labels=np.ones((HEIGHT, WIDTH), np.uint8))
+    volume.extract_mesh()
+    volume.render(CAMERA, np.eye(4))
 
 
 VALUES = st.sampled_from((0.0, 1.5, 2.9, 1e30, -1.0, float("nan"), float("inf"), 1e-30))
@@ -70,14 +82,14 @@ VALUES = st.sampled_from((0.0, 1.5, 2.9, 1e30, -1.0, float("nan"), float("inf"),
 @settings(SHORT, max_examples=60)
 @given(camera=cameras(), T=poses(), value=VALUES)
 def test_any_finite_camera_and_pose(camera, T, value):
-    integrate(camera, T, value)
+    counted(integrate(camera, T, value))
 
 
 @pytest.mark.full
 @settings(LONG)
 @given(camera=cameras(), T=poses(), value=VALUES)
 def test_many_finite_cameras_and_poses(camera, T, value):
-    integrate(camera, T, value)
+    counted(integrate(camera, T, value))
 
 
 @pytest.mark.parametrize("place", [1e8, 1e18, 1e300])
@@ -112,6 +124,7 @@ def test_far_poses_are_lost():
         (1e300, "too far from the origin"),
         (1e9, "far from the other cameras"),
         (1e5, "far from the other"),
+        (150, "far from the other"),  # alone, where the others are within a metre
     ):
         found = without_far_poses([*infos, info(8, place)])
         assert found[:8] == tuple(infos)
@@ -119,6 +132,10 @@ def test_far_poses_are_lost():
         assert reason in found[8].reason
         assert found[8].T_world_camera is None
     assert [f.used for f in without_far_poses([info(i, 1e300) for i in range(3)])] == [False] * 3
+    path = [info(i, 0.1 * (i % 8)) for i in range(30)] + [info(30 + i, 40 * (i + 1)) for i in range(8)]
+    assert without_far_poses(path) == tuple(path)  # a camera that leaves the room
+    lost = [info(i, 0.1 * (i % 8)) for i in range(30)] + [info(30 + i, 300 * (i + 1)) for i in range(8)]
+    assert [found.used for found in without_far_poses(lost)] == [True] * 30 + [False] * 8
     spread = [info(i, 1e6 * i) for i in range(8)]  # millimetres, or a flight
     assert without_far_poses(spread) == tuple(spread)
 
@@ -132,7 +149,28 @@ def test_voxels_far_below_a_pixel_are_refused():
     )
 
 
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [
+        ((200, 100, 20), True),
+        ((0.3, 0, 900), True),
+        ((240, 240, 60), True),
+        ((300, 300, 3), False),
+        ((1600, 640, 1500), False),
+        ((2, 1e9, 2), False),
+        ((240, 240, 1e5), False),
+    ],
+)
+def test_maps_that_are_too_large_for_rooms_are_refused(size, fits):
+    problem = extent_problem(np.array(size, float), SceneGraphConfig())
+    assert (problem == "") == fits
+    assert fits or problem.startswith(f"the map spans {size[0]:.0f} x {size[1]:.0f} x {size[2]:.0f} m, too much for")
+
+
 def test_poses_in_millimetres_are_refused():
     places = np.array([[0.08 * i, 0, 0] for i in range(10)])
     assert step_problem(places, TSDFConfig()) == ""
     assert step_problem(1000 * places, TSDFConfig()).startswith("successive cameras are 80 m apart")
+    assert step_problem(np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0], [450, 0, 0]]), TSDFConfig()) == ""
+    away = np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0], [600, 0, 0]])
+    assert step_problem(away, TSDFConfig()).startswith("the camera jumps by 598 m from one frame to the next")

@@ -1,9 +1,9 @@
-"""Damaged sequences are read, or refused in one line: no other error, no warning of a library, no hang."""
+"""Damaged sequences are read, or refused in one line: no other error, no warning of a library, no hang, nothing empty."""
 
 from pathlib import Path
 
 import pytest
-from attacks import LONG, SHORT, damaged_file, fresh_copy, refused
+from attacks import LONG, SHORT, counted, damaged_file, fresh_copy, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sequence_folders import WRITERS
@@ -40,10 +40,16 @@ def folders(tmp_path_factory):
 
 
 def read_all(format: str, path: Path) -> None:
+    """What is accepted has frames, and these have pixels, and depth where there is any."""
     sequence = open_sequence(f"{format}:{path}")
+    frames = []
     for i, info in enumerate(sequence.infos):
         if info.used:
-            refused(lambda i=i: sequence[i])
+            refused(lambda i=i: frames.append(sequence[i]))
+    assert any(info.used for info in sequence.infos)
+    for frame in frames:
+        assert frame.rgb.size
+        assert frame.recorded.depth is None or (frame.recorded.depth > 0).any()
 
 
 def attack(data, folders, target):
@@ -53,7 +59,7 @@ def attack(data, folders, target):
     path = fresh_copy(source, target)
     damaged = data.draw(damaged_file(path / file), label="contents")
     (path / file).write_bytes(damaged)
-    refused(lambda: read_all(format, path))
+    counted(refused(lambda: read_all(format, path)))
 
 
 def test_undamaged_sequences_are_read(folders):

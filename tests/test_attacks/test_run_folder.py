@@ -2,23 +2,35 @@
 
 import json
 import re
+import shutil
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from attacks import LONG, SHORT, damaged_file, refused
+from attacks import LONG, SHORT, counted, damaged_file, refused
 from helpers import box_mesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from m2h import Predictions
 from m2h.config import M2HConfig
 from m2h.record import RECORD_KEY, CheckpointRecord
+from mapping.camera import Intrinsics
 from mapping.mesh.io import read_mesh, write_mesh
+from mapping.mesh.mesh import Mesh
 from mapping.tsdf.surface import SurfaceSums
 from mapping.tsdf.tsdf_config import TSDFConfig
 from mapping.tsdf.volume_io import VOXELS, VolumeSums, read_volume, write_volume
+from pipelines.frame import FrameInfo
+from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import read_predictions
+from pipelines.sources.source import DepthOrigin
+from pipelines.stages import fuse as fusion
 from pipelines.stages.alignment_file import read_alignment
+from pipelines.stages.context import RunContext
+from pipelines.stages.poses import refine_poses, with_refined_poses
+from pipelines.stages.prepare import index_of
 from pipelines.workspace import Workspace, WorkspaceError, read_record
 from scenegraph.files.json_io import load_scene_graph, save_scene_graph
 from scenegraph.graph import SceneGraph
@@ -72,6 +84,13 @@ DETECTIONS = [
 ]
 
 
+POSES = {
+    "refined": True,
+    "camera": {"fx": 20.0, "fy": 20.0, "cx": 7.5, "cy": 5.5, "width": 16, "height": 12, "distortion": [0.5, 0, 0, 0]},
+    "poses": {"0": np.eye(4).tolist()},
+}
+
+
 def write_checkpoint(path, **changes):
     record = json.loads(CheckpointRecord(M2HConfig.tiny(), metrics={"rmse": 0.5}).to_json()) | changes
     header = json.dumps({"__metadata__": {RECORD_KEY: json.dumps(record)}}).encode()
@@ -83,6 +102,9 @@ def write_all(folder):
     (folder / "manifest.json").write_text(json.dumps(MANIFEST))
     (folder / "alignment.json").write_text(json.dumps(ALIGNMENT))
     (folder / "detections.json").write_text(json.dumps(DETECTIONS))
+    (folder / "levelling.json").write_text(json.dumps({"T_input_world": np.eye(4).tolist()}))
+    (folder / "poses.json").write_text(json.dumps(POSES))
+    (folder / "index.json").write_text(json.dumps({"source": "m2h", "fingerprint": "f", "notes": ["n"], "frames": [0]}))
     write_mesh(box_mesh(), folder / "mesh.ply")
     (folder / "ascii.ply").write_text(
         "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nproperty ushort label\n"
@@ -120,6 +142,20 @@ def write_all(folder):
     (folder / "labels.yaml").write_text(f"name: mine\nclasses: {classes}\n")
 
 
+def read_levelling(path):
+    """The transform of levelling.json as the stages ask for it."""
+    workspace = SimpleNamespace(path=path.parent.joinpath)
+    return RunContext(workspace, None, None, PipelineConfig(), print).T_input_world
+
+
+def read_poses(path):
+    """The sequence with the poses of poses.json."""
+    camera = Intrinsics(20.0, 20.0, 7.5, 5.5, 16, 12)
+    infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), camera),)
+    known = {"name": "s", "path": path.parent, "format": "tum", "world_up": None, "is_metric": True}
+    return with_refined_poses(SimpleNamespace(**known, label_space=None, infos=infos), path)
+
+
 def read_record_of(path):
     from m2h.checkpoint import read_record as read
 
@@ -130,6 +166,9 @@ READERS = {
     "manifest.json": lambda path: Workspace.open(path.parent),
     "alignment.json": read_alignment,
     "detections.json": lambda path: detections_from_json(json_of(path), str(path)),
+    "index.json": index_of,
+    "levelling.json": read_levelling,
+    "poses.json": read_poses,
     "mesh.ply": read_mesh,
     "ascii.ply": read_mesh,
     "scene_graph.json": load_scene_graph,
@@ -161,8 +200,19 @@ def test_undamaged_files_are_read(whole):
 def attack(data, whole, folder):
     name = data.draw(st.sampled_from(sorted(READERS)), label="file")
     (folder / name).write_bytes(data.draw(damaged_file(whole / name), label="contents"))
-    line = refused(lambda: READERS[name](folder / name))
+    found = []
+    line = counted(refused(lambda: found.append(READERS[name](folder / name))))
     assert not line or str(folder) in line
+    assert line or not is_empty(found[0]), name
+
+
+def is_empty(found):
+    """Whether a mesh, the sums of a volume or a prediction has nothing in it, as none of the undamaged ones."""
+    if isinstance(found, Mesh):
+        return not len(found.vertices) or not len(found.faces)
+    if isinstance(found, Predictions):
+        return found.depth is None or not found.depth.size
+    return isinstance(found, tuple) and not len(found[1].coords)
 
 
 @settings(SHORT, max_examples=200)
@@ -188,6 +238,7 @@ BAD_NUMBERS = ("NaN", "Infinity", "-Infinity", "-1", "1e30", "1e999", "9" * 400)
         *(("alignment.json", field) for field in ("pose_scale", "depth_scale", "residual")),
         *(("manifest.json", field) for field in ("seconds", "peak_memory_mb")),
         ("detections.json", "distance"),
+        *(("poses.json", field) for field in ("fx", "width")),
     ],
 )
 def test_numbers_that_nothing_measures_are_refused(whole, tmp_path, name, field, number):
@@ -195,6 +246,50 @@ def test_numbers_that_nothing_measures_are_refused(whole, tmp_path, name, field,
     (tmp_path / name).write_text(text)
     line = refused(lambda: READERS[name](tmp_path / name))
     assert line.startswith(f"{tmp_path / name}: ")
+
+
+@pytest.mark.parametrize("number", BAD_NUMBERS)
+@pytest.mark.parametrize("name", ["levelling.json", "poses.json"])
+@pytest.mark.parametrize("place", ["0.0, 0.0, 0.0, 1.0]]", "1.0, 0.0, 0.0, 0.0]"])
+def test_transforms_that_are_none_are_refused(whole, tmp_path, name, place, number):
+    """In the last row, and the turn of the first."""
+    text = (whole / name).read_text()
+    assert place in text
+    (tmp_path / name).write_text(text.replace(place, f"{number}{place[3:]}", 1))
+    line = refused(lambda: READERS[name](tmp_path / name))
+    assert line.startswith(f"{tmp_path / name}: ")
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e30", "-1e30", "9" * 400])
+@pytest.mark.parametrize("name", ["levelling.json", "poses.json"])
+def test_places_where_no_camera_is_are_refused(whole, tmp_path, name, number):
+    text = (whole / name).read_text()
+    (tmp_path / name).write_text(text.replace("1.0, 0.0, 0.0, 0.0]", f"1.0, 0.0, 0.0, {number}]", 1))
+    assert refused(lambda: READERS[name](tmp_path / name)).startswith(f"{tmp_path / name}: ")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1", "1e30", "1e999", "9" * 400, '"1"', "true", "29"])
+def test_an_error_of_poses_that_no_image_has_is_refused(tmp_path, number):
+    """In check.json, in pixels of images of 16 x 12."""
+    (tmp_path / "check.json").write_text(f'{{"epipolar_error": {number}}}')
+    infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), Intrinsics(20.0, 20.0, 7.5, 5.5, 16, 12)),)
+    workspace, source = SimpleNamespace(path=tmp_path.joinpath), SimpleNamespace(depth_from=DepthOrigin.POSES)
+    context = RunContext(workspace, SimpleNamespace(infos=infos), source, PipelineConfig(), print)
+    assert refused(lambda: refine_poses(context)).startswith(f"{tmp_path / 'check.json'}: ")
+
+
+@pytest.mark.parametrize("done", ["NaN", "-1", "-2", "4", "1e30", "2.5", '"2"', "9" * 400])
+def test_half_a_map_that_says_it_has_other_frames_is_made_again(whole, tmp_path, done):
+    """Of the checkpoint of a killed run: three frames are to be fused, and two are."""
+    shutil.copy(whole / "volume.npz", tmp_path / "fusing.npz")
+    path = tmp_path / "fusing.json"
+    rest = '"key": "k", "moving": [], "broken": [], "foreign_labels": []'
+    context = SimpleNamespace(path=tmp_path.joinpath, key="k", positions=[0, 1, 2], config=PipelineConfig())
+    path.write_text(f'{{"done": 2, {rest}}}')
+    assert fusion._load_checkpoint(context).done == 2
+    path.write_text(f'{{"done": {done}, {rest}}}')
+    assert fusion._load_checkpoint(context) is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1, 1e30])
@@ -264,8 +359,6 @@ def test_mesh_files_of_the_table(whole, tmp_path, old, new, message):
 
 
 def test_a_damaged_index_of_predictions_is_as_none(tmp_path):
-    from pipelines.stages.prepare import index_of
-
     path = tmp_path / "index.json"
     path.write_text('{"source": "m2h", "fingerprint": "f", "frames": []}')
     assert index_of(path)["fingerprint"] == "f"

@@ -4,7 +4,7 @@ import math
 from dataclasses import fields, is_dataclass
 
 import pytest
-from attacks import HOSTILE_YAML, LONG, SHORT, refused
+from attacks import HOSTILE_YAML, LONG, SHORT, counted, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,7 +40,7 @@ def attack(name, value, path=None):
             assert not isinstance(number, float) or math.isfinite(number), setting
         assert load_text(dump_config(config)) == config
 
-    line = refused(load)
+    line = counted(refused(load))
     assert len(line) <= 500
     assert not line or "--set" in line or "config" in line or str(path) in line
 

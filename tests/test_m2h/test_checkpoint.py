@@ -142,6 +142,7 @@ def test_files_without_tensors_are_rejected(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "m.pt")
     with pytest.raises(CheckpointError, match="expected a mapping of names to tensors"):
         read_state_dict(tmp_path / "m.pt")
-    (tmp_path / "empty.pt").touch()
-    with pytest.raises(CheckpointError, match=r"empty\.pt"):
-        read_state_dict(tmp_path / "empty.pt")
+    for name, text in (("empty.pt", ""), ("hello.pt", "hello")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(CheckpointError, match=name):
+            read_state_dict(tmp_path / name)

@@ -131,7 +131,7 @@ def plane_depth(height: int, width: int, camera: Camera, normal: np.ndarray) -> 
 
 @pytest.mark.parametrize("kind", ["png", "npy"])
 def test_nyudv2_multi_task_layout(tmp_path: Path, kind: str) -> None:
-    """ATRC's archive holds PNG, MTI-Net's .npy; both here with normals in OpenGL axes, which the reader must find out."""
+    """ATRC's archive contains PNG, MTI-Net's .npy; both here with normals in OpenGL axes, which the reader must find out."""
     height, width = 480, 640
     normal = np.array([0.48, 0.36, -0.8])
     depth = plane_depth(height, width, Camera(518.86, 519.47, 325.58, 253.74), normal)

@@ -23,7 +23,7 @@ def rays(camera: Camera, height: int, width: int) -> np.ndarray:
 
 
 def plane_sample() -> Sample:
-    """A tilted plane n . p = OFFSET; its red channel holds the column, green the row."""
+    """A tilted plane n . p = OFFSET; its red channel is the column, green the row."""
     depth = (OFFSET / (rays(CAMERA, HEIGHT, WIDTH) @ NORMAL)).astype(np.float32)
     rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     rgb[..., 0], rgb[..., 1] = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))

@@ -1,4 +1,4 @@
-"""The fast inference paths follow the weights, and work in other arithmetic, at odd sizes and beside training."""
+"""The fast inference paths follow the weights, and work in other arithmetic, at odd sizes and during training."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ def test_convolutions_over_planes_are_those_of_three_dimensions() -> None:
     torch.manual_seed(0)
     for stride in (1, 2):
         planes = PlaneConv(3, 5, stride)
-        beside = planes.conv.weight.detach().view(5, 3, 3, 3, 3)  # [C', plane, C, row, column]
-        weight = beside.transpose(1, 2)
+        stacked = planes.conv.weight.detach().view(5, 3, 3, 3, 3)  # [C', plane, C, row, column]
+        weight = stacked.transpose(1, 2)
         x = torch.randn(2, 8, 3, 12, 16)
         expected = torch.nn.functional.conv3d(x.transpose(1, 2), weight, planes.conv.bias, stride=stride, padding=1)
         torch.testing.assert_close(planes(x), expected.transpose(1, 2), rtol=1e-4, atol=1e-5)

@@ -30,9 +30,9 @@ def test_the_record_says_what_it_is() -> None:
 def test_it_answers_all_four_questions() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     predictor = Predictor.from_checkpoint(DEFAULT_NAME)
-    beside = np.eye(4)
-    beside[0, 3] = 0.2
-    matched = [predictor.match(View(rgb, CAMERA, beside))]
+    moved = np.eye(4)
+    moved[0, 3] = 0.2
+    matched = [predictor.match(View(rgb, CAMERA, moved))]
     for seen in (predictor(rgb), predictor.predict_view(View(rgb, CAMERA, np.eye(4)), matched)):
         assert seen.depth is not None
         assert np.isfinite(seen.depth).all()

@@ -167,7 +167,7 @@ def test_starting_from_weights(base: Path, tmp_path: Path) -> None:
     state = tensors(tmp_path / "out")
     torch.testing.assert_close(state["model/heads.edges.out.weight"], model.state_dict()["heads.edges.out.weight"])
     other = replace(config, model=replace(config.model, channels=32), init=str(tmp_path / "start.safetensors"))
-    with pytest.raises(TrainError, match="holds another network"):
+    with pytest.raises(TrainError, match="contains another network"):
         train(other, tmp_path / "other", base=base)
 
     backbone = {name: (value + 1).contiguous() for name, value in model.backbone.vit.state_dict().items()}

@@ -11,7 +11,6 @@ from faults import KilledError, faulty_disk, temporaries
 from mapping.files import (
     atomic_folder,
     atomic_path,
-    file_sha256,
     is_temporary,
     locked_file,
     remove_abandoned,
@@ -220,8 +219,3 @@ def test_scratch_folders_are_removed_even_of_a_killed_process(tmp_path, monkeypa
 def test_halves_of_characters_are_written(tmp_path):
     write_text_atomic(tmp_path / "a.txt", "frame\udcff.png")
     assert (tmp_path / "a.txt").read_text() == "frame\\udcff.png"
-
-
-def test_hash_of_a_file(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert file_sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -261,7 +261,7 @@ def test_results_of_another_sequence_are_kept(tmp_path):
     workspace.check_input(mine, "f1")
     workspace.check_input(mine, "f2")  # the same folder with other contents
     workspace.check_input(other, "f1")  # the same contents in another place
-    with pytest.raises(WorkspaceError, match=r"run: holds a map of mine \(.*mine\), not of other; .* --overwrite"):
+    with pytest.raises(WorkspaceError, match=r"run: contains a map of mine \(.*mine\), not of other; .* --overwrite"):
         workspace.check_input(other, "f2")
     workspace.forget()
     workspace.check_input(other, "f2")

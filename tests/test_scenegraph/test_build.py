@@ -71,7 +71,8 @@ def test_the_graph_holds_every_layer_and_keeps_its_rules(built):
 
 def test_rooms_have_their_shapes_and_names(built):
     graph, _ = built
-    for (_, room), truth, name in zip(graph.nodes("room"), flat().polygons(), ("bedroom", "kitchen"), strict=True):
+    rooms = [room for _, room in graph.nodes("room")]
+    for room, truth, name in zip(rooms, flat().polygons(), ("bedroom", "kitchen"), strict=True):
         a, b = shapely.Polygon(room.polygon), shapely.Polygon(truth)
         assert a.intersection(b).area / a.union(b).area > 0.98
         assert room.label == name

@@ -54,7 +54,7 @@ def first_slot(table: Table, key: np.int64) -> np.uint64:
 
 @numba.njit(**INNER)
 def slot_of(table: Table, key: np.int64) -> np.uint64:
-    """The slot that holds `key` or the empty one where it belongs."""
+    """The slot that contains `key` or the empty one where it belongs."""
     mask = np.uint64(len(table.keys) - 1)
     slot = first_slot(table, key)
     while table.keys[slot] != EMPTY and table.keys[slot] != key:

@@ -119,7 +119,7 @@ class ModelSource(Protocol):
 class Style:
     """The style of an apartment: two woods, cabinet lacquer, cloth colours and metal that its furniture shares.
 
-    `models` holds ready-made models that replace parametric ones.
+    `models` are ready-made models that replace parametric ones.
     """
 
     wood: Material

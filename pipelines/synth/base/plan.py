@@ -15,7 +15,6 @@ class Construction:
     """Thicknesses and heights (metres) that all storeys of a building share."""
 
     inner_wall: float
-    outer_wall: float
     slab: float
     ceiling: float
 

@@ -4,7 +4,7 @@ Candidates are drawn at random from three families and the one with the least pe
 that there is always a plan:
 - a spine: a hallway (or a long living room) between two columns of rooms, optionally closed by one room across its end;
 - slicing: the outline is cut in two recursively (a slicing tree), the living room being the hub;
-- around a stair: a spine whose hub ends in a bay across the building that holds the flight, the same on every storey.
+- around a stair: a spine whose hub ends in a bay across the building with the flight, the same on every storey.
 """
 
 from __future__ import annotations
@@ -305,7 +305,7 @@ def layout_storeys(
     Parameters
     ----------
     count : rooms on each storey, the hub counted.
-    storeys : number of storeys; with more than one each hub holds the stair along its outer wall at the highest y.
+    storeys : number of storeys; with more than one each hub contains the stair along its outer wall at the highest y.
     """
     if storeys == 1:
         kinds = programme(rng, count, 0, 1)

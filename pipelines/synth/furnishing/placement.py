@@ -38,7 +38,7 @@ class Item:
     support: Item | None = None
     boxes: Array = field(init=False)
     reach: float = field(init=False)
-    """Radius (metres) of a circle around the origin that holds the whole footprint."""
+    """Radius (metres) of a circle around the origin that contains the whole footprint."""
 
     def __post_init__(self) -> None:
         self.boxes = turned_boxes(self.model.solids, self.x, self.y, self.z, self.yaw)

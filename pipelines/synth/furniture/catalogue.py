@@ -57,7 +57,7 @@ def read_catalogues(folder: Path) -> tuple[Entry, ...]:
     """The usable entries of all `*.sh3f` and `*.zip` catalogues in a folder, by file name and number.
 
     Entries that have an unknown name, belong outdoors or hang at a height are ignored. Raises CatalogueError when the
-    folder holds no catalogue, a file is not a zip, or an entry has invalid numbers.
+    folder contains no catalogue, a file is not a zip, or an entry has invalid numbers.
     """
     files = sorted(path for pattern in ("*.sh3f", "*.zip") for path in folder.glob(pattern)) if folder.is_dir() else []
     if not files:

@@ -176,7 +176,7 @@ def to_model(mesh: ObjMesh, materials: dict[str, Material], target: Target) -> M
 def coarser(points: Array, faces: NDArray[np.int32], most: int) -> Array:
     """Vertices (V, 3) merged in cells until at most `most` faces (F, 3) keep three different corners.
 
-    Vertex clustering (Rossignac and Borrel, 1993) with the mean of each cell; cells grow from 4 mm until that holds.
+    Vertex clustering (Rossignac and Borrel, 1993) with the mean of each cell; cells grow from 4 mm until that is so.
     """
     cell, moved = 0.004, points
     while len(faces) > most and cell < 0.2:

@@ -1,6 +1,6 @@
 """True edges of a rendered frame, from the planes seen by neighbouring pixels.
 
-An edge lies between two 4-neighbours p and q when one of these holds:
+An edge lies between two 4-neighbours p and q when one of these is true:
 
 - occlusion: one of them sees nothing, or the plane seen at p, extended to q, misses the plane seen at q by more than
   max(1 cm, 1 % of the depth), at both pixels and on the same side, so that the surfaces do not meet between them;
@@ -38,7 +38,7 @@ def true_edges(
     labels: NDArray[np.uint8],
     is_object: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
-    """(H, W) kinds of edge: NONE, OCCLUSION, CREASE or CONTACT (the first that holds).
+    """(H, W) kinds of edge: NONE, OCCLUSION, CREASE or CONTACT (the first that is true).
 
     Parameters
     ----------

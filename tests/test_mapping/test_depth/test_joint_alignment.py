@@ -45,8 +45,8 @@ def smooth(rng, deviation):
 
 def degraded(views, factors):
     return [
-        sample_frame(depth * factor, CAMERA, T, normals=normals)
-        for (depth, normals, T), factor in zip(views, factors, strict=True)
+        sample_frame(view[0] * factor, CAMERA, view[2], normals=view[1])
+        for view, factor in zip(views, factors, strict=True)
     ]
 
 

@@ -225,6 +225,15 @@ ASCII = "format ascii 1.0\n"
         ),
         (ply(ASCII + XYZ + "element face 1\nproperty int v1", "0 0 0 3"), "expected faces with a list"),
         (
+            ply(ASCII + XYZ + "element fa\0ce 1\nproperty list uchar int vertex_indices", "0 0 0 3 0 0 0"),
+            r"expected lists of an element face, got those of 'fa\\x00ce'",
+        ),
+        (ply(ASCII + XYZ, "0 0 0 1 1 1"), "3 numbers follow what the header announces"),
+        (
+            ply("format binary_little_endian 1.0\n" + XYZ, bytes(12) + b"more"),
+            "4 bytes follow what the header announces",
+        ),
+        (
             ply("format binary_little_endian 1.0\n" + XYZ, b"12345678"),
             "truncated: 1 vertex rows need 12 bytes, 8 are left",
         ),

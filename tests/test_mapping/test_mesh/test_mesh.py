@@ -132,7 +132,7 @@ def test_samples_are_spread_by_area():
 
 
 def test_samples_are_uniform_within_a_triangle():
-    # In a triangle every quarter of the middle subdivision holds a quarter of the samples (chi-square, 3 degrees of freedom).
+    # In a triangle every quarter of the middle subdivision contains a quarter of the samples (chi-square, 3 degrees of freedom).
     points, _ = sample_surface(TRIANGLE, 20000, np.random.default_rng(0))
     u, v = points[:, 0] / 2, points[:, 1]
     quarter = np.select([u > 0.5, v > 0.5, u + v < 0.5], [0, 1, 2], 3)

@@ -57,7 +57,7 @@ def test_a_shifted_sheet_by_hand(shift, within):
 def test_half_a_sheet_has_full_precision_and_half_recall():
     scores = compare(sheet(0.0, (0.0, 0.5)), sheet(0.0))
     assert scores["precision_5cm"] == 1.0
-    assert scores["recall_5cm"] == pytest.approx(0.55, abs=0.005)  # half, and the 5 cm beside it
+    assert scores["recall_5cm"] == pytest.approx(0.55, abs=0.005)  # half, and the 5 cm next to it
     assert scores["f_5cm"] == pytest.approx(2 * 0.55 / 1.55, abs=0.005)
     assert scores["completeness_m"] == pytest.approx(
         0.125, abs=0.002

@@ -68,7 +68,7 @@ def swept(room):
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Small sweeps beside other tests gain nothing from more."""
+    """Small sweeps during other tests gain nothing from more."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -128,15 +128,15 @@ def test_neighbours_of_other_cameras_are_understood(room):
 def test_surfaces_without_texture_take_the_prior():
     blank_room = TexturedRoom(blank=lambda points: (points[..., 0] < 0) & (points[..., 1] > 1.9))
     truth = blank_room.depth(blank_room.poses[4])
-    beside = [blank_room.views[i] for i in (1, 7)]
-    plain, _ = sweep_depth(blank_room.views[4], beside, CONFIG)
+    neighbours = [blank_room.views[i] for i in (1, 7)]
+    plain, _ = sweep_depth(blank_room.views[4], neighbours, CONFIG)
     noisy = (truth * 1.04).astype(np.float32)
-    helped, _ = sweep_depth(blank_room.views[4], beside, CONFIG, prior_depth=noisy)
+    helped, _ = sweep_depth(blank_room.views[4], neighbours, CONFIG, prior_depth=noisy)
     rgb = blank_room.views[4].rgb
     blank = (rgb == 128).all(axis=-1)
     off = [np.mean(np.abs(depth[blank] / truth[blank] - 1) > 0.1) for depth in (plain, helped)]
     assert off[1] <= off[0]
-    assert off[1] < 0.1  # what is left lies beside the boxes
+    assert off[1] < 0.1  # what is left lies next to the boxes
     seen = ~blank
     assert np.median(np.abs(helped[seen] / truth[seen] - 1)) < 0.01  # the images correct the prior where they can
 
@@ -146,9 +146,9 @@ def test_prior_normals_do_no_harm_and_are_used(room):
     from mapping.depth.weights import normals_from_depth
 
     normals = normals_from_depth(truth, CAMERA)
-    beside = [room.views[i] for i in (1, 7)]
-    plain, _ = sweep_depth(room.views[4], beside, CONFIG)
-    helped, _ = sweep_depth(room.views[4], beside, CONFIG, prior_normals=normals)
+    neighbours = [room.views[i] for i in (1, 7)]
+    plain, _ = sweep_depth(room.views[4], neighbours, CONFIG)
+    helped, _ = sweep_depth(room.views[4], neighbours, CONFIG, prior_normals=normals)
     assert not np.array_equal(plain, helped)
     assert np.median(relative_error(helped, truth)) <= np.median(relative_error(plain, truth)) * 1.05
 

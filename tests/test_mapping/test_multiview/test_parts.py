@@ -86,8 +86,8 @@ def paths_by_hand(cost, image, small, jump, contrast):
                     continue
                 before = path[:, pv, pu]
                 large = max(small, jump / (1 + abs(image[v, u] - image[pv, pu]) / contrast))
-                beside = np.minimum(np.append(before[1:], 1e9), np.insert(before[:-1], 0, 1e9)) + small
-                path[:, v, u] += np.minimum(np.minimum(before, beside), before.min() + large) - before.min()
+                neighbouring = np.minimum(np.append(before[1:], 1e9), np.insert(before[:-1], 0, 1e9)) + small
+                path[:, v, u] += np.minimum(np.minimum(before, neighbouring), before.min() + large) - before.min()
         total += path
     return total / 8
 

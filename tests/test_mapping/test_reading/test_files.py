@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from mapping.reading.files import LONGEST_LINE, check_regular, read_bytes, read_head, read_lines, read_text
+from mapping.reading.files import LONGEST_LINE, check_regular, file_sha256, read_bytes, read_head, read_lines, read_text
 
 
 class BadFileError(ValueError):
     """What the caller of a reader raises."""
 
 
-@pytest.mark.parametrize("read", [read_bytes, read_text, check_regular])
+@pytest.mark.parametrize("read", [read_bytes, read_text, check_regular, file_sha256])
 @pytest.mark.parametrize("kind", ["fifo", "device", "folder", "socket", "missing", "nul", "surrogate"])
 def test_what_is_no_regular_file_is_refused(tmp_path, read, kind):
     path = str(tmp_path / "f")
@@ -61,6 +61,12 @@ def test_lines_of_other_files_are_refused(tmp_path, data, message):
     path.write_bytes(data)
     with pytest.raises(BadFileError, match=rf"f: .*{message}"):
         list(read_lines(path, BadFileError))
+
+
+def test_hash_of_a_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_sha256(tmp_path / "a", BadFileError) == expected
 
 
 def test_text_is_read_as_before(tmp_path):

@@ -16,7 +16,7 @@ DEPTH = plane_depth(POSE, (0, 0, 1), 1.5)
 
 
 class Voxel:
-    """One voxel's counters, beside the truth."""
+    """One voxel's counters, compared with the truth."""
 
     def __init__(self):
         self.records, self.more = np.zeros((1, 8), np.int32), np.zeros((2, 8), np.int32)

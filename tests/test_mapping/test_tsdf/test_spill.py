@@ -15,7 +15,7 @@ CAP = 5 * CHUNK
 
 @pytest.fixture
 def fine(monkeypatch):
-    """Chunks of a few blocks, so that little is kept in memory beside what is used."""
+    """Chunks of a few blocks, so that little is kept in memory besides what is used."""
     monkeypatch.setattr(spill, "CHUNK", 1 << 14)
 
 

@@ -1,4 +1,4 @@
-"""What runs out, or stops half-way, leaves a volume that is whole and says what it holds."""
+"""What runs out, or stops half-way, leaves a volume that is whole and says what it contains."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_view_too_large_for_its_voxels_is_refused_in_one_line():
         volume.integrate(depth, CAMERA, np.eye(4))
 
 
-def test_merging_takes_little_more_than_it_holds():
+def test_merging_takes_little_more_than_it_contains():
     views = random_views(np.random.default_rng(6), 2)
     whole, other = fused(views[:1]), fused(views[1:])
     for _ in range(6):

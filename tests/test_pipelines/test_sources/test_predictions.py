@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from m2h import Predictions
-from pipelines.sources.predictions import PredictionError, prediction_path, read_predictions, write_predictions
+from pipelines.sources.predictions import (
+    PredictionError,
+    prediction_path,
+    read_predictions,
+    stored_frames,
+    write_predictions,
+)
 
 
 def make_predictions(rng):
@@ -31,6 +37,13 @@ def test_round_trip(tmp_path):
     np.testing.assert_allclose(after.confidence, before.confidence, atol=1e-3)
     assert after.edges is None
     assert not after.normals[0, 0].any()
+
+
+def test_what_a_killed_process_left_is_no_frame(tmp_path):
+    write_predictions(tmp_path, 12, make_predictions(np.random.default_rng(0)))
+    for name in (".m2h-1-0123abcd.npz", ".000001-1234.npz", "000001.npz.part"):
+        (tmp_path / name).write_bytes(b"half")
+    assert stored_frames(tmp_path) == [12]
 
 
 def test_rejections(tmp_path):

@@ -44,7 +44,7 @@ def test_recorded_gives_what_the_sequence_holds():
     sequence = OneFrame(Predictions(depth=depth_of(2)))
     source = open_source("recorded", sequence)
     assert source.predict(sequence[0]).depth[0, 0] == 2
-    with pytest.raises(SourceError, match="holds no depth"):
+    with pytest.raises(SourceError, match="has no depth"):
         open_source("recorded", without_depth())
 
 

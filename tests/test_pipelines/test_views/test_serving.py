@@ -49,18 +49,21 @@ def port(graph):
         server.stop()
 
 
-def received(port, *, origin, host=None):
-    """What a page of that origin gets within a second of connecting: bytes of the scene, or nothing where it is refused."""
-    headers = {} if host is None else {"Host": host}
-    own = f"viser-v{viser.__version__}"
-    with connect(
-        f"ws://{HOST}:{port}",
+def page_of(port, *, origin, host=HOST):
+    """A connection as a browser opens it for a page of that origin, to a name that stands for this machine."""
+    return connect(
+        f"ws://{host}:{port}",
+        sock=socket.create_connection((HOST, port)),
         origin=origin,
-        additional_headers=headers,
-        subprotocols=[own],
+        subprotocols=[f"viser-v{viser.__version__}"],
         max_size=None,
         compression=None,
-    ) as page:
+    )
+
+
+def received(port, *, origin, host=HOST):
+    """What a page of that origin gets within a second of connecting: bytes of the scene, or nothing where it is refused."""
+    with page_of(port, origin=origin, host=host) as page:
         total, code = 0, None
         with contextlib.suppress(TimeoutError):
             try:
@@ -79,6 +82,12 @@ def test_its_own_page_gets_the_scene(port):
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", None, "http://127.0.0.1", "http://127.0.0.1:1"])
 def test_pages_of_others_get_nothing(port, origin):
     assert received(port, origin=origin) == 0
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example:{port}", "http://127.0.0.1:{port}"])
+def test_names_of_others_get_nothing(port, origin):
+    """A site's name that was made to stand for this machine (DNS rebinding), also where the page claims to be ours."""
+    assert received(port, origin=origin.format(port=port), host="evil.example") == 0
 
 
 @pytest.mark.parametrize(
@@ -104,11 +113,21 @@ def test_who_is_trusted(hosts, origins, trusted):
     assert is_trusted(hosts, origins, "map.lan") == trusted
 
 
-def test_nobody_can_make_it_public(port, monkeypatch):
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://127.0.0.1:{port}", HOST),
+        ("https://evil.example", HOST),
+        ("http://evil.example:{port}", "evil.example"),
+    ],
+)
+def test_nobody_can_make_it_public(port, monkeypatch, origin, host):
     opened = []
     monkeypatch.setattr(viser._viser, "ViserTunnel", lambda *_: opened.append(1))
-    own = f"viser-v{viser.__version__}"
-    with connect(f"ws://{HOST}:{port}", origin=f"http://{HOST}:{port}", subprotocols=[own], max_size=None) as page:
+    with (
+        page_of(port, origin=origin.format(port=port), host=host) as page,
+        contextlib.suppress(websockets.exceptions.ConnectionClosed),
+    ):
         for kind in ("ShareUrlRequest", "ShareUrlDisconnect"):
             page.send(msgspec.msgpack.encode({"type": kind}))
         time.sleep(0.5)
@@ -116,7 +135,6 @@ def test_nobody_can_make_it_public(port, monkeypatch):
 
 
 def test_garbage_is_ignored_in_silence(port, capfd, caplog):
-    own = f"viser-v{viser.__version__}"
     for garbage in (
         "text",
         b"",
@@ -126,7 +144,7 @@ def test_garbage_is_ignored_in_silence(port, capfd, caplog):
     ):
         with (
             contextlib.suppress(websockets.exceptions.ConnectionClosed, TimeoutError),
-            connect(f"ws://{HOST}:{port}", origin=f"http://{HOST}:{port}", subprotocols=[own], max_size=None) as page,
+            page_of(port, origin=f"http://{HOST}:{port}") as page,
         ):
             page.send(garbage)
             page.recv(timeout=1.0)

@@ -3,7 +3,7 @@
 The edges of a face are planes through the eye, so coverage and inverse depth are linear in the pixel and nothing has to be
 clipped (Olano and Greer, "Triangle scan conversion using 2D homogeneous coordinates", 1997). Two faces that share an edge
 compute its function with opposite sign, exactly: no ray slips through between them. Of two faces at the same depth the
-one with the lower number wins. The cost depends on the visible faces, not on the rays, and no lock is held.
+one with the lower number wins. The cost depends on the visible faces, not on the rays, and no lock is needed.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def draw(
 
 @kernel(nogil=True)
 def following(wanted: BoolArray) -> Int32Array:
-    """(H, W) the first column from a pixel on where `wanted` (H, W) holds; the width where there is none."""
+    """(H, W) the first column from a pixel on where `wanted` (H, W) is true; the width where there is none."""
     height, width = wanted.shape
     out = np.zeros((height, width), np.int32)
     for v in range(height):
