@@ -109,6 +109,7 @@ def _labelled(context: RunContext, volume: TSDFVolume, mesh: Mesh) -> Mesh | Evi
     if label_space is None or not context.source.predicts_labels:
         return mesh
     evidence = NameEvidence.of(volume.label_evidence(mesh.vertices), len(mesh.vertices), label_space)
+    evidence = evidence.smoothed(mesh.faces)
     return EvidentMesh(evidence.labelled(mesh, label_space), evidence)
 
 

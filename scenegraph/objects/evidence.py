@@ -34,6 +34,18 @@ class NameEvidence:
         shape = (count, max(label_space.by_id) + 1)
         return NameEvidence(csr_matrix((evidence.weight, (evidence.point, labels)), shape=shape))
 
+    def smoothed(self, faces: NDArray[np.int32]) -> NameEvidence:
+        """The evidence of each vertex, twice, with that of its neighbours in a mesh of these faces (F, 3).
+
+        What is seen well speaks for what is seen badly beside it, unlike in a vote, in which all vertices count alike.
+        """
+        count = self.weights.shape[0]
+        a, b, c = faces.astype(np.int64).T
+        ends = np.concatenate([a, b, c, b, c, a]), np.concatenate([b, c, a, a, b, c])
+        neighbours = csr_matrix((np.ones(len(ends[0])), ends), shape=(count, count))
+        neighbours.data[:] = 1.0  # an edge between two faces was added twice
+        return NameEvidence((2 * self.weights + neighbours @ self.weights).tocsr())
+
     def labelled(self, mesh: Mesh, label_space: LabelSpace) -> Mesh:
         """The mesh with the label of most evidence at each vertex, 0 without a name.
 

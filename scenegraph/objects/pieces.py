@@ -65,8 +65,7 @@ class Piece:
 def prepare_surface(faces: Faces, smoothing: int, evidence: NameEvidence | None = None) -> PreparedMesh:
     """Edges, normals and areas of a labelled mesh, and its labels after some rounds of majority voting over neighbours.
 
-    With the evidence of predicted labels there is no voting, in which many vertices that are seen badly outvote a few that are
-    seen well.
+    With the evidence of predicted labels there is no voting: it was smoothed itself.
     """
     mesh = faces.mesh
     assert mesh.labels is not None

@@ -60,6 +60,19 @@ def test_pixels_without_a_name_are_evidence_too():
     assert not evidence.shares(np.array([2]), np.ones(1)).any()
 
 
+def test_what_is_seen_well_speaks_for_what_is_seen_badly_beside_it():
+    """A strip of four vertices: the second is hardly seen, as a chair, between the first, well seen, and the third."""
+    mesh = Mesh(np.zeros((4, 3)), np.array([[0, 1, 2], [1, 3, 2]], np.int32))
+    of = [np.arange(4) == k for k in range(4)]
+    evidence = evidence_of(mesh, (of[0], {"table": 4}), (of[1], {"chair": 1}), (of[2], {"chair": 1}), (of[3], {"-": 2}))
+    smooth = evidence.smoothed(mesh.faces)
+    table = smooth.weights.toarray()[:, [LABELS.id_of("table"), LABELS.id_of("chair"), 0]]
+    # Edges 0-1, 1-2, 2-0, 1-3 and 3-2; that between the faces counts once.
+    np.testing.assert_allclose(table, [[8, 2, 0], [4, 3, 2], [4, 3, 2], [0, 2, 4]])
+    names = [LABELS.name_of(int(k)) for k in smooth.labelled(mesh, LABELS).labels]
+    assert names == ["table", "table", "table", "chair"]
+
+
 def test_structure_with_most_of_the_evidence_keeps_its_name():
     mesh = Mesh(np.zeros((2, 3)), np.zeros((0, 3), np.int32))
     evidence = evidence_of(mesh, (np.array([True, False]), {"wall": 3, "-": 2, "door": 1}))
