@@ -70,8 +70,8 @@ STAGES = (
     Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
     Stage("align", 3, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
     Stage("level", 2, ("frames", "up"), ("levelling.json",), find_level),
-    Stage("fuse", 3, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
-    Stage("graph", 6, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
+    Stage("fuse", 4, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
+    Stage("graph", 7, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
     Stage("report", 3, (), REPORT_FILES, write_report_files),
 )
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)
@@ -80,7 +80,7 @@ KERNEL_STAGES = {"level", "fuse"}
 """Those that need the compiled kernels of the volume."""
 FIRST_PASS = (
     Stage("first predict", 1, ("frames",), (f"{FOLDER}/predictions/index.json",), store_predictions, FOLDER),
-    Stage("first fuse", 1, ("frames", "depth", "tsdf", "dynamics"), (f"{FOLDER}/volume.npz",), fuse_first, FOLDER),
+    Stage("first fuse", 2, ("frames", "depth", "tsdf", "dynamics"), (f"{FOLDER}/volume.npz",), fuse_first, FOLDER),
 )
 """What goes before the prediction of a source that takes hints."""
 

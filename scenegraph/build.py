@@ -17,8 +17,10 @@ from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import AgentConfig, SceneGraphConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import AgentNode, BuildingNode, ObjectNode, PlaceNode, StoreyNode, TrackNode
-from scenegraph.objects.extract import extract_objects, extract_unlabelled_objects, without_doubtful_names
+from scenegraph.objects.evidence import EvidentMesh, NameEvidence
+from scenegraph.objects.extract import extract_objects, extract_unlabelled_objects
 from scenegraph.objects.relations import object_relations
+from scenegraph.objects.settle import settled
 from scenegraph.objects.structure import correct_structure, has_labels, label_structure
 from scenegraph.objects.views import count_views
 from scenegraph.rooms.find import RoomLayout, find_rooms, room_node
@@ -51,7 +53,7 @@ class CameraTrajectory:
 
 
 def build_scene_graph(
-    mesh: Mesh,
+    mesh: Mesh | EvidentMesh,
     free_space: FreeSpace,
     trajectory: CameraTrajectory,
     label_space: LabelSpace,
@@ -64,13 +66,14 @@ def build_scene_graph(
 
     Parameters
     ----------
-    mesh : the static surface with labels of `label_space`; without labels, structure is found by geometry and objects are
-    unknown. free_space : observed free space around it.
+    mesh : the static surface with labels of `label_space`, predicted ones with their evidence; without labels, structure is found
+    by geometry and objects are unknown. free_space : observed free space around it.
     trajectory : the camera's poses in the same world, for the agent layer and the view counts of objects.
     tracks : what moved, in the same world.
     T_input_world : (4, 4) from this world to the world of the input, stored with the graph.
     """
     config = config or SceneGraphConfig()
+    mesh, evidence = (mesh.mesh, mesh.evidence) if isinstance(mesh, EvidentMesh) else (mesh, None)
     faces = Faces.of(mesh)
     corrects = bool(config.structure.corrects_labels) and has_labels(mesh)
     # A table that is called floor must not become the floor by which labels are corrected.
@@ -78,7 +81,7 @@ def build_scene_graph(
     storeys = find_storeys(seen, label_space, trajectory.positions, config.storeys)
     if corrects:
         faces = faces.with_mesh(correct_structure(faces, label_space, storeys, config.structure))
-    mesh, objects = _surface_objects(faces, label_space, storeys, config)
+    mesh, objects = _surface_objects(faces, label_space, storeys, config, evidence)
     objects = _with_views(objects, mesh, trajectory, free_space, config)
     places = extract_places(free_space, config.places)
     layout = find_rooms(faces.with_mesh(mesh), label_space, free_space, places, storeys, config.rooms)
@@ -125,14 +128,18 @@ def agent_nodes(trajectory: CameraTrajectory, config: AgentConfig) -> list[Agent
 
 
 def _surface_objects(
-    faces: Faces, label_space: LabelSpace, storeys: Sequence[tuple[float, float]], config: SceneGraphConfig
+    faces: Faces,
+    label_space: LabelSpace,
+    storeys: Sequence[tuple[float, float]],
+    config: SceneGraphConfig,
+    evidence: NameEvidence | None,
 ) -> tuple[Mesh, list[ObjectNode]]:
     """The mesh with labels and object numbers, and the objects."""
     floors = [floor for floor, _ in storeys]
     if has_labels(faces.mesh):
-        objects, mesh = extract_objects(faces, label_space, config.objects, floors=floors)
+        objects, mesh = extract_objects(faces, label_space, config.objects, floors=floors, evidence=evidence)
         if config.structure.corrects_labels:
-            objects, mesh = without_doubtful_names(objects, mesh)
+            objects, mesh = settled(objects, mesh, config.objects)
     else:
         faces = faces.with_mesh(label_structure(faces, label_space, storeys, config.structure))
         objects, mesh = extract_unlabelled_objects(faces, label_space, config.structure, config.objects, floors=floors)

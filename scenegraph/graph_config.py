@@ -121,6 +121,11 @@ class ObjectConfig:
     """Metres by which any box may be extended back to the wall behind it."""
     flat_depth: float = Field(default=0.03, ge=0)
     """Metres; least thickness of pictures, mirrors and similar objects, whose back is never observed."""
+    least_extent: float | None = Field(default=None, ge=0)
+    """Metres; of predicted labels, objects that are smaller than this in all directions are dropped. None is 0.2 for depth that
+    is not measured, whose errors are of that size, and 0 elsewhere."""
+    unnamed_extent: float = Field(default=0.3, ge=0)
+    """Metres; of predicted labels, objects without a name are reported where they are at least this large in all directions."""
 
 
 @dataclass(frozen=True, config=STRICT)

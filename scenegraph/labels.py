@@ -103,6 +103,11 @@ class LabelSpace:
         return self.by_id[label].name if label in self.by_id else "unknown"
 
     @property
+    def unnamed(self) -> int:
+        """An id that no class has, for evidence of pixels that a network left without a name: 255, or the highest free one."""
+        return next(i for i in (255, *range(65535, 0, -1)) if i not in self.by_id)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Class names in the order of the file."""
         return tuple(c.name for c in self.classes)

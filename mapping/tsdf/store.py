@@ -76,6 +76,12 @@ class SumStore:
         weight[passed] += free
         return distance / np.maximum(weight, 1), weight / WEIGHT_UNIT
 
+    def read_labels(self, voxels: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Labels and the weight behind each (N, 6) of voxels (N, 3), 0 for none."""
+        rows = self.blocks.find((voxels // SIDE).astype(np.int32))
+        labels, evidence = self.surface.evidence(rows, _numbers(voxels))
+        return labels, evidence / WEIGHT_UNIT
+
     def used(self, rows: NDArray[np.int32], free_rows: NDArray[np.int32]) -> None:
         """Note that these rows of measured and free-space blocks were just used, so that they stay in memory."""
         if self.memory.spills:

@@ -148,6 +148,19 @@ class SurfaceStore:
             evidence=evidence[by_label],
         )
 
+    def evidence(
+        self, rows: NDArray[np.int32], voxels: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Labels and their evidence (N, KEPT), 0 for none, of voxels (N,) in the blocks of `rows` (N,), -1 for no block."""
+        label, evidence = (np.zeros((len(rows), KEPT), np.int32) for _ in range(2))
+        at = np.flatnonzero(rows >= 0)
+        place = PLACES[voxels[at]].astype(np.int64)
+        slot = self._slot[rows[at], place >> 3]
+        at, place, slot = (array[slot != NO_SLOT] for array in (at, place, slot))
+        records = self._records[self._place[rows[at], START] + OCTET * slot.astype(np.int64) + (place & 7)]
+        label[at], evidence[at] = _counters(records, self._more[records[:, MORE]])
+        return np.where(evidence > 0, label, 0), np.maximum(evidence, 0)
+
     def add(self, rows: NDArray[np.int32], sums: SurfaceSums) -> None:
         """Add the sums of other frames; block r of theirs is in row rows[r] here."""
         from mapping.tsdf.kernels import surface as kernels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,9 @@ from mapping.tsdf.render import RayCaster, RayRange, RenderedView
 from mapping.tsdf.store import VOXELS, SumStore
 from mapping.tsdf.tsdf_config import TSDFConfig
 from mapping.tsdf.volume_io import VolumeError, read_volume, write_volume
+
+if TYPE_CHECKING:
+    from mapping.tsdf.label_evidence import LabelEvidence
 
 MAX_WEIGHT_SUM = 1e5
 """The maximum sum of weights of a voxel, so that its sums fit into int32."""
@@ -206,6 +209,12 @@ class TSDFVolume:
         from mapping.tsdf.meshing import extract_mesh
 
         return extract_mesh(self.config, self._store, min_weight, min_share)
+
+    def label_evidence(self, vertices: NDArray[np.float64]) -> LabelEvidence:
+        """The evidence of all labels at the vertices (V, 3) of the volume's mesh, in world metres."""
+        from mapping.tsdf.label_evidence import label_evidence
+
+        return label_evidence(self._store, vertices, self.config.voxel_size)
 
     def _reserve_weight(self, more: float) -> None:
         """Keep the sums of a voxel within int32."""

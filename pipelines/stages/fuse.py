@@ -18,6 +18,7 @@ from mapping.tsdf.volume import TSDFVolume
 from pipelines.frame import SequenceError
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
+from pipelines.sources.source import Source
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.files import json_values as values
@@ -56,7 +57,7 @@ def fuse(context: RunContext) -> StageRecord:
     saved_at = start
     max_broken = config.frames.max_broken * len(positions)
     for frame in context.posed_frames(positions[first:], broken=state.broken, max_broken=max_broken):
-        fuse_frame(state.volume, frame, config=config, label_space=label_space)
+        fuse_frame(state.volume, frame, config=config, source=context.source)
         if frame.predictions.labels is not None and label_space is not None:
             found = detect(_labelled_view(frame, frame.predictions.labels), label_space, config.dynamics.detection)
             state.moving.append((frame.timestamp, found))
@@ -106,13 +107,23 @@ def static_weight(frame: PosedFrame, *, config: PipelineConfig, label_space: Lab
     return weight
 
 
-def fuse_frame(
-    volume: TSDFVolume, frame: PosedFrame, *, config: PipelineConfig, label_space: LabelSpace | None
-) -> None:
-    """Weigh the frame's depth pixel by pixel, leave out what may move, and add the rest to the volume."""
-    seen, weight = frame.predictions, static_weight(frame, config=config, label_space=label_space)
-    pose = frame.T_world_camera
-    volume.integrate(seen.depth, frame.intrinsics, pose, rgb=frame.rgb, labels=seen.labels, weight=weight)
+def fuse_frame(volume: TSDFVolume, frame: PosedFrame, *, config: PipelineConfig, source: Source) -> None:
+    """Weigh the frame's depth pixel by pixel, leave out what may move, and add the rest to the volume.
+
+    Of predicted labels, that a pixel has no name is evidence as well: the space's `unnamed`.
+    """
+    seen, weight = frame.predictions, static_weight(frame, config=config, label_space=source.label_space)
+    labels = seen.labels
+    if labels is not None and source.label_space is not None and source.predicts_labels:
+        labels = with_unnamed(labels, source.label_space)
+    volume.integrate(seen.depth, frame.intrinsics, frame.T_world_camera, rgb=frame.rgb, labels=labels, weight=weight)
+
+
+def with_unnamed(labels: NDArray[Any], label_space: LabelSpace) -> NDArray[Any]:
+    """Labels (H, W) in which the space's `unnamed` stands for unknown."""
+    unnamed = label_space.unnamed
+    wide = labels if unnamed <= np.iinfo(labels.dtype).max else labels.astype(np.uint16)
+    return np.where(wide == 0, wide.dtype.type(unnamed), wide)
 
 
 def _labelled_view(frame: PosedFrame, labels: NDArray[Any]) -> LabelledView:

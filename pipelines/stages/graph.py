@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from mapping.mesh.mesh import Mesh
 from mapping.reading.documents import read_json
 from pipelines.checks.bounds import extent_problem
 from pipelines.frame import SequenceError
+from pipelines.sources.source import DepthOrigin
 from pipelines.stages.context import RunContext
 from pipelines.stages.presence import fill_presence
 from pipelines.views.exporters import scene_glb_nodes
@@ -26,8 +28,12 @@ from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import SceneGraphConfig
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
+from scenegraph.objects.evidence import EvidentMesh, NameEvidence
 from scenegraph.rooms.storeys import doubtful_storeys
 from scenegraph.tracks.dynamic import detections_from_json
+
+if TYPE_CHECKING:
+    from mapping.tsdf.volume import TSDFVolume
 
 GRAPH_FILES = (
     "mesh.ply",
@@ -39,6 +45,8 @@ GRAPH_FILES = (
     "trajectory.tum",
 )
 SURFACE_SAMPLES = 20_000
+PREDICTED_EXTENT = 0.2
+"""`graph.objects.least_extent` for depth that is not measured, whose errors are of that size."""
 COMPLETED_SHARE = 0.02
 """`mesh.min_share` for a network that matches neighbouring frames, where the settings give none."""
 
@@ -53,6 +61,7 @@ def build_graph(context: RunContext) -> StageRecord:
     mesh = volume.extract_mesh(min_weight=weight, min_share=min_share_of(context))
     if not len(mesh.faces):
         raise SequenceError(f"{context.sequence.path}: no surface came out of fusion (mesh.min_weight={weight:g})")
+    labelled = _labelled(context, volume, mesh)
     context.advance(1, 4)
     trajectory = _levelled_trajectory(context)
     covered = np.concatenate([mesh.vertices, trajectory.positions])
@@ -62,7 +71,7 @@ def build_graph(context: RunContext) -> StageRecord:
     free_space = free_space_from_volume(volume, mesh, cell_size=cell_size, include=trajectory.positions)
     context.advance(2, 4)
     graph, mesh = build_scene_graph(
-        mesh,
+        labelled,
         free_space,
         trajectory,
         context.source.label_space or nyu40(),
@@ -87,11 +96,25 @@ def build_graph(context: RunContext) -> StageRecord:
 
 
 def graph_config_of(context: RunContext) -> SceneGraphConfig:
-    """The settings, with what they leave to the source: whether geometry corrects the labels."""
-    config = context.config.graph
-    if config.structure.corrects_labels is not None:
-        return config
-    return replace(config, structure=replace(config.structure, corrects_labels=context.source.predicts_labels))
+    """The settings, with what they leave to the source: whether geometry corrects the labels, and how small an object may be."""
+    config, source = context.config.graph, context.source
+    objects, structure = config.objects, config.structure
+    if structure.corrects_labels is None:
+        structure = replace(structure, corrects_labels=source.predicts_labels)
+    if objects.least_extent is None:
+        measured = source.depth_from is DepthOrigin.SENSOR
+        objects = replace(objects, least_extent=0.0 if measured else PREDICTED_EXTENT)
+    return replace(config, objects=objects, structure=structure)
+
+
+def _labelled(context: RunContext, volume: TSDFVolume, mesh: Mesh) -> Mesh | EvidentMesh:
+    """The mesh; where labels are predicted, with those that the evidence of all frames is for, and that evidence."""
+    label_space = context.source.label_space
+    if label_space is None or not context.source.predicts_labels:
+        return mesh
+    evidence = NameEvidence.of(volume.label_evidence(mesh.vertices), len(mesh.vertices), label_space)
+    evidence = evidence.smoothed(mesh.faces)
+    return EvidentMesh(evidence.labelled(mesh, label_space), evidence)
 
 
 def min_share_of(context: RunContext) -> float:

@@ -30,7 +30,7 @@ def fuse_first(context: RunContext) -> StageRecord:
     volume = TSDFVolume(context.config.tsdf)
     count = len(context.positions)
     for done, frame in enumerate(context.posed_frames(aligned=False, levelled=False)):
-        fuse_frame(volume, frame, config=context.config, label_space=context.source.label_space)
+        fuse_frame(volume, frame, config=context.config, source=context.source)
         context.advance(done + 1, count)
     volume.save(context.path(VOLUME))
     return StageRecord({"text": f"{count} frames, volume {volume.memory_bytes / 2**20:.0f} MiB"})

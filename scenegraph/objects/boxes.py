@@ -28,6 +28,8 @@ WALL_ANGLE_COS = np.cos(np.deg2rad(12.0))
 WALL_REACH = 0.4  # metres around the object within which the wall behind it must have been observed
 LEVEL_COS = np.cos(np.deg2rad(25.0))
 MAX_INTO_WALL = 0.06  # metres by which a box may reach into a wall that truncates it
+THIN_SHARE = 0.4  # share of the thickness of a class that must be missing for only the front to have been observed
+FRONT_MEAN = 0.5  # and the mean component of the normals along the thin side from which all of them face one direction
 BACK_COS, BACK_SHARE = 0.7, 0.04  # share of the surface facing the wall above which a back was observed
 
 
@@ -107,6 +109,7 @@ def completed_box(
             low[side] -= missing
         elif missing > 0:
             high[side] += missing
+    _thicken(low, high, name, local_normals)
     base = box.center[2] + low[2]
     bottom = _support_height(box, number, around)
     gap = config.leg_gap if name in ON_LEGS else 0.0 if name in ON_WALLS else config.support_gap
@@ -115,6 +118,23 @@ def completed_box(
     if (high - low <= 0).any():
         return box
     return OrientedBox(box.center + box.rotation @ ((low + high) / 2), high - low, box.rotation)
+
+
+def _thicken(low: Array, high: Array, name: str, local_normals: Array) -> None:
+    """Extend a box from `low` to `high` (3,) back to the thickness of its class where only its front was observed.
+
+    local_normals (N, 3) are those of its surface along the box axes. Of books in a row the spines are observed, and where their
+    board is above the camera nothing else.
+    """
+    thick = SIZES[name].thick if name in SIZES else 0.0
+    side = int(np.argmin((high - low)[:2]))
+    missing, front = thick - (high - low)[side], float(local_normals[:, side].mean())
+    if missing < THIN_SHARE * thick or abs(front) < FRONT_MEAN:
+        return
+    if front > 0:
+        low[side] -= missing
+    else:
+        high[side] += missing
 
 
 def _depth(name: str) -> float:

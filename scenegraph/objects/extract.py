@@ -18,6 +18,7 @@ from scenegraph.graph_config import ObjectConfig, StructureConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import ObjectNode
 from scenegraph.objects.boxes import LEVEL_COS, Surroundings, completed_box, robust_box
+from scenegraph.objects.evidence import NameEvidence
 from scenegraph.objects.pieces import (
     Indices,
     Piece,
@@ -28,23 +29,28 @@ from scenegraph.objects.pieces import (
     prepare_surface,
     unlabelled_pieces,
 )
-from scenegraph.objects.sizes import FLAT, is_scrap, is_whole, plausible
+from scenegraph.objects.sizes import FLAT, is_scrap
 
 
 def extract_objects(
-    faces: Faces, label_space: LabelSpace, config: ObjectConfig, *, floors: Sequence[float] = ()
+    faces: Faces,
+    label_space: LabelSpace,
+    config: ObjectConfig,
+    *,
+    floors: Sequence[float] = (),
+    evidence: NameEvidence | None = None,
 ) -> tuple[list[ObjectNode], Mesh]:
     """The objects of a labelled, levelled mesh, numbered from 1 in the order of the list, and the mesh with its `objects`
     filled.
 
     Objects are ordered by label, then by position (x, y, z to half a metre), so small changes of the map rarely renumber them.
     `floors` are the heights of the storeys' floors, where furniture on legs ends if the floor under it was not observed. Without
-    labels there are no objects.
+    labels there are no objects. With `evidence` an object's scores are the shares of its labels in what all frames said of it.
     """
     mesh = faces.mesh
     if mesh.labels is None or not len(mesh.faces):
         return [], replace(mesh, objects=np.zeros(len(mesh.vertices), np.uint32))
-    surface = prepare_surface(faces, config.smoothing)
+    surface = prepare_surface(faces, config.smoothing, evidence)
     pieces = fragments(surface, label_space, config)
     pieces = [part for piece in pieces for part in cut_oversized(piece, surface, label_space, config)]
     pieces = join_fragments(pieces, surface, label_space, config)
@@ -68,24 +74,6 @@ def extract_unlabelled_objects(
     pieces = unlabelled_pieces(surface, structure, config)
     pieces = [piece for piece in pieces if piece.area >= structure.min_area]
     return _numbered(pieces, surface, label_space, config, floors)
-
-
-def without_doubtful_names(objects: list[ObjectNode], mesh: Mesh) -> tuple[list[ObjectNode], Mesh]:
-    """The same with label `unknown` for the objects whose box no whole object of their class fills (`sizes.SIZES`), and their
-    surface without label: for predicted labels, of which such pieces are mostly wrong. Their `label_scores` keep the guess."""
-    doubtful = {
-        node.number
-        for node in objects
-        if not (plausible(node.label, node.box.size) and is_whole(node.label, node.box.size))
-    }
-    if not doubtful or mesh.labels is None or mesh.objects is None:
-        return objects, mesh
-    labels = np.where(np.isin(mesh.objects, sorted(doubtful)), 0, mesh.labels).astype(mesh.labels.dtype)
-    renamed = [
-        replace(node, label="unknown", label_id=0, confidence=0.0) if node.number in doubtful else node
-        for node in objects
-    ]
-    return renamed, replace(mesh, labels=labels)
 
 
 def _numbered(
@@ -150,12 +138,17 @@ def _node(
 
 
 def _label_scores(piece: Piece, surface: PreparedMesh, label_space: LabelSpace) -> dict[str, float]:
-    """Share of the object's surface that had each label before the labels were smoothed, highest first; unknown does
-    not count."""
+    """Share of each label in the evidence of the object's surface, or without evidence in that surface before its labels were
+    smoothed, where unknown does not count; highest first."""
     assert surface.mesh.labels is not None
-    raw = surface.mesh.labels[piece.vertices]
-    areas = np.bincount(raw, surface.areas[piece.vertices] + 1e-12)
-    areas[0] = 0.0
-    shares = {label_space.name_of(int(k)): float(areas[k] / max(areas.sum(), 1e-12)) for k in np.flatnonzero(areas)}
+    areas = surface.areas[piece.vertices] + 1e-12
+    if surface.evidence is not None:
+        found = surface.evidence.shares(piece.vertices, areas)
+    else:
+        found = np.bincount(surface.mesh.labels[piece.vertices], areas).astype(np.float64)
+        found[0] = 0.0
+        found /= max(found.sum(), 1e-12)
+    shares = {label_space.name_of(int(k)): float(found[k]) for k in np.flatnonzero(found) if k > 0}
     scores = {name: round(share, 4) for name, share in shares.items() if share >= 0.01}
-    return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))) or {label_space.name_of(piece.label): 1.0}
+    scores = dict(sorted(scores.items(), key=lambda item: (-item[1], item[0])))
+    return scores or {label_space.name_of(piece.label): 1.0 if surface.evidence is None else 0.0}

@@ -17,6 +17,7 @@ from scenegraph.graph_config import ObjectConfig, StructureConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import OrientedBox
 from scenegraph.objects.boxes import robust_box
+from scenegraph.objects.evidence import MORE_OFTEN_THAN_NOT, NameEvidence
 from scenegraph.objects.sizes import SIZES, excess, is_whole, plausible
 from scenegraph.objects.split import best_cut
 from scenegraph.objects.unlabelled import concave_segments
@@ -31,13 +32,19 @@ OVER_SHARE = 0.5  # share of a piece that must lie over or under another one to 
 
 @dataclass(frozen=True, eq=False)
 class PreparedMesh:
-    """A mesh prepared for cutting: smoothed labels (V,), edges (E, 2), normals (V, 3) and areas (V,) of vertices."""
+    """A mesh prepared for cutting: smoothed labels (V,), edges (E, 2), normals (V, 3) and areas (V,) of vertices.
+
+    Where labels are predicted, also the evidence behind them, and certain (V,): for which vertices it holds more often than not
+    that the surface is of the label's object and where the map has it.
+    """
 
     faces: Faces
     labels: NDArray[np.uint16]
     edges: Indices
     normals: Array
     areas: Array
+    evidence: NameEvidence | None = None
+    certain: NDArray[np.bool_] | None = None
 
     @property
     def mesh(self) -> Mesh:
@@ -55,8 +62,11 @@ class Piece:
     area: float
 
 
-def prepare_surface(faces: Faces, smoothing: int) -> PreparedMesh:
-    """Edges, normals and areas of a labelled mesh, and its labels after some rounds of majority voting over neighbours."""
+def prepare_surface(faces: Faces, smoothing: int, evidence: NameEvidence | None = None) -> PreparedMesh:
+    """Edges, normals and areas of a labelled mesh, and its labels after some rounds of majority voting over neighbours.
+
+    With the evidence of predicted labels there is no voting: it was smoothed itself.
+    """
     mesh = faces.mesh
     assert mesh.labels is not None
     count = len(mesh.vertices)
@@ -67,9 +77,10 @@ def prepare_surface(faces: Faces, smoothing: int) -> PreparedMesh:
     edges = np.stack([keys // count, keys % count], axis=1)
     weights = np.ones(count) if mesh.confidence is None else np.maximum(mesh.confidence.astype(np.float64), 0.05)
     labels = mesh.labels
-    for _ in range(smoothing):
+    for _ in range(smoothing if evidence is None else 0):
         labels = _majority(labels, weights, edges)
-    return PreparedMesh(faces, labels, edges, faces.vertex_normals(), faces.vertex_areas())
+    certain = None if evidence is None else evidence.share_of(labels) >= MORE_OFTEN_THAN_NOT
+    return PreparedMesh(faces, labels, edges, faces.vertex_normals(), faces.vertex_areas(), evidence, certain)
 
 
 def _majority(labels: NDArray[np.uint16], weights: Array, edges: Indices) -> NDArray[np.uint16]:
@@ -121,13 +132,16 @@ def _edges_within(vertices: Indices, surface: PreparedMesh) -> Indices:
 
 
 def cut_oversized(piece: Piece, surface: PreparedMesh, label_space: LabelSpace, config: ObjectConfig) -> list[Piece]:
-    """The piece, or its parts where it is too large to be one object of its class and has a narrow place."""
+    """The piece, or its parts where it is too large to be one object of its class and has a narrow place.
+
+    Of predicted labels it is cut at its narrowest place however wide that is: as a whole it would lose its name.
+    """
     name = label_space.name_of(piece.label)
     if plausible(name, piece.box.size):
         return [piece]
     edges = _edges_within(piece.vertices, surface)
     cut = best_cut(surface.mesh.vertices[piece.vertices], surface.normals[piece.vertices], edges)
-    if cut is None or cut[1] > config.max_cut:
+    if cut is None or (surface.evidence is None and cut[1] > config.max_cut):
         return [piece]
     parts = [make_piece(piece.vertices[side], surface, config) for side in (cut[0], ~cut[0])]
     if max(excess(name, part.box.size) for part in parts) >= excess(name, piece.box.size):
@@ -209,10 +223,13 @@ def _stacked(a: Piece, b: Piece, surface: PreparedMesh) -> bool:
 
 
 def make_piece(vertices: Indices, surface: PreparedMesh, config: ObjectConfig) -> Piece:
-    """The piece of some vertices (N,), all of one label."""
-    points, normals, areas = surface.mesh.vertices[vertices], surface.normals[vertices], surface.areas[vertices]
-    box = robust_box(points, normals, areas, config.trim)
-    return Piece(int(surface.labels[vertices[0]]), vertices, box, float(areas.sum()))
+    """The piece of some vertices (N,), all of one label; its box is around those that are certain, if they are most of it."""
+    area, boxed = float(surface.areas[vertices].sum()), vertices
+    if surface.certain is not None:
+        certain = vertices[surface.certain[vertices]]
+        boxed = certain if surface.areas[certain].sum() > MORE_OFTEN_THAN_NOT * area else vertices
+    points, normals, areas = surface.mesh.vertices[boxed], surface.normals[boxed], surface.areas[boxed]
+    return Piece(int(surface.labels[vertices[0]]), vertices, robust_box(points, normals, areas, config.trim), area)
 
 
 def _grouped(values: Indices, keys: NDArray[np.integer]) -> list[Indices]:

@@ -18,7 +18,7 @@ class ClassSize(NamedTuple):
 
     scrap: the least extent of an object's piece; small, large: long side, short side and height of a small whole specimen
     and of a large one; stack: how far apart parts of one object may lie over one another; depth: how far it extends back to the
-    wall behind it when only its front is observed.
+    wall behind it when only its front is observed; thick: how far it extends back at least when only its front is observed.
     """
 
     scrap: float
@@ -26,6 +26,7 @@ class ClassSize(NamedTuple):
     large: tuple[float, float, float]
     stack: float = 0.6
     depth: float = 0.0
+    thick: float = 0.0
 
 
 ANY = (0.0, 0.0, 0.0)
@@ -46,7 +47,7 @@ SIZES: dict[str, ClassSize] = {
     "pillow": ClassSize(0.15, (0.3, 0.2, 0.06), (0.9, 0.65, 0.6), stack=0.1),
     "mirror": ClassSize(0.15, (0.25, 0.0, 0.3), (1.8, 0.3, 2.2)),
     "clothes": ClassSize(0.1, ANY, (1.5, 1.2, 1.8)),
-    "books": ClassSize(0.06, ANY, (1.2, 0.5, 0.5)),
+    "books": ClassSize(0.06, ANY, (1.2, 0.5, 0.5), thick=0.2),
     "refrigerator": ClassSize(0.4, (0.5, 0.45, 0.8), (1.2, 1.0, 2.2), depth=0.75),
     "television": ClassSize(0.18, (0.3, 0.02, 0.25), (1.9, 0.6, 1.3)),
     "paper": ClassSize(0.08, ANY, (1.0, 0.8, 0.8)),

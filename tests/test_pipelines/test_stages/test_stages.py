@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from box_room import write_box_room
 
+from mapping.tsdf.volume import TSDFVolume
 from pipelines import pipeline
 from pipelines.config import config_from_mapping
 from pipelines.frame import SequenceError
@@ -14,12 +15,14 @@ from pipelines.images import read_labels, write_png
 from pipelines.pipeline import run
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
-from pipelines.sources.source import open_source
+from pipelines.sources.source import DepthOrigin, open_source
 from pipelines.stages import fuse
 from pipelines.stages.alignment_file import Alignment, write_alignment
 from pipelines.stages.context import RunContext
 from pipelines.stages.graph import COMPLETED_SHARE, graph_config_of, min_share_of
 from pipelines.workspace import Workspace
+from scenegraph.labels import LabelClass, LabelSpace, nyu40
+from scenegraph.objects.evidence import NameEvidence
 
 FRAMES = 12
 CONFIG = config_from_mapping(PipelineConfig, {"tsdf": {"voxel_size": 0.1}}, "test")
@@ -66,6 +69,30 @@ def test_labels_that_the_label_space_lacks_are_unknown_and_counted(room, tmp_pat
     frames = list(context_of(room, tmp_path / "run").posed_frames([2, 3], aligned=False, levelled=False))
     assert [frame.foreign_labels for frame in frames] == [{}, {255: 200}]
     assert not frames[1].predictions.labels[:10, :20].any()
+
+
+@pytest.mark.parametrize("predicts", [False, True])
+def test_that_a_pixel_has_no_name_is_evidence_where_labels_are_predicted(room, tmp_path, predicts):
+    context = context_of(room, tmp_path / "run")
+    (frame,) = context.posed_frames([2], aligned=False, levelled=False)
+    blank = replace(frame, predictions=replace(frame.predictions, labels=np.zeros_like(frame.predictions.labels)))
+    volume = TSDFVolume(CONFIG.tsdf)
+    for seen in (frame, blank, blank):
+        fuse.fuse_frame(volume, seen, config=CONFIG, source=replace(context.source, predicts_labels=predicts))
+    mesh = volume.extract_mesh(min_weight=0.005)
+    evidence = NameEvidence.of(volume.label_evidence(mesh.vertices), len(mesh.vertices), context.source.label_space)
+    shares = evidence.shares(np.arange(len(mesh.vertices)), np.ones(len(mesh.vertices)))
+    assert shares[0] == pytest.approx(2 / 3 if predicts else 0, abs=0.01)
+
+
+def test_what_has_no_name_gets_the_id_of_no_class():
+    labels = np.array([[0, 1], [40, 0]], np.uint8)
+    assert fuse.with_unnamed(labels, nyu40()).tolist() == [[255, 1], [40, 255]]
+    assert fuse.with_unnamed(labels, nyu40()).dtype == np.uint8
+    wide = LabelSpace(
+        "wide", tuple(LabelClass(i, f"c{i}", (0, 0, 0), "object" if i else "unknown") for i in range(256))
+    )
+    assert fuse.with_unnamed(labels, wide).tolist() == [[65535, 1], [40, 65535]]
 
 
 def test_a_run_that_goes_on_says_what_one_at_a_stretch_says(room, tmp_path, monkeypatch):
@@ -121,11 +148,14 @@ def test_a_stage_may_be_there_twice(room, tmp_path, monkeypatch):
 @pytest.mark.parametrize("hinted", [False, True])
 @pytest.mark.parametrize("predicts", [False, True])
 def test_settings_decide_and_else_the_source_does(hinted, predicts):
-    """Faint surface is left out, and labels are corrected, for networks alone unless the settings say otherwise."""
+    """Faint surface is left out, labels are corrected and small objects dropped for predictions alone unless the settings say
+    otherwise."""
 
     def context(**settings):
         config = config_from_mapping(PipelineConfig, settings, "test")
-        source = SimpleNamespace(predict_hinted=print if hinted else None, predicts_labels=predicts)
+        origin = DepthOrigin.POSES if predicts else DepthOrigin.SENSOR
+        hints = print if hinted else None
+        source = SimpleNamespace(predict_hinted=hints, predicts_labels=predicts, depth_from=origin)
         return SimpleNamespace(config=config, source=source)
 
     assert min_share_of(context()) == (COMPLETED_SHARE if hinted else 0)
@@ -135,3 +165,5 @@ def test_settings_decide_and_else_the_source_does(hinted, predicts):
     for given in (False, True):
         settings = {"graph": {"structure": {"corrects_labels": given}}}
         assert graph_config_of(context(**settings)).structure.corrects_labels is given
+    assert graph_config_of(context()).objects.least_extent == (0.2 if predicts else 0)
+    assert graph_config_of(context(graph={"objects": {"least_extent": 0.1}})).objects.least_extent == 0.1
