@@ -129,4 +129,4 @@ def test_stairs_fit_into_the_hub_of_both_storeys(rooms):
 
 
 def test_construction_adds_up():
-    assert Construction(0.1, 0.3, 0.25, 2.5).storey_height == pytest.approx(2.75)
+    assert Construction(0.1, 0.25, 2.5).storey_height == pytest.approx(2.75)
