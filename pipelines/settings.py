@@ -92,7 +92,7 @@ class MeshConfig:
     min_weight: float = Field(default=0.005, gt=0)
     """Least summed weight of all eight corners of a cell; 1 is one certain observation."""
     min_share: float | None = Field(default=None, ge=0, le=1)
-    """Least weight as a share of that of the best seen tenth of the surface around; None is 0.02 for a network that matches
+    """Least weight as a share of that of the best seen tenth of the surface around; None is 0.04 for a network that matches
     neighbouring frames, which is sure of some pixels and guesses others, and 0 elsewhere."""
 
 

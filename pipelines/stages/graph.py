@@ -47,7 +47,7 @@ GRAPH_FILES = (
 SURFACE_SAMPLES = 20_000
 PREDICTED_EXTENT = 0.2
 """`graph.objects.least_extent` for depth that is not measured, whose errors are of that size."""
-COMPLETED_SHARE = 0.02
+COMPLETED_SHARE = 0.04
 """`mesh.min_share` for a network that matches neighbouring frames, where the settings give none."""
 
 
