@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +42,23 @@ def stored_frames(folder: Path) -> list[int]:
 def write_predictions(folder: Path, index: int, predictions: Predictions) -> None:
     """Store what is known of one frame; confidences, normals and edges in half precision, depth in full.
 
-    The file is on the disk after `flush_files`."""
+    The file is on the disk after `flush_files`. Only labels are compressed: predicted depth and normals shrink by a third, in
+    twice the time of a prediction.
+    """
     arrays = {name: getattr(predictions, name) for name in FIELDS if getattr(predictions, name) is not None}
     arrays = {name: array.astype(np.float16) if name in HALF else array for name, array in arrays.items()}
     with atomic_path(prediction_path(folder, index), durable=False) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        _write_arrays(temporary, arrays)
+
+
+def _write_arrays(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
+    """An npz file whose whole numbers are compressed, and nothing else."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED if array.dtype.kind in "ui" else zipfile.ZIP_STORED
+            with archive.open(entry, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read_predictions(path: Path) -> Predictions:
