@@ -69,7 +69,8 @@ def name_room(
     best = max(scores, key=lambda room: (scores[room], room), default=PLAIN)
     agreeing = sum(weight >= TELLING for name, weight in VOTES.get(best, {}).items() if name in counts)
     total = sum(scores.values())
-    doubtful = predicted and best != "hallway" and (agreeing < 2 or scores[best] < 0.5 * total)
+    # A hallway is told by its doors and shape, which are measured: no classes need agree, but what they say otherwise counts.
+    doubtful = predicted and ((best != "hallway" and agreeing < 2) or scores.get(best, 0.0) < 0.5 * total)
     if doubtful or scores.get(best, 0.0) < MIN_VOTE:
         return PLAIN, _normalised({**scores, PLAIN: total + MIN_VOTE if doubtful else MIN_VOTE})
     return best, _normalised(scores)

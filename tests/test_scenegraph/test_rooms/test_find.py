@@ -257,6 +257,9 @@ def test_predicted_objects_name_a_room_only_where_several_classes_agree(objects,
 
 def test_a_hallway_is_known_by_its_shape_whatever_predicts_its_objects():
     assert name_room([], doors=4, elongation=1.0, area=8, predicted=True)[0] == "hallway"
+    furnished = ["table", "chair", "cabinet"]
+    assert name_room(furnished, doors=5, elongation=1.0, area=12)[0] == "hallway"
+    assert name_room(furnished, doors=5, elongation=1.0, area=12, predicted=True)[0] == "room"
 
 
 def test_only_classes_of_the_label_space_vote():
