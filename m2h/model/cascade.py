@@ -42,12 +42,25 @@ WEIGHTS = 9
 
 
 class Matched(NamedTuple):
-    """What the fine volume compares: the image's features [B, C, h, w] and patches [B, PATCH, h, w], and the neighbours with
-    `views` [B, N, C + 4 PATCH, h, w] as `M2H.match` gives them."""
+    """What the fine volume compares: the image's features [B, C, h, w] and patches [B, PATCH, h, w], and the neighbours, once
+    with their features as `views` and once with their patches [B, N, PATCH, 2h, 2w]."""
 
     features: Tensor
     patches: Tensor
     neighbours: Neighbours
+    patched: Neighbours
+
+    @classmethod
+    def of(cls, features: Tensor, patches: Tensor, kept: Neighbours) -> Matched:
+        """From neighbours with `views` [B, N, C + 4 PATCH, h, w] as `M2H.match` gives them."""
+        channels = features.shape[1]
+        unpacked = F.pixel_shuffle(kept.views[:, :, channels:].flatten(0, 1), 2)
+        return cls(
+            features,
+            patches,
+            kept._replace(views=kept.views[:, :, :channels]),
+            kept._replace(views=torch.unflatten(unpacked, 0, kept.views.shape[:2])),
+        )
 
 
 class FineVolume(NamedTuple):
@@ -87,7 +100,10 @@ class FineMatching(nn.Module):
         """Log depth [B, 1, h, w], the decoder's features [B, C, h, w], hint [B, 2, h, w] (canonical depth, 0 unknown; confidence)
         and spread [B, SPREAD, h, w] of the first answer, to what they and the neighbours say together."""
         log_depths = log_depth.detach() + self.offsets
-        volume, seen = _volumes(matched, torch.exp(-log_depths).flatten(2))
+        inverse_depths = torch.exp(-log_depths).flatten(2)
+        by_features, seen = matching_volume(matched.features, matched.neighbours, inverse_depths, MATCHING_STRIDE)
+        by_patches, _ = matching_volume(matched.patches, matched.patched, inverse_depths, MATCHING_STRIDE)
+        volume = torch.cat([by_features, by_patches], dim=1)
         depth, confidence = hint.chunk(2, dim=1)
         hinted = confidence * torch.exp(-0.5 * ((log_depths - log_of(depth)) / STEP).square())
         gathered = _mean(_mean(volume))
@@ -95,8 +111,8 @@ class FineMatching(nn.Module):
         # An image without neighbours, beside others that have some, keeps its first answer.
         judged = matched.neighbours.valid.any(dim=1).to(volume.dtype).view(-1, 1, 1, 1)
         mixed = judged * self._filtered(known)
-        by_features, by_patches = torch.exp(self.log_sharpness)
-        logits = by_features * gathered[:, :DEPTHS] + by_patches * gathered[:, DEPTHS:] + mixed[:, :DEPTHS]
+        sharpness = torch.exp(self.log_sharpness)
+        logits = sharpness[0] * gathered[:, :DEPTHS] + sharpness[1] * gathered[:, DEPTHS:] + mixed[:, :DEPTHS]
         shift = (logits.softmax(dim=1) * self.offsets).sum(dim=1, keepdim=True)
         return FineVolume(shift, mixed[:, DEPTHS:], logits, log_depths)
 
@@ -109,17 +125,6 @@ class FineMatching(nn.Module):
         fine = F.relu(fine + resize(self.up[1](middle), fine.shape[-2:]))
         filtered: Tensor = self.out(F.relu(self.after[1](fine)))
         return filtered
-
-
-def _volumes(matched: Matched, inverse_depths: Tensor) -> tuple[Tensor, Tensor]:
-    """The volumes of features and, behind them, of patches [B, 2 DEPTHS, h, w], and what of them is seen [B, DEPTHS, h, w]."""
-    channels, neighbours = matched.features.shape[1], matched.neighbours
-    coarse = neighbours._replace(views=neighbours.views[:, :, :channels])
-    by_features, seen = matching_volume(matched.features, coarse, inverse_depths, MATCHING_STRIDE)
-    kept = F.pixel_shuffle(neighbours.views[:, :, channels:].flatten(0, 1), 2)
-    fine = neighbours._replace(views=torch.unflatten(kept, 0, neighbours.views.shape[:2]))
-    by_patches, _ = matching_volume(matched.patches, fine, inverse_depths, MATCHING_STRIDE)
-    return torch.cat([by_features, by_patches], dim=1), seen
 
 
 def packed_patches(images: Tensor) -> Tensor:

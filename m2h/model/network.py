@@ -198,7 +198,7 @@ class M2H(nn.Module):
         known = torch.cat([volume, self.plane_filter.summary(logits)], dim=1)
         share = seen.mean(dim=1, keepdim=True)
         pyramid, deepest = self.reassemble(maps, known, share, hint_maps(small))
-        matched = None if neighbours is None else Matched(features, central_patches(canvas), neighbours)
+        matched = None if neighbours is None else Matched.of(features, central_patches(canvas), neighbours)
         return _Encoded(pyramid, deepest, half, PlaneEvidence(logits, share, hinted, matched, padded, hint))
 
     def _check(self, images: Tensor, tasks: Collection[TaskName] | None) -> list[TaskName]:

@@ -37,16 +37,14 @@ def wall(farther_left: float) -> Tensor:
     return 4 * smooth[..., first : first + WIDTH]
 
 
-def matched(*, features: bool) -> Matched:
+def matched(*, features: bool, valid: bool = True) -> Matched:
     """The wall 2 m ahead and a second camera to the right of the first, compared by patches, and by features too or not."""
     own, other = wall(0), wall(FOCAL * BASELINE / DEPTH)
     projections = torch.eye(3, 4)[None, None].clone()
     projections[..., 0, 3] = -FOCAL * BASELINE
     alike = [F.normalize(F.avg_pool2d(image, 4), dim=1) * float(features) for image in (own, other)]
     kept = torch.cat([alike[1], packed_patches(other)], dim=1)
-    return Matched(
-        alike[0], central_patches(own), Neighbours(kept[:, None], projections, torch.ones(1, 1, dtype=torch.bool))
-    )
+    return Matched.of(alike[0], central_patches(own), Neighbours(kept[:, None], projections, torch.full((1, 1), valid)))
 
 
 def shift_of(wrong: float, given: Matched) -> Tensor:
@@ -70,8 +68,7 @@ def test_the_fine_volume_corrects_what_the_first_answer_missed(wrong: float, fea
 
 
 def test_an_image_without_neighbours_keeps_its_first_answer() -> None:
-    given = matched(features=True)
-    alone = given._replace(neighbours=given.neighbours._replace(valid=torch.zeros(1, 1, dtype=torch.bool)))
+    alone = matched(features=True, valid=False)
     assert float(shift_of(0.05, alone).abs().max()) < 1e-6
 
 
