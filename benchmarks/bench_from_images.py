@@ -30,9 +30,10 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from m2h.calibration import expected_calibration_error
-from m2h.data import Camera
+from m2h.data import Camera, open_dataset
 from m2h.evaluate import evaluate_checkpoint
 from m2h.infer import Predictor
+from m2h.naming import NYU13_OF_NYU40
 from m2h.views import View
 from m2h.weights import DEFAULT_NAME
 from mapping import Intrinsics
@@ -56,14 +57,6 @@ NEIGHBOURS = 8
 """Those that a run gives the network."""
 CONFIDENT = 0.75
 """Share of the pixels, the most confident of all frames, that are measured by themselves."""
-NYU13_OF_NYU40 = (
-    0,
-    *(
-        int(n)
-        for n in "12 5 6 1 4 9 10 12 13 6 8 6 13 10 6 13 6 7 7 5 7 3 2 6 11 7 7 7 7 7 7 6 7 7 7 7 7 7 6 7".split()
-    ),
-)
-"""The NYU13 class of each NYU40 label (Couprie et al., ICLR 2013), 0 for unknown."""
 
 
 def main() -> None:
@@ -85,7 +78,9 @@ def main() -> None:
     quiet: dict[str, Any] = {}
     with noise(quiet):
         if arguments.worlds:
-            results["worlds"] = measure_worlds(arguments.checkpoint, arguments.worlds, arguments.world_frames)
+            results["worlds"] = measure_worlds(
+                predictor, arguments.checkpoint, arguments.worlds, arguments.world_frames
+            )
             print_scores("worlds", results["worlds"])
         for name, frames, caster in recordings(arguments.data):
             if arguments.only and name not in arguments.only:
@@ -106,12 +101,19 @@ def main() -> None:
     write_json(arguments.out, results)
 
 
-def measure_worlds(checkpoint: str, folder: Path, frames: int) -> dict[str, Any]:
-    """All tasks on synthetic worlds, with neighbours and without."""
-    return {
+def measure_worlds(predictor: Predictor, checkpoint: str, folder: Path, frames: int) -> dict[str, Any]:
+    """All tasks on synthetic worlds, with neighbours and without; labels also in NYU13."""
+    dataset = open_dataset(f"folder:{folder}")
+    scores = LabelScores(predictor)
+    for index in np.linspace(0, len(dataset) - 1, min(frames, len(dataset))).round().astype(int):
+        sample = dataset[int(index)]
+        if sample.labels is not None:
+            scores.add(sample.rgb, np.array(NYU13_OF_NYU40)[sample.labels])
+    measured: dict[str, Any] = {
         name: evaluate_checkpoint(checkpoint, f"folder:{folder}", limit=frames, neighbours=count)
         for name, count in (("neighbours", NEIGHBOURS), ("alone", 0))
     }
+    return measured | {"labels": scores.summary()}
 
 
 def recordings(data: Path) -> Iterator[tuple[str, list[Frame], MeshCaster | None]]:
@@ -248,36 +250,54 @@ class DepthErrors:
 
 
 def measure_photos(predictor: Predictor, folder: Path) -> dict[str, float]:
-    """Labels of photographs in NYU13: over all labelled pixels, the most probable class; over those that are named, the name."""
-    merged = np.array(NYU13_OF_NYU40)
-    sure = replace_threshold(predictor, 0.0)
-    counts = np.zeros((14, 14), np.int64)
-    named = right = labelled = 0
-    confidences, rights = [], []
+    """Labels of photographs in NYU13."""
+    scores = LabelScores(predictor)
     for path in sorted(folder.glob("*_label13.png")):
         truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         rgb = cv2.cvtColor(cv2.imread(str(path).replace("_label13", "")), cv2.COLOR_BGR2RGB)
-        rgb = np.asarray(rgb, dtype=np.uint8)
-        best, cautious = sure(rgb), predictor(rgb)
+        scores.add(np.asarray(rgb, dtype=np.uint8), np.asarray(truth))
+    return scores.summary()
+
+
+class LabelScores:
+    """How often labels of single images are right in NYU13: over all labelled pixels the most probable class, and over those
+    that are named the name."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.cautious = predictor
+        self.sure = replace_threshold(predictor, 0.0)
+        self.counts = np.zeros((14, 14), np.int64)
+        self.named = self.right = 0
+        self.confidences: list[NDArray[np.float32]] = []
+        self.rights: list[NDArray[np.bool_]] = []
+
+    def add(self, rgb: NDArray[np.uint8], truth: NDArray[np.integer]) -> None:
+        """An image and its NYU13 labels, 0 unknown."""
+        merged, known = np.array(NYU13_OF_NYU40), truth > 0
+        best, cautious = self.sure(rgb), self.cautious(rgb)
         assert best.labels is not None
         assert best.label_confidence is not None
         assert cautious.labels is not None
-        known = truth > 0
-        counts += np.bincount(truth[known] * 14 + merged[best.labels[known]], minlength=196).reshape(14, 14)
-        confidences.append(best.label_confidence[known])
-        rights.append(merged[best.labels[known]] == truth[known])
-        names = merged[cautious.labels[known]]
-        labelled, named = labelled + int(known.sum()), named + int((names > 0).sum())
-        right += int(((names > 0) & (names == truth[known])).sum())
-    hit, union = np.diag(counts), counts.sum(0) + counts.sum(1) - np.diag(counts)
-    present = counts.sum(1)[1:] > 0
-    return {
-        "accuracy": float(hit.sum() / counts.sum()),
-        "miou_present": float((hit[1:] / np.maximum(union[1:], 1))[present].mean()),
-        "named_share": named / labelled,
-        "named_accuracy": right / max(named, 1),
-        "calibration_error": expected_calibration_error(np.concatenate(confidences), np.concatenate(rights)),
-    }
+        found, names = merged[best.labels[known]], merged[cautious.labels[known]]
+        pairs = truth[known].astype(np.int64) * 14 + found
+        self.counts += np.bincount(pairs, minlength=196).reshape(14, 14)
+        self.confidences.append(best.label_confidence[known])
+        self.rights.append(found == truth[known])
+        self.named += int((names > 0).sum())
+        self.right += int(((names > 0) & (names == truth[known])).sum())
+
+    def summary(self) -> dict[str, float]:
+        hit, union = np.diag(self.counts), self.counts.sum(0) + self.counts.sum(1) - np.diag(self.counts)
+        present = self.counts.sum(1)[1:] > 0
+        return {
+            "accuracy": float(hit.sum() / self.counts.sum()),
+            "miou_present": float((hit[1:] / np.maximum(union[1:], 1))[present].mean()),
+            "named_share": self.named / int(self.counts.sum()),
+            "named_accuracy": self.right / max(self.named, 1),
+            "calibration_error": expected_calibration_error(
+                np.concatenate(self.confidences), np.concatenate(self.rights)
+            ),
+        }
 
 
 def replace_threshold(predictor: Predictor, threshold: float) -> Predictor:

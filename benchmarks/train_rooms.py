@@ -35,6 +35,7 @@ from m2h.checkpoint import load_checkpoint, save_checkpoint
 from m2h.data import open_dataset
 from m2h.data.folder import HINTS
 from m2h.infer import Predictor
+from m2h.naming import NYU40_BROADER
 from m2h.train import train
 from m2h.train_config import train_config_from_mapping
 from mapping.files import write_text_atomic
@@ -201,6 +202,7 @@ def finish(folder: Path, trained: Path, trust: str, *, ship: bool) -> None:
         trained_on="rendered rooms; depth also of 109 recorded frames (hololens_office, tum_fr1_desk)",
         notes=trust or record.notes,
         single_size=SINGLE_SIZE,
+        broader=NYU40_BROADER,
         label_threshold=max(record.label_threshold, LEAST_LABEL_THRESHOLD),
     )
     model, _ = load_checkpoint(trained)

@@ -81,6 +81,8 @@ class CheckpointRecord:
     """Divisor of the class logits that makes their probabilities true on held-out data (Guo et al., ICML 2017)."""
     label_threshold: float = 0.0
     """Probability below which a pixel's label is unknown."""
+    broader: tuple[int, ...] | None = None
+    """For each class the one that stands for its group, to be named where only the group is sure; None without groups."""
     calibrated_on: str = ""
     """Data that these three were found on."""
     metrics: dict[str, float] = field(default_factory=dict)
@@ -105,6 +107,13 @@ class CheckpointRecord:
                 raise ValueError(f"CheckpointRecord.{name} must be positive and at most {LARGEST:g}, got {value}")
         if not 0 <= self.label_threshold <= 1:
             raise ValueError(f"CheckpointRecord.label_threshold must lie in 0-1, got {self.label_threshold}")
+        classes = self.config.classes
+        if self.broader is not None and (
+            len(self.broader) != classes or not all(0 <= label < classes for label in self.broader)
+        ):
+            raise ValueError(
+                f"CheckpointRecord.broader must have {classes} classes below {classes}, got {self.broader}"
+            )
         if not all(map(math.isfinite, self.metrics.values())):
             raise ValueError(f"CheckpointRecord.metrics must be finite, got {self.metrics}")
 

@@ -12,7 +12,7 @@ import torch
 from network_helpers import tiny_model
 
 from m2h.checkpoint import save_checkpoint
-from m2h.infer import InferenceConfig, Predictor, choose_device, most_likely
+from m2h.infer import InferenceConfig, Predictor, choose_device
 from m2h.model import M2HConfig
 from m2h.preprocess import place, prepare, restore
 from m2h.record import CheckpointRecord, Preprocessing
@@ -186,17 +186,6 @@ def test_impossible_configurations_are_rejected(checkpoint: Path) -> None:
     record = CheckpointRecord(config=model.config)
     with pytest.raises(ValueError, match="the network has no normals"):
         Predictor(coordinates, record, InferenceConfig(tasks=("normals",)))
-
-
-@pytest.mark.parametrize("classes", [7, 255, 300])
-def test_the_most_likely_class_is_that_of_the_softmax(classes: int) -> None:
-    logits = 5 * torch.randn(2, classes, 9, 11, generator=torch.Generator().manual_seed(classes))
-    logits[0, 3] = logits[0, 5] = 100.0
-    confidence, labels = most_likely(logits)
-    expected, numbers = logits.softmax(dim=1).max(dim=1)
-    torch.testing.assert_close(confidence, expected)
-    assert torch.equal(labels[1].long(), numbers[1])
-    assert (labels[0] == 3).all()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
