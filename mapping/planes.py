@@ -164,6 +164,11 @@ def _azimuth_peaks(angles: Array, areas: Array, min_area: float) -> list[float]:
     return peaks
 
 
+def turned_yaw(yaw: float) -> float:
+    """A difference of directions in radians to the nearest of four at right angles, in (-pi/4, pi/4]."""
+    return float(_wrapped(np.array(yaw)))
+
+
 def _wrapped(angles: Array, period: float = QUARTER) -> Array:
     """Angles in (-period/2, period/2]."""
     return np.asarray(period / 2 - (period / 2 - angles) % period)

@@ -27,6 +27,7 @@ from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import GRAPH_FILES, build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again
+from pipelines.stages.planes import find_surface_planes
 from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
@@ -70,6 +71,7 @@ STAGES = (
     Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
     Stage("align", 3, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
     Stage("level", 2, ("frames", "up"), ("levelling.json",), find_level),
+    Stage("planes", 1, ("frames", "planes"), ("planes.json",), find_surface_planes),
     Stage("fuse", 4, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
     Stage("graph", 7, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
     Stage("report", 3, (), REPORT_FILES, write_report_files),

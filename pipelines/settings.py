@@ -116,6 +116,9 @@ class PipelineConfig:
     """The network, for --source m2h."""
     align: AlignConfig = AlignConfig()
     """The scale of depth, frame by frame."""
+    planes: Literal["auto", "on", "off"] = "auto"
+    """Whether depth of floors, ceilings, walls and tables is placed on planes that all frames together show; `auto` does so where
+    depth and labels are predicted."""
     depth: DepthWeightConfig = DepthWeightConfig()
     """The weight of each depth pixel."""
     tsdf: TSDFConfig = TSDFConfig()

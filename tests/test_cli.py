@@ -38,6 +38,7 @@ RUN_FILES = {
     "mesh.glb",
     "mesh.ply",
     "objects.csv",
+    "planes.json",
     "predictions",
     "report.html",
     "scene.html",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
+from mapping.depth.planar import SurfacePlane
 from mapping.se3 import inverse
 from pipelines.features import FrameFeatures
 from pipelines.frame import Frame, FrameSequence, only_within
@@ -21,7 +22,8 @@ from pipelines.recentred import moved, origin_of
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import prediction_path, read_predictions
 from pipelines.sources.source import Source, SourceError
-from pipelines.stages import alignment_file
+from pipelines.stages import alignment_file, planes_file
+from pipelines.stages.placing import on_planes
 from pipelines.workspace import Workspace, read_record
 from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace
@@ -99,6 +101,11 @@ class RunContext:
         return alignment_file.read_alignment(self.path(alignment_file.FILE))
 
     @cached_property
+    def planes(self) -> list[SurfacePlane]:
+        """What the planes stage found, as long as this stage runs."""
+        return planes_file.read_planes(self.path(planes_file.FILE))
+
+    @cached_property
     def T_input_world(self) -> Array:
         """(4, 4) of the levelling stage: points of the levelled world to the input's world in metres."""
         path = self.workspace.path(LEVELLING_FILE)
@@ -119,6 +126,7 @@ class RunContext:
         *,
         aligned: bool = True,
         levelled: bool = True,
+        planes: bool = True,
         broken: dict[int, str] | None = None,
         max_broken: float = math.inf,
     ) -> Iterator[PosedFrame]:
@@ -128,6 +136,7 @@ class RunContext:
         ----------
         aligned : depth corrected as the alignment stage found, and depth and poses in metres; else both as they are given.
         levelled : poses in the levelled world, for which they are `aligned`; else in that of the sequence.
+        planes : predicted depth of floors, ceilings and walls on the planes that were found of them, where poses are `levelled`.
         broken : gets the reason of each frame that cannot be read, by index; such frames are left out.
         max_broken : raises BrokenFramesError when there are more of them.
 
@@ -142,6 +151,8 @@ class RunContext:
             if levelled:
                 pose = self.levelled_pose(frame.T_world_camera)
             known, foreign = only_known_labels(found, self.source.label_space)
+            if levelled and planes and self.source.label_space is not None:
+                known = on_planes(known, frame.intrinsics, pose, self.planes, self.source.label_space)
             predictions = DepthPredictions(**vars(known))
             yield PosedFrame(frame.index, frame.timestamp, frame.rgb, frame.intrinsics, pose, predictions, foreign)
 

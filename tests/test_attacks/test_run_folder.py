@@ -29,6 +29,7 @@ from pipelines.sources.source import DepthOrigin
 from pipelines.stages import fuse as fusion
 from pipelines.stages.alignment_file import read_alignment
 from pipelines.stages.context import RunContext
+from pipelines.stages.planes_file import read_planes
 from pipelines.stages.poses import refine_poses, with_refined_poses
 from pipelines.stages.prepare import index_of
 from pipelines.workspace import Workspace, WorkspaceError, read_record
@@ -84,6 +85,19 @@ DETECTIONS = [
 ]
 
 
+PLANES = {
+    "cell": 0.2,
+    "planes": [
+        {
+            "surface": "floor",
+            "normal": [0.0, 0.0, 1.0],
+            "offset": 0.5,
+            "area": 2.0,
+            "first_cell": [1, 2],
+            "cells": ["01", "11"],
+        }
+    ],
+}
 POSES = {
     "refined": True,
     "camera": {"fx": 20.0, "fy": 20.0, "cx": 7.5, "cy": 5.5, "width": 16, "height": 12, "distortion": [0.5, 0, 0, 0]},
@@ -103,6 +117,7 @@ def write_all(folder):
     (folder / "alignment.json").write_text(json.dumps(ALIGNMENT))
     (folder / "detections.json").write_text(json.dumps(DETECTIONS))
     (folder / "levelling.json").write_text(json.dumps({"T_input_world": np.eye(4).tolist()}))
+    (folder / "planes.json").write_text(json.dumps(PLANES))
     (folder / "poses.json").write_text(json.dumps(POSES))
     (folder / "index.json").write_text(json.dumps({"source": "m2h", "fingerprint": "f", "notes": ["n"], "frames": [0]}))
     write_mesh(box_mesh(), folder / "mesh.ply")
@@ -168,6 +183,7 @@ READERS = {
     "detections.json": lambda path: detections_from_json(json_of(path), str(path)),
     "index.json": index_of,
     "levelling.json": read_levelling,
+    "planes.json": read_planes,
     "poses.json": read_poses,
     "mesh.ply": read_mesh,
     "ascii.ply": read_mesh,
@@ -239,6 +255,7 @@ BAD_NUMBERS = ("NaN", "Infinity", "-Infinity", "-1", "1e30", "1e999", "9" * 400)
         *(("manifest.json", field) for field in ("seconds", "peak_memory_mb")),
         ("detections.json", "distance"),
         *(("poses.json", field) for field in ("fx", "width")),
+        ("planes.json", "area"),
     ],
 )
 def test_numbers_that_nothing_measures_are_refused(whole, tmp_path, name, field, number):
