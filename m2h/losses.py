@@ -45,6 +45,8 @@ class LossConfig:
     """Weight of the likelihood of the predicted scale of the depth error."""
     semantics: float = 1.0
     """Weight of the cross-entropy of the labels."""
+    semantics_focus: float = 0.0
+    """How much less pixels count whose label is sure already: the exponent of the focal loss."""
     normals: float = 10.0
     """Weight of the normals' L1 difference."""
     edges: float = 50.0
@@ -57,7 +59,7 @@ class LossConfig:
     """Weight of class boundaries that the predicted edges do not know."""
 
     def __post_init__(self) -> None:
-        for name in (*TERMS, "silog_variance"):
+        for name in (*TERMS, "silog_variance", "semantics_focus"):
             if getattr(self, name) < 0:
                 raise ValueError(f"LossConfig.{name} must not be negative, got {getattr(self, name)}")
         if not 0 < self.edge_positive < 1 or self.silog_variance > 1:
@@ -178,10 +180,13 @@ def depth_gradient_loss(depth: Tensor, target: Tensor, scales: int = 4) -> Tenso
     return total / (2 * scales)
 
 
-def semantic_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of logits [B, C, H, W] over pixels whose label is known."""
-    loss = F.cross_entropy(logits, labels, ignore_index=UNKNOWN_LABEL, reduction="sum")
-    return loss / (labels != UNKNOWN_LABEL).sum().clamp_min(1)
+def semantic_loss(logits: Tensor, labels: Tensor, focus: float = 0.0) -> Tensor:
+    """Cross-entropy of logits [B, C, H, W] over pixels whose label is known, each times (1 - p)^`focus`, p being the probability
+    of its label: the focal loss (Lin et al., ICCV 2017), so that what is easy, such as walls, does not outweigh the rest."""
+    losses = F.cross_entropy(logits, labels, ignore_index=UNKNOWN_LABEL, reduction="none")
+    if focus:
+        losses = losses * (1 - torch.exp(-losses)).clamp_min(1e-6).pow(focus)
+    return losses.sum() / (labels != UNKNOWN_LABEL).sum().clamp_min(1)
 
 
 def normal_loss(normals: Tensor, target: Tensor) -> Tensor:
@@ -265,7 +270,7 @@ _TERMS: dict[str, tuple[set[str], Callable[[_Maps, _Maps, LossConfig], Tensor]]]
         lambda o, t, _: planes_loss(o["depth_fine"], o["depth_fine_logs"], t["depth"]),
     ),
     "depth_error": ({"depth_error"}, lambda o, t, _: depth_error_loss(o["depth_error"], o["depth"], t["depth"])),
-    "semantics": ({"semantics"}, lambda o, t, _: semantic_loss(o["semantics"], t["semantics"])),
+    "semantics": ({"semantics"}, lambda o, t, c: semantic_loss(o["semantics"], t["semantics"], c.semantics_focus)),
     "normals": ({"normals"}, lambda o, t, _: normal_loss(o["normals"], t["normals"])),
     "edges": ({"edges"}, lambda o, t, c: edge_loss(o["edges"], t["edges"], c.edge_positive)),
     "depth_normal": ({"depth", "normals", "edges"}, _depth_normal),

@@ -60,6 +60,7 @@ def test_cross_entropy_by_hand() -> None:
     logits = torch.tensor([0.0, math.log(3)], dtype=torch.float64).view(1, 2, 1, 1).expand(1, 2, 1, 2)
     labels = torch.tensor([[[1, 0]]])
     assert losses.semantic_loss(logits, labels) == pytest.approx(math.log(4 / 3))
+    assert losses.semantic_loss(logits, labels, 2.0) == pytest.approx(math.log(4 / 3) / 16)
 
 
 def test_normals_by_hand() -> None:
