@@ -69,7 +69,7 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
         f"<p>{for_html(manifest['input']['format'])} sequence, predictions from <code>{for_html(manifest['source'])}</code>. "
         'Interactive view: <a href="scene.html">scene.html</a>. Mesh: <a href="mesh.ply">mesh.ply</a>, '
         '<a href="mesh.glb">mesh.glb</a>. Graph: <a href="scene_graph.json">scene_graph.json</a>.</p>',
-        *([f'<div class="trust">{for_html(manifest["trust"])}</div>'] if manifest.get("trust") else []),
+        _trust(manifest),
         _tiles(graph, stages),
         *(f'<div class="warning">{for_html(text)}</div>' for stage in stages.values() for text in stage["warnings"]),
         *(["<h2>Pictures</h2>" + _pictures(pictures)] if pictures else []),
@@ -90,6 +90,12 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
         f"<style>{STYLE}</style><body>{body}</body></html>\n"
     )
     write_text_atomic(path, html)
+
+
+def _trust(manifest: Mapping[str, Any]) -> str:
+    """Where depth and labels come from and how good they are known to be."""
+    lines = "<br>".join(for_html(line) for line in manifest.get("trust", []))
+    return f'<div class="trust">{lines}</div>' if lines else ""
 
 
 def _tiles(graph: SceneGraph, stages: Mapping[str, Any]) -> str:
