@@ -26,8 +26,12 @@ def depth_sentence(source: Source) -> str:
     """Where the depth comes from, and how good it is."""
     if source.about_depth:
         return source.about_depth
+    if source.depth_from is DepthOrigin.SENSOR:
+        measured = f"Depth is that of {_named(source)}, taken as measured"
+        return (
+            f"{measured}. {_sentence(source.trust)}" if source.trust else f"{measured}; how exact it is is not stated."
+        )
     origin = {
-        DepthOrigin.SENSOR: f"Depth is measured: that of {source.name}",
         DepthOrigin.POSES: f"Depth is found from neighbouring images by {source.name}, and unknown where they have no texture",
         DepthOrigin.NETWORK: f"Depth is predicted from single images by {source.name}",
         DepthOrigin.FITTED: f"Depth is predicted from single images by {source.name} and fitted to what images prove",
@@ -47,8 +51,12 @@ def labels_sentence(source: Source) -> str:
             "or semantics of another source (docs/sources.md)."
         )
     if not source.predicts_labels:
-        return f"Labels are those of {source.name}, taken as exact."
+        return f"Labels are those of {_named(source)}, taken as exact."
     return _with_trust(f"Labels are predicted by {source.name}", source.trust)
+
+
+def _named(source: Source) -> str:
+    return "the recording" if source.name == "recorded" else source.name
 
 
 def _with_trust(origin: str, trust: str) -> str:

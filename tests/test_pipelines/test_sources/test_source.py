@@ -185,7 +185,7 @@ def test_mixed_takes_each_part_from_its_own(tmp_path):
     assert answer.depth[0, 0] == 2
     assert answer.labels[0, 0] == 7
     assert source.predicts_labels
-    assert source.about_depth.startswith("Depth is measured: that of recorded")
+    assert source.about_depth.startswith("Depth is that of the recording, taken as measured")
     assert source.about_labels.startswith(f"Labels are predicted by precomputed:{tmp_path.name}")
 
 

@@ -26,7 +26,7 @@ def test_a_network_for_both_is_told_once():
 @pytest.mark.parametrize(
     ("origin", "expected"),
     [
-        (DepthOrigin.SENSOR, "Depth is measured: that of net; how good it is on such images has not been measured."),
+        (DepthOrigin.SENSOR, "Depth is that of net, taken as measured; how exact it is is not stated."),
         (DepthOrigin.NETWORK, "Depth is predicted from single images by net; how good"),
         (DepthOrigin.FITTED, "Depth is predicted from single images by net and fitted to what images prove; how good"),
         (DepthOrigin.POSES, "Depth is found from neighbouring images by net, and unknown where they have no texture"),
@@ -47,6 +47,7 @@ def test_without_labels_it_is_said_how_to_get_them():
 def test_labels_are_exact_or_guesses():
     recorded = source(label_space=nyu40(), depth_from=DepthOrigin.SENSOR)
     assert labels_sentence(recorded) == "Labels are those of net, taken as exact."
+    assert labels_sentence(replace(recorded, name="recorded")).startswith("Labels are those of the recording")
     guessed = labels_sentence(replace(recorded, predicts_labels=True))
     assert guessed == "Labels are predicted by net; how good it is on such images has not been measured."
 
