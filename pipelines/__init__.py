@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.frame import Frame as Frame
+    from pipelines.frame import FrameSequence as FrameSequence
     from pipelines.pipeline import run as run
     from pipelines.sequences.detect import open_sequence as open_sequence
     from pipelines.settings import PipelineConfig as PipelineConfig
+    from pipelines.sources.source import DepthOrigin as DepthOrigin
+    from pipelines.sources.source import Source as Source
 
 _HOMES = {
+    "DepthOrigin": "pipelines.sources.source",
     "Frame": "pipelines.frame",
+    "FrameSequence": "pipelines.frame",
     "PipelineConfig": "pipelines.settings",
+    "Source": "pipelines.sources.source",
     "open_sequence": "pipelines.sequences.detect",
     "run": "pipelines.pipeline",
 }

@@ -23,6 +23,7 @@ EXTRAS = {
     "dsg": ("spark_dsg", "checks exported spark_dsg files by loading them"),
     "rerun": ("rerun", "export to rerun recordings"),
     "exr": ("OpenEXR", "depth from OpenEXR files"),
+    "hf": ("transformers", "networks of the Hugging Face hub: --source hf:depth=NAME,semantics=NAME"),
     "sfm": ("pycolmap", "poses of plain videos and images, refinement of given poses"),
 }
 

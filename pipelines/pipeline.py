@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources.refinement import Refine, refined
 from pipelines.sources.source import Source, open_source
+from pipelines.sources.trust import trust_lines
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.fuse import fuse
@@ -60,6 +61,7 @@ class Stage:
     folder: str = ""
 
 
+REPORT = "report"
 INPUT_STAGES = (
     Stage("sequence", 2, ("frames",), (), list_frames),
     Stage("check", 2, ("frames", "check", "poses", "align"), (CHECK_FILE,), check_input),
@@ -72,9 +74,9 @@ STAGES = (
     Stage("align", 3, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
     Stage("level", 2, ("frames", "up"), ("levelling.json",), find_level),
     Stage("planes", 1, ("frames", "planes"), ("planes.json",), find_surface_planes),
-    Stage("fuse", 4, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
-    Stage("graph", 7, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
-    Stage("report", 3, (), REPORT_FILES, write_report_files),
+    Stage("fuse", 5, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
+    Stage("graph", 8, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
+    Stage(REPORT, 4, (), REPORT_FILES, write_report_files),
 )
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
@@ -82,7 +84,7 @@ KERNEL_STAGES = {"level", "fuse"}
 """Those that need the compiled kernels of the volume."""
 FIRST_PASS = (
     Stage("first predict", 1, ("frames",), (f"{FOLDER}/predictions/index.json",), store_predictions, FOLDER),
-    Stage("first fuse", 2, ("frames", "depth", "tsdf", "dynamics"), (f"{FOLDER}/volume.npz",), fuse_first, FOLDER),
+    Stage("first fuse", 3, ("frames", "depth", "tsdf", "dynamics"), (f"{FOLDER}/volume.npz",), fuse_first, FOLDER),
 )
 """What goes before the prediction of a source that takes hints."""
 
@@ -146,13 +148,15 @@ def run(
             shared = CachedSequence(adjusted)
             opened = _reopened(source, shared, config, poses)
         opened = refined(opened, refine, shared, config)
-        _note(workspace, {"source": opened.name, "trust": opened.trust})
+        _note(workspace, {"source": opened.name, "networks": list(map(asdict, opened.networks))})
         two_passes = opened.predict_hinted is not None and config.network.passes == 2
         workspace.keep_only([stage.name for stage in stages_until(STAGE_NAMES[-1], two_passes=two_passes)])
         chain.key = digest(chain.key, opened.name, opened.fingerprint)
         context = RunContext(workspace, adjusted, opened, config, progress)
         rest = stages_until(until, two_passes=two_passes)
-        chain.run([stage for stage in rest if stage.name not in INPUT_NAMES], context)
+        chain.run([stage for stage in rest if stage.name not in (*INPUT_NAMES, REPORT)], context)
+        _note(workspace, {"trust": trust_lines(opened, workspace.manifest["stages"])})
+        chain.run([stage for stage in rest if stage.name == REPORT], context)
     return workspace.manifest
 
 

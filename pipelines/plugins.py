@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 SEQUENCES = {
@@ -29,12 +31,14 @@ SEQUENCES = {
 def resolve(name: str, table: Mapping[str, str]) -> Any:
     """The object called `name` in `table`, or at `name` itself when it reads `module:attribute`.
 
-    Raises ValueError that lists the known names.
+    A module in the working folder is found too. Raises ValueError that lists the known names.
     """
     target = table.get(name, name)
     module, colon, path = target.partition(":")
     if not colon:
         raise ValueError(f"unknown name {name!r}; known are {', '.join(sorted(table))}, or give module:attribute")
+    if target == name and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     try:
         return attrgetter(path)(importlib.import_module(module))
     except (ImportError, AttributeError) as error:

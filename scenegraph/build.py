@@ -24,6 +24,7 @@ from scenegraph.objects.settle import settled
 from scenegraph.objects.structure import correct_structure, has_labels, label_structure
 from scenegraph.objects.views import count_views
 from scenegraph.rooms.find import RoomLayout, find_rooms, room_node
+from scenegraph.rooms.measured import observed_shares
 from scenegraph.rooms.places import Places, extract_places
 from scenegraph.rooms.storeys import find_storeys
 
@@ -73,6 +74,7 @@ def build_scene_graph(
     T_input_world : (4, 4) from this world to the world of the input, stored with the graph.
     """
     config = config or SceneGraphConfig()
+    certainty = mesh.certainty if isinstance(mesh, EvidentMesh) else {}
     mesh, evidence = (mesh.mesh, mesh.evidence) if isinstance(mesh, EvidentMesh) else (mesh, None)
     faces = Faces.of(mesh)
     corrects = bool(config.structure.corrects_labels) and has_labels(mesh)
@@ -82,6 +84,7 @@ def build_scene_graph(
     if corrects:
         faces = faces.with_mesh(correct_structure(faces, label_space, storeys, config.structure))
     mesh, objects = _surface_objects(faces, label_space, storeys, config, evidence)
+    objects = [replace(o, confidence=o.confidence * certainty.get(o.label_id, 1.0)) for o in objects]
     objects = _with_views(objects, mesh, trajectory, free_space, config)
     places = extract_places(free_space, config.places)
     layout = find_rooms(faces.with_mesh(mesh), label_space, free_space, places, storeys, config.rooms)
@@ -94,7 +97,8 @@ def build_scene_graph(
     for number, room in enumerate(layout.rooms):
         inside = [node.label for node, at in zip(objects, object_rooms, strict=True) if at == number]
         named = room_node(layout, number, inside, predicted=bool(config.structure.corrects_labels))
-        graph.add(named, parent=f"F{room.storey}")
+        observed = observed_shares(named.polygon, named.z_range, faces)
+        graph.add(replace(named, evidence={**named.evidence, **observed}), parent=f"F{room.storey}")
     _add_places(graph, places, layout)
     for node in objects:
         graph.add(node, parent=_parent(layout, node.position))

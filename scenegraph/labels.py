@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -25,27 +25,6 @@ NYU40_NAMES = tuple(
         "person night_stand toilet sink lamp bathtub bag otherstructure otherfurniture otherprop"
     ).split()
 )
-CITYSCAPES19: tuple[tuple[str, tuple[int, int, int], Kind], ...] = (
-    ("road", (128, 64, 128), "structure"),
-    ("sidewalk", (244, 35, 232), "structure"),
-    ("building", (70, 70, 70), "structure"),
-    ("wall", (102, 102, 156), "structure"),
-    ("fence", (190, 153, 153), "structure"),
-    ("pole", (153, 153, 153), "object"),
-    ("traffic_light", (250, 170, 30), "object"),
-    ("traffic_sign", (220, 220, 0), "object"),
-    ("vegetation", (107, 142, 35), "structure"),
-    ("terrain", (152, 251, 152), "structure"),
-    ("sky", (70, 130, 180), "structure"),
-    ("person", (220, 20, 60), "dynamic"),
-    ("rider", (255, 0, 0), "dynamic"),
-    ("car", (0, 0, 142), "dynamic"),
-    ("truck", (0, 0, 70), "dynamic"),
-    ("bus", (0, 60, 100), "dynamic"),
-    ("train", (0, 80, 100), "dynamic"),
-    ("motorcycle", (0, 0, 230), "dynamic"),
-    ("bicycle", (119, 11, 32), "dynamic"),
-)
 NYU40_STRUCTURE = {"wall", "floor", "ceiling", "door", "window", "floor_mat", "otherstructure", "blinds", "curtain"}
 
 
@@ -58,13 +37,16 @@ class LabelClass:
     """One class: its id in label images, its name, display colour and kind.
 
     Kinds: `structure` belongs to the building (walls, floors, ceilings, openings) and is never an object; `object` forms objects;
-    `dynamic` moves by itself, is kept out of the static map and tracked; `unknown` carries no information.
+    `dynamic` moves by itself, is kept out of the static map and tracked; `unknown` carries no information. `nyu40` is the class
+    that it is in NYU40, empty where there is none; `also` are further names by which networks call it.
     """
 
     id: int
     name: str
     color: tuple[int, int, int]
     kind: Kind
+    nyu40: str = field(default="", compare=False)
+    also: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -161,20 +143,13 @@ def nyu40() -> LabelSpace:
     return LabelSpace("nyu40", tuple(classes))
 
 
-def cityscapes19() -> LabelSpace:
-    """The 19 classes that Cityscapes trains on (Cordts et al., CVPR 2016): training ids + 1, 0 unknown; vehicles are dynamic."""
-    unknown = LabelClass(0, "unknown", (90, 90, 90), "unknown")
-    classes = [LabelClass(number, *entry) for number, entry in enumerate(CITYSCAPES19, 1)]
-    return LabelSpace("cityscapes19", (unknown, *classes))
-
-
-BUILT_IN = {"nyu40": nyu40, "cityscapes19": cityscapes19}
-"""Label spaces that are known by name, in addition to the files in LABEL_SPACES."""
 LABEL_SPACES = Path(__file__).parent / "label_spaces"
+"""Those that are known by name, one file each, besides NYU40."""
+FIELDS = {"id", "name", "kind", "color", "nyu40", "also"}
 
 
 def label_space_from_mapping(data: object, where: str) -> LabelSpace:
-    """A label space from parsed YAML: `{name, classes: [{id, name, kind, color?}]}`.
+    """A label space from parsed YAML: `{name, classes: [{id, name, kind, color?, nyu40?, also?}]}`.
 
     Raises LabelSpaceError naming `where`, the entry and the field.
     """
@@ -184,43 +159,55 @@ def label_space_from_mapping(data: object, where: str) -> LabelSpace:
         or not isinstance(data.get("name"), str)
     ):
         raise LabelSpaceError(f"{where}: expected a mapping with name (text) and classes (a list)")
-    classes = []
-    for number, entry in enumerate(data["classes"]):
-        at = f"{where}: classes[{number}]"
-        if not isinstance(entry, Mapping) or set(entry) - {"id", "name", "kind", "color"}:
-            raise LabelSpaceError(
-                f"{at}: expected a mapping with id, name, kind and optionally color, got {shown(entry)}"
-            )
-        if (
-            not isinstance(entry.get("id"), int)
-            or isinstance(entry["id"], bool)
-            or not isinstance(entry.get("name"), str)
-            or entry.get("kind") not in KINDS
-        ):
-            raise LabelSpaceError(
-                f"{at}: id must be a whole number, name text and kind one of {', '.join(KINDS)}, got {shown(entry)}"
-            )
-        color = entry.get("color", _distinct_color(entry["id"]))
-        if (
-            not isinstance(color, list | tuple)
-            or len(color) != 3
-            or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)
-        ):
-            raise LabelSpaceError(f"{at}.color: expected three whole numbers 0-255, got {shown(color)}")
-        classes.append(LabelClass(entry["id"], entry["name"], tuple(color), entry["kind"]))
+    entries = data["classes"]
+    classes = [_label_class(entry, f"{where}: classes[{number}]") for number, entry in enumerate(entries)]
     try:
         return LabelSpace(data["name"], tuple(classes))
     except LabelSpaceError as error:
         raise LabelSpaceError(f"{where}: {error}") from error
 
 
+def _label_class(entry: object, at: str) -> LabelClass:
+    """One class from parsed YAML; raises LabelSpaceError that begins with `at`."""
+    if not isinstance(entry, Mapping) or set(entry) - FIELDS:
+        raise LabelSpaceError(
+            f"{at}: expected a mapping with id, name, kind and optionally color, nyu40 and also, got {shown(entry)}"
+        )
+    if (
+        not isinstance(entry.get("id"), int)
+        or isinstance(entry["id"], bool)
+        or not isinstance(entry.get("name"), str)
+        or entry.get("kind") not in KINDS
+    ):
+        raise LabelSpaceError(
+            f"{at}: id must be a whole number, name text and kind one of {', '.join(KINDS)}, got {shown(entry)}"
+        )
+    color = entry.get("color", _distinct_color(entry["id"]))
+    if (
+        not isinstance(color, list | tuple)
+        or len(color) != 3
+        or not all(isinstance(c, int) and 0 <= c <= 255 for c in color)
+    ):
+        raise LabelSpaceError(f"{at}.color: expected three whole numbers 0-255, got {shown(color)}")
+    target, also = entry.get("nyu40", ""), entry.get("also", [])
+    if "nyu40" in entry and target not in NYU40_NAMES[1:]:
+        raise LabelSpaceError(f"{at}.nyu40: expected a class of NYU40, got {shown(target)}")
+    if not isinstance(also, list) or not all(isinstance(name, str) for name in also):
+        raise LabelSpaceError(f"{at}.also: expected a list of names, got {shown(also)}")
+    return LabelClass(entry["id"], entry["name"], tuple(color), entry["kind"], target, tuple(also))
+
+
+def known_label_spaces() -> tuple[str, ...]:
+    """The names that `load_label_space` knows."""
+    return ("nyu40", *(path.stem for path in sorted(LABEL_SPACES.glob("*.yaml"))))
+
+
 def load_label_space(name_or_path: str) -> LabelSpace:
-    """The built-in space of that name (`nyu40`, `cityscapes19`, `nyu13`) or one read from a YAML file."""
-    if name_or_path in BUILT_IN:
-        return BUILT_IN[name_or_path]()
-    shipped = {path.stem: path for path in sorted(LABEL_SPACES.glob("*.yaml"))}
-    path = shipped.get(name_or_path, Path(name_or_path))
+    """The space of a name (`nyu40`, `nyu13`, `ade20k`, `coco`, `scannet20`, `cityscapes19`) or one read from a YAML file."""
+    if name_or_path == "nyu40":
+        return nyu40()
+    known = known_label_spaces()
+    path = LABEL_SPACES / f"{name_or_path}.yaml" if name_or_path in known else Path(name_or_path)
     if not path.is_file():
-        known = ", ".join((*BUILT_IN, *shipped))
-        raise LabelSpaceError(f"{name_or_path}: neither a built-in label space ({known}) nor a file")
+        raise LabelSpaceError(f"{name_or_path}: neither a known label space ({', '.join(known)}) nor a file")
     return label_space_from_mapping(read_yaml(path, LabelSpaceError), str(path))

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+LEAST_CEILING, LEAST_FLOOR = 0.05, 0.4
+"""Shares of a room's ceiling, and of its floor with the furniture on it, from which its height and area count as measured."""
+
 
 @dataclass(frozen=True, eq=False)
 class OrientedBox:
@@ -62,7 +65,10 @@ class StoreyNode:
 
 @dataclass(frozen=True, eq=False)
 class RoomNode:
-    """A room: floor polygon (N, 2) counter-clockwise, heights, area in square metres, name and the scores behind it."""
+    """A room: floor polygon (N, 2) counter-clockwise, heights, area in square metres, name and the scores behind it.
+
+    `z_range` and `area` are always there; how far they were measured, `evidence` tells: `measured_height`, `measured_area`.
+    """
 
     layer: ClassVar[str] = "room"
     prefix: ClassVar[str] = "R"
@@ -73,6 +79,24 @@ class RoomNode:
     area: float
     label_scores: dict[str, float] = field(default_factory=dict)
     evidence: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def measured_height(self) -> float | None:
+        """Metres from floor to ceiling; None where too little of the ceiling was in view to tell."""
+        if _share(self.evidence, "ceiling_seen") < LEAST_CEILING:
+            return None
+        return self.z_range[1] - self.z_range[0]
+
+    @property
+    def measured_area(self) -> float | None:
+        """The area in square metres; None where too little of the floor was in view to tell."""
+        return None if _share(self.evidence, "floor_seen") < LEAST_FLOOR else self.area
+
+
+def _share(evidence: dict[str, Any], name: str) -> float:
+    """A share in the evidence; 1 where nothing is said of it, as in true graphs."""
+    share = evidence.get(name, 1.0)
+    return float(share) if isinstance(share, int | float) else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +113,8 @@ class PlaceNode:
 class ObjectNode:
     """A static object; `number` is its value in the mesh's object field, `presence` the intervals [t0, t1] in which it was there.
 
-    confidence in [0, 1] : the share of its surface that had its label, times n / (n + 1) for n views.
+    confidence in [0, 1] : the share of its surface that had its label, times n / (n + 1) for n views. Where labels are predicted
+    it is the share of its label in what all frames said of its surface, times how sure their source was of that label on average.
     """
 
     layer: ClassVar[str] = "object"

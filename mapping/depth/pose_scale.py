@@ -70,11 +70,12 @@ def pose_scale_from_overlap(frames: Sequence[DepthSamples]) -> PoseScale | None:
     return PoseScale(float(np.exp(logs[best] + np.clip(offset, -1, 1) * (logs[1] - logs[0]))))
 
 
-def scaled(frame: DepthSamples, scale: float) -> DepthSamples:
-    """The frame with its camera position times `scale`."""
+def scaled(frame: DepthSamples, scale: float, depth_scale: float = 1.0) -> DepthSamples:
+    """The frame with its camera position times `scale` and its depth times `depth_scale`."""
     T = frame.T_world_camera.copy()
     T[:3, 3] *= scale
-    return replace(frame, T_world_camera=T)
+    depth = frame.depth if depth_scale == 1 else frame.depth * frame.depth.dtype.type(depth_scale)
+    return replace(frame, T_world_camera=T, depth=depth)
 
 
 def _agreement(frames: Sequence[DepthSamples], scale: float) -> float:

@@ -45,8 +45,9 @@ def run_options(command: F) -> F:
             "--source",
             default="auto",
             show_default=True,
-            help="recorded, m2h[:NAME] (a network), multiview (from images and poses alone), precomputed:DIR or "
-            "mixed:depth=...,semantics=...; auto: recorded where there is depth, else m2h with the shipped network",
+            help="recorded, m2h[:NAME] (a network), multiview (from images and poses alone), hf:depth=NAME,semantics=NAME "
+            "(networks of the Hugging Face hub), precomputed:DIR, mixed:depth=...,semantics=... or module:function; auto: "
+            "recorded where there is depth, else m2h with the shipped network",
         ),
         click.option(
             "--refine",
@@ -241,7 +242,9 @@ def print_summary(manifest: dict[str, Any], out: Path, until: str = "report") ->
     for stage in stages.values():
         for warning in stage["warnings"]:
             console.print(f"warning: {warning}", style="yellow")
-    if manifest.get("trust"):
-        console.print(f"How far to trust it: {manifest['trust']}", style="red")
     if "report" in stages:
         console.print(f"Open {out / 'report.html'} first; {out / 'scene.html'} shows the map in 3D.", soft_wrap=True)
+    if manifest.get("trust"):
+        console.print("How far to trust it:", style="red")
+    for line in manifest.get("trust", []):
+        console.print(f"- {line}", style="red", highlight=False)

@@ -32,7 +32,7 @@ from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.settings import PipelineConfig
 from pipelines.sources.multiview import MultiviewFrames
 from pipelines.sources.predictions import PredictionError
-from pipelines.sources.source import DepthOrigin, Hint, Source, SourceError
+from pipelines.sources.source import FOUND_BY_POSES, DepthOrigin, Hint, Source, SourceError
 from pipelines.workspace import digest
 
 VERSION = 2  # counts changes of the method, so that stored depth is found again only where it would be the same
@@ -74,8 +74,8 @@ def refined(base: Source, refine: Refine, sequence: FrameSequence, config: Pipel
             raise SourceError(frames.problem)
         return _Refiner("refined", base, frames, config).source
     in_metres = config.align.pose_scale == 1 or (sequence.is_metric and config.align.pose_scale is None)
-    predicted = base.depth_from is DepthOrigin.NETWORK or base.predict_hinted is not None
-    comparable = in_metres or base.depth_from is DepthOrigin.POSES
+    predicted = base.depth_from in (DepthOrigin.NETWORK, DepthOrigin.FITTED) or base.predict_hinted is not None
+    comparable = in_metres or base.depth_from in FOUND_BY_POSES
     if not predicted or base.is_refined or frames.problem or not comparable:
         return base
     return _Refiner("checked", base, frames, config).source

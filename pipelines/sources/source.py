@@ -15,28 +15,22 @@ from mapping.depth.pose_scale import PoseScale
 from pipelines.frame import Frame, FrameSequence
 from pipelines.plugins import resolve
 from pipelines.settings import PipelineConfig
-from pipelines.sources.predictions import FIELDS, PredictionError, prediction_path, read_predictions
-from pipelines.workspace import folder_fingerprint
-from scenegraph.labels import LabelSpace, nyu40
+from pipelines.sources.predictions import FIELDS, RANGES
+from scenegraph.labels import LabelSpace
 
 SOURCES = {
     "auto": "pipelines.sources.source:open_default",
     "m2h": "pipelines.sources.network:open_network",
     "recorded": "pipelines.sources.source:open_recorded",
-    "precomputed": "pipelines.sources.source:open_precomputed",
+    "precomputed": "pipelines.sources.precomputed:open_precomputed",
+    "hf": "pipelines.sources.hf:open_hf",
     "multiview": "pipelines.sources.multiview:open_multiview",
-    "mixed": "pipelines.sources.source:open_mixed",
+    "mixed": "pipelines.sources.mixed:open_mixed",
 }
 """A function from what follows the colon, the sequence and the settings to a Source.
 
 The sequence is shared by all sources of a run and gives frames in any order, so that a source may use the neighbours of one.
 """
-PARTS = {
-    "depth": ("depth", "confidence"),
-    "semantics": ("labels", "label_confidence", "instances"),
-    "normals": ("normals",),
-    "edges": ("edges",),
-}
 
 
 class SourceError(ValueError):
@@ -51,7 +45,13 @@ class DepthOrigin(Enum):
     POSES = "poses"
     """Found from images and their poses: in the unit of the poses in every frame."""
     NETWORK = "network"
-    """Predicted from single images: a scale of its own in every frame."""
+    """Predicted from single images: in metres, with an error of scale of its own in every frame."""
+    FITTED = "fitted"
+    """Predicted from single images and fitted to what images prove: about in the unit of the poses, frame by frame."""
+
+
+FOUND_BY_POSES = (DepthOrigin.POSES, DepthOrigin.FITTED)
+"""Depth that is wrong where the poses are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +64,17 @@ class Hint:
 
 
 @dataclass(frozen=True)
+class NetworkOrigin:
+    """A network of others that a source asks: what for (`depth`, `semantics`, `normals`), its name, the revision of its files,
+    and the licence that they state, empty where they state none."""
+
+    task: str
+    name: str
+    revision: str
+    licence: str
+
+
+@dataclass(frozen=True)
 class Source:
     """A prediction source: `predict(frame)` gives depth and perhaps more, at the frame's size.
 
@@ -73,7 +84,9 @@ class Source:
     user should know, some found only while it answers. `predict_hinted` answers given what is known already;
     None for a source that has no use for it. `trust` says how good the answers are known to be. `pose_scale` gives the metres in
     one unit of the poses where the source found them. `predicts_labels` says that labels are guesses, which give way where
-    geometry contradicts them. `files` are the files and folders that it reads while it answers, besides the sequence.
+    geometry contradicts them. `files` are the files and folders that it reads while it answers, besides the sequence. `networks`
+    are those of others that it asks. `about_depth` and `about_labels` are sentences on where these come from and how good they
+    are known to be, in place of those of `trust.py`.
     """
 
     name: str
@@ -90,20 +103,57 @@ class Source:
     predicts_labels: bool = False
     trust: str = ""
     files: tuple[Path, ...] = ()
+    networks: tuple[NetworkOrigin, ...] = ()
+    about_depth: str = ""
+    about_labels: str = ""
 
 
 def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | None = None) -> Source:
-    """The source called `auto`, `recorded`, `multiview`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, or
-    `mixed:depth=SRC,semantics=SRC`, with the settings of the run.
+    """The source called `auto`, `recorded`, `multiview`, `m2h:NAME_OR_FILE`, `precomputed:DIR`, `hf:depth=NAME,...`,
+    `mixed:depth=SRC,semantics=SRC`, or `module:function` or `module:function:ARGUMENT`, with the settings of the run.
 
-    Raises SourceError for an unknown name or a source that the sequence cannot feed.
+    Such a function is given what follows it (empty without), the sequence and the settings, and returns a Source. Raises
+    SourceError for an unknown name or a source that the sequence cannot feed.
     """
-    name, _, argument = spec.partition(":")
-    if name not in SOURCES:
-        raise SourceError(f"--source {spec}: unknown source {name!r}; known are {', '.join(sorted(SOURCES))}")
-    source = resolve(name, SOURCES)(argument, sequence, config or PipelineConfig())
-    assert isinstance(source, Source)
-    return source
+    name, colon, argument = spec.partition(":")
+    if name in SOURCES:
+        source = resolve(name, SOURCES)(argument, sequence, config or PipelineConfig())
+        assert isinstance(source, Source)
+        return source
+    if not colon:
+        known = ", ".join(sorted(SOURCES))
+        raise SourceError(f"--source {spec}: unknown source {name!r}; known are {known}, or give module:function")
+    attribute, _, argument = argument.partition(":")
+    try:
+        opener = resolve(f"{name}:{attribute}", SOURCES)
+    except ValueError as error:
+        raise SourceError(f"--source {spec}: {error}") from error
+    source = opener(argument, sequence, config or PipelineConfig())
+    if not isinstance(source, Source):
+        raise SourceError(
+            f"--source {spec}: expected a function (argument, sequence, config) that returns a pipelines.Source, "
+            f"it returned {type(source).__name__}"
+        )
+    return replace(source, predict=lambda frame: checked(source.predict(frame), frame, spec))
+
+
+def checked(answer: Predictions, frame: Frame, spec: str) -> Predictions:
+    """The answer for a frame by code of others; raises SourceError that names what is wrong with it."""
+    where = f"--source {spec}: frame {frame.index}"
+    if not isinstance(answer, Predictions):
+        raise SourceError(f"{where}: expected m2h.Predictions, got {type(answer).__name__}")
+    for name in FIELDS:
+        array = getattr(answer, name)
+        if array is None:
+            continue
+        if array.shape[:2] != frame.rgb.shape[:2]:
+            raise SourceError(f"{where}: {name} must be {frame.rgb.shape[:2]} like the image, got {array.shape[:2]}")
+        low, high = RANGES.get(name, (0.0, 1.0))
+        if np.issubdtype(array.dtype, np.floating) and not (array.min() >= low and array.max() <= high):
+            raise SourceError(
+                f"{where}: {name} must be numbers from {low:g} to {high:g}, got {array.min():g} to {array.max():g}"
+            )
+    return answer
 
 
 def open_default(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
@@ -122,79 +172,3 @@ def open_recorded(argument: str, sequence: FrameSequence, config: PipelineConfig
         raise SourceError(f"--source recorded: {sequence.name} has no depth; give m2h, multiview or precomputed:DIR")
     labels = sequence.label_space
     return Source("recorded", lambda frame: frame.recorded, "recorded", labels, DepthOrigin.SENSOR, needs_depth=True)
-
-
-def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """Another model's output: a folder with one NNNNNN.npz a frame index (`depth`, `labels`, `normals`, ... as `Predictions`).
-
-    Raises SourceError when the folder is missing, PredictionError when a frame's file is, or when it does not fit the image.
-    """
-    folder = Path(argument)
-    if not argument or not folder.is_dir():
-        raise SourceError(
-            f"--source precomputed:{argument}: expected a folder of NNNNNN.npz files, one per frame index"
-        )
-
-    def predict(frame: Frame) -> Predictions:
-        path = prediction_path(folder, frame.index)
-        predictions = read_predictions(path)
-        for name in FIELDS:
-            array = getattr(predictions, name)
-            if array is not None and array.shape[:2] != frame.rgb.shape[:2]:
-                raise PredictionError(
-                    f"{path}: {name} must be {frame.rgb.shape[:2]} like the image, got {array.shape[:2]}"
-                )
-        return predictions
-
-    label_space = sequence.label_space or nyu40()
-    fingerprint = folder_fingerprint(folder)
-    name = f"precomputed:{folder.name}"
-    return Source(name, predict, fingerprint, label_space, DepthOrigin.NETWORK, files=(folder,))
-
-
-def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """Each output from its own source: `depth=recorded,semantics=precomputed:DIR`; raises SourceError for other words."""
-    specs: dict[str, str] = {}
-    for assignment in filter(None, argument.split(",")):
-        part, equals, spec = assignment.partition("=")
-        if not equals or part not in PARTS:
-            known = ", ".join(PARTS)
-            raise SourceError(
-                f"--source mixed:{argument}: expected PART=SOURCE, PART one of {known}; got {assignment!r}"
-            )
-        specs[part] = spec
-    if "depth" not in specs:
-        raise SourceError(f"--source mixed:{argument}: depth=SOURCE is missing")
-    sources = {spec: open_source(spec, sequence, config) for spec in dict.fromkeys(specs.values())}
-
-    def predict(frame: Frame) -> Predictions:
-        return joined({spec: source.predict(frame) for spec, source in sources.items()})
-
-    def predict_hinted(frame: Frame, hint: Hint) -> Predictions:
-        return joined(
-            {
-                spec: source.predict_hinted(frame, hint) if source.predict_hinted else source.predict(frame)
-                for spec, source in sources.items()
-            }
-        )
-
-    def joined(answers: dict[str, Predictions]) -> Predictions:
-        chosen = {name: getattr(answers[spec], name) for part, spec in specs.items() for name in PARTS[part]}
-        return Predictions(**chosen)
-
-    fingerprint = "+".join(f"{part}={sources[spec].fingerprint}" for part, spec in specs.items())
-    name = "mixed:" + ",".join(f"{part}={sources[spec].name}" for part, spec in specs.items())
-    labels = sources[specs["semantics"]].label_space if "semantics" in specs else None
-    costly = any(source.is_costly for source in sources.values())
-    depth = sources[specs["depth"]]
-    return replace(
-        depth,
-        name=name,
-        predict=predict,
-        fingerprint=fingerprint,
-        label_space=labels,
-        is_costly=costly,
-        predict_hinted=None if depth.predict_hinted is None else predict_hinted,
-        files=tuple(path for source in sources.values() for path in source.files),
-        predicts_labels="semantics" in specs and sources[specs["semantics"]].predicts_labels,
-    )

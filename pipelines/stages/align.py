@@ -34,10 +34,11 @@ def align(context: RunContext) -> StageRecord:
     samples = _sample_all(context)
     points = _depth_of_points(context, samples) if settings.points else {}
     pose_scale, record = _pose_scale(context, samples, points)
-    indices, frames = list(samples), [scaled(frame, pose_scale) for frame in samples.values()]
+    depth_scale = pose_scale if context.source.depth_from is DepthOrigin.FITTED else 1.0
+    indices, frames = list(samples), [scaled(frame, pose_scale, depth_scale) for frame in samples.values()]
     known = [_known_points(points.get(index), pose_scale) for index in indices]
     found = align_sequence(frames, settings.solver, known)
-    write_alignment(path, Alignment(_by_index(indices, found), pose_scale))
+    write_alignment(path, Alignment(_by_index(indices, found), pose_scale, depth_scale))
     _summarise(record, indices, found)
     return record
 
@@ -63,7 +64,7 @@ def is_wanted(mode: str, source: Source) -> bool:
         return mode == "on"
     if source.depth_from is DepthOrigin.POSES:  # one scale, that of the poses
         return False
-    return source.depth_from is DepthOrigin.NETWORK or source.is_refined
+    return source.depth_from in (DepthOrigin.NETWORK, DepthOrigin.FITTED) or source.is_refined
 
 
 def _sample_all(context: RunContext) -> dict[int, DepthSamples]:
@@ -107,6 +108,9 @@ def _pose_scale(
     if given is not None or context.sequence.is_metric:
         _note_scale(record, context, None)
         return given or 1.0, record
+    if context.source.depth_from is DepthOrigin.FITTED:  # it was fitted in the unit of the poses and cannot tell it
+        _note_scale(record, context, None)
+        return 1.0, record
     found = pose_scale_from_points([samples[i].depth.ravel()[sample] / z for i, (sample, z) in points.items()])
     found = found or pose_scale_from_overlap(list(samples.values()))
     _note_scale(record, context, found)

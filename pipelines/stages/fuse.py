@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from m2h import Predictions
 from mapping.depth.weights import depth_weight
 from mapping.files import remove_file, write_text_atomic
 from mapping.reading.documents import read_json
@@ -46,6 +47,19 @@ class FusionState:
     broken: dict[int, str] = field(default_factory=dict)
     foreign_labels: dict[int, dict[int, int]] = field(default_factory=dict)
     """Of frames with labels that the label space lacks, by index: how many pixels have each of them."""
+    named: dict[int, tuple[float, int]] = field(default_factory=dict)
+    """By label: the sum of the confidences of the pixels that have it, and their number."""
+
+    def add_confidence(self, seen: Predictions) -> None:
+        """Note how sure the labels of a frame are, where that is known."""
+        if seen.labels is None or seen.label_confidence is None:
+            return
+        labels = seen.labels.ravel()
+        sums = np.bincount(labels, seen.label_confidence.ravel().astype(np.float64))
+        counts = np.bincount(labels)
+        for label in np.flatnonzero(counts[1:]) + 1:
+            before = self.named.get(int(label), (0.0, 0))
+            self.named[int(label)] = (before[0] + float(sums[label]), before[1] + int(counts[label]))
 
 
 def fuse(context: RunContext) -> StageRecord:
@@ -61,6 +75,7 @@ def fuse(context: RunContext) -> StageRecord:
         if frame.predictions.labels is not None and label_space is not None:
             found = detect(_labelled_view(frame, frame.predictions.labels), label_space, config.dynamics.detection)
             state.moving.append((frame.timestamp, found))
+        state.add_confidence(frame.predictions)
         if frame.foreign_labels:
             state.foreign_labels[frame.index] = frame.foreign_labels
         state.done = positions.index(frame.index, first) + 1
@@ -110,20 +125,40 @@ def static_weight(frame: PosedFrame, *, config: PipelineConfig, label_space: Lab
 def fuse_frame(volume: TSDFVolume, frame: PosedFrame, *, config: PipelineConfig, source: Source) -> None:
     """Weigh the frame's depth pixel by pixel, leave out what may move, and add the rest to the volume.
 
-    Of predicted labels, that a pixel has no name is evidence as well: the space's `unnamed`.
+    Of predicted labels, that a pixel has no name is evidence as well, and labels count as far as they are sure (`voted`).
     """
     seen, weight = frame.predictions, static_weight(frame, config=config, label_space=source.label_space)
     labels = seen.labels
     if labels is not None and source.label_space is not None and source.predicts_labels:
-        labels = with_unnamed(labels, source.label_space)
+        labels = voted(labels, seen.label_confidence, source.label_space, frame.index)
     volume.integrate(seen.depth, frame.intrinsics, frame.T_world_camera, rgb=frame.rgb, labels=labels, weight=weight)
 
 
-def with_unnamed(labels: NDArray[Any], label_space: LabelSpace) -> NDArray[Any]:
-    """Labels (H, W) in which the space's `unnamed` stands for unknown."""
+def voted(
+    labels: NDArray[Any], confidence: NDArray[np.float32] | None, label_space: LabelSpace, index: int
+) -> NDArray[Any]:
+    """What the pixels of frame `index` vote for (H, W): a label, the space's `unnamed`, or 0 for nothing.
+
+    A pixel has one vote or none, so the probability (H, W) that its label is right decides how many of such pixels vote: a share
+    `confidence` of the named ones for their label, and a share 1 - `confidence` of those without a name, whose best guess has
+    that probability, for no name. Which ones is spread evenly over the image and from frame to frame. Without confidences all
+    pixels vote.
+    """
     unnamed = label_space.unnamed
     wide = labels if unnamed <= np.iinfo(labels.dtype).max else labels.astype(np.uint16)
-    return np.where(wide == 0, wide.dtype.type(unnamed), wide)
+    no_name = wide.dtype.type(unnamed)
+    if confidence is None:
+        return np.where(wide == 0, no_name, wide)
+    sure = threshold(labels.shape, index) < confidence
+    return np.where(sure, wide, np.where(wide == 0, no_name, 0)).astype(wide.dtype)
+
+
+def threshold(shape: tuple[int, ...], index: int) -> NDArray[np.float32]:
+    """(H, W) numbers evenly spread over [0, 1), alike in every run: an additive recurrence over columns, rows and frames, whose
+    steps are the powers of one over the root of x^4 = x + 1."""
+    steps = [1.2207440846057596**-power for power in (1, 2, 3)]
+    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
+    return ((0.5 + columns * steps[0] + rows * steps[1] + index * steps[2]) % 1).astype(np.float32)
 
 
 def _labelled_view(frame: PosedFrame, labels: NDArray[Any]) -> LabelledView:
@@ -143,6 +178,7 @@ def _save_checkpoint(context: RunContext, state: FusionState) -> None:
         "moving": detections_to_json(state.moving),
         "broken": list(state.broken.items()),
         "foreign_labels": [[index, list(counts.items())] for index, counts in state.foreign_labels.items()],
+        "named": [[label, total, count] for label, (total, count) in state.named.items()],
     }
     write_text_atomic(header, json.dumps(data))
 
@@ -158,8 +194,9 @@ def _load_checkpoint(context: RunContext) -> FusionState | None:
         moving = detections_from_json(data["moving"], str(header))
         broken = {int(index): str(reason) for index, reason in data["broken"]}
         foreign = {int(index): {int(i): int(n) for i, n in counts} for index, counts in data["foreign_labels"]}
+        named = {int(label): (float(total), int(count)) for label, total, count in data["named"]}
         loaded = TSDFVolume.load(volume, max_memory=context.config.tsdf.max_memory)
-        return FusionState(done, loaded, moving, broken, foreign)
+        return FusionState(done, loaded, moving, broken, foreign, named)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # half a checkpoint is no checkpoint: start again
 
@@ -173,6 +210,7 @@ def _summarised(context: RunContext, state: FusionState, *, fused_now: int, seco
         "frames_per_second": round(rate, 2),
         "volume_bytes": state.volume.memory_bytes,
         "detections": sum(len(found) for _, found in state.moving),
+        "label_confidence": {str(k): round(total / n, 4) for k, (total, n) in sorted(state.named.items())},
         "text": f"{frames} frames, {rate:.1f} a second, volume {state.volume.memory_bytes / 2**20:.0f} MiB",
     }
     warnings = [] if context.source.label_space is None else foreign_label_warning(state, context.source.label_space)

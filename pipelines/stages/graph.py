@@ -21,12 +21,13 @@ from pipelines.views.exporters import scene_glb_nodes
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.build import CameraTrajectory, build_scene_graph
 from scenegraph.faces import Faces
+from scenegraph.files import json_values as values
 from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
 from scenegraph.files.json_io import save_scene_graph
 from scenegraph.files.spark_dsg import export_spark_dsg
 from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import SceneGraphConfig
-from scenegraph.labels import nyu40
+from scenegraph.labels import LabelSpace, nyu40
 from scenegraph.nodes import TrackNode
 from scenegraph.objects.evidence import EvidentMesh, NameEvidence
 from scenegraph.rooms.storeys import doubtful_storeys
@@ -114,7 +115,15 @@ def _labelled(context: RunContext, volume: TSDFVolume, mesh: Mesh) -> Mesh | Evi
         return mesh
     evidence = NameEvidence.of(volume.label_evidence(mesh.vertices), len(mesh.vertices), label_space)
     evidence = evidence.smoothed(mesh.faces)
-    return EvidentMesh(evidence.labelled(mesh, label_space), evidence)
+    return EvidentMesh(evidence.labelled(mesh, label_space), evidence, _certainty(context, label_space))
+
+
+def _certainty(context: RunContext, label_space: LabelSpace) -> dict[int, float]:
+    """How sure the source was of each label on average, by id, as fusion noted it."""
+    where = f"{context.workspace.path('manifest.json')}: stages.fuse.summary.label_confidence"
+    noted = values.mapping(context.workspace.summary("fuse").get("label_confidence", {}), where)
+    known = {str(label): label for label in label_space.by_id}
+    return {known[name]: values.at_least_zero(mean, where, most=1.0) for name, mean in noted.items() if name in known}
 
 
 def min_share_of(context: RunContext) -> float:

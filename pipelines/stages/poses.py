@@ -22,7 +22,7 @@ from pipelines.frame import FrameSequence, SequenceError
 from pipelines.loading import read_frames
 from pipelines.posing.adjusted import AdjustedSequence
 from pipelines.posing.adjustment import Adjustment, adjust_poses, can_adjust, neighbours_moved
-from pipelines.sources.source import DepthOrigin, SourceError
+from pipelines.sources.source import FOUND_BY_POSES, SourceError
 from pipelines.stages.context import RunContext
 from pipelines.stages.prepare import CHECK_FILE, POSTPONED
 from pipelines.workspace import StageRecord, WorkspaceError, read_record
@@ -135,7 +135,7 @@ def _reason_against(context: RunContext) -> str | None:
     if len({context.sequence.infos[position].intrinsics for position in context.positions}) > 1:
         return "the frames have different cameras"
     if mode == "auto":
-        if context.source.depth_from is not DepthOrigin.POSES:
+        if context.source.depth_from not in FOUND_BY_POSES:
             return "depth does not come from them"
         found = context.workspace.path(CHECK_FILE)
         stated = read_record(found).get("epipolar_error")

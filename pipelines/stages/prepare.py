@@ -21,7 +21,7 @@ from pipelines.loading import read_frames
 from pipelines.posing.adjustment import can_adjust
 from pipelines.recentred import as_given, moved
 from pipelines.sources.predictions import prediction_path, stored_frames, write_predictions
-from pipelines.sources.source import DepthOrigin
+from pipelines.sources.source import FOUND_BY_POSES
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
 from pipelines.workspace import StageRecord, WorkspaceError, digest, read_record
 
@@ -86,7 +86,7 @@ def check_input(context: RunContext) -> StageRecord:
 def _are_refined(context: RunContext) -> bool:
     """Whether the settings let imprecise poses be refined before depth is found by means of them."""
     mode = context.config.poses.refine
-    return can_adjust() and (mode == "on" or (mode == "auto" and context.source.depth_from is DepthOrigin.POSES))
+    return can_adjust() and (mode == "on" or (mode == "auto" and context.source.depth_from in FOUND_BY_POSES))
 
 
 def find_level(context: RunContext) -> StageRecord:

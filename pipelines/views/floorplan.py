@@ -95,8 +95,14 @@ class _Canvas:
         return lines
 
 
+def area_text(room: RoomNode) -> str:
+    """The area of a room with its unit, a dash where it was not measured."""
+    area = room.measured_area
+    return "– m²" if area is None else f"{area:.1f} m²"
+
+
 def _room_outline(draw: _Canvas, key: str, room: RoomNode, fill: str) -> str:
-    title = f"{key} {room.label}, {room.area:.1f} m²"
+    title = f"{key} {room.label}, {area_text(room)}"
     return (
         f'<polygon points="{draw.path(room.polygon)}" fill="{fill}" stroke="#555" stroke-width="2">'
         f"<title>{for_html(title)}</title></polygon>"
@@ -120,7 +126,7 @@ def _names(
     parts = []
     for key, room in rooms:
         at = np.array(room.position)[:2]
-        lines = ((f"{key} {room.label.replace('_', ' ')}", 13.0, "#333"), (f"{room.area:.1f} m²", 11.0, "#666"))
+        lines = ((f"{key} {room.label.replace('_', ' ')}", 13.0, "#333"), (area_text(room), 11.0, "#666"))
         for text, size, color in lines:
             taken.append(draw.text_box(at, text, size))
             parts.append(draw.text(at, text, size, color))

@@ -69,7 +69,7 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
         f"<p>{for_html(manifest['input']['format'])} sequence, predictions from <code>{for_html(manifest['source'])}</code>. "
         'Interactive view: <a href="scene.html">scene.html</a>. Mesh: <a href="mesh.ply">mesh.ply</a>, '
         '<a href="mesh.glb">mesh.glb</a>. Graph: <a href="scene_graph.json">scene_graph.json</a>.</p>',
-        *([f'<div class="trust">{for_html(manifest["trust"])}</div>'] if manifest.get("trust") else []),
+        _trust(manifest),
         _tiles(graph, stages),
         *(f'<div class="warning">{for_html(text)}</div>' for stage in stages.values() for text in stage["warnings"]),
         *(["<h2>Pictures</h2>" + _pictures(pictures)] if pictures else []),
@@ -92,15 +92,22 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
     write_text_atomic(path, html)
 
 
+def _trust(manifest: Mapping[str, Any]) -> str:
+    """Where depth and labels come from and how good they are known to be."""
+    lines = "<br>".join(for_html(line) for line in manifest.get("trust", []))
+    return f'<div class="trust">{lines}</div>' if lines else ""
+
+
 def _tiles(graph: SceneGraph, stages: Mapping[str, Any]) -> str:
     rooms = graph.nodes("room")
+    areas = [area for _, room in rooms if (area := room.measured_area) is not None]
     seconds = sum(stage["seconds"] for stage in stages.values())
     tiles = [
         _counted(len(rooms), "room"),
         _counted(len(graph.nodes("object")), "object"),
         (len(graph.nodes("track")), "moving"),
         _counted(len(graph.nodes("place")), "place"),
-        (f"{sum(room.area for _, room in rooms):.0f} m²", "floor in rooms"),
+        (_measured(sum(areas) if areas else None, ".0f", " m²"), "floor in rooms"),
         (f"{stages['graph']['summary']['faces'] / 1e3:.0f} k", "triangles"),
         (stages["fuse"]["summary"]["frames"], "frames fused"),
         (f"{seconds:.1f} s", "in all"),
@@ -129,7 +136,9 @@ def _floor_plans(graph: SceneGraph) -> str:
         return floor_plan_svg(graph) + PLAN_LEGEND
     plans = [PLAN_LEGEND]
     for key, storey in storeys:
-        heading = f"<h3>{for_html(key)}: {storey.z_range[0]:.2f} to {storey.z_range[1]:.2f} m</h3>"
+        rooms = [room for number, room in graph.nodes("room") if graph.parent(number) == key]
+        top = storey.z_range[1] if any(room.measured_height is not None for room in rooms) else None
+        heading = f"<h3>{for_html(key)}: {storey.z_range[0]:.2f} to {_measured(top, '.2f')} m</h3>"
         plans.append(heading + floor_plan_svg(graph, storey=key))
     return "".join(plans)
 
@@ -139,9 +148,14 @@ def _rooms(graph: SceneGraph) -> str:
     for key, room in graph.nodes("room"):
         contents = Counter(node.label for child, node in graph.nodes("object") if graph.parent(child) == key)
         things = ", ".join(f"{label.replace('_', ' ')} {count}" for label, count in sorted(contents.items()))
-        height = room.z_range[1] - room.z_range[0]
-        rows.append((key, room.label.replace("_", " "), f"{room.area:.1f}", f"{height:.2f}", things))
+        area, height = _measured(room.measured_area, ".1f"), _measured(room.measured_height, ".2f")
+        rows.append((key, room.label.replace("_", " "), area, height, things))
     return _table(("room", "name", "area (m²)", "height (m)", "objects"), rows, numbers=(2, 3))
+
+
+def _measured(value: float | None, form: str, unit: str = "") -> str:
+    """A number, or a dash for what was not measured."""
+    return "–" if value is None else f"{value:{form}}{unit}"
 
 
 def _objects(graph: SceneGraph) -> str:

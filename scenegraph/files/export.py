@@ -180,9 +180,9 @@ def _room_features(graph: SceneGraph) -> list[dict[str, Any]]:
             {
                 "id": key,
                 "label": room.label,
-                "area": round(room.area, 4),
+                "area": None if room.measured_area is None else round(room.area, 4),
                 "z_min": round(room.z_range[0], 4),
-                "z_max": round(room.z_range[1], 4),
+                "z_max": None if room.measured_height is None else round(room.z_range[1], 4),
                 "storey": graph.ancestor(key, "storey"),
             },
         )

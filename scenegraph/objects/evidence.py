@@ -1,13 +1,13 @@
 """How far the frames of a run agree on what a piece of surface is, where labels are predicted.
 
 A network that names a class only where that is right more often than not leaves most pixels of what it does not know without a
-name. In the map the few frames that did name one would decide alone, so pixels without a name are evidence too: the share of
-all frames that gave a label is about the probability that it is right.
+name. In the map the few frames that did name one would decide alone, so pixels without a name are evidence too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,9 @@ class NameEvidence:
 
 @dataclass(frozen=True, eq=False)
 class EvidentMesh:
-    """A mesh whose labels are predicted, with the evidence behind them."""
+    """A mesh whose labels are predicted, with the evidence behind them, and how sure their source was of each label on average,
+    by id, where that is known."""
 
     mesh: Mesh
     evidence: NameEvidence
+    certainty: Mapping[int, float] = field(default_factory=dict)

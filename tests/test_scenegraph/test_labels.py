@@ -101,6 +101,12 @@ def test_file_round_trip(tmp_path):
         (lambda d: d["classes"][1].update(color=[1, 2]), r"classes\[1\]\.color: expected three whole numbers"),
         (lambda d: d["classes"][1].update(color=[1, 2, 256]), r"classes\[1\]\.color"),
         (lambda d: d["classes"][1].update(color=7), r"classes\[1\]\.color"),
+        (
+            lambda d: d["classes"][1].update(nyu40="shelf"),
+            r"classes\[1\]\.nyu40: expected a class of NYU40, got 'shelf'",
+        ),
+        (lambda d: d["classes"][1].update(nyu40="unknown"), r"classes\[1\]\.nyu40"),
+        (lambda d: d["classes"][1].update(also="rack"), r"classes\[1\]\.also: expected a list of names"),
         (lambda d: d["classes"][1].update(id=300), "ids must be distinct"),
         (lambda d: d["classes"][1].update(id=65536), r"0\.\.65535"),
         (lambda d: d["classes"][0].update(kind="object"), "id 0 must exist and be of kind unknown"),
@@ -115,8 +121,8 @@ def test_refused_spaces(corrupt, message):
 
 
 def test_refused_files(tmp_path):
-    with pytest.raises(LabelSpaceError, match=r"neither a built-in label space \(nyu40, cityscapes19, nyu13\)"):
-        load_label_space("ade20k")
+    with pytest.raises(LabelSpaceError, match=r"neither a known label space \(nyu40, ade20k, .*\) nor a file"):
+        load_label_space("ade21k")
     broken = tmp_path / "broken.yaml"
     broken.write_text("name: [")
     with pytest.raises(LabelSpaceError, match="not readable as YAML"):

@@ -69,7 +69,7 @@ def test_two_passes_are_stored_and_not_done_again(images_only, checkpoint, tmp_p
     assert [hinted for _, hinted in asked] == [False] * frames + [True] * frames
     assert all(count > 0 for count, _ in asked)
     assert {"first predict", "first fuse", "predict", "fuse"} <= manifest["stages"].keys()
-    assert "not been measured" in manifest["trust"]
+    assert "not been measured" in manifest["trust"][0]
     run(sequence, tmp_path, source=source, config=twice, until="fuse")
     assert len(asked) == 2 * frames
     once = run(sequence, tmp_path, source=source, config=settings(depth=CERTAIN_DEPTH), until="fuse")

@@ -51,6 +51,7 @@ def degraded(tmp_path_factory):
     for i, scale in enumerate(scales):
         seen = sequence[i].recorded
         write_predictions(root / "predictions", i, replace(seen, depth=seen.depth * scale))
+    (root / "predictions" / "predictions.yaml").write_text("labels: exact\n")
     return root, scales
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from box_room import write_box_room
 
+from m2h import Predictions
 from mapping.tsdf.volume import TSDFVolume
 from pipelines import pipeline
 from pipelines.config import config_from_mapping
@@ -87,12 +88,60 @@ def test_that_a_pixel_has_no_name_is_evidence_where_labels_are_predicted(room, t
 
 def test_what_has_no_name_gets_the_id_of_no_class():
     labels = np.array([[0, 1], [40, 0]], np.uint8)
-    assert fuse.with_unnamed(labels, nyu40()).tolist() == [[255, 1], [40, 255]]
-    assert fuse.with_unnamed(labels, nyu40()).dtype == np.uint8
+    assert fuse.voted(labels, None, nyu40(), 0).tolist() == [[255, 1], [40, 255]]
+    assert fuse.voted(labels, None, nyu40(), 0).dtype == np.uint8
     wide = LabelSpace(
         "wide", tuple(LabelClass(i, f"c{i}", (0, 0, 0), "object" if i else "unknown") for i in range(256))
     )
-    assert fuse.with_unnamed(labels, wide).tolist() == [[65535, 1], [40, 65535]]
+    assert fuse.voted(labels, None, wide, 0).tolist() == [[65535, 1], [40, 65535]]
+
+
+def test_pixels_vote_as_far_as_they_are_sure():
+    labels = np.zeros((120, 160), np.uint8)
+    labels[:, :80] = 5
+    for confidence in (0.0, 0.3, 0.8, 1.0):
+        sure = np.full(labels.shape, confidence, np.float32)
+        votes = np.stack([fuse.voted(labels, sure, nyu40(), index) for index in range(5)])
+        assert votes.dtype == np.uint8
+        assert set(np.unique(votes)) <= {0, 5, 255}
+        assert np.mean(votes[:, :, :80] == 5) == pytest.approx(confidence, abs=0.005)
+        assert np.mean(votes[:, :, 80:] == 255) == pytest.approx(1 - confidence, abs=0.005)
+
+
+def test_votes_are_spread_over_the_image_and_over_frames():
+    numbers = np.stack([fuse.threshold((48, 64), index) for index in range(16)])
+    assert 0 <= numbers.min() <= numbers.max() < 1
+    blocks = (numbers < 0.7).reshape(16, 6, 8, 8, 8).mean(axis=(2, 4))  # by frame, of 8 x 8 pixels
+    np.testing.assert_allclose(blocks, 0.7, atol=0.1)
+    np.testing.assert_allclose((numbers < 0.7).mean(axis=0), 0.7, atol=0.2)  # by pixel
+
+
+def test_what_frames_are_surer_of_outvotes_the_others(room, tmp_path):
+    context = context_of(room, tmp_path / "run")
+    (frame,) = context.posed_frames([2], aligned=False, levelled=False)
+    volume = TSDFVolume(CONFIG.tsdf)
+    for label, confidence in ((5, 0.9), (6, 0.55), (0, 0.45)):
+        shape = frame.rgb.shape[:2]
+        seen = replace(
+            frame.predictions,
+            labels=np.full(shape, label, np.uint8),
+            label_confidence=np.full(shape, confidence, np.float32),
+        )
+        source = replace(context.source, predicts_labels=True)
+        fuse.fuse_frame(volume, replace(frame, predictions=seen), config=CONFIG, source=source)
+    mesh = volume.extract_mesh(min_weight=0.005)
+    evidence = NameEvidence.of(volume.label_evidence(mesh.vertices), len(mesh.vertices), context.source.label_space)
+    shares = evidence.shares(np.arange(len(mesh.vertices)), np.ones(len(mesh.vertices)))
+    assert shares[[5, 6, 0]] == pytest.approx(np.array([0.9, 0.55, 0.55]) / 2.0, abs=0.03)
+
+
+def test_how_sure_labels_are_is_kept_by_label():
+    state = fuse.FusionState(0, TSDFVolume(CONFIG.tsdf))
+    labels = np.array([[0, 5], [5, 7]], np.uint8)
+    for sure in ([[0.4, 0.6], [0.8, 0.9]], [[0.4, 1.0], [1.0, 0.7]]):
+        state.add_confidence(Predictions(labels=labels, label_confidence=np.array(sure, np.float32)))
+    state.add_confidence(Predictions(labels=labels))
+    assert state.named == {5: (pytest.approx(3.4), 4), 7: (pytest.approx(1.6), 2)}
 
 
 def test_a_run_that_goes_on_says_what_one_at_a_stretch_says(room, tmp_path, monkeypatch):
