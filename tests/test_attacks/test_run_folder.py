@@ -26,12 +26,12 @@ from pipelines.frame import FrameInfo
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import read_predictions
 from pipelines.sources.source import DepthOrigin
+from pipelines.sources.stored import index_of
 from pipelines.stages import fuse as fusion
 from pipelines.stages.alignment_file import read_alignment
 from pipelines.stages.context import RunContext
 from pipelines.stages.planes_file import read_planes
 from pipelines.stages.poses import refine_poses, with_refined_poses
-from pipelines.stages.prepare import index_of
 from pipelines.workspace import Workspace, WorkspaceError, read_record
 from scenegraph.files.json_io import load_scene_graph, save_scene_graph
 from scenegraph.graph import SceneGraph
