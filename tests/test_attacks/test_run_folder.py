@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from attacks import LONG, SHORT, counted, damaged_file, refused
+from attacks import LONG, SHORT, counted, damage, make_special, refused
 from helpers import box_mesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -213,9 +213,16 @@ def test_undamaged_files_are_read(whole):
         assert refused(lambda name=name, read=read: read(whole / name)) == "", name
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "socket"])
+@pytest.mark.parametrize("name", sorted(READERS.keys() - {"index.json"}))
+def test_what_is_no_file_is_refused(tmp_path, name, kind):
+    make_special(tmp_path / name, kind)
+    assert str(tmp_path) in refused(lambda: READERS[name](tmp_path / name))
+
+
 def attack(data, whole, folder):
     name = data.draw(st.sampled_from(sorted(READERS)), label="file")
-    (folder / name).write_bytes(data.draw(damaged_file(whole / name), label="contents"))
+    damage(data, folder / name, whole / name)
     found = []
     line = counted(refused(lambda: found.append(READERS[name](folder / name))))
     assert not line or str(folder) in line
