@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -53,8 +54,12 @@ def main() -> None:
     options = parser.parse_args()
     with scratch_folder() as folder:
         run, sequence = folder / "run", folder / "sequence"
-        write_run(run, options)
-        write_sequence(sequence, options.frames)
+        # By another process: a command starts as a copy of this one, whose memory would count as its peak.
+        maker = multiprocessing.get_context("spawn").Process(target=write_all, args=(run, sequence, options))
+        maker.start()
+        maker.join()
+        if maker.exitcode:
+            sys.exit("the run folder could not be made")
         rows = [measured(name, command) for name, command in commands(run, sequence).items()]
         sizes = {path.name: path.stat().st_size for path in sorted(run.iterdir()) if path.is_file()}
     print(table(("command", "GiB", "seconds of CPU"), [(row["command"], row["gib"], row["cpu_s"]) for row in rows]))
@@ -97,6 +102,12 @@ def measured(name: str, arguments: list[str]) -> dict[str, Any]:
     found = {"gib": round(usage.ru_maxrss / 2**20, 2), "cpu_s": round(usage.ru_utime + usage.ru_stime, 1)}
     print(f"{name}: {found}", file=sys.stderr, flush=True)
     return {"command": name, **found, "code": process.returncode}
+
+
+def write_all(run: Path, sequence: Path, options: argparse.Namespace) -> None:
+    """A run folder and a sequence of the size that is asked for."""
+    write_run(run, options)
+    write_sequence(sequence, options.frames)
 
 
 def write_run(folder: Path, options: argparse.Namespace) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import os
 import re
 import resource
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -152,6 +154,41 @@ def damaged_text(draw: st.DrawFn, data: bytes, tokens: tuple[str, ...]) -> bytes
     start, end = draw(st.sampled_from(places))
     token = draw(st.sampled_from(tokens)).encode("utf-8", "surrogatepass").decode("latin-1")
     return (text[:start] + token + text[end:]).encode("latin-1")
+
+
+SPECIAL = ("pipe", "device", "folder", "socket", "nothing", "loop")
+"""What a file may be besides one with contents: waiting for a pipe or reading a device never ends."""
+
+
+def make_special(path: Path, kind: str) -> None:
+    """What is no regular file in place of a file."""
+    clear(path)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    else:
+        path.symlink_to({"device": "/dev/zero", "nothing": "none", "loop": path.name}[kind])
+
+
+def clear(path: Path) -> None:
+    """Remove a file, or what `make_special` put in its place."""
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
+
+def damage(data: st.DataObject, path: Path, whole: Path) -> None:
+    """Put other contents than those of the undamaged file `whole` into a file, or something that is no file in its place."""
+    kind = data.draw(st.sampled_from((*["contents"] * (4 * len(SPECIAL)), *SPECIAL)), label="kind")
+    if kind == "contents":
+        clear(path)
+        path.write_bytes(data.draw(damaged_file(whole), label="contents"))
+    else:
+        make_special(path, kind)
 
 
 def damaged_file(path: Path) -> st.SearchStrategy[bytes]:

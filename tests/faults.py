@@ -26,10 +26,13 @@ class FaultyDisk:
 
     With an `error` (a number of errno) that operation alone fails with it. Without one the process is killed in its place: it and
     all later ones raise KilledError, so that nothing is cleaned up, and locks are given back as the kernel does.
+    `watch` is called with its number before every operation: what is on the disk then is what a kill would leave.
     """
 
-    def __init__(self, at: int | None = None, error: int | None = None) -> None:
-        self.at, self.error = at, error
+    def __init__(
+        self, at: int | None = None, error: int | None = None, watch: Callable[[int], None] = lambda number: None
+    ) -> None:
+        self.at, self.error, self.watch = at, error, watch
         self.done: list[str] = []
         self._open: set[int] = set()
 
@@ -50,6 +53,7 @@ class FaultyDisk:
 
     def _operate(self, name: str, subject: Any) -> None:
         number = len(self.done)
+        self.watch(number)
         self.done.append(name)
         if self.at is None or number < self.at:
             return
@@ -88,9 +92,11 @@ class _FaultyTrees:
 
 
 @contextmanager
-def faulty_disk(at: int | None = None, error: int | None = None) -> Iterator[FaultyDisk]:
+def faulty_disk(
+    at: int | None = None, error: int | None = None, watch: Callable[[int], None] = lambda number: None
+) -> Iterator[FaultyDisk]:
     """Within, the operation of that number fails, or the process is as if killed there."""
-    disk = FaultyDisk(at, error)
+    disk = FaultyDisk(at, error, watch)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "os", disk)
         patch.setattr(files, "shutil", _FaultyTrees(disk))

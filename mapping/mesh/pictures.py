@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -15,6 +17,8 @@ GREY = 190
 AMBIENT = 0.45
 CREASE_COSINE = 0.9  # a vertex normal that deviates more than this from the face is at a crease and is not smoothed
 BACK_FACE = 70  # back faces (the inside of a wall) are drawn in one dark grey
+RAYS_AT_ONCE = 1 << 17
+"""Rays that are shaded together: those of a whole picture, with all that is interpolated for them, take gigabytes."""
 
 
 def shaded_picture(
@@ -34,7 +38,7 @@ def shaded_picture(
     fine = intrinsics.resized(intrinsics.width * supersample, intrinsics.height * supersample)
     directions = fine.rays() @ T[:3, :3].T
     origins = np.broadcast_to(T[:3, 3], directions.shape)
-    return _shrink(_shade(_caster(mesh), origins, directions, colors), supersample)
+    return _drawn(_caster(mesh), origins, directions, colors, supersample)
 
 
 def top_view(
@@ -62,26 +66,41 @@ def top_view(
     x = low[0] + (np.arange(width * supersample) + 0.5) * step
     y = high[1] - (np.arange(height * supersample) + 0.5) * step
     origins = np.stack([*np.meshgrid(x, y), np.full((len(y), len(x)), cut_height)], axis=-1)
-    fine = _shade(caster, origins, np.broadcast_to([0.0, 0.0, -1.0], origins.shape), colors)
-    return _shrink(fine, supersample)
+    return _drawn(caster, origins, np.broadcast_to([0.0, 0.0, -1.0], origins.shape), colors, supersample)
 
 
 def _caster(mesh: Mesh | MeshCaster) -> MeshCaster:
     return mesh if isinstance(mesh, MeshCaster) else MeshCaster(mesh)
 
 
-def _shade(caster: MeshCaster, origins: Array, directions: Array, colors: NDArray[np.uint8] | None) -> Array:
-    """Colours (H, W, 3) in 0..255 of rays: vertex colour times the light of a source at the camera."""
+class _Surface(NamedTuple):
+    """What is interpolated over a mesh: colours (V, 3), normals of faces (F, 3) and of vertices (V, 3)."""
+
+    colors: NDArray[np.uint8] | None
+    flat: Array
+    smooth: Array
+
+
+def _drawn(
+    caster: MeshCaster, origins: Array, directions: Array, colors: NDArray[np.uint8] | None, factor: int
+) -> NDArray[np.uint8]:
+    """The picture of rays (H, W, 3) of which every factor x factor block is a pixel, strip by strip."""
     mesh = caster.mesh
-    colors = mesh.colors if colors is None else colors
+    surface = _Surface(mesh.colors if colors is None else colors, mesh.face_normals(), mesh.vertex_normals())
+    rows = factor * max(1, RAYS_AT_ONCE // (factor * origins.shape[1]))
+    strips = [slice(start, start + rows) for start in range(0, len(origins), rows)]
+    return np.concatenate([_shrink(_shade(caster, surface, origins[at], directions[at]), factor) for at in strips])
+
+
+def _shade(caster: MeshCaster, surface: _Surface, origins: Array, directions: Array) -> Array:
+    """Colours (H, W, 3) in 0..255 of rays: vertex colour times the light of a source at the camera."""
     _, faces, weights = caster.cast_rays(origins, directions)
     picture = np.full((*faces.shape, 3), 255.0)
     hit = faces >= 0
-    corners, weight = mesh.faces[faces[hit]], weights[hit][..., None]
+    corners, weight = caster.mesh.faces[faces[hit]], weights[hit][..., None]
     toward = directions[hit] / np.linalg.norm(directions[hit], axis=-1, keepdims=True)
+    colors, flat, smooth = surface.colors, surface.flat[faces[hit]], surface.smooth[corners]
     base = np.full((len(corners), 3), float(GREY)) if colors is None else (colors[corners] * weight).sum(axis=1)
-    flat = mesh.face_normals()[faces[hit]]
-    smooth = mesh.vertex_normals()[corners]
     at_crease = np.einsum("ijk,ik->ij", smooth, flat) < CREASE_COSINE
     normals = (np.where(at_crease[..., None], flat[:, None], smooth) * weight).sum(axis=1)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)

@@ -46,13 +46,18 @@ def opened_archive(
 
 
 def _has_all_members(archive: zipfile.ZipFile, file: IO[bytes]) -> bool:
-    """Whether there are as many as the end of the file says: a damaged length can hide some. Not known for 65535 and more."""
+    """Whether as many members are found as the end of the file says, where it says: a damaged length can hide some.
+
+    Of 65535 members and more, and 4 GiB and more, the end says nothing.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _LONGEST_END))
     end = file.read()
     at = end.rfind(b"PK\5\6")
-    count = struct.unpack_from("<H", end, at + 10)[0] if at >= 0 else 0
-    return count in (len(archive.infolist()), 0xFFFF)
+    if at < 0 or len(end) < at + 20:
+        return False
+    count, begin = struct.unpack_from("<H", end, at + 10)[0], struct.unpack_from("<L", end, at + 16)[0]
+    return count in (len(archive.infolist()), 0xFFFF) and begin in (archive.start_dir, 0xFFFFFFFF)
 
 
 def check_member(member: zipfile.ZipInfo, where: str, error: type[ValueError]) -> None:

@@ -20,8 +20,8 @@ from pipelines.frame import Frame, FrameSequence, only_within
 from pipelines.loading import chosen_positions, read_frames
 from pipelines.recentred import moved, origin_of
 from pipelines.settings import PipelineConfig
-from pipelines.sources.predictions import prediction_path, read_predictions
 from pipelines.sources.source import Source, SourceError
+from pipelines.sources.stored import read_answer
 from pipelines.stages import alignment_file, planes_file
 from pipelines.stages.placing import on_planes
 from pipelines.workspace import Workspace, read_record
@@ -159,7 +159,7 @@ class RunContext:
     def _predicted(self, frame: Frame) -> Predictions:
         """The predictions of a frame, stored ones when the source is costly; unknown where the frame is masked."""
         if self.source.is_costly:
-            found = read_predictions(prediction_path(self.path(PREDICTIONS_FOLDER), frame.index))
+            found = read_answer(self.path(PREDICTIONS_FOLDER), frame.index)
         else:
             found = self.source.predict(frame)
         if found.depth is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,10 @@ from pipelines.posing.adjustment import can_adjust
 from pipelines.recentred import as_given, moved
 from pipelines.sources.predictions import prediction_path, stored_frames, write_predictions
 from pipelines.sources.source import FOUND_BY_POSES
+from pipelines.sources.stored import INDEX, has_answer, index_of
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
-from pipelines.workspace import StageRecord, WorkspaceError, digest, read_record
+from pipelines.workspace import StageRecord, digest
 
-INDEX = "index.json"
-"""In the predictions' folder: of what source they are, and of which frames."""
 CHECK_FILE, POSTPONED = "check.json", "left_to_refinement"
 """And its entry on what contradicts the poses, where their refinement decides whether they are mapped."""
 LEVELLING_FRAMES = 60
@@ -158,11 +156,12 @@ def store_answers(context: RunContext, predict: Callable[[Frame], Predictions], 
     if known.get("fingerprint") == fingerprint:
         index["notes"] = list(known.get("notes", []))
     else:
+        known = {}
         for stale in stored_frames(folder):
             remove_file(prediction_path(folder, stale))
         write_text_atomic(marker, json.dumps(index))
     infos = context.sequence.infos
-    missing = [p for p in context.positions if not prediction_path(folder, infos[p].index).exists()]
+    missing = [p for p in context.positions if not has_answer(folder, infos[p].index, known)]
     max_broken = context.config.frames.max_broken * len(context.positions)
     frames = read_frames(context.sequence, missing, max_broken=max_broken)
     answers = ((frame.index, predict(frame)) for frame in frames)
@@ -176,11 +175,3 @@ def store_answers(context: RunContext, predict: Callable[[Frame], Predictions], 
     flush_files(folder)
     write_text_atomic(marker, json.dumps(index))
     return StageRecord({"text": f"{len(index['frames'])} frames predicted"}, index["notes"])
-
-
-def index_of(marker: Path) -> dict[str, Any]:
-    """Of what source the predictions of a folder are and what it noted; empty where the index is missing or damaged."""
-    try:
-        return read_record(marker)
-    except WorkspaceError:
-        return {}

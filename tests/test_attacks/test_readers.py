@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from attacks import LONG, SHORT, counted, damaged_file, fresh_copy, refused
+from attacks import LONG, SHORT, SPECIAL, counted, damage, fresh_copy, make_special, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sequence_folders import WRITERS
@@ -57,14 +57,23 @@ def attack(data, folders, target):
     format, source, files = folders[name]
     file = data.draw(st.sampled_from(files), label="file")
     path = fresh_copy(source, target)
-    damaged = data.draw(damaged_file(path / file), label="contents")
-    (path / file).write_bytes(damaged)
+    damage(data, path / file, source / file)
     counted(refused(lambda: read_all(format, path)))
 
 
 def test_undamaged_sequences_are_read(folders):
     for format, path, _ in folders.values():
         assert refused(lambda format=format, path=path: read_all(format, path)) == ""
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_any_file_of_a_sequence_that_is_none(folders, tmp_path, kind):
+    """The first of every suffix of every format."""
+    for format, source, files in folders.values():
+        for file in {file.suffix: file for file in reversed(files)}.values():
+            path = fresh_copy(source, tmp_path / "damaged")
+            make_special(path / file, kind)
+            refused(lambda format=format, path=path: read_all(format, path))
 
 
 @settings(SHORT, max_examples=150)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from attacks import LONG, SHORT, counted, damaged_file, refused
+from attacks import LONG, SHORT, counted, damage, make_special, refused
 from helpers import box_mesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,12 +26,12 @@ from pipelines.frame import FrameInfo
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import read_predictions
 from pipelines.sources.source import DepthOrigin
+from pipelines.sources.stored import index_of
 from pipelines.stages import fuse as fusion
+from pipelines.stages import poses
 from pipelines.stages.alignment_file import read_alignment
 from pipelines.stages.context import RunContext
 from pipelines.stages.planes_file import read_planes
-from pipelines.stages.poses import refine_poses, with_refined_poses
-from pipelines.stages.prepare import index_of
 from pipelines.workspace import Workspace, WorkspaceError, read_record
 from scenegraph.files.json_io import load_scene_graph, save_scene_graph
 from scenegraph.graph import SceneGraph
@@ -84,7 +84,13 @@ DETECTIONS = [
     }
 ]
 
-
+CHECKPOINT = {
+    "key": "k",
+    "done": 1,
+    "moving": DETECTIONS,
+    "broken": [[0, "0.png: is truncated"]],
+    "foreign_labels": [[0, [[255, 400]]]],
+}
 PLANES = {
     "cell": 0.2,
     "planes": [
@@ -119,6 +125,8 @@ def write_all(folder):
     (folder / "levelling.json").write_text(json.dumps({"T_input_world": np.eye(4).tolist()}))
     (folder / "planes.json").write_text(json.dumps(PLANES))
     (folder / "poses.json").write_text(json.dumps(POSES))
+    (folder / "check.json").write_text(json.dumps({"epipolar_error": 0.5, "left_to_refinement": None}))
+    (folder / "fusing.json").write_text(json.dumps(CHECKPOINT))
     (folder / "index.json").write_text(json.dumps({"source": "m2h", "fingerprint": "f", "notes": ["n"], "frames": [0]}))
     write_mesh(box_mesh(), folder / "mesh.ply")
     (folder / "ascii.ply").write_text(
@@ -168,7 +176,19 @@ def read_poses(path):
     camera = Intrinsics(20.0, 20.0, 7.5, 5.5, 16, 12)
     infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), camera),)
     known = {"name": "s", "path": path.parent, "format": "tum", "world_up": None, "is_metric": True}
-    return with_refined_poses(SimpleNamespace(**known, label_space=None, infos=infos), path)
+    return poses.with_refined_poses(SimpleNamespace(**known, label_space=None, infos=infos), path)
+
+
+def context_of(path):
+    """Of a run of one frame whose depth comes from its poses."""
+    infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), Intrinsics(20.0, 20.0, 7.5, 5.5, 16, 12)),)
+    workspace, source = SimpleNamespace(path=path.parent.joinpath), SimpleNamespace(depth_from=DepthOrigin.POSES)
+    return RunContext(workspace, SimpleNamespace(infos=infos), source, PipelineConfig(), print, key="k")
+
+
+def read_check(path):
+    """What check.json says of the poses."""
+    return [poses._postponed(context_of(path)), poses._reason_against(context_of(path))]
 
 
 def read_record_of(path):
@@ -183,6 +203,8 @@ READERS = {
     "detections.json": lambda path: detections_from_json(json_of(path), str(path)),
     "index.json": index_of,
     "levelling.json": read_levelling,
+    "check.json": read_check,
+    "fusing.json": lambda path: fusion._load_checkpoint(context_of(path)),
     "planes.json": read_planes,
     "poses.json": read_poses,
     "mesh.ply": read_mesh,
@@ -213,9 +235,16 @@ def test_undamaged_files_are_read(whole):
         assert refused(lambda name=name, read=read: read(whole / name)) == "", name
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "socket"])
+@pytest.mark.parametrize("name", sorted(READERS.keys() - {"index.json", "fusing.json"}))
+def test_what_is_no_file_is_refused(tmp_path, name, kind):
+    make_special(tmp_path / name, kind)
+    assert str(tmp_path) in refused(lambda: READERS[name](tmp_path / name))
+
+
 def attack(data, whole, folder):
     name = data.draw(st.sampled_from(sorted(READERS)), label="file")
-    (folder / name).write_bytes(data.draw(damaged_file(whole / name), label="contents"))
+    damage(data, folder / name, whole / name)
     found = []
     line = counted(refused(lambda: found.append(READERS[name](folder / name))))
     assert not line or str(folder) in line
@@ -290,10 +319,8 @@ def test_places_where_no_camera_is_are_refused(whole, tmp_path, name, number):
 def test_an_error_of_poses_that_no_image_has_is_refused(tmp_path, number):
     """In check.json, in pixels of images of 16 x 12."""
     (tmp_path / "check.json").write_text(f'{{"epipolar_error": {number}}}')
-    infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), Intrinsics(20.0, 20.0, 7.5, 5.5, 16, 12)),)
-    workspace, source = SimpleNamespace(path=tmp_path.joinpath), SimpleNamespace(depth_from=DepthOrigin.POSES)
-    context = RunContext(workspace, SimpleNamespace(infos=infos), source, PipelineConfig(), print)
-    assert refused(lambda: refine_poses(context)).startswith(f"{tmp_path / 'check.json'}: ")
+    path = tmp_path / "check.json"
+    assert refused(lambda: poses.refine_poses(context_of(path))).startswith(f"{path}: ")
 
 
 @pytest.mark.parametrize("done", ["NaN", "-1", "-2", "4", "1e30", "2.5", '"2"', "9" * 400])

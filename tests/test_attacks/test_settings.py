@@ -4,7 +4,7 @@ import math
 from dataclasses import fields, is_dataclass
 
 import pytest
-from attacks import HOSTILE_YAML, LONG, SHORT, counted, refused
+from attacks import HOSTILE_YAML, LONG, SHORT, SPECIAL, counted, make_special, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,6 +86,13 @@ def test_anchors_in_a_file_are_shown_short(tmp_path):
     line = refused(lambda: load_config(PipelineConfig, path))
     assert line.startswith(f"{path}: ")
     assert len(line) < 500
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_a_file_of_settings_that_is_none(tmp_path, kind):
+    path = tmp_path / "c.yaml"
+    make_special(path, kind)
+    assert refused(lambda: load_config(PipelineConfig, path)).startswith(f"{path}: ")
 
 
 @settings(SHORT, max_examples=60)

@@ -11,18 +11,23 @@ from box_room import write_box_room
 from faults import KilledError, faulty_disk, largest_file, temporaries
 
 from m2h import Predictions
+from mapping.tsdf.tsdf_config import TSDFConfig
 from pipelines import open_sequence, pipeline
 from pipelines.cli import is_known, one_line
 from pipelines.images import read_labels, write_png
 from pipelines.sequences.ingest import ingest
+from pipelines.settings import PipelineConfig
 from pipelines.sources import source as sources
+from pipelines.sources.predictions import PredictionError
 from pipelines.stages import fuse as fusion
+from pipelines.views import report
 from pipelines.views.exporters import EXPORTERS, export_run
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 TIMED = ("report.html", "manifest.json")
 """Files with seconds in them."""
 FRAMES = 6
+COARSE = PipelineConfig(tsdf=TSDFConfig(voxel_size=0.1))
 LEAST_OPERATIONS = 150
 SHORT = 4
 """Operations that the default tests interrupt, each with a whole run; `full` takes them all."""
@@ -45,10 +50,12 @@ def open_costly(argument, sequence, config):
 
 @pytest.fixture(scope="module")
 def patched():
-    """Checkpoints after every frame, a source whose answers are stored, and no second thread that writes."""
+    """Checkpoints after every frame, a source whose answers are stored, no second thread that writes, and no pictures, which
+    take longer than all the rest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fusion, "CHECKPOINT_SECONDS", 0.0)
         patch.setattr(pipeline, "compiling_ahead", contextlib.nullcontext)
+        patch.setattr(report, "render_pictures", lambda *_: [])
         patch.setitem(sources.SOURCES, "costly", "")
         patch.setattr(sources, "resolve", lambda name, table: {"costly": open_costly}[name])
         yield
@@ -67,8 +74,8 @@ def sequence(tmp_path_factory, patched):
     return open_sequence(folder)
 
 
-def map_it(sequence, folder):
-    return pipeline.run(sequence, folder, source="costly")
+def map_it(sequence, folder, until="report"):
+    return pipeline.run(sequence, folder, source="costly", config=COARSE, until=until)
 
 
 def contents(folder):
@@ -81,30 +88,38 @@ def contents(folder):
 
 @pytest.fixture(scope="module")
 def whole(sequence, tmp_path_factory):
-    """An uninterrupted run, its contents, and how many operations on files it took."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    with faulty_disk() as disk:
+    """An uninterrupted run, its contents, how many operations on files it took, and where what was there before each of them
+    is."""
+    folder, kept = tmp_path_factory.mktemp("whole") / "run", tmp_path_factory.mktemp("kept")
+
+    def keep(number):
+        (kept / str(number)).mkdir()
+        if folder.exists():
+            shutil.copytree(folder, kept / str(number) / "run")
+
+    with faulty_disk(watch=keep) as disk:
         map_it(sequence, folder)
     assert len(disk.done) > LEAST_OPERATIONS
     assert temporaries(folder) == []
     found = contents(folder)
     assert found[1]["predict"] == ["found while answering"]
     assert "400 pixels in 2 frames" in found[1]["fuse"][0]
-    return folder, found, len(disk.done)
+    return folder, found, len(disk.done), kept
 
 
 def some(count, how_many):
     return sorted({round(i * (count - 1) / max(how_many - 1, 1)) for i in range(how_many)})
 
 
-def check_killed(sequence, folder, whole, at):
-    with contextlib.suppress(KilledError), faulty_disk(at):
-        map_it(sequence, folder)
-        pytest.fail(f"operation {at} was not reached")
+def check_killed(sequence, whole, at, tmp_path):
+    """A run that was killed before an operation, continued."""
+    shutil.copytree(whole[3] / str(at), tmp_path / str(at))
+    folder = tmp_path / str(at) / "run"
     map_it(sequence, folder)
     assert contents(folder) == whole[1], at
     assert temporaries(folder) == [], at
-    assert sorted(p.name for p in folder.parent.iterdir()) == [folder.name], at
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name], at
+    shutil.rmtree(folder.parent)
 
 
 def check_failing(sequence, folder, whole, at, error):
@@ -128,7 +143,7 @@ def check_failing(sequence, folder, whole, at, error):
 @pytest.mark.slow
 def test_a_run_killed_at_some_operations_continues_to_the_same_bytes(sequence, whole, tmp_path):
     for at in some(whole[2], SHORT + 1)[1:]:
-        check_killed(sequence, tmp_path / str(at) / "run", whole, at)
+        check_killed(sequence, whole, at, tmp_path)
 
 
 @pytest.mark.slow
@@ -152,11 +167,28 @@ def test_a_disk_that_is_full_in_the_middle_of_a_file_is_named(sequence, whole, t
     assert contents(folder) == whole[1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("is_vouched", [True, False])
+@pytest.mark.parametrize("size", [0, 2000])
+def test_a_stored_answer_that_is_damaged_is_asked_for_again(sequence, whole, tmp_path, is_vouched, size):
+    """By a power cut, before its folder was on the disk; or later, when a run needs it."""
+    folder = tmp_path / "run"
+    map_it(sequence, folder, until="predict")
+    damaged, index = folder / "predictions" / "000002.npz", folder / "predictions" / "index.json"
+    os.truncate(damaged, size)
+    if is_vouched:
+        with pytest.raises(PredictionError, match=rf"{damaged}: .*; run it again to predict it again"):
+            map_it(sequence, folder)
+    else:
+        index.write_text(json.dumps(json.loads(index.read_text()) | {"frames": []}))
+    map_it(sequence, folder)
+    assert contents(folder) == whole[1]
+
+
 @pytest.mark.full
 def test_a_run_killed_at_any_operation_continues_to_the_same_bytes(sequence, whole, tmp_path):
     for at in range(whole[2]):
-        check_killed(sequence, tmp_path / str(at) / "run", whole, at)
-        shutil.rmtree(tmp_path / str(at))
+        check_killed(sequence, whole, at, tmp_path)
 
 
 @pytest.mark.full

@@ -131,6 +131,17 @@ def test_every_flipped_byte_is_noticed_or_harmless(stored):
             read_npz(stored, BadFileError)
 
 
+def test_an_end_that_hides_all_arrays(stored):
+    """It says that there are no members, in a directory of no bytes."""
+    data = stored.read_bytes()
+    at = data.rfind(b"PK\5\6")
+    stored.write_bytes(data[: at + 8] + bytes(8) + data[at + 16 :])
+    with pytest.raises(BadFileError, match="its directory is damaged"):
+        read_npz(stored, BadFileError)
+    np.savez(stored)
+    assert read_npz(stored, BadFileError) == {}
+
+
 def test_unknown_names_are_refused(stored):
     with pytest.raises(BadFileError, match="unknown array 'label'; known are depth"):
         read_npz(stored, BadFileError, names=("depth",))
