@@ -93,12 +93,7 @@ def build_scene_graph(
     graph.add(BuildingNode())
     for z_range in storeys:
         graph.add(StoreyNode(z_range), parent="B0")
-    object_rooms = layout.room_of(np.array([node.position for node in objects]).reshape(-1, 3))
-    for number, room in enumerate(layout.rooms):
-        inside = [node.label for node, at in zip(objects, object_rooms, strict=True) if at == number]
-        named = room_node(layout, number, inside, predicted=bool(config.structure.corrects_labels))
-        observed = observed_shares(named.polygon, named.z_range, faces)
-        graph.add(replace(named, evidence={**named.evidence, **observed}), parent=f"F{room.storey}")
+    _add_rooms(graph, layout, objects, faces, config)
     _add_places(graph, places, layout)
     for node in objects:
         graph.add(node, parent=_parent(layout, node.position))
@@ -114,6 +109,18 @@ def build_scene_graph(
         attributes = {"door": list(door.position), "width": round(door.width, 3), "evidence": door.evidence}
         graph.connect(f"R{a}", f"R{b}", kind="room_edge", **attributes)
     return graph, mesh
+
+
+def _add_rooms(
+    graph: SceneGraph, layout: RoomLayout, objects: Sequence[ObjectNode], faces: Faces, config: SceneGraphConfig
+) -> None:
+    """The rooms below their storeys, named by the objects in them."""
+    object_rooms = layout.room_of(np.array([node.position for node in objects]).reshape(-1, 3))
+    for number, room in enumerate(layout.rooms):
+        inside = [node.label for node, at in zip(objects, object_rooms, strict=True) if at == number]
+        named = room_node(layout, number, inside, predicted=bool(config.structure.corrects_labels))
+        observed = observed_shares(named.polygon, named.z_range, faces)
+        graph.add(replace(named, evidence={**named.evidence, **observed}), parent=f"F{room.storey}")
 
 
 def agent_nodes(trajectory: CameraTrajectory, config: AgentConfig) -> list[AgentNode]:

@@ -194,7 +194,10 @@ def _load_checkpoint(context: RunContext) -> FusionState | None:
         moving = detections_from_json(data["moving"], str(header))
         broken = {int(index): str(reason) for index, reason in data["broken"]}
         foreign = {int(index): {int(i): int(n) for i, n in counts} for index, counts in data["foreign_labels"]}
-        named = {int(label): (float(total), int(count)) for label, total, count in data["named"]}
+        named = {
+            int(label): (values.at_least_zero(total, str(header), most=count), int(count))
+            for label, total, count in data["named"]
+        }
         loaded = TSDFVolume.load(volume, max_memory=context.config.tsdf.max_memory)
         return FusionState(done, loaded, moving, broken, foreign, named)
     except (OSError, ValueError, KeyError, TypeError):

@@ -52,7 +52,7 @@ def _plane(entry: dict[str, object], where: str) -> SurfacePlane:
     if name.upper() not in Surface.__members__:
         raise values.unexpected(f"{where}.surface", "one of floor, ceiling, wall, table", name)
     normal = values.array(entry.get("normal"), f"{where}.normal", (3,))
-    if abs(float(np.linalg.norm(normal)) - 1) > 1e-6:
+    if np.abs(normal).max() > 2 or abs(float(np.linalg.norm(normal)) - 1) > 1e-6:  # the first, since squares overflow
         raise values.unexpected(f"{where}.normal", "a vector of length 1", normal.tolist())
     first = values.array(entry.get("first_cell"), f"{where}.first_cell", (2,))
     offset = values.number(entry.get("offset"), f"{where}.offset")

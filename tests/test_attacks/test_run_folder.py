@@ -328,12 +328,15 @@ def test_half_a_map_that_says_it_has_other_frames_is_made_again(whole, tmp_path,
     """Of the checkpoint of a killed run: three frames are to be fused, and two are."""
     shutil.copy(whole / "volume.npz", tmp_path / "fusing.npz")
     path = tmp_path / "fusing.json"
-    rest = '"key": "k", "moving": [], "broken": [], "foreign_labels": []'
+    rest = '"key": "k", "moving": [], "broken": [], "foreign_labels": [], "named": [[1, 0.5, 2]]'
     context = SimpleNamespace(path=tmp_path.joinpath, key="k", positions=[0, 1, 2], config=PipelineConfig())
     path.write_text(f'{{"done": 2, {rest}}}')
     assert fusion._load_checkpoint(context).done == 2
     path.write_text(f'{{"done": {done}, {rest}}}')
     assert fusion._load_checkpoint(context) is None
+    for wrong in ("NaN", "-1", "1e400", '"2"', "3"):
+        path.write_text(f'{{"done": 2, {rest.replace("0.5", wrong)}}}')
+        assert fusion._load_checkpoint(context) is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1, 1e30])
