@@ -53,7 +53,7 @@ FOLDERS = {"office": "hololens_office", "kitchen": "redkitchen"}
 VOXEL = 0.05
 """Metres, of the maps and of the map of the sensor's depth that they are compared with."""
 SAMPLES = 100_000
-NEIGHBOURS = 8
+NEIGHBOURS = NetworkConfig().neighbours.count + NetworkConfig().wide_neighbours.count
 """Those that a run gives the network."""
 CONFIDENT = 0.75
 """Share of the pixels, the most confident of all frames, that are measured by themselves."""

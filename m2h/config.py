@@ -14,6 +14,8 @@ PublishedName: TypeAlias = Literal["full", "light", "small"]
 
 WIDEST, MOST_STEPS, FARTHEST = 8192, 8, 1e6
 """The most of any size of a network, of steps of its heads, and of metres."""
+PATCH = 8
+"""Values of an image's patch that is compared: three by three pixels at half the image's size, less their mean."""
 DEEP_TAPS = {24: (4, 11, 17, 23)}  # DINOv2's choice for ViT-L; every other depth takes the end of each quarter
 
 
@@ -35,7 +37,7 @@ class CrossViewConfig:
     @property
     def kept_channels(self) -> int:
         """Channels of what is kept of a frame for its neighbours: matching features, and four patches of eight values."""
-        return self.channels + 32
+        return self.channels + 4 * PATCH
 
     def __post_init__(self) -> None:
         if not 0 < self.near < self.far:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from m2h.model.blocks import resize
 from m2h.model.cross_view import MATCHING_STRIDE, Neighbours, matching_volume
 from m2h.model.hints import log_of
+from m2h.model.planes import Moments
 
 DEPTHS = 12
 """Depths of a pixel in the fine volume."""
@@ -27,8 +28,6 @@ STEP = 0.02
 """Difference of log depth from one to the next."""
 INITIAL_SHARPNESS = (40.0, 60.0)
 """Logits of a depth per unit of its gathered cosine at first: that of features, and of patches."""
-PATCH = 8
-"""Values of a patch: three by three pixels at half the image's size, less their mean."""
 FLAT = 0.06
 """Deviation of a patch's values, in those of the images' standard deviation, below which it says little."""
 WINDOW = 7
@@ -158,12 +157,9 @@ def _mean(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
 
 
-def spread_of(logits: Tensor, log_depths: Tensor) -> Tensor:
-    """The maps of SPREAD [B, 2, h, w] of logits [B, D, h, w] of planes of `log_depths` [1, D, 1, 1]."""
-    share = logits.softmax(dim=1)
-    mean = (share * log_depths).sum(dim=1, keepdim=True)
-    variance = (share * (log_depths - mean).square()).sum(dim=1, keepdim=True)
-    return torch.cat([(variance + 1e-6).sqrt() / (DEPTHS * STEP), share.amax(dim=1, keepdim=True)], dim=1)
+def spread_of(found: Moments) -> Tensor:
+    """The maps of SPREAD [B, 2, h, w] of the first answer."""
+    return torch.cat([found.deviation / (DEPTHS * STEP), found.largest], dim=1)
 
 
 def doubled(x: Tensor, weights: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from m2h.model.blocks import resize as resize_map
 from m2h.model.cascade import WEIGHTS, FineMatching, Matched, doubled, spread_of
 from m2h.model.heads import DenseHead, Resize
 from m2h.model.hints import GATE_WIDTH, HintGate, log_of, small_hint
-from m2h.model.planes import plane_depths
+from m2h.model.planes import moments, plane_depths
 from m2h.model.strips import by_strips
 
 ROUNDS = 2
@@ -71,11 +71,12 @@ class PlaneDepthHead(DenseHead):
             + evidence.planes
             + torch.exp(self.log_hint_weight) * evidence.hinted
         )
-        coarse = (logits.softmax(dim=1) * self.log_depths).sum(dim=1, keepdim=True)
+        first = moments(logits, self.log_depths)
+        coarse = first.mean
         outputs: dict[str, Tensor] = {}
         worse = torch.zeros_like(coarse)
         if evidence.matched is not None:
-            hint, spread = small_hint(evidence.padded_hint, coarse), spread_of(logits, self.log_depths)
+            hint, spread = small_hint(evidence.padded_hint, coarse), spread_of(first)
             for _ in range(ROUNDS):
                 found = self.cascade(evidence.matched, coarse, context, hint, spread)
                 coarse, worse = coarse + found.shift, found.worse

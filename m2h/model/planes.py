@@ -8,6 +8,7 @@ depth and space, the same for all planes, makes it agree with its surroundings (
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -99,11 +100,25 @@ class PlaneFilter(nn.Module):
     def summary(self, logits: Tensor) -> Tensor:
         """Mean log depth over HINT_DEPTH, its deviation in tens of planes and the largest probability, in this order:
         [B, VOLUME_SUMMARY, h, w]."""
-        share = logits.softmax(dim=1)
-        mean = (share * self.log_depths).sum(dim=1, keepdim=True)
-        spread = (share * (self.log_depths - mean).square()).sum(dim=1, keepdim=True)
-        deviation = (spread + 1e-6).sqrt() / (10 * self.spacing)
-        return torch.cat([mean - math.log(HINT_DEPTH), deviation, share.amax(dim=1, keepdim=True)], dim=1)
+        found = moments(logits, self.log_depths)
+        deviation = found.deviation / (10 * self.spacing)
+        return torch.cat([found.mean - math.log(HINT_DEPTH), deviation, found.largest], dim=1)
+
+
+class Moments(NamedTuple):
+    """Of a distribution over planes, [B, 1, h, w] each: mean and deviation of log depth, and the largest probability."""
+
+    mean: Tensor
+    deviation: Tensor
+    largest: Tensor
+
+
+def moments(logits: Tensor, log_depths: Tensor) -> Moments:
+    """The moments of logits [B, D, h, w] of planes of `log_depths` [1, D, 1, 1]."""
+    share = logits.softmax(dim=1)
+    mean = (share * log_depths).sum(dim=1, keepdim=True)
+    variance = (share * (log_depths - mean).square()).sum(dim=1, keepdim=True)
+    return Moments(mean, (variance + 1e-6).sqrt(), share.amax(dim=1, keepdim=True))
 
 
 def _finer(conv: nn.Module, x: Tensor) -> Tensor:

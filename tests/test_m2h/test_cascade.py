@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from m2h.config import M2HConfig
+from m2h.config import PATCH, M2HConfig
 from m2h.model import Neighbours, build_model
 from m2h.model.cascade import (
     DEPTHS,
-    PATCH,
     STEP,
     WEIGHTS,
     FineMatching,
@@ -23,6 +22,7 @@ from m2h.model.cascade import (
     packed_patches,
     spread_of,
 )
+from m2h.model.planes import moments
 
 HEIGHT, WIDTH, MARGIN = 96, 256, 64
 FOCAL, BASELINE, DEPTH = 150.0, 0.32, 2.0
@@ -126,7 +126,7 @@ def test_a_clear_peak_has_no_spread() -> None:
     log_depths = torch.linspace(0.0, 1.5, 16).view(1, -1, 1, 1)
     logits = torch.zeros(1, 16, 2, 2)
     logits[:, 4, 0] = 40.0
-    deviation, peak = spread_of(logits, log_depths)[0]
+    deviation, peak = spread_of(moments(logits, log_depths))[0]
     assert float(deviation[0].max()) < 0.01
     assert float(peak[0].min()) > 0.99
     even = float(torch.sqrt((log_depths - 0.75).square().mean())) / (DEPTHS * STEP)
