@@ -78,9 +78,9 @@ def main() -> None:
     quiet: dict[str, Any] = {}
     with noise(quiet):
         if arguments.worlds:
-            results["worlds"] = measure_worlds(
-                predictor, arguments.checkpoint, arguments.worlds, arguments.world_frames
-            )
+            results["worlds"] = measure_worlds(arguments.checkpoint, arguments.worlds, arguments.world_frames)
+            results["world labels"] = measure_world_labels(predictor, arguments.worlds, arguments.world_frames)
+            print_scores("world labels", results["world labels"])
             print_scores("worlds", results["worlds"])
         for name, frames, caster in recordings(arguments.data):
             if arguments.only and name not in arguments.only:
@@ -101,19 +101,22 @@ def main() -> None:
     write_json(arguments.out, results)
 
 
-def measure_worlds(predictor: Predictor, checkpoint: str, folder: Path, frames: int) -> dict[str, Any]:
-    """All tasks on synthetic worlds, with neighbours and without; labels also in NYU13."""
-    dataset = open_dataset(f"folder:{folder}")
-    scores = LabelScores(predictor)
+def measure_worlds(checkpoint: str, folder: Path, frames: int) -> dict[str, Any]:
+    """All tasks on synthetic worlds, with neighbours and without."""
+    return {
+        name: evaluate_checkpoint(checkpoint, f"folder:{folder}", limit=frames, neighbours=count)
+        for name, count in (("neighbours", NEIGHBOURS), ("alone", 0))
+    }
+
+
+def measure_world_labels(predictor: Predictor, folder: Path, frames: int) -> dict[str, float]:
+    """Labels of single images of synthetic worlds in NYU13."""
+    dataset, scores = open_dataset(f"folder:{folder}"), LabelScores(predictor)
     for index in np.linspace(0, len(dataset) - 1, min(frames, len(dataset))).round().astype(int):
         sample = dataset[int(index)]
         if sample.labels is not None:
             scores.add(sample.rgb, np.array(NYU13_OF_NYU40)[sample.labels])
-    measured: dict[str, Any] = {
-        name: evaluate_checkpoint(checkpoint, f"folder:{folder}", limit=frames, neighbours=count)
-        for name, count in (("neighbours", NEIGHBOURS), ("alone", 0))
-    }
-    return measured | {"labels": scores.summary()}
+    return scores.summary()
 
 
 def recordings(data: Path) -> Iterator[tuple[str, list[Frame], MeshCaster | None]]:

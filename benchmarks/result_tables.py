@@ -295,8 +295,10 @@ def from_images(data: Result) -> str:
     if "worlds" in data:
         rows = [{"name": f"worlds, {part}", **scores} for part, scores in data["worlds"].items()]
         parts.append(table(TASK_COLUMNS, rows))
-    if "photos" in data:
-        parts.append(table(LABEL_COLUMNS, [{"name": "photographs", **data["photos"]}]))
+    labelled = {"world labels": "worlds", "photos": "photographs"}
+    rows = [{"name": name, **data[key]} for key, name in labelled.items() if key in data]
+    if rows:
+        parts.append(table(LABEL_COLUMNS, rows))
     if "speed" in data:
         median = data["speed"]["median_ms"]
         parts.append(f"A whole prediction of an image of 320x240 with eight neighbours: {median:.0f} ms (median).")
@@ -383,7 +385,8 @@ MAP_COLUMNS = [
     *(Column("double walls", "double_wall_rate", ".3f"), Column("seconds per frame", "seconds_per_frame", ".2f")),
 ]
 TASK_COLUMNS = [
-    *(Column("other tasks", "name"), Column("mIoU", "miou", ".3f"), Column("pixel accuracy", "pixel_accuracy", ".2f")),
+    *(Column("other tasks", "name"), Column("mIoU, names of NYU40", "miou", ".3f")),
+    Column("pixel accuracy", "pixel_accuracy", ".2f"),
     *(Column("normals, mean degrees", "normal_mean_deg", ".1f"), Column("edges odsF", "edge_ods_f", ".3f")),
 ]
 LABEL_COLUMNS = [
