@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from scenegraph.nodes import AgentNode, BuildingNode, ObjectNode, OrientedBox, P
 
 ROOT = Path(__file__).parents[1]
 LIMIT_GIB = 4.0
+LONGEST_OUTPUT = 100
+"""Characters of the last line of a command that are kept."""
 ROOM = 8.0
 """Metres of the side of a room."""
 VERTICES_A_ROOM = 100_000
@@ -49,7 +52,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=20_000)
     parser.add_argument("--rooms", type=int, default=20)
     parser.add_argument("--objects", type=int, default=200, help="in every room [200]")
-    parser.add_argument("--blocks", type=int, default=330_000, help="of the volume, 6 KiB each [330000: 2 GB]")
+    parser.add_argument("--blocks", type=int, default=175_000, help="of the volume, 12 KiB each [175000: 2 GB]")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "large_run.json")
     options = parser.parse_args()
     with scratch_folder() as folder:
@@ -96,12 +99,15 @@ def commands(run: Path, sequence: Path) -> dict[str, list[str]]:
 
 def measured(name: str, arguments: list[str]) -> dict[str, Any]:
     """A command with its peak of resident memory in GiB, its seconds of processor time and its exit code."""
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen([sys.executable, *arguments], stdout=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        last = (output.read().decode("utf-8", "replace").splitlines() or [""])[-1][:LONGEST_OUTPUT]
     found = {"gib": round(usage.ru_maxrss / 2**20, 2), "cpu_s": round(usage.ru_utime + usage.ru_stime, 1)}
-    print(f"{name}: {found}", file=sys.stderr, flush=True)
-    return {"command": name, **found, "code": process.returncode}
+    print(f"{name}: {found} {last}", file=sys.stderr, flush=True)
+    return {"command": name, **found, "code": process.returncode, "output": last}
 
 
 def write_all(run: Path, sequence: Path, options: argparse.Namespace) -> None:

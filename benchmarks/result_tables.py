@@ -124,9 +124,17 @@ def long_walk(data: Result) -> str:
     )
 
 
+LOADING = "load the volume"
+"""The command that prints how many bytes the volume takes."""
+
+
 def large_run(data: Result) -> str:
     """Memory and time by command."""
-    sizes = "{frames:,} frames, {rooms} rooms of {objects} objects each, {blocks:,} blocks.".format(**data["settings"])
+    sizes = "{frames:,} frames, {rooms} rooms of {objects} objects each, a volume of {blocks:,} blocks".format(
+        **data["settings"]
+    )
+    volume = [int(row["output"]) / 1e9 for row in data["commands"] if row["command"] == LOADING]
+    sizes += "".join(f" that takes {size:.1f} GB once it is loaded" for size in volume) + "."
     columns = [Column("command", "command"), Column("peak GiB", "gib", ".2f"), Column("processor s", "cpu_s", ".1f")]
     return paragraphs(sizes, table(columns, data["commands"]))
 

@@ -165,7 +165,8 @@ def encode_png(image: NDArray[Any], *, compression: int = 1) -> bytes:
     parameters = [cv2.IMWRITE_PNG_COMPRESSION, compression]
     if compression == 1:
         # One filter instead of all tried in turn; and colour pictures are too noisy for longer matches than runs. Twice as fast.
-        parameters += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+        if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # since OpenCV 4.12
+            parameters += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
         if image.ndim == 3:
             parameters += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     return _encode(".png", image, parameters)

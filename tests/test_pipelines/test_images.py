@@ -193,9 +193,14 @@ def test_openexr_without_its_package_is_named(tmp_path, monkeypatch):
 
 def test_broken_openexr_is_named(tmp_path):
     pytest.importorskip("OpenEXR")
-    (tmp_path / "d.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(100))
+    path = tmp_path / "d.exr"
+    path.write_bytes(b"\x76\x2f\x31\x01" + bytes(100))
+    with pytest.raises(SequenceError, match=r"d\.exr: not an image that can be decoded"):
+        images.read_depth(path, 1.0)
+    write_exr(path, {"Z": np.ones((32, 32), np.float32)})
+    path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(SequenceError, match=r"d\.exr: is not a readable OpenEXR file"):
-        images.read_depth(tmp_path / "d.exr", 1.0)
+        images.read_depth(path, 1.0)
 
 
 @pytest.mark.parametrize("name", ["a.heic", "a.jpg"])
