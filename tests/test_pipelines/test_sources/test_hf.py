@@ -10,10 +10,12 @@ import pytest
 from hub_networks import depth_network, label_network, mask_network
 from textured_wall import CONFIG, Wall
 
+from m2h import Predictions
 from mapping.camera import Intrinsics
 from pipelines.sources.hf import axes_of, like_depth
 from pipelines.sources.hf_files import find_checkpoint
 from pipelines.sources.hf_networks import HubDepth
+from pipelines.sources.predictions import write_predictions
 from pipelines.sources.source import DepthOrigin, NetworkOrigin, SourceError, open_source
 from scenegraph.labels import load_label_space, nyu40
 
@@ -54,6 +56,18 @@ def test_depth_in_metres_and_labels_of_nyu40(metric, chairs):
     assert source.notes == []
     asked = find_checkpoint(str(metric))
     assert source.networks[0] == NetworkOrigin("depth", str(metric), asked.revision, "apache-2.0")
+
+
+def test_labels_of_the_hub_go_with_depth_of_another_source(chairs, tmp_path):
+    wall = Wall()
+    write_predictions(tmp_path, 0, Predictions(depth=wall.depth(0)))
+    source = open_source(f"mixed:depth=precomputed:{tmp_path},semantics=hf:semantics={chairs}", wall, CONFIG)
+    answer = source.predict(wall[0])
+    np.testing.assert_array_equal(answer.depth, wall.depth(0))
+    assert NYU40.name_of(int(answer.labels[0, 0])) == "chair"
+    assert answer.label_confidence is not None
+    assert [network.task for network in source.networks] == ["semantics"]
+    assert source.about_labels.startswith("Labels are predicted by hf:semantics=chairs")
 
 
 def test_a_class_that_is_hardly_more_probable_than_others_gives_no_name(metric, tmp_path):
