@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mapping.mesh.mesh import Mesh
     from pipelines.frame import FrameSequence
     from scenegraph.graph import SceneGraph
+    from scenegraph.ground import Ground
 
 RUN_FORMAT, MANIFEST_VERSION = "m2h-run", 1
 LOCK = ".lock"
@@ -362,6 +363,13 @@ def load_graph(run_folder: Path) -> SceneGraph:
     from scenegraph.files.json_io import load_scene_graph
 
     return load_scene_graph(_finished(run_folder, "scene_graph.json"))
+
+
+def load_ground(run_folder: Path) -> Ground:
+    """What stands on the floors of a run's map; raises WorkspaceError when it has not come that far or is older."""
+    from scenegraph.files.ground_file import read_ground
+
+    return read_ground(_finished(run_folder, "ground.npz"))
 
 
 def _finished(run_folder: Path, name: str) -> Path:

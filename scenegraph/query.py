@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,16 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from shapely.geometry import Point, Polygon
 
 from scenegraph.graph import SceneGraph
-from scenegraph.nodes import AgentNode, ObjectNode, PlaceNode, RoomNode, TrackNode
+from scenegraph.naming import QueryError, Spot, label_called, rooms_called, spots
+from scenegraph.nodes import ObjectNode, PlaceNode, RoomNode, TrackNode
 from scenegraph.tracks.positions import MAX_GAP, positions_at
 
 Array = NDArray[np.float64]
 
+ROOM_STEP = 0.25  # metres between the points of a path whose rooms are looked up
 Z_MARGIN = 0.2  # metres by which a point may lie under a room's floor or over its ceiling and still be in it
-
-
-class QueryError(ValueError):
-    """Raised for a query without an answer: an unknown label, room or node, or no path between two places."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +30,18 @@ class Hit:
     position: Array
     room: str | None
     distance: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """Something that was not there at the time asked for: where (3,) and in which room it was at the nearest `time` at which it
+    is known to have been."""
+
+    key: str
+    label: str
+    position: Array
+    room: str | None
+    time: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,26 +59,28 @@ def objects(
     *,
     label: str | None = None,
     room: str | None = None,
-    near: ArrayLike | None = None,
+    near: str | ArrayLike | None = None,
     radius: float = np.inf,
     time: float | None = None,
 ) -> list[Hit]:
     """Objects that meet every given condition, in the order of their keys or, with `near`, nearest first.
 
-    label is a class name; room a key ("R0") or a name ("kitchen", which may be several rooms); near a point (3,), from which the
-    object's box is at most `radius` metres away; time a moment at which it was present (an object without presence always was).
+    label is a class name, also in the plural; room a key ("R0") or a name ("kitchen", which may be several rooms); near a point
+    (3,) or what `spots` understands ("door", "table in kitchen"), from the nearest of which the object's box is at most `radius`
+    metres away and which is itself no answer; time a moment at which it was present (an object without presence always was).
 
-    Raises QueryError for a label or room that the graph does not have, with the nearest known name.
+    Raises QueryError for a label or room that the graph does not have, with the nearest known name and what there is.
     """
-    if label is not None:
-        _check_label(graph, label)
-    rooms = None if room is None else _rooms(graph, room)
+    label = None if label is None else label_called(graph, label)
+    rooms = None if room is None else set(rooms_called(graph, room))
+    around = [] if near is None else _around(graph, near)
+    references = {spot.key for spot in around}
     hits = []
     for key, node in graph.nodes("object"):
         inside = graph.ancestor(key, "room")
         wanted = (label is None or node.label == label) and (rooms is None or inside in rooms)
-        if wanted and (time is None or is_present(node, time)):
-            distance = None if near is None else distance_to_box(node, near)
+        if wanted and key not in references and (time is None or is_present(node, time)):
+            distance = min((distance_to_box(node, s.nearest_to(node.box.center)) for s in around), default=None)
             if distance is None or distance <= radius:
                 hits.append(Hit(key, node.label, node.position, inside, distance))
     return hits if near is None else sorted(hits, key=lambda hit: hit.distance or 0.0)
@@ -83,9 +93,8 @@ def tracks(
 
     Raises QueryError for a label or room that the graph does not have.
     """
-    if label is not None:
-        _check_label(graph, label)
-    rooms = None if room is None else _rooms(graph, room)
+    label = None if label is None else label_called(graph, label)
+    rooms = None if room is None else set(rooms_called(graph, room))
     hits = []
     for key, node in graph.nodes("track"):
         position = position_at(node, time, max_gap=max_gap)
@@ -96,8 +105,38 @@ def tracks(
     return hits
 
 
-def nearest(graph: SceneGraph, point: ArrayLike, *, label: str | None = None, count: int = 1) -> list[Hit]:
-    """The objects whose boxes are nearest to a point (3,), at most `count`, optionally of one class."""
+def sightings(
+    graph: SceneGraph, *, time: float, label: str | None = None, room: str | None = None, max_gap: float = MAX_GAP
+) -> list[Sighting]:
+    """Where tracks that were not seen at a time, and objects that were not there, were at the nearest time at which they were;
+    nearest in time first.
+
+    Raises QueryError for a label or room that the graph does not have.
+    """
+    label = None if label is None else label_called(graph, label)
+    rooms = None if room is None else set(rooms_called(graph, room))
+    found = []
+    for key, node in [*graph.nodes("track"), *graph.nodes("object")]:
+        if label is not None and node.label != label:
+            continue
+        if isinstance(node, TrackNode):
+            if not len(node.times) or position_at(node, time, max_gap=max_gap) is not None:
+                continue
+            sample = int(np.abs(np.asarray(node.times) - time).argmin())
+            when, position = float(node.times[sample]), np.asarray(node.positions[sample], dtype=np.float64)
+            inside = room_at(graph, position)
+        else:
+            if is_present(node, time):
+                continue
+            when = min((t for interval in node.presence for t in interval), key=lambda t: abs(t - time))
+            position, inside = node.position, graph.ancestor(key, "room")
+        if rooms is None or inside in rooms:
+            found.append(Sighting(key, node.label, position, inside, when))
+    return sorted(found, key=lambda sighting: abs(sighting.time - time))
+
+
+def nearest(graph: SceneGraph, point: str | ArrayLike, *, label: str | None = None, count: int = 1) -> list[Hit]:
+    """The objects whose boxes are nearest to a point (3,) or to what a text means, at most `count`, optionally of one class."""
     return objects(graph, label=label, near=point)[:count]
 
 
@@ -133,91 +172,93 @@ def room_at(graph: SceneGraph, point: ArrayLike) -> str | None:
 
 
 def path(graph: SceneGraph, start: str | ArrayLike, goal: str | ArrayLike, *, min_clearance: float = 0.0) -> FreePath:
-    """The shortest path over place edges between two nodes (keys) or points (3,).
+    """The shortest path over place edges between two points (3,) or what texts mean: keys, room names, labels, "door".
 
-    A room stands for the place nearest to its centre, any other node or point for the nearest place, within its own room if
-    that has one. Edges with less than `min_clearance` metres of clearance are not used.
+    Of several things of a name those are taken between which the path is shortest. A room stands for the place nearest to its
+    centre, anything else for the nearest place, within its own room if that has one. Edges with less than `min_clearance` metres
+    of clearance are not used.
 
-    Raises QueryError when there are no places, a key is unknown or has no position, or no path connects the two.
+    Raises QueryError when there are no places, a text means nothing or has no position, or no path connects the two.
     """
-    free_lines: nx.Graph[str] = nx.Graph()
-    free_lines.add_nodes_from(key for key, _ in graph.nodes("place"))
-    for edge in graph.edges("place_edge"):
-        clearance = float(edge.attributes.get("clearance", np.inf))
-        if clearance >= min_clearance:
-            length = float(np.linalg.norm(_place(graph, edge.source).position - _place(graph, edge.target).position))
-            free_lines.add_edge(edge.source, edge.target, length=length, clearance=clearance)
-    ends = [_end(graph, end) for end in (start, goal)]
-    try:
-        places = nx.shortest_path(free_lines, ends[0][0], ends[1][0], weight="length")
-    except nx.NetworkXNoPath as error:
+    lines = _free_lines(graph, min_clearance)
+    starts, goals = ([_end(graph, spot) for spot in _around(graph, end)] for end in (start, goal))
+    shortest, places, ends = np.inf, [""], (starts[0][1], goals[0][1])
+    for place, first in starts:
+        lengths = nx.single_source_dijkstra_path_length(lines, place, weight="length")
+        for other, last in goals:
+            if lengths.get(other, np.inf) < shortest:
+                shortest, places, ends = lengths[other], [place, other], (first, last)
+    if not np.isfinite(shortest):
         kept = f" with {min_clearance} m of clearance" if min_clearance > 0 else ""
-        raise QueryError(f"no path leads from {_name(start)} to {_name(goal)}{kept}") from error
-    points = [*(_place(graph, key).position for key in places)]
-    points = [ends[0][1], *points, ends[1][1]]
+        raise QueryError(f"no path leads from {_name(start)} to {_name(goal)}{kept}")
+    places = nx.shortest_path(lines, places[0], places[-1], weight="length")
+    points = [ends[0], *(_place(graph, key).position for key in places), ends[1]]
     line = np.array([p for i, p in enumerate(points) if i == 0 or np.linalg.norm(p - points[i - 1]) > 1e-9])
-    clearances = [free_lines.edges[a, b]["clearance"] for a, b in pairwise(places)]
+    clearances = [lines.edges[a, b]["clearance"] for a, b in pairwise(places)]
     narrowest = min([*clearances, *(_place(graph, key).radius for key in places)])
     return FreePath(tuple(places), line, float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum()), float(narrowest))
+
+
+def rooms_along(graph: SceneGraph, points: Array) -> list[str]:
+    """Keys of the rooms that a path of points (N, 3) leads through, in order, each passage once."""
+    keys: list[str] = []
+    for a, b in pairwise(points):
+        for share in np.linspace(0, 1, max(2, int(np.linalg.norm(b - a) / ROOM_STEP) + 1)):
+            room = room_at(graph, a + share * (b - a))
+            if room is not None and (not keys or keys[-1] != room):
+                keys.append(room)
+    return keys
 
 
 def position_of(graph: SceneGraph, key: str) -> Array:
     """Position (3,) of a node; of a track, its last one. Raises QueryError for an unknown key or a node without one."""
     if key not in graph:
         raise QueryError(f"no node {key!r} in the scene graph")
-    node = graph[key]
-    if isinstance(node, TrackNode):
-        return np.asarray(node.positions[-1])
-    if isinstance(node, RoomNode | PlaceNode | ObjectNode | AgentNode):
-        return np.asarray(node.position)
-    raise QueryError(f"{key} is a {node.layer}, which has no position")
+    return spots(graph, key)[0].position
 
 
-def _end(graph: SceneGraph, end: str | ArrayLike) -> tuple[str, Array]:
-    """The place that represents an end of a path, and the end's own position."""
+def _free_lines(graph: SceneGraph, min_clearance: float) -> nx.Graph[str]:
+    """The places and the edges between them that are wide enough, with length and clearance."""
+    lines: nx.Graph[str] = nx.Graph()
+    lines.add_nodes_from(key for key, _ in graph.nodes("place"))
+    for edge in graph.edges("place_edge"):
+        clearance = float(edge.attributes.get("clearance", np.inf))
+        if clearance >= min_clearance:
+            length = float(np.linalg.norm(_place(graph, edge.source).position - _place(graph, edge.target).position))
+            lines.add_edge(edge.source, edge.target, length=length, clearance=clearance)
+    return lines
+
+
+def _around(graph: SceneGraph, end: str | ArrayLike) -> list[Spot]:
+    """What a text means, or the point itself."""
     if isinstance(end, str):
-        position = position_of(graph, end)
-        if isinstance(graph[end], PlaceNode):
-            return end, position
-        room = end if isinstance(graph[end], RoomNode) else graph.ancestor(end, "room")
-    else:
-        position = np.asarray(end, dtype=np.float64)
-        if position.shape != (3,) or not np.isfinite(position).all():
-            raise QueryError(f"expected a node's key or a point of three numbers, got {end!r}")
-        room = room_at(graph, position)
+        return spots(graph, end)
+    position = np.asarray(end, dtype=np.float64)
+    if position.shape != (3,) or not np.isfinite(position).all():
+        raise QueryError(f"expected a node's key or a point of three numbers, got {end!r}")
+    return [Spot(_name(end), position)]
+
+
+def _end(graph: SceneGraph, spot: Spot) -> tuple[str, Array]:
+    """The place that represents an end of a path, and the end's own position."""
+    key = spot.key
+    if key is not None and isinstance(graph[key], PlaceNode):
+        return key, spot.position
+    is_room = key is not None and isinstance(graph[key], RoomNode)
+    room = key if is_room else room_at(graph, spot.position) if key is None else graph.ancestor(key, "room")
     places = graph.nodes("place")
     if not places:
         raise QueryError("the scene graph has no places, so there are no paths")
-    places = [(key, place) for key, place in places if graph.parent(key) == room] or places
-    key = min(places, key=lambda each: float(np.linalg.norm(each[1].position - position)))[0]
+    places = [(place, node) for place, node in places if graph.parent(place) == room] or places
+    nearest_place = min(places, key=lambda each: float(np.linalg.norm(each[1].position - spot.position)))[0]
     # A room's centre may lie in a table: its place is where a person can stand.
-    return key, _place(graph, key).position if isinstance(end, str) and end == room else position
+    return nearest_place, _place(graph, nearest_place).position if is_room else spot.position
 
 
 def _place(graph: SceneGraph, key: str) -> PlaceNode:
     node = graph[key]
     assert isinstance(node, PlaceNode)
     return node
-
-
-def _rooms(graph: SceneGraph, room: str) -> set[str]:
-    """Keys of the rooms that a key or a name means."""
-    found = {key for key, node in graph.nodes("room") if room in (key, node.label)}
-    if not found:
-        names: Sequence[str] = [name for key, node in graph.nodes("room") for name in (key, node.label)]
-        raise QueryError(f"no room {room!r} in the scene graph{_hint(room, names)}")
-    return found
-
-
-def _check_label(graph: SceneGraph, label: str) -> None:
-    known = {*graph.label_space.names, *(node.label for layer in ("object", "track") for _, node in graph.nodes(layer))}
-    if label not in known:
-        raise QueryError(f"no class {label!r} in label space {graph.label_space.name}{_hint(label, sorted(known))}")
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _name(end: str | ArrayLike) -> str:

@@ -213,7 +213,7 @@ def test_light_imports_leave_heavy_packages_alone(statement):
 def test_a_question_to_a_scene_graph_loads_little():
     """Each of these takes longer to import than a whole `m2h query` should take."""
     slow = ("scipy", "cv2", "pydantic", "numba", "torch", "open3d")
-    modules = "pipelines.cli.results, pipelines.workspace, scenegraph.files.json_io, scenegraph.query, sys"
+    modules = "pipelines.cli.query, pipelines.workspace, scenegraph.files.ground_file, scenegraph.ask, sys"
     code = f"import {modules}\nprint([name for name in {slow!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -33,6 +33,7 @@ RUN_FILES = {
     "dsg.json",
     "floorplan.geojson",
     "frames.csv",
+    "ground.npz",
     "levelling.json",
     "manifest.json",
     "mesh.glb",
@@ -184,7 +185,43 @@ class TestRun:
         assert [hit["label"] for hit in hits] == ["bed"]
         assert hits[0]["room"] == "R0"
         assert "no class" in m2h("query", run_folder, "--label", "bedd", code=1).stderr
-        assert m2h("query", run_folder, "--label", "night stand").stderr == "nothing found\n"  # as spelled in reports
+        text = m2h("query", run_folder, "--label", "night stand").stderr  # as spelled in reports
+        assert text == "nothing found: no night stand; there are cabinet 1, bed 1; rooms are R0 bedroom\n"
+
+    def test_paths_between_what_people_call_by_name(self, run_folder):
+        answer = json.loads(m2h("query", run_folder, "--path", "bed", "the cabinet", "--json").stdout)
+        assert answer["rooms"] == ["R0"]
+        assert answer["places"]
+        body = ("--ground", "--height", 1.2, "--radius", 0.2)
+        answer = json.loads(m2h("query", run_folder, "--path", "bed", "cabinet", *body, "--json").stdout)
+        assert answer["clearance"] >= 0.2
+        assert all(abs(point[2]) < 0.01 for point in answer["points"])
+        assert "narrowest clearance" in m2h("query", run_folder, "--path", "bed", "R0").stdout
+
+    def test_queries_near_things_and_at_times(self, run_folder):
+        (hit,) = json.loads(m2h("query", run_folder, "--near", "bed", "--json").stdout)["hits"]
+        assert (hit["label"], hit["distance"] > 0) == ("cabinet", True)
+        text = m2h("query", run_folder, "--label", "person", "--time", "1").stderr
+        assert text.startswith("nothing found: no person at 1 s; there are cabinet 1, bed 1")
+
+    def test_questions(self, run_folder):
+        found = json.loads(m2h("ask", run_folder, "how many beds are in the bedroom?", "--json").stdout)
+        assert (found["understood"], found["value"]) == ("count bed in bedroom", 1.0)
+        assert "R0 bedroom" in m2h("ask", run_folder, "where", "is", "the", "bed").stdout
+        assert "is not understood; ask, for example" in m2h("ask", run_folder, "why?", code=1).stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--ground",), "--ground: expected together with --path"),
+            (("--height", 1), "--height: expected metres above 0, together with --ground"),
+            (("--path", "bed", "cabinet", "--radius", 1), "--radius: with --path, expected"),
+            (("--path", "bed", "sofa"), "no room, object or door 'sofa'"),
+            (("--path", "bed", "cabinet", "--ground", "--radius", 2), "on which something 1.8 m high and 4 m wide"),
+        ],
+    )
+    def test_paths_that_make_no_sense(self, run_folder, arguments, message):
+        assert message in m2h("query", run_folder, *arguments, code=1).stderr
 
 
 class TestWarnings:

@@ -63,20 +63,21 @@ class Fit:
     farthest: float
 
     def __call__(self, predicted: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Depth (H, W), 0 where it would be outside of the bounds."""
+        """Depth (H, W), 0 where the network says nothing (0) or where it would be outside of the bounds."""
         line = self.scale * predicted.astype(np.float64) + self.shift
         if self.shape is DepthShape.DISPARITY:
             line = np.divide(1.0, line, out=np.zeros_like(line), where=line > 0)
-        return np.where((line >= self.nearest) & (line <= self.farthest), line, 0).astype(np.float32)
+        known = (predicted > 0) & (line >= self.nearest) & (line <= self.farthest)
+        return np.where(known, line, 0).astype(np.float32)
 
 
 def fit_depth(predicted: NDArray[np.float32], proved: NDArray[np.float32], shape: DepthShape) -> Fit | None:
-    """The fit of what a network says (H, W) to proved depth (H, W), 0 unknown.
+    """The fit of what a network says (H, W) to proved depth (H, W), both 0 where unknown.
 
     None where too little is proved, where what it says does not grow with depth as its shape is, or where the two have little to
     do with each other.
     """
-    known = (proved > 0) & np.isfinite(predicted)
+    known = (proved > 0) & (predicted > 0)
     if known.sum() < FEWEST_PROVED:
         return None
     step = max(1, int(known.sum()) // MOST_USED)

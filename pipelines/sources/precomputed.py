@@ -15,7 +15,13 @@ from pipelines.config import config_from_mapping, read_yaml_mapping
 from pipelines.frame import Frame, FrameSequence
 from pipelines.settings import PipelineConfig
 from pipelines.sources.fitting import DepthShape, fitted
-from pipelines.sources.predictions import FIELDS, PredictionError, prediction_path, read_predictions
+from pipelines.sources.predictions import (
+    FIELDS,
+    PredictionError,
+    prediction_path,
+    read_predictions,
+    stored_frames,
+)
 from pipelines.sources.source import DepthOrigin, Source, SourceError
 from pipelines.workspace import folder_fingerprint
 from scenegraph.label_tables import table_to_nyu40
@@ -63,6 +69,7 @@ def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineCon
         local = folder / header.label_space
         space = load_label_space(str(local) if local.is_file() else header.label_space)
     table = table_to_nyu40(space) if header.label_space and header.nyu40 else None
+    labelled = _has_labels(folder)
 
     def predict(frame: Frame) -> Predictions:
         predictions = _read(folder, frame)
@@ -75,15 +82,22 @@ def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineCon
         f"precomputed:{folder.name}",
         predict,
         folder_fingerprint(folder),
-        space if table is None else nyu40(),
+        None if not labelled else space if table is None else nyu40(),
         ORIGINS.get(header.depth, DepthOrigin.NETWORK),
-        predicts_labels=header.labels == "predicted",
+        predicts_labels=labelled and header.labels == "predicted",
         trust=header.trust,
         files=(folder,),
     )
     if header.depth in ORIGINS:
         return source
     return fitted(source, DepthShape(header.depth), sequence, config)
+
+
+def _has_labels(folder: Path) -> bool:
+    """Whether the first, the middle or the last of the stored frames has labels."""
+    stored = stored_frames(folder)
+    few = {stored[0], stored[len(stored) // 2], stored[-1]} if stored else set()
+    return any(read_predictions(prediction_path(folder, index)).labels is not None for index in sorted(few))
 
 
 def _read(folder: Path, frame: Frame) -> Predictions:

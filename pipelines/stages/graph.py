@@ -23,10 +23,12 @@ from scenegraph.build import CameraTrajectory, build_scene_graph
 from scenegraph.faces import Faces
 from scenegraph.files import json_values as values
 from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
+from scenegraph.files.ground_file import write_ground
 from scenegraph.files.json_io import save_scene_graph
 from scenegraph.files.spark_dsg import export_spark_dsg
 from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import SceneGraphConfig
+from scenegraph.ground import build_ground
 from scenegraph.labels import LabelSpace, nyu40
 from scenegraph.nodes import TrackNode
 from scenegraph.objects.evidence import EvidentMesh, NameEvidence
@@ -44,6 +46,7 @@ GRAPH_FILES = (
     "floorplan.geojson",
     "objects.csv",
     "trajectory.tum",
+    "ground.npz",
 )
 SURFACE_SAMPLES = 20_000
 PREDICTED_EXTENT = 0.2
@@ -83,6 +86,8 @@ def build_graph(context: RunContext) -> StageRecord:
     fill_presence(context, graph, mesh)
     context.advance(3, 4)
     _write_map(context.workspace.root, mesh, graph, trajectory)
+    storeys = [node.z_range for _, node in graph.nodes("storey")]
+    write_ground(build_ground(mesh, free_space, storeys), context.workspace.path("ground.npz"))
     context.advance(4, 4)
     counts = {layer: len(graph.nodes(layer)) for layer in ("storey", "room", "object", "place", "track", "agent")}
     labels = Counter(node.label for _, node in graph.nodes("object"))
@@ -92,7 +97,6 @@ def build_graph(context: RunContext) -> StageRecord:
     )
     summary = {"faces": len(mesh.faces), "vertices": len(mesh.vertices), "counts": counts}
     summary |= {"objects": dict(sorted(labels.items())), **_surface_figures(mesh), "text": text}
-    storeys = [node.z_range for _, node in graph.nodes("storey")]
     return StageRecord(summary, doubtful_storeys(Faces.of(mesh), storeys))
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mapping.files import atomic_path
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
+from pipelines.views.floorplan import area_text
 from scenegraph.graph import SceneGraph
 
 LAYER_COLORS = {
@@ -89,7 +90,7 @@ def _log_rooms(rr: Any, recording: Any, graph: SceneGraph) -> None:
             [np.vstack([ring, ring[:1]])],
             colors=[LAYER_COLORS["room"]],
             radii=[0.02],
-            labels=[f"{key} {_words(room.label)}, {room.area:.1f} m²"],
+            labels=[f"{key} {_words(room.label)}, {area_text(room)}"],
             show_labels=True,
         )
         recording.log(f"world/rooms/{key}", outline, static=True)

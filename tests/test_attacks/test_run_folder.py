@@ -33,8 +33,10 @@ from pipelines.stages.alignment_file import read_alignment
 from pipelines.stages.context import RunContext
 from pipelines.stages.planes_file import read_planes
 from pipelines.workspace import Workspace, WorkspaceError, read_record
+from scenegraph.files.ground_file import read_ground, write_ground
 from scenegraph.files.json_io import load_scene_graph, save_scene_graph
 from scenegraph.graph import SceneGraph
+from scenegraph.ground import Ground
 from scenegraph.labels import load_label_space, nyu40
 from scenegraph.nodes import BuildingNode, StoreyNode
 from scenegraph.tracks.detection import detections_from_json
@@ -157,6 +159,8 @@ def write_all(folder):
         normals=np.full((6, 8, 3), [0, 0, -1], np.float16),
         confidence=np.full((6, 8), 0.5, np.float16),
     )
+    bands = np.ones((1, 4, 5), np.uint32)
+    write_ground(Ground(np.zeros(1), np.zeros(2), bands, 2 * bands), folder / "ground.npz")
     write_checkpoint(folder / "a.safetensors")
     classes = [
         {"id": 0, "name": "unknown", "kind": "unknown"},
@@ -211,6 +215,7 @@ READERS = {
     "ascii.ply": read_mesh,
     "scene_graph.json": load_scene_graph,
     "volume.npz": read_volume,
+    "ground.npz": read_ground,
     "prediction.npz": read_predictions,
     "a.safetensors": read_record_of,
     "labels.yaml": lambda path: load_label_space(str(path)),

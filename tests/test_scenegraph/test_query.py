@@ -160,7 +160,7 @@ def test_path_takes_the_shorter_of_two_paths(flat):
         (lambda g: objects(g, room="kichen"), "no room 'kichen' in the scene graph; did you mean kitchen?"),
         (lambda g: objects(g, room="R9"), "no room 'R9'"),
         (lambda g: tracks(g, time=0.0, label="persom"), "did you mean person?"),
-        (lambda g: path(g, "O99", "R0"), "no node 'O99' in the scene graph"),
+        (lambda g: path(g, "O99", "R0"), "no room, object or door 'O99' in the scene graph"),
         (lambda g: path(g, "B0", "R0"), "B0 is a building, which has no position"),
         (lambda g: path(g, [1, 2], "R0"), "expected a node's key or a point of three numbers"),
         (lambda g: path(g, [1, 2, np.nan], "R0"), "expected a node's key or a point of three numbers"),

@@ -26,10 +26,12 @@ def test_scale_and_shift_are_found_among_wrong_proofs(shape):
     proved = depth * np.exp(rng.normal(0, 0.01, depth.shape)).astype(np.float32)
     proved[rng.random(depth.shape) < 0.2] = 9.0
     proved[:, :40] = 0
+    predicted[:20, 40:] = 0  # where the network says nothing
     fit = fit_depth(predicted, proved, shape)
     assert (fit.scale, fit.shift) == (pytest.approx(0.05, rel=0.02), pytest.approx(-0.3, rel=0.05))
     assert fit.deviation == pytest.approx(0.0125, rel=0.4)
-    np.testing.assert_allclose(fit(predicted), depth, rtol=0.02)
+    np.testing.assert_allclose(fit(predicted)[20:], depth[20:], rtol=0.02)
+    assert not fit(predicted)[:20, 40:].any()
 
 
 def test_what_cannot_be_fitted():

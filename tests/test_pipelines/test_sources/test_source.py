@@ -80,6 +80,9 @@ def test_precomputed_reads_one_file_per_frame(tmp_path):
 def test_labels_of_others_are_guesses_unless_they_are_said_to_be_exact(tmp_path):
     sequence = OneFrame(Predictions())
     write_predictions(tmp_path, 0, Predictions(depth=depth_of(3)))
+    unlabelled = open_source(f"precomputed:{tmp_path}", sequence)
+    assert (unlabelled.predicts_labels, unlabelled.label_space) == (False, None)
+    write_predictions(tmp_path, 0, Predictions(depth=depth_of(3), labels=np.ones((3, 4), np.uint8)))
     assert open_source(f"precomputed:{tmp_path}", sequence).predicts_labels
     (tmp_path / "predictions.yaml").write_text("labels: exact\ndepth: sensor\ntrust: measured to 1 cm\n")
     source = open_source(f"precomputed:{tmp_path}", sequence)
