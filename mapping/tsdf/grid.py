@@ -19,6 +19,8 @@ NEAR = np.float32(0.01)
 """Metres; voxels closer to the camera plane are not projected."""
 FAR = np.float32(1e6)
 """Metres; depth beyond is not a measurement."""
+HALF_CONFIDENCE_WEIGHT = 3.0
+"""The weight at which a vertex of the mesh has confidence 1/2."""
 MAX_STRIDE = 16
 BAND_SAMPLES = 2
 """Samples along a ray per edge of a block. Twice as many find 0.5 % more blocks, whose corners the band only touches; they

@@ -7,14 +7,11 @@ from numpy.typing import NDArray
 
 from mapping.mesh.mesh import Mesh
 from mapping.threads import run_parts, split, thread_count
+from mapping.tsdf.grid import HALF_CONFIDENCE_WEIGHT
 from mapping.tsdf.kernels import field as kernels
 from mapping.tsdf.marching_cubes import isosurface
 from mapping.tsdf.store import SumStore
 from mapping.tsdf.tsdf_config import TSDFConfig
-
-HALF_CONFIDENCE_WEIGHT = 3.0
-"""The weight at which a vertex has confidence 1/2."""
-
 
 WELL_SEEN = 0.9
 """Quantile of the weights around a vertex that counts as well seen."""

@@ -17,7 +17,7 @@ from mapping.tsdf.observation import FusionError, observe
 from mapping.tsdf.render import RayCaster, RayRange, RenderedView
 from mapping.tsdf.store import VOXELS, SumStore
 from mapping.tsdf.tsdf_config import TSDFConfig
-from mapping.tsdf.volume_io import VolumeError, read_volume, write_volume
+from mapping.tsdf.volume_io import VolumeError, VolumeSums, read_volume, write_volume
 
 if TYPE_CHECKING:
     from mapping.tsdf.label_evidence import LabelEvidence
@@ -124,6 +124,29 @@ class TSDFVolume:
         self._reserve_weight(other._weight_bound)
         self._store.add(other._store.sums())
 
+    def transformed(self, T_new_world: ArrayLike) -> TSDFVolume:
+        """The volume in another world, `p_new = T_new_world @ p_world`.
+
+        Exact where the voxels of both worlds coincide; elsewhere sums are interpolated, see `resampling`.
+        """
+        from mapping.tsdf.resampling import moved_sums
+
+        T = np.asarray(T_new_world, dtype=np.float64)
+        return self._of_sums(moved_sums(self._store.sums(), T, self.config.voxel_size))
+
+    def without(self, points: ArrayLike, reach: float) -> TSDFVolume:
+        """The volume without what was measured at most `reach` metres from any of the points (N, 3); free space stays."""
+        from mapping.tsdf.resampling import sums_without
+
+        points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+        return self._of_sums(sums_without(self._store.sums(), points, reach, self.config.voxel_size))
+
+    def _of_sums(self, sums: VolumeSums) -> TSDFVolume:
+        volume = TSDFVolume(self.config)
+        volume._store.add(sums)
+        volume._weight_bound = volume._store.greatest_weight()
+        return volume
+
     def save(self, path: str | Path) -> None:
         """Write the volume to an npz file; volumes with the same contents give the same bytes."""
         write_volume(path, self.config, self._store.sums())
@@ -135,10 +158,7 @@ class TSDFVolume:
         Raises VolumeError in one line for a file that is not a complete volume.
         """
         config, sums = read_volume(path)
-        volume = TSDFVolume(replace(config, max_memory=max_memory))
-        volume._store.add(sums)
-        volume._weight_bound = volume._store.greatest_weight()
-        return volume
+        return TSDFVolume(replace(config, max_memory=max_memory))._of_sums(sums)
 
     @property
     def memory_bytes(self) -> int:
