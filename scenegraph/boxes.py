@@ -85,6 +85,17 @@ def upright(box: OrientedBox) -> OrientedBox:
     return replace(box, rotation=yaw_rotation(float(np.arctan2(box.rotation[1, 0], box.rotation[0, 0]))))
 
 
+def box_around(points: ArrayLike) -> OrientedBox:
+    """The upright box of least footprint around points (N, 3); raises ValueError without any."""
+    points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+    if not len(points):
+        raise ValueError("box_around needs at least one point")
+    rotation = yaw_rotation(smallest_rectangle_yaw(points[:, :2]))
+    local = points @ rotation
+    low, high = local.min(axis=0), local.max(axis=0)
+    return OrientedBox(rotation @ ((low + high) / 2), high - low, rotation)
+
+
 def transform_box(T_a_b: ArrayLike, box: OrientedBox) -> OrientedBox:
     """The box of frame b in frame a; it stays upright only when `T_a_b` turns about z."""
     T = np.asarray(T_a_b, dtype=np.float64)

@@ -10,26 +10,44 @@ import click
 from pipelines.cli.options import common_options, print_json, terminal_console
 
 if TYPE_CHECKING:
+    from pipelines.visits import Register
     from scenegraph.diff import GraphDiff
+
+REGISTER = click.option(
+    "--register",
+    type=click.Choice(("auto", "poses")),
+    default="auto",
+    show_default=True,
+    help="auto: the poses of the recordings say where one lies in the other, or their surfaces where those do not fit so; "
+    "poses: the poses alone.",
+)
 
 
 @click.command()
 @click.argument("run_a", metavar="RUN_A", type=click.Path(path_type=Path))
 @click.argument("run_b", metavar="RUN_B", type=click.Path(path_type=Path))
+@REGISTER
 @common_options
 def diff(
-    run_a: Path, run_b: Path, config_file: Path | None, overrides: tuple[str, ...], quiet: bool, as_json: bool, **_: Any
+    run_a: Path,
+    run_b: Path,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+    register: Register,
+    **_: Any,
 ) -> None:
-    """What appeared, disappeared and moved from RUN_A to RUN_B, two visits to one place recorded in the same world.
+    """What appeared, disappeared and moved from RUN_A to RUN_B, two visits to one place.
 
-    Each run may have its own levelling. Positions are in the levelled world of RUN_A.
+    Each run may have its own levelling, and its own origin. Positions are in the levelled world of RUN_A.
     """
     from pipelines.config import load_config
-    from pipelines.workspace import load_graph
-    from scenegraph.diff import DiffConfig, diff_graphs
+    from pipelines.visits import compare_runs
+    from scenegraph.visits.diff_config import DiffConfig
 
     config = load_config(DiffConfig, config_file, overrides)
-    found = diff_graphs(load_graph(run_a), load_graph(run_b), config)
+    found = compare_runs(run_a, run_b, config, register=register)
     if as_json:
         print_json(
             {
@@ -49,12 +67,14 @@ def print_changes(found: GraphDiff) -> None:
     console = terminal_console()
     if found.changes:
         table = Table()
-        for column in ("change", "object", "in A", "in B", "from", "to", "metres"):
-            table.add_column(column, justify="right" if column == "metres" else "left")
+        for column in ("change", "object", "in A", "in B", "from", "to", "metres", "confidence"):
+            table.add_column(column, justify="right" if column in ("metres", "confidence") else "left")
         for change in found.changes:
             far = "" if change.distance is None else f"{change.distance:.2f}"
             where = (_point(change.position_a), _point(change.position_b))
-            table.add_row(change.kind, change.label.replace("_", " "), change.key_a, change.key_b, *where, far)
+            kind = change.kind if change.carrier is None else f"{change.kind} with {change.carrier}"
+            sure = f"{change.confidence:.2f}"
+            table.add_row(kind, change.label.replace("_", " "), change.key_a, change.key_b, *where, far, sure)
         console.print(table)
     unseen = len(found.unseen_a) + len(found.unseen_b)
     console.print(

@@ -82,6 +82,8 @@ def test_to_json_is_plain():
         "from": [2.0, 0.0, 0.45],
         "to": [0.0, 0.0, 0.45],
         "distance": 2.0,
+        "confidence": 0.6,
+        "with": None,
     }
 
 
