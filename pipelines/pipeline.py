@@ -26,8 +26,9 @@ from pipelines.sources.trust import trust_lines
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.fuse import fuse
-from pipelines.stages.graph import GRAPH_FILES, build_graph
+from pipelines.stages.graph import build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again
+from pipelines.stages.map_files import GRAPH_FILES, read_too
 from pipelines.stages.planes import find_surface_planes
 from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
@@ -75,7 +76,7 @@ STAGES = (
     Stage("level", 2, ("frames", "up"), ("levelling.json",), find_level),
     Stage("planes", 1, ("frames", "planes"), ("planes.json",), find_surface_planes),
     Stage("fuse", 5, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
-    Stage("graph", 8, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
+    Stage("graph", 10, ("frames", "mesh", "graph", "dynamics", "depth"), GRAPH_FILES, build_graph),
     Stage(REPORT, 4, (), REPORT_FILES, write_report_files),
 )
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)
@@ -181,7 +182,8 @@ class _Chain:
         need_kernels = bool(KERNEL_STAGES & {stage.name for stage in stages})
         for stage in stages:
             chosen = {name: self.settings[name] for name in stage.settings}
-            self.key = digest(self.key, stage.name, stage.version, chosen)
+            extra = read_too(self.workspace) if stage.run is build_graph else []
+            self.key = digest(self.key, stage.name, stage.version, chosen, *extra)
             if self.workspace.is_current(stage.name, self.key):
                 self.workspace.note_current(stage.name)
                 context.progress(stage.name, 0, 0)

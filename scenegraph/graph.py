@@ -127,6 +127,20 @@ class SceneGraph:
             raise ValueError(f"{key} is a {self[key].layer} node and cannot become a {node.layer} node")
         self.nx.nodes[key]["node"] = node
 
+    def remove(self, key: str) -> None:
+        """Take a node and its edges out of the graph; raises ValueError for one that contains others."""
+        if children := self.children(key):
+            raise ValueError(f"{key} contains {children[0]} and cannot be removed")
+        self.nx.remove_node(key)
+
+    def set_parent(self, key: str, parent: str) -> None:
+        """Move a node into another one; raises ValueError for a parent that `connect` rejects."""
+        self._check_edge(parent, key, "contains", key_layer=self[key].layer)
+        before = self.parent(key)
+        if before is not None:
+            self.nx.remove_edge(before, key)
+        self.connect(parent, key, kind="contains")
+
     def __getitem__(self, key: str) -> Node:
         """The node under a key; raises KeyError that names it."""
         if key not in self.nx:

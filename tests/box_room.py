@@ -1,9 +1,11 @@
 """A room of 4 x 3 x 2.5 m with a bed and a cabinet, rendered exactly: the smallest complete sequence."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from helpers import box_mesh
+from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
@@ -20,15 +22,16 @@ FURNITURE = {
     "cabinet": ((0.5, 1.0, 1.8), (1.65, -0.8, 0.9)),
 }
 ROOM_SIZE = (4.0, 3.0, 2.5)
+Block = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
-def room_mesh() -> Mesh:
-    """The room from inside and its furniture, labelled, with instance numbers."""
+def room_mesh(furniture: Mapping[str, Block] = FURNITURE) -> Mesh:
+    """The room from inside and its furniture (size and centre by name), labelled, with instance numbers."""
     space = nyu40()
     room = box_mesh(ROOM_SIZE, (0, 0, ROOM_SIZE[2] / 2), inward=True)
     names = ["floor", "floor", "ceiling", "ceiling", *["wall"] * 8]
     parts = [(room.submesh([i]), space.id_of(name), 0) for i, name in enumerate(names)]
-    for number, (name, size_and_center) in enumerate(FURNITURE.items(), 1):
+    for number, (name, size_and_center) in enumerate(furniture.items(), 1):
         parts.append((box_mesh(*size_and_center), space.id_of(name), number))
     meshes = []
     for mesh, label, number in parts:
@@ -45,9 +48,19 @@ def room_mesh() -> Mesh:
     return concatenate(meshes)
 
 
-def write_box_room(folder: Path, frames: int = 30) -> None:
-    """Write the sequence: the camera rotates about the centre of the room and looks a little down, then a little up."""
-    mesh = room_mesh()
+def write_box_room(
+    folder: Path,
+    frames: int = 30,
+    *,
+    furniture: Mapping[str, Block] = FURNITURE,
+    T_input_room: NDArray[np.float64] | None = None,
+) -> None:
+    """Write the sequence: the camera rotates about the centre of the room and looks a little down, then a little up.
+
+    `T_input_room` (4, 4) is where the room lies in the world of the poses.
+    """
+    T_input_room = np.eye(4) if T_input_room is None else T_input_room
+    mesh = room_mesh(furniture)
     caster = MeshCaster(mesh)
     with CanonicalWriter(folder, CAMERA, world_up=(0.0, 0.0, 1.0), label_space=nyu40()) as writer:
         for index in range(frames):
@@ -63,4 +76,5 @@ def write_box_room(folder: Path, frames: int = 30) -> None:
                 labels=mesh.labels[corner].astype(np.uint8),
                 instances=mesh.objects[corner].astype(np.uint16),
             )
-            writer.add(Frame(index, index / 10, mesh.colors[corner], CAMERA, T_world_camera, recorded))
+            pose = T_input_room @ T_world_camera
+            writer.add(Frame(index, index / 10, mesh.colors[corner], CAMERA, pose, recorded))

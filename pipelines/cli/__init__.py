@@ -28,6 +28,8 @@ COMMANDS = {
     "query": ("pipelines.cli.query:query", "Query a run's scene graph: objects, rooms, paths."),
     "ask": ("pipelines.cli.query:ask", "Ask a run a question in plain English."),
     "diff": ("pipelines.cli.diff:diff", "What appeared, disappeared and moved between two visits."),
+    "merge": ("pipelines.cli.merge:merge", "Join the maps of several recordings of one building."),
+    "correct": ("pipelines.cli.correct:correct", "Correct a run's graph: rename, merge, split, room, delete."),
     "eval": ("pipelines.cli.results:evaluate", "Measure a run against the sequence's ground truth."),
     "synth": ("pipelines.cli.sequences:synth", "Render a synthetic world with exact ground truth."),
     "train": ("pipelines.cli.network:train", "Train a network; resumable."),
@@ -35,7 +37,7 @@ COMMANDS = {
     "weights": ("pipelines.cli.network:weights", "Named checkpoints: list, fetch, import, info."),
     "doctor": ("pipelines.cli.doctor:doctor", "Versions, devices, system libraries and missing extras."),
 }
-RESUMABLE = ("run", "predict", "fuse", "graph", "poses", "train")
+RESUMABLE = ("run", "predict", "fuse", "graph", "merge", "poses", "train")
 LONGEST_LINE = 1000
 OUR_PACKAGES = ("m2h", "mapping", "scenegraph", "pipelines")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -220,12 +220,17 @@ def _direction(text: str) -> list[float]:
 
 def print_summary(manifest: dict[str, Any], out: Path, until: str = "report") -> None:
     """The table at the end of a run up to the stage `until`, on standard output."""
-    from rich.table import Table
-
     from pipelines.pipeline import FIRST_PASS, stages_until
 
     planned = stages_until(until, two_passes=FIRST_PASS[0].name in manifest["stages"])
-    stages = {stage.name: manifest["stages"][stage.name] for stage in planned}
+    print_stages(manifest, [stage.name for stage in planned], out)
+
+
+def print_stages(manifest: dict[str, Any], names: Sequence[str], out: Path) -> None:
+    """What the stages of these names did, their warnings, and where to look first."""
+    from rich.table import Table
+
+    stages = {name: manifest["stages"][name] for name in names}
     fresh = [stage for stage in stages.values() if not stage["up_to_date"]]
     console = terminal_console()
     table = Table(title=f"{manifest['input']['name']} ({manifest['input']['format']}, {manifest['source']})")

@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from mapping.mesh.io import write_glb, write_mesh
-from mapping.mesh.mesh import Mesh
 from mapping.reading.documents import read_json
 from pipelines.checks.bounds import extent_problem
 from pipelines.frame import SequenceError
 from pipelines.sources.source import DepthOrigin
 from pipelines.stages.context import RunContext
+from pipelines.stages.map_files import graph_summary, write_map
 from pipelines.stages.presence import fill_presence
-from pipelines.views.exporters import scene_glb_nodes
+from pipelines.stages.surfaces import PredictedLabels, labelled_mesh
+from pipelines.stages.transient import transient_surfaces
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.build import CameraTrajectory, build_scene_graph
+from scenegraph.corrections.corrected import corrected
+from scenegraph.corrections.entries import FILE as CORRECTIONS_FILE
+from scenegraph.corrections.entries import load_corrections
 from scenegraph.faces import Faces
-from scenegraph.files import json_values as values
-from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
-from scenegraph.files.ground_file import write_ground
-from scenegraph.files.json_io import save_scene_graph
-from scenegraph.files.spark_dsg import export_spark_dsg
-from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import SceneGraphConfig
-from scenegraph.ground import build_ground
-from scenegraph.labels import LabelSpace, nyu40
+from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
-from scenegraph.objects.evidence import EvidentMesh, NameEvidence
+from scenegraph.objects.evidence import EvidentMesh
 from scenegraph.rooms.storeys import doubtful_storeys
 from scenegraph.tracks.dynamic import detections_from_json
 
-if TYPE_CHECKING:
-    from mapping.tsdf.volume import TSDFVolume
-
-GRAPH_FILES = (
-    "mesh.ply",
-    "mesh.glb",
-    "scene_graph.json",
-    "dsg.json",
-    "floorplan.geojson",
-    "objects.csv",
-    "trajectory.tum",
-    "ground.npz",
-)
-SURFACE_SAMPLES = 20_000
 PREDICTED_EXTENT = 0.2
 """`graph.objects.least_extent` for depth that is not measured, whose errors are of that size."""
 COMPLETED_SHARE = 0.04
@@ -65,7 +45,10 @@ def build_graph(context: RunContext) -> StageRecord:
     mesh = volume.extract_mesh(min_weight=weight, min_share=min_share_of(context))
     if not len(mesh.faces):
         raise SequenceError(f"{context.sequence.path}: no surface came out of fusion (mesh.min_weight={weight:g})")
-    labelled = _labelled(context, volume, mesh)
+    label_space = context.source.label_space
+    transient = transient_surfaces(context, volume)
+    labelled = labelled_mesh(volume, mesh, _predicted(context), transient)
+    mesh = labelled.mesh if isinstance(labelled, EvidentMesh) else labelled
     context.advance(1, 4)
     trajectory = _levelled_trajectory(context)
     covered = np.concatenate([mesh.vertices, trajectory.positions])
@@ -78,26 +61,20 @@ def build_graph(context: RunContext) -> StageRecord:
         labelled,
         free_space,
         trajectory,
-        context.source.label_space or nyu40(),
+        label_space or nyu40(),
         tracks=_tracks(context),
         T_input_world=context.T_input_world,
         config=graph_config_of(context),
     )
     fill_presence(context, graph, mesh)
+    corrections = load_corrections(context.workspace.path(CORRECTIONS_FILE))
+    graph, mesh, problems = corrected(graph, mesh, corrections, context.config.graph.relations)
     context.advance(3, 4)
-    _write_map(context.workspace.root, mesh, graph, trajectory)
-    storeys = [node.z_range for _, node in graph.nodes("storey")]
-    write_ground(build_ground(mesh, free_space, storeys), context.workspace.path("ground.npz"))
+    write_map(context.workspace.root, mesh, graph, trajectory, free_space)
     context.advance(4, 4)
-    counts = {layer: len(graph.nodes(layer)) for layer in ("storey", "room", "object", "place", "track", "agent")}
-    labels = Counter(node.label for _, node in graph.nodes("object"))
-    text = (
-        f"{len(mesh.faces) / 1e3:.0f} k triangles, {counts['room']} rooms, {counts['object']} objects, "
-        f"{counts['place']} places, {counts['track']} moving"
-    )
-    summary = {"faces": len(mesh.faces), "vertices": len(mesh.vertices), "counts": counts}
-    summary |= {"objects": dict(sorted(labels.items())), **_surface_figures(mesh), "text": text}
-    return StageRecord(summary, doubtful_storeys(Faces.of(mesh), storeys))
+    summary = graph_summary(mesh, graph) | {"how": _how(context)}
+    storeys = [node.z_range for _, node in graph.nodes("storey")]
+    return StageRecord(summary, [*doubtful_storeys(Faces.of(mesh), storeys), *problems])
 
 
 def graph_config_of(context: RunContext) -> SceneGraphConfig:
@@ -112,22 +89,30 @@ def graph_config_of(context: RunContext) -> SceneGraphConfig:
     return replace(config, objects=objects, structure=structure)
 
 
-def _labelled(context: RunContext, volume: TSDFVolume, mesh: Mesh) -> Mesh | EvidentMesh:
-    """The mesh; where labels are predicted, with those that the evidence of all frames is for, and that evidence."""
-    label_space = context.source.label_space
-    if label_space is None or not context.source.predicts_labels:
-        return mesh
-    evidence = NameEvidence.of(volume.label_evidence(mesh.vertices), len(mesh.vertices), label_space)
-    evidence = evidence.smoothed(mesh.faces)
-    return EvidentMesh(evidence.labelled(mesh, label_space), evidence, _certainty(context, label_space))
-
-
-def _certainty(context: RunContext, label_space: LabelSpace) -> dict[int, float]:
-    """How sure the source was of each label on average, by id, as fusion noted it."""
+def _predicted(context: RunContext) -> PredictedLabels | None:
+    """What is known of the labels where they are predicted."""
+    if context.source.label_space is None or not context.source.predicts_labels:
+        return None
     where = f"{context.workspace.path('manifest.json')}: stages.fuse.summary.label_confidence"
-    noted = values.mapping(context.workspace.summary("fuse").get("label_confidence", {}), where)
-    known = {str(label): label for label in label_space.by_id}
-    return {known[name]: values.at_least_zero(mean, where, most=1.0) for name, mean in noted.items() if name in known}
+    return PredictedLabels.of(context.source.label_space, _label_confidence(context), where)
+
+
+def _label_confidence(context: RunContext) -> Any:
+    return context.workspace.summary("fuse").get("label_confidence", {})
+
+
+def _how(context: RunContext) -> dict[str, Any]:
+    """What a merge of runs must know of how the graph was made, besides the settings: what they left to the source."""
+    config = graph_config_of(context)
+    camera = context.camera
+    return {
+        "camera": {name: getattr(camera, name) for name in ("fx", "fy", "cx", "cy", "width", "height")},
+        "predicts_labels": _predicted(context) is not None,
+        "label_confidence": _label_confidence(context),
+        "corrects_labels": bool(config.structure.corrects_labels),
+        "least_extent": config.objects.least_extent,
+        "min_share": min_share_of(context),
+    }
 
 
 def min_share_of(context: RunContext) -> float:
@@ -136,18 +121,6 @@ def min_share_of(context: RunContext) -> float:
     if given is not None:
         return given
     return COMPLETED_SHARE if context.source.predict_hinted is not None else 0.0
-
-
-def _surface_figures(mesh: Mesh) -> dict[str, float]:
-    """What the mesh says about itself: its area, how much of it is doubled, how open it is."""
-    from mapping.mesh.mesh_metrics import doubled_share, rim_per_area
-
-    doubled = doubled_share(mesh, np.random.default_rng(0), samples=SURFACE_SAMPLES)
-    return {
-        "area": round(float(mesh.face_areas().sum()), 2),
-        "doubled_share": round(doubled, 4),
-        "rim_per_area": round(rim_per_area(mesh), 3),
-    }
 
 
 def _levelled_trajectory(context: RunContext) -> CameraTrajectory:
@@ -165,13 +138,3 @@ def _tracks(context: RunContext) -> list[TrackNode]:
     frames = detections_from_json(read_json(path, WorkspaceError), str(path))
     label_space = context.source.label_space or nyu40()
     return track(frames, label_space, context.config.dynamics.tracking)
-
-
-def _write_map(root: Path, mesh: Mesh, graph: SceneGraph, trajectory: CameraTrajectory) -> None:
-    write_mesh(mesh, root / "mesh.ply")
-    write_glb(root / "mesh.glb", scene_glb_nodes(mesh, graph))
-    save_scene_graph(graph, root / "scene_graph.json")
-    export_spark_dsg(graph, root / "dsg.json", mesh=mesh)
-    export_floorplan(graph, root / "floorplan.geojson")
-    export_objects_csv(graph, root / "objects.csv")
-    write_trajectory_tum(trajectory.times, trajectory.T_world_camera, root / "trajectory.tum")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mapping.mesh.mesh import Mesh
 from pipelines.stages.context import RunContext
+from pipelines.stages.transient import presence_frames
 from scenegraph.graph import SceneGraph
 from scenegraph.tracks.presence import SurfacePoints, frame_evidence, presence_intervals
 
@@ -26,8 +27,7 @@ def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh) -> None:
     for _, node in objects:
         label_ids[node.number - 1] = node.label_id
     surface = SurfacePoints.of(mesh, label_ids, config.points)
-    positions = context.positions
-    chosen = [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, config.frames).astype(int))]
+    chosen = presence_frames(context)
     times: list[float] = []
     confirmed: list[NDArray[np.int64]] = []
     contradicted: list[NDArray[np.int64]] = []

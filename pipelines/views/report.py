@@ -79,7 +79,8 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
         *_tracks(graph),
         *_input(stages),
         "<h2>Surface and depth</h2>" + _surface(stages),
-        "<h2>Frames</h2>" + _frames(stages),
+        *_visits(graph),
+        *_frames(stages),
         "<h2>Time and memory</h2>" + _timings(stages),
         "<h2>Versions</h2>" + _table(("package", "version"), list(manifest["versions"].items())),
     ]
@@ -226,13 +227,23 @@ def _input(stages: Mapping[str, Any]) -> list[str]:
     return [f"<h2>Check of the input</h2><ul>{items}</ul>"] if lines else []
 
 
-def _frames(stages: Mapping[str, Any]) -> str:
+def _visits(graph: SceneGraph) -> list[str]:
+    """The recordings of a merged map, and when each was made in its time."""
+    visits = graph.metadata.get("visits", [])
+    rows = [
+        (visit["run"], f"{visit['times'][0]:.1f} to {visit['times'][1]:.1f}", visit["by"], ", ".join(visit["tracks"]))
+        for visit in visits
+    ]
+    return ["<h2>Visits</h2>" + _table(("run", "time (s)", "placed by", "tracks"), rows)] if rows else []
+
+
+def _frames(stages: Mapping[str, Any]) -> list[str]:
+    if "sequence" not in stages:  # a merged map
+        return []
     summary = stages["sequence"]["summary"]
     rows = [("used", summary["used"]), *sorted(summary["unused"].items())]
-    return (
-        _table(("frames", "count"), rows, numbers=(1,))
-        + '<p>One line per frame: <a href="frames.csv">frames.csv</a>.</p>'
-    )
+    listed = '<p>One line per frame: <a href="frames.csv">frames.csv</a>.</p>'
+    return ["<h2>Frames</h2>" + _table(("frames", "count"), rows, numbers=(1,)) + listed]
 
 
 def _timings(stages: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ Counts = NDArray[np.int64]
 Interval = tuple[float, float]
 
 NEAREST = 0.1  # metres along z below which depth is not measured
+THROUGH = 1.5  # tolerances behind a point from which a ray has passed through it
 FRONT_COS = 0.2  # cosine of the angle of view from which a point counts as seen from its front
 
 
@@ -80,7 +81,7 @@ def frame_evidence(
     z, measured = local[ahead, 2], depth[v, u]
     tolerance = config.tolerance + config.tolerance_share * z
     ends_there = (measured > 0) & (np.abs(measured - z) <= tolerance)
-    contradicted = measured > z + 2 * tolerance
+    contradicted = measured > z + THROUGH * tolerance
     if labels is not None and label_space is not None:
         bare = np.isin(labels[v, u], sorted(label_space.ids_of_kind("structure")))
         other = ends_there & bare & (labels[v, u] != surface.labels[ahead])

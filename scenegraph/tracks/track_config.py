@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -79,7 +81,7 @@ class PresenceConfig:
     max_depth: float = Field(default=5.0, gt=0)
     """Metres; farther points are ignored."""
     tolerance: float = Field(default=0.08, gt=0)
-    """Metres by which measured depth and the map may differ; a ray that ends more than twice that behind a point has
+    """Metres by which measured depth and the map may differ; a ray that ends farther behind a point than 1.5 times that has
     passed through it."""
     tolerance_share: float = Field(default=0.02, ge=0)
     """Addition to that, as a share of the depth."""
@@ -91,6 +93,15 @@ class PresenceConfig:
     """Log odds from a frame when all of its points agree."""
     change_cost: float = Field(default=6.0, ge=0)
     """Least log odds gained by an appearance or disappearance to be accepted."""
+    transient: Literal["auto", "on", "off"] = "auto"
+    """Whether what was there only for a time gets its surface back, which rays through its place take out of the map; auto: where
+    depth is measured."""
+    free_share: float = Field(default=0.35, gt=0, lt=1)
+    """Distance from the map's surface, in truncations, from which measured depth ends in what the map takes for free space."""
+    transient_frames: float = Field(default=1.5, gt=0)
+    """Frames that saw such surface, in the mean of its corners, from which it counts."""
+    transient_area: float = Field(default=0.01, ge=0)
+    """Least square metres of such surface."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,0 +1,1 @@
+"""Corrections of a scene graph by its user: a file that survives every rebuild."""
