@@ -339,6 +339,18 @@ def checks(data: Result) -> str:
     return paragraphs(table([*CHECK_COLUMNS, *noisy], rows), table(RECORDING_COLUMNS, said) if said else "")
 
 
+def visits(data: Result) -> str:
+    """What was found over all worlds."""
+    totals = data["totals"]
+    rows = [
+        {"what": section, "figure": name.replace("_", " "), "value": value}
+        for section, figures in totals.items()
+        for name, value in figures.items()
+    ]
+    columns = [Column("of", "what"), Column("figure", "figure"), Column("value", "value", ".3f")]
+    return table(columns, rows)
+
+
 def refine_poses(data: Result) -> str:
     """Maps with poses as given and refined."""
     return table(REFINED_POSES_COLUMNS, data["rows"])

@@ -32,6 +32,7 @@ from result_tables import (
     refine,
     refine_poses,
     synth,
+    visits,
 )
 from run_all import commands
 
@@ -234,6 +235,16 @@ SECTIONS = (
         "ones, and compared with the map of the sensor's depth.",
         poses,
         ("pycolmap", "torch"),
+    ),
+    Section(
+        "Several visits",
+        "visits",
+        "Synthetic worlds of two rooms, visited twice with five changes between the visits, with recorded depth and labels. "
+        "`diff` compares the two maps: a change counts as found where kind and label are right and it is at most 0.5 m off, "
+        "and a distance as right within 0.25 m. `presence` maps both visits as one recording. `merge` maps three overlapping "
+        "parts of the first visit and compares their merged map with that of the whole. Worlds from 21 on were held out.",
+        visits,
+        noise=SAME_ON_ALL,
     ),
     Section(
         "Check of the input",

@@ -131,8 +131,12 @@ def refine_poses():
     return {"rows": [row], "load": {"others_share": 0.02, "noisy": False}}
 
 
+def visits():
+    return {"totals": {"diff": {"precision": 0.925, "recall": 0.5, "moved_at_right_distance": None}}}
+
+
 RESULTS = (fusion, large_run, long_walk, monocular, multiview, network, quality, refine, synth, from_images, poses)
-MADE_UP = {make.__name__: make for make in (*RESULTS, checks, refine_poses)}
+MADE_UP = {make.__name__: make for make in (*RESULTS, checks, refine_poses, visits)}
 
 
 @pytest.fixture
@@ -194,6 +198,8 @@ def test_every_section_says_where_it_comes_from(results):
         ("Rendering synthetic worlds", "| 8x6, 2 people | truth only | 5.00 | 0.50 |"),
         ("From images and poses alone", "| office, alone | 0.234 | - | - | - | - | - |"),
         ("Check of the input", "| as it is, depth | 3 | 0 | 1 | 2 | 1 | 0 |"),
+        ("Several visits", "| diff | precision | 0.925 |"),
+        ("Several visits", "| diff | moved at right distance | - |"),
     ],
 )
 def test_tables(results, title, line):
