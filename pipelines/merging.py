@@ -125,9 +125,8 @@ def _write_header(workspace: Workspace, folders: Sequence[Path], register: Regis
         "input": {"name": name, "format": FORMAT, "path": str(folders[0].resolve()), "fingerprint": key},
         "source": "several runs",
     }
-    trust = [text for folder in folders if (text := Workspace.open(folder).manifest.get("trust"))]
-    if trust:
-        workspace.manifest["trust"] = trust[0]
+    lines = [line for folder in folders for line in Workspace.open(folder).manifest.get("trust", [])]
+    workspace.manifest["trust"] = list(dict.fromkeys(lines))
     workspace.save()
     return key
 
