@@ -75,18 +75,23 @@ def true_changes(sequence: Path) -> list[dict[str, Any]]:
     for change in graphs[1].metadata["changes"]:
         there = [known[change["number"]] for known in nodes if change["number"] in known]
         diagonal = float(np.linalg.norm(there[0].box.size))
-        wanted = diagonal >= LEAST_DIAGONAL and min(node.views for node in there) >= LEAST_VIEWS
-        changes.append({**change, "wanted": wanted})
+        seen = [change["number"] in known and known[change["number"]].views >= LEAST_VIEWS for known in nodes]
+        wanted = diagonal >= LEAST_DIAGONAL and sum(seen) == len(there)
+        changes.append({**change, "wanted": wanted, "seen": seen})
     return changes
 
 
 def is_found(true: dict[str, Any], said: dict[str, Any], T_input_world: np.ndarray) -> bool:
-    """Whether a reported change is the true one: its kind, its label and where it happened."""
-    if true["kind"] != said["kind"] or true["label"] != said["label"]:
+    """Whether a reported change is the true one: its kind, its label and where it happened.
+
+    Of a move of which one visit shows nothing, the other can only tell that the object appeared or disappeared.
+    """
+    kind, ends = true["kind"], [name for name in ("from", "to") if true[name] is not None]
+    if kind == "moved" and sum(true["seen"]) == 1:
+        kind, ends = ("disappeared", ["from"]) if true["seen"][0] else ("appeared", ["to"])
+    if kind != said["kind"] or true["label"] != said["label"]:
         return False
-    for name in ("from", "to"):
-        if true[name] is None:
-            continue
+    for name in ends:
         at = transform_points(T_input_world, np.array(said[name]))
         if np.linalg.norm(at - np.array(true[name])) > NEAR:
             return False
