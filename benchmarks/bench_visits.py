@@ -1,6 +1,6 @@
 """Changes between visits, presence within one recording, and maps merged from parts, on synthetic worlds.
 
-python benchmarks/bench_visits.py --seeds 5 6 7 8 --out benchmarks/results/visits.json
+python benchmarks/bench_visits.py --out benchmarks/results/visits.json
 
 Each world has two visits with five changes between them. `diff` compares the maps of the visits. `presence` maps both visits as
 one recording and asks for the objects that appear and leave halfway. `merge` maps three overlapping parts of the first visit,
@@ -237,7 +237,7 @@ def measure(seed: int, options: argparse.Namespace, folder: Path) -> dict[str, A
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6, 7, 8])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6, 7, 8, 9, 10, 21, 22, 23, 24])
     parser.add_argument("--parts", nargs="+", default=["diff", "presence", "merge"], help="what to measure")
     parser.add_argument("--rooms", type=int, default=2)
     parser.add_argument("--frames", type=int, default=150, help="frames of each visit")

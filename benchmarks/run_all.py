@@ -29,10 +29,7 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
             *("bench_quality.py", "--seeds", "25", "26", "27", "21", "22"),
             *("--out", "benchmarks/results/quality.json"),
         ],
-        "visits": [
-            *("bench_visits.py", "--seeds", "5", "6", "7", "8", "9", "10", "21", "22", "23", "24"),
-            *("--out", "benchmarks/results/visits.json"),
-        ],
+        "visits": ["bench_visits.py", "--out", "benchmarks/results/visits.json"],
         "network": ["bench_network.py"],
         "monocular": ["bench_monocular.py", "--ablate", "31", "33", "42"],
         "multiview": ["bench_multiview.py", data],

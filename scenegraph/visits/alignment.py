@@ -44,7 +44,7 @@ class Motion:
 
 
 @dataclass(frozen=True, eq=False)
-class Sighting:
+class SeenObject:
     """An object as one visit saw it: points (N, 3) of its surface and its box, and the states of space in that visit."""
 
     points: Array
@@ -52,7 +52,7 @@ class Sighting:
     states: StatesOf
 
 
-def align(first: Sighting, second: Sighting) -> Motion:
+def align(first: SeenObject, second: SeenObject) -> Motion:
     """The motion that brings the first surface onto the second; score 0 without enough points."""
     if min(len(first.points), len(second.points)) < LEAST_POINTS:
         return Motion(np.eye(4), 0.0)

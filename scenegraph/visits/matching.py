@@ -14,7 +14,7 @@ from mapping.se3 import from_rotation_translation, inverse
 from scenegraph.boxes import box_iou
 from scenegraph.nodes import OrientedBox
 from scenegraph.objects.sizes import is_whole
-from scenegraph.visits.alignment import Motion, Sighting, align
+from scenegraph.visits.alignment import Motion, SeenObject, align
 from scenegraph.visits.diff_config import DiffConfig
 from scenegraph.visits.items import Candidate
 from scenegraph.visits.space import StatesOf
@@ -80,7 +80,7 @@ def moved(
             ratio = _size_ratio(x.box, y.box)
             motions[i, j] = Motion(_between(x.box, y.box), min(1.0, EQUAL_SIZE / ratio))
             return float(np.log(max(ratio, EQUAL_SIZE))) + way if ratio <= config.size_ratio else FORBIDDEN
-        motion = align(Sighting(x.points, x.box, seen[0]), Sighting(y.points, y.box, seen[1]))
+        motion = align(SeenObject(x.points, x.box, seen[0]), SeenObject(y.points, y.box, seen[1]))
         motions[i, j] = motion
         shift = np.linalg.norm((motion.T @ [*x.box.center, 1.0])[:3] - x.box.center)
         if motion.score < config.min_shape or shift < LEAST_SHIFT:
