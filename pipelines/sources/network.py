@@ -25,13 +25,14 @@ from pipelines.posing.unit import estimate_unit
 from pipelines.settings import NetworkConfig, PipelineConfig
 from pipelines.sources.source import DepthOrigin, Hint, Source
 from pipelines.workspace import digest, folder_fingerprint
-from scenegraph.labels import load_label_space
+from scenegraph.labels import LabelSpace, load_label_space
 
 if TYPE_CHECKING:
     from m2h.infer import MatchedView, Predictor
+    from m2h.record import CheckpointRecord
     from m2h.views import View
 
-VERSION = 4
+VERSION = 5
 """Counts changes of how the network is asked, so that stored answers are reused only where they would be the same."""
 KEPT_FEATURE_BYTES = 256 << 20
 CERTAIN = 0.03
@@ -55,6 +56,8 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
 
     predictor = Predictor.from_checkpoint(name)
     label_space = load_label_space(predictor.record.label_space) if "semantics" in predictor.tasks else None
+    if label_space is not None and predictor.record.broader is not None:
+        predictor = Predictor(predictor.network, without_vague_names(predictor.record, label_space), predictor.config)
     fingerprint = f"{predictor.record.to_json()} {folder_fingerprint(path)}"
     title = f"m2h:{Path(name).name}"
     poses = poses_of(sequence)
@@ -92,6 +95,19 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
         pose_scale=lambda: asked.scale,
         trust=trust,
         predicts_labels="semantics" in predictor.tasks,
+    )
+
+
+def without_vague_names(record: CheckpointRecord, label_space: LabelSpace) -> CheckpointRecord:
+    """The record of a network that names groups of classes by one of them, such as table, but never as other furniture or props.
+
+    In a map the frames that know the class decide; a vague name beside it would be an object of its own.
+    """
+    assert record.broader is not None
+    vague = [label_space.name_of(broad).startswith("other") for broad in record.broader]
+    return replace(
+        record,
+        broader=tuple(c if no else broad for c, (no, broad) in enumerate(zip(vague, record.broader, strict=True))),
     )
 
 

@@ -14,16 +14,18 @@ from m2h.checkpoint import save_checkpoint
 from m2h.config import CrossViewConfig
 from m2h.infer import Predictor
 from m2h.model import M2HConfig, build_model
+from m2h.naming import NYU40_BROADER
 from m2h.predictions import GOOD_DEPTH, Predictions
 from m2h.record import CheckpointRecord, Preprocessing
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.settings import PipelineConfig
-from pipelines.sources.network import CERTAIN, PosedNetwork, poses_of, precision_of
+from pipelines.sources.network import CERTAIN, PosedNetwork, poses_of, precision_of, without_vague_names
 from pipelines.sources.refinement import refined
 from pipelines.sources.source import DepthOrigin, Hint, open_source
 from pipelines.stages.align import is_wanted
 from pipelines.stages.hint import hint_of
+from scenegraph.labels import nyu40
 
 SETTINGS = {"frames": {"stride": 6}, "tsdf": {"voxel_size": 0.1}}
 CERTAIN_DEPTH = {"confidence": False}
@@ -185,3 +187,11 @@ def test_weights_are_the_inverse_variance_of_what_confidence_says():
     ends = precision_of(np.array([0, 1], np.float32))
     assert 0 <= ends[0] < 1e-6
     assert ends[1] == 1
+
+
+def test_maps_get_no_vague_names():
+    record = without_vague_names(CheckpointRecord(M2HConfig.cross(), broader=NYU40_BROADER), nyu40())
+    named = dict(enumerate(record.broader))
+    table, desk, wall, door, cabinet, lamp = 7, 14, 1, 8, 3, 35
+    assert (named[desk], named[door]) == (table, wall)
+    assert (named[cabinet], named[lamp]) == (cabinet, lamp)
