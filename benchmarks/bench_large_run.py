@@ -39,8 +39,6 @@ from scenegraph.nodes import AgentNode, BuildingNode, ObjectNode, OrientedBox, P
 
 ROOT = Path(__file__).parents[1]
 LIMIT_GIB = 4.0
-LONGEST_OUTPUT = 100
-"""Characters of the last line of a command that are kept."""
 ROOM = 8.0
 """Metres of the side of a room."""
 VERTICES_A_ROOM = 100_000
@@ -98,16 +96,22 @@ def commands(run: Path, sequence: Path) -> dict[str, list[str]]:
 
 
 def measured(name: str, arguments: list[str]) -> dict[str, Any]:
-    """A command with its peak of resident memory in GiB, its seconds of processor time and its exit code."""
+    """A command with its peak of resident memory in GiB, its seconds of processor time, its exit code, and the number that it
+    prints last."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen([sys.executable, *arguments], stdout=output)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        last = (output.read().decode("utf-8", "replace").splitlines() or [""])[-1][:LONGEST_OUTPUT]
-    found = {"gib": round(usage.ru_maxrss / 2**20, 2), "cpu_s": round(usage.ru_utime + usage.ru_stime, 1)}
+        last = (output.read().decode("utf-8", "replace").splitlines() or [""])[-1]
+    found: dict[str, Any] = {
+        "gib": round(usage.ru_maxrss / 2**20, 2),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+    }
     print(f"{name}: {found} {last}", file=sys.stderr, flush=True)
-    return {"command": name, **found, "code": process.returncode, "output": last}
+    if last.isdecimal():
+        found["output"] = last
+    return {"command": name, **found, "code": process.returncode}
 
 
 def write_all(run: Path, sequence: Path, options: argparse.Namespace) -> None:
