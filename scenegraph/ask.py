@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scenegraph.graph import SceneGraph
 from scenegraph.naming import (
@@ -176,7 +177,7 @@ def nothing_found(graph: SceneGraph, question: Question) -> str:
         seen = sightings(graph, time=question.time, label=question.label, room=question.room)
         if seen:
             first = seen[0]
-            at = ", ".join(f"{x:.2f}" for x in first.position)
+            at = position_text(first.position)
             label = first.label.replace("_", " ")
             return f"{text}; nearest: {first.key} {label} at {first.time:.2f} s, in {first.room or '-'} ({at})"
     rooms = None if question.room is None else rooms_called(graph, question.room)
@@ -185,12 +186,17 @@ def nothing_found(graph: SceneGraph, question: Question) -> str:
 
 def described(graph: SceneGraph, hit: Hit) -> str:
     """A hit in one line: key, label, room, position, size, and how far away it is."""
-    where = ", ".join(f"{x:.2f}" for x in hit.position)
+    where = position_text(hit.position)
     node = graph[hit.key]
     size = f"  {size_text(node)}" if isinstance(node, ObjectNode) else ""
     away = f"  {hit.distance:.2f} m away" if hit.distance is not None else ""
     room = room_name(graph, hit.room) if hit.room else "-"
     return f"{hit.key:<5} {hit.label.replace('_', ' '):<16} {room:<16} ({where}){size}{away}"
+
+
+def position_text(position: NDArray[np.float64]) -> str:
+    """A point (3,) to a centimetre, without a sign before zeros."""
+    return ", ".join(f"{x:.2f}" for x in np.round(position, 2) + 0.0)
 
 
 def size_text(node: ObjectNode) -> str:

@@ -114,7 +114,7 @@ def ask(run_folder: Path, question: tuple[str, ...], quiet: bool, as_json: bool,
 
 def show_hits(graph: Any, conditions: dict[str, Any], *, as_json: bool) -> None:
     """The objects that meet the conditions of `query`, and the nearest sightings of what is not there at its time."""
-    from scenegraph.ask import Question, described, found_hits, nothing_found
+    from scenegraph.ask import Question, described, found_hits, nothing_found, position_text
     from scenegraph.naming import QueryError
     from scenegraph.query import sightings
 
@@ -143,7 +143,7 @@ def show_hits(graph: Any, conditions: dict[str, Any], *, as_json: bool) -> None:
         say(described(graph, hit))
     if hits and missed:
         for seen in missed:
-            position = ", ".join(f"{x:.2f}" for x in seen.position)
+            position = position_text(seen.position)
             say(
                 f"{seen.key:<5} {seen.label.replace('_', ' '):<16} {seen.room or '-':<16} ({position})  seen at {seen.time:.2f} s"
             )
@@ -195,6 +195,7 @@ def path_mapping(graph: Any, points: Any, clearance: float) -> dict[str, Any]:
 
 def show_path(graph: Any, answer: dict[str, Any], *, as_json: bool) -> None:
     """A path, for people or for machines."""
+    from scenegraph.ask import position_text
     from scenegraph.naming import room_name
 
     if as_json:
@@ -203,7 +204,7 @@ def show_path(graph: Any, answer: dict[str, Any], *, as_json: bool) -> None:
     rooms = " -> ".join(room_name(graph, key) for key in answer["rooms"])
     say(f"{answer['length']:.2f} m, narrowest clearance {answer['clearance']:.2f} m{': ' if rooms else ''}{rooms}")
     for point in answer["points"]:
-        say(f"  ({', '.join(f'{x:.2f}' for x in point)})")
+        say(f"  ({position_text(point)})")
 
 
 def hit_mapping(hit: Any) -> dict[str, Any]:

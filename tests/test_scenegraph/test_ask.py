@@ -1,9 +1,10 @@
 """Questions in plain English, what is understood, and the answers."""
 
+import numpy as np
 import pytest
 from scenes import make_object, small_flat
 
-from scenegraph.ask import EXAMPLES, Question, answered, nothing_found, understood
+from scenegraph.ask import EXAMPLES, Question, answered, nothing_found, position_text, understood
 from scenegraph.naming import QueryError
 from scenegraph.nodes import RoomNode
 
@@ -101,6 +102,10 @@ def test_no_and_what_there_is_instead(flat):
 def test_the_nearest_sighting_of_what_was_not_seen_then(flat):
     (line,) = answer(flat, "where was the person at 4 s").lines
     assert line.startswith("nothing found: no person at 4 s; nearest: T0 person at 2.00 s, in R0 (3.00, 1.50, 0.90)")
+
+
+def test_zero_has_no_sign():
+    assert position_text(np.array([-0.001, 1.005, -1.2])) == "0.00, 1.00, -1.20"
 
 
 def test_sizes_that_were_not_measured_are_not_told(flat):
