@@ -43,6 +43,8 @@ STAGE_FIELDS: dict[str, type | tuple[type, ...]] = {
     "summary": dict,
 }
 """What the record of a stage must contain, and of which type."""
+RECORDING = "recording"
+"""The manifest's entry for the path of a plain recording, whose posed frames are the input."""
 INPUT_FIELDS = ("name", "format", "path", "fingerprint")
 REPORTED_PACKAGES = (
     "m2h-mapping",
@@ -55,8 +57,6 @@ REPORTED_PACKAGES = (
     "torch",
     "timm",
 )
-
-
 LONGEST_STAGE = 1e9
 """Seconds of a stage, or MiB of its memory: larger numbers are damage."""
 
@@ -253,16 +253,36 @@ class Workspace:
         if not self.manifest["stages"] or known.get("fingerprint") == fingerprint:
             return
         if Path(known.get("path", sequence.path)).resolve() != sequence.path.resolve():
-            raise WorkspaceError(
-                f"{self.root}: contains a map of {known.get('name')} ({known['path']}), not of {sequence.name}; "
-                "choose another --out, or give --overwrite"
-            )
+            raise self._other_map(known.get("name"), known["path"], sequence.name)
+
+    def check_recording(self, path: Path, posed: Path) -> None:
+        """Raises WorkspaceError when the folder has a map of something else than the plain recording `path`, posed in `posed`."""
+        known = self.manifest.get(RECORDING)
+        if known is None and self.manifest["stages"]:
+            known = self.manifest.get("input", {}).get("path")  # of a version that noted no recording
+            known = None if known == str(posed.resolve()) else known
+        if known not in (None, str(path.resolve())):
+            raise self._other_map(Path(str(known)).stem, known, path.resolve().stem)
+
+    def _other_map(self, name: object, path: object, wanted: str) -> WorkspaceError:
+        return WorkspaceError(
+            f"{self.root}: contains a map of {name} ({path}), not of {wanted}; choose another --out, or give --overwrite"
+        )
+
+    def note_recording(self, path: Path) -> None:
+        """Say in the manifest of which plain recording the posed frames are."""
+        self.manifest[RECORDING] = str(path.resolve())
+        self.save()
 
     def forget(self) -> None:
-        """Count all stages as not run, and forget the input."""
-        self.manifest["stages"] = {}
-        self.manifest.pop("input", None)
+        """Count all stages as not run, forget the input, and remove what stages made of it."""
+        made = {name for record in self.manifest["stages"].values() for name in record["outputs"]}
+        kept = {key: value for key, value in self.manifest.items() if key not in ("input", RECORDING)}
+        self.manifest = kept | {"stages": {}}
         self.save()
+        for name in made:
+            if not Path(name).is_absolute() and ".." not in Path(name).parts:  # the manifest may be anyone's
+                remove_file(self.path(name))
 
     def save(self) -> None:
         """Write the manifest."""
