@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mapping.depth.weights import depth_weight
 from pipelines.stages.context import PosedFrame, RunContext
-from pipelines.stages.motion_file import FILE, Motion, write_motion
+from pipelines.stages.motion_file import FILE, Motion, Runs, write_motion
 from pipelines.workspace import StageRecord
 from scenegraph.labels import nyu40
 from scenegraph.motion.views import ViewsBuilder
@@ -35,9 +35,10 @@ def find_motion(context: RunContext) -> StageRecord:
     views = builder.build()
     label_space = context.source.label_space or nyu40()
     found = find_movers(views, label_space, config, lambda done, total: context.advance(count + done, count + total))
-    write_motion(path, Motion(found.stride, {builder.frames[k]: mask for k, mask in found.masks.items()}))
-    summary = {"tracks": found.tracks, "rejected": found.rejected, "frames": len(found.masks)}
-    return StageRecord({**summary, "text": f"{found.tracks} moving, in {len(found.masks)} of {count} frames"})
+    moving = {builder.frames[k]: Runs.of(found.mask(k)) for k in found.parts}
+    write_motion(path, Motion(found.stride, moving))
+    summary = {"tracks": found.tracks, "rejected": found.rejected, "frames": len(moving)}
+    return StageRecord({**summary, "text": f"{found.tracks} moving, in {len(moving)} of {count} frames"})
 
 
 def _reliable(frame: PosedFrame, context: RunContext) -> NDArray[np.float32]:

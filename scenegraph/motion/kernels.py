@@ -10,8 +10,9 @@ import numpy as np
 from mapping.arrays import Float32Array, Float64Array, Int32Array, Int64Array, UInt16Array
 from mapping.compiling import INNER, kernel
 
-FARTHER = 3.0
-"""How many times farther away a view may be than the one in which a point was found: thin things are lost in it."""
+FARTHER, NEAR_ENOUGH = 1.5, 3.0
+"""How many times farther away a view may be than the one in which a point was found, and metres from which any may be: thin
+things, and those with gaps, are lost in views from farther away."""
 AGAINST = np.float32(2)
 """Frames that pass for one that confirms."""
 HIDDEN, CONFIRMED, PASSED = 0, 1, 2
@@ -59,7 +60,7 @@ def compare(views: ViewArrays, number: int, margins: Margins, x: float, y: float
     """Whether view `number` passes through the world point (x, y, z), found at `depth` metres, ends there or does not see it."""
     T = views.poses[number]
     c = T[2, 0] * x + T[2, 1] * y + T[2, 2] * z + T[2, 3]
-    if c < 0.1 or c > FARTHER * depth:
+    if c < 0.1 or c > max(FARTHER * depth, NEAR_ENOUGH):
         return HIDDEN
     a = T[0, 0] * x + T[0, 1] * y + T[0, 2] * z + T[0, 3]
     b = T[1, 0] * x + T[1, 1] * y + T[1, 2] * z + T[1, 3]

@@ -23,11 +23,17 @@ from scenegraph.tracks.track_config import DetectionConfig, DynamicsConfig
 from scenegraph.tracks.tracking import Linked, link
 
 Array = NDArray[np.float64]
+Pixels = NDArray[np.int32]
 Progress = Callable[[int, int], None]
 
 LEAST_PATH = 0.5  # metres that a mover goes at least
 NOISES = 2.0  # margins of the comparison that it goes at least
 LEAST_DETECTIONS = 3
+LEAST_SIZE, LEAST_STANDING = (
+    0.08,
+    0.15,
+)  # square metres, width by height in view, of what goes somewhere and of who stands
+LONGEST_GAP = 1.0  # seconds out of view after which the place of a thing is no evidence that it went there
 EXACT = 0.15  # metres of margin up to which depth is exact enough to believe what does not go anywhere
 SHORT_STAND, LONGEST_STAND = (
     20.0,
@@ -40,15 +46,23 @@ PART_DISTANCE = 0.6  # metres over the floor plan between the middle of a mover 
 
 @dataclass(frozen=True, eq=False)
 class Movers:
-    """Pixels of movers: `masks` (H, W) uint16 track numbers from 1 by position of the frame in the views, where there are any.
+    """Pixels of movers by position of the frame in the views, where there are any: track number from 1 and flat pixels (N,).
 
-    They are reduced by `stride`. `tracks` and `rejected` count what was believed and what was not.
+    The images have `shape` and are reduced by `stride`. `tracks` and `rejected` count what was believed and what was not.
     """
 
-    masks: dict[int, NDArray[np.uint16]]
+    parts: dict[int, list[tuple[int, Pixels]]]
+    shape: tuple[int, int]
     stride: int
     tracks: int
     rejected: int
+
+    def mask(self, frame: int) -> NDArray[np.uint16]:
+        """(H, W) track numbers, 0 for what does not move."""
+        numbers = np.zeros(self.shape[0] * self.shape[1], np.uint16)
+        for number, pixels in reversed(self.parts.get(frame, [])):
+            numbers[pixels] = number
+        return numbers.reshape(self.shape)
 
 
 def find_movers(
@@ -58,45 +72,45 @@ def find_movers(
     comparison = Comparison(views)
     count = len(views.times)
     frames: list[tuple[float, list[Detection]]] = []
-    pixels: dict[tuple[float, ...], tuple[Detection, int, NDArray[np.bool_]]] = {}
+    pixels: dict[tuple[float, ...], tuple[Detection, int, Pixels]] = {}
     settings = DetectionConfig(min_pixels=6, min_area=0.01, max_depth=config.detection.max_depth)
     for frame in range(count):
         clusters = moving_clusters(comparison, frame)
         found = []
         if clusters.any():
             found = detect_parts(_view(views, frame, clusters), label_space, settings, separate=True)
-            pixels |= {_key(detection): (detection, frame, part) for detection, part in found}
+            pixels |= {_key(each): (each, frame, np.flatnonzero(part).astype(np.int32)) for each, part in found}
         frames.append((float(views.times[frame]), [detection for detection, _ in found]))
         progress(frame + 1, count)
     linked = link(frames, replace(config.tracking, min_detections=1))
     believed = [each for each in linked if _is_mover(each, comparison)]
-    masks: dict[int, NDArray[np.uint16]] = {}
+    parts: dict[int, list[tuple[int, Pixels]]] = {}
     for number, each in enumerate(believed, start=1):
         for detection in each.detections:
             _, frame, part = pixels.pop(_key(detection))
-            masks.setdefault(frame, np.zeros(part.shape, np.uint16))[part] = number
+            parts.setdefault(frame, []).append((number, part))
     for each in linked:
         for detection in each.detections:
             pixels.pop(_key(detection), None)
-    _add_parts(masks, list(pixels.values()), believed)
-    return Movers(masks, views.stride, len(believed), len(linked) - len(believed))
+    _add_parts(parts, list(pixels.values()), believed)
+    height, width = views.at.shape[1:]
+    return Movers(parts, (height, width), views.stride, len(believed), len(linked) - len(believed))
 
 
 def _add_parts(
-    masks: dict[int, NDArray[np.uint16]],
-    parts: Sequence[tuple[Detection, int, NDArray[np.bool_]]],
+    parts: dict[int, list[tuple[int, Pixels]]],
+    others: Sequence[tuple[Detection, int, Pixels]],
     believed: Sequence[Linked],
 ) -> None:
-    """Add to the masks what was detected besides, such as an arm behind a post, where it is near a mover at that time."""
-    for detection, frame, part in parts:
+    """Add what was detected besides, such as an arm behind a post, where it is near a mover at that time."""
+    for detection, frame, pixels in others:
         for number, each in enumerate(believed, start=1):
             times = [other.time for other in each.detections]
             at = int(np.searchsorted(times, detection.time))
             if at < len(times) and times[at] == detection.time:
                 away = np.linalg.norm(detection.center[:2] - each.positions[at, :2])
                 if away <= PART_DISTANCE:
-                    mask = masks.setdefault(frame, np.zeros(part.shape, np.uint16))
-                    mask[part & (mask == 0)] = number
+                    parts.setdefault(frame, []).append((number, pixels))
 
 
 def _key(detection: Detection) -> tuple[float, ...]:
@@ -114,11 +128,20 @@ def _is_mover(each: Linked, comparison: Comparison) -> bool:
     """Whether a track is something that moves rather than an error of depth or a thing that was put somewhere."""
     distance = float(np.median([detection.distance for detection in each.detections]))
     margin = comparison.margin(distance)
-    path = each.positions[:, :2]
-    if len(path) >= LEAST_DETECTIONS:
-        away = np.linalg.norm(path - np.median(path, axis=0), axis=1)
-        if 2 * np.partition(away, -2)[-2] >= max(LEAST_PATH, NOISES * margin):  # the second farthest: not one outlier
-            return True
+    extents = np.array([detection.high[1:] - detection.low[1:] for detection in each.detections])
+    size = float(np.quantile(extents.prod(axis=1), 0.8))
+    if size < LEAST_SIZE:
+        return False
+    times = np.array([detection.time for detection in each.detections])
+    for path in np.split(each.positions[:, :2], np.flatnonzero(np.diff(times) > LONGEST_GAP) + 1):
+        if len(path) >= LEAST_DETECTIONS:
+            away = np.linalg.norm(path - np.median(path, axis=0), axis=1)
+            if 2 * np.partition(away, -2)[-2] >= max(
+                LEAST_PATH, NOISES * margin
+            ):  # the second farthest: not one outlier
+                return True
+    if size < LEAST_STANDING:
+        return False
     return margin <= EXACT and _may_be_somebody(each.detections)
 
 

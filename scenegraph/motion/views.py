@@ -146,17 +146,13 @@ class ViewsBuilder:
         place[order] = np.arange(len(order))
         compared = place[self._compared]
         by_time = np.argsort(compared, kind="stable")
-        return Views(
-            np.array(self._times)[order],
-            np.stack([self._at[k] for k in order]),
-            np.array(self._cameras, np.float32)[order],
-            np.stack(self._poses)[order],
-            compared[by_time],
-            np.stack([self._around[k][0] for k in by_time]),
-            np.stack([self._around[k][1] for k in by_time]),
-            self.unit,
-            self.stride,
-        )
+        at = np.stack([self._at[k] for k in order])
+        self._at.clear()
+        near, far = (np.stack([self._around[k][side] for k in by_time]) for side in (0, 1))
+        self._around.clear()
+        cameras, poses = np.array(self._cameras, np.float32)[order], np.stack(self._poses)[order]
+        times = np.array(self._times)[order]
+        return Views(times, at, cameras, poses, compared[by_time], near, far, self.unit, self.stride)
 
 
 def inverse_poses(T_world_camera: Array) -> Array:

@@ -77,7 +77,7 @@ def test_a_walker_is_found_pixel_by_pixel_and_nothing_else():
     views = recording([walking()])
     found = movers_of(views)
     true = np.array([view.labels == PERSON for view in views])
-    mine = np.array([found.masks.get(k, np.zeros((120, 160))) > 0 for k in range(len(views))])
+    mine = np.array([found.mask(k) > 0 for k in range(len(views))])
     assert found.tracks == 1
     assert (mine & true).sum() > 0.9 * true.sum() > 2000
     assert (mine & ~true).sum() < 0.01 * true.sum()
@@ -86,7 +86,7 @@ def test_a_walker_is_found_pixel_by_pixel_and_nothing_else():
 @pytest.mark.parametrize("noise", [None, sensor, Monocular()], ids=["exact", "sensor", "monocular"])
 def test_nothing_moves_in_a_room_where_nothing_moves(noise):
     found = movers_of(recording([], noise=noise))
-    assert (found.tracks, found.masks) == (0, {})
+    assert (found.tracks, found.parts) == (0, {})
 
 
 @pytest.mark.parametrize("noise", [sensor, Monocular()], ids=["sensor", "monocular"])
@@ -94,7 +94,7 @@ def test_a_walker_is_found_in_noisy_depth(noise):
     views = recording([walking((-2.5, 0.0), (2.5, 0.5))], noise=noise)
     found = movers_of(views)
     true = np.array([view.labels == PERSON for view in views])
-    mine = np.array([found.masks.get(k, np.zeros((120, 160))) > 0 for k in range(len(views))])
+    mine = np.array([found.mask(k) > 0 for k in range(len(views))])
     assert 1 <= found.tracks <= 2
     assert (mine & true).sum() > 0.7 * true.sum()
     assert (mine & ~true).sum() < 0.1 * true.sum()
@@ -106,7 +106,7 @@ def test_the_track_follows_the_walker_without_labels():
     found = movers_of(views)
     frames = []
     for k, view in enumerate(views):
-        moving = enlarged(found.masks[k], view.depth, found.stride) if k in found.masks else None
+        moving = enlarged(found.mask(k), view.depth, found.stride) if k in found.parts else None
         bare = replace(view, labels=None, instances=None, moving=moving)
         frames.append((view.time, detect(bare, SPACE)))
     (node,) = track(frames, SPACE)
@@ -121,7 +121,7 @@ def test_somebody_who_stands_and_leaves_is_found_also_while_standing():
     found = movers_of(views)
     standing = [k for k, view in enumerate(views) if view.time < 7 and (view.labels == PERSON).sum() > 200]
     assert len(standing) > 8
-    assert all((found.masks[k] > 0)[views[k].labels == PERSON].mean() > 0.8 for k in standing)
+    assert all((found.mask(k) > 0)[views[k].labels == PERSON].mean() > 0.8 for k in standing)
 
 
 def test_a_low_thing_that_is_taken_away_is_no_mover():
@@ -130,7 +130,7 @@ def test_a_low_thing_that_is_taken_away_is_no_mover():
     clusters = [moving_clusters(Comparison(collected(views)), k) for k in range(12)]
     assert max(numbers.max() for numbers in clusters) >= 1  # its place was free at other times
     found = movers_of(views)
-    assert (found.tracks, found.masks) == (0, {})
+    assert (found.tracks, found.parts) == (0, {})
     assert found.rejected > 0
 
 
@@ -150,8 +150,8 @@ def test_noise_is_estimated_from_the_frames():
 def test_frames_are_compared_in_order_of_time_whatever_their_order():
     views = recording([walking()])
     a, b = movers_of(views), find_movers(collected(views[::-1]), SPACE, DynamicsConfig())
-    assert a.masks.keys() == b.masks.keys()
-    assert all((a.masks[k] == b.masks[k]).all() for k in a.masks)
+    assert a.parts.keys() == b.parts.keys()
+    assert all((a.mask(k) == b.mask(k)).all() for k in a.parts)
 
 
 def test_reduced_depth_knows_the_least_and_the_greatest_around():
