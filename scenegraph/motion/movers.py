@@ -29,18 +29,14 @@ Progress = Callable[[int, int], None]
 LEAST_PATH = 0.5  # metres that a mover goes at least
 NOISES = 2.0  # margins of the comparison that it goes at least
 LEAST_DETECTIONS = 3
-LEAST_SIZE, LEAST_STANDING = (
-    0.08,
-    0.15,
-)  # square metres, width by height in view, of what goes somewhere and of who stands
+LEAST_SIZE, LEAST_STANDING = 0.08, 0.05
+"""Square metres, width by height in view, of what goes somewhere and of who stands."""
 LONGEST_GAP = 1.0  # seconds out of view after which the place of a thing is no evidence that it went there
 EXACT = 0.15  # metres of margin up to which depth is exact enough to believe what does not go anywhere
-SHORT_STAND, LONGEST_STAND = (
-    20.0,
-    60.0,
-)  # seconds for which anything and something upright may rest that is still a mover
+SHORT_STAND, LONGEST_STAND = 20.0, 60.0
+"""Seconds for which something upright, and something upright and slender, may rest that is still a mover."""
 UPRIGHT = (1.2, 2.2)  # metres over the floor that somebody who stands reaches
-BROADEST, SLENDER = 1.0, 0.8  # metres
+BROADEST, SLENDER, NARROWEST = 1.0, 0.8, 0.25  # metres
 PART_DISTANCE = 0.6  # metres over the floor plan between the middle of a mover and a part of it
 
 
@@ -129,31 +125,27 @@ def _is_mover(each: Linked, comparison: Comparison) -> bool:
     distance = float(np.median([detection.distance for detection in each.detections]))
     margin = comparison.margin(distance)
     extents = np.array([detection.high[1:] - detection.low[1:] for detection in each.detections])
-    size = float(np.quantile(extents.prod(axis=1), 0.8))
-    if size < LEAST_SIZE:
-        return False
+    size = float(np.sort(extents.prod(axis=1))[-2:][0])  # the second largest: not one outlier
     times = np.array([detection.time for detection in each.detections])
     for path in np.split(each.positions[:, :2], np.flatnonzero(np.diff(times) > LONGEST_GAP) + 1):
-        if len(path) >= LEAST_DETECTIONS:
+        if len(path) >= LEAST_DETECTIONS and size >= LEAST_SIZE:
             away = np.linalg.norm(path - np.median(path, axis=0), axis=1)
-            if 2 * np.partition(away, -2)[-2] >= max(
-                LEAST_PATH, NOISES * margin
-            ):  # the second farthest: not one outlier
+            gone = 2 * float(np.partition(away, -2)[-2])  # by the second farthest: not one outlier
+            if gone >= max(LEAST_PATH, NOISES * margin):
                 return True
-    if size < LEAST_STANDING:
-        return False
-    return margin <= EXACT and _may_be_somebody(each.detections)
+    return margin <= EXACT and size >= LEAST_STANDING and _may_be_somebody(each.detections)
 
 
 def _may_be_somebody(detections: Sequence[Detection]) -> bool:
-    """Whether detections of one thing at rest show somebody for a short time: upright, or too little to see that it is not."""
+    """Whether detections of one thing at rest show somebody upright for a short time, in most views."""
     width = float(np.median([detection.high[1] - detection.low[1] for detection in detections]))
     stay = detections[-1].time - detections[0].time
-    if stay > SHORT_STAND:
-        return width <= SLENDER and stay <= LONGEST_STAND and any(map(_is_upright, detections))
-    return width <= BROADEST and any("above" in each.cut or _is_upright(each) for each in detections)
+    upright = float(np.mean([_is_upright(detection) for detection in detections]))
+    broadest, longest = (SLENDER, LONGEST_STAND) if stay > SHORT_STAND else (BROADEST, SHORT_STAND)
+    return width <= broadest and stay <= longest and upright >= 0.5
 
 
 def _is_upright(detection: Detection) -> bool:
     base = float(detection.low[2]) if detection.floor is None else detection.floor
-    return UPRIGHT[0] <= float(detection.high[2]) - base <= UPRIGHT[1]
+    is_wide = bool(detection.cut & {"left", "right"}) or float(detection.high[1] - detection.low[1]) >= NARROWEST
+    return is_wide and UPRIGHT[0] <= float(detection.high[2]) - base <= UPRIGHT[1]
