@@ -26,6 +26,7 @@ from mapping.se3 import from_rotation_translation, inverse, transform_points
 from pipelines.frame import FrameSequence
 from pipelines.network_evaluation import evaluate_network, evenly_chosen, translated
 from pipelines.sequences.detect import open_sequence
+from pipelines.track_views import LEAST_SHARE, BodyViews, pixels_of
 from pipelines.workspace import Workspace, input_fingerprint
 from scenegraph import SceneGraph, load_scene_graph
 from scenegraph.boxes import upright, yaw_rotation
@@ -36,13 +37,14 @@ from scenegraph.graph_metrics import (
     changes_of,
     match_objects,
     object_metrics,
+    ratio,
     relation_metrics,
     room_metrics,
     storey_metrics,
 )
-from scenegraph.nodes import ObjectNode, TrackNode
-from scenegraph.track_metrics import ghost_share, track_metrics
-from scenegraph.tracks.positions import positions_at
+from scenegraph.labels import LabelSpace
+from scenegraph.nodes import ObjectNode
+from scenegraph.track_metrics import ghost_area, swept_surface, track_metrics
 
 Array = NDArray[np.float64]
 Section = dict[str, Any]
@@ -50,9 +52,6 @@ Section = dict[str, Any]
 MAX_DEPTH = 10.0  # metres; surface further than this from every camera is not evaluated
 VISIBILITY_FRAMES = 500  # frames, evenly spread, that determine the visible part
 GHOST_SAMPLES = 100_000
-BODY_HEIGHTS = (-0.4, -0.2, 0.0, 0.2, 0.4)  # of a true track's box, as shares of its height from the centre
-BODY_SIDES = (-0.3, 0.0, 0.3)  # as shares of its width
-BODY_VISIBLE = 0.3  # share of these points that must be visible for the track to be evaluated
 SEED = 0
 
 
@@ -180,7 +179,7 @@ def _mesh_section(comparison: _Comparison, samples: int) -> Section:
 def _graph_sections(comparison: _Comparison) -> dict[str, Section]:
     run, truth = comparison.aligned_graph, comparison.true_graph
     assert truth is not None
-    found, wanted = _objects(run), _objects(truth)
+    found, wanted = _objects(run, truth.label_space), _objects(truth, truth.label_space)
     some_seen = any(node.views > 0 for node in wanted.values())
     asked = {key: node for key, node in wanted.items() if node.views > 0 or not some_seen}
     true_rooms, true_storeys = ([node for _, node in truth.nodes(layer)] for layer in ("room", "storey"))
@@ -208,8 +207,11 @@ def _graph_sections(comparison: _Comparison) -> dict[str, Section]:
     return sections
 
 
-def _objects(graph: SceneGraph) -> dict[str, ObjectNode]:
-    return {key: replace(node, box=upright(node.box)) for key, node in graph.nodes("object")}
+def _objects(graph: SceneGraph, space: LabelSpace) -> dict[str, ObjectNode]:
+    """The objects with upright boxes and the label ids of a label space."""
+    nodes = graph.nodes("object")
+    ids = translated(np.array([node.label_id for _, node in nodes], np.int64), graph.label_space, space).tolist()
+    return {key: replace(node, box=upright(node.box), label_id=i) for (key, node), i in zip(nodes, ids, strict=True)}
 
 
 def _relations(graph: SceneGraph, objects: dict[str, ObjectNode]) -> list[Triple]:
@@ -217,32 +219,21 @@ def _relations(graph: SceneGraph, objects: dict[str, ObjectNode]) -> list[Triple
 
 
 def _track_section(comparison: _Comparison) -> Section:
-    assert comparison.true_graph is not None
-    true_tracks = [node for _, node in comparison.true_graph.nodes("track")]
+    truth = comparison.true_graph
+    assert truth is not None
+    keys, true_tracks = [key for key, _ in truth.nodes("track")], [node for _, node in truth.nodes("track")]
     tracks = [node for _, node in comparison.aligned_graph.nodes("track")]
     times, poses, intrinsics = comparison.cameras
-    visible = None
-    ghosts: float | None = None
-    if comparison.true_caster is not None:
-        visible = _visible_tracks(true_tracks, times, poses, intrinsics, comparison.true_caster)
-        if comparison.run_mesh.face_areas().sum() > 0:
-            points, _ = sample_surface(comparison.run_mesh, GHOST_SAMPLES, np.random.default_rng(SEED))
-            ghosts = ghost_share(points, true_tracks, comparison.true_caster.distance)
-    return {**track_metrics(tracks, true_tracks, times, visible=visible), "ghost_share": ghosts}
-
-
-def _visible_tracks(
-    tracks: list[TrackNode], times: Array, poses: Array, intrinsics: Intrinsics, caster: MeshCaster
-) -> NDArray[np.bool_]:
-    """(number of tracks, T) whether the frame of each time shows enough of each true thing in front of the static surface."""
-    visible = np.zeros((len(tracks), len(times)), dtype=bool)
-    offsets = np.array([(x, y, z) for x in BODY_SIDES for y in BODY_SIDES for z in BODY_HEIGHTS])
-    for i, track in enumerate(tracks):
-        places = positions_at(track, times)
-        for k in np.flatnonzero(np.isfinite(places[:, 0])):
-            points = places[k] + offsets * track.size
-            in_camera = transform_points(inverse(poses[k]), points)
-            inside = intrinsics.contains(intrinsics.project(in_camera)) & (in_camera[:, 2] <= MAX_DEPTH)
-            clear = caster.is_clear(poses[k][:3, 3], points[inside])
-            visible[i, k] = clear.sum() >= BODY_VISIBLE * len(points)
-    return visible
+    views = BodyViews(true_tracks, times, poses, intrinsics, comparison.true_caster)
+    counted = pixels_of(truth, keys, times)
+    shown = (views.pixels() if counted is None else counted) >= LEAST_SHARE * intrinsics.width * intrinsics.height
+    section: Section = dict(track_metrics(tracks, true_tracks, times, visible=shown))
+    section["recall_visible"] = track_metrics(tracks, true_tracks, times, visible=views.clear())["recall"]
+    if comparison.true_caster is None:
+        return {**section, "ghost_share": None, "ghost_area_m2": None}
+    ghosts, area = 0.0, float(comparison.run_mesh.face_areas().sum())
+    if area > 0:
+        points, _ = sample_surface(comparison.run_mesh, GHOST_SAMPLES, np.random.default_rng(SEED))
+        ghosts = ghost_area(points, area, true_tracks, comparison.true_caster.distance)
+    swept = swept_surface(true_tracks, [times[row] for row in shown])
+    return {**section, "ghost_share": ratio(ghosts, swept) if ghosts > 0 else 0.0, "ghost_area_m2": ghosts}

@@ -29,6 +29,8 @@ from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again
 from pipelines.stages.map_files import GRAPH_FILES, read_too
+from pipelines.stages.motion import find_motion
+from pipelines.stages.motion_file import FILE as MOTION_FILE
 from pipelines.stages.planes import find_surface_planes
 from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
@@ -75,7 +77,8 @@ STAGES = (
     Stage("align", 3, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
     Stage("level", 2, ("frames", "up"), ("levelling.json",), find_level),
     Stage("planes", 1, ("frames", "planes"), ("planes.json",), find_surface_planes),
-    Stage("fuse", 5, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
+    Stage("motion", 1, ("frames", "depth", "dynamics"), (MOTION_FILE,), find_motion),
+    Stage("fuse", 6, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
     Stage("graph", 10, ("frames", "mesh", "graph", "dynamics", "depth"), GRAPH_FILES, build_graph),
     Stage(REPORT, 4, (), REPORT_FILES, write_report_files),
 )

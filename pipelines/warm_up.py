@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.files import scratch_folder
@@ -49,6 +50,8 @@ def use_kernels() -> Iterator[None]:
     yield
     coarse.extract_mesh()
     yield
+    _compare_frames(depth, camera)
+    yield
     weight = depth_weight(depth, camera)
     yield
     volume = TSDFVolume(TSDFConfig(voxel_size=0.05, threads=1))
@@ -58,3 +61,14 @@ def use_kernels() -> Iterator[None]:
         path = folder / "volume.npz"
         volume.save(path)
         TSDFVolume.load(path).extract_mesh()
+
+
+def _compare_frames(depth: NDArray[np.float32], camera: Intrinsics) -> None:
+    """What the motion stage compiles."""
+    from scenegraph.motion.evidence import Comparison
+    from scenegraph.motion.views import ViewsBuilder
+
+    builder = ViewsBuilder(camera, 2, deepest=2.0)
+    for frame in range(2):
+        builder.add(frame, float(frame), depth, camera, np.eye(4))
+    Comparison(builder.build()).freedom(0)

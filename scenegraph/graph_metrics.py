@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import shapely
@@ -15,15 +16,13 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from mapping.mesh.mesh_metrics import harmonic_mean
-from scenegraph.boxes import box_iou, points_in_box
+from scenegraph.boxes import box_iou
 from scenegraph.nodes import ObjectNode, OrientedBox, RoomNode, StoreyNode
 
 Array = NDArray[np.float64]
 Triple = tuple[str, str, str]
 """(source key, kind, target key) of a relation."""
 
-ROOM_VOXEL = 0.10  # metres, as in Hydra's evaluation
-VOXEL_BITS = 21  # a coordinate in a packed voxel key: 200 km to either side
 CHANGE_DISTANCE = 0.5  # metres between the centres of a true and a predicted change
 CHANGE_MARGIN = 1.0  # seconds at either end of the sequence in which appearing and disappearing are ignored
 
@@ -36,11 +35,14 @@ def ratio(part: float, whole: float) -> float:
 def match_objects(
     predicted: Mapping[str, ObjectNode], truth: Mapping[str, ObjectNode], *, min_iou: float
 ) -> dict[str, str]:
-    """Predicted key to true key, one to one: pairs of one label, the largest box IoU first, down to `min_iou`."""
+    """Predicted key to true key, one to one: pairs of one label id, the largest box IoU first, down to `min_iou`.
+
+    The ids are those of one label space.
+    """
     pairs = []
     for p, node in predicted.items():
         for t, true_node in truth.items():
-            if node.label == true_node.label and (iou := box_iou(node.box, true_node.box)) >= min_iou:
+            if node.label_id == true_node.label_id and (iou := box_iou(node.box, true_node.box)) >= min_iou:
                 pairs.append((-iou, p, t))
     matched: dict[str, str] = {}
     for _, p, t in sorted(pairs):
@@ -65,47 +67,55 @@ def object_metrics(predicted: Mapping[str, ObjectNode], truth: Mapping[str, Obje
     }
 
 
-def room_voxels(
-    room: RoomNode, obstacles: Sequence[OrientedBox], *, voxel_size: float = ROOM_VOXEL
-) -> NDArray[np.int64]:
-    """Sorted keys of the free voxels whose centres lie above the room's polygon, between its heights, and in no obstacle.
+def free_volume(polygon: shapely.Geometry, z_range: tuple[float, float], obstacles: Sequence[OrientedBox]) -> float:
+    """Cubic metres above a polygon between two heights and in no upright obstacle, exactly."""
+    footprints = [
+        (_footprint(box), box.center[2] - box.size[2] / 2, box.center[2] + box.size[2] / 2) for box in obstacles
+    ]
+    near = [
+        each
+        for each in footprints
+        if shapely.intersects(each[0], polygon) and each[1] < z_range[1] and each[2] > z_range[0]
+    ]
+    heights = {z_range[0], z_range[1], *(np.clip(z, *z_range) for _, low, high in near for z in (low, high))}
+    levels = sorted(float(z) for z in heights)
+    total = 0.0
+    for low, high in pairwise(levels):
+        taken = shapely.union_all([shape for shape, bottom, top in near if bottom <= low and top >= high])
+        total += (high - low) * float(shapely.difference(polygon, taken).area)
+    return total
 
-    The voxel lattice is that of the world, so keys of different rooms can be compared.
-    """
-    polygon = np.asarray(room.polygon, dtype=np.float64)
-    bounds = np.array([[*polygon.min(axis=0), room.z_range[0]], [*polygon.max(axis=0), room.z_range[1]]]) / voxel_size
-    x, y, z = (np.arange(np.floor(low), np.ceil(high), dtype=np.int64) for low, high in bounds.T)
-    gx, gy = (grid.ravel() for grid in np.meshgrid(x, y, indexing="ij"))
-    centre_x, centre_y, centre_z = ((index + 0.5) * voxel_size for index in (gx, gy, z))
-    inside = shapely.contains_xy(shapely.make_valid(shapely.Polygon(polygon)), centre_x, centre_y)
-    between = (centre_z >= room.z_range[0]) & (centre_z <= room.z_range[1])
-    columns, levels = np.stack([gx[inside], gy[inside]], axis=1), z[between]
-    cells = np.concatenate([np.repeat(columns, len(levels), axis=0), np.tile(levels, len(columns))[:, None]], axis=1)
-    centres = (cells + 0.5) * voxel_size
-    for box in obstacles:
-        reach = np.linalg.norm(box.size) / 2
-        near = np.flatnonzero((np.abs(centres - box.center) <= reach).all(axis=1))
-        taken = near[points_in_box(centres[near], box)]
-        cells, centres = np.delete(cells, taken, axis=0), np.delete(centres, taken, axis=0)
-    packed = cells + (1 << (VOXEL_BITS - 1))
-    return np.sort((packed[:, 0] << 2 * VOXEL_BITS) | (packed[:, 1] << VOXEL_BITS) | packed[:, 2])
+
+def _footprint(box: OrientedBox) -> shapely.Polygon:
+    corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * box.size[:2] / 2
+    return shapely.Polygon(box.center[:2] + corners @ box.rotation[:2, :2].T)
+
+
+def _ground_plan(room: RoomNode) -> shapely.Geometry:
+    return shapely.make_valid(shapely.Polygon(np.asarray(room.polygon, dtype=np.float64)))
 
 
 def room_metrics(
     predicted: Sequence[RoomNode], truth: Sequence[RoomNode], obstacles: Sequence[OrientedBox] = ()
 ) -> dict[str, float]:
-    """Rooms as sets of free voxels, compared by overlap (Hydra, Hughes et al., RSS 2022).
+    """Rooms as free space, compared by the volume of their overlap (Hydra, Hughes et al., RSS 2022, which counts voxels).
 
     recall : sum over true rooms of the largest overlap with one predicted room, over the size of all true rooms; precision
     with the roles exchanged; f1; count, count_true. label_accuracy : share of true rooms whose label is that of the predicted
     room that overlaps them most. `obstacles` are the boxes of true objects, which are not free space in either graph.
     """
-    voxels_p, voxels_t = ([room_voxels(room, obstacles) for room in rooms] for rooms in (predicted, truth))
-    overlap = np.array(
-        [[len(np.intersect1d(t, p, assume_unique=True)) for p in voxels_p] for t in voxels_t], dtype=np.float64
-    ).reshape(len(truth), len(predicted))
-    recall = ratio(overlap.max(axis=1, initial=0).sum(), sum(map(len, voxels_t)))
-    precision = ratio(overlap.max(axis=0, initial=0).sum(), sum(map(len, voxels_p)))
+    plans_p, plans_t = ([_ground_plan(room) for room in rooms] for rooms in (predicted, truth))
+    sizes_p, sizes_t = (
+        [free_volume(plan, room.z_range, obstacles) for plan, room in zip(plans, rooms, strict=True)]
+        for plans, rooms in ((plans_p, predicted), (plans_t, truth))
+    )
+    overlap = np.zeros((len(truth), len(predicted)))
+    for i, j in np.ndindex(overlap.shape):
+        low, high = (f(truth[i].z_range[k], predicted[j].z_range[k]) for k, f in ((0, max), (1, min)))
+        if low < high and shapely.intersects(plans_t[i], plans_p[j]):
+            overlap[i, j] = free_volume(shapely.intersection(plans_t[i], plans_p[j]), (low, high), obstacles)
+    recall = ratio(overlap.max(axis=1, initial=0).sum(), sum(sizes_t))
+    precision = ratio(overlap.max(axis=0, initial=0).sum(), sum(sizes_p))
     right = sum(
         overlap[i].max(initial=0) > 0 and predicted[int(np.argmax(overlap[i]))].label == room.label
         for i, room in enumerate(truth)
@@ -136,9 +146,8 @@ def relation_metrics(
     """Precision and recall of relations between objects.
 
     `matched` maps predicted to true object keys. A predicted relation is right when the truth has the same kind between the
-    matched objects (in either direction for the kinds in `symmetric`). Precision is over the predicted relations of the
-    kinds that the truth knows and whose two objects are matched, since the truth is silent about others; recall is over
-    all true relations.
+    matched objects (in either direction for the kinds in `symmetric`). Precision is over all predicted relations of the kinds
+    that the truth knows, also those of objects that match none; recall is over all true relations.
     """
 
     def normal(source: str, kind: str, target: str) -> Triple:
@@ -148,9 +157,9 @@ def relation_metrics(
     true_triples = {normal(*triple) for triple in truth}
     kinds = {kind for _, kind, _ in true_triples}
     said = {
-        normal(matched[source], kind, matched[target])
+        normal(matched.get(source, f"predicted {source}"), kind, matched.get(target, f"predicted {target}"))
         for source, kind, target in predicted
-        if kind in kinds and source in matched and target in matched
+        if kind in kinds
     }
     right = len(said & true_triples)
     return {"precision": ratio(right, len(said)), "recall": ratio(right, len(true_triples))}

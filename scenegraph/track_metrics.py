@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import shapely
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
@@ -74,21 +75,38 @@ def _right_for_good(places_t: Array, places_p: Array, seen: NDArray[np.bool_]) -
     return int(common[linear_sum_assignment(common, maximize=True)].sum())
 
 
-def ghost_share(
-    points: ArrayLike, tracks: Sequence[TrackNode], distance_to_static: Callable[[Array], ArrayLike]
+def ghost_area(
+    points: ArrayLike, area: float, tracks: Sequence[TrackNode], distance_to_static: Callable[[Array], ArrayLike]
 ) -> float:
-    """Share of the static map that is a trace of moving things.
+    """Square metres of the static map that are a trace of moving things.
 
-    points (N, 3) are area-weighted samples of the predicted static surface; a ghost is one that lies in the volume that a true
-    dynamic object swept, and more than 10 cm from the true static surface, to which `distance_to_static` gives the metres
-    (M,) of points (M, 3). 0 without points.
+    points (N, 3) are area-weighted samples of the predicted static surface of `area` square metres; a ghost is one that lies
+    in the volume that a true dynamic object swept, and more than 10 cm from the true static surface, to which
+    `distance_to_static` gives the metres (M,) of points (M, 3). 0 without points.
     """
     points = np.asarray(points, dtype=np.float64)
     swept = np.flatnonzero(in_swept_volume(points, tracks))
     if len(swept) == 0:
         return 0.0
     away = np.asarray(distance_to_static(points[swept])) > STATIC_DISTANCE
-    return float(away.sum() / len(points))
+    return float(area * away.sum() / len(points))
+
+
+def swept_surface(tracks: Sequence[TrackNode], shown: Sequence[ArrayLike]) -> float:
+    """Square metres of the surface that moving things swept in view: the sides and the top of the volume of each.
+
+    `shown` has for each track the times at which it was in view; the body is an upright cylinder as in `in_swept_volume`.
+    """
+    total = 0.0
+    for track, times in zip(tracks, shown, strict=True):
+        places = positions_at(track, times)
+        known = np.isfinite(places[:, 0])
+        places, moments = places[known, :2], np.asarray(times, dtype=np.float64)[known]
+        pieces = np.split(places, np.flatnonzero(np.diff(moments) > MAX_GAP) + 1) if len(places) else []
+        lines = [shapely.LineString(piece) if len(piece) > 1 else shapely.Point(piece[0]) for piece in pieces]
+        swept = shapely.union_all(lines).buffer(max(track.size[:2]) / 2)
+        total += swept.length * float(track.size[2]) + swept.area
+    return total
 
 
 def in_swept_volume(points: Array, tracks: Sequence[TrackNode]) -> NDArray[np.bool_]:

@@ -38,6 +38,7 @@ RUN_FILES = {
     "manifest.json",
     "mesh.glb",
     "mesh.ply",
+    "motion.json",
     "objects.csv",
     "planes.json",
     "predictions",

@@ -21,16 +21,17 @@ from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import Source
 from pipelines.stages.context import PosedFrame, RunContext
+from pipelines.stages.motion_file import FILE, read_motion
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.files import json_values as values
-from scenegraph.labels import LabelSpace
+from scenegraph.labels import LabelSpace, nyu40
 from scenegraph.tracks.dynamic import (
     Detection,
     LabelledView,
     detect,
     detections_from_json,
     detections_to_json,
-    dynamic_mask,
+    widened,
 )
 
 CHECKPOINT_SECONDS = 60.0
@@ -67,14 +68,19 @@ def fuse(context: RunContext) -> StageRecord:
     positions, config = context.positions, context.config
     label_space = context.source.label_space
     state = _load_checkpoint(context) or FusionState(0, TSDFVolume(config.tsdf))
+    motion = read_motion(context.path(FILE))
     first, start = state.done, time.perf_counter()
     saved_at = start
     max_broken = config.frames.max_broken * len(positions)
     for frame in context.posed_frames(positions[first:], broken=state.broken, max_broken=max_broken):
-        fuse_frame(state.volume, frame, config=config, source=context.source)
-        if frame.predictions.labels is not None and label_space is not None:
-            found = detect(_labelled_view(frame, frame.predictions.labels), label_space, config.dynamics.detection)
+        moving = motion.numbers(frame.index, frame.predictions.depth)
+        fuse_frame(state.volume, frame, config=config, source=context.source, moving=moving)
+        if moving is not None or (frame.predictions.labels is not None and label_space is not None):
+            view = _labelled_view(frame, moving, label_space)
+            found = detect(view, label_space or nyu40(), config.dynamics.detection)
             state.moving.append((frame.timestamp, found))
+        else:
+            state.moving.append((frame.timestamp, []))
         state.add_confidence(frame.predictions)
         if frame.foreign_labels:
             state.foreign_labels[frame.index] = frame.foreign_labels
@@ -105,8 +111,14 @@ def _check_mapped(context: RunContext, state: FusionState) -> None:
         ) from error
 
 
-def static_weight(frame: PosedFrame, *, config: PipelineConfig, label_space: LabelSpace | None) -> NDArray[np.float32]:
-    """(H, W) how far the depth of each pixel is believed, 0 for what may move."""
+def static_weight(
+    frame: PosedFrame,
+    *,
+    config: PipelineConfig,
+    label_space: LabelSpace | None,
+    moving: NDArray[np.uint16] | None = None,
+) -> NDArray[np.float32]:
+    """(H, W) how far the depth of each pixel is believed, 0 for what may move by its label or is `moving` (H, W)."""
     seen = frame.predictions
     weight = depth_weight(
         seen.depth,
@@ -116,18 +128,28 @@ def static_weight(frame: PosedFrame, *, config: PipelineConfig, label_space: Lab
         confidence=seen.confidence,
         config=config.depth,
     )
+    mask = np.zeros(weight.shape, dtype=bool) if moving is None else moving > 0
     if seen.labels is not None and label_space is not None:
-        dilate_px = round(config.dynamics.detection.dilation * frame.intrinsics.width)
-        weight[dynamic_mask(seen.labels, label_space, dilate_px=dilate_px, depth=seen.depth)] = 0
+        mask |= label_space.mask_of_kind("dynamic", seen.labels)
+    dilate_px = round(config.dynamics.detection.dilation * frame.intrinsics.width)
+    weight[widened(mask, dilate_px=dilate_px, depth=seen.depth)] = 0
     return weight
 
 
-def fuse_frame(volume: TSDFVolume, frame: PosedFrame, *, config: PipelineConfig, source: Source) -> None:
+def fuse_frame(
+    volume: TSDFVolume,
+    frame: PosedFrame,
+    *,
+    config: PipelineConfig,
+    source: Source,
+    moving: NDArray[np.uint16] | None = None,
+) -> None:
     """Weigh the frame's depth pixel by pixel, leave out what may move, and add the rest to the volume.
 
     Of predicted labels, that a pixel has no name is evidence as well, and labels count as far as they are sure (`voted`).
     """
-    seen, weight = frame.predictions, static_weight(frame, config=config, label_space=source.label_space)
+    seen = frame.predictions
+    weight = static_weight(frame, config=config, label_space=source.label_space, moving=moving)
     labels = seen.labels
     if labels is not None and source.label_space is not None and source.predicts_labels:
         labels = voted(labels, seen.label_confidence, source.label_space, frame.index)
@@ -161,10 +183,20 @@ def threshold(shape: tuple[int, ...], index: int) -> NDArray[np.float32]:
     return ((0.5 + columns * steps[0] + rows * steps[1] + index * steps[2]) % 1).astype(np.float32)
 
 
-def _labelled_view(frame: PosedFrame, labels: NDArray[Any]) -> LabelledView:
-    depth, instances = frame.predictions.depth, frame.predictions.instances
-    pose = frame.T_world_camera
-    return LabelledView(frame.timestamp, depth, labels, frame.intrinsics, pose, instances, rgb=frame.rgb)
+def _labelled_view(
+    frame: PosedFrame, moving: NDArray[np.uint16] | None, label_space: LabelSpace | None
+) -> LabelledView:
+    seen = frame.predictions
+    return LabelledView(
+        frame.timestamp,
+        seen.depth,
+        None if label_space is None else seen.labels,
+        frame.intrinsics,
+        frame.T_world_camera,
+        seen.instances,
+        rgb=frame.rgb,
+        moving=moving,
+    )
 
 
 def _save_checkpoint(context: RunContext, state: FusionState) -> None:

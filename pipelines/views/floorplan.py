@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from mapping.text import for_html
 from scenegraph.graph import SceneGraph
 from scenegraph.nodes import ObjectNode, RoomNode
+from scenegraph.tracks.positions import stretches
 
 OBJECT_NAME_PX = 9.5
 ROOM_FILLS = ("#e8f1fa", "#fdf0e1", "#eaf6e9", "#f6eaf5", "#fdf7d9", "#e6f5f4", "#f3ede6", "#ececf8")
@@ -44,7 +45,8 @@ def floor_plan_svg(graph: SceneGraph, *, storey: str | None = None, width_px: in
     if len(agents) > 1:
         parts.append(draw.line(agents, "#3b6fb6", 1.2, opacity=0.55))
     for key, track in _in_storey(graph, "track", storey):
-        parts.append(draw.line(track.positions, "#d23c3c", 1.8, dash="4 3", title=f"{key} {track.label}"))
+        title = f"{key} {track.label}"
+        parts += [draw.line(piece, "#d23c3c", 1.8, dash="4 3", title=title) for piece in stretches(track)]
     parts += _names(draw, rooms, objects)
     return "\n".join([*parts, "</svg>"])
 

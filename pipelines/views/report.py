@@ -20,6 +20,7 @@ from mapping.text import for_html
 from pipelines.images import encode_jpeg
 from pipelines.views.floorplan import floor_plan_svg
 from scenegraph.graph import SceneGraph
+from scenegraph.tracks.positions import stretches
 
 MANY_OBJECTS = 20
 PICTURES = 4
@@ -186,9 +187,7 @@ def _objects(graph: SceneGraph) -> str:
 def _tracks(graph: SceneGraph) -> list[str]:
     rows = []
     for key, track in graph.nodes("track"):
-        length = (
-            float(np.linalg.norm(np.diff(track.positions, axis=0), axis=1).sum()) if len(track.positions) > 1 else 0.0
-        )
+        length = sum(float(np.linalg.norm(np.diff(piece, axis=0), axis=1).sum()) for piece in stretches(track))
         rows.append(
             (key, track.label, f"{track.times[0]:.1f} to {track.times[-1]:.1f}", len(track.times), f"{length:.1f}")
         )

@@ -16,6 +16,7 @@ from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
 from pipelines.views.floorplan import area_text
 from scenegraph.graph import SceneGraph
+from scenegraph.tracks.positions import stretches
 
 LAYER_COLORS = {
     "building": (110, 80, 160),
@@ -111,7 +112,7 @@ def _log_places(rr: Any, recording: Any, graph: SceneGraph) -> None:
 def _log_tracks(rr: Any, recording: Any, graph: SceneGraph) -> None:
     """The whole path of each track, and its box while it is observed."""
     for key, track in graph.nodes("track"):
-        strip = rr.LineStrips3D([track.positions], colors=[LAYER_COLORS["track"]], radii=[0.015])
+        strip = rr.LineStrips3D(stretches(track), colors=[LAYER_COLORS["track"]], radii=[0.015])
         recording.log(f"world/tracks/{key}/path", strip, static=True)
         for time, position in zip(track.times, track.positions, strict=True):
             recording.set_time("time", duration=float(time))

@@ -15,6 +15,7 @@ from mapping.files import write_text_atomic
 from mapping.mesh.mesh import Mesh
 from mapping.text import for_xml
 from scenegraph.graph import SceneGraph
+from scenegraph.tracks.positions import stretches
 
 Array = NDArray[np.float64]
 BOX_EDGES = np.array([[0, 1], [1, 2], [2, 3], [3, 0], [4, 5], [5, 6], [6, 7], [7, 4], [0, 4], [1, 5], [2, 6], [3, 7]])
@@ -174,11 +175,12 @@ def _add_rooms(scene: Any, graph: SceneGraph) -> list[Any]:
 
 def _add_paths(scene: Any, graph: SceneGraph) -> list[Any]:
     handles = []
-    agents = np.array([node.position for _, node in graph.nodes("agent")], dtype=np.float32)
-    paths = [("/camera/path", agents, (60, 110, 190))]
-    paths += [(f"/tracks/{key}", track.positions, (220, 50, 50)) for key, track in graph.nodes("track")]
-    for name, points, color in paths:
-        if len(points) > 1:
-            segments = np.stack([points[:-1], points[1:]], axis=1).astype(np.float32)
+    agents = np.array([node.position for _, node in graph.nodes("agent")], dtype=np.float64).reshape(-1, 3)
+    paths = [("/camera/path", [agents], (60, 110, 190))]
+    paths += [(f"/tracks/{key}", stretches(track), (220, 50, 50)) for key, track in graph.nodes("track")]
+    for name, pieces, color in paths:
+        lines = [np.stack([piece[:-1], piece[1:]], axis=1) for piece in pieces if len(piece) > 1]
+        if lines:
+            segments = np.concatenate(lines).astype(np.float32)
             handles.append(scene.add_line_segments(name, segments, color, thickness=0.02))
     return handles

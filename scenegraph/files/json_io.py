@@ -93,7 +93,7 @@ def graph_from_json(data: object, where: str) -> SceneGraph:
     for number, entry in enumerate(values.sequence(_required(top, "nodes", where), f"{where}: nodes")):
         _read_node(graph, entry, f"{where}: nodes[{number}]")
     for number, entry in enumerate(values.sequence(_required(top, "edges", where), f"{where}: edges")):
-        _read_edge(graph, entry, f"{where}: edges[{number}]")
+        _read_edge(graph, entry, f"{where}: edges[{number}]", in_multigraph=top.get("multigraph", False))
     return graph
 
 
@@ -211,6 +211,9 @@ NODE_FIELDS: dict[str, dict[str, _Codec]] = {
 }
 """The fields of each layer, in the order in which they are written; a field with a default in the node type may be omitted."""
 
+IGNORED_FIELDS = {"building": ("position",)}
+"""What other writers say of a layer and is not kept: the middle of a building follows from its storeys."""
+
 
 def _encode_node(key: str, node: Node) -> dict[str, Any]:
     try:
@@ -228,7 +231,7 @@ def _read_node(graph: SceneGraph, entry: object, where: str) -> None:
     if layer not in NODE_FIELDS:
         raise unexpected(f"{where}.layer", f"one of {', '.join(NODE_FIELDS)}", layer)
     codecs = NODE_FIELDS[layer]
-    _check_names(data, ("id", "layer", *codecs), where)
+    _check_names(data, ("id", "layer", *codecs, *IGNORED_FIELDS.get(layer, ())), where)
     for field in fields(NODE_TYPES[layer]):
         if field.default is MISSING and field.default_factory is MISSING:
             _required(data, field.name, where)
@@ -245,12 +248,13 @@ def _read_node(graph: SceneGraph, entry: object, where: str) -> None:
         raise GraphFormatError(f"{where}: {error}") from error
 
 
-def _read_edge(graph: SceneGraph, entry: object, where: str) -> None:
+def _read_edge(graph: SceneGraph, entry: object, where: str, *, in_multigraph: bool) -> None:
     data = values.mapping(entry, where)
     source, target, kind = (
         values.text(_required(data, name, where), f"{where}.{name}") for name in ("source", "target", "kind")
     )
-    attributes = {name: value for name, value in data.items() if name not in ("source", "target", "kind")}
+    known = ("source", "target", "kind", *(("key",) if in_multigraph else ()))
+    attributes = {name: value for name, value in data.items() if name not in known}
     try:
         graph.connect(source, target, kind=kind, **attributes)
     except ValueError as error:
@@ -265,9 +269,10 @@ def _check_header(top: dict[str, Any], where: str) -> None:
         hint = " (the file was written by a newer m2h)" if version > VERSION else ""
         raise GraphFormatError(f"{where}: version: expected {VERSION}, got {version}{hint}")
     _check_names(top, SECTIONS, where)
-    for name, expected in (("directed", True), ("multigraph", False)):
-        if top.get(name, expected) is not expected:
-            raise unexpected(f"{where}: {name}", str(expected).lower(), top[name])
+    if top.get("directed", True) is not True:
+        raise unexpected(f"{where}: directed", "true", top["directed"])
+    if not isinstance(top.get("multigraph", False), bool):
+        raise unexpected(f"{where}: multigraph", "true or false", top["multigraph"])
 
 
 def _read_label_space(top: dict[str, Any], where: str) -> LabelSpace:

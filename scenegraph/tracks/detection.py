@@ -21,26 +21,27 @@ SIDES = ("right", "left", "below", "above")
 
 @dataclass(frozen=True, eq=False)
 class LabelledView:
-    """One posed image with depth and labels.
+    """One posed image with depth, and with labels or what was seen to move.
 
-    time in seconds; depth (H, W) metres along z, 0 unknown; labels (H, W) ids; T_world_camera (4, 4) into a world whose z is up;
-    instances (H, W) numbers of individual things, 0 none, or None; rgb (H, W, 3) uint8 or None, which helps to
-    distinguish people.
+    time in seconds; depth (H, W) metres along z, 0 unknown; labels (H, W) ids, or None; T_world_camera (4, 4) into a world whose
+    z is up; instances (H, W) numbers of individual things, 0 none, or None; rgb (H, W, 3) uint8 or None, which helps to
+    distinguish people; moving (H, W) numbers of what was seen to move, whatever its label, 0 none, or None.
 
     Raises ValueError that names the field, the expected and the actual shape.
     """
 
     time: float
     depth: NDArray[np.float32]
-    labels: NDArray[np.integer[Any]]
+    labels: NDArray[np.integer[Any]] | None
     intrinsics: Intrinsics
     T_world_camera: Array
     instances: NDArray[np.integer[Any]] | None = None
     rgb: NDArray[np.uint8] | None = None
+    moving: NDArray[np.integer[Any]] | None = None
 
     def __post_init__(self) -> None:
         shape = (self.intrinsics.height, self.intrinsics.width)
-        for name in ("depth", "labels", "instances", "rgb"):
+        for name in ("depth", "labels", "instances", "rgb", "moving"):
             array = getattr(self, name)
             if array is not None and array.shape != ((*shape, 3) if name == "rgb" else shape):
                 raise ValueError(f"LabelledView.{name} must have shape {shape}, got {array.shape}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from mapping.depth.weights import normals_from_depth
 from mapping.se3 import transform_points
 from scenegraph.labels import LabelSpace
 from scenegraph.tracks.appearance import NO_LOOK, look
@@ -30,22 +30,24 @@ OUTLINE_ANGLE = 0.025  # radians beyond a part's outline in which occluders are 
 FLOOR_COLUMNS = 160  # about this many columns of the image, evenly spaced, are sampled to find the floor
 MIN_FLOOR_PIXELS = 10
 USUAL_HEIGHT = 1.7  # metres
+LEVEL_COS = 0.94  # cosine to the vertical of the normal of a floor
+SAME_LEVEL = 0.1  # metres
+WIDER, LOWEST = (
+    2.0,
+    0.05,
+)  # where the floor is not labelled: how much farther it is searched, and share of lower outliers
+LABEL_BITS, NAMELESS = 16, 1 << 40  # of the numbers of groups of pixels
+NAMED_SHARE = 0.3  # of what moves that has a dynamic class, where its pixels without one are no thing of their own
+SLIVER_SHARE = 0.5  # of the area in the fullest cell of the floor plan, for things that show little
 TAIL = 0.01  # share of a thing's pixels that may lie outside its bounds at either end
 
 
-def dynamic_mask(
-    labels: NDArray[np.integer[Any]],
-    label_space: LabelSpace,
-    *,
-    dilate_px: int,
-    depth: NDArray[np.float32] | None = None,
-) -> Mask:
-    """Pixels (H, W) that must not enter the static map: dynamic classes, widened by `dilate_px`.
+def widened(moving: Mask, *, dilate_px: int, depth: NDArray[np.float32] | None = None) -> Mask:
+    """Pixels (H, W) that must not enter the static map for those (H, W) that move: these, widened by `dilate_px`.
 
     Where depth is given, flying pixels that touch the widened border (depth that jumps on its way from the silhouette to what is
     behind) are masked as well, up to `dilate_px` farther out, so that silhouettes leave no trace.
     """
-    moving = label_space.mask_of_kind("dynamic", labels)
     if not moving.any():
         return moving
     near = _dilated(moving, dilate_px)
@@ -55,34 +57,59 @@ def dynamic_mask(
 
 
 def detect(view: LabelledView, label_space: LabelSpace, config: DetectionConfig | None = None) -> list[Detection]:
-    """Things of dynamic classes in one view, ordered by class and place.
+    """Things of dynamic classes and things that were seen to move in one view, ordered by class and place.
 
     Pixels of a class are counted in the cells of the floor plan; cells that show too little of a column are dropped (flying
     pixels between two depths), and each connected component of the rest is a thing. So two people who overlap in the image at
     different depths are two, and one person behind a pole or a table is one. Instances, where given, are kept separate.
+    What moves without a label of a dynamic class has label 0.
     """
+    return [found for found, _ in detect_parts(view, label_space, config)]
+
+
+def detect_parts(
+    view: LabelledView, label_space: LabelSpace, config: DetectionConfig | None = None, *, separate: bool = False
+) -> list[tuple[Detection, Mask]]:
+    """As `detect`, with the pixels (H, W) of each; `separate` says that what moves under one number may be several things."""
     config = config or DetectionConfig()
-    moving = label_space.mask_of_kind("dynamic", view.labels) & (view.depth > 0) & (view.depth <= config.max_depth)
+    groups = _groups(view, label_space)
+    groups[(view.depth <= 0) | (view.depth > config.max_depth)] = 0
+    moving = groups > 0
     if moving.sum() < config.min_pixels:
         return []
-    floor = _floor_mask(view, label_space)
-    stride = max(1, floor.shape[1] // FLOOR_COLUMNS)
-    sparse = np.zeros(floor.shape, dtype=bool)
-    sparse[::stride, ::stride] = floor[::stride, ::stride]
-    floor_points = _points(view, sparse)
+    ground = _ground(view, label_space)
     window = _window(view, moving)
-    view, moving, floor = _cropped(view, window), moving[window], floor[window]
+    groups, whole, view, moving = groups[window], moving.shape, _cropped(view, window), moving[window]
+    ground = replace(ground, mask=ground.mask[window])
     solid = moving & ~_jumps(view.depth, moving)
-    groups = view.labels.astype(np.int64) * (1 << 16)
-    if view.instances is not None:
-        groups = groups + view.instances
     found = []
-    for group in np.unique(groups[moving]):
+    for group in np.unique(groups[moving]).tolist():
         region = moving & (groups == group)
-        parts = _parts(view, region & solid, config, single=group % (1 << 16) != 0)
+        label_id = group >> LABEL_BITS if group < NAMELESS else 0
+        single = group % (1 << LABEL_BITS) != 0 and not (separate and group >= NAMELESS)
+        parts = _parts(view, region & solid, config, single=single)
         repaired, parts = _with_flying_pixels(view, region, parts)
-        found += [_describe(repaired, part, floor_points, floor, config) for part in parts]
-    return sorted(found, key=lambda d: (d.label_id, *d.low, *d.high))
+        for part in parts:
+            pixels = np.zeros(whole, dtype=bool)
+            pixels[window] = part
+            found.append((_describe(repaired, part, label_id, ground, config), pixels))
+    return sorted(found, key=lambda pair: (pair[0].label_id, *pair[0].low, *pair[0].high))
+
+
+def _groups(view: LabelledView, label_space: LabelSpace) -> NDArray[np.int64]:
+    """(H, W) which pixels may be one thing: by label and instance, else by what moves together; 0 for what does not move."""
+    groups = np.zeros(view.depth.shape, dtype=np.int64)
+    named = np.zeros(view.depth.shape, dtype=bool)
+    if view.labels is not None:
+        named = label_space.mask_of_kind("dynamic", view.labels)
+        numbers = 0 if view.instances is None else view.instances[named].astype(np.int64)
+        groups[named] = (view.labels[named].astype(np.int64) << LABEL_BITS) + numbers
+    if view.moving is not None:
+        for number in np.unique(view.moving[view.moving > 0]).tolist():
+            own = view.moving == number
+            if named[own].mean() < NAMED_SHARE:
+                groups[own & ~named] = NAMELESS + number
+    return groups
 
 
 def _dilated(mask: Mask, radius_px: int) -> Mask:
@@ -97,11 +124,38 @@ def _jumps(depth: NDArray[np.float32], known: Mask) -> Mask:
     return np.asarray(known & (far - near > np.maximum(0.15, 0.05 * depth)))
 
 
-def _floor_mask(view: LabelledView, label_space: LabelSpace) -> Mask:
-    """Pixels of known depth that are floor."""
-    if "floor" not in label_space.names:
-        return np.zeros(view.depth.shape, dtype=bool)
-    return np.asarray((view.labels == label_space.id_of("floor")) & (view.depth > 0))
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """The floor of a view: its pixels (H, W), some of its points (N, 3), and whether other level surfaces may be among them."""
+
+    mask: Mask
+    points: Array
+    is_guess: bool
+
+    def level(self, middle: Array, radius: float) -> float | None:
+        """Height of the floor around a thing with that middle (3,), None where too little of it is in view."""
+        radius = WIDER * radius if self.is_guess else radius
+        around = self.points[np.linalg.norm(self.points[:, :2] - middle[:2], axis=1) < radius]
+        heights = around[around[:, 2] < middle[2], 2]
+        if len(heights) < MIN_FLOOR_PIXELS:
+            return None
+        if self.is_guess:
+            heights = heights[heights < np.quantile(heights, LOWEST) + SAME_LEVEL]
+        return float(np.median(heights))
+
+
+def _ground(view: LabelledView, label_space: LabelSpace) -> _Ground:
+    """Pixels labelled as floor; without any labels the level surfaces, of which the lowest around a thing is its floor."""
+    mask: Mask = np.zeros(view.depth.shape, dtype=bool)
+    if view.labels is None:
+        normals = normals_from_depth(view.depth, view.intrinsics)
+        mask = np.asarray((normals * view.T_world_camera[2, :3]).sum(axis=2) > LEVEL_COS)
+    elif "floor" in label_space.names:
+        mask = np.asarray((view.labels == label_space.id_of("floor")) & (view.depth > 0))
+    stride = max(1, mask.shape[1] // FLOOR_COLUMNS)
+    sparse = np.zeros(mask.shape, dtype=bool)
+    sparse[::stride, ::stride] = mask[::stride, ::stride]
+    return _Ground(mask, _points(view, sparse), view.labels is None)
 
 
 def _with_flying_pixels(view: LabelledView, region: Mask, parts: list[Mask]) -> tuple[LabelledView, list[Mask]]:
@@ -126,7 +180,10 @@ def _with_flying_pixels(view: LabelledView, region: Mask, parts: list[Mask]) -> 
 
 
 def _parts(view: LabelledView, region: Mask, config: DetectionConfig, *, single: bool) -> list[Mask]:
-    """The region's pixels as things separated on the floor plan; `single` keeps them together and only drops flying pixels."""
+    """The region's pixels as things separated on the floor plan; `single` keeps them together and only drops flying pixels.
+
+    What the image border cuts, and what has a number of its own, may show less than `min_area`.
+    """
     rows, columns = np.nonzero(region)
     if len(rows) < config.min_pixels:
         return []
@@ -136,18 +193,19 @@ def _parts(view: LabelledView, region: Mask, config: DetectionConfig, *, single:
     cells, cell_of = np.unique(np.floor(xy / config.cell_size).astype(np.int64), axis=0, return_inverse=True)
     cell_of = cell_of.reshape(-1)
     cell_area = np.bincount(cell_of, area)
-    full = cell_area >= config.min_column * config.cell_size
-    if not full.any():
-        return []
+    # A sliver of a body fills no column; then its fullest cells are kept.
+    full = cell_area >= min(config.min_column * config.cell_size, SLIVER_SHARE * cell_area.max())
     cell_depth = np.bincount(cell_of, depth) / np.bincount(cell_of)
     thing = np.full(len(cells), -1)
     thing[full] = (
         0 if single else _connected(config.cell_size * cells[full].astype(np.float64), cell_depth[full], config)
     )
+    at_border = (rows == 0) | (rows == region.shape[0] - 1) | (columns == 0) | (columns == region.shape[1] - 1)
     parts = []
     for number in range(thing.max() + 1):
         chosen = thing[cell_of] == number
-        if chosen.sum() >= config.min_pixels and area[chosen].sum() >= config.min_area:
+        enough = single or at_border[chosen].any() or area[chosen].sum() >= config.min_area
+        if enough and chosen.sum() >= config.min_pixels:
             part = np.zeros(region.shape, dtype=bool)
             part[rows[chosen], columns[chosen]] = True
             parts.append(part)
@@ -164,7 +222,7 @@ def _connected(centers: Array, depth: Array, config: DetectionConfig) -> NDArray
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def _describe(view: LabelledView, part: Mask, floor_points: Array, floor: Mask, config: DetectionConfig) -> Detection:
+def _describe(view: LabelledView, part: Mask, label_id: int, ground: _Ground, config: DetectionConfig) -> Detection:
     """Bounds of the part along and across the line of sight, and the sides on which it is cut."""
     camera = np.asarray(view.T_world_camera[:3, 3])
     inside = _points(view, part)
@@ -180,14 +238,12 @@ def _describe(view: LabelledView, part: Mask, floor_points: Array, floor: Mask, 
     high = np.array([np.quantile(local[:, 0], 0.95), *np.quantile(local[:, 1:], 1 - TAIL, axis=0)])
     lost = (high - low) * TAIL / (1 - 2 * TAIL) * [0, 1, 1]
     low, high = low - lost, high + lost
-    around = floor_points[np.linalg.norm(floor_points[:, :2] - middle[:2], axis=1) < config.floor_radius]
-    around = around[around[:, 2] < middle[2]]
-    level = float(np.median(around[:, 2])) if len(around) >= MIN_FLOOR_PIXELS else None
-    cut = _cut_sides(view, part, local, axes, _hiding(view, part, floor, config))
+    level = ground.level(middle, config.floor_radius)
+    cut = _cut_sides(view, part, local, axes, _hiding(view, part, ground.mask, config))
     base = level if level is not None else _base(low, high, cut)
     return Detection(
         time=view.time,
-        label_id=int(view.labels[part][0]),
+        label_id=label_id,
         pixels=int(part.sum()),
         bearing=bearing,
         distance=float(np.linalg.norm(towards)),
@@ -222,11 +278,12 @@ def _cropped(view: LabelledView, window: tuple[slice, slice]) -> LabelledView:
     return LabelledView(
         view.time,
         depth,
-        view.labels[window],
+        None if view.labels is None else view.labels[window],
         view.intrinsics.cropped(window[1].start, window[0].start, depth.shape[1], depth.shape[0]),
         view.T_world_camera,
         None if view.instances is None else view.instances[window],
         None if view.rgb is None else view.rgb[window],
+        None if view.moving is None else view.moving[window],
     )
 
 

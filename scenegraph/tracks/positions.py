@@ -1,4 +1,4 @@
-"""Where a track is at a time that it may have no sample of."""
+"""Where a track is at a time that it may have no sample of, and its path as far as it is known."""
 
 from __future__ import annotations
 
@@ -25,3 +25,12 @@ def positions_at(track: TrackNode, times: ArrayLike, *, max_gap: float = MAX_GAP
     between = (known[before] <= times) & (times <= known[after]) & (known[after] - known[before] <= max_gap)
     result[~(on_sample | between)] = np.nan
     return result
+
+
+def stretches(track: TrackNode, *, max_gap: float = MAX_GAP) -> list[NDArray[np.float64]]:
+    """The positions (K, 3) of each stretch of time without a gap of more than `max_gap` seconds.
+
+    Nobody knows the path between two of them, which may lead through other rooms; a line from one to the next crosses walls.
+    """
+    positions = np.asarray(track.positions, dtype=np.float64)
+    return np.split(positions, np.flatnonzero(np.diff(np.asarray(track.times)) > max_gap) + 1) if len(positions) else []

@@ -27,8 +27,8 @@ class DetectionConfig:
     join_share: float = Field(default=0.04, ge=0)
     """Share of the distance to the camera by which depth may scatter within a thing."""
     min_area: float = Field(default=0.03, ge=0)
-    """Least visible square metres of a thing."""
-    min_pixels: int = Field(default=20, ge=1)
+    """Least visible square metres of a thing; those that the image border cuts may show less."""
+    min_pixels: int = Field(default=8, ge=1)
     """Least visible pixels of a thing."""
     occlusion_gap: float = Field(default=0.2, gt=0)
     """Metres by which something must be nearer to count as an occluder."""
@@ -108,6 +108,8 @@ class PresenceConfig:
 class DynamicsConfig:
     """Things that move, and objects that appear and disappear."""
 
+    motion: bool = True
+    """Whether things without a label of a dynamic class are found to move, by depth that ends where others saw free space."""
     detection: DetectionConfig = DetectionConfig()
     tracking: TrackingConfig = TrackingConfig()
     presence: PresenceConfig = PresenceConfig()

@@ -17,7 +17,14 @@ from scenegraph.labels import LabelSpace
 from scenegraph.nodes import TrackNode
 from scenegraph.tracks import kalman
 from scenegraph.tracks.appearance import Look, look_odds, mean_look, summarise_looks, unlikeness
-from scenegraph.tracks.completion import BodySize, body_size, complete, floors_under, visible_height
+from scenegraph.tracks.completion import (
+    BodySize,
+    body_size,
+    complete,
+    floors_under,
+    visible_height,
+    with_known_floors,
+)
 from scenegraph.tracks.detection import Detection
 from scenegraph.tracks.identity import Stay, group_stays
 from scenegraph.tracks.track_config import TrackingConfig as TrackingConfig
@@ -29,6 +36,14 @@ LOOK_MEMORY = 10  # detections
 DOUBLE_GAP = 2.0  # seconds without a detection while another track still follows the thing
 END_LENGTH = 20  # detections at either end of a track used for its direction there
 FORBIDDEN = 1e9  # cost of a pair that must not be assigned
+
+
+@dataclass(frozen=True, eq=False)
+class Linked:
+    """Detections of one thing in order of time, and the smoothed centres (T, 3) of its whole box at their times."""
+
+    detections: list[Detection]
+    positions: Array
 
 
 @dataclass(eq=False)
@@ -67,7 +82,24 @@ def track(
     Raises ValueError when two frames have the same time.
     """
     config = config or TrackingConfig()
+    kept, times, sizes, config = _tracks(frames, config)
+    return [_node(each, times, sizes[each.label_id], label_space, config) for each in kept]
+
+
+def link(frames: Iterable[tuple[float, Sequence[Detection]]], config: TrackingConfig) -> list[Linked]:
+    """As `track`, but the detections of each thing."""
+    kept, _, sizes, config = _tracks(frames, config)
+    return [
+        Linked(each.detections, _smoothed(each.detections, sizes[each.label_id], config)[1][:, :3]) for each in kept
+    ]
+
+
+def _tracks(
+    frames: Iterable[tuple[float, Sequence[Detection]]], config: TrackingConfig
+) -> tuple[list[_Track], Array, dict[int, BodySize], TrackingConfig]:
+    """Tracks in order, the times of all frames, sizes by class, and the settings with the noise that was found."""
     ordered = sorted(((time, _ordered(found)) for time, found in frames), key=lambda frame: frame[0])
+    ordered = with_known_floors(ordered)
     times = np.array([time for time, _ in ordered])
     if (np.diff(times) <= 0).any():
         raise ValueError(f"two frames have the same time, {times[1:][np.diff(times) <= 0][0]} s")
@@ -78,7 +110,7 @@ def track(
     whole = _link(ordered, sizes, config)
     kept = [each for each in whole if len(each.detections) >= config.min_detections]
     kept.sort(key=lambda each: (each.begin, each.label_id, *each.detections[0].low))
-    return [_node(each, times, sizes[each.label_id], label_space, config) for each in kept]
+    return kept, times, sizes, config
 
 
 def _ordered(detections: Sequence[Detection]) -> list[Detection]:

@@ -11,11 +11,12 @@ from pipelines import open_sequence, run, warm_up
 SCRIPT = """if True:
     import importlib, pkgutil, sys
     from numba.core.dispatcher import Dispatcher
-    import mapping.depth.kernels, mapping.tsdf.kernels as kernels
+    import mapping.depth.kernels, scenegraph.motion.kernels, mapping.tsdf.kernels as kernels
     from pipelines import open_sequence, run, warm_up
 
     modules = [importlib.import_module(m.name) for m in pkgutil.iter_modules(kernels.__path__, kernels.__name__ + ".")]
-    found = [k for m in (*modules, mapping.depth.kernels) for k in vars(m).values() if isinstance(k, Dispatcher)]
+    modules += [mapping.depth.kernels, scenegraph.motion.kernels]
+    found = [k for m in modules for k in vars(m).values() if isinstance(k, Dispatcher)]
     for _ in warm_up.use_kernels():
         pass
     ahead = {(kernel.__name__, signature) for kernel in found for signature in kernel.signatures}

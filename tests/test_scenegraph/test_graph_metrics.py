@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import shapely
 
 from mapping.mesh.mesh_metrics import harmonic_mean
-from scenegraph.boxes import points_in_box, yaw_rotation
+from scenegraph.boxes import yaw_rotation
 from scenegraph.graph_metrics import (
     Change,
     change_metrics,
     changes_of,
+    free_volume,
     match_objects,
     object_metrics,
     ratio,
     relation_metrics,
     room_metrics,
-    room_voxels,
     storey_metrics,
 )
+from scenegraph.labels import nyu40
 from scenegraph.nodes import ObjectNode, OrientedBox, RoomNode, StoreyNode, TrackNode
-from scenegraph.track_metrics import ghost_share, in_swept_volume, track_metrics
-from scenegraph.tracks.positions import positions_at
+from scenegraph.track_metrics import ghost_area, in_swept_volume, swept_surface, track_metrics
+from scenegraph.tracks.positions import positions_at, stretches
 
 
 def box(center=(0.0, 0.0, 0.0), size=(1.0, 1.0, 1.0), yaw_deg=0.0) -> OrientedBox:
@@ -30,7 +32,7 @@ def box(center=(0.0, 0.0, 0.0), size=(1.0, 1.0, 1.0), yaw_deg=0.0) -> OrientedBo
 
 def thing(label: str, center=(0.0, 0.0, 0.0), presence=(), **shape) -> ObjectNode:
     place = box(center, **shape)
-    return ObjectNode(label, 5, place.center, place, presence=presence)
+    return ObjectNode(label, nyu40().id_of(label), place.center, place, presence=presence)
 
 
 def room(label: str, low, high, z_range=(0.0, 2.0)) -> RoomNode:
@@ -87,27 +89,30 @@ def test_no_objects():
     assert object_metrics({}, {})["f1_25"] == 1.0
 
 
-def test_room_voxels_by_hand():
-    kitchen = room("kitchen", (0, 0), (2, 1), (0.0, 0.5))
-    assert len(room_voxels(kitchen, [])) == 20 * 10 * 5
-    obstacle = box((0.5, 0.5, 0.25), (0.4, 0.4, 10))
-    assert len(room_voxels(kitchen, [obstacle])) == 20 * 10 * 5 - 4 * 4 * 5
-    assert len(room_voxels(kitchen, [], voxel_size=0.5)) == 4 * 2 * 1
-    negative = room("kitchen", (-2, -1), (0, 0), (-0.5, 0.0))
-    assert len(room_voxels(negative, [])) == 1000
-    assert not set(room_voxels(negative, [])) & set(room_voxels(kitchen, []))
+def test_free_volume_by_hand():
+    kitchen = shapely.box(0, 0, 2, 1)
+    assert free_volume(kitchen, (0.0, 0.55), []) == pytest.approx(1.1)  # no multiple of any voxel
+    low, high = box((0.5, 0.5, 0.1), (0.4, 0.4, 0.2)), box((0.5, 0.6, 0.3), (0.4, 0.4, 10))
+    assert free_volume(kitchen, (0.0, 0.55), [low]) == pytest.approx(1.1 - 0.16 * 0.2)
+    assert free_volume(kitchen, (0.0, 0.55), [high]) == pytest.approx(1.1 - 0.16 * 0.55)
+    together = 0.16 * 0.55 + 0.4 * 0.1 * 0.2  # they overlap
+    assert free_volume(kitchen, (0.0, 0.55), [low, high]) == pytest.approx(1.1 - together)
+    assert free_volume(kitchen, (0.2, 0.55), [low]) == pytest.approx(0.7)
+    assert free_volume(kitchen, (0.0, 0.55), [box((5, 5, 0))]) == pytest.approx(1.1)
 
 
-def test_room_voxels_of_a_turned_room_and_obstacle():
-    rng = np.random.default_rng(0)
+def test_free_volume_of_a_turned_room_and_obstacle():
     turn = yaw_rotation(0.4)[:2, :2]
     polygon = np.array([(0, 0), (3, 0), (3, 1), (1, 1), (1, 2), (0, 2)]) @ turn.T  # an L of 4 square metres
-    node = RoomNode("hall", np.zeros(3), polygon, (0.0, 1.0), 4.0)
     obstacle = box((*(turn @ (0.5, 0.5)), 0.5), (0.6, 0.3, 0.7), 50)
-    inside = points_in_box(rng.uniform(-4, 4, (10, 3)), obstacle)
-    assert inside.dtype == bool
-    free = len(room_voxels(node, [obstacle])) * 1e-3
-    assert free == pytest.approx(4.0 - 0.6 * 0.3 * 0.7, rel=0.02)
+    assert free_volume(shapely.Polygon(polygon), (0.0, 1.0), [obstacle]) == pytest.approx(4.0 - 0.6 * 0.3 * 0.7)
+
+
+def test_a_room_whose_floor_is_off_by_little_loses_little():
+    truth = [room("kitchen", (0, 0), (4, 2), (0.0, 2.5))]
+    scores = room_metrics([room("kitchen", (0, 0), (4, 2), (0.02, 2.48))], truth)
+    assert scores["precision"] == 1.0
+    assert scores["recall"] == pytest.approx(2.46 / 2.5)
 
 
 def test_rooms_by_hand():
@@ -164,11 +169,11 @@ def test_relations_by_hand():
         ("O10", "on", "O11"),  # right
         ("O11", "next_to", "O12"),  # right, in the other direction
         ("O11", "on", "O10"),  # in the wrong direction
-        ("O10", "on", "O99"),  # of an object that is not matched: ignored
+        ("O10", "on", "O99"),  # of an object that is not matched: said all the same
         ("O10", "part_of", "O12"),  # of a kind without truth
     ]
     scores = relation_metrics(predicted, truth, matched, symmetric=frozenset({"next_to"}))
-    assert scores == {"precision": pytest.approx(2 / 3), "recall": pytest.approx(2 / 3)}
+    assert scores == {"precision": pytest.approx(2 / 4), "recall": pytest.approx(2 / 3)}
     assert relation_metrics([], truth, matched, symmetric=frozenset()) == {"precision": 1.0, "recall": 0.0}
 
 
@@ -305,6 +310,24 @@ def test_ghosts_by_hand():
         return queried[:, 2]  # the true static surface is the floor
 
     # The first and the third are ghosts, the second is floor, the fourth is elsewhere.
-    assert ghost_share(points, [track], above_floor) == 0.5
-    assert ghost_share(points, [], above_floor) == 0.0
-    assert ghost_share(np.zeros((0, 3)), [track], above_floor) == 0.0
+    assert ghost_area(points, 8.0, [track], above_floor) == 4.0
+    assert ghost_area(points, 8.0, [], above_floor) == 0.0
+    assert ghost_area(np.zeros((0, 3)), 8.0, [track], above_floor) == 0.0
+
+
+def test_swept_surface_by_hand():
+    times = np.arange(5.0) / 2
+    places = np.stack([times, np.zeros(5), np.full(5, 0.9)], axis=1)
+    track = TrackNode("person", 31, np.array([0.5, 0.4, 1.8]), times, places)
+    around, above = np.pi * 0.5, np.pi * 0.25**2
+    assert swept_surface([track], [times[:1]]) == pytest.approx(1.8 * around + above, rel=0.01)
+    assert swept_surface([track], [times]) == pytest.approx(1.8 * (around + 4) + above + 1.0, rel=0.01)
+    assert swept_surface([track], [[0.0, 2.0]]) == pytest.approx(2 * (1.8 * around + above), rel=0.01)  # seen twice
+    assert swept_surface([track], [[]]) == 0.0
+
+
+def test_stretches_end_where_a_track_is_out_of_view():
+    places = np.stack([np.arange(5.0), np.zeros(5), np.ones(5)], axis=1)
+    pieces = stretches(walker([0.0, 0.5, 1.0, 4.0, 4.9], places))
+    assert [piece[:, 0].tolist() for piece in pieces] == [[0, 1, 2], [3, 4]]
+    assert stretches(walker([0.0], places[:1]))[0].tolist() == [[0, 0, 1]]

@@ -177,14 +177,14 @@ def test_a_run_that_maps_nothing_is_an_error_and_not_an_empty_mesh(room, tmp_pat
 
 def test_a_stage_may_be_there_twice(room, tmp_path, monkeypatch):
     stages = pipeline.stages_until("fuse")
-    given = stages[:-5]
-    predict, align, level, planes, fused = stages[-5:]
+    given = stages[:-6]
+    predict, align, level, planes, motion, fused = stages[-6:]
     first = [
         replace(stage, name=f"{stage.name} 1", folder="first", outputs=tuple(f"first/{name}" for name in stage.outputs))
-        for stage in (predict, align, planes, fused)
+        for stage in (predict, align, planes, motion, fused)
     ]
     levelled = replace(level, folder="first")
-    twice = (*given, *first[:2], levelled, *first[2:], predict, align, planes, fused)
+    twice = (*given, *first[:2], levelled, *first[2:], predict, align, planes, motion, fused)
     monkeypatch.setattr(pipeline, "stages_until", lambda name, **passes: twice)
     said = []
     for _ in range(2):

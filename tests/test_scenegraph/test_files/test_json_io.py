@@ -191,7 +191,7 @@ REJECTIONS = {
     "no version": (lambda d: d.pop("version"), r"field version is missing"),
     "unknown section": (lambda d: d.update(vertices=[]), r"unknown field 'vertices'"),
     "undirected": (lambda d: d.update(directed=False), r"directed: expected true"),
-    "multigraph": (lambda d: d.update(multigraph=True), r"multigraph: expected false"),
+    "multigraph": (lambda d: d.update(multigraph="yes"), r"multigraph: expected true or false"),
     "no label space": (lambda d: d.pop("label_space"), r"field label_space is missing"),
     "unknown label space": (lambda d: d.update(label_space="coco"), r"label_classes: missing"),
     "bad label classes": (lambda d: d.update(label_classes=[{"id": "x"}]), r"label_classes: classes\[0\]: id must be"),
@@ -339,3 +339,16 @@ def test_scores_stand_highest_first():
     graph = SceneGraph(nyu40())
     graph.add(make_object("chair", [0, 0, 0], label_scores={"bed": 0.2, "table": 0.5, "box": 0.2}))
     assert list(graph_to_json(graph)["nodes"][0]["label_scores"]) == ["table", "bed", "box"]
+
+
+def test_a_multigraph_of_another_writer_and_the_place_of_its_building_are_read():
+    graph = small_flat()
+    data = graph_to_json(graph)
+    data["multigraph"] = True
+    for number, edge in enumerate(data["edges"]):
+        edge["key"] = number
+    next(node for node in data["nodes"] if node["layer"] == "building")["position"] = [1.0, 2.0, 0.5]
+    assert graph_to_json(graph_from_json(data, "other.json")) == graph_to_json(graph)
+    data["edges"].append(dict(data["edges"][0], key=99))
+    with pytest.raises(GraphFormatError, match="already connected"):
+        graph_from_json(data, "other.json")

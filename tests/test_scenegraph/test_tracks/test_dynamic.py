@@ -17,7 +17,7 @@ from scenegraph.tracks.dynamic import (
     detect,
     detections_from_json,
     detections_to_json,
-    dynamic_mask,
+    widened,
 )
 
 SPACE = nyu40()
@@ -45,23 +45,24 @@ def smeared(view, sigma=2.0):
 def test_mask_is_the_class_widened_by_a_disc():
     labels = np.full((41, 41), WALL, np.uint8)
     labels[20, 20] = PERSON
-    mask = dynamic_mask(labels, SPACE, dilate_px=5)
+    mask = widened(labels == PERSON, dilate_px=5)
     v, u = np.nonzero(mask)
     assert np.hypot(u - 20, v - 20).max() <= 5.5
     assert mask.sum() == pytest.approx(np.pi * 5.5**2, rel=0.1)
-    np.testing.assert_array_equal(dynamic_mask(labels, SPACE, dilate_px=0), labels == PERSON)
+    np.testing.assert_array_equal(widened(labels == PERSON, dilate_px=0), labels == PERSON)
 
 
 def test_mask_without_anything_dynamic_is_empty():
-    assert not dynamic_mask(np.full((8, 9), WALL, np.uint8), SPACE, dilate_px=3).any()
+    assert not widened(np.zeros((8, 9), bool), dilate_px=3).any()
 
 
 def test_mask_takes_flying_pixels_farther_out_and_nothing_else():
     view = smeared(seen([standing(0, 2)]), sigma=3)
-    plain = dynamic_mask(view.labels, SPACE, dilate_px=4)
-    wider = dynamic_mask(view.labels, SPACE, dilate_px=4, depth=view.depth)
+    person = view.labels == PERSON
+    plain = widened(person, dilate_px=4)
+    wider = widened(person, dilate_px=4, depth=view.depth)
     assert (plain <= wider).all()
-    assert (wider <= dynamic_mask(view.labels, SPACE, dilate_px=8)).all()
+    assert (wider <= widened(person, dilate_px=8)).all()
     sharp = seen([standing(0, 2)])
     background = render([], [], 0.0, FRONT).depth
     trace = np.abs(1 / view.depth - 1 / background) > 0.1 / background  # what would be fused as a ghost
