@@ -76,7 +76,7 @@ STAGES = (
     Stage("planes", 1, ("frames", "planes"), ("planes.json",), find_surface_planes),
     Stage("fuse", 5, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
     Stage("graph", 8, ("frames", "mesh", "graph", "dynamics"), GRAPH_FILES, build_graph),
-    Stage(REPORT, 4, (), REPORT_FILES, write_report_files),
+    Stage(REPORT, 5, (), REPORT_FILES, write_report_files),
 )
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
