@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 SOFTWARE = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PATIENCE = 90
 """Seconds for which a page may be busy, on a machine that has much else to do."""
+SLOW_DRIVER = "GL Driver Message (OpenGL, Performance"
+"""What Chromium prints where pixels are read while it draws in software."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -41,7 +43,7 @@ class MapPage:
         self.page.set_default_timeout(1000 * PATIENCE)
         self.problems: list[str] = []
         self.requests: list[str] = []
-        self.page.on("console", lambda message: self.problems.append(message.text))
+        self.page.on("console", lambda message: SLOW_DRIVER in message.text or self.problems.append(message.text))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(address)

@@ -41,7 +41,7 @@ class App {
     this.names.onTap = (key) => this.scene.node(key) && this.choose(key);
     byId("home").addEventListener("click", () => this.camera.fly(this.overview()));
     byId("top").addEventListener("click", () => this.camera.fly({ ...this.overview(), pitch: STEEPEST, heading: -Math.PI / 2 }));
-    addEventListener("resize", () => this.invalidate());
+    addEventListener("resize", () => this.resized() && this.invalidate());
     addEventListener("hashchange", () => this.chooseFromAddress());
     addEventListener("keydown", (event) => event.key === "Escape" && !this.measure.active && this.choose(null));
   }
@@ -352,11 +352,18 @@ class App {
     return [(left - right) / width, byId("time").hidden ? 0 : 40 / this.canvas.clientHeight];
   }
 
-  draw() {
-    this.dirty = false;
+  // Whether the canvas has another size than it is drawn in, which it then gets.
+  resized() {
     const ratio = Math.min(2, devicePixelRatio || 1);
     const width = Math.round(this.canvas.clientWidth * ratio), height = Math.round(this.canvas.clientHeight * ratio);
-    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    if (this.canvas.width === width && this.canvas.height === height) return false;
+    Object.assign(this.canvas, { width, height });
+    return true;
+  }
+
+  draw() {
+    this.dirty = false;
+    this.resized();
     this.camera.shift = this.middle();
     const inside = norm(subtract(this.camera.eye, this.cameraNow)) < INSIDE;
     this.renderer.lines.now.visible = !inside;

@@ -2,7 +2,8 @@
 
 const PICTURE_ID = 0x800000;   // ids from here on are pictures; below, 0 is nothing and n is object slot n - 1
 const PICK_SHRINK = 2;         // the picture of ids is this much smaller than the view
-const ATTRIBUTES = ["aPosition", "aColor", "aNormal", "aLabel", "aObject", "aConfidence"];
+const ATTRIBUTES = ["aPosition", "aColor", "aNormal", "aIds"];
+const STRIDE = 20;             // bytes of a vertex: place, colour and confidence, normal, label and object
 
 class Renderer {
   constructor(canvas, mesh) {
@@ -50,20 +51,16 @@ class Renderer {
   surfaceBuffers(mesh) {
     const gl = this.gl, array = gl.createVertexArray();
     gl.bindVertexArray(array);
-    const set = (place, data, size, type, { whole = false, normalized = true } = {}) => {
-      this.buffer(data);
+    this.buffer(interleaved(mesh));
+    const set = (place, size, type, start) => {
       gl.enableVertexAttribArray(place);
-      if (whole) gl.vertexAttribIPointer(place, size, type, 0, 0);
-      else gl.vertexAttribPointer(place, size, type, normalized, 0, 0);
+      gl.vertexAttribPointer(place, size, type, true, STRIDE, start);
     };
-    set(0, mesh.positions, 3, gl.UNSIGNED_SHORT);
-    set(1, mesh.colors, 3, gl.UNSIGNED_BYTE);
-    this.buffer(mesh.normals);
-    gl.enableVertexAttribArray(2);
-    gl.vertexAttribPointer(2, 3, gl.BYTE, true, 4, 0);
-    set(3, mesh.labels, 1, gl.UNSIGNED_SHORT, { whole: true });
-    set(4, mesh.objects, 1, gl.UNSIGNED_SHORT, { whole: true });
-    set(5, mesh.confidence, 1, gl.UNSIGNED_BYTE);
+    set(0, 3, gl.UNSIGNED_SHORT, 0);
+    set(1, 4, gl.UNSIGNED_BYTE, 8);
+    set(2, 3, gl.BYTE, 12);
+    gl.enableVertexAttribArray(3);
+    gl.vertexAttribIPointer(3, 2, gl.UNSIGNED_SHORT, STRIDE, 16);
     const all = this.buffer(mesh.faces, gl.ELEMENT_ARRAY_BUFFER);
     gl.bindVertexArray(null);
     const coarse = mesh.coarse.length ? this.buffer(mesh.coarse, gl.ELEMENT_ARRAY_BUFFER) : null;
@@ -252,6 +249,23 @@ class Renderer {
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     return { width, height, ids: read[0], depths: read[1] };
   }
+}
+
+// All of a vertex next to each other and at multiples of four bytes, as graphics cards read it.
+function interleaved(mesh) {
+  const count = mesh.positions.length / 3, bytes = new Uint8Array(count * STRIDE), step = STRIDE / 2;
+  const shorts = new Uint16Array(bytes.buffer), signed = new Int8Array(bytes.buffer);
+  for (let i = 0; i < count; i++) {
+    for (let k = 0; k < 3; k++) {
+      shorts[step * i + k] = mesh.positions[3 * i + k];
+      bytes[STRIDE * i + 8 + k] = mesh.colors[3 * i + k];
+      signed[STRIDE * i + 12 + k] = mesh.normals[3 * i + k];
+    }
+    bytes[STRIDE * i + 11] = mesh.confidence[i];
+    shorts[step * i + 8] = mesh.labels[i];
+    shorts[step * i + 9] = mesh.objects[i];
+  }
+  return bytes;
 }
 
 // What a picture of ids says of a place of the view, x and y from 0 to 1 from the top left.

@@ -6,11 +6,9 @@ void cut(vec3 p) { if (any(lessThan(p, uKeepLow)) || any(greaterThan(p, uKeepHig
 
 const SURFACE_VERTEX = `#version 300 es
 in vec3 aPosition;
-in vec3 aColor;
+in vec4 aColor;
 in vec3 aNormal;
-in uint aLabel;
-in uint aObject;
-in float aConfidence;
+in uvec2 aIds;
 uniform mat4 uView;
 uniform vec3 uLow, uSize;
 flat out uint vLabel, vObject;
@@ -18,11 +16,11 @@ out vec3 vColor, vNormal, vWorld;
 out float vConfidence;
 void main() {
   vWorld = uLow + aPosition * uSize;
-  vColor = aColor;
+  vColor = aColor.rgb;
+  vConfidence = aColor.a;
   vNormal = aNormal;
-  vLabel = aLabel;
-  vObject = aObject;
-  vConfidence = aConfidence;
+  vLabel = aIds.x;
+  vObject = aIds.y;
   gl_Position = uView * vec4(vWorld, 1.0);
 }`;
 

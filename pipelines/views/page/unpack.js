@@ -52,7 +52,7 @@ async function unpackMesh(header, text) {
   return mesh;
 }
 
-// Area-weighted normals as signed bytes in fours, for shading.
+// Area-weighted normals as signed bytes, for shading.
 function vertexNormals(mesh) {
   const { positions, faces, size } = mesh;
   const sums = new Float32Array(positions.length);
@@ -69,10 +69,10 @@ function vertexNormals(mesh) {
       sums[at + 2] += nz;
     }
   }
-  const normals = new Int8Array((positions.length / 3) * 4);
+  const normals = new Int8Array(positions.length);
   for (let i = 0; i < positions.length / 3; i++) {
     const length = Math.hypot(sums[3 * i], sums[3 * i + 1], sums[3 * i + 2]) || 1;
-    for (let axis = 0; axis < 3; axis++) normals[4 * i + axis] = Math.round((127 * sums[3 * i + axis]) / length);
+    for (let axis = 0; axis < 3; axis++) normals[3 * i + axis] = Math.round((127 * sums[3 * i + axis]) / length);
   }
   return normals;
 }
