@@ -38,7 +38,7 @@ def write_report_files(context: RunContext) -> StageRecord:
     context.advance(1, 4)
     write_scene_html(mesh, graph, root / "scene.html", title=name, keyframes=keyframes)
     context.advance(2, 4)
-    measured = measured_of(graph, mesh)
+    measured = measured_of(graph)
     drawings = storey_drawings(graph, measured)
     write_text_atomic(root / "floorplan.svg", drawings_svg(drawings))
     write_text_atomic(root / "floorplan.dxf", drawings_dxf(drawings))

@@ -34,7 +34,7 @@ class FinishedRun:
         from pipelines.views.measured import measured_of
         from pipelines.views.plan.compose import storey_drawings
 
-        return storey_drawings(self.graph, measured_of(self.graph, self.mesh))
+        return storey_drawings(self.graph, measured_of(self.graph))
 
 
 Writer = Callable[[FinishedRun, Path], None]

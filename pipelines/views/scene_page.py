@@ -58,7 +58,7 @@ def scene_html(
     """
     label_slots, classes = _classes(mesh, graph)
     packed = pack_mesh(mesh, label_slots, _object_slots(graph))
-    data = page_data(graph, measured_of(graph, mesh), label_slots, keyframes)
+    data = page_data(graph, measured_of(graph), label_slots, keyframes)
     data |= {
         "classes": classes,
         "changes": list(changes),

@@ -95,7 +95,7 @@ def report(tmp_path):
     stages = {name: dict(stage) for name, stage in MANIFEST["stages"].items()}
     stages["fuse"]["warnings"] = ["a <hole> was left", "the unit is off; give --scale"]
     manifest = {**MANIFEST, "stages": stages}
-    write_report(tmp_path / "r.html", graph, manifest, measured_of(graph, mesh), make_pictures(mesh, graph, keyframes))
+    write_report(tmp_path / "r.html", graph, manifest, measured_of(graph), make_pictures(mesh, graph, keyframes))
     return (tmp_path / "r.html").read_text(encoding="utf-8")
 
 

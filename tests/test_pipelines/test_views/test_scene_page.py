@@ -10,7 +10,7 @@ import pytest
 from browser import MapPage, chromium, file_address
 from flat_scene import COLORS, flat_keyframes, flat_mesh
 from helpers import sphere_mesh
-from scenes import make_object, make_room, small_flat
+from scenes import make_object, small_flat
 
 from mapping.mesh.mesh import Mesh
 from pipelines.views import packing
@@ -354,17 +354,18 @@ def test_large_maps_are_simplified_and_have_a_coarse_version(monkeypatch):
 
 
 def test_what_was_not_measured_has_no_number():
-    mesh, graph = flat_mesh(), small_flat()
-    measured = measured_of(graph, mesh)
+    graph = small_flat()
+    measured = measured_of(graph)
     assert measured.heights == {"R0": 2.5, "R1": 2.5}
     assert measured.ceilings == {"F0": 2.5}
     assert measured.areas == {"R0": 12.0, "R1": 12.0}
-    centers = mesh.vertices[mesh.faces].mean(axis=1)
-    open_above = measured_of(graph, mesh.submesh(centers[:, 2] < 2.2))
-    assert open_above.heights == {"R0": None, "R1": None}
-    assert open_above.ceilings == {"F0": None}
-    half_seen = measured_of(graph, mesh.submesh((centers[:, 0] < 4) | (centers[:, 2] > 0.1)))
-    assert half_seen.areas == {"R0": 12.0, "R1": None}
-    assert half_seen.heights == {"R0": 2.5, "R1": 2.5}
-    graph.replace("R1", make_room("bedroom", 4, 0, 8, 3, z1=2.4))  # an assumed height
-    assert measured_of(graph, mesh).heights == {"R0": 2.5, "R1": None}
+    graph.replace("R0", replace(graph["R0"], evidence={"ceiling_seen": 0.0, "floor_seen": 0.9}))
+    graph.replace("R1", replace(graph["R1"], evidence={"ceiling_seen": 0.0, "floor_seen": 0.1}))
+    measured = measured_of(graph)
+    assert measured.heights == {"R0": None, "R1": None}
+    assert measured.ceilings == {"F0": None}
+    assert measured.areas == {"R0": 12.0, "R1": None}
+    page = scene_html(flat_mesh(), graph, title="flat")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    assert [(room["area"], room["height"]) for room in data["rooms"]] == [(12.0, None), (None, None)]
+    assert data["storeys"][0]["ceiling"] is None
