@@ -17,7 +17,7 @@ SYSTEM_LIBRARIES = {
     "libgomp.so.1": "libgomp1",
 }
 REQUIRED_MODULES = (
-    "click cv2 networkx numba numpy open3d pydantic rich safetensors scipy shapely timm torch viser yaml".split()
+    "click cv2 networkx numba numpy open3d pydantic rich safetensors scipy shapely timm torch yaml".split()
 )
 EXTRAS = {
     "dsg": ("spark_dsg", "checks exported spark_dsg files by loading them"),

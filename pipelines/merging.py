@@ -203,9 +203,7 @@ class _Merger:
         """report.html and scene.html."""
         from pipelines.stages.report import write_run_report
 
-        camera = self.runs[0].trajectory.intrinsics
-        assert camera is not None
-        return write_run_report(self.workspace, camera)
+        return write_run_report(self.workspace, str(self.workspace.manifest["input"]["name"]))
 
 
 def _read_json(path: Path) -> Any:

@@ -80,7 +80,7 @@ STAGES = (
     Stage("motion", 1, ("frames", "depth", "dynamics"), (MOTION_FILE,), find_motion),
     Stage("fuse", 6, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
     Stage("graph", 10, ("frames", "mesh", "graph", "dynamics", "depth"), GRAPH_FILES, build_graph),
-    Stage(REPORT, 4, (), REPORT_FILES, write_report_files),
+    Stage(REPORT, 5, (), REPORT_FILES, write_report_files),
 )
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)
 STAGE_NAMES = tuple(stage.name for stage in STAGES)

@@ -392,6 +392,12 @@ def load_ground(run_folder: Path) -> Ground:
     return read_ground(_finished(run_folder, "ground.npz"))
 
 
+def run_name(run_folder: Path) -> str:
+    """What the input of a run is called; the folder's name where it does not say."""
+    name = Workspace.open(run_folder).manifest.get("input", {}).get("name")
+    return name or run_folder.resolve().name
+
+
 def _finished(run_folder: Path, name: str) -> Path:
     """The path of a file that a finished run has."""
     path = Workspace.open(run_folder).path(name)

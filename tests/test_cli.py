@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,13 +15,16 @@ import pytest
 from box_room import FURNITURE, ROOM_SIZE
 from helpers import copy_sequence, m2h
 
+from mapping.camera import Intrinsics
 from mapping.mesh.io import read_mesh
+from mapping.se3 import from_rotation_translation, inverse, rotation_from_quat_xyzw, transform_points
 from pipelines.cli import COMMANDS
 from pipelines.cli.diff import print_changes
 from pipelines.cli.run import print_summary
 from pipelines.evaluate import foreign_input
 from pipelines.images import read_labels, write_png
 from pipelines.pipeline import STAGE_NAMES
+from pipelines.views.keyframes import load_keyframes
 from pipelines.workspace import Workspace
 from scenegraph import load_scene_graph
 
@@ -31,9 +35,13 @@ RUN_FILES = {
     "config.yaml",
     "detections.json",
     "dsg.json",
+    "floorplan.dxf",
     "floorplan.geojson",
+    "floorplan.pdf",
+    "floorplan.svg",
     "frames.csv",
     "ground.npz",
+    "keyframes.json",
     "levelling.json",
     "manifest.json",
     "mesh.glb",
@@ -99,7 +107,7 @@ class TestRun:
     def test_the_same_input_gives_the_same_files(self, run_folder, box_room, tmp_path):
         m2h("run", box_room, "--out", tmp_path / "again")
         first, second = files_of(run_folder), files_of(tmp_path / "again")
-        changing = {"manifest.json", "report.html", "scene.html"}
+        changing = {"manifest.json", "report.html"}
         assert [str(p) for p in first if p.name not in changing and first[p] != second[p]] == []
 
     def test_a_changed_setting_redoes_what_depends_on_it(self, run_folder, box_room, tmp_path):
@@ -118,13 +126,61 @@ class TestRun:
         assert manifest["input"]["fingerprint"]
         assert manifest["stages"]["graph"]["summary"]["counts"]["object"] == len(FURNITURE)
 
-    @pytest.mark.parametrize("form", ["ply", "obj", "glb", "html", "spark_dsg", "graphml", "csv", "geojson"])
+    @pytest.mark.parametrize(
+        "form", ["ply", "obj", "glb", "html", "spark_dsg", "graphml", "csv", "geojson", "svg", "dxf", "pdf"]
+    )
     def test_exports(self, run_folder, tmp_path, form):
         out = tmp_path / "sub" / f"map.{form}"
         if form == "spark_dsg":
             out = out.with_suffix(".json")
         m2h("export", run_folder, out, "--to", form)
         assert out.stat().st_size > 100
+
+    @pytest.mark.parametrize("name", ["scene.html", "floorplan.svg", "floorplan.dxf", "floorplan.pdf"])
+    def test_what_is_in_the_run_can_be_exported_again(self, run_folder, tmp_path, name):
+        m2h("export", run_folder, tmp_path, "--to", name.partition(".")[2])
+        assert (tmp_path / name).read_bytes() == (run_folder / name).read_bytes()
+
+    def test_images_of_an_older_graph_are_not_shown(self, run_folder, tmp_path):
+        assert load_keyframes(run_folder)["frames"]
+        folder = tmp_path / "run"
+        shutil.copytree(run_folder, folder)
+        text = (folder / "scene_graph.json").read_text()
+        (folder / "scene_graph.json").write_text(text.replace('"label": "bed"', '"label": "sofa"'))
+        assert load_keyframes(folder) == {"frames": [], "objects": {}}
+
+    def test_outlines_are_where_the_objects_are_in_the_images(self, run_folder):
+        graph, found = load_scene_graph(run_folder / "scene_graph.json"), load_keyframes(run_folder)
+        assert set(found["objects"]) == {key for key, _ in graph.nodes("object")}
+        for key, images in found["objects"].items():
+            for image in images:
+                frame = found["frames"][image["frame"]]
+                assert key in frame["shows"]
+                camera = Intrinsics(*(frame[name] for name in ("fx", "fy", "cx", "cy", "width", "height")))
+                T = from_rotation_translation(rotation_from_quat_xyzw(frame["rotation"]), np.array(frame["position"]))
+                local = transform_points(inverse(T), graph[key].box.corners())
+                size = (camera.width, camera.height)
+                outline = np.concatenate(image["outline"])
+                assert ((outline >= 0) & (outline <= 1)).all()
+                if (local[:, 2] > 0.1).all():
+                    corners = (camera.project(local) + 0.5) / size
+                    assert (outline > corners.min(axis=0) - 0.05).all()
+                    assert (outline < corners.max(axis=0) + 0.05).all()
+
+    def test_the_view_is_served_with_what_changed(self, run_folder, monkeypatch):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        pages = []
+
+        def look(_):
+            pages.append(urllib.request.urlopen(f"http://127.0.0.1:{port}/").read())
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("pipelines.cli.results.time", SimpleNamespace(sleep=look))
+        result = m2h("view", run_folder, "--port", port, "--diff", run_folder, "--json")
+        assert json.loads(result.stdout) == {"address": f"http://127.0.0.1:{port}"}
+        assert pages == [(run_folder / "scene.html").read_bytes()]  # nothing changed since this very run
 
     def test_obj_names_its_objects(self, run_folder, tmp_path):
         m2h("export", run_folder, tmp_path / "map.obj", "--to", "obj")

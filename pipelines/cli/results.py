@@ -42,7 +42,12 @@ def print_metrics(result: dict[str, Any]) -> None:
 @click.command()
 @RUN
 @click.argument("out", required=False, type=click.Path(path_type=Path))
-@click.option("--to", "form", required=True, help="ply, obj, glb, html, spark_dsg, graphml, csv, geojson or rerun.")
+@click.option(
+    "--to",
+    "form",
+    required=True,
+    help="ply, obj, glb, html, spark_dsg, graphml, csv, geojson, rerun; the floor plan: svg, dxf, pdf.",
+)
 @common_options
 def export(run_folder: Path, out: Path | None, form: str, quiet: bool, as_json: bool, **_: Any) -> None:
     """Write RUN's map as FORMAT to OUT (default: RUN/export/, named by the format)."""
@@ -59,23 +64,34 @@ def export(run_folder: Path, out: Path | None, form: str, quiet: bool, as_json: 
 @RUN
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, type=click.IntRange(1, 65535), show_default=True, help="Port to listen on.")
+@click.option(
+    "--diff", "earlier", metavar="RUN", type=click.Path(path_type=Path), help="Show what changed since this run."
+)
 @common_options
-def view(run_folder: Path, host: str, port: int, quiet: bool, as_json: bool, **_: Any) -> None:
-    """Serve an interactive 3D view of RUN until Ctrl-C; RUN/scene.html shows the same without a server."""
-    import rich
+def view(run_folder: Path, host: str, port: int, earlier: Path | None, quiet: bool, as_json: bool, **_: Any) -> None:
+    """Serve an interactive 3D view of RUN until Ctrl-C; RUN/scene.html shows the same without a server.
 
-    from pipelines.views.serving import check_address, serve
-    from pipelines.workspace import load_run
+    \b
+    m2h view run/
+    m2h view second_visit/ --diff first_visit/
+    """
+    from pipelines.views.changes import page_changes
+    from pipelines.views.keyframes import load_keyframes
+    from pipelines.views.scene_page import scene_html
+    from pipelines.views.serving import PageServer, check_address
+    from pipelines.workspace import load_graph, load_run, run_name
 
     check_address(host, port)
     mesh, graph = load_run(run_folder)
-    rich.reconfigure(quiet=True)  # viser prints to standard output
-    server = serve(mesh, graph, host=host, port=port)
-    address = f"http://{server.get_host()}:{server.get_port()}"
+    changes = page_changes(load_graph(earlier), graph) if earlier is not None else []
+    title, keyframes = run_name(run_folder), load_keyframes(run_folder)
+    server = PageServer(
+        scene_html(mesh, graph, title=title, keyframes=keyframes, changes=changes), host=host, port=port
+    )
     if as_json:
-        print_json({"address": address})
+        print_json({"address": server.address})
     else:
-        say(f"{address}  (Ctrl-C ends)")
+        say(f"{server.address}  (Ctrl-C ends)")
     try:
         while True:
             time.sleep(3600)

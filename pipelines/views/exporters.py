@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mapping.files import make_folder, remove_abandoned
+from mapping.files import make_folder, remove_abandoned, write_bytes_atomic, write_text_atomic
 from mapping.mesh.io import GlbNode, write_glb, write_mesh, write_obj
 from mapping.mesh.mesh import Mesh
 from mapping.text import for_name
-from pipelines.workspace import WorkspaceError, load_run, refuse_links
+from pipelines.workspace import WorkspaceError, load_run, refuse_links, run_name
 from scenegraph.graph import SceneGraph
 
-Writer = Callable[[Mesh, SceneGraph, Path], None]
+if TYPE_CHECKING:
+    from pipelines.views.plan.drawing import Drawing
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A run folder with its mesh and scene graph."""
+
+    folder: Path
+    mesh: Mesh
+    graph: SceneGraph
+
+    def drawings(self) -> list[Drawing]:
+        """The floor plan of every storey."""
+        from pipelines.views.measured import measured_of
+        from pipelines.views.plan.compose import storey_drawings
+
+        return storey_drawings(self.graph, measured_of(self.graph))
+
+
+Writer = Callable[[FinishedRun, Path], None]
 
 
 def export_run(run_folder: Path, form: str, out: Path | None = None) -> Path:
@@ -29,7 +51,7 @@ def export_run(run_folder: Path, form: str, out: Path | None = None) -> Path:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise WorkspaceError(f"--to {form}: unknown format, known are {', '.join(EXPORTERS)}{hint}")
     write, default_name = EXPORTERS[form]
-    mesh, graph = load_run(run_folder)
+    run = FinishedRun(run_folder, *load_run(run_folder))
     suffix = Path(default_name).suffix
     if out is None:
         refuse_links(run_folder)
@@ -42,7 +64,7 @@ def export_run(run_folder: Path, form: str, out: Path | None = None) -> Path:
         raise WorkspaceError(f"{path}: --to {form} writes a {suffix} file")
     make_folder(path.parent)
     remove_abandoned(path.parent)
-    write(mesh, graph, path)
+    write(run, path)
     return path
 
 
@@ -61,53 +83,73 @@ def scene_glb_nodes(mesh: Mesh, graph: SceneGraph) -> list[GlbNode]:
     return nodes
 
 
-def _write_mesh(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    write_mesh(mesh, path)
+def _write_mesh(run: FinishedRun, path: Path) -> None:
+    write_mesh(run.mesh, path)
 
 
-def _write_obj(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    names = {node.number: for_name(f"{key}_{node.label}") for key, node in graph.nodes("object")}
-    write_obj(mesh, path, names=names)
+def _write_obj(run: FinishedRun, path: Path) -> None:
+    names = {node.number: for_name(f"{key}_{node.label}") for key, node in run.graph.nodes("object")}
+    write_obj(run.mesh, path, names=names)
 
 
-def _write_glb(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    write_glb(path, scene_glb_nodes(mesh, graph))
+def _write_glb(run: FinishedRun, path: Path) -> None:
+    write_glb(path, scene_glb_nodes(run.mesh, run.graph))
 
 
-def _write_html(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
-    from pipelines.views.viewer import write_scene_html
+def _write_html(run: FinishedRun, path: Path) -> None:
+    from pipelines.views.keyframes import load_keyframes
+    from pipelines.views.scene_page import write_scene_html
 
-    write_scene_html(mesh, graph, path)
+    title = run_name(run.folder)
+    write_scene_html(run.mesh, run.graph, path, title=title, keyframes=load_keyframes(run.folder))
 
 
-def _write_spark_dsg(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+def _write_spark_dsg(run: FinishedRun, path: Path) -> None:
     from scenegraph.files.spark_dsg import export_spark_dsg
 
-    export_spark_dsg(graph, path, mesh=mesh)
+    export_spark_dsg(run.graph, path, mesh=run.mesh)
 
 
-def _write_graphml(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+def _write_graphml(run: FinishedRun, path: Path) -> None:
     from scenegraph.files.export import export_graphml
 
-    export_graphml(graph, path)
+    export_graphml(run.graph, path)
 
 
-def _write_csv(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+def _write_csv(run: FinishedRun, path: Path) -> None:
     from scenegraph.files.export import export_objects_csv
 
-    export_objects_csv(graph, path)
+    export_objects_csv(run.graph, path)
 
 
-def _write_geojson(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+def _write_geojson(run: FinishedRun, path: Path) -> None:
     from scenegraph.files.export import export_floorplan
 
-    export_floorplan(graph, path)
+    export_floorplan(run.graph, path)
 
 
-def _write_rerun(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
+def _write_svg(run: FinishedRun, path: Path) -> None:
+    from pipelines.views.plan.svg import drawings_svg
+
+    write_text_atomic(path, drawings_svg(run.drawings()))
+
+
+def _write_dxf(run: FinishedRun, path: Path) -> None:
+    from pipelines.views.plan.dxf import drawings_dxf
+
+    write_text_atomic(path, drawings_dxf(run.drawings()))
+
+
+def _write_pdf(run: FinishedRun, path: Path) -> None:
+    from pipelines.views.plan.pdf import drawings_pdf
+
+    write_bytes_atomic(path, drawings_pdf(run.drawings(), run_name(run.folder)))
+
+
+def _write_rerun(run: FinishedRun, path: Path) -> None:
     from pipelines.views.rerun_export import export_rerun
 
-    export_rerun(mesh, graph, path)
+    export_rerun(run.mesh, run.graph, path)
 
 
 EXPORTERS: dict[str, tuple[Writer, str]] = {
@@ -119,5 +161,8 @@ EXPORTERS: dict[str, tuple[Writer, str]] = {
     "graphml": (_write_graphml, "scene_graph.graphml"),
     "csv": (_write_csv, "objects.csv"),
     "geojson": (_write_geojson, "floorplan.geojson"),
+    "svg": (_write_svg, "floorplan.svg"),
+    "dxf": (_write_dxf, "floorplan.dxf"),
+    "pdf": (_write_pdf, "floorplan.pdf"),
     "rerun": (_write_rerun, "map.rrd"),
 }

@@ -1,83 +1,95 @@
-"""report.html: the overview of a run. One file: counts, images, floor plan, timings, unused frames with reasons."""
+"""report.html: the overview of a run. One file: what was found, pictures, floor plan, tables, timings."""
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
-from mapping.mesh.mesh import Mesh
-from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw
 from mapping.text import for_html
-from pipelines.images import encode_jpeg
-from pipelines.views.floorplan import floor_plan_svg
+from pipelines.views.measured import Measured
+from pipelines.views.pictures import Picture, ReportPictures, Strip
+from pipelines.views.plan.compose import storey_drawings
+from pipelines.views.plan.svg import drawing_svg
+from pipelines.views.story import sentences, warnings_of, words
 from scenegraph.graph import SceneGraph
 from scenegraph.tracks.positions import stretches
 
 MANY_OBJECTS = 20
-PICTURES = 4
-PICTURE_SIZE = (480, 360)
-TOP_VIEW_CUT = 1.9
-"""Metres above a storey's floor at which the map is cut to show its rooms."""
+SHOWN_PER_STRIP = 6
+SCENE = "scene.html"
+UNKNOWN = "–"
 PLAN_LEGEND = (
-    '<p class="legend">One square of the grid is one metre. <span style="color:#3b6fb6">━</span> the camera path, '
-    '<span style="color:#d23c3c">┅</span> what moved, <span style="color:#8a5a2b">○</span> doors. '
-    "Hover over an item for its details.</p>"
+    '<p class="legend">One square of the grid is one metre; lengths are between the surfaces of the walls. '
+    '<span style="color:#3b6fb6">━</span> the camera\'s path, <span style="color:#d23c3c">┅</span> what moved. '
+    "Doors are drawn open; on which side they hang was not measured, nor how thick outer walls are. "
+    "A click opens an item in 3D. "
+    'The same as <a href="floorplan.pdf">PDF to scale</a>, <a href="floorplan.dxf">DXF for CAD</a>, '
+    '<a href="floorplan.svg">SVG</a>.</p>'
 )
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1080px;margin:2rem auto;padding:0 1rem;background:#fff}
-h1{font-size:1.6rem;margin-bottom:.2rem}
+h1{font-size:1.7rem;margin-bottom:.2rem;overflow-wrap:anywhere}
 h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #ddd}
+.lead{font-size:1.1rem;margin:.4rem 0}
+.links{color:#666}
+.open{display:inline-block;background:#1f5fae;color:#fff;border-radius:6px;padding:.3rem .9rem;text-decoration:none}
 table{border-collapse:collapse;margin:.6rem 0}
 td,th{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid #eee}
 td.n,th.n{text-align:right}
+tr.total td{font-weight:bold;border-top:2px solid #ccc}
 .tiles{display:flex;flex-wrap:wrap;gap:.6rem;margin:1rem 0}
 .tile{background:#f4f5f7;border-radius:8px;padding:.6rem 1rem;min-width:7rem}
 .tile b{display:block;font-size:1.4rem}
 .pictures{display:grid;grid-template-columns:1fr 1fr;gap:.8rem}
-figure{margin:.5rem 0;display:inline-block}
+.strip{display:grid;grid-template-columns:repeat(4,1fr);gap:.4rem;margin-top:1rem}
+.strip img{width:100%}
+figure{margin:.3rem 0}
 figcaption,.legend{color:#666;font-size:.85rem}
+.swatch{display:inline-block;width:.8em;height:.8em;border-radius:3px;margin:0 .3em 0 .8em}
 summary{cursor:pointer}
 img{max-width:100%;border-radius:6px}
 .warning{background:#fff4e0;border-left:4px solid #e0912a;padding:.4rem .8rem;margin:.4rem 0}
+.warning em{display:block;font-style:normal;color:#7a4d00}
 .trust{background:#fdeaea;border-left:4px solid #c62828;padding:.4rem .8rem;margin:.4rem 0}
 code{background:#f4f5f7;padding:.1rem .3rem;border-radius:4px}
 svg{max-width:100%;height:auto;border:1px solid #eee;border-radius:6px}
+svg a:hover path{stroke:#ff8c00;stroke-width:3}
+@media (max-width:700px){.pictures{grid-template-columns:1fr}.strip{grid-template-columns:1fr 1fr}}
 """
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A rendered image (H, W, 3) uint8 with its caption."""
-
-    image: NDArray[np.uint8]
-    caption: str
+class _Html(str):
+    """Text that is HTML already."""
 
 
-def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pictures: Sequence[Picture]) -> None:
+def write_report(
+    path: Path, graph: SceneGraph, manifest: Mapping[str, Any], measured: Measured, pictures: ReportPictures
+) -> None:
     """Write the report of a run; everything is inside one file."""
     stages = manifest["stages"]
+    name = for_html(manifest["input"]["name"])
+    start = min((node.time for _, node in graph.nodes("agent")), default=0.0)
     sections = [
-        f"<h1>{for_html(manifest['input']['name'])}</h1>",
-        f"<p>{for_html(manifest['input']['format'])} sequence, predictions from <code>{for_html(manifest['source'])}</code>. "
-        'Interactive view: <a href="scene.html">scene.html</a>. Mesh: <a href="mesh.ply">mesh.ply</a>, '
-        '<a href="mesh.glb">mesh.glb</a>. Graph: <a href="scene_graph.json">scene_graph.json</a>.</p>',
+        f"<h1>{name}</h1>",
+        *(f'<p class="lead">{for_html(sentence)}</p>' for sentence in sentences(graph, measured)),
+        f'<p><a class="open" href="{SCENE}">Open in 3D</a></p>',
+        f'<p class="links">{for_html(manifest["input"]["format"])} sequence, predictions from '
+        f"<code>{for_html(manifest['source'])}</code>. "
+        'Mesh: <a href="mesh.ply">mesh.ply</a>, <a href="mesh.glb">mesh.glb</a>. '
+        'Graph: <a href="scene_graph.json">scene_graph.json</a>.</p>',
         _trust(manifest),
-        _tiles(graph, stages),
-        *(f'<div class="warning">{for_html(text)}</div>' for stage in stages.values() for text in stage["warnings"]),
-        *(["<h2>Pictures</h2>" + _pictures(pictures)] if pictures else []),
-        "<h2>Floor plan</h2>" + _floor_plans(graph),
-        "<h2>Rooms</h2>" + _rooms(graph),
+        *_warnings(stages),
+        _tiles(graph, stages, measured),
+        *_pictures(pictures, graph, start),
+        "<h2>Floor plan</h2>" + _floor_plans(graph, measured),
+        "<h2>Rooms</h2>" + _rooms(graph, measured),
         "<h2>Objects</h2>" + _objects(graph),
-        *_tracks(graph),
+        *_tracks(graph, start),
         *_input(stages),
         "<h2>Surface and depth</h2>" + _surface(stages),
         *_visits(graph),
@@ -86,10 +98,9 @@ def write_report(path: Path, graph: SceneGraph, manifest: Mapping[str, Any], pic
         "<h2>Versions</h2>" + _table(("package", "version"), list(manifest["versions"].items())),
     ]
     body = "\n".join(sections)
-    title = for_html(manifest["input"]["name"])
     html = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>m2h: {title}</title>'
-        f"<style>{STYLE}</style><body>{body}</body></html>\n"
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>m2h: {name}</title><style>{STYLE}</style><body>{body}</body></html>\n"
     )
     write_text_atomic(path, html)
 
@@ -100,64 +111,105 @@ def _trust(manifest: Mapping[str, Any]) -> str:
     return f'<div class="trust">{lines}</div>' if lines else ""
 
 
-def _tiles(graph: SceneGraph, stages: Mapping[str, Any]) -> str:
+def _warnings(stages: Mapping[str, Any]) -> list[str]:
+    return [
+        f'<div class="warning">{for_html(text)}{f"<em>{for_html(advice)}</em>" if advice else ""}</div>'
+        for text, advice in warnings_of(stages)
+    ]
+
+
+def _tiles(graph: SceneGraph, stages: Mapping[str, Any], measured: Measured) -> str:
     rooms = graph.nodes("room")
-    areas = [area for _, room in rooms if (area := room.measured_area) is not None]
-    seconds = sum(stage["seconds"] for stage in stages.values())
+    areas = [area for area in measured.areas.values() if area is not None]
     tiles = [
         _counted(len(rooms), "room"),
         _counted(len(graph.nodes("object")), "object"),
         (len(graph.nodes("track")), "moving"),
         _counted(len(graph.nodes("place")), "place"),
-        (_measured(sum(areas) if areas else None, ".0f", " m²"), "floor in rooms"),
+        (f"{sum(areas):.0f} m²" if areas else UNKNOWN, "floor in rooms"),
         (f"{stages['graph']['summary']['faces'] / 1e3:.0f} k", "triangles"),
         (stages["fuse"]["summary"]["frames"], "frames fused"),
-        (f"{seconds:.1f} s", "in all"),
+        (_duration(sum(stage["seconds"] for stage in stages.values())), "in all"),
     ]
     return '<div class="tiles">' + "".join(f'<div class="tile"><b>{v}</b>{name}</div>' for v, name in tiles) + "</div>"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
 def _counted(count: int, name: str) -> tuple[int, str]:
     return count, name if count == 1 else f"{name}s"
 
 
-def _pictures(pictures: Sequence[Picture]) -> str:
-    figures = []
-    for picture in pictures:
-        data = base64.b64encode(encode_jpeg(picture.image)).decode()
-        caption = for_html(picture.caption)
-        figures.append(
-            f'<figure><img alt="{caption}" src="data:image/jpeg;base64,{data}"><figcaption>{caption}</figcaption></figure>'
-        )
-    return f'<div class="pictures">{"".join(figures)}</div>'
+def _pictures(pictures: ReportPictures, graph: SceneGraph, start: float) -> list[str]:
+    if not pictures.above and not pictures.strips:
+        return []
+    above = "".join(_figure(picture) for picture in pictures.above)
+    swatches = "".join(
+        f'<span class="swatch" style="background:rgb{kind.color}"></span>{for_html(words(kind.name))} {_share(share)}'
+        for kind, share in pictures.legend
+    )
+    legend = f'<p class="legend">Classes and their share of the surface:{swatches}</p>' if swatches else ""
+    parts = ["<h2>Pictures</h2>", f'<div class="pictures">{above}</div>{legend}']
+    parts += [_strip(strip, graph, start) for strip in pictures.strips]
+    return ["".join(parts)]
 
 
-def _floor_plans(graph: SceneGraph) -> str:
-    storeys = graph.nodes("storey")
-    if len(storeys) < 2:
-        return floor_plan_svg(graph) + PLAN_LEGEND
-    plans = [PLAN_LEGEND]
-    for key, storey in storeys:
-        rooms = [room for number, room in graph.nodes("room") if graph.parent(number) == key]
-        top = storey.z_range[1] if any(room.measured_height is not None for room in rooms) else None
-        heading = f"<h3>{for_html(key)}: {storey.z_range[0]:.2f} to {_measured(top, '.2f')} m</h3>"
-        plans.append(heading + floor_plan_svg(graph, storey=key))
-    return "".join(plans)
+def _share(share: float) -> str:
+    return "< 1 %" if share < 0.005 else f"{100 * share:.0f} %"
 
 
-def _rooms(graph: SceneGraph) -> str:
+def _figure(picture: Picture) -> str:
+    caption = for_html(picture.caption)
+    return f'<figure><img alt="{caption}" src="{picture.address}"><figcaption>{caption}</figcaption></figure>'
+
+
+def _strip(strip: Strip, graph: SceneGraph, start: float) -> str:
+    """A frame's image, depth and labels, and the map from the same camera, side by side."""
+    far = "" if strip.far is None else f", dark is near, bright {strip.far:.1f} m"
+    texts = {"image": "image", "depth": f"depth{far}", "labels": "labels", "map": "the map from there"}
+    figures = "".join(
+        f'<figure><img alt="{kind}" src="{address}"><figcaption>{texts[kind]}</figcaption></figure>'
+        for kind, address in strip.images.items()
+    )
+    links = [_link(key, f"{words(graph[key].label)} {key}") for key in strip.shows[:SHOWN_PER_STRIP]]  # type: ignore[union-attr]
+    more = f" and {len(strip.shows) - len(links)} more" if len(strip.shows) > len(links) else ""
+    caption = f"at {strip.time - start:.1f} s" + (f": {', '.join(links)}{more}" if links else "")
+    return f'<div class="strip">{figures}</div><p class="legend">{caption}</p>'
+
+
+def _floor_plans(graph: SceneGraph, measured: Measured) -> str:
+    drawings = storey_drawings(graph, measured)
+    if not drawings:
+        return "<p>Nothing to draw.</p>"
+    if len(drawings) == 1:
+        return drawing_svg(drawings[0], link=SCENE) + PLAN_LEGEND
+    heights = {f"storey {key}": storey.z_range[0] for key, storey in graph.nodes("storey")}
+    plans = [
+        f"<h3>{for_html(drawing.title)}, floor at {heights[drawing.title]:.2f} m</h3>{drawing_svg(drawing, link=SCENE)}"
+        for drawing in drawings
+    ]
+    return PLAN_LEGEND + "".join(plans)
+
+
+def _rooms(graph: SceneGraph, measured: Measured) -> str:
     rows = []
     for key, room in graph.nodes("room"):
         contents = Counter(node.label for child, node in graph.nodes("object") if graph.parent(child) == key)
-        things = ", ".join(f"{label.replace('_', ' ')} {count}" for label, count in sorted(contents.items()))
-        area, height = _measured(room.measured_area, ".1f"), _measured(room.measured_height, ".2f")
-        rows.append((key, room.label.replace("_", " "), area, height, things))
-    return _table(("room", "name", "area (m²)", "height (m)", "objects"), rows, numbers=(2, 3))
-
-
-def _measured(value: float | None, form: str, unit: str = "") -> str:
-    """A number, or a dash for what was not measured."""
-    return "–" if value is None else f"{value:{form}}{unit}"
+        things = ", ".join(f"{words(label)} {count}" for label, count in sorted(contents.items()))
+        area, height = measured.areas[key], measured.heights[key]
+        extent = " × ".join(f"{side:.2f}" for side in np.ptp(room.polygon, axis=0))
+        figures = (UNKNOWN if area is None else f"{area:.1f}", extent, UNKNOWN if height is None else f"{height:.2f}")
+        rows.append((_Html(_link(key, key)), words(room.label), *figures, things))
+    unknown = (
+        ""
+        if all(row[2] != UNKNOWN and row[4] != UNKNOWN for row in rows)
+        else (f'<p class="legend">{UNKNOWN}: not measured. Too little of the floor, or no ceiling, was in view.</p>')
+    )
+    return (
+        _table(("room", "name", "area (m²)", "extent (m)", "height (m)", "objects"), rows, numbers=(2, 3, 4)) + unknown
+    )
 
 
 def _objects(graph: SceneGraph) -> str:
@@ -165,33 +217,24 @@ def _objects(graph: SceneGraph) -> str:
     for key, node in graph.nodes("object"):
         size = " × ".join(f"{s:.2f}" for s in node.box.size)
         place = ", ".join(f"{c:.2f}" for c in node.box.center)
-        rows.append(
-            (
-                key,
-                node.label.replace("_", " "),
-                graph.parent(key) or "",
-                size,
-                place,
-                node.views,
-                f"{node.confidence:.2f}",
-            )
-        )
-    table = _table(("object", "label", "in", "size (m)", "centre (m)", "views", "confidence"), rows, numbers=(5, 6))
+        link, label = _Html(_link(key, key)), words(node.label)
+        rows.append((link, label, graph.parent(key) or "", size, place, node.views, f"{node.confidence:.2f}"))
+    header = ("object", "label", "in", "size (m)", "centre (m)", "views", "confidence")
+    table = _table(header, rows, numbers=(5, 6))
     if len(rows) <= MANY_OBJECTS:
         return table
     counts = Counter(node.label for _, node in graph.nodes("object"))
-    classes = ", ".join(f"{label.replace('_', ' ')} {count}" for label, count in counts.most_common())
+    classes = ", ".join(f"{words(label)} {count}" for label, count in counts.most_common())
     return f"<p>{for_html(classes)}</p><details><summary>All {len(rows)} objects</summary>{table}</details>"
 
 
-def _tracks(graph: SceneGraph) -> list[str]:
+def _tracks(graph: SceneGraph, start: float) -> list[str]:
     rows = []
     for key, track in graph.nodes("track"):
         length = sum(float(np.linalg.norm(np.diff(piece, axis=0), axis=1).sum()) for piece in stretches(track))
-        rows.append(
-            (key, track.label, f"{track.times[0]:.1f} to {track.times[-1]:.1f}", len(track.times), f"{length:.1f}")
-        )
-    header = ("track", "label", "observed (s)", "observations", "path (m)")
+        seen = f"{track.times[0] - start:.1f} to {track.times[-1] - start:.1f}"
+        rows.append((_Html(_link(key, key)), words(track.label), seen, len(track.times), f"{length:.1f}"))
+    header = ("track", "label", "observed (s from the start)", "observations", "path (m)")
     return ["<h2>Tracks</h2>" + _table(header, rows, numbers=(3, 4))] if rows else []
 
 
@@ -246,51 +289,35 @@ def _frames(stages: Mapping[str, Any]) -> list[str]:
 
 
 def _timings(stages: Mapping[str, Any]) -> str:
+    """Every stage with its share, and their sum; a stage that was up to date has the seconds of when it last ran."""
+    total = sum(stage["seconds"] for stage in stages.values())
     rows = []
     for name, stage in stages.items():
         rate = stage["summary"].get("frames_per_second")
-        rows.append((name, f"{stage['seconds']:.2f}", f"{rate:.1f}" if rate else "", f"{stage['peak_memory_mb']:.0f}"))
-    return _table(("stage", "seconds", "frames/s", "peak memory (MiB)"), rows, numbers=(1, 2, 3))
+        share = f"{stage['seconds'] / total:.0%}" if total > 0 else ""
+        memory = f"{stage['peak_memory_mb']:.0f}" if stage.get("peak_memory_mb") is not None else ""
+        rows.append((name, f"{stage['seconds']:.2f}", share, f"{rate:.1f}" if rate else "", memory))
+    most = max((stage["peak_memory_mb"] or 0 for stage in stages.values()), default=0)
+    rows.append(("total", f"{total:.2f}", "", "", f"{most:.0f}"))
+    header = ("stage", "seconds", "share", "frames/s", "peak memory (MiB)")
+    return _table(header, rows, numbers=(1, 2, 3, 4), has_total=True)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[int] = ()) -> str:
+def _link(key: str, text: str) -> str:
+    return f'<a href="{SCENE}#{for_html(key)}">{for_html(text)}</a>'
+
+
+def _table(
+    header: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[int] = (), has_total: bool = False
+) -> str:
     def cells(tag: str, values: Sequence[Any]) -> str:
         kind = [' class="n"' if i in numbers else "" for i in range(len(values))]
-        return "".join(f"<{tag}{kind[i]}>{for_html(str(value))}</{tag}>" for i, value in enumerate(values))
+        texts = [value if isinstance(value, _Html) else for_html(str(value)) for value in values]
+        return "".join(f"<{tag}{kind[i]}>{text}</{tag}>" for i, text in enumerate(texts))
 
     if not rows:
         return "<p>None.</p>"
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f"<table><tr>{cells('th', header)}</tr>{body}</table>"
-
-
-def render_pictures(mesh: Mesh, graph: SceneGraph, intrinsics: Intrinsics) -> list[Picture]:
-    """The map from above, one image per storey, by colour and by label, and from some of the camera poses."""
-    from mapping.mesh.pictures import shaded_picture, top_view
-    from mapping.mesh.raycast import MeshCaster
-
-    if not len(mesh.faces):
-        return []
-    caster = MeshCaster(mesh)
-    extent = float(np.ptp(mesh.vertices[:, :2], axis=0).max())
-    label_colors = None if mesh.labels is None else graph.label_space.colorize(mesh.labels)
-    pictures = []
-    for key, storey in graph.nodes("storey") or [("F0", None)]:
-        cut = (storey.z_range[0] if storey else 0.0) + TOP_VIEW_CUT
-        name = f"storey {key} " if len(graph.nodes("storey")) > 1 else ""
-        for what, colors in (("colours", None), ("labels", label_colors)):
-            if what == "labels" and colors is None:
-                continue
-            picture = top_view(caster, pixel_size=extent / 900, cut_height=cut, colors=colors)
-            pictures.append(Picture(picture, f"{name}from above, cut at {TOP_VIEW_CUT} m, {what}"))
-    small = intrinsics.resized(PICTURE_SIZE[0], round(PICTURE_SIZE[0] * intrinsics.height / intrinsics.width))
-    agents = [node for _, node in graph.nodes("agent")]
-    for number in np.unique(np.linspace(0, len(agents) - 1, PICTURES + 2).astype(int)[1:-1]) if agents else []:
-        agent = agents[number]
-        picture = shaded_picture(caster, small, _pose_of(agent))
-        pictures.append(Picture(picture, f"the mesh from the camera at {agent.time:.1f} s"))
-    return pictures
-
-
-def _pose_of(agent: Any) -> NDArray[np.float64]:
-    return from_rotation_translation(rotation_from_quat_xyzw(agent.rotation_xyzw), agent.position)
+    lines = [f"<tr>{cells('td', row)}</tr>" for row in rows]
+    if has_total:
+        lines[-1] = lines[-1].replace("<tr>", '<tr class="total">', 1)
+    return f"<table><tr>{cells('th', header)}</tr>{''.join(lines)}</table>"

@@ -20,7 +20,7 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources import source as sources
 from pipelines.sources.predictions import PredictionError
 from pipelines.stages import fuse as fusion
-from pipelines.views import report
+from pipelines.views import pictures
 from pipelines.views.exporters import EXPORTERS, export_run
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
@@ -55,7 +55,7 @@ def patched():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fusion, "CHECKPOINT_SECONDS", 0.0)
         patch.setattr(pipeline, "compiling_ahead", contextlib.nullcontext)
-        patch.setattr(report, "render_pictures", lambda *_: [])
+        patch.setattr(pictures, "make_pictures", lambda *_: pictures.ReportPictures([], [], []))
         patch.setitem(sources.SOURCES, "costly", "")
         patch.setattr(sources, "resolve", lambda name, table: {"costly": open_costly}[name])
         yield

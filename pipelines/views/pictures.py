@@ -1,0 +1,135 @@
+"""The pictures of a report: the map from above, and images of the recording next to what was made of them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+from mapping.mesh.mesh import Mesh
+from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw
+from pipelines.images import encode_jpeg
+from scenegraph.graph import SceneGraph
+from scenegraph.labels import LabelClass
+
+if TYPE_CHECKING:
+    from mapping.mesh.raycast import MeshCaster
+
+STRIPS = 4
+MAP_WIDTH = 320
+TOP_VIEW_PIXELS = 900
+TOP_VIEW_CUT = 1.9
+"""Metres above a storey's floor at which the map is cut to show its rooms."""
+LEAST_SHARE = 0.003
+"""Of the surface, for a class to be in the legend."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A rendered image (H, W, 3) uint8 with its caption."""
+
+    image: NDArray[np.uint8]
+    caption: str
+
+    @property
+    def address(self) -> str:
+        """The image itself as an address."""
+        return f"data:image/jpeg;base64,{base64.b64encode(encode_jpeg(self.image, quality=85)).decode()}"
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """A frame of the recording: the addresses of its image, depth and labels and of the map from the same camera by what they
+    are; its time in seconds from the start, and the keys of the objects that it shows, large ones first."""
+
+    images: dict[str, str]
+    time: float
+    shows: list[str]
+    far: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class ReportPictures:
+    """Views from above, strips, and the classes of the surface with their shares, largest first."""
+
+    above: list[Picture]
+    strips: list[Strip]
+    legend: list[tuple[LabelClass, float]]
+
+
+def make_pictures(mesh: Mesh, graph: SceneGraph, keyframes: Mapping[str, Any]) -> ReportPictures:
+    """The pictures of a map, those of frames chosen for showing most of it."""
+    from mapping.mesh.raycast import MeshCaster
+
+    if not len(mesh.faces):
+        return ReportPictures([], [], [])
+    caster = MeshCaster(mesh)
+    strips = [_strip(caster, graph, keyframes["frames"], i) for i in chosen_frames(graph, keyframes["frames"])]
+    return ReportPictures(_views_from_above(caster, graph), strips, _legend(mesh, graph))
+
+
+def chosen_frames(graph: SceneGraph, frames: Sequence[Mapping[str, Any]], count: int = STRIPS) -> list[int]:
+    """Numbers of frames that together show the most objects, each by how large it is, and as many rooms as possible; in order."""
+    sizes = {key: float(np.prod(node.box.size)) ** (1 / 3) for key, node in graph.nodes("object")}
+    chosen: list[int] = []
+    covered: set[str] = set()
+    while len(chosen) < min(count, len(frames)):
+        gains = [
+            sum(sizes[key] for key in _shown(graph, frame) if key not in covered) + 1e-3 * len(_shown(graph, frame))
+            for frame in frames
+        ]
+        best = max((i for i in range(len(frames)) if i not in chosen), key=lambda i: (gains[i], -i))
+        chosen.append(best)
+        covered |= set(_shown(graph, frames[best]))
+    return sorted(chosen)
+
+
+def _shown(graph: SceneGraph, frame: Mapping[str, Any]) -> list[str]:
+    return [key for key in frame.get("shows", ()) if key in graph]
+
+
+def _views_from_above(caster: MeshCaster, graph: SceneGraph) -> list[Picture]:
+    from mapping.mesh.pictures import top_view
+
+    mesh = caster.mesh
+    extent = float(np.ptp(mesh.vertices[:, :2], axis=0).max())
+    label_colors = None if mesh.labels is None else graph.label_space.colorize(mesh.labels)
+    pictures = []
+    for key, storey in graph.nodes("storey") or [("F0", None)]:
+        cut = (storey.z_range[0] if storey else 0.0) + TOP_VIEW_CUT
+        name = f"storey {key} " if len(graph.nodes("storey")) > 1 else ""
+        for what, colors in (("in the colours of the images", None), ("by class", label_colors)):
+            if what == "by class" and colors is None:
+                continue
+            picture = top_view(caster, pixel_size=extent / TOP_VIEW_PIXELS, cut_height=cut, colors=colors)
+            pictures.append(Picture(picture, f"{name}from above, cut at {TOP_VIEW_CUT} m, {what}"))
+    return pictures
+
+
+def _strip(caster: MeshCaster, graph: SceneGraph, frames: Sequence[Mapping[str, Any]], number: int) -> Strip:
+    from mapping.mesh.pictures import shaded_picture
+
+    frame = frames[number]
+    camera = Intrinsics(*(frame[name] for name in ("fx", "fy", "cx", "cy", "width", "height")))
+    small = camera.resized(MAP_WIDTH, max(1, round(MAP_WIDTH * camera.height / camera.width)))
+    pose = from_rotation_translation(rotation_from_quat_xyzw(frame["rotation"]), np.array(frame["position"]))
+    kinds = [kind for kind in ("image", "depth", "labels") if kind in frame]
+    images = {kind: f"data:{frame[kind]['type']};base64,{frame[kind]['data']}" for kind in kinds}
+    images["map"] = Picture(shaded_picture(caster, small, pose), "").address
+    sizes = {key: -float(np.prod(graph[key].box.size)) for key in _shown(graph, frame)}  # type: ignore[union-attr]
+    return Strip(images, frame["time"], sorted(sizes, key=lambda key: (sizes[key], key)), frame.get("far"))
+
+
+def _legend(mesh: Mesh, graph: SceneGraph) -> list[tuple[LabelClass, float]]:
+    if mesh.labels is None:
+        return []
+    areas = np.bincount(mesh.labels[mesh.faces[:, 0]], mesh.face_areas())
+    shares = areas / max(float(areas.sum()), 1e-9)
+    known = graph.label_space.by_id
+    found = [(known[i], float(shares[i])) for i in np.argsort(-shares) if shares[i] >= LEAST_SHARE and int(i) in known]
+    return [(kind, share) for kind, share in found if kind.id != 0]
