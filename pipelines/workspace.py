@@ -43,6 +43,8 @@ STAGE_FIELDS: dict[str, type | tuple[type, ...]] = {
     "summary": dict,
 }
 """What the record of a stage must contain, and of which type."""
+RECORDING = "recording"
+"""The manifest's entry for the path of a plain recording, whose posed frames are the input."""
 INPUT_FIELDS = ("name", "format", "path", "fingerprint")
 REPORTED_PACKAGES = (
     "m2h-mapping",
@@ -258,11 +260,35 @@ class Workspace:
                 "choose another --out, or give --overwrite"
             )
 
+    def check_recording(self, path: Path, posed: Path) -> None:
+        """Raises WorkspaceError when the folder contains a map of something else than the plain recording at `path`, whose frames
+        with poses are in `posed`."""
+        known = self.manifest.get(RECORDING)
+        if known is None and self.manifest["stages"]:
+            given = self.manifest.get("input", {}).get("path", str(posed.resolve()))
+            known = None if given == str(posed.resolve()) else given  # of a version that noted no recording
+        if known not in (None, str(path.resolve())):
+            raise WorkspaceError(
+                f"{self.root}: contains a map of {Path(str(known)).stem} ({known}), not of {path.resolve().stem}; "
+                "choose another --out, or give --overwrite"
+            )
+
+    def note_recording(self, path: Path) -> None:
+        """Say in the manifest of which plain recording the posed frames are."""
+        if self.manifest.get(RECORDING) != str(path.resolve()):
+            self.manifest[RECORDING] = str(path.resolve())
+            self.save()
+
     def forget(self) -> None:
-        """Count all stages as not run, and forget the input."""
+        """Count all stages as not run, forget the input, and remove what stages made of it."""
+        made = {name for record in self.manifest["stages"].values() for name in record["outputs"]}
         self.manifest["stages"] = {}
-        self.manifest.pop("input", None)
+        for entry in ("input", RECORDING):
+            self.manifest.pop(entry, None)
         self.save()
+        for name in made:
+            if not Path(name).is_absolute() and ".." not in Path(name).parts:  # the manifest may be anyone's
+                remove_file(self.path(name))
 
     def save(self) -> None:
         """Write the manifest."""

@@ -70,6 +70,8 @@ def test_map_of_another_sequence(box_room, tmp_path):
     text = one_line("predict", sequence, "--out", out, "-q")
     assert f"{out}: contains a map of sequence ({box_room.resolve()}), not of sequence" in text
     assert "--overwrite" in text
+    assert "no such file" in one_line("predict", tmp_path / "missing", "--out", out, "-q", "--overwrite")
+    assert json.loads((out / "manifest.json").read_text())["stages"]  # a wrong name costs nothing
     m2h("predict", sequence, "--out", out, "-q", "--overwrite")
     m2h("predict", sequence, "--out", out, "-q")
 

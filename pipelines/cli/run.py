@@ -143,16 +143,11 @@ def execute(
     from pipelines.pipeline import run as run_pipeline
     from pipelines.posing.opening import open_or_pose
     from pipelines.settings import PipelineConfig
-    from pipelines.workspace import Workspace, is_run_folder
 
     config = load_config(PipelineConfig, config_path(config_file), overrides, options=shortcut_overrides(**shortcuts))
     with progress_reporter(quiet=quiet) as progress:
-        if overwrite and is_run_folder(out):
-            workspace = Workspace(out)
-            with workspace.lock():
-                workspace.forget()
         command = f"m2h run {sequence} --out {out}"
-        opened = open_or_pose(sequence, out, config.posing, command=command, progress=progress)
+        opened = open_or_pose(sequence, out, config.posing, command=command, overwrite=overwrite, progress=progress)
         manifest = run_pipeline(
             opened, out, source=source, refine=refine, config=config, until=until, progress=progress
         )

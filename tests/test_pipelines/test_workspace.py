@@ -263,6 +263,38 @@ def test_results_of_another_sequence_are_kept(tmp_path):
     workspace.check_input(other, "f1")  # the same contents in another place
     with pytest.raises(WorkspaceError, match=r"run: contains a map of mine \(.*mine\), not of other; .* --overwrite"):
         workspace.check_input(other, "f2")
+    made = [workspace.path(name) for name in workspace.manifest["stages"]["fuse"]["outputs"]]
+    assert made
+    assert all(path.is_file() for path in made)
     workspace.forget()
+    assert not any(path.exists() for path in made)  # nothing of another sequence is shown if the run stops
     workspace.check_input(other, "f2")
     assert not Workspace.open(tmp_path / "run").is_current("fuse", "k1")
+
+
+@pytest.mark.parametrize("name", ["../kept", "a/../../kept"])
+def test_nothing_outside_is_removed(tmp_path, name):
+    (tmp_path / "kept").write_text("mine")
+    workspace = Workspace(tmp_path / "run")
+    run_stage(workspace)
+    workspace.manifest["stages"]["fuse"]["outputs"] = {name: "", str(tmp_path / "kept"): ""}
+    workspace.forget()
+    assert (tmp_path / "kept").read_text() == "mine"
+
+
+def test_a_map_of_another_recording_is_kept(tmp_path):
+    workspace, posed = Workspace(tmp_path / "run"), tmp_path / "run" / "posed"
+    first, second = tmp_path / "first.mp4", tmp_path / "second.mp4"
+    workspace.check_recording(first, posed)
+    workspace.note_recording(first)
+    workspace.check_recording(first, posed)
+    with pytest.raises(WorkspaceError, match=r"contains a map of first \(.*first.mp4\), not of second; .* --overwrite"):
+        workspace.check_recording(second, posed)
+    workspace.forget()
+    workspace.check_recording(second, posed)
+    workspace.manifest["input"] = {"name": "seq", "path": str(tmp_path / "seq"), "fingerprint": "f1"}
+    run_stage(workspace)
+    with pytest.raises(WorkspaceError, match="contains a map of seq "):
+        workspace.check_recording(second, posed)
+    workspace.manifest["input"]["path"] = str(posed.resolve())  # an older run of some recording
+    workspace.check_recording(second, posed)
