@@ -7,6 +7,7 @@ Pixels are returned as stored: an EXIF rotation is not applied, because the intr
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,30 @@ from numpy.typing import NDArray
 
 from mapping.files import write_bytes_atomic
 from mapping.reading.arrays import read_npy
-from mapping.reading.pictures import EXR_SIGNATURE, check_exr_size, image_file_size, read_image, read_image_bytes
+from mapping.reading.files import read_head
+from mapping.reading.pictures import (
+    ALPHA_HEAD,
+    EXR_SIGNATURE,
+    check_exr_size,
+    image_file_size,
+    may_be_transparent,
+    read_image,
+    read_image_bytes,
+)
 from pipelines.frame import SequenceError
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 IMAGE_SUFFIXES = HEIC_SUFFIXES | {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+UNREAD_SUFFIXES = frozenset(
+    {".avif", ".jxl", ".jp2", ".gif", ".tga", ".hdr", ".exr", ".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw"}
+)
+"""Of images that no reader takes for pictures."""
 DEPTH_SUFFIXES = IMAGE_SUFFIXES | {".exr", ".npy"}
 UNKNOWN_16_BIT = 65535
 """The largest value of 16 bits, which cameras and programs store where they measured nothing."""
+BLACK_SHARE, MOST_BETWEEN = 0.2, 0.05
+"""A mask is black up to the first share of its largest value, and as far from it white; the second share of its pixels may lie
+between, as blurred borders do."""
 _READ_COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -69,12 +86,30 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     """A mask image as (H, W) uint8: 255 where the image may be used, 0 where the mask is black.
 
     Black is less than half of the image's largest value, so that masks of 0 and 1, of 0 and 255, and JPEG files are the same.
+    Raises SequenceError naming the file when it has many values between, as images of labels and distances have.
     """
     brightest = np.asarray(read_image(path, cv2.IMREAD_UNCHANGED, SequenceError))
     if brightest.ndim == 3:
         brightest = brightest[..., :3].max(axis=2)  # without an alpha channel
-    used = (brightest > 0) & (2 * brightest.astype(np.float64) >= brightest.max())
-    return np.where(used, np.uint8(255), np.uint8(0))
+    share = brightest.astype(np.float64) / max(float(brightest.max(initial=0)), 1.0)
+    between = (share > BLACK_SHARE) & (share < 1 - BLACK_SHARE)
+    if between.mean() > MOST_BETWEEN:
+        raise SequenceError(
+            f"{path}: expected a mask of black and one other value, found {len(np.unique(brightest))} values; are these labels?"
+        )
+    return np.where(share >= 0.5, np.uint8(255), np.uint8(0))
+
+
+def read_opacity(path: Path) -> NDArray[np.uint8] | None:
+    """A mask (H, W) of an image, as `read_mask` gives it, that is 0 where a PNG or WebP file is rather transparent than opaque;
+    None where it is opaque everywhere."""
+    if not may_be_transparent(read_head(path, SequenceError, ALPHA_HEAD, what="image file")):
+        return None
+    stored = np.asarray(read_image(path, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION, SequenceError))
+    if stored.ndim != 3 or stored.shape[2] != 4:
+        return None
+    opaque = stored[..., 3] >= np.iinfo(stored.dtype).max / 2
+    return None if opaque.all() else np.where(opaque, np.uint8(255), np.uint8(0))
 
 
 def read_normals(path: Path) -> NDArray[np.float32]:
@@ -123,6 +158,15 @@ def list_images(folder: Path) -> list[Path]:
     files = _list_files(folder, IMAGE_SUFFIXES)
     readable = {file.stem for file in files if file.suffix.lower() not in HEIC_SUFFIXES}
     return [file for file in files if file.suffix.lower() not in HEIC_SUFFIXES or file.stem not in readable]
+
+
+def unread_images(folder: Path) -> str:
+    """What to add to an error that a folder has no images, where it has some of a format that is not read; else nothing."""
+    files = _list_files(folder, UNREAD_SUFFIXES)
+    if not files:
+        return ""
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in Counter(file.suffix for file in files).most_common())
+    return f"; it has files that are not read as images ({kinds}): convert them to JPEG or PNG"
 
 
 def list_depth_images(folder: Path) -> list[Path]:

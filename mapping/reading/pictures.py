@@ -20,6 +20,8 @@ from mapping.reading.files import MIB, read_bytes, read_head
 MOST_PIXELS = 64 * MIB
 """Of an image: 8192 x 8192."""
 MOST_IMAGE_BYTES = 512 * MIB
+ALPHA_HEAD = 26
+"""Bytes of a file in which its header announces an alpha channel."""
 EXR_SIGNATURE = b"\x76\x2f\x31\x01"
 _HEAD_BYTES = 1 << 16
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
@@ -81,6 +83,16 @@ def image_file_size(path: Path, error: type[ValueError]) -> Size:
         size = _size_in_header(data)
         return _checked_size(size, str(path), error, len(data))
     return _checked_size(size, str(path), error)
+
+
+def may_be_transparent(head: bytes) -> bool:
+    """Whether the first `ALPHA_HEAD` bytes of a PNG or WebP file announce an alpha channel; False for other files."""
+    if head.startswith(_PNG_SIGNATURE):
+        return head[25:26] in (b"\4", b"\6")  # the colour types with alpha
+    is_extended_webp = head.startswith(b"RIFF") and head[8:16] == b"WEBPVP8X"
+    if head.startswith(b"RIFF") and head[8:16] == b"WEBPVP8L":
+        return len(head) >= ALPHA_HEAD and bool(head[24] & 0x10)  # after 14 bits each of width and height
+    return is_extended_webp and len(head) >= ALPHA_HEAD and bool(head[20] & 0x10)
 
 
 def check_exr_size(data: bytes, where: str, error: type[ValueError]) -> None:

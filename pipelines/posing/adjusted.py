@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.recentred import origin_of
-from pipelines.sequences.recorded import resampled
+from pipelines.sequences.resampling import resampled
 
 Array = NDArray[np.float64]
 

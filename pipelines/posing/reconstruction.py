@@ -16,6 +16,7 @@ from mapping.files import make_folder, write_text_atomic
 from pipelines.frame import SequenceError
 from pipelines.posing.joining import DepthOf, JoinedPart, SparseModel, join_models
 from pipelines.posing.scale import SparseView
+from pipelines.sequences.masks import MASKS
 
 Array = NDArray[np.float64]
 CameraDepth = Callable[[str, Intrinsics], NDArray[np.float32]]
@@ -79,7 +80,8 @@ def reconstruct(
 ) -> Reconstruction:
     """Poses and sparse points of the images `names` in `folder`, which are in the order of the recording and of one size.
 
-    Features and matches are kept in `work`/database.db, and found there by a second call. `focal` is a first value in pixels;
+    Features and matches are kept in `work`/database.db, and found there by a second call. No features are found where a mask in
+    `work`/masks, named NAME.png, is black. `focal` is a first value in pixels;
     None guesses one. `depth_of` predicts the depth (H, W) of an image without the lens of a camera; it is asked only where models
     do not connect. Raises SequenceError where no two images connect or the result cannot be right, and MissingExtraError.
     """
@@ -141,6 +143,8 @@ def _extract(
 ) -> None:
     reader = pycolmap.ImageReaderOptions()
     reader.camera_model = "SIMPLE_RADIAL"
+    if (masks := database.parent / MASKS).is_dir():
+        reader.mask_path = masks
     if focal is not None:
         width, height = _size(folder / names[0])
         reader.camera_params = f"{focal},{width / 2},{height / 2},0"

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.frame import SequenceError
-from pipelines.images import image_size, list_images, read_rgb
+from pipelines.images import image_size, list_images, read_rgb, unread_images
+from pipelines.sequences.masks import mask_folder, masks_by_name
 from pipelines.sequences.text import natural_key
 from pipelines.sequences.video import VIDEO_SUFFIXES, VideoFile, VideoFrame
 
@@ -23,7 +24,8 @@ class PlainRecording:
     """Images in the order in which they were taken.
 
     times (N,) are seconds, strictly increasing. size is the (width, height) of all images without a problem; `problems` has by
-    position the reason why an image cannot be used.
+    position the reason why an image cannot be used. masks are by position the files that are black where an image must not be
+    used; empty where there are none.
     """
 
     path: Path
@@ -32,6 +34,7 @@ class PlainRecording:
     times: NDArray[np.float64]
     size: tuple[int, int]
     problems: dict[int, str]
+    masks: tuple[Path | None, ...] = ()
 
     @property
     def name(self) -> str:
@@ -50,19 +53,21 @@ class PlainRecording:
 
 
 def is_plain(path: Path) -> bool:
-    """Whether a path is a video file, or a folder of images and nothing else: any other file may hold their poses."""
+    """Whether a path is a video file, or a folder of images and nothing else but masks: any other file may hold their poses."""
     if path.is_file():
         return path.suffix.lower() in VIDEO_SUFFIXES
     if not path.is_dir():
         return False
     shown = {entry for entry in path.iterdir() if not entry.name.startswith(".")}
-    return bool(shown) and shown == set(list_images(path))
+    pictures = set(list_images(path))
+    return bool(pictures) and shown - pictures <= {mask_folder(path)}
 
 
 def open_plain(path: Path) -> PlainRecording:
-    """A video file, or the images of a folder by name, numbers in names as numbers.
+    """A video file, or the images of a folder by name, numbers in names as numbers, with masks in its `masks/` or `mask/`.
 
-    Raises SequenceError for another path, a folder without readable images and a video that cannot be decoded.
+    Raises SequenceError for another path, a folder without readable images, masks that belong to no image, and a video that
+    cannot be decoded.
     """
     if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
         video = VideoFile(path)
@@ -73,7 +78,7 @@ def open_plain(path: Path) -> PlainRecording:
     files = sorted(list_images(path), key=lambda file: natural_key(file.name))
     if not files:
         suffixes = " ".join(sorted(VIDEO_SUFFIXES))
-        raise SequenceError(f"{path}: expected a video ({suffixes}) or a folder of images")
+        raise SequenceError(f"{path}: expected a video ({suffixes}) or a folder of images{unread_images(path)}")
     sizes, problems = _sizes(files)
     if not sizes:
         raise SequenceError(f"{path}: none of {len(files)} images can be read: {problems[0]}")
@@ -82,7 +87,9 @@ def open_plain(path: Path) -> PlainRecording:
     problems |= {
         i: f"is {size[0]}x{size[1]} pixels, most images {width}x{height}" for i, size in sizes.items() if size != common
     }
-    return PlainRecording(path, "images", tuple(files), np.arange(len(files)) / ASSUMED_RATE, common, problems)
+    folder = mask_folder(path)
+    masks = () if folder is None else tuple(masks_by_name(files, folder))
+    return PlainRecording(path, "images", tuple(files), np.arange(len(files)) / ASSUMED_RATE, common, problems, masks)
 
 
 def _sizes(files: list[Path]) -> tuple[dict[int, tuple[int, int]], dict[int, str]]:

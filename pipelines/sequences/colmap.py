@@ -20,7 +20,8 @@ from mapping.reading.files import read_bytes, read_lines
 from pipelines.frame import SequenceError
 from pipelines.images import IMAGE_SUFFIXES
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
-from pipelines.sequences.recorded import MASKS, Details, FrameRecord, Lens, RecordedSequence, camera_for_images
+from pipelines.sequences.masks import MASK_FOLDERS
+from pipelines.sequences.recorded import Details, FrameRecord, Lens, RecordedSequence, camera_for_images
 from pipelines.sequences.text import content_lines, natural_key, slashed
 
 ASSUMED_RATE = 30.0
@@ -158,7 +159,7 @@ def _image_folder(path: Path, folder: Path, registered: list[RegisteredImage]) -
 def _all_images(folder: Path) -> set[str]:
     files = folder.rglob("*") if folder.is_dir() else ()
     names = [file.relative_to(folder) for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    return {name.as_posix() for name in names if name.parts[0] != MASKS}
+    return {name.as_posix() for name in names if name.parts[0].lower() not in MASK_FOLDERS}
 
 
 def _intrinsics(model: str, size: tuple[int, int], values: tuple[float, ...], where: str) -> Intrinsics:

@@ -25,8 +25,8 @@ from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.images import encode_depth, encode_normals, write_jpeg, write_png
 from pipelines.loading import chosen_positions, read_frames
 from pipelines.sequences.frame_table import write_frame_table
+from pipelines.sequences.masks import MASKS
 from pipelines.sequences.nerfstudio import FORMAT, NEWEST_VERSION, UNFINISHED
-from pipelines.sequences.recorded import MASKS
 from pipelines.sequences.text import read_json
 from pipelines.settings import FramesConfig
 from scenegraph.labels import LabelSpace, nyu40

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.frame import SequenceError
-from pipelines.images import list_depth_images, list_images
+from pipelines.images import list_depth_images, list_images, unread_images
 from pipelines.sequences.camera_file import CAMERA_FILE, CameraFile, read_camera_file
 from pipelines.sequences.conventions import matrices_from_quaternions
 from pipelines.sequences.pairing import files_by_name, images_in_pose_order, in_order
@@ -135,7 +135,8 @@ def _image_folder(path: Path, camera: CameraFile) -> Path:
     for name in names:
         if list_images(path / name):
             return path / name
-    raise SequenceError(f"{path}: no images in {', '.join(f'{name}/' for name in names)} and no video")
+    others = next((found for name in names if (found := unread_images(path / name))), "")
+    raise SequenceError(f"{path}: no images in {', '.join(f'{name}/' for name in names)} and no video{others}")
 
 
 def _times(path: Path, camera: CameraFile, sources: Sequence[Source], *, needed: bool) -> tuple[Array, tuple[str, ...]]:

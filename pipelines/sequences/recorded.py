@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +22,9 @@ from pipelines import images
 from pipelines.frame import Frame, FrameInfo, SequenceError
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention, Overrides, read_overrides, rigid_pose
 from pipelines.sequences.corrections import corrected_camera, with_pose_times_moved
-from pipelines.sequences.pairing import files_by_name
+from pipelines.sequences.masks import mask_folder, mask_notes, masks_by_name
 from pipelines.sequences.plausible import check_depth_scale, without_far_poses
+from pipelines.sequences.resampling import checked, fitted, layer, like_image, ray_lengths, resampled
 from pipelines.sequences.times import LATEST_TIME
 from pipelines.sequences.video import VideoFrame
 from scenegraph.labels import LabelSpace
@@ -34,11 +33,9 @@ Array = NDArray[np.float64]
 OFF_CENTRE, SAME_FACTOR = 0.15, 0.05
 """A camera is that of larger or smaller images when its principal point lies off their centre by this share of half the size,
 in both directions by the same factor to within the second share."""
-CAMERA_FILE, MASKS = "camera.yaml", "masks"
+CAMERA_FILE = "camera.yaml"
 MOST_REPEATED = 0.5
 """Share of the usable images that may have the time stamp of another one, as both images of a pair of cameras have."""
-ASPECT_TOLERANCE = 0.02
-"""Relative difference of aspect ratios up to which an image counts as resampled (ScanNet's differ by 0.4 %)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +85,8 @@ class Details:
 class RecordedSequence:
     """A FrameSequence over records; `convention` is that of its files and `notes` inform the user.
 
-    `folder` may contain an `m2h.yaml` that overrides the format's convention, and masks of the images in `masks/`. Records are
-    ordered by time; of equal times the first is used.
+    `folder` may contain an `m2h.yaml` that overrides the format's convention, and masks of the images in `masks/` or `mask/`.
+    Records are ordered by time; of equal times the first is used.
     Raises SequenceError when there is no image, and, with the counted reasons, when none is usable.
     """
 
@@ -110,9 +107,9 @@ class RecordedSequence:
         self.world_up = None if up is None else self.convention.world_vector(_unit(up))
         self.is_metric = details.is_metric
         self._details, self.label_space = details, details.label_space
-        masked = with_masks(records, folder / MASKS)
+        masked = _with_found_masks(records, folder)
         self._records = tuple(sorted(masked, key=lambda record: record.timestamp))
-        self.notes = (*details.notes, *_mask_note(self._records))
+        self.notes = (*details.notes, *mask_notes([record.mask for record in masked], folder, _files_of(masked)))
         self._sizes = _stored_sizes(self._records)
         self._records = tuple(self._with_corrected_camera(record, overrides) for record in self._records)
         infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)], folder)
@@ -129,17 +126,17 @@ class RecordedSequence:
         if not info.used or info.T_world_camera is None:
             raise SequenceError(f"{self.path / info.image}: frame {index} is not used: {info.reason}")
         rgb = record.image.read_rgb() if isinstance(record.image, VideoFrame) else images.read_rgb(record.image)
-        lens = _fitted(record.intrinsics, (rgb.shape[1], rgb.shape[0]), info.image)
+        lens = fitted(record.intrinsics, (rgb.shape[1], rgb.shape[0]), info.image)
         pinhole = lens.undistorted()
         recorded = Predictions(
             depth=self._depth(record, lens),
             labels=self._labels(record, lens),
             instances=None if record.instances is None else self._instances(record.instances, lens),
-            normals=None if record.normals is None else _layer(record.normals, images.read_normals, lens),
-            edges=None if record.edges is None else _layer(record.edges, images.read_edges, lens, blend=True),
+            normals=None if record.normals is None else layer(record.normals, images.read_normals, lens),
+            edges=None if record.edges is None else layer(record.edges, images.read_edges, lens, blend=True),
         )
-        rgb = np.asarray(_like_image(rgb, lens, blend=True), dtype=np.uint8)
-        mask = None if record.mask is None else _layer(record.mask, images.read_mask, lens) > 0
+        rgb = np.asarray(like_image(rgb, lens, blend=True), dtype=np.uint8)
+        mask = _mask(record, lens)
         frame = Frame(index, info.timestamp, rgb, pinhole, info.T_world_camera, recorded)
         return frame if mask is None else frame.masked(mask)
 
@@ -160,7 +157,7 @@ class RecordedSequence:
         reason = record.problem or reason
         pose = None if T is None else self.convention.T_world_camera(T)
         shown, has_depth = self._shown(record.image), record.depth is not None
-        camera = _fitted(record.intrinsics, self._sizes[_size_of(record.intrinsics)], shown).undistorted()
+        camera = fitted(record.intrinsics, self._sizes[_size_of(record.intrinsics)], shown).undistorted()
         return FrameInfo(index, record.timestamp, shown, not reason, reason, pose, camera, has_depth)
 
     def _shown(self, image: Path | VideoFrame) -> str:
@@ -190,44 +187,50 @@ class RecordedSequence:
         if self.convention.depth_kind == "ray":
             depth = depth / ray_lengths((record.depth_intrinsics or lens).resized(*size))
         if record.depth_intrinsics is not None:
-            source = _fitted(record.depth_intrinsics, size, str(record.depth))
+            source = fitted(record.depth_intrinsics, size, str(record.depth))
             if source != lens.undistorted():
                 return np.asarray(resampled(depth, lens.undistorted(), source), dtype=np.float32)
             return depth
-        return np.asarray(_like_image(_checked(depth, lens, record.depth), lens), dtype=np.float32)
+        return np.asarray(like_image(checked(depth, lens, record.depth), lens), dtype=np.float32)
 
     def _labels(self, record: FrameRecord, lens: Intrinsics) -> NDArray[Any] | None:
         if record.labels is None:
             return None
-        labels = _layer(record.labels, images.read_labels, lens)
+        labels = layer(record.labels, images.read_labels, lens)
         table = self._details.label_map
         return labels if table is None else table[np.minimum(labels, len(table) - 1)]
 
     def _instances(self, path: Path, lens: Intrinsics) -> NDArray[np.uint16]:
-        return np.asarray(_layer(path, images.read_labels, lens), dtype=np.uint16)
+        return np.asarray(layer(path, images.read_labels, lens), dtype=np.uint16)
 
 
-@lru_cache(maxsize=8)
-def ray_lengths(camera: Intrinsics) -> NDArray[np.float32]:
-    """(H, W): distance along the ray per z, for each pixel."""
-    return np.asarray(np.linalg.norm(camera.rays(), axis=-1), dtype=np.float32)
+def _mask(record: FrameRecord, lens: Intrinsics) -> NDArray[np.bool_] | None:
+    """(H, W) where the image may be used, None for everywhere: not where its mask is black, nor where it is transparent."""
+    used = None if record.mask is None else layer(record.mask, images.read_mask, lens) > 0
+    opacity = None if isinstance(record.image, VideoFrame) else images.read_opacity(record.image)
+    if opacity is None:
+        return used
+    opaque = np.asarray(like_image(opacity, lens) > 0)
+    return opaque if used is None else used & opaque
 
 
 def with_masks(records: Sequence[FrameRecord], folder: Path) -> list[FrameRecord]:
-    """The records with their masks in a folder, where there is one and no record has a mask already.
-
-    Raises SequenceError when the names do not tell which mask belongs to which image.
-    """
-    masks = images.list_images(folder)
-    if not masks or any(record.mask is not None for record in records):
-        return list(records)
+    """The records with their masks in a folder; raises SequenceError when the names do not tell which belongs to which image."""
     files = [Path(str(r.image.number)) if isinstance(r.image, VideoFrame) else r.image for r in records]
-    return [replace(r, mask=mask) for r, mask in zip(records, files_by_name(files, masks, str(folder)), strict=True)]
+    return [replace(r, mask=mask) for r, mask in zip(records, masks_by_name(files, folder), strict=True)]
 
 
-def _mask_note(records: Sequence[FrameRecord]) -> tuple[str, ...]:
-    masked = sum(record.mask is not None for record in records)
-    return (f"{masked} of {len(records)} images have a mask: what is black in it is unknown",) if masked else ()
+def _with_found_masks(records: Sequence[FrameRecord], folder: Path) -> list[FrameRecord]:
+    """The records, with the masks of the sequence's folder where no record has one of its own."""
+    if any(record.mask is not None for record in records):
+        return list(records)
+    masks = mask_folder(folder, _files_of(records))
+    return list(records) if masks is None else with_masks(records, masks)
+
+
+def _files_of(records: Sequence[FrameRecord]) -> list[Path]:
+    """The files of all layers."""
+    return [value for record in records for value in vars(record).values() if isinstance(value, Path)]
 
 
 def _stored_sizes(records: Sequence[FrameRecord]) -> dict[tuple[int, int], tuple[int, int]]:
@@ -243,7 +246,7 @@ def _stored_sizes(records: Sequence[FrameRecord]) -> dict[tuple[int, int], tuple
         try:
             image = record.image
             stored = image.video.size() if isinstance(image, VideoFrame) else images.image_size(image)
-            sizes[camera] = _size_of(_fitted(record.intrinsics, stored, str(image)))
+            sizes[camera] = _size_of(fitted(record.intrinsics, stored, str(image)))
         except SequenceError:
             continue
     return {_size_of(record.intrinsics): _size_of(record.intrinsics) for record in records} | sizes
@@ -341,53 +344,3 @@ def first_image_size(paths: Sequence[Path], folder: Path) -> tuple[int, int]:
 def _unit(vector: tuple[float, float, float]) -> tuple[float, float, float]:
     x, y, z = (float(component / np.linalg.norm(vector)) for component in vector)
     return x, y, z
-
-
-def _fitted(intrinsics: Intrinsics, size: tuple[int, int], where: str) -> Intrinsics:
-    """The camera at the image's real size; raises SequenceError when the image has another shape than the camera."""
-    if size == (intrinsics.width, intrinsics.height):
-        return intrinsics
-    aspect = size[0] * intrinsics.height / (size[1] * intrinsics.width)
-    if abs(aspect - 1) > ASPECT_TOLERANCE:
-        raise SequenceError(
-            f"{where}: is {size[0]}x{size[1]} pixels, but its camera is {intrinsics.width}x{intrinsics.height}"
-        )
-    return intrinsics.resized(*size)
-
-
-def _checked(array: NDArray[Any], lens: Intrinsics, path: Path) -> NDArray[Any]:
-    """The array; raises SequenceError when it has another shape than the image, which excludes the same view."""
-    _fitted(lens, (array.shape[1], array.shape[0]), str(path))
-    return array
-
-
-def _layer(path: Path, read: Callable[[Path], NDArray[Any]], lens: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
-    """A file of the image's view, resampled to the undistorted image's pixels; raises SequenceError for another shape."""
-    return _like_image(_checked(read(path), lens, path), lens, blend=blend)
-
-
-def _like_image(array: NDArray[Any], lens: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
-    """An image of the lens's view, of any size, resampled to the undistorted image's pixels; `blend` interpolates, else
-    nearest."""
-    size = (lens.width, lens.height)
-    if not lens.is_distorted:
-        if array.shape[1::-1] == size:
-            return array
-        mode = cv2.INTER_LINEAR if blend else cv2.INTER_NEAREST_EXACT
-        return np.asarray(cv2.resize(array, size, interpolation=mode))
-    source = lens.resized(array.shape[1], array.shape[0])
-    return resampled(array, lens.undistorted(), source, blend=blend)
-
-
-def resampled(array: NDArray[Any], target: Intrinsics, source: Intrinsics, *, blend: bool = False) -> NDArray[Any]:
-    """An image of camera `source` resampled to `target` at the same position; 0 outside of it."""
-    mode = cv2.INTER_LINEAR if blend else cv2.INTER_NEAREST
-    uv = _sample_map(target, source)
-    return np.asarray(cv2.remap(array, uv, None, mode, borderMode=cv2.BORDER_CONSTANT, borderValue=0))
-
-
-@lru_cache(maxsize=8)
-def _sample_map(target: Intrinsics, source: Intrinsics) -> NDArray[np.float32]:
-    """(H, W, 2): where `source` has each pixel of `target`. Computed once per camera, since it costs more than a frame."""
-    rays = target.rays().reshape(-1, 3)
-    return source.project(rays).reshape(target.height, target.width, 2).astype(np.float32)

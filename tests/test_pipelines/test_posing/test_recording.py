@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.frame import SequenceError
 from pipelines.images import encode_jpeg, write_png
+from pipelines.posing import reconstruction
 from pipelines.posing.reconstruction import focal_from_exif
 from pipelines.posing.recording import is_plain, open_plain
 
@@ -25,6 +26,40 @@ def test_a_folder_of_images_and_nothing_else_is_plain(tmp_path):
     (tmp_path / "a" / "poses.txt").touch()  # may hold the poses: not to be passed over in silence
     assert not is_plain(tmp_path / "a")
     assert not is_plain(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("folder", ["masks", "mask"])
+def test_masks_belong_to_a_plain_recording(tmp_path, folder):
+    write_images(tmp_path / "a", ["1.png", "2.png", "3.png"])
+    write_images(tmp_path / "a" / folder, ["1.png.png", "3.png.png"])  # COLMAP appends the suffix
+    assert is_plain(tmp_path / "a")
+    masks = open_plain(tmp_path / "a").masks
+    assert [mask and mask.name for mask in masks] == ["1.png.png", None, "3.png.png"]
+
+
+def test_images_of_an_unknown_format_are_named(tmp_path):
+    for name in ("a.avif", "b.avif", "c.dng"):
+        (tmp_path / name).touch()
+    assert not is_plain(tmp_path)
+    with pytest.raises(SequenceError, match=r"files that are not read as images \(2 .avif, 1 .dng\): convert them"):
+        open_plain(tmp_path)
+
+
+def test_no_features_are_found_where_a_mask_is_black(tmp_path):
+    pycolmap = pytest.importorskip("pycolmap", reason="needs the extra sfm")
+    noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    write_png(tmp_path / "images/1.png", np.kron(noise, np.ones((8, 8, 1), np.uint8)))
+    used = np.full((96, 128), 255, np.uint8)
+    used[:, 64:] = 0
+    write_png(tmp_path / "masks/1.png.png", used)
+    options = {"focal": None, "progress": lambda *_: None}
+    reconstruction._extract(pycolmap, tmp_path / "images", ["1.png"], tmp_path / "database.db", **options)
+    with pycolmap.Database.open(tmp_path / "database.db") as database:
+        found = database.read_keypoints(1)
+    assert len(found) > 5
+    assert found[:, 0].max() < 65
 
 
 def test_a_canonical_folder_is_not_plain(box_room):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import sequence_folders as folders
@@ -13,7 +14,7 @@ from box_room import CAMERA
 
 from pipelines import open_sequence
 from pipelines.frame import Frame, SequenceError, only_within
-from pipelines.images import read_mask, write_jpeg, write_png
+from pipelines.images import read_mask, read_opacity, write_jpeg, write_png
 from pipelines.sequences.ingest import ingest
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import open_source
@@ -55,15 +56,82 @@ def test_mask_path_of_nerfstudio(tmp_path: Path, white: int) -> None:
         open_sequence(tmp_path / "seq")
 
 
+@pytest.mark.parametrize("folder", ["masks", "mask", "Masks"])
 @pytest.mark.parametrize("format", ["nerfstudio", "hololens", "images", "tum", "colmap-text"])
-def test_masks_folder_of_any_format(tmp_path: Path, format: str) -> None:
+def test_masks_folder_of_any_format(tmp_path: Path, format: str, folder: str) -> None:
     folders.WRITERS[format][1](tmp_path / "seq")
     names = [Path(info.image).name for info in open_sequence(tmp_path / "seq").infos]
-    (tmp_path / "seq/masks").mkdir()
+    (tmp_path / "seq" / folder).mkdir()
     for name in names:  # COLMAP appends the suffix
         mask = name + ".png" if format == "colmap-text" else name
-        write_png(tmp_path / "seq/masks" / mask, (USED * 255).astype(np.uint8))
-    check(open_sequence(tmp_path / "seq")[1], 1, has_depth=format != "colmap-text")
+        write_png(tmp_path / "seq" / folder / mask, (USED * 255).astype(np.uint8))
+    sequence = open_sequence(tmp_path / "seq")
+    check(sequence[1], 1, has_depth=format != "colmap-text")
+    assert not any("not read" in note for note in sequence.notes)
+
+
+def test_two_folders_of_masks_are_an_error(tmp_path: Path) -> None:
+    folders.write_nerfstudio(tmp_path / "seq")
+    for folder in ("mask", "masks"):
+        (tmp_path / "seq" / folder).mkdir()
+        write_png(tmp_path / "seq" / folder / "frame_00001.png", (USED * 255).astype(np.uint8))
+    with pytest.raises(SequenceError, match="mask/ and masks/ both have images"):
+        open_sequence(tmp_path / "seq")
+
+
+def test_folders_that_speak_of_masks_are_read_or_noted(tmp_path: Path) -> None:
+    folders.write_nerfstudio(tmp_path / "seq")
+    (tmp_path / "seq/semantics").rename(tmp_path / "seq/mask")  # labels, as some call them
+    text = (tmp_path / "seq/transforms.json").read_text().replace("semantics/", "mask/")
+    (tmp_path / "seq/transforms.json").write_text(text)
+    (tmp_path / "seq/dynamic_masks").mkdir()
+    write_png(tmp_path / "seq/dynamic_masks/frame_00001.png", np.zeros((12, 16), np.uint8))
+    sequence = open_sequence(tmp_path / "seq")
+    assert sequence[1].mask is None
+    np.testing.assert_array_equal(sequence[1].recorded.labels, folders.labels(1))
+    noted = [note for note in sequence.notes if "not read" in note]
+    assert len(noted) == 1
+    assert noted[0].startswith("dynamic_masks/: not read; masks are read from masks/ or mask/")
+
+
+def test_labels_are_no_mask(tmp_path: Path) -> None:
+    write_png(tmp_path / "labels.png", np.tile(np.arange(21, dtype=np.uint8), (12, 1)))
+    with pytest.raises(SequenceError, match="expected a mask of black and one other value, found 21 values"):
+        read_mask(tmp_path / "labels.png")
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_transparent_pixels_are_unknown(tmp_path: Path, masked: bool) -> None:
+    """Pictures of objects that were cut out have colours where they are transparent, and a mask may hide more."""
+    folders.write_nerfstudio(tmp_path / "seq")
+    right = np.zeros(USED.shape, bool)
+    right[:, 14:] = masked
+    for i in range(folders.COUNT):
+        cut_out = np.dstack([folders.rgb(i)[..., ::-1], np.where(USED, 255, 0).astype(np.uint8)])
+        cv2.imwrite(str(tmp_path / f"seq/images/frame_{i + 1:05d}.png"), cut_out)
+    if masked:
+        (tmp_path / "seq/masks").mkdir()
+        for i in range(folders.COUNT):
+            write_png(tmp_path / f"seq/masks/frame_{i + 1:05d}.png", np.where(right, 0, 255).astype(np.uint8))
+    frame = open_sequence(tmp_path / "seq")[1]
+    assert frame.mask is not None
+    np.testing.assert_array_equal(frame.mask, USED & ~right)
+    np.testing.assert_allclose(frame.recorded.depth, np.where(USED & ~right, folders.depth(1), 0), atol=1e-4)
+
+
+@pytest.mark.parametrize(("suffix", "alpha"), [(".png", 255), (".webp", 255), (".webp", 0), (".jpg", None)])
+def test_opacity_of_image_files(tmp_path: Path, suffix: str, alpha: int | None) -> None:
+    image = np.full((12, 16, 3 if alpha is None else 4), 90, np.uint8)
+    if alpha is not None:
+        image[..., 3] = 255
+        image[8:, 4:10, 3] = alpha
+    cv2.imwrite(str(tmp_path / f"image{suffix}"), image, [cv2.IMWRITE_WEBP_QUALITY, 101])
+    opacity = read_opacity(tmp_path / f"image{suffix}")
+    if alpha == 0:
+        assert opacity is not None
+        np.testing.assert_array_equal(opacity > 0, USED)
+    else:
+        assert opacity is None
 
 
 def test_masks_are_not_images_of_a_colmap_project(tmp_path: Path) -> None:
