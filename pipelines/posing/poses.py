@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -17,32 +17,38 @@ from mapping.camera import Intrinsics, undistort
 from mapping.files import make_folder, move, remove_abandoned, remove_folder, write_text_atomic
 from mapping.reading.files import read_bytes
 from pipelines.frame import SequenceError
-from pipelines.images import write_png
+from pipelines.images import read_mask, read_rgb, write_png
+from pipelines.posing.floor import camera_height
 from pipelines.posing.joining import JoinedPart
 from pipelines.posing.picking import look_at_recording, pick
 from pipelines.posing.reconstruction import (
-    CameraDepth,
     Reconstruction,
     focal_from_exif,
     import_pycolmap,
     reconstruct,
 )
 from pipelines.posing.recording import PlainRecording, open_plain
-from pipelines.posing.scale import ScaleEstimate, estimate_scale
+from pipelines.posing.scale import CARRIED_HEIGHT, ScaleEstimate, estimate_scale
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.ingest import ingest
+from pipelines.sequences.masks import MASKS
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import read_json
 from pipelines.settings import FramesConfig, PosingConfig
 from pipelines.workspace import digest, folder_fingerprint
+from scenegraph.labels import load_label_space
 
-VERSION = 2
+if TYPE_CHECKING:
+    from m2h.infer import Predictor
+
+VERSION = 3
 """Counts changes of the code that change the result, so that older results are not taken for it."""
 LEAST_REGISTERED = 5
 FEW_SHARE = 0.5
 NOT_REGISTERED = "not registered by structure from motion"
 SHOWN_NAMES = 12
 HEADER = "transforms.json"
+FLOORS = ("floor", "floor_mat")
 Progress = Callable[[str, int, int], None]
 
 
@@ -56,6 +62,7 @@ class PosesReport:
     unregistered: tuple[str, ...]
     parts: tuple[JoinedPart, ...]
     scale_deviation: float
+    carried_height: float | None
     up_to_date: bool
 
 
@@ -96,18 +103,18 @@ def pose_recording(
     _prepare_work(work, key)
     picked, reasons = _picked(recording, config, work, progress)
     camera_images = _write_pictures(recording, picked, config, work, progress)
-    depth_of = _depth_predictor(camera_images)
+    single = _SingleImages(camera_images)
     found_model = reconstruct(
         camera_images,
         [_name(position) for position in picked],
         work,
         focal=_first_focal(recording, picked, config),
-        depth_of=depth_of,
+        depth_of=single.depth,
         command=command,
         progress=progress,
     )
     _check_registered(path, found_model, len(picked))
-    scale = _scale(path, found_model, depth_of, progress)
+    scale = _scale(path, found_model, single, progress)
     report = _write(recording, (picked, reasons), found_model, scale, (out, work, key), progress)
     remove_folder(work)
     return report
@@ -121,10 +128,11 @@ def _finished(out: Path, key: str) -> PosesReport | None:
             return None
         names = tuple(header["unregistered"])
         others = tuple(JoinedPart(int(part["images"]), str(part["reason"])) for part in header["parts"])
-        posed, deviation = int(header["posed"]), float(header["scale_deviation"])
+        posed, deviation, height = int(header["posed"]), float(header["scale_deviation"]), header["carried_height"]
     except (ValueError, KeyError, TypeError):
         return None
-    return PosesReport(posed + len(names), posed, names, others, deviation, up_to_date=True)
+    carried = None if height is None else float(height)
+    return PosesReport(posed + len(names), posed, names, others, deviation, carried, up_to_date=True)
 
 
 def _work_folder_of(out: Path) -> Path:
@@ -170,7 +178,8 @@ def _picked(
 def _write_pictures(
     recording: PlainRecording, picked: list[int], config: PosingConfig, work: Path, progress: Progress
 ) -> Path:
-    """The picked frames in `work`/images, grown no larger than `config.image_size`; returns that folder."""
+    """The picked frames in `work`/images, grown no larger than `config.image_size`, and their masks in `work`/masks; returns the
+    first folder."""
     folder = work / "images"
     make_folder(folder)
     width, height = _reduced_size(recording.size, config)
@@ -181,8 +190,17 @@ def _write_pictures(
             if (rgb.shape[1], rgb.shape[0]) != (width, height):
                 rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
             write_png(target, rgb)
+        if recording.masks and (mask := recording.masks[position]) is not None:
+            _write_mask(mask, work / MASKS / f"{_name(position)}.png", (width, height))
         progress("pictures", done, len(picked))
     return folder
+
+
+def _write_mask(mask: Path, target: Path, size: tuple[int, int]) -> None:
+    """A mask of a picture of (width, height), where COLMAP looks for it."""
+    if not target.exists():
+        make_folder(target.parent)
+        write_png(target, np.asarray(cv2.resize(read_mask(mask), size, interpolation=cv2.INTER_NEAREST_EXACT)))
 
 
 def _reduced_size(size: tuple[int, int], config: PosingConfig) -> tuple[int, int]:
@@ -211,39 +229,63 @@ def _check_registered(path: Path, found: Reconstruction, picked: int) -> None:
         )
 
 
-def _depth_predictor(images: Path) -> CameraDepth:
-    """The shipped network's depth (H, W) in metres of a single image by its name, without the lens of the camera."""
-    from m2h.infer import InferenceConfig, Predictor
-    from m2h.weights import DEFAULT_NAME
-    from pipelines.images import read_rgb
+class _SingleImages:
+    """What the shipped network says of single images, by their names, without the lens of a camera."""
 
-    @cache
-    def predictor() -> Predictor:
-        return Predictor.from_checkpoint(DEFAULT_NAME, InferenceConfig(tasks=("depth",)))
+    def __init__(self, images: Path) -> None:
+        self._images = images
 
-    def predict(name: str, camera: Intrinsics) -> NDArray[np.float32]:
-        pixels = np.asarray(undistort(read_rgb(images / name), camera))
-        return predictor().depth_alone(pixels, camera.undistorted())
+    def depth(self, name: str, camera: Intrinsics) -> NDArray[np.float32]:
+        """(H, W) in metres."""
+        return self._predictor.depth_alone(self._pixels(name, camera), camera.undistorted())
 
-    return predict
+    def floor(self, name: str, camera: Intrinsics) -> NDArray[np.bool_]:
+        """(H, W), where the image shows floor."""
+        labels = self._predictor(self._pixels(name, camera), camera.undistorted()).labels
+        assert labels is not None
+        return np.isin(labels, self._floor_ids)
+
+    def _pixels(self, name: str, camera: Intrinsics) -> NDArray[np.uint8]:
+        return np.asarray(undistort(read_rgb(self._images / name), camera))
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        from m2h.infer import InferenceConfig, Predictor
+        from m2h.weights import DEFAULT_NAME
+
+        return Predictor.from_checkpoint(DEFAULT_NAME, InferenceConfig(tasks=("depth", "semantics")))
+
+    @cached_property
+    def _floor_ids(self) -> list[int]:
+        space = load_label_space(self._predictor.record.label_space)
+        return [c.id for c in space.classes if c.name in FLOORS]
 
 
-def _scale(path: Path, found: Reconstruction, depth_of: CameraDepth, progress: Progress) -> ScaleEstimate:
-    """Metres per unit by the shipped network's depth of single images; raises SequenceError where it cannot be estimated."""
+def _scale(path: Path, found: Reconstruction, single: _SingleImages, progress: Progress) -> ScaleEstimate:
+    """Metres per unit by the shipped network's depth of single images and the height of a carried camera above the floor that it
+    shows; raises SequenceError where the depth does not tell."""
     names = sorted(found.views)
     asked = 0
 
-    def predict(i: int) -> NDArray[np.float32]:
+    def advance() -> None:
         nonlocal asked
         asked += 1
-        progress("scale", min(asked, len(names) - 1), len(names))
-        return depth_of(names[i], found.camera)
+        progress("scale", min(asked, 2 * len(names) - 1), 2 * len(names))
 
-    scale = estimate_scale([found.views[name] for name in names], predict)
-    progress("scale", len(names), len(names))
+    def depth_of(i: int) -> NDArray[np.float32]:
+        advance()
+        return single.depth(names[i], found.camera)
+
+    def floor_of(name: str) -> NDArray[np.bool_]:
+        advance()
+        return single.floor(name, found.camera)
+
+    scale = estimate_scale([found.views[name] for name in names], depth_of)
     if scale is None:
         raise SequenceError(f"{path}: the scale cannot be estimated: too few frames with enough reliable sparse points")
-    return scale
+    above = camera_height(found.camera.undistorted(), found.poses, found.views, floor_of)
+    progress("scale", 2 * len(names), 2 * len(names))
+    return scale if above is None else scale.with_height(above.height)
 
 
 def _write(
@@ -267,12 +309,15 @@ def _write(
         reason = "" if matrix is not None else reasons.get(position, "")
         if matrix is None and not reason:
             reason = NOT_REGISTERED if position in set(picked) else "not looked at: close to the next candidate"
-        records.append(FrameRecord(source, float(recording.times[position]), matrix, camera, problem=reason))
+        mask = recording.masks[position] if recording.masks else None
+        records.append(FrameRecord(source, float(recording.times[position]), matrix, camera, mask=mask, problem=reason))
     # Opened from the hidden folder, so that no m2h.yaml next to the images changes what was found.
     sequence = RecordedSequence(work, recording.kind, records, Details(Convention()))
     lost = tuple(recording.shown(info.index) for info in sequence.infos if info.reason == NOT_REGISTERED)
-    report = PosesReport(len(picked), len(found.poses), lost, found.parts, round(scale.deviation, 4), up_to_date=False)
-    sequence.name, sequence.notes = recording.name, tuple(notes_of(report))
+    height = None if scale.carried_height is None else round(scale.carried_height, 3)
+    deviation = round(scale.deviation, 4)
+    report = PosesReport(len(picked), len(found.poses), lost, found.parts, deviation, height, up_to_date=False)
+    sequence.name, sequence.notes = recording.name, (*notes_of(report), *sequence.notes)
     partial = work / "posed"
     ingest(
         sequence,
@@ -291,7 +336,7 @@ def _write(
 def _header(report: PosesReport, scale: ScaleEstimate, key: str) -> dict[str, Any]:
     """What transforms.json says of the origin of its poses."""
     return {
-        "scale_source": "network",
+        "scale_source": "network" if report.carried_height is None else "network and carried height",
         "scale_spread": round(scale.spread, 4),
         "posing": {
             "key": key,
@@ -300,13 +345,17 @@ def _header(report: PosesReport, scale: ScaleEstimate, key: str) -> dict[str, An
             "parts": [asdict(part) for part in report.parts],
             "units_per_metre": round(1 / scale.scale, 6),
             "scale_deviation": report.scale_deviation,
+            "carried_height": report.carried_height,
         },
     }
 
 
 def notes_of(report: PosesReport) -> list[str]:
     """What a user should know of posed frames."""
-    notes = [f"scale estimated from the network's depth, ± {report.scale_deviation:.0%} (two standard deviations)"]
+    assumed = "" if report.carried_height is None else _assumed(report.carried_height)
+    notes = [
+        f"scale estimated from the network's depth{assumed}, ± {report.scale_deviation:.0%} (two standard deviations)"
+    ]
     if report.unregistered:
         shown = ", ".join(report.unregistered[:SHOWN_NAMES]) + (
             ", ..." if len(report.unregistered) > SHOWN_NAMES else ""
@@ -324,6 +373,10 @@ def notes_of(report: PosesReport) -> list[str]:
             f"parts of the recording that cannot be proved to connect to the largest one were left out ({shown})"
         )
     return notes
+
+
+def _assumed(height: float) -> str:
+    return f" and a camera that a person carried, assumed at {CARRIED_HEIGHT:g} m above the floor (here {height:.2f} m)"
 
 
 def _listed(sizes: Sequence[int]) -> str:

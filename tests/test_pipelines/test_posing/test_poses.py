@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,19 +16,33 @@ from pipelines.cli import main
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
 from pipelines.posing import poses
+from pipelines.posing.floor import CameraHeight
 from pipelines.posing.joining import JoinedPart
 from pipelines.posing.opening import open_or_pose
 from pipelines.posing.poses import notes_of, pose_recording
 from pipelines.posing.reconstruction import MissingExtraError, Reconstruction, image_pairs, import_pycolmap
-from pipelines.posing.scale import SparseView
+from pipelines.posing.scale import CARRIED_HEIGHT, ScaleEstimate, SparseView
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PosingConfig
+from pipelines.workspace import WorkspaceError
 
 UNIT = 2.5
 """Metres in one unit of the reconstruction."""
 LOST = "000003.png"
 COUNT = 9
 PARTS = (JoinedPart(3, ""), JoinedPart(2, "only 4 common points agree"))
+
+
+class Network:
+    """The truth as a network, which sees no floor."""
+
+    record = SimpleNamespace(label_space="nyu40")
+
+    def __init__(self, depth_alone):
+        self.depth_alone = depth_alone
+
+    def __call__(self, rgb, camera):
+        return SimpleNamespace(labels=np.ones(rgb.shape[:2], np.uint8))
 
 
 @pytest.fixture
@@ -64,7 +79,7 @@ def wall(tmp_path, monkeypatch):
     monkeypatch.setattr(poses, "reconstruct", reconstruct)
     monkeypatch.setattr(poses, "import_pycolmap", lambda command: None)
     monkeypatch.setattr(poses, "focal_from_exif", lambda path: None)
-    monkeypatch.setattr("m2h.infer.Predictor.from_checkpoint", lambda *_: SimpleNamespace(depth_alone=predict))
+    monkeypatch.setattr("m2h.infer.Predictor.from_checkpoint", lambda *_: Network(predict))
     return SimpleNamespace(folder=folder, truth=truth, calls=calls)
 
 
@@ -79,7 +94,7 @@ def test_poses_are_in_metres_and_what_is_lost_is_listed(wall, tmp_path):
     sequence = open_sequence(out)
     assert sequence.world_up is None
     assert list(sequence.notes) == notes_of(report)
-    assert sequence.notes[0] == "scale estimated from the network's depth, ± 24% (two standard deviations)"
+    assert sequence.notes[0] == "scale estimated from the network's depth, ± 30% (two standard deviations)"
     assert sequence.notes[1:] == (
         f"1 of {COUNT} picked frames have no pose and are not mapped: {LOST}",
         "parts that did not connect were joined to the largest one by what both show (frames: 3)",
@@ -94,6 +109,45 @@ def test_poses_are_in_metres_and_what_is_lost_is_listed(wall, tmp_path):
     assert f"{LOST},0,{poses.NOT_REGISTERED}" in table
     assert table.count("\n") == COUNT + 1
     assert {path.name for path in tmp_path.iterdir()} == {"walk", "out"}  # nothing temporary is left
+
+
+def test_the_height_of_a_carried_camera_is_part_of_the_scale_and_said(wall, tmp_path, monkeypatch):
+    above = CameraHeight(height=1.6 / UNIT, spread=0.02, points=500)
+    monkeypatch.setattr(poses, "camera_height", lambda *_: above)
+    report = pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="m2h poses")
+    factor = (CARRIED_HEIGHT / 1.6) ** (225 / 421)  # of deviations of 15 and 14 %
+    assert report.carried_height == pytest.approx(1.6 * factor, abs=2e-3)
+    assert notes_of(report)[0] == (
+        "scale estimated from the network's depth and a camera that a person carried, assumed at 1.45 m above the floor "
+        f"(here {report.carried_height:.2f} m), ± 20% (two standard deviations)"
+    )
+    assert json.loads((tmp_path / "out/transforms.json").read_text())["scale_source"] == "network and carried height"
+    first = open_sequence(tmp_path / "out").infos[1].T_world_camera[:3, 3]
+    np.testing.assert_allclose(first, wall.truth.infos[1].T_world_camera[:3, 3] * factor, atol=2e-3)
+    again = pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="m2h poses")
+    assert again == replace(report, up_to_date=True)
+
+
+def test_masks_are_used_and_copied(wall, tmp_path):
+    (wall.folder / "mask").mkdir()
+    used = np.full(wall.truth[0].rgb.shape[:2], 255, np.uint8)
+    used[:20] = 0
+    for i in range(1, COUNT):
+        write_png(wall.folder / f"mask/{i:06d}.png", used)
+    out = tmp_path / "out"
+    given = []
+
+    def reconstruct(images, names, work, **options):
+        given.extend(sorted(path.name for path in (work / "masks").iterdir()))
+        return found(images, names, work, **options)
+
+    found, poses.reconstruct = poses.reconstruct, reconstruct  # the fixture puts it back
+    pose_recording(wall.folder, out, PosingConfig(), command="")
+    assert given == [f"{i:06d}.png.png" for i in range(1, COUNT)]
+    sequence = open_sequence(out)
+    assert sequence[0].mask is None
+    np.testing.assert_array_equal(sequence[1].mask, used > 0)
+    assert any(note.startswith(f"{COUNT - 1} of {COUNT} images have a mask") for note in sequence.notes)
 
 
 def test_a_second_call_does_nothing_and_other_images_are_not_overwritten(wall, tmp_path):
@@ -159,7 +213,7 @@ def test_the_lens_is_removed_and_the_size_restored(wall, tmp_path, monkeypatch):
 
     monkeypatch.setattr(poses, "reconstruct", reconstruct)
     monkeypatch.setattr(poses, "_reduced_size", lambda size, config: (40, 30))
-    views_at_half = SimpleNamespace(scale=UNIT, spread=0.1, deviation=0.1, views=8)
+    views_at_half = ScaleEstimate(UNIT, 0.1, 8)
     monkeypatch.setattr(poses, "_scale", lambda *_: views_at_half)
     pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="")
     frame = open_sequence(tmp_path / "out")[0]
@@ -176,6 +230,12 @@ def test_a_run_poses_plain_images_once(wall, tmp_path):
     assert first.name == second.name == "walk"
     assert (run / "posed" / "transforms.json").is_file()
     assert not list(run.glob(".posed*"))
+    shutil.copytree(wall.folder, tmp_path / "second")
+    with pytest.raises(WorkspaceError, match=r"contains a map of walk .* not of second; .* --overwrite"):
+        open_or_pose(str(tmp_path / "second"), run, PosingConfig(), **asked)
+    assert len(wall.calls) == 1
+    assert open_or_pose(str(tmp_path / "second"), run, PosingConfig(), overwrite=True, **asked).name == "second"
+    assert len(wall.calls) == 2
     assert open_or_pose(str(run / "posed"), tmp_path / "other", PosingConfig(), **asked).format == "nerfstudio"
     assert not (tmp_path / "other").exists()
 
