@@ -57,8 +57,6 @@ REPORTED_PACKAGES = (
     "torch",
     "timm",
 )
-
-
 LONGEST_STAGE = 1e9
 """Seconds of a stage, or MiB of its memory: larger numbers are damage."""
 
@@ -255,36 +253,32 @@ class Workspace:
         if not self.manifest["stages"] or known.get("fingerprint") == fingerprint:
             return
         if Path(known.get("path", sequence.path)).resolve() != sequence.path.resolve():
-            raise WorkspaceError(
-                f"{self.root}: contains a map of {known.get('name')} ({known['path']}), not of {sequence.name}; "
-                "choose another --out, or give --overwrite"
-            )
+            raise self._other_map(known.get("name"), known["path"], sequence.name)
 
     def check_recording(self, path: Path, posed: Path) -> None:
-        """Raises WorkspaceError when the folder contains a map of something else than the plain recording at `path`, whose frames
-        with poses are in `posed`."""
+        """Raises WorkspaceError when the folder has a map of something else than the plain recording `path`, posed in `posed`."""
         known = self.manifest.get(RECORDING)
         if known is None and self.manifest["stages"]:
-            given = self.manifest.get("input", {}).get("path", str(posed.resolve()))
-            known = None if given == str(posed.resolve()) else given  # of a version that noted no recording
+            known = self.manifest.get("input", {}).get("path")  # of a version that noted no recording
+            known = None if known == str(posed.resolve()) else known
         if known not in (None, str(path.resolve())):
-            raise WorkspaceError(
-                f"{self.root}: contains a map of {Path(str(known)).stem} ({known}), not of {path.resolve().stem}; "
-                "choose another --out, or give --overwrite"
-            )
+            raise self._other_map(Path(str(known)).stem, known, path.resolve().stem)
+
+    def _other_map(self, name: object, path: object, wanted: str) -> WorkspaceError:
+        return WorkspaceError(
+            f"{self.root}: contains a map of {name} ({path}), not of {wanted}; choose another --out, or give --overwrite"
+        )
 
     def note_recording(self, path: Path) -> None:
         """Say in the manifest of which plain recording the posed frames are."""
-        if self.manifest.get(RECORDING) != str(path.resolve()):
-            self.manifest[RECORDING] = str(path.resolve())
-            self.save()
+        self.manifest[RECORDING] = str(path.resolve())
+        self.save()
 
     def forget(self) -> None:
         """Count all stages as not run, forget the input, and remove what stages made of it."""
         made = {name for record in self.manifest["stages"].values() for name in record["outputs"]}
-        self.manifest["stages"] = {}
-        for entry in ("input", RECORDING):
-            self.manifest.pop(entry, None)
+        kept = {key: value for key, value in self.manifest.items() if key not in ("input", RECORDING)}
+        self.manifest = kept | {"stages": {}}
         self.save()
         for name in made:
             if not Path(name).is_absolute() and ".." not in Path(name).parts:  # the manifest may be anyone's
