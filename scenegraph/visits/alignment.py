@@ -34,7 +34,7 @@ LEAST_AGREEING = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
+class ObjectMotion:
     """`T` (4, 4) takes the object from its first place to its second; score in [0, 1] is the share of surface that agrees, of
     all that both visits could see; coverage the share of the surface that was seen more of which the other visit has as well."""
 
@@ -52,10 +52,10 @@ class SeenObject:
     states: StatesOf
 
 
-def align(first: SeenObject, second: SeenObject) -> Motion:
+def align(first: SeenObject, second: SeenObject) -> ObjectMotion:
     """The motion that brings the first surface onto the second; score 0 without enough points."""
     if min(len(first.points), len(second.points)) < LEAST_POINTS:
-        return Motion(np.eye(4), 0.0)
+        return ObjectMotion(np.eye(4), 0.0)
     source, target = _thinned(first.points), _thinned(second.points)
     trees = cKDTree(first.points), cKDTree(second.points)  # of all points: few would miss each other
     points, states = (source, target), (first.states, second.states)
@@ -124,7 +124,7 @@ def _upright_fit(source: Array, target: Array) -> Array:
 
 def _judged(
     T: Array, points: tuple[Array, Array], trees: tuple[cKDTree, cKDTree], states: tuple[StatesOf, StatesOf]
-) -> Motion:
+) -> ObjectMotion:
     """A motion with its score; 0 where too few points of either surface lie on the other."""
     agree, against = 0, 0
     shares = []
@@ -136,7 +136,7 @@ def _judged(
         near = tree.query(moved)[0] < TOLERANCE
         free = seen(moved[~near]) == DENIED
         if near.mean() < LEAST_AGREEING:
-            return Motion(T, 0.0)
+            return ObjectMotion(T, 0.0)
         shares.append(float(near.mean()))
         agree, against = agree + int(near.sum()), against + int(free.sum())
-    return Motion(T, agree / (agree + against), min(shares))
+    return ObjectMotion(T, agree / (agree + against), min(shares))

@@ -14,7 +14,7 @@ from mapping.se3 import from_rotation_translation, inverse
 from scenegraph.boxes import box_iou
 from scenegraph.nodes import OrientedBox
 from scenegraph.objects.sizes import is_whole
-from scenegraph.visits.alignment import Motion, SeenObject, align
+from scenegraph.visits.alignment import ObjectMotion, SeenObject, align
 from scenegraph.visits.diff_config import DiffConfig
 from scenegraph.visits.items import Candidate
 from scenegraph.visits.space import StatesOf
@@ -37,12 +37,12 @@ SAME_NAME = 0.2  # least share that the label scores of two objects of different
 
 @dataclass(frozen=True, eq=False)
 class Move:
-    """Number i of the first visit's objects is number j of the second's; motion as `Motion`; `carried` by the object of another
+    """Number i of the first visit's objects is number j of the second's; motion as `ObjectMotion`; `carried` by the object of another
     move, that of number `carrier`."""
 
     i: int
     j: int
-    motion: Motion
+    motion: ObjectMotion
     carrier: int | None = None
 
 
@@ -68,7 +68,7 @@ def moved(
     a and b are objects that are absent in the other visit, and those that are in part, which only match their own: `shifted`
     are the keys of such pairs. `seen` are the states of space of either visit; without them only boxes are compared.
     """
-    motions: dict[tuple[int, int], Motion] = {}
+    motions: dict[tuple[int, int], ObjectMotion] = {}
 
     def cost(i: int, j: int) -> float:
         x, y = a[i], b[j]
@@ -78,7 +78,7 @@ def moved(
         way = COST_OF_WAY * float(np.linalg.norm(x.box.center - y.box.center))
         if seen is None or not len(x.points) or not len(y.points):
             ratio = _size_ratio(x.box, y.box)
-            motions[i, j] = Motion(_between(x.box, y.box), min(1.0, EQUAL_SIZE / ratio))
+            motions[i, j] = ObjectMotion(_between(x.box, y.box), min(1.0, EQUAL_SIZE / ratio))
             return float(np.log(max(ratio, EQUAL_SIZE))) + way if ratio <= config.size_ratio else FORBIDDEN
         motion = align(SeenObject(x.points, x.box, seen[0]), SeenObject(y.points, y.box, seen[1]))
         motions[i, j] = motion
