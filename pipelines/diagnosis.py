@@ -8,7 +8,7 @@ import os
 import platform
 from typing import Any
 
-from pipelines.workspace import package_versions
+from pipelines.versions import package_versions
 
 SYSTEM_LIBRARIES = {
     "libusb-1.0.so.0": "libusb-1.0-0",

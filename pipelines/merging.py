@@ -30,8 +30,9 @@ from pipelines.settings import PipelineConfig
 from pipelines.stages.context import Progress
 from pipelines.stages.map_files import GRAPH_FILES, read_too
 from pipelines.stages.report import REPORT_FILES
+from pipelines.versions import package_versions
 from pipelines.visits import Register, load_visit, place, place_by_poses
-from pipelines.workspace import StageRecord, Workspace, WorkspaceError, digest, package_versions
+from pipelines.workspace import StageRecord, Workspace, WorkspaceError, digest
 from scenegraph.build import CameraTrajectory
 from scenegraph.files import json_values as values
 from scenegraph.visits.presence import PlacedVisit

@@ -35,6 +35,7 @@ from pipelines.stages.planes import find_surface_planes
 from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
+from pipelines.versions import package_versions
 from pipelines.warm_up import compiling_ahead
 from pipelines.workspace import (
     InputWatch,
@@ -43,7 +44,6 @@ from pipelines.workspace import (
     WorkspaceError,
     digest,
     input_fingerprint,
-    package_versions,
 )
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,17 +44,6 @@ STAGE_FIELDS: dict[str, type | tuple[type, ...]] = {
 RECORDING = "recording"
 """The manifest's entry for the path of a plain recording, whose posed frames are the input."""
 INPUT_FIELDS = ("name", "format", "path", "fingerprint")
-REPORTED_PACKAGES = (
-    "m2h-mapping",
-    "numpy",
-    "numba",
-    "scipy",
-    "networkx",
-    "opencv-python-headless",
-    "open3d",
-    "torch",
-    "timm",
-)
 LONGEST_STAGE = 1e9
 """Seconds of a stage, or MiB of its memory: larger numbers are damage."""
 
@@ -167,17 +154,6 @@ def _stage_problem(record: object) -> str:
     if not all(isinstance(text, str) for text in (*record["outputs"].values(), *record["warnings"])):
         return "outputs and warnings: expected text"
     return ""
-
-
-def package_versions() -> dict[str, str]:
-    """Installed versions of what matters for a result, by distribution name."""
-    versions = {"python": platform.python_version()}
-    for name in REPORTED_PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 @dataclass

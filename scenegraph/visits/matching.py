@@ -37,8 +37,8 @@ SAME_NAME = 0.2  # least share that the label scores of two objects of different
 
 @dataclass(frozen=True, eq=False)
 class Move:
-    """Number i of the first visit's objects is number j of the second's; motion as `ObjectMotion`; `carried` by the object of another
-    move, that of number `carrier`."""
+    """Number i of the first visit's objects is number j of the second's; motion as `ObjectMotion`; `carried` by the object of
+    another move, that of number `carrier`."""
 
     i: int
     j: int
