@@ -108,8 +108,9 @@ class PresenceConfig:
 class DynamicsConfig:
     """Things that move, and objects that appear and disappear."""
 
-    motion: bool = True
-    """Whether things without a label of a dynamic class are found to move, by depth that ends where others saw free space."""
+    motion: bool | None = None
+    """Whether things without a label of a dynamic class are found to move, by depth that ends where others saw free space; None
+    is where depth is measured: errors of predicted depth that follow the view look like motion."""
     detection: DetectionConfig = DetectionConfig()
     tracking: TrackingConfig = TrackingConfig()
     presence: PresenceConfig = PresenceConfig()
