@@ -226,7 +226,8 @@ class TestRun:
         manifest["stages"]["fuse"]["warnings"] = ["[/x] \x1b[2J"]
         print_summary(manifest, Path("runs[/x]"))
         change = {"kind": "moved", "label": "[/b]", "key_a": "O1", "key_b": "O2", "distance": None}
-        found = {"changes": [SimpleNamespace(**change, position_a=None, position_b=None)]}
+        how = {"position_a": None, "position_b": None, "carrier": None, "confidence": 0.9}
+        found = {"changes": [SimpleNamespace(**change, **how)]}
         print_changes(SimpleNamespace(**found, unchanged=[], unseen_a=[], unseen_b=[]))
         shown = capsys.readouterr().out
         for text in ("[/b] (", "[red]:smile:", "[/x] \\x1b[2J", "runs[/x]/report.html", "│ [/b] "):

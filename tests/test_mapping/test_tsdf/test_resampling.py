@@ -52,9 +52,9 @@ def test_anywhere_else_the_surface_moves_along(sphere):
     assert set(moved.labels.tolist()) == {7}
     assert set(moved.colors.ravel().tolist()) == {99}
     assert cKDTree(moved.vertices).query(expected.vertices)[0].max() < 0.05
-    above = transform_points(T, [[0.0, 0.0, 1.0]])
-    assert sphere.transformed(T).sample(above)[1][0] > 0  # free space is known as before
-    assert sphere.sample([[0.0, 0.0, 1.0]])[1][0] > 0
+    free = 0.55 * orbit(12, 1.6)[0][None, :3, 3]  # between a camera and the sphere
+    assert sphere.sample(free)[1][0] > 0
+    assert sphere.transformed(T).sample(transform_points(T, free))[1][0] > 0  # known as before
 
 
 def test_a_moved_volume_can_be_merged(sphere):
