@@ -245,3 +245,18 @@ def test_documents_are_wrapped(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         is_code ^= line.lstrip().startswith("```")
         assert len(line) <= MARKDOWN_WIDTH or is_code or line.startswith(("|", "#")), f"{path}:{number}"
+
+
+def test_every_stage_and_every_folder_has_a_line_in_the_architecture() -> None:
+    from pipelines.pipeline import FIRST_PASS, STAGES
+
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("|")]
+    modules = {name.strip(): module for names, module in rows for name in names.split(",")}
+    for stage in (*FIRST_PASS, *STAGES):
+        assert stage.run.__module__.replace(".", "/") in modules.get(stage.name, ""), stage.name
+    named = {folder.strip(" `") for names, _ in rows for folder in names.split(",")}
+    for package in MAY_IMPORT:
+        for folder in (ROOT / package).rglob("*"):
+            if folder.is_dir() and any(folder.glob("*.py")) and folder.name != "kernels":
+                assert f"{folder.relative_to(ROOT)}/" in named, folder

@@ -1,1 +1,1 @@
-"""Weights of depth images, and the alignment of the depth of all frames of a sequence."""
+"""Weights of depth pixels, alignment of the depth of all frames to one scale, and planes of a building."""

@@ -1,4 +1,4 @@
-"""Floors, ceilings and walls as planes in predicted depth, and depth placed on them.
+"""Floors, ceilings, walls and tables as planes in predicted depth, and depth placed on them.
 
 Depth by images is weakest on blank surfaces, and those of a building are mostly plane. Where all frames together show a plane,
 a pixel of such a surface whose depth lies about it is taken to lie on it: planes of the structure as a prior of its depth, as in

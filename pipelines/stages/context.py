@@ -136,7 +136,7 @@ class RunContext:
         ----------
         aligned : depth corrected as the alignment stage found, and depth and poses in metres; else both as they are given.
         levelled : poses in the levelled world, for which they are `aligned`; else in that of the sequence.
-        planes : predicted depth of floors, ceilings and walls on the planes that were found of them, where poses are `levelled`.
+        planes : predicted depth of floors, ceilings, walls and tables on the planes found of them, where poses are `levelled`.
         broken : gets the reason of each frame that cannot be read, by index; such frames are left out.
         max_broken : raises BrokenFramesError when there are more of them.
 
