@@ -17,7 +17,7 @@ from pipelines.views.plan.compose import storey_drawings
 from pipelines.views.plan.svg import drawing_svg
 from pipelines.views.story import sentences, warnings_of, words
 from scenegraph.graph import SceneGraph
-from scenegraph.tracks.positions import stretches
+from scenegraph.tracks.positions import path_length
 
 MANY_OBJECTS = 20
 SHOWN_PER_STRIP = 6
@@ -231,7 +231,7 @@ def _objects(graph: SceneGraph) -> str:
 def _tracks(graph: SceneGraph, start: float) -> list[str]:
     rows = []
     for key, track in graph.nodes("track"):
-        length = sum(float(np.linalg.norm(np.diff(piece, axis=0), axis=1).sum()) for piece in stretches(track))
+        length = path_length(track)
         seen = f"{track.times[0] - start:.1f} to {track.times[-1] - start:.1f}"
         rows.append((_Html(_link(key, key)), words(track.label), seen, len(track.times), f"{length:.1f}"))
     header = ("track", "label", "observed (s from the start)", "observations", "path (m)")

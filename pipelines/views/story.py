@@ -10,10 +10,13 @@ import numpy as np
 
 from pipelines.views.measured import Measured
 from scenegraph.graph import SceneGraph
-from scenegraph.nodes import RoomNode
+from scenegraph.nodes import RoomNode, TrackNode
+from scenegraph.tracks.positions import path_length
 
 NAMED_KINDS = 5
 """Classes of objects that are named in the summary: those that take up most space."""
+LEAST_PATH = 0.5
+"""Metres that something goes at least of which it is said that it moved through."""
 PLURALS = ("blinds", "books", "clothes", "shelves", "stairs")
 NO_NAMES = ("room", "unknown")
 """Labels of rooms of which no more is known."""
@@ -59,8 +62,7 @@ def _contents(graph: SceneGraph) -> str:
     for _, node in objects:
         if not says_little(node.label):
             sizes[words(node.label)] += float(np.prod(node.box.size))
-    moved = _listed(_counts(Counter(words(node.label) for _, node in tracks)))
-    moving = f"; {moved} moved through it" if tracks else ""
+    moving = _movers([node for _, node in tracks])
     if not objects:
         return f"No objects were told apart{moving}."
     if not kinds:
@@ -69,6 +71,14 @@ def _contents(graph: SceneGraph) -> str:
     common = _listed(_counts({kind: kinds[kind] for kind in largest}))
     among = "" if sum(kinds[kind] for kind in largest) == len(objects) else "among them "
     return f"It contains {_counted(len(objects), 'object')}, {among}{common}{moving}."
+
+
+def _movers(tracks: Sequence[TrackNode]) -> str:
+    """What moved, and what of a label that moves was seen without moving: it may as well be a picture of it."""
+    moved = Counter(words(node.label) for node in tracks if path_length(node) >= LEAST_PATH)
+    still = Counter(words(node.label) for node in tracks if path_length(node) < LEAST_PATH)
+    text = f"; {_listed(_counts(moved))} moved through it" if moved else ""
+    return text + (f"; {_listed(_counts(still))} stayed in one place" if still else "")
 
 
 def advice_of(stage: str, warning: str) -> str:

@@ -34,3 +34,8 @@ def stretches(track: TrackNode, *, max_gap: float = MAX_GAP) -> list[NDArray[np.
     """
     positions = np.asarray(track.positions, dtype=np.float64)
     return np.split(positions, np.flatnonzero(np.diff(np.asarray(track.times)) > max_gap) + 1) if len(positions) else []
+
+
+def path_length(track: TrackNode) -> float:
+    """Metres along a track, without the gaps between its stretches."""
+    return sum(float(np.linalg.norm(np.diff(piece, axis=0), axis=1).sum()) for piece in stretches(track))

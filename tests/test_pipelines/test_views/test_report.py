@@ -104,6 +104,16 @@ def test_it_begins_with_what_was_found(report):
     assert "It contains four objects, two chairs, a box and a table; a person moved through it." in report
 
 
+def test_who_did_not_move_did_not_move_through_it():
+    graph = small_flat()
+    (key, node), *_ = graph.nodes("track")
+    still = replace(node, positions=np.tile(node.positions[:1], (len(node.positions), 1)))
+    graph.replace(key, still)
+    text = " ".join(sentences(graph, measured_of(graph)))
+    assert "a person stayed in one place." in text
+    assert "moved through" not in text
+
+
 def test_warnings_say_what_to_do(report):
     assert "a &lt;hole&gt; was left<em>Look for holes and doubled walls in scene.html.</em></div>" in report
     assert "the unit is off; give --scale</div>" in report
