@@ -140,5 +140,7 @@ def _add(run_folder: Path, keys: list[str], fields: Callable[[tuple[Anchor, ...]
             raise CorrectionError(f"{run_folder}: has no {key}; `m2h query {run_folder}` lists what there is")
     anchors = tuple(anchor_of(graph, key) for key in keys)
     correction = Correction(**fields(anchors, graph.T_input_world))
+    if correction.kind == "rename" and keys[0].startswith("O"):
+        graph.label_space.id_of(correction.name)  # raises where there is no such class
     save_corrections(path, [*corrections, correction])
     say(f"{path}: {correction}; it is made when the graph is built, by the same `m2h run` or `m2h merge` again")

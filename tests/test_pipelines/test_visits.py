@@ -84,6 +84,8 @@ def test_corrections_survive_a_rebuild(runs, merged, tmp_path):
     shutil.copytree(merged, folder)
     bed = next(key for key, node in load_graph(folder).nodes("object") if node.label == "bed")
     cabinet = next(key for key, node in load_graph(folder).nodes("object") if node.label == "cabinet")
+    text = m2h("correct", folder, "rename", bed, "couch", code=1).stderr
+    assert "has no class 'couch'" in text
     m2h("correct", folder, "rename", bed, "sofa")
     m2h("correct", folder, "delete", cabinet)
     assert "rename bed at" in m2h("correct", folder, "list").output
