@@ -28,9 +28,9 @@ def find_surface_planes(context: RunContext) -> StageRecord:
         return StageRecord({"applied": False, "text": f"depth of {context.source.name} is left as it is"})
     positions = context.positions
     chosen = [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, MOST_FRAMES).astype(int))]
-    samples = []
+    samples, kinds = [], kinds_of(space)
     for done, frame in enumerate(context.posed_frames(chosen, planes=False, max_broken=len(chosen) - 1)):
-        samples.append(samples_of(frame, kinds_of(space)))
+        samples.append(samples_of(frame, kinds))
         context.advance(done + 1, len(chosen))
     planes = find_planes(joined(samples))
     write_planes(path, planes)
