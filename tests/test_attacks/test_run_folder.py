@@ -31,8 +31,10 @@ from pipelines.stages import fuse as fusion
 from pipelines.stages import poses
 from pipelines.stages.alignment_file import read_alignment
 from pipelines.stages.context import RunContext
+from pipelines.stages.motion_file import Motion, Runs, read_motion, write_motion
 from pipelines.stages.planes_file import read_planes
 from pipelines.workspace import Workspace, WorkspaceError, read_record
+from scenegraph.corrections.entries import load_corrections
 from scenegraph.files.ground_file import read_ground, write_ground
 from scenegraph.files.json_io import load_scene_graph, save_scene_graph
 from scenegraph.graph import SceneGraph
@@ -93,6 +95,10 @@ CHECKPOINT = {
     "broken": [[0, "0.png: is truncated"]],
     "foreign_labels": [[0, [[255, 400]]]],
 }
+CORRECTIONS = """corrections:
+  - rename: {object: chair, at: [1.2, 0.4, 0.5], to: sofa}
+  - delete: {object: box, at: [0.1, 2.0, 0.2]}
+"""
 PLANES = {
     "cell": 0.2,
     "planes": [
@@ -126,6 +132,8 @@ def write_all(folder):
     (folder / "detections.json").write_text(json.dumps(DETECTIONS))
     (folder / "levelling.json").write_text(json.dumps({"T_input_world": np.eye(4).tolist()}))
     (folder / "planes.json").write_text(json.dumps(PLANES))
+    write_motion(folder / "motion.json", Motion(2, {3: Runs((4, 6), np.array([[1, 3, 1], [9, 2, 2]]))}))
+    (folder / "corrections.yaml").write_text(CORRECTIONS)
     (folder / "poses.json").write_text(json.dumps(POSES))
     (folder / "check.json").write_text(json.dumps({"epipolar_error": 0.5, "left_to_refinement": None}))
     (folder / "fusing.json").write_text(json.dumps(CHECKPOINT))
@@ -209,6 +217,8 @@ READERS = {
     "levelling.json": read_levelling,
     "check.json": read_check,
     "fusing.json": lambda path: fusion._load_checkpoint(context_of(path)),
+    "motion.json": read_motion,
+    "corrections.yaml": load_corrections,
     "planes.json": read_planes,
     "poses.json": read_poses,
     "mesh.ply": read_mesh,
