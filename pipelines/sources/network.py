@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,9 +33,15 @@ if TYPE_CHECKING:
     from m2h.record import CheckpointRecord
     from m2h.views import View
 
-VERSION = 5
+VERSION = 6
 """Counts changes of how the network is asked, so that stored answers are reused only where they would be the same."""
 KEPT_FEATURE_BYTES = 256 << 20
+LEAST_MOVING = 1 / 1500
+"""Share of an image from which on what may move in it is worth a second answer."""
+MARGIN = 0.02
+"""Share of the image's width around what may move whose depth is not shown, since it may be of either."""
+SHOWN_CONFIDENCE = 0.9
+"""Confidence with which the rest is shown."""
 CERTAIN = 0.03
 """Scale of the error of log depth from which on a pixel weighs as much as any in fusion."""
 
@@ -77,7 +84,7 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
             trust=trust,
             predicts_labels="semantics" in predictor.tasks,
         )
-    asked = PosedNetwork(predictor, sequence, config, poses)
+    asked = PosedNetwork(predictor, sequence, config, poses, label_space)
     # An unknown unit of the poses is found from the frames that are chosen.
     is_given = sequence.is_metric or config.align.pose_scale is not None
     chosen = {} if is_given else config_to_mapping(config.frames)
@@ -123,6 +130,7 @@ class PosedNetwork:
     sequence: FrameSequence
     config: PipelineConfig
     poses: NDArray[np.float64]
+    label_space: LabelSpace | None = None
 
     def __post_init__(self) -> None:
         self.notes: list[str] = []
@@ -169,12 +177,30 @@ class PosedNetwork:
         from m2h.infer import DepthHint
 
         position, factor = self._position[frame.index], np.float32(self._factor)
-        matched = [view for i in self._neighbours(position, frame.intrinsics) if (view := self._match(i)) is not None]
+        matches = map(self._match, self._neighbours(position, frame.intrinsics))
+        matched = [match for match in matches if match is not None]
         asked = None if hint is None else DepthHint(hint.depth * factor, hint.confidence)
-        found = self.predictor.predict_view(self._view(frame, position), matched, asked)
+        view = self._view(frame, position)
+        found = self._with_moving_completed(view, self.predictor.predict_view(view, matched, asked))
         depth = None if found.depth is None else found.depth / factor
         confidence = None if found.confidence is None else precision_of(found.confidence)
         return replace(found, depth=depth, confidence=confidence)
+
+    def _with_moving_completed(self, view: View, found: Predictions) -> Predictions:
+        """Depth in metres of what may move by the image and the depth of what is around it: neighbouring frames and hints show
+        what was there at other times."""
+        from m2h.infer import DepthHint
+
+        if found.depth is None or found.labels is None or self.label_space is None:
+            return found
+        moving = self.label_space.mask_of_kind("dynamic", found.labels)
+        if moving.mean() < LEAST_MOVING:
+            return found
+        radius = round(MARGIN * moving.shape[1])
+        still = cv2.dilate(moving.astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)) == 0
+        shown = DepthHint(np.where(still, found.depth, 0), np.where(still, SHOWN_CONFIDENCE, 0).astype(np.float32))
+        again = self.predictor.predict_view(view, (), shown).depth
+        return found if again is None else replace(found, depth=np.where(moving, again, found.depth))
 
     def _neighbours(self, position: int, camera: Intrinsics) -> list[int]:
         return network_neighbours(self.metric_poses, camera, position, self.config.network)

@@ -10,9 +10,10 @@ import pytest
 import torch
 from network_helpers import plain_network
 
+import pipelines.sources.network
 from m2h.checkpoint import save_checkpoint
 from m2h.config import CrossViewConfig
-from m2h.infer import Predictor
+from m2h.infer import MatchedView, Predictor
 from m2h.model import M2HConfig, build_model
 from m2h.naming import NYU40_BROADER
 from m2h.predictions import GOOD_DEPTH, Predictions
@@ -55,6 +56,8 @@ def asked(monkeypatch) -> list[tuple[int, bool]]:
         return answer(self, view, neighbours, hint)
 
     monkeypatch.setattr(Predictor, "predict_view", count)
+    # An untrained network sees people everywhere, about which it would be asked again.
+    monkeypatch.setattr(pipelines.sources.network, "LEAST_MOVING", 2.0)
     return calls
 
 
@@ -126,6 +129,54 @@ def test_another_unit_of_the_poses_gives_depth_in_that_unit(images_only, checkpo
     np.testing.assert_allclose(
         millimetres.predict_hinted(sequence[6], replace(hint, depth=1000 * hint.depth)).depth, 1000 * hinted, rtol=1e-4
     )
+
+
+class WithPerson:
+    """A network that sees a person 2 m away in front of a wall 4 m away, and takes him for the wall unless it is asked without
+    neighbours and shown the depth around him alone."""
+
+    PERSON = (slice(20, 40), slice(30, 40))
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape, self.asked = shape, []
+        self.labels = np.ones(shape, np.uint8)
+        self.labels[self.PERSON] = nyu40().id_of("person")
+
+    def match(self, view):
+        return MatchedView(torch.zeros(1), view.camera, view.T_world_camera)
+
+    def predict_view(self, view, neighbours, hint):
+        self.asked.append((len(neighbours), hint))
+        depth = np.full(self.shape, 4, np.float32)
+        if not neighbours and hint is not None and not hint.depth[self.PERSON].any():
+            depth[:] = 3
+            depth[self.PERSON] = 2
+        return Predictions(depth=depth, confidence=np.full(self.shape, 0.9, np.float32), labels=self.labels)
+
+
+def test_what_may_move_is_asked_for_again_without_neighbours_and_in_the_depth_of_the_rest(images_only):
+    sequence = open_sequence(str(images_only))
+    frame = sequence[6]
+    network = WithPerson(frame.rgb.shape[:2])
+    depth = PosedNetwork(network, sequence, settings(), poses_of(sequence), nyu40()).predict(frame).depth
+    person = network.labels == nyu40().id_of("person")
+    np.testing.assert_array_equal(depth, np.where(person, np.float32(2), np.float32(4)))
+    (first, _), (second, shown) = network.asked
+    assert first > 0
+    assert second == 0
+    known = shown.depth > 0
+    assert not known[person].any()
+    assert known.mean() > 0.9 * (~person).mean()
+    np.testing.assert_array_equal(shown.confidence > 0, known)
+
+
+def test_a_frame_without_anybody_is_asked_about_once(images_only):
+    sequence = open_sequence(str(images_only))
+    frame = sequence[6]
+    network = WithPerson(frame.rgb.shape[:2])
+    network.labels[:] = 1
+    PosedNetwork(network, sequence, settings(), poses_of(sequence), nyu40()).predict(frame)
+    assert len(network.asked) == 1
 
 
 def test_a_camera_that_never_moves_gets_single_images(images_only, checkpoint, tmp_path):
