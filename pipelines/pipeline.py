@@ -25,13 +25,13 @@ from pipelines.sources.source import Source, open_source
 from pipelines.sources.trust import trust_lines
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
+from pipelines.stages.find_planes import find_surface_planes
 from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again
 from pipelines.stages.map_files import GRAPH_FILES, read_too
 from pipelines.stages.motion import find_motion
 from pipelines.stages.motion_file import FILE as MOTION_FILE
-from pipelines.stages.planes import find_surface_planes
 from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files

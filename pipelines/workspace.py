@@ -22,7 +22,7 @@ from mapping.files import (
 )
 from mapping.reading.documents import read_json
 from mapping.reading.files import file_sha256, read_head, shown
-from pipelines.memory import PeakMemory
+from pipelines.peak_memory import PeakMemory
 
 if TYPE_CHECKING:
     from mapping.mesh.mesh import Mesh

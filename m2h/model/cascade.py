@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from m2h.model.blocks import resize
 from m2h.model.cross_view import MATCHING_STRIDE, Neighbours, matching_volume
 from m2h.model.hints import log_of
-from m2h.model.planes import Moments
+from m2h.model.plane_filter import Moments
 
 DEPTHS = 12
 """Depths of a pixel in the fine volume."""

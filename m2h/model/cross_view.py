@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from m2h.config import CrossViewConfig
 from m2h.model.blocks import ConvNorm, make_conv, resize
-from m2h.model.planes import VOLUME_SUMMARY, plane_depths
+from m2h.model.plane_filter import VOLUME_SUMMARY, plane_depths
 from m2h.model.strips import runs_whole
 
 MATCHING_STRIDE = 4

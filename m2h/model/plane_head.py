@@ -13,7 +13,7 @@ from m2h.model.blocks import resize as resize_map
 from m2h.model.cascade import WEIGHTS, FineMatching, Matched, doubled, spread_of
 from m2h.model.heads import DenseHead, Resize
 from m2h.model.hints import GATE_WIDTH, HintGate, log_of, small_hint
-from m2h.model.planes import moments, plane_depths
+from m2h.model.plane_filter import moments, plane_depths
 from m2h.model.strips import by_strips
 
 ROUNDS = 2

@@ -15,7 +15,7 @@ LEAST_PAIRS = 3
 LEAST_MATCHES = 60
 FACTORS = np.exp(np.linspace(np.log(0.6), np.log(1.6), 41))
 """Factors of the given focal length that are tried."""
-WORTH_A_WARNING = 0.03
+LEAST_WARNED = 0.03
 """Relative deviation from which the given focal length is called wrong."""
 GAIN = 0.03
 """Share by which the epipolar error must fall at least for another focal length or distortion to be believed."""
@@ -83,7 +83,7 @@ def measure_focal_length(pairs: Sequence[MatchedPair]) -> FocalLength | None:
         error_found=float(np.mean(found)),
         k1=k1,
         pairs=count,
-        is_wrong=abs(factor - 1) > max(WORTH_A_WARNING, 3 * spread) and is_clear_gain(given, found, GAIN),
+        is_wrong=abs(factor - 1) > max(LEAST_WARNED, 3 * spread) and is_clear_gain(given, found, GAIN),
     )
 
 

@@ -25,14 +25,8 @@ from pipelines.stages.motion_file import FILE, read_motion
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace, nyu40
-from scenegraph.tracks.dynamic import (
-    Detection,
-    LabelledView,
-    detect,
-    detections_from_json,
-    detections_to_json,
-    widened,
-)
+from scenegraph.tracks.detection import Detection, LabelledView, detections_from_json, detections_to_json
+from scenegraph.tracks.detector import detect, widened
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_FILES = ("fusing.npz", "fusing.json")

@@ -18,7 +18,7 @@ from scenegraph.motion.clusters import moving_clusters
 from scenegraph.motion.evidence import Comparison
 from scenegraph.motion.views import Views
 from scenegraph.tracks.detection import Detection, LabelledView
-from scenegraph.tracks.dynamic import detect_parts
+from scenegraph.tracks.detector import detect_parts
 from scenegraph.tracks.track_config import DetectionConfig, DynamicsConfig
 from scenegraph.tracks.tracking import Linked, link
 

@@ -16,7 +16,7 @@ from scenegraph.faces import Faces
 from scenegraph.graph_config import ObjectConfig, StructureConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import OrientedBox
-from scenegraph.objects.boxes import robust_box
+from scenegraph.objects.box_fitting import robust_box
 from scenegraph.objects.evidence import MORE_OFTEN_THAN_NOT, NameEvidence
 from scenegraph.objects.sizes import SIZES, excess, is_whole, plausible
 from scenegraph.objects.split import best_cut

@@ -12,7 +12,7 @@ from helpers import copy_sequence
 from pipelines import open_sequence
 from pipelines import run as run_pipeline
 from pipelines.images import read_rgb, write_png
-from pipelines.memory import PeakMemory
+from pipelines.peak_memory import PeakMemory
 
 FRAMES, MOST_MIB = 30, 2048
 pytestmark = pytest.mark.slow

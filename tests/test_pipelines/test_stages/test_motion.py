@@ -25,7 +25,7 @@ from scenegraph.files.json_values import GraphFormatError
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
 from scenegraph.track_metrics import in_swept_volume
-from scenegraph.tracks.dynamic import detections_from_json
+from scenegraph.tracks.detection import detections_from_json
 from scenegraph.tracks.tracking import track
 
 ROOM = (Block((-3, 2, 0), (-1.8, 2.8, 0.8)), Block((2.5, -1, 0), (3.1, 1, 1.9)))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.planar import PlaneSamples, Surface, find_planes, joined
+from mapping.depth.building_planes import PlaneSamples, Surface, find_planes, joined
 from mapping.depth.samples import sample_pixels
 from mapping.files import remove_file
 from pipelines.sources.source import DepthOrigin, Source
 from pipelines.stages.context import PosedFrame, RunContext
-from pipelines.stages.placing import kinds_of, view_of
+from pipelines.stages.on_planes import kinds_of, view_of
 from pipelines.stages.planes_file import FILE, write_planes
 from pipelines.workspace import StageRecord
 
