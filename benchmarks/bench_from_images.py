@@ -27,13 +27,13 @@ import numpy as np
 from bench_multiview import sensor_mesh
 from common import machine, noise, summarise, write_json
 from numpy.typing import NDArray
+from nyu13 import NYU13_OF_NYU40
 
 from m2h import Predictions
 from m2h.calibration import expected_calibration_error
 from m2h.data import Camera, open_dataset
 from m2h.evaluate import evaluate_checkpoint
 from m2h.infer import Predictor
-from m2h.naming import NYU13_OF_NYU40
 from m2h.views import View
 from m2h.weights import DEFAULT_NAME
 from mapping import Intrinsics

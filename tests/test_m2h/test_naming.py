@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from network_helpers import tiny_model
+from nyu13 import NYU13_OF_NYU40, NYU40_BROADER
 
-from m2h.naming import NYU13_OF_NYU40, NYU40_BROADER, most_likely, named
+from m2h.naming import most_likely, named
 from m2h.record import CheckpointRecord
 from scenegraph.labels import load_label_space
 

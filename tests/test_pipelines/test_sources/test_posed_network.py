@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from network_helpers import plain_network
+from nyu13 import NYU40_BROADER
 
 from m2h.checkpoint import save_checkpoint
 from m2h.config import CrossViewConfig
 from m2h.infer import Predictor
 from m2h.model import M2HConfig, build_model
-from m2h.naming import NYU40_BROADER
 from m2h.predictions import GOOD_DEPTH, Predictions
 from m2h.record import CheckpointRecord, Preprocessing
 from pipelines import open_sequence, run
