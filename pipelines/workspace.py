@@ -274,6 +274,10 @@ class Workspace:
             return False
         return all(self.path(name).is_file() and self._sha256(name) == sha for name, sha in record["outputs"].items())
 
+    def hashes_of(self, names: Iterable[str]) -> list[str]:
+        """SHA-256 of each of the files that is there."""
+        return [self._sha256(name) for name in names if self.path(name).is_file()]
+
     def keep_only(self, stages: Collection[str]) -> None:
         """Forget stages that a run with the present settings does not have."""
         others = set(self.manifest["stages"]) - set(stages)
