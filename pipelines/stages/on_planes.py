@@ -39,6 +39,14 @@ def kinds_of(space: LabelSpace) -> NDArray[np.int64]:
     return kinds
 
 
+def normals_of(seen: Predictions, camera: Intrinsics) -> NDArray[np.floating]:
+    """Normals (H, W, 3) in camera axes, as predicted or of the depth."""
+    if seen.normals is not None:
+        return seen.normals
+    assert seen.depth is not None
+    return normals_from_depth(seen.depth, camera)
+
+
 def view_of(
     seen: Predictions, camera: Intrinsics, T_world_camera: NDArray[np.float64], kinds: NDArray[np.int64]
 ) -> SurfaceView:
@@ -46,8 +54,9 @@ def view_of(
     assert seen.depth is not None
     assert seen.labels is not None
     R = T_world_camera[:3, :3]
-    normals = normals_from_depth(seen.depth, camera) if seen.normals is None else seen.normals
-    return SurfaceView(seen.depth, normals @ R.T, kinds[seen.labels], camera.rays() @ R.T, T_world_camera[:3, 3])
+    return SurfaceView(
+        seen.depth, normals_of(seen, camera) @ R.T, kinds[seen.labels], camera.rays() @ R.T, T_world_camera[:3, 3]
+    )
 
 
 def on_planes(

@@ -23,8 +23,8 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources.network import CERTAIN, PosedNetwork, poses_of, precision_of, without_vague_names
 from pipelines.sources.refinement import refined
 from pipelines.sources.source import DepthOrigin, Hint, open_source
-from pipelines.stages.align import is_wanted
 from pipelines.stages.hint import hint_of
+from pipelines.stages.wanted import wants_alignment
 from scenegraph.labels import nyu40
 
 SETTINGS = {"frames": {"stride": 6}, "tsdf": {"voxel_size": 0.1}}
@@ -176,8 +176,7 @@ def test_its_depth_is_checked_against_the_images_in_any_unit_of_the_poses(images
         source = refined(open_source(f"m2h:{checkpoint}", sequence, config), "auto", sequence, config)
         assert source.is_refined
         assert source.depth_from is DepthOrigin.POSES
-        assert not is_wanted("auto", source)
-        assert is_wanted("on", source)
+        assert not wants_alignment(config, source)
 
 
 def test_weights_are_the_inverse_variance_of_what_confidence_says():
