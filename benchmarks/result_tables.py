@@ -229,33 +229,33 @@ def refine(data: Result) -> str:
     """Scores of each refinement by predictor and sequence, all aligned; then every method separately."""
     columns = [
         *(Column("prediction", "prediction"), Column("sequence", "sequence"), Column("spread", "none.spread", ".3f")),
-        *(Column(f"AbsRel {way}", f"{way}.fused_abs_rel", ".3f") for way in ("none", "auto")),
+        *(Column(f"AbsRel {variant}", f"{variant}.fused_abs_rel", ".3f") for variant in ("none", "auto")),
         Column("known, auto", "auto.known", ".2f"),
         *(
-            Column(f"F {distance} {way}", f"{way}.f_{distance.replace(' ', '')}", ".3f")
+            Column(f"F {distance} {variant}", f"{variant}.f_{distance.replace(' ', '')}", ".3f")
             for distance in ("5 cm", "10 cm")
-            for way in ("none", "multiview", "auto", "images alone")
+            for variant in ("none", "multiview", "auto", "images alone")
         ),
     ]
     rows = [
-        {"prediction": prediction, "sequence": sequence, "images alone": ways.get("images alone, aligned")}
-        | {way: ways.get(f"{prediction}, {way}, aligned") for way in ("none", "multiview", "auto")}
+        {"prediction": prediction, "sequence": sequence, "images alone": variants.get("images alone, aligned")}
+        | {variant: variants.get(f"{prediction}, {variant}, aligned") for variant in ("none", "multiview", "auto")}
         for prediction in ("shipped", "fair", "good")
-        for sequence, ways in data["results"].items()
-        if f"{prediction}, auto, aligned" in ways
+        for sequence, variants in data["results"].items()
+        if f"{prediction}, auto, aligned" in variants
     ]
-    return paragraphs(table(columns, rows) if rows else "", refined_ways(data))
+    return paragraphs(table(columns, rows) if rows else "", refined_variants(data))
 
 
-def refined_ways(data: Result) -> str:
+def refined_variants(data: Result) -> str:
     rows = [
-        {"sequence": sequence, "way": way, **figures}
-        for sequence, ways in data["results"].items()
-        for way, figures in ways.items()
+        {"sequence": sequence, "variant": variant, **figures}
+        for sequence, variants in data["results"].items()
+        for variant, figures in variants.items()
         if isinstance(figures, dict) and "f_5cm" in figures
     ]
     columns = [
-        *(Column("sequence", "sequence"), Column("depth, refinement, alignment", "way")),
+        *(Column("sequence", "sequence"), Column("depth, refinement, alignment", "variant")),
         *(Column("F 5 cm", "f_5cm", ".3f"), Column("F 10 cm", "f_10cm", ".3f")),
         *(Column("precision 5 cm", "precision_5cm", ".3f"), Column("recall 5 cm", "recall_5cm", ".3f")),
     ]

@@ -191,7 +191,7 @@ class Predictor:
         return Predictions(**{name: value[0] for name, value in fields.items()})
 
     def depth_alone(self, rgb: NDArray[np.uint8], intrinsics: SizedCamera) -> NDArray[np.float32]:
-        """Depth (H, W) in metres by the single image (H, W, 3), for what only the network can tell: the unit of poses.
+        """Depth (H, W) in metres by the single image (H, W, 3), for what only the network knows: the unit of poses.
 
         The input has the record's `single_size`, if it names one. Raises ValueError as a call does, and where the network has no
         depth.

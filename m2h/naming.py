@@ -52,7 +52,7 @@ def _named_by_group(odds: Tensor, broader: Sequence[int], threshold: float) -> t
 
 
 def _first(chosen: Tensor) -> Tensor:
-    """The number of the first channel that holds, [C, ...] to [...] int64."""
+    """The number of the first channel that is true, [C, ...] to [...] int64."""
     count = len(chosen)
     ranks = torch.arange(count, 0, -1, dtype=torch.uint8 if count < 256 else torch.int32, device=chosen.device)
     return (count - (chosen * ranks.view(-1, *[1] * (chosen.dim() - 1))).amax(dim=0)).long()

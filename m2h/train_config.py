@@ -21,7 +21,7 @@ from mapping.reading.documents import read_yaml
 
 
 class TrainError(ValueError):
-    """A training run that cannot start or go on; the message names the file and the field."""
+    """A training run that cannot start or resume; the message names the file and the field."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -41,7 +41,7 @@ from scenegraph.visits.space import VisitMap
 VISITS_FILE = "visits.json"
 FORMAT = "merge"
 PAUSE = 1.0
-"""Least seconds between two visits whose clocks do not tell when one was after the other."""
+"""Least seconds between two visits whose clocks do not show which came first."""
 VERSIONS = {"register": 1, "fuse": 1, "graph": 1, "report": 1}
 OLD_RUN = "was made by an earlier version; map it again, or run `m2h graph` on it"
 

@@ -129,7 +129,7 @@ def run(
     refine : whether their depth is corrected by the images of neighbouring frames, as `--refine`.
     config : settings; None is all defaults.
     until : the last stage wanted, one of `STAGE_NAMES`.
-    progress : called with (what, done, total) as the work goes on; with (stage, 0, 0) for a stage that is up to date.
+    progress : called with (what, done, total) as the work proceeds; with (stage, 0, 0) for a stage that is up to date.
 
     Raises SequenceError, SourceError, WorkspaceError and the packages' errors, each with one line that names file and field.
     """

@@ -2,7 +2,7 @@
 
 The idea is that of plane-sweep networks (Collins 1996; Wang and Shen, MVDepthNet, 3DV 2018) in the plain form of SimpleRecon
 (Sayed et al., ECCV 2022): dot products of features, warped over planes of depth, averaged over the neighbours that see
-the point. A depth hint, rendered from a map that was made before, enters beside the volume (DoubleTake, Sayed et al., ECCV 2024).
+the point. A depth hint, rendered from an earlier map, enters together with the volume (DoubleTake, Sayed et al., ECCV 2024).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class MatchingFeatures(nn.Module):
     def forward(self, quarter: Tensor, eighth: Tensor) -> Tensor:
         """Maps [B, C4, h, w] and [B, C8, h/2, w/2] to [B, C, h, w]."""
         x = F.relu(self.quarter(quarter) + resize(self.eighth(eighth), quarter.shape[-2:]))
-        # What all pixels of an image have in common would make every cosine large and none telling.
+        # What all pixels of an image have in common would make every cosine large and none informative.
         return F.normalize(F.instance_norm(self.out(F.relu(self.merge(x)))), dim=1)
 
 

@@ -29,7 +29,7 @@ from m2h.model.reassemble import Detail, Reassemble, TaskFusion, UniqueFeatures
 from m2h.tasks import TASKS, TaskName
 
 MERGED: tuple[TaskName, ...] = ("depth", "semantics")
-"""Tasks that merge their features with unique ones; normals and edges go on with what attention gives."""
+"""Tasks that merge their features with unique ones; normals and edges continue with what attention gives."""
 HEADS: dict[TaskName, Callable[[M2HConfig], nn.Module]] = {
     "depth": lambda config: DepthHead(config) if config.cross_view is None else PlaneDepthHead(config),
     "semantics": SemanticsHead,

@@ -52,8 +52,8 @@ class PlaneConv(nn.Module):
         """[B, D, C, h, w] to [B, D / stride, C', h / stride, w / stride]."""
         batch, planes = x.shape[:2]
         padded = F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1))
-        beside = torch.cat([padded[:, k : k + planes : self.stride] for k in range(3)], dim=2)
-        return torch.unflatten(self.conv(beside.flatten(0, 1)), 0, (batch, planes // self.stride))
+        triples = torch.cat([padded[:, k : k + planes : self.stride] for k in range(3)], dim=2)
+        return torch.unflatten(self.conv(triples.flatten(0, 1)), 0, (batch, planes // self.stride))
 
 
 class PlaneFilter(nn.Module):

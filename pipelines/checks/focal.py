@@ -18,7 +18,7 @@ FACTORS = np.exp(np.linspace(np.log(0.6), np.log(1.6), 41))
 LEAST_WARNED = 0.03
 """Relative deviation from which the given focal length is called wrong."""
 GAIN = 0.03
-"""Share by which the epipolar error must fall at least for another focal length or distortion to be believed."""
+"""Share by which the epipolar error must fall at least for another focal length or distortion to be reported."""
 DRAWS = 100
 
 
@@ -54,8 +54,8 @@ class FocalLength:
 
 
 def measure_focal_length(pairs: Sequence[MatchedPair]) -> FocalLength | None:
-    """The focal length at which the matches of all pairs lie nearest to their epipolar lines; None where too few tell, and of
-    a camera that moves along without turning, where any focal length fits.
+    """The focal length at which the matches of all pairs lie nearest to their epipolar lines; None where there are too few, and
+    of a camera that moves along without turning, where any focal length fits.
 
     The minimum over factors of the given one, its spread from draws of the pairs with repetition (the bootstrap).
     """

@@ -18,7 +18,7 @@ LIMIT = 0.008
 """Distance in units of the focal length up to which a point lies where the other model's image shows it: models are bent."""
 DEPTH_LIMIT = 0.25
 """Logarithm of the ratio of a point's depths in both models, seen from one image, up to which they agree. Between images nearby
-only depth tells the size, but it is less certain than where a point is seen."""
+only depth determines the size, but it is less certain than where a point is seen."""
 LEAST_OBSERVATIONS = 6
 """Of one image from which its pose in the other model is found."""
 MOST_IMAGES = 60

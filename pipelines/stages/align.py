@@ -100,7 +100,9 @@ def _pose_scale(
     if given is not None or context.sequence.is_metric:
         _note_scale(record, context, None)
         return given or 1.0, record
-    if context.source.depth_from is DepthOrigin.FITTED:  # it was fitted in the unit of the poses and cannot tell it
+    if (
+        context.source.depth_from is DepthOrigin.FITTED
+    ):  # it was fitted in the unit of the poses and does not determine it
         _note_scale(record, context, None)
         return 1.0, record
     found = pose_scale_from_points([samples[i].depth.ravel()[sample] / z for i, (sample, z) in points.items()])

@@ -82,7 +82,7 @@ class RunContext:
         return self.workspace.path(self.folder) / name
 
     def advance(self, done: int, total: int) -> None:
-        """Tell how far the stage has come."""
+        """Report how far the stage has come."""
         self.progress(self.stage, done, total)
 
     @cached_property
@@ -137,7 +137,7 @@ class RunContext:
         aligned : depth corrected as the alignment stage found, and depth and poses in metres; else both as they are given.
         levelled : poses in the levelled world, for which they are `aligned`; else in that of the sequence.
         planes : predicted depth of floors, ceilings, walls and tables on the planes found of them, where poses are `levelled`.
-        broken : gets the reason of each frame that cannot be read, by index; such frames are left out.
+        broken : gets the reason of each frame that cannot be read, by index; such frames are omitted.
         max_broken : raises BrokenFramesError when there are more of them.
 
         Raises SourceError for a frame of which the source says no depth.

@@ -46,7 +46,7 @@ def presence_frames(context: RunContext) -> list[int]:
 
 
 def transient_surfaces(context: RunContext, volume: TSDFVolume) -> list[TransientSurface]:
-    """What frames saw in space that the map of all of them takes for free; empty where depth is not exact enough to tell."""
+    """What frames saw in space that the map of all of them takes for free; empty where depth is not exact enough to decide."""
     from mapping.tsdf.volume import TSDFVolume
 
     config = context.config.dynamics.presence

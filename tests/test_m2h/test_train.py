@@ -221,7 +221,7 @@ def test_two_processes_equal_accumulation(base: Path, tmp_path: Path, weighting:
 
 @pytest.mark.slow
 def test_two_processes_resume_in_the_middle_of_an_epoch(base: Path, tmp_path: Path) -> None:
-    """Epochs have two steps here. Each process goes on with its own sums, from which the third epoch's weights come."""
+    """Epochs have two steps here. Each process continues with its own sums, from which the third epoch's weights come."""
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     train_in_two(base, straight, 4, "dwa")
     for steps in (3, None):

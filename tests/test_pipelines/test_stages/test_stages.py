@@ -197,7 +197,7 @@ def test_a_stage_may_be_there_twice(room, tmp_path, monkeypatch):
 @pytest.mark.parametrize("hinted", [False, True])
 @pytest.mark.parametrize("predicts", [False, True])
 def test_settings_decide_and_else_the_source_does(hinted, predicts):
-    """Faint surface is left out, labels are corrected and small objects dropped for predictions alone unless the settings say
+    """Faint surface is omitted, labels are corrected and small objects dropped for predictions alone unless the settings say
     otherwise."""
 
     def context(**settings):
