@@ -120,8 +120,9 @@ class _Run:
         state: TrainState,
         label_space: str,
     ) -> None:
-        self.config, self.out, self.process, self.data = config, out, process, data
-        self.order, self.state, self.label_space = order, state, label_space
+        self.config, self.out, self.process = config, out, process
+        self.data, self.order, self.state = data, order, state
+        self.label_space = label_space
         self.total = order.steps * config.epochs
         self.forward: nn.Module = state.model
         if process.count > 1:

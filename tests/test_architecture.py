@@ -235,6 +235,19 @@ def test_modules_and_functions_stay_small(path):
             assert node.end_lineno - node.lineno < 60, f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
 
 
+def names_of(target):
+    """How many names an assignment or a loop unpacks to."""
+    return sum(map(names_of, target.elts)) if isinstance(target, ast.Tuple | ast.List) else 1
+
+
+def test_few_names_are_unpacked_at_once():
+    """Four where they are one thing, as a rectangle or a shape."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            targets = [node.target] if isinstance(node, ast.For | ast.comprehension) else getattr(node, "targets", [])
+            assert all(names_of(target) <= 4 for target in targets), f"{path}:{targets[0].lineno}"
+
+
 def test_test_folders_are_no_packages():
     assert not list((ROOT / "tests").rglob("__init__.py"))
 

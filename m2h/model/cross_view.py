@@ -115,17 +115,11 @@ def _compiled(features: Tensor, neighbours: Neighbours, inverse_depths: Tensor, 
     from_map[:2, 2] = 0.5 * stride - 0.5
     to_map[:2, 2], to_map[2, 2] = 0.5 / theirs - 0.5, 1
     to_pixels = product(product(to_map, neighbours.projections.float()), from_map)
-    found = [
-        volume_on_cpu(own, views[valid], matrices[valid], inverse, NEAREST)
-        for own, views, matrices, valid, inverse in zip(
-            features,
-            neighbours.views,
-            to_pixels,
-            neighbours.valid,
-            inverse_depths.expand(len(features), -1, -1),
-            strict=True,
-        )
-    ]
+    inverse = inverse_depths.expand(len(features), -1, -1)
+    found = []
+    for i, own in enumerate(features):
+        valid = neighbours.valid[i]
+        found.append(volume_on_cpu(own, neighbours.views[i][valid], to_pixels[i][valid], inverse[i], NEAREST))
     return torch.stack([sums for sums, _ in found]), torch.stack([seen for _, seen in found])
 
 
@@ -184,9 +178,9 @@ class ViewPyramid(nn.Module):
         [B, 2, h, w] at 1/4, to four maps of the decoder's width, shallow to deep, and the deepest one before it is narrowed."""
         x = self.merge[0](torch.cat([maps[0], volume, seen, hint], dim=1))
         levels = [self.reduce[0](x)]
-        for down, merge, reduce, own in zip(self.down, self.merge[1:], self.reduce[1:], maps[1:], strict=True):
-            x = merge(torch.cat([own, down(x)], dim=1))
-            levels.append(reduce(x))
+        for level, down in enumerate(self.down, start=1):
+            x = self.merge[level](torch.cat([maps[level], down(x)], dim=1))
+            levels.append(self.reduce[level](x))
         return levels, x
 
 

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 VERSION = 3
 """Counts changes of the code that change the result, so that older results are not taken for it."""
 LEAST_REGISTERED = 5
-FEW_SHARE = 0.5
 NOT_REGISTERED = "not registered by structure from motion"
 SHOWN_NAMES = 12
 HEADER = "transforms.json"

@@ -209,11 +209,13 @@ def _candidates(common: Common, side: int) -> list[Similarity]:
 def _pose_of_image(points: Array, rays: Array) -> Array | None:
     """`T_camera_world` (4, 4) of an image that shows points (n, 3) at rays (n, 2)."""
     try:
-        done, turn, shift, inliers = cv2.solvePnPRansac(
+        found = cv2.solvePnPRansac(
             points, rays, np.eye(3), None, iterationsCount=300, reprojectionError=LIMIT, flags=cv2.SOLVEPNP_SQPNP
         )
     except cv2.error:  # points on a line
         return None
+    done, turn = found[:2]
+    shift, inliers = found[2:]
     if not done or inliers is None or len(inliers) < LEAST_OBSERVATIONS:
         return None
     return from_rotation_translation(cv2.Rodrigues(turn)[0], shift.ravel())

@@ -76,7 +76,8 @@ def detect_parts(
         return []
     ground = _ground(view, label_space)
     window = _window(view, moving)
-    groups, whole, view, moving = groups[window], moving.shape, _cropped(view, window), moving[window]
+    whole, view = moving.shape, _cropped(view, window)
+    groups, moving = groups[window], moving[window]
     ground = replace(ground, mask=ground.mask[window])
     solid = moving & ~_jumps(view.depth, moving)
     found = []

@@ -11,7 +11,8 @@ from pipelines.sources.source import DepthOrigin, Source
 from pipelines.stages.wanted import wants_alignment, wants_motion, wants_planes
 from scenegraph.labels import nyu40
 
-SENSOR, POSES, NETWORK, FITTED = DepthOrigin.SENSOR, DepthOrigin.POSES, DepthOrigin.NETWORK, DepthOrigin.FITTED
+SENSOR, POSES = DepthOrigin.SENSOR, DepthOrigin.POSES
+NETWORK, FITTED = DepthOrigin.NETWORK, DepthOrigin.FITTED
 
 
 def source_of(depth_from, **fields):
