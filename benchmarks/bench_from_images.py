@@ -4,7 +4,7 @@
 
 measures on synthetic worlds (canonical sequences below FOLDER, made by `m2h synth` with seeds that were not trained on), on the
 second half of DATA/hololens_office, on DATA/redkitchen (7-Scenes) and on the labelled photographs of DATA/nyu13_photos,
-prints the figures and writes benchmarks/results/from_images.json. What is missing is left out. Depth and labels of the
+prints the figures and writes benchmarks/results/from_images.json. What is missing is omitted. Depth and labels of the
 recordings are read only to be compared with.
 
 The kitchen's images are taken with the 525 pixels of its colour camera's focal length; its truth is the map of the recorded depth
@@ -27,13 +27,13 @@ import numpy as np
 from bench_multiview import sensor_mesh
 from common import machine, noise, summarise, write_json
 from numpy.typing import NDArray
+from nyu13 import NYU13_OF_NYU40
 
 from m2h import Predictions
 from m2h.calibration import expected_calibration_error
 from m2h.data import Camera, open_dataset
 from m2h.evaluate import evaluate_checkpoint
 from m2h.infer import Predictor
-from m2h.naming import NYU13_OF_NYU40
 from m2h.views import View
 from m2h.weights import DEFAULT_NAME
 from mapping import Intrinsics
@@ -61,16 +61,16 @@ CONFIDENT = 0.75
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder that holds the recorded sequences and the photographs")
+    parser.add_argument("data", type=Path, help="folder of the recorded sequences and the photographs")
     parser.add_argument("--worlds", type=Path, help="folder of synthetic sequences")
     parser.add_argument("--world-frames", type=int, default=60, help="frames of the worlds that are measured")
     parser.add_argument("--checkpoint", default=DEFAULT_NAME, help="network to measure")
     parser.add_argument("--every", type=int, default=5, help="measure every n-th frame of the recordings")
-    parser.add_argument("--no-maps", action="store_true", help="leave out the maps of the recordings")
+    parser.add_argument("--no-maps", action="store_true", help="omit the maps of the recordings")
     parser.add_argument("--source", help="what the maps are made from, instead of the checkpoint")
     parser.add_argument("--refine", default="auto", help="as that of m2h run, for the maps")
     parser.add_argument("--keep", type=Path, help="folder for the runs of the maps")
-    parser.add_argument("--only", nargs="*", help="recordings to measure: office, kitchen; photos are left out then")
+    parser.add_argument("--only", nargs="*", help="recordings to measure: office, kitchen; photos are omitted then")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "from_images.json")
     arguments = parser.parse_args()
     predictor = Predictor.from_checkpoint(arguments.checkpoint)

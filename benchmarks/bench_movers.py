@@ -48,7 +48,7 @@ def variant(sequence: Path, out: Path, *, labelled: bool, noisy: bool, seed: int
 
 
 def measure(seed: int, people: int, kind: str, options: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Map one world in one way and evaluate its tracks."""
+    """Map one world with one configuration and evaluate its tracks."""
     world = {"rooms": 1 + seed % 3, "storeys": 1 + (seed % 4 == 3)}
     size = {"width": options.width, "height": options.width * 3 // 4}
     config = config_from_mapping(SynthConfig, {"seed": seed, "people": people, **size, "world": world}, "options")

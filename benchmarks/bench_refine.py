@@ -46,12 +46,12 @@ from pipelines.synth.simulate import SynthConfig, simulate
 MAX_DEPTH = 10.0  # metres; farther points are ignored
 STEP = 0.05  # relative step of depth next to an edge pixel of the office's surface
 FEWEST = 1000  # pixels of a frame that are compared
-SPOILED = {
+DEGRADED = {
     "good": (7, MonocularConfig()),
     "fair": (8, MonocularConfig(scale=0.1, bias=0.08, bias_length=0.2, bleeding_px=4.0, normal_lean_deg=6.0)),
 }
 """The errors of simulated networks, and the stream from which they are drawn."""
-WAYS: dict[str, tuple[tuple[Refine, str], ...]] = {
+VARIANTS: dict[str, tuple[tuple[Refine, str], ...]] = {
     "shipped": (("none", "off"), ("none", "on"), ("auto", "off"), ("auto", "on")),
     "fair": (("none", "on"), ("auto", "on")),
     "good": (("none", "off"), ("none", "on"), ("multiview", "on"), ("auto", "on")),
@@ -150,8 +150,8 @@ def write_prior(scene: Scene, prior: str) -> Path:
 
 
 def predictor(scene: Scene, prior: str) -> Callable[[Frame], Predictions]:
-    if prior in SPOILED:
-        stream, errors = SPOILED[prior]
+    if prior in DEGRADED:
+        stream, errors = DEGRADED[prior]
         network = MonocularNetwork(errors, np.random.default_rng([scene.seed, stream]))
         return lambda frame: network(scene.exact(frame))
     from m2h.infer import Predictor
@@ -161,8 +161,8 @@ def predictor(scene: Scene, prior: str) -> Callable[[Frame], Predictions]:
     return lambda frame: shipped(frame.rgb, frame.intrinsics)
 
 
-class Way(NamedTuple):
-    """One way to map: its title, the folder of its run, the source, `--refine` and `align.mode`."""
+class Variant(NamedTuple):
+    """One configuration of a map: its title, the folder of its run, the source, `--refine` and `align.mode`."""
 
     title: str
     folder: str
@@ -171,11 +171,11 @@ class Way(NamedTuple):
     mode: str
 
 
-def measure(scene: Scene, way: Way) -> dict[str, float]:
+def measure(scene: Scene, variant: Variant) -> dict[str, float]:
     """The scores of one method; the predictions of an earlier method with the same source are reused."""
-    folder = scene.folder / way.folder
-    config = config_from_mapping(PipelineConfig, {**scene.settings, "align": {"mode": way.mode}}, "scene")
-    run(scene.sequence, folder, source=way.source, refine=way.refine, config=config, until="fuse")
+    folder = scene.folder / variant.folder
+    config = config_from_mapping(PipelineConfig, {**scene.settings, "align": {"mode": variant.mode}}, "scene")
+    run(scene.sequence, folder, source=variant.source, refine=variant.refine, config=config, until="fuse")
     T_input_world = np.array(json.loads((folder / "levelling.json").read_text())["T_input_world"])
     mesh = TSDFVolume.load(folder / "volume.npz").extract_mesh(min_weight=config.mesh.min_weight)
     scores = mesh_metrics(
@@ -185,14 +185,14 @@ def measure(scene: Scene, way: Way) -> dict[str, float]:
         is_visible=scene.is_visible if scene.is_rendered else None,
     )
     kept = ("f_5cm", "f_10cm", "precision_5cm", "recall_5cm", "double_wall_rate")
-    result = {key: scores[key] for key in kept} | depth_scores(scene, folder, way)
+    result = {key: scores[key] for key in kept} | depth_scores(scene, folder, variant)
     return {key: round(float(value), 4) for key, value in result.items() if value is not None}
 
 
-def depth_scores(scene: Scene, run_folder: Path, way: Way) -> dict[str, float]:
+def depth_scores(scene: Scene, run_folder: Path, variant: Variant) -> dict[str, float]:
     """Means over frames: depth of the source, depth fused after the alignment, and the share of pixels with depth."""
-    kind, _, argument = way.source.partition(":")
-    stored = Path(argument) if kind == "precomputed" and way.refine == "none" else run_folder / "predictions"
+    kind, _, argument = variant.source.partition(":")
+    stored = Path(argument) if kind == "precomputed" and variant.refine == "none" else run_folder / "predictions"
     alignment = read_alignment(run_folder / "alignment.json")
     rows = []
     for position in scene.positions:
@@ -229,15 +229,15 @@ def spread(scene: Scene, prior: str) -> float:
     return round(float(np.median([value for value in found if value is not None])), 4)
 
 
-def ways(scene: Scene, priors: list[str]) -> Iterator[Way]:
+def variants(scene: Scene, priors: list[str]) -> Iterator[Variant]:
     """All that is measured."""
     for prior in priors:
         folder = write_prior(scene, prior)
-        for refine, mode in WAYS[prior]:
+        for refine, mode in VARIANTS[prior]:
             name = f"{prior}, {refine}"
-            yield Way(name + ", aligned" * (mode == "on"), name, f"precomputed:{folder}", refine, mode)
+            yield Variant(name + ", aligned" * (mode == "on"), name, f"precomputed:{folder}", refine, mode)
     for mode in ("off", "on"):
-        yield Way("images alone" + ", aligned" * (mode == "on"), "images", "multiview", "none", mode)
+        yield Variant("images alone" + ", aligned" * (mode == "on"), "images", "multiview", "none", mode)
 
 
 def main() -> None:
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--office", type=Path, help="the recorded sequence hololens_office")
     parser.add_argument("--stride", type=int, default=4, help="of the office")
-    parser.add_argument("--priors", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--priors", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
     parser.add_argument("--work", type=Path, help="folder in which worlds and runs are kept")
     parser.add_argument("--keep", action="store_true", help="existing results are not measured again")
@@ -265,15 +265,21 @@ def measure_all(options: argparse.Namespace) -> None:
     """Every method on every scene, written after each."""
     known = json.loads(options.out.read_text())["results"] if options.out.exists() else {}
     results = dict(known)
-    networks = {name: TypeAdapter(MonocularConfig).dump_python(errors) for name, (_, errors) in SPOILED.items()}
+    networks = {name: TypeAdapter(MonocularConfig).dump_python(errors) for name, (_, errors) in DEGRADED.items()}
     for scene_name, scene in open_scenes(options).items():
         rows = results[scene_name] = dict(known.get(scene_name, {})) if options.keep else {}
-        for way in ways(scene, options.priors):
-            if way.title in rows:
+        for variant in variants(scene, options.priors):
+            if variant.title in rows:
                 continue
-            rows[way.title] = measure(scene, way)
+            rows[variant.title] = measure(scene, variant)
             write_json(options.out, {"machine": machine(), "networks": networks, "results": results})
-            print(scene_name, "|", way.title, *(f"{key} {rows[way.title][key]:.3f}" for key in COLUMNS), flush=True)
+            print(
+                scene_name,
+                "|",
+                variant.title,
+                *(f"{key} {rows[variant.title][key]:.3f}" for key in COLUMNS),
+                flush=True,
+            )
         for prior in options.priors:
             unaligned = rows[f"{prior}, none, aligned"]
             unaligned["spread"] = unaligned.get("spread") or spread(scene, prior)

@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
-from typing import Any, NamedTuple
 
 from common import add_speed_ups
+from markdown_tables import Column, Result, paragraphs, table
 
-Result = dict[str, Any]
 HELD_OUT = ("41", "42", "43")
 """Worlds that the settings for monocular depth were not chosen on."""
-
-
-class Column(NamedTuple):
-    """A column's title, the path of its value in a row, the format of numbers (text without), and their unit."""
-
-    title: str
-    path: str
-    form: str = ""
-    unit: float = 1.0
-
-
-def table(columns: Sequence[Column], rows: Iterable[Result]) -> str:
-    """A Markdown table; numbers to the right."""
-    lines = [[column.title for column in columns], ["---:" if column.form else "---" for column in columns]]
-    lines += [[cell(row, column) for column in columns] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def cell(row: Result, column: Column) -> str:
-    value: Any = row
-    for key in column.path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    if column.path == "noisy":
-        return "noisy" if value else ""
-    if value is None:
-        return "-"
-    return format(value / column.unit, column.form) if column.form else str(value)
-
-
-def paragraphs(*parts: str) -> str:
-    return "\n\n".join(part for part in parts if part)
 
 
 def fusion_rows(data: Result) -> list[Result]:
@@ -261,33 +229,33 @@ def refine(data: Result) -> str:
     """Scores of each refinement by predictor and sequence, all aligned; then every method separately."""
     columns = [
         *(Column("prediction", "prediction"), Column("sequence", "sequence"), Column("spread", "none.spread", ".3f")),
-        *(Column(f"AbsRel {way}", f"{way}.fused_abs_rel", ".3f") for way in ("none", "auto")),
+        *(Column(f"AbsRel {variant}", f"{variant}.fused_abs_rel", ".3f") for variant in ("none", "auto")),
         Column("known, auto", "auto.known", ".2f"),
         *(
-            Column(f"F {distance} {way}", f"{way}.f_{distance.replace(' ', '')}", ".3f")
+            Column(f"F {distance} {variant}", f"{variant}.f_{distance.replace(' ', '')}", ".3f")
             for distance in ("5 cm", "10 cm")
-            for way in ("none", "multiview", "auto", "images alone")
+            for variant in ("none", "multiview", "auto", "images alone")
         ),
     ]
     rows = [
-        {"prediction": prediction, "sequence": sequence, "images alone": ways.get("images alone, aligned")}
-        | {way: ways.get(f"{prediction}, {way}, aligned") for way in ("none", "multiview", "auto")}
+        {"prediction": prediction, "sequence": sequence, "images alone": variants.get("images alone, aligned")}
+        | {variant: variants.get(f"{prediction}, {variant}, aligned") for variant in ("none", "multiview", "auto")}
         for prediction in ("shipped", "fair", "good")
-        for sequence, ways in data["results"].items()
-        if f"{prediction}, auto, aligned" in ways
+        for sequence, variants in data["results"].items()
+        if f"{prediction}, auto, aligned" in variants
     ]
-    return paragraphs(table(columns, rows) if rows else "", refined_ways(data))
+    return paragraphs(table(columns, rows) if rows else "", refined_variants(data))
 
 
-def refined_ways(data: Result) -> str:
+def refined_variants(data: Result) -> str:
     rows = [
-        {"sequence": sequence, "way": way, **figures}
-        for sequence, ways in data["results"].items()
-        for way, figures in ways.items()
+        {"sequence": sequence, "variant": variant, **figures}
+        for sequence, variants in data["results"].items()
+        for variant, figures in variants.items()
         if isinstance(figures, dict) and "f_5cm" in figures
     ]
     columns = [
-        *(Column("sequence", "sequence"), Column("depth, refinement, alignment", "way")),
+        *(Column("sequence", "sequence"), Column("depth, refinement, alignment", "variant")),
         *(Column("F 5 cm", "f_5cm", ".3f"), Column("F 10 cm", "f_10cm", ".3f")),
         *(Column("precision 5 cm", "precision_5cm", ".3f"), Column("recall 5 cm", "recall_5cm", ".3f")),
     ]

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from nyu13 import NYU40_BROADER
 from scipy.spatial.transform import Rotation
 
 from m2h.calibration import calibrate
@@ -35,7 +36,6 @@ from m2h.checkpoint import load_checkpoint, save_checkpoint
 from m2h.data import open_dataset
 from m2h.data.folder import HINTS
 from m2h.infer import Predictor
-from m2h.naming import NYU40_BROADER
 from m2h.train import train
 from m2h.train_config import train_config_from_mapping
 from mapping.files import write_text_atomic

@@ -242,7 +242,7 @@ def _part_of_onnx(path: Path, output: str) -> bytes:
     for node in reversed(graph.node):  # a graph lists each node behind those that it needs
         if needed.intersection(node.output):
             nodes.append(node)
-            needed.update(name for name in node.input if name)  # an input that is left out has no name
+            needed.update(name for name in node.input if name)  # an omitted input has no name
     kept = {"node": nodes[::-1]}
     for field in ("input", "output", "initializer", "value_info"):
         kept[field] = [item for item in getattr(graph, field) if item.name in needed]

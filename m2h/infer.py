@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -190,11 +191,18 @@ class Predictor:
         return Predictions(**{name: value[0] for name, value in fields.items()})
 
     def depth_alone(self, rgb: NDArray[np.uint8], intrinsics: SizedCamera) -> NDArray[np.float32]:
-        """Depth (H, W) in metres by the single image (H, W, 3), for what only the network can tell: the unit of poses.
+        """Depth (H, W) in metres by the single image (H, W, 3), for what only the network knows: the unit of poses.
 
         The input has the record's `single_size`, if it names one. Raises ValueError as a call does, and where the network has no
         depth.
         """
+        depth = self._alone(rgb, intrinsics).depth
+        assert depth is not None
+        return depth
+
+    @cached_property
+    def _alone(self) -> Predictor:
+        """The predictor of `depth_alone`, which raises ValueError where the network has no depth."""
         if "depth" not in self.tasks:
             raise ValueError("this network has no depth")
         record = self.record
@@ -202,10 +210,7 @@ class Predictor:
             record = dataclasses.replace(
                 record, preprocessing=dataclasses.replace(record.preprocessing, size=record.single_size)
             )
-        alone = Predictor(self.network, record, dataclasses.replace(self.config, tasks=("depth",)))
-        depth = alone(rgb, intrinsics).depth
-        assert depth is not None
-        return depth
+        return Predictor(self.network, record, dataclasses.replace(self.config, tasks=("depth",)))
 
     def label_logs(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Log probabilities (classes, H, W) of the classes in one image, before the threshold for a name."""

@@ -95,7 +95,7 @@ def compute_losses(
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the values where the mask (same shape) holds; 0 where it holds nowhere."""
+    """Mean of the values where the mask (same shape) is true; 0 where it is true nowhere."""
     return torch.where(mask, values, torch.zeros_like(values)).sum() / mask.sum().clamp_min(1)
 
 
@@ -204,7 +204,7 @@ def edge_loss(logits: Tensor, target: Tensor, positive: float) -> Tensor:
 def depth_normal_loss(depth: Tensor, normals: Tensor, camera: Tensor, smooth: Tensor) -> Tensor:
     """1 - cosine between predicted normals and the normals of the predicted depth, over `smooth` pixels (mask [B, 1, H, W]).
 
-    Our own form of the paper's depth-normal consistency; pixels with a neighbour that is not smooth are left out too.
+    Our own form of the paper's depth-normal consistency; pixels with a neighbour that is not smooth are ignored too.
     """
     inner = normals_of_depth(depth, camera)
     cosine = (inner * normalize_vectors(normals)[..., 1:-1, 1:-1]).sum(dim=1, keepdim=True)

@@ -7,24 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-NYU13_OF_NYU40 = (
-    0,
-    *(
-        int(n)
-        for n in "12 5 6 1 4 9 10 12 13 6 8 6 13 10 6 13 6 7 7 5 7 3 2 6 11 7 7 7 7 7 7 6 7 7 7 7 7 7 6 7".split()
-    ),
-)
-"""The NYU13 class of each NYU40 label (Couprie et al., ICLR 2013), 0 for unknown."""
-_NAMES_OF_NYU13 = (0, 4, 23, 22, 5, 2, 39, 40, 11, 6, 7, 25, 1, 9)
-"""The NYU40 label that stands for each NYU13 class: otherfurniture (39) and otherprop (40) for two that have no label of their
-own."""
-_NEVER_BROADER = (31, 38)
-"""A person moves, and stairs are part of the building, unlike what they share a class with."""
-NYU40_BROADER = tuple(
-    label if label in _NEVER_BROADER else _NAMES_OF_NYU13[group] for label, group in enumerate(NYU13_OF_NYU40)
-)
-"""The NYU40 label by which each label is named where only its group is sure."""
-
 
 def most_likely(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Probability and number of the most likely class, the first of equals: logits [B, C, H, W] to two [B, H, W].
@@ -70,7 +52,7 @@ def _named_by_group(odds: Tensor, broader: Sequence[int], threshold: float) -> t
 
 
 def _first(chosen: Tensor) -> Tensor:
-    """The number of the first channel that holds, [C, ...] to [...] int64."""
+    """The number of the first channel that is true, [C, ...] to [...] int64."""
     count = len(chosen)
     ranks = torch.arange(count, 0, -1, dtype=torch.uint8 if count < 256 else torch.int32, device=chosen.device)
     return (count - (chosen * ranks.view(-1, *[1] * (chosen.dim() - 1))).amax(dim=0)).long()

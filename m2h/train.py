@@ -1,4 +1,4 @@
-"""Training: one loop that is deterministic under a seed, and goes on after a stop as if there had been none."""
+"""Training: one loop that is deterministic under a seed, and continues after a stop as if there had been none."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     stop_after: int | None = None,
 ) -> TrainResult:
-    """Train a network into the folder `out`, or go on with the run that is there.
+    """Train a network into the folder `out`, or continue the run that is there.
 
-    Writes `state.safetensors` (to go on from), `last.safetensors` and `best.safetensors` (checkpoints of the network, of its
+    Writes `state.safetensors` (to resume from), `last.safetensors` and `best.safetensors` (checkpoints of the network, of its
     moving average if there is one), `config.json`, `log.jsonl` and a TensorBoard event file. Relative dataset paths are below
     `base`. Under torchrun all processes train together. `stop_after` ends after so many steps with the state saved.
 
-    Raises TrainError when the folder holds another run, DatasetError and CheckpointError when data or weights cannot be read.
+    Raises TrainError when the folder has a different run, DatasetError and CheckpointError when data or weights cannot be read.
     """
     with _processes(config) as process:
         torch.manual_seed(config.seed)
@@ -120,8 +120,9 @@ class _Run:
         state: TrainState,
         label_space: str,
     ) -> None:
-        self.config, self.out, self.process, self.data = config, out, process, data
-        self.order, self.state, self.label_space = order, state, label_space
+        self.config, self.out, self.process = config, out, process
+        self.data, self.order, self.state = data, order, state
+        self.label_space = label_space
         self.total = order.steps * config.epochs
         self.forward: nn.Module = state.model
         if process.count > 1:
@@ -354,7 +355,7 @@ def set_training_mode(model: M2H, config: TrainConfig) -> None:
 
 
 def freeze_norms(module: nn.Module) -> None:
-    """Batch norms use and keep their running statistics; their scales and shifts go on learning."""
+    """Batch norms use and keep their running statistics; their scales and shifts continue to learn."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.eval()

@@ -17,11 +17,10 @@ from m2h.losses import LossConfig
 from m2h.record import Preprocessing
 from m2h.tasks import TaskName
 from m2h.weighting import WeightingName
-from mapping.reading.documents import read_yaml
 
 
 class TrainError(ValueError):
-    """A training run that cannot start or go on; the message names the file and the field."""
+    """A training run that cannot start or resume; the message names the file and the field."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -154,19 +153,9 @@ class TrainConfig:
         return json.dumps(self.to_mapping(), indent=1, sort_keys=True)
 
 
-def load_train_config(path: Path) -> TrainConfig:
-    """Read a YAML file; `model` may be a mapping or one of the names tiny, cross, full, light, small.
-
-    Raises TrainError naming the file and the field.
-    """
-    data: Any = read_yaml(path, TrainError)
-    if not isinstance(data, dict):
-        raise TrainError(f"{path}: expected a mapping with train and other fields of a training run")
-    return train_config_from_mapping(data, path)
-
-
 def train_config_from_mapping(data: dict[str, Any], path: Path) -> TrainConfig:
-    """The configuration from the parsed content of the file `path`; raises TrainError as `load_train_config` does."""
+    """The configuration from the parsed content of the file `path`; `model` may be a mapping or one of the names tiny, cross,
+    full, light, small. Raises TrainError naming the file and the field."""
     if isinstance(data.get("model"), str):
         data = {**data, "model": _named_model(data["model"], path)}
     try:

@@ -1,6 +1,6 @@
-"""What a training run has to remember to go on as if it had never stopped, and its file.
+"""What a training run has to remember to resume as if it had never stopped, and its file.
 
-One safetensors file holds all tensors (weights, moving average, optimizer moments) and, as JSON in its header, the counters. No
+One safetensors file has all tensors (weights, moving average, optimizer moments) and, as JSON in its header, the counters. No
 pickle, and nothing in it is run when it is read.
 """
 
@@ -35,8 +35,8 @@ Sums: TypeAlias = dict[str, tuple[float, int]]
 
 @dataclass
 class TrainState:
-    """A run in progress. `step` counts optimizer steps in all; `history` holds the epoch means of the loss terms before
-    dynamic weights; `sums` holds those of this process in the epoch that is under way."""
+    """A run in progress. `step` counts optimizer steps in all; `history` has the epoch means of the loss terms before
+    dynamic weights; `sums` has those of this process in the epoch that is under way."""
 
     model: M2H
     average: M2H | None
@@ -177,7 +177,7 @@ def _restore(tensors: dict[str, Tensor], counters: Any, path: Path, state: Train
 
 
 def share_of(sums: list[Sums], rank: int, count: int) -> Sums:
-    """The saved sums that process `rank` of `count` goes on with: its own, or, when there were other processes then, all in the
+    """The saved sums that process `rank` of `count` continues with: its own, or, when there were other processes then, all in the
     first process. The epoch's means come from the total either way."""
     if len(sums) == count:
         return {name: (total, number) for name, (total, number) in sums[rank].items()}

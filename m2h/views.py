@@ -34,7 +34,7 @@ class View:
     T_world_camera: Array
 
 
-def view_worth(T_world_camera: Array, index: int, camera: Camera, size: tuple[int, int]) -> Array:
+def view_score(T_world_camera: Array, index: int, camera: Camera, size: tuple[int, int]) -> Array:
     """The score of each of the frames (N, 4, 4) as a neighbour of frame `index`, (N,) in [0, 1]; 0 where it cannot be one.
 
     The share of points ahead of the frame, at some depths, that the other sees, times how near the baseline is to the best one (a
@@ -44,10 +44,10 @@ def view_worth(T_world_camera: Array, index: int, camera: Camera, size: tuple[in
     T = np.asarray(T_world_camera, dtype=np.float64)
     baseline = np.linalg.norm(T[:, :3, 3] - T[index, :3, 3], axis=1)
     usable = np.isfinite(T).all(axis=(1, 2)) & (baseline > BASELINES[0]) & (baseline < BASELINES[1])
-    worth = np.zeros(len(T))
+    score = np.zeros(len(T))
     chosen = np.flatnonzero(usable)
     if not len(chosen):
-        return worth
+        return score
     half = np.array([size[1] / (2 * camera.fx), size[0] / (2 * camera.fy)])
     x, y = (grid.ravel() for grid in np.meshgrid(OVERLAP_GRID, OVERLAP_GRID))
     rays = np.column_stack([x * half[0], y * half[1], np.ones(len(x))])
@@ -58,8 +58,8 @@ def view_worth(T_world_camera: Array, index: int, camera: Camera, size: tuple[in
     inside = (there[..., 2] > 0) & (np.abs(there[..., :2] / z[..., None]) < half).all(axis=-1)
     overlap = inside.mean(axis=1)
     apt = np.exp(-0.5 * np.log2(baseline[chosen] / BEST_BASELINE) ** 2)
-    worth[chosen] = np.where(overlap >= LEAST_OVERLAP, overlap * apt, 0.0)
-    return worth
+    score[chosen] = np.where(overlap >= LEAST_OVERLAP, overlap * apt, 0.0)
+    return score
 
 
 def projection(own: Camera, other: Camera, T_other_own: Array, depth_factor: float) -> Array:

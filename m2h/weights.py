@@ -1,6 +1,6 @@
 """Named checkpoints: which there are, where they come from, and getting them into the cache whole and checked.
 
-Nothing here imports torch. Files arrive as `NAME.part`, so that an interrupted download goes on where it stopped, and take their
+Nothing here imports torch. Files arrive as `NAME.part`, so that an interrupted download resumes where it stopped, and take their
 final name only after their size and SHA-256 have been compared with the registry. The SHA-256 is compared again before a file is
 used. Of several processes that want the same file, one downloads it and the others wait.
 """
@@ -121,7 +121,7 @@ def default_cache() -> Path:
 
 
 def cached_path(entry: WeightsEntry, cache: Path | None = None) -> Path | None:
-    """Where the entry's file lies in the cache, or None when none of its size is there; `is_published` tells whether it is it."""
+    """Where the entry's file lies in the cache, or None when none of its size is there; `is_published` checks its hash."""
     path = (cache or default_cache()) / entry.filename
     return path if path.is_file() and path.stat().st_size == entry.size else None
 
@@ -305,7 +305,7 @@ def _accept(entry: WeightsEntry, part: Path, target: Path) -> Path:
     size = part.stat().st_size
     if size < entry.size:
         raise WeightsError(
-            f"{entry.name}: download stopped at {size} of {entry.size} bytes; run the command again to go on"
+            f"{entry.name}: download stopped at {size} of {entry.size} bytes; run the command again to resume it"
         )
     digest = file_sha256(part, WeightsError)
     if size > entry.size or digest != entry.sha256:

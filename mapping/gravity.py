@@ -176,7 +176,7 @@ def _corrected(given: Array, normals: Array, areas: Array) -> UpEstimate:
 def _checked(given: UpEstimate, found: UpEstimate, poses: Array, *, keep_up: bool) -> UpEstimate:
     """The given up direction, or the one that is found without it where surfaces contradict the given one.
 
-    In a room of right angles a wall is as good a floor as the floor. There the cameras (M, 4, 4) tell, but no more than a
+    In a room of right angles a wall is as good a floor as the floor. There the cameras (M, 4, 4) decide, but no more than a
     warning: that they lie on their side or hang upside down may be true.
     """
     if found.support < CONTRADICTING_SUPPORT or _angle(given.up, found.up) < CONTRADICTION:

@@ -54,7 +54,7 @@ class Registration:
     source: Literal["poses", "geometry"]
 
     @property
-    def holds(self) -> bool:
+    def is_accepted(self) -> bool:
         """Whether the two maps fit each other so."""
         return self.agreement >= LEAST_AGREEMENT[self.source] and self.overlap >= LEAST_OVERLAP
 
@@ -87,13 +87,13 @@ def register(
     if np.linalg.norm((inverse(T) @ near)[:3, 3]) > MOST_CORRECTED:
         near = T
     by_pose = Registration(near, *_fit(near, first, second, tree), "poses")
-    if by_pose.holds:
+    if by_pose.is_accepted:
         return by_pose
     found = [
         Registration(refined, *_fit(refined, first, second, tree), "geometry")
         for refined in (_refined(T, first, second, tree) for T in _places(first, second, floors))
     ]
-    return _clearly_best([place for place in found if place.holds], by_pose)
+    return _clearly_best([place for place in found if place.is_accepted], by_pose)
 
 
 def _clearly_best(places: Sequence[Registration], by_pose: Registration) -> Registration:

@@ -51,7 +51,7 @@ def read_frames(
 ) -> Iterator[Frame]:
     """The frames at `positions`, in order, decoded by a second thread ahead of their use.
 
-    A frame whose files cannot be read is left out, and its index and the reason are put into `broken`.
+    A frame whose files cannot be read is omitted, and its index and the reason are put into `broken`.
     Raises BrokenFramesError with the first reason when `broken` contains more than `max_broken` frames.
     """
     broken = {} if broken is None else broken

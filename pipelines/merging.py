@@ -28,7 +28,7 @@ from pipelines.sequences.conventions import matrices_from_quaternions
 from pipelines.sequences.text import number_rows
 from pipelines.settings import PipelineConfig
 from pipelines.stages.context import Progress
-from pipelines.stages.map_files import GRAPH_FILES, read_too
+from pipelines.stages.map_files import GRAPH_FILES, GRAPH_INPUTS
 from pipelines.stages.report import REPORT_FILES
 from pipelines.versions import package_versions
 from pipelines.visits import Register, load_visit, place, place_by_poses
@@ -41,7 +41,7 @@ from scenegraph.visits.space import VisitMap
 VISITS_FILE = "visits.json"
 FORMAT = "merge"
 PAUSE = 1.0
-"""Least seconds between two visits whose clocks do not tell when one was after the other."""
+"""Least seconds between two visits whose clocks do not show which came first."""
 VERSIONS = {"register": 1, "fuse": 1, "graph": 1, "report": 1}
 OLD_RUN = "was made by an earlier version; map it again, or run `m2h graph` on it"
 
@@ -87,7 +87,7 @@ def merge_runs(
             ("report", REPORT_FILES, merger.report),
         )
         for name, outputs, work in stages:
-            key = digest(key, name, VERSIONS[name], *(read_too(workspace) if name == "graph" else ()))
+            key = digest(key, name, VERSIONS[name], *workspace.hashes_of(GRAPH_INPUTS if name == "graph" else ()))
             if workspace.is_current(name, key):
                 workspace.note_current(name)
                 progress(name, 0, 0)

@@ -25,13 +25,13 @@ from pipelines.sources.source import Source, open_source
 from pipelines.sources.trust import trust_lines
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
+from pipelines.stages.find_planes import find_surface_planes
 from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again
-from pipelines.stages.map_files import GRAPH_FILES, read_too
+from pipelines.stages.map_files import GRAPH_FILES, GRAPH_INPUTS
 from pipelines.stages.motion import find_motion
 from pipelines.stages.motion_file import FILE as MOTION_FILE
-from pipelines.stages.planes import find_surface_planes
 from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
@@ -52,8 +52,9 @@ class Stage:
     """One step of a run: the settings that it reads, the files that it writes, and the function that does it.
 
     `version` counts changes of the code that change its files, so that old runs are redone. `outputs` are relative to the run
-    folder; `folder` is where in it the step finds and puts predictions, alignment and volume. A function may be in a run twice,
-    under two names and in two folders.
+    folder, as are `inputs`, the files of users that it reads besides those of the stages before; `folder` is where in it the step
+    finds and puts predictions, alignment and volume. A function may be in a run twice, under two names and in two folders.
+    `uses_kernels` says that it needs the compiled kernels that are compiled ahead.
     """
 
     name: str
@@ -62,9 +63,13 @@ class Stage:
     outputs: tuple[str, ...]
     run: Callable[[RunContext], StageRecord]
     folder: str = ""
+    inputs: tuple[str, ...] = ()
+    uses_kernels: bool = False
 
 
 REPORT = "report"
+FUSE_FILES = ("volume.npz", "detections.json", "frames.csv")
+GRAPH_SETTINGS = ("frames", "mesh", "graph", "dynamics", "depth")
 INPUT_STAGES = (
     Stage("sequence", 2, ("frames",), (), list_frames),
     Stage("check", 2, ("frames", "check", "poses", "align"), (CHECK_FILE,), check_input),
@@ -75,20 +80,21 @@ STAGES = (
     *INPUT_STAGES,
     Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
     Stage("align", 3, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
-    Stage("level", 2, ("frames", "up"), ("levelling.json",), find_level),
+    Stage("level", 2, ("frames", "up"), ("levelling.json",), find_level, uses_kernels=True),
     Stage("planes", 1, ("frames", "planes"), ("planes.json",), find_surface_planes),
-    Stage("motion", 1, ("frames", "depth", "dynamics"), (MOTION_FILE,), find_motion),
-    Stage("fuse", 6, ("frames", "depth", "tsdf", "dynamics"), ("volume.npz", "detections.json", "frames.csv"), fuse),
-    Stage("graph", 10, ("frames", "mesh", "graph", "dynamics", "depth"), GRAPH_FILES, build_graph),
+    Stage("motion", 1, ("frames", "depth", "dynamics"), (MOTION_FILE,), find_motion, uses_kernels=True),
+    Stage("fuse", 6, ("frames", "depth", "tsdf", "dynamics"), FUSE_FILES, fuse, uses_kernels=True),
+    Stage("graph", 10, GRAPH_SETTINGS, GRAPH_FILES, build_graph, inputs=GRAPH_INPUTS),
     Stage(REPORT, 5, (), REPORT_FILES, write_report_files),
 )
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
-KERNEL_STAGES = {"level", "fuse"}
-"""Those that need the compiled kernels of the volume."""
 FIRST_PASS = (
     Stage("first predict", 1, ("frames",), (f"{FOLDER}/predictions/index.json",), store_predictions, FOLDER),
-    Stage("first fuse", 3, ("frames", "depth", "tsdf", "dynamics"), (f"{FOLDER}/volume.npz",), fuse_first, FOLDER),
+    Stage(
+        *("first fuse", 3, ("frames", "depth", "tsdf", "dynamics"), (f"{FOLDER}/volume.npz",), fuse_first, FOLDER),
+        uses_kernels=True,
+    ),
 )
 """What goes before the prediction of a source that takes hints."""
 
@@ -123,7 +129,7 @@ def run(
     refine : whether their depth is corrected by the images of neighbouring frames, as `--refine`.
     config : settings; None is all defaults.
     until : the last stage wanted, one of `STAGE_NAMES`.
-    progress : called with (what, done, total) as the work goes on; with (stage, 0, 0) for a stage that is up to date.
+    progress : called with (what, done, total) as the work proceeds; with (stage, 0, 0) for a stage that is up to date.
 
     Raises SequenceError, SourceError, WorkspaceError and the packages' errors, each with one line that names file and field.
     """
@@ -182,19 +188,17 @@ class _Chain:
 
     def run(self, stages: Sequence[Stage], context: RunContext) -> None:
         """The stages in order; what they need compiled is compiled during the first of them that runs."""
-        need_kernels = bool(KERNEL_STAGES & {stage.name for stage in stages})
-        for stage in stages:
+        is_compiling = False
+        for position, stage in enumerate(stages):
             chosen = {name: self.settings[name] for name in stage.settings}
-            extra = read_too(self.workspace) if stage.run is build_graph else []
-            self.key = digest(self.key, stage.name, stage.version, chosen, *extra)
+            self.key = digest(self.key, stage.name, stage.version, chosen, *self.workspace.hashes_of(stage.inputs))
             if self.workspace.is_current(stage.name, self.key):
                 self.workspace.note_current(stage.name)
                 context.progress(stage.name, 0, 0)
-                need_kernels = need_kernels and stage.name not in KERNEL_STAGES
                 continue
-            if need_kernels:
+            if not is_compiling and any(later.uses_kernels for later in stages[position:]):
                 self.ahead.enter_context(compiling_ahead())
-                need_kernels = False
+                is_compiling = True
             this = replace(context, stage=stage.name, key=self.key, folder=stage.folder)
             with _broken_frames_noted(context):
                 self.workspace.record(

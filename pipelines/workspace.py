@@ -22,7 +22,7 @@ from mapping.files import (
 )
 from mapping.reading.documents import read_json
 from mapping.reading.files import file_sha256, read_head, shown
-from pipelines.memory import PeakMemory
+from pipelines.peak_memory import PeakMemory
 
 if TYPE_CHECKING:
     from mapping.mesh.mesh import Mesh
@@ -273,6 +273,10 @@ class Workspace:
         if not record or record["key"] != key:
             return False
         return all(self.path(name).is_file() and self._sha256(name) == sha for name, sha in record["outputs"].items())
+
+    def hashes_of(self, names: Iterable[str]) -> list[str]:
+        """SHA-256 of each of the files that is there."""
+        return [self._sha256(name) for name in names if self.path(name).is_file()]
 
     def keep_only(self, stages: Collection[str]) -> None:
         """Forget stages that a run with the present settings does not have."""

@@ -67,7 +67,7 @@ class StoreyNode:
 class RoomNode:
     """A room: floor polygon (N, 2) counter-clockwise, heights, area in square metres, name and the scores behind it.
 
-    `z_range` and `area` are always there; how far they were measured, `evidence` tells: `measured_height`, `measured_area`.
+    `z_range` and `area` are always there; how far they were measured is in `evidence`: `measured_height`, `measured_area`.
     """
 
     layer: ClassVar[str] = "room"
@@ -82,14 +82,14 @@ class RoomNode:
 
     @property
     def measured_height(self) -> float | None:
-        """Metres from floor to ceiling; None where too little of the ceiling was in view to tell."""
+        """Metres from floor to ceiling; None where too little of the ceiling was in view."""
         if _share(self.evidence, "ceiling_seen") < LEAST_CEILING:
             return None
         return self.z_range[1] - self.z_range[0]
 
     @property
     def measured_area(self) -> float | None:
-        """The area in square metres; None where too little of the floor was in view to tell."""
+        """The area in square metres; None where too little of the floor was in view."""
         return None if _share(self.evidence, "floor_seen") < LEAST_FLOOR else self.area
 
 

@@ -210,13 +210,6 @@ def rooms_along(graph: SceneGraph, points: Array) -> list[str]:
     return keys
 
 
-def position_of(graph: SceneGraph, key: str) -> Array:
-    """Position (3,) of a node; of a track, its last one. Raises QueryError for an unknown key or a node without one."""
-    if key not in graph:
-        raise QueryError(f"no node {key!r} in the scene graph")
-    return spots(graph, key)[0].position
-
-
 def _free_lines(graph: SceneGraph, min_clearance: float) -> nx.Graph[str]:
     """The places and the edges between them that are wide enough, with length and clearance."""
     lines: nx.Graph[str] = nx.Graph()

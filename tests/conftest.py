@@ -27,3 +27,14 @@ def images_only(box_room, tmp_path_factory) -> Path:
             del frame[key]
     (folder / "transforms.json").write_text(json.dumps(header))
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small computations of torch during other tests gain nothing from more."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

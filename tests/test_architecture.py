@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "scenegraph": {"mapping"},
     "pipelines": {"m2h", "mapping", "scenegraph"},
 }
-SYSTEM_READERS = ("mapping/memory.py", "pipelines/memory.py")
+SYSTEM_READERS = ("mapping/available_memory.py", "pipelines/peak_memory.py")
 """Modules that read files of the system."""
 OPENERS = ("archive", "os", "Workspace", "webbrowser", "pycolmap.Database")
 """What may be called `x.open(...)`: it opens no file, a member of an archive that `mapping.reading` opened, a descriptor, or a
@@ -233,6 +233,19 @@ def test_modules_and_functions_stay_small(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 60, f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
+
+
+def names_of(target):
+    """How many names an assignment or a loop unpacks to."""
+    return sum(map(names_of, target.elts)) if isinstance(target, ast.Tuple | ast.List) else 1
+
+
+def test_few_names_are_unpacked_at_once():
+    """Four where they are one thing, as a rectangle or a shape."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            targets = [node.target] if isinstance(node, ast.For | ast.comprehension) else getattr(node, "targets", [])
+            assert all(names_of(target) <= 4 for target in targets), f"{path}:{targets[0].lineno}"
 
 
 def test_test_folders_are_no_packages():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from mapping.se3 import look_at
 from scenegraph.labels import nyu40
-from scenegraph.tracks.dynamic import Detection, LabelledView
+from scenegraph.tracks.detection import Detection, LabelledView
 
 Array = NDArray[np.float64]
 

@@ -38,7 +38,7 @@ def training_hint(sample: Sample, rng: Generator) -> Floats:
 
 
 def without_blocks(hint: Floats, rng: Generator) -> Floats:
-    """A hint (2, H, W) with rectangles of it unknown: what lies there has to be told from around it."""
+    """A hint (2, H, W) with rectangles of it unknown: what lies there has to be inferred from its surroundings."""
     grid = rng.integers(*BLOCKS, 2)
     kept = (rng.random(grid) >= rng.uniform(*HIDDEN)).astype(np.float32)
     shape = hint.shape[:0:-1]

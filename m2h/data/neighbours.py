@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from m2h.camera import Camera
 from m2h.data.sample import Dataset, Sample
 from m2h.data.transforms import AugmentConfig, centre_crop, degraded, flipped, recolored, zoomed
-from m2h.views import projection, view_worth
+from m2h.views import projection, view_score
 
 Array = NDArray[np.float64]
 
@@ -75,13 +75,13 @@ def choose_neighbours(data: PosedDataset, index: int, sample: Sample, count: int
     frames, poses = data.sequence(index), data.poses(index)
     if sample.camera is None or not np.isfinite(poses[index - frames.start]).all():
         return []
-    worth = view_worth(poses, index - frames.start, sample.camera, (sample.rgb.shape[0], sample.rgb.shape[1]))
-    usable = np.flatnonzero(worth > 0)
+    score = view_score(poses, index - frames.start, sample.camera, (sample.rgb.shape[0], sample.rgb.shape[1]))
+    usable = np.flatnonzero(score > 0)
     if rng is None:
-        chosen = usable[np.argsort(-worth[usable], kind="stable")][:count]
+        chosen = usable[np.argsort(-score[usable], kind="stable")][:count]
     else:
         number = min(count, len(usable))
-        share = worth[usable] / worth[usable].sum() if number else None
+        share = score[usable] / score[usable].sum() if number else None
         chosen = rng.choice(usable, number, replace=False, p=share) if number else usable
     return [frames.start + int(i) for i in chosen]
 

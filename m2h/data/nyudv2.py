@@ -42,7 +42,7 @@ class NYUDv2Dataset:
     """The multi-task layout of ASTMT, MTI-Net and ATRC: 795 images to train, 654 to test.
 
     `images/*.{png,jpg}`, `segmentation/*.png` (0 void, 1-40), `depth/*.npy` (metres), `normals/*.{png,npy}`,
-    `edge/*.{png,npy}`, and the names of each split in `gt_sets/{train,val}.txt`. What a layout lacks is left out.
+    `edge/*.{png,npy}`, and the names of each split in `gt_sets/{train,val}.txt`. What a layout lacks is omitted.
 
     Copies of the archive differ in the axes of their normals, which no file says: `normal_signs` turns them into camera axes,
     and None finds the signs that agree best with the normals of the depth.

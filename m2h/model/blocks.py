@@ -74,7 +74,7 @@ class ResidualUnit(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Add a skip map, refine, and double the size (unless told not to grow).
+    """Add a skip map, refine, and double the size (unless `grow` is false).
 
     The separable block passes the skip map through the same unit as the sum; the ordinary one has a unit of its own for it.
     """

@@ -3,8 +3,8 @@
 Planes of the first volume are the same for all pixels and far apart: what they say of a surface that is seen at a slant is spread
 over many of them. Depths relative to the first answer follow its surface, so that evidence can be gathered over wide
 neighbourhoods of the same depth, as with the slanted windows of PatchMatch stereo (Bleyer et al., BMVC 2011); and they are few
-(the cascade of Gu et al., CVPR 2020). Beside the learned features it compares small patches
-of the images at half their size: gathered so widely, they tell depth more exactly than features of a quarter. The answer is
+(the cascade of Gu et al., CVPR 2020). Besides the learned features it compares small patches
+of the images at half their size: gathered so widely, they show depth more exactly than features of a quarter. The answer is
 brought to the size of the heads as a mean of its neighbours with learned weights, so that it does not blur over the borders of
 things (the convex upsampling of RAFT, Teed and Deng, ECCV 2020).
 """
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from m2h.model.blocks import resize
 from m2h.model.cross_view import MATCHING_STRIDE, Neighbours, matching_volume
 from m2h.model.hints import log_of
-from m2h.model.planes import Moments
+from m2h.model.plane_filter import Moments
 
 DEPTHS = 12
 """Depths of a pixel in the fine volume."""
@@ -107,7 +107,7 @@ class FineMatching(nn.Module):
         hinted = confidence * torch.exp(-0.5 * ((log_depths - log_of(depth)) / STEP).square())
         gathered = _mean(_mean(volume))
         known = torch.cat([context, volume, gathered, hinted, seen.mean(dim=1, keepdim=True), spread], dim=1)
-        # An image without neighbours, beside others that have some, keeps its first answer.
+        # An image without neighbours, next to others that have some, keeps its first answer.
         judged = matched.neighbours.valid.any(dim=1).to(volume.dtype).view(-1, 1, 1, 1)
         mixed = judged * self._filtered(known)
         sharpness = torch.exp(self.log_sharpness)

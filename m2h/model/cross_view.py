@@ -2,7 +2,7 @@
 
 The idea is that of plane-sweep networks (Collins 1996; Wang and Shen, MVDepthNet, 3DV 2018) in the plain form of SimpleRecon
 (Sayed et al., ECCV 2022): dot products of features, warped over planes of depth, averaged over the neighbours that see
-the point. A depth hint, rendered from a map that was made before, enters beside the volume (DoubleTake, Sayed et al., ECCV 2024).
+the point. A depth hint, rendered from an earlier map, enters together with the volume (DoubleTake, Sayed et al., ECCV 2024).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from m2h.config import CrossViewConfig
 from m2h.model.blocks import ConvNorm, make_conv, resize
-from m2h.model.planes import VOLUME_SUMMARY, plane_depths
+from m2h.model.plane_filter import VOLUME_SUMMARY, plane_depths
 from m2h.model.strips import runs_whole
 
 MATCHING_STRIDE = 4
@@ -53,7 +53,7 @@ class MatchingFeatures(nn.Module):
     def forward(self, quarter: Tensor, eighth: Tensor) -> Tensor:
         """Maps [B, C4, h, w] and [B, C8, h/2, w/2] to [B, C, h, w]."""
         x = F.relu(self.quarter(quarter) + resize(self.eighth(eighth), quarter.shape[-2:]))
-        # What all pixels of an image have in common would make every cosine large and none telling.
+        # What all pixels of an image have in common would make every cosine large and none informative.
         return F.normalize(F.instance_norm(self.out(F.relu(self.merge(x)))), dim=1)
 
 
@@ -115,17 +115,11 @@ def _compiled(features: Tensor, neighbours: Neighbours, inverse_depths: Tensor, 
     from_map[:2, 2] = 0.5 * stride - 0.5
     to_map[:2, 2], to_map[2, 2] = 0.5 / theirs - 0.5, 1
     to_pixels = product(product(to_map, neighbours.projections.float()), from_map)
-    found = [
-        volume_on_cpu(own, views[valid], matrices[valid], inverse, NEAREST)
-        for own, views, matrices, valid, inverse in zip(
-            features,
-            neighbours.views,
-            to_pixels,
-            neighbours.valid,
-            inverse_depths.expand(len(features), -1, -1),
-            strict=True,
-        )
-    ]
+    inverse = inverse_depths.expand(len(features), -1, -1)
+    found = []
+    for i, own in enumerate(features):
+        valid = neighbours.valid[i]
+        found.append(volume_on_cpu(own, neighbours.views[i][valid], to_pixels[i][valid], inverse[i], NEAREST))
     return torch.stack([sums for sums, _ in found]), torch.stack([seen for _, seen in found])
 
 
@@ -184,9 +178,9 @@ class ViewPyramid(nn.Module):
         [B, 2, h, w] at 1/4, to four maps of the decoder's width, shallow to deep, and the deepest one before it is narrowed."""
         x = self.merge[0](torch.cat([maps[0], volume, seen, hint], dim=1))
         levels = [self.reduce[0](x)]
-        for down, merge, reduce, own in zip(self.down, self.merge[1:], self.reduce[1:], maps[1:], strict=True):
-            x = merge(torch.cat([own, down(x)], dim=1))
-            levels.append(reduce(x))
+        for level, down in enumerate(self.down, start=1):
+            x = self.merge[level](torch.cat([maps[level], down(x)], dim=1))
+            levels.append(self.reduce[level](x))
         return levels, x
 
 

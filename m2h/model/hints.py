@@ -1,5 +1,5 @@
 """Depth hints: what is known of a frame's depth without the network, as its inputs, and the gate that decides how far it is
-believed. A hint rendered from a map that was made before is the idea of DoubleTake (Sayed et al., ECCV 2024)."""
+trusted. A hint rendered from a map that was made before is the idea of DoubleTake (Sayed et al., ECCV 2024)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def hint_maps(hint: Tensor) -> Tensor:
 
 
 class HintGate(nn.Module):
-    """How far a hint is believed, pixel by pixel, and what it changes in the depth around it.
+    """How far a hint is trusted, pixel by pixel, and what it changes in the depth around it.
 
     Planes blur what a hint knows to the pixel; a gate that chooses between both keeps it sharp, and learns from the image and
     from the disagreement where hints are wrong.

@@ -23,13 +23,13 @@ from m2h.model.cross_view import CostVolume, MatchingFeatures, Neighbours, ViewP
 from m2h.model.gating import GatedMerge
 from m2h.model.heads import DepthHead, EdgesHead, NormalsHead, SemanticsHead
 from m2h.model.hints import hint_maps, small_hint
+from m2h.model.plane_filter import PlaneFilter
 from m2h.model.plane_head import PlaneDepthHead, PlaneEvidence
-from m2h.model.planes import PlaneFilter
 from m2h.model.reassemble import Detail, Reassemble, TaskFusion, UniqueFeatures
 from m2h.tasks import TASKS, TaskName
 
 MERGED: tuple[TaskName, ...] = ("depth", "semantics")
-"""Tasks that merge their features with unique ones; normals and edges go on with what attention gives."""
+"""Tasks that merge their features with unique ones; normals and edges continue with what attention gives."""
 HEADS: dict[TaskName, Callable[[M2HConfig], nn.Module]] = {
     "depth": lambda config: DepthHead(config) if config.cross_view is None else PlaneDepthHead(config),
     "semantics": SemanticsHead,

@@ -13,7 +13,7 @@ from m2h.model.blocks import resize as resize_map
 from m2h.model.cascade import WEIGHTS, FineMatching, Matched, doubled, spread_of
 from m2h.model.heads import DenseHead, Resize
 from m2h.model.hints import GATE_WIDTH, HintGate, log_of, small_hint
-from m2h.model.planes import moments, plane_depths
+from m2h.model.plane_filter import moments, plane_depths
 from m2h.model.strips import by_strips
 
 ROUNDS = 2
@@ -87,7 +87,9 @@ class PlaneDepthHead(DenseHead):
             return (self.out(refined * torch.sigmoid(self.spatial(refined))),)
 
         (fine,) = by_strips(self.features(context, half), work, halo=self.refine.reach + 2)
-        moved, error, features, weights = torch.split(fine, [1, 1, GATE_WIDTH, WEIGHTS], dim=1)
+        parts = torch.split(fine, [1, 1, GATE_WIDTH, WEIGHTS], dim=1)
+        moved, error = parts[:2]
+        features, weights = parts[2:]
         log_depth, error = doubled(coarse, weights) + moved, error + resize_map(worse, error.shape[-2:])
         moved, worse, gate = self.gate(features, log_depth, small_hint(evidence.padded_hint, fine)).chunk(3, dim=1)
         maps = resize(torch.cat([log_depth + moved, error + worse, gate], dim=1))

@@ -96,7 +96,7 @@ class Detail(nn.Module):
 
 
 class UniqueFeatures(nn.Module):
-    """Features of one task straight from the deepest patch tokens, beside the shared pyramid."""
+    """Features of one task straight from the deepest patch tokens, besides the shared pyramid."""
 
     def __init__(self, width: int, channels: int, *, separable: bool) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from mapping.arrays import BoolArray, Float32Array, Span
+from mapping.arrays import Float32Array, Span
 from mapping.compiling import INNER, kernel
 from mapping.depth.depth_config import MIN_AGREEMENT
 
@@ -133,14 +133,6 @@ def flies_in_line(line: Float32Array, i: int, jump: np.float32) -> bool:
 def is_flying(inverse: Float32Array, v: int, u: int, jump: np.float32) -> bool:
     """Whether a pixel lies between two surfaces along its row or column."""
     return flies_in_line(inverse[v], u, jump) or flies_in_line(inverse[:, u], v, jump)
-
-
-@kernel(nogil=True)
-def find_flying(inverse: Float32Array, jump: float, span: Span, marked: BoolArray) -> None:
-    """Mark flying pixels (H, W) in rows span[0] .. span[1]."""
-    for v in range(span[0], span[1]):
-        for u in range(inverse.shape[1]):
-            marked[v, u] = is_flying(inverse, v, u, np.float32(jump))
 
 
 @numba.njit(error_model="numpy", **INNER)

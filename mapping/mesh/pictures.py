@@ -52,7 +52,7 @@ def top_view(
 ) -> NDArray[np.uint8]:
     """The mesh (H, W, 3) uint8 seen straight from above, x to the right and y up.
 
-    What lies above `cut_height` (metres, a little below the ceiling) is left out.
+    What lies above `cut_height` (metres, a little below the ceiling) is omitted.
     Covers the mesh with `margin` metres around it; `colors` and `supersample` as for `shaded_picture`.
     Raises ValueError for a mesh without faces.
     """

@@ -47,7 +47,7 @@ def sweep_depth(
 ) -> Depth:
     """Depth of one image from its neighbours, at its own size, and the confidence of each pixel.
 
-    Every pixel that some neighbour could see gets a depth, right or wrong: the confidence tells them apart, and
+    Every pixel that some neighbour could see gets a depth, right or wrong: the confidence distinguishes them, and
     `MultiviewDepth` verifies it against the depth of the neighbours.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mapping.memory import available_bytes
+from mapping.available_memory import available_bytes
 from mapping.tsdf.observation import FusionError
 
 FARTHEST = 1e12

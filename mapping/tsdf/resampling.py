@@ -106,7 +106,7 @@ def _trilinear(tsdf: NDArray[np.int32], blocks: BlockMap, grid: Array) -> NDArra
 
 
 def _nearest_records(surface: SurfaceSums, blocks: BlockMap, voxels: Numbers, first_block: int) -> SurfaceSums:
-    """The records of voxels (N, 3) of the old lattice, whose numbers in the new one go on from block `first_block`."""
+    """The records of voxels (N, 3) of the old lattice, whose numbers in the new one continue from block `first_block`."""
     rows, numbers = _rows_of(blocks, voxels)
     keys = surface.row.astype(np.int64) * VOXELS + surface.voxel
     wanted = rows.astype(np.int64) * VOXELS + numbers

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from mapping.available_memory import available_bytes
 from mapping.files import atomic_path
-from mapping.memory import available_bytes
 from mapping.reading.arrays import read_npz
 from mapping.reading.documents import parse_json
 from mapping.tsdf.surface import SurfaceSums

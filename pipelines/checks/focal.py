@@ -15,10 +15,10 @@ LEAST_PAIRS = 3
 LEAST_MATCHES = 60
 FACTORS = np.exp(np.linspace(np.log(0.6), np.log(1.6), 41))
 """Factors of the given focal length that are tried."""
-WORTH_A_WARNING = 0.03
+LEAST_WARNED = 0.03
 """Relative deviation from which the given focal length is called wrong."""
 GAIN = 0.03
-"""Share by which the epipolar error must fall at least for another focal length or distortion to be believed."""
+"""Share by which the epipolar error must fall at least for another focal length or distortion to be reported."""
 DRAWS = 100
 
 
@@ -54,8 +54,8 @@ class FocalLength:
 
 
 def measure_focal_length(pairs: Sequence[MatchedPair]) -> FocalLength | None:
-    """The focal length at which the matches of all pairs lie nearest to their epipolar lines; None where too few tell, and of
-    a camera that moves along without turning, where any focal length fits.
+    """The focal length at which the matches of all pairs lie nearest to their epipolar lines; None where there are too few, and
+    of a camera that moves along without turning, where any focal length fits.
 
     The minimum over factors of the given one, its spread from draws of the pairs with repetition (the bootstrap).
     """
@@ -83,7 +83,7 @@ def measure_focal_length(pairs: Sequence[MatchedPair]) -> FocalLength | None:
         error_found=float(np.mean(found)),
         k1=k1,
         pairs=count,
-        is_wrong=abs(factor - 1) > max(WORTH_A_WARNING, 3 * spread) and is_clear_gain(given, found, GAIN),
+        is_wrong=abs(factor - 1) > max(LEAST_WARNED, 3 * spread) and is_clear_gain(given, found, GAIN),
     )
 
 

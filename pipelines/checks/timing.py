@@ -17,9 +17,9 @@ Array = NDArray[np.float64]
 OFFSETS = np.array([*np.arange(-0.5, -0.1, 0.05), *np.arange(-0.1, 0.11, 0.02), *np.arange(0.15, 0.51, 0.05)])
 """Seconds that are tried."""
 LEAST = 0.03
-"""Offsets below are not told from none."""
+"""Smaller offsets are not distinguished from none."""
 GAIN = 0.2
-"""Share by which the epipolar error must fall at least for an offset to be believed."""
+"""Share by which the epipolar error must fall at least for an offset to be reported."""
 LEAST_PAIRS = 3
 
 

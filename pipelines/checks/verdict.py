@@ -92,7 +92,7 @@ class ConventionVerdict:
 
 @dataclass(frozen=True)
 class SequenceCheck:
-    """All that a sequence's frames say of how it is read; None where they do not tell."""
+    """All that a sequence's frames say of how it is read; None where they show nothing."""
 
     conventions: ConventionVerdict
     time_offset: TimeOffset | None
@@ -166,7 +166,7 @@ def check_sequence(sequence: FrameSequence, sampler: FrameSampler, *, metric: bo
 
     `sampler` reads the frames of the sequence that may be used; without `metric` the unit of the poses is not that of depth.
     An offset of time is looked for where the conventions are not wrong, and the focal length where poses and images go
-    together: each would be told from the errors of the other.
+    together: each would be estimated from the errors of the other.
     """
     assumed = sequence.convention if isinstance(sequence, RecordedSequence) else Convention()
     matches = matched_pairs(sampler)
@@ -263,7 +263,7 @@ def _without_ruled_out(
 ) -> list[Convention]:
     """The best convention and those that fit as well, best first, less those that the matches rule out.
 
-    Small motion tells less of the axes than of depth, and depth nothing of a camera that only turns.
+    Small motion shows less of the axes than of depth, and depth nothing of a camera that only turns.
     """
     best, *others = scores
     close = [best.convention, *(score.convention for score in others if not best.is_better_than(score))]

@@ -27,16 +27,16 @@ OBSERVATIONS = 250
 LEAST_OBSERVATIONS = 25
 """With fewer a frame is not adjusted, but moved as its neighbours are."""
 LEAST_FRAMES, LEAST_SHARE = 5, 0.5
-"""Frames, and share of those with features, that are adjusted at least: fewer do not tell how the others moved."""
+"""Frames, and share of those with features, that are adjusted at least: fewer do not show how the others moved."""
 ERRORS = (4.0, 2.5)
-"""Pixels of reprojection error above which observations are left out after each round."""
+"""Pixels of reprojection error above which observations are ignored after each round."""
 ITERATIONS = 30
 TOLERANCE = 1e-4
 """Relative fall of the cost at which an adjustment ends; iterations beyond move poses by less than the features are off."""
 LEAST_TURN_DEG = 8.0
 """Median rotation of the camera over `TYPICAL_STEP` frames from which the focal length is refined."""
 LARGEST_FOCAL_CHANGE = 0.3
-"""Logarithm of the ratio of focal lengths beyond which the images have not told it."""
+"""Logarithm of the ratio of focal lengths beyond which the images do not determine it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +180,7 @@ def _tells_focal_length(poses: Array) -> bool:
 
 
 def _solve(model: Any, poses: Array, used: NDArray[np.bool_]) -> None:
-    """Adjust poses, points, focal length and distortion of the model, in rounds between which wrong observations are left out."""
+    """Adjust poses, points, focal length and distortion of the model, in rounds between which wrong observations are dropped."""
     import pycolmap
 
     options = pycolmap.BundleAdjustmentOptions()

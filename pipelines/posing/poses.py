@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 VERSION = 3
 """Counts changes of the code that change the result, so that older results are not taken for it."""
 LEAST_REGISTERED = 5
-FEW_SHARE = 0.5
 NOT_REGISTERED = "not registered by structure from motion"
 SHOWN_NAMES = 12
 HEADER = "transforms.json"
@@ -263,7 +262,7 @@ class _SingleImages:
 
 def _scale(path: Path, found: Reconstruction, single: _SingleImages, progress: Progress) -> ScaleEstimate:
     """Metres per unit by the shipped network's depth of single images and the height of a carried camera above the floor that it
-    shows; raises SequenceError where the depth does not tell."""
+    shows; raises SequenceError where the depth does not determine it."""
     names = sorted(found.views)
     asked = 0
 
@@ -370,7 +369,7 @@ def notes_of(report: PosesReport) -> list[str]:
     if apart := [part for part in report.parts if part.reason]:
         shown = "; ".join(f"{part.images} frames: {part.reason}" for part in apart)
         notes.append(
-            f"parts of the recording that cannot be proved to connect to the largest one were left out ({shown})"
+            f"parts of the recording that cannot be proved to connect to the largest one were omitted ({shown})"
         )
     return notes
 

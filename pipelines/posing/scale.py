@@ -69,7 +69,7 @@ class ScaleEstimate:
 def estimate_scale(
     views: Sequence[SparseView], predict: Callable[[int], NDArray[np.float32]], *, most_views: int = MOST_VIEWS
 ) -> ScaleEstimate | None:
-    """The scale at which predicted depth agrees with the depths of sparse points; None where fewer than three views can tell.
+    """The scale at which predicted depth agrees with the depths of sparse points; None where fewer than three views have any.
 
     Parameters
     ----------

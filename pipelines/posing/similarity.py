@@ -18,7 +18,7 @@ LIMIT = 0.008
 """Distance in units of the focal length up to which a point lies where the other model's image shows it: models are bent."""
 DEPTH_LIMIT = 0.25
 """Logarithm of the ratio of a point's depths in both models, seen from one image, up to which they agree. Between images nearby
-only depth tells the size, but it is less certain than where a point is seen."""
+only depth determines the size, but it is less certain than where a point is seen."""
 LEAST_OBSERVATIONS = 6
 """Of one image from which its pose in the other model is found."""
 MOST_IMAGES = 60
@@ -209,11 +209,13 @@ def _candidates(common: Common, side: int) -> list[Similarity]:
 def _pose_of_image(points: Array, rays: Array) -> Array | None:
     """`T_camera_world` (4, 4) of an image that shows points (n, 3) at rays (n, 2)."""
     try:
-        done, turn, shift, inliers = cv2.solvePnPRansac(
+        found = cv2.solvePnPRansac(
             points, rays, np.eye(3), None, iterationsCount=300, reprojectionError=LIMIT, flags=cv2.SOLVEPNP_SQPNP
         )
     except cv2.error:  # points on a line
         return None
+    done, turn = found[:2]
+    shift, inliers = found[2:]
     if not done or inliers is None or len(inliers) < LEAST_OBSERVATIONS:
         return None
     return from_rotation_translation(cv2.Rodrigues(turn)[0], shift.ravel())

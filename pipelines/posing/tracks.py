@@ -106,7 +106,7 @@ def find_tracks(
 ) -> Tracks:
     """Points that several frames show, by poses (N, 4, 4) `T_world_camera` and a camera, which may be distorted.
 
-    A track with two features of one frame is wrong somewhere and left out, as is one whose point the poses do not explain.
+    A track with two features of one frame is wrong somewhere and dropped, as is one whose point the poses do not explain.
     """
     starts = np.cumsum([0, *(len(found.pixels) for found in features)])
     rays = [camera.pixel_rays(found.pixels) for found in features]

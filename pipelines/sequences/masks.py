@@ -45,7 +45,7 @@ def mask_notes(masks: Sequence[Path | None], folder: Path, used: Iterable[Path])
 
 
 def masks_by_name(files: Sequence[Path], folder: Path) -> Pairs:
-    """The mask in a folder of each image, None where there is none; raises SequenceError where names do not tell."""
+    """The mask in a folder of each image, None where there is none; raises SequenceError where names leave it open."""
     return files_by_name(files, list_images(folder), str(folder))
 
 

@@ -63,7 +63,7 @@ def files_by_name(files: Sequence[Path], others: Sequence[Path], what: str) -> P
     if not candidates and _count(stems) >= LEAST_SHARE * min(len(files), len(others)):
         return stems
     problem = (
-        "more than one number in the names could join them" if candidates else "the names do not tell which belong"
+        "more than one number in the names could join them" if candidates else "the names do not show which belong"
     )
     raise SequenceError(f"{what}: {problem} to which image: {_example(files, others)}; name them as the images")
 

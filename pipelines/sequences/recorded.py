@@ -215,7 +215,7 @@ def _mask(record: FrameRecord, lens: Intrinsics) -> NDArray[np.bool_] | None:
 
 
 def with_masks(records: Sequence[FrameRecord], folder: Path) -> list[FrameRecord]:
-    """The records with their masks in a folder; raises SequenceError when the names do not tell which belongs to which image."""
+    """The records with their masks in a folder; raises SequenceError when the names do not show which belongs to which image."""
     files = [Path(str(r.image.number)) if isinstance(r.image, VideoFrame) else r.image for r in records]
     return [replace(r, mask=mask) for r, mask in zip(records, masks_by_name(files, folder), strict=True)]
 
@@ -259,7 +259,7 @@ def _size_of(intrinsics: Intrinsics) -> tuple[int, int]:
 def _one_a_time(infos: list[FrameInfo], folder: Path) -> tuple[FrameInfo, ...]:
     """The frames; of usable ones with the same time stamp only the first stays usable.
 
-    Raises SequenceError when that would leave out more than half of them: then the stamps were rounded.
+    Raises SequenceError when that would drop more than half of them: then the stamps were rounded.
     """
     checked: list[FrameInfo] = []
     latest, repeated = -np.inf, 0

@@ -1,4 +1,4 @@
-"""Time stamps in seconds, milliseconds, microseconds or nanoseconds, told apart by their magnitude."""
+"""Time stamps in seconds, milliseconds, microseconds or nanoseconds, distinguished by their magnitude."""
 
 from __future__ import annotations
 

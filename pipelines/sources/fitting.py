@@ -25,7 +25,7 @@ from pipelines.workspace import digest
 Floats = NDArray[np.float64]
 VERSION = 1  # counts changes of the method, so that stored depth is found again only where it would be the same
 FEWEST_PROVED = 200
-"""Proved pixels from which two numbers are told."""
+"""Proved pixels from which two numbers are fitted."""
 MOST_USED = 20_000
 ROUNDS = 20
 LEAST_DEVIATION = 0.005
@@ -38,7 +38,7 @@ FLAT, MOST_LEFT = 0.05, 0.7
 CERTAIN = 0.03
 """Relative deviation up to which a frame weighs as much as any in fusion."""
 REACH = 3.0
-"""Factor beyond the farthest proved depth, and below the nearest, up to which the fit is believed."""
+"""Factor beyond the farthest proved depth, and below the nearest, up to which the fit is trusted."""
 
 
 class DepthShape(Enum):
@@ -113,7 +113,7 @@ def _line(x: Floats, y: Floats) -> tuple[float, float, Floats]:
 def fitted(base: Source, shape: DepthShape, sequence: FrameSequence, config: PipelineConfig) -> Source:
     """The source with its depth in the unit of the poses, and a confidence by how well each frame fits.
 
-    `base` gives what its network says as depth. Raises SourceError where poses cannot tell any depth: without a second camera
+    `base` gives what its network says as depth. Raises SourceError where poses determine no depth: without a second camera
     elsewhere; while it answers also when no frame has a neighbour.
     """
     frames = MultiviewFrames(sequence, config)

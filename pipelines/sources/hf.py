@@ -33,9 +33,9 @@ OPTIONS = (*TASKS, "kind", "space")
 KIND_OF_TYPE = {"depth_pro": "metric", "glpn": "metric", "zoedepth": "metric", "tipsv2_dpt": "metric"}
 """What the depth of architectures is that give one kind only."""
 AXIS_PROBES = 4
-"""Frames, spread over the sequence, that tell the axes of a network's normals."""
+"""Frames, spread over the sequence, that show the axes of a network's normals."""
 LEAST_COSINE = 0.5
-"""Mean cosine between a network's normals and those of its depth below which the axes are not told."""
+"""Mean cosine between a network's normals and those of its depth below which the axes are unknown."""
 
 
 def open_hf(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
@@ -103,7 +103,7 @@ def _kind(checkpoint: HubCheckpoint, given: str | None) -> str:
 
 
 def _table(checkpoint: HubCheckpoint, space: str | None, notes: list[str]) -> NDArray[np.uint8]:
-    """The ids in NYU40 of a network's classes (n,); raises SourceError where it cannot be told what they are."""
+    """The ids in NYU40 of a network's classes (n,); raises SourceError where they cannot be identified."""
     if space is not None:
         return table_to_nyu40(load_label_space(space))[1:]
     names = checkpoint.class_names
@@ -159,10 +159,10 @@ class HubNetworks:
 
     @cached_property
     def _axes(self) -> NDArray[np.float32] | None:
-        """Signs (3,) that bring the network's normals to the camera's axes; None where they cannot be told."""
+        """Signs (3,) that bring the network's normals to the camera's axes; None where they cannot be found."""
         name = self.checkpoints["normals"].name
         if self._depth is None:
-            self.notes.append(f"normals of {name} are not used: without depth it cannot be told which axes they have")
+            self.notes.append(f"normals of {name} are not used: without depth their axes cannot be found")
             return None
         chosen = chosen_positions(self.sequence, self.config.frames)
         pairs = []

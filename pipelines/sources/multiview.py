@@ -76,7 +76,7 @@ class MultiviewFrames:
 
     @cached_property
     def problem(self) -> str | None:
-        """Why frames cannot be compared, as far as poses tell before anything is read."""
+        """Why frames cannot be compared, as far as poses show before anything is read."""
         places = self._poses[np.isfinite(self._poses).all(axis=(1, 2)), :3, 3]
         if len(places) < 2:
             return f"--source multiview: {self.name} has {len(places)} frame with a pose; expected two or more"
@@ -110,7 +110,7 @@ class MultiviewFrames:
             )
         if depths.range_is_assumed:
             notes.append(
-                "images share too few points to tell the depth range: "
+                "images share too few points to find the depth range: "
                 f"{depths.config.min_depth:g} to {depths.config.max_depth:g} m is assumed, poses taken as metres"
             )
         return notes

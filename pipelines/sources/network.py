@@ -108,7 +108,7 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
 def without_vague_names(record: CheckpointRecord, label_space: LabelSpace) -> CheckpointRecord:
     """The record of a network that names groups of classes by one of them, such as table, but never as other furniture or props.
 
-    In a map the frames that know the class decide; a vague name beside it would be an object of its own.
+    In a map the frames that know the class decide; a vague name next to it would be an object of its own.
     """
     assert record.broader is not None
     vague = [label_space.name_of(broad).startswith("other") for broad in record.broader]
@@ -162,7 +162,7 @@ class PosedNetwork:
             return self.scale.scale
         if not self.sequence.is_metric:
             self.notes.append(
-                "the unit of the poses is unknown and cannot be told from the images: it is taken for a metre; "
+                "the unit of the poses is unknown and cannot be found from the images: it is taken for a metre; "
                 "give it with --scale"
             )
         return 1.0

@@ -8,9 +8,9 @@ ratio within a frame is what no scale of the frame corrects; it decides between 
 - Up to `multiview.prior_deviation` images take precedence. The prediction is no prior, since it would draw frames to different
   depths, but fills what the images leave open.
 - Beyond, nothing is filled: what is wrong by that much makes surface where there is none. Its normals and edges, by which depth
-  is weighed, are left out with it.
+  is weighed, are dropped with it.
 
-A network that takes hints is shown what images say of each frame and completes it. How wrong it then is, those pixels tell that
+A network that takes hints is shown what images say of each frame and completes it. How wrong it then is, those pixels show that
 images prove and that were hidden from it; up to `COMPLETES` the whole depth is its own, beyond that of images alone.
 """
 
@@ -38,14 +38,14 @@ from pipelines.workspace import digest
 VERSION = 2  # counts changes of the method, so that stored depth is found again only where it would be the same
 REMEMBERED_BYTES = 512 << 20  # predictions that are kept because neighbours ask for them before their turn
 GOOD = 0.07  # spread of depth within frames up to which it is better left to the alignment; about there both do as well
-PROBES = 8  # frames, spread over the sequence, that tell how wrong the prediction is
+PROBES = 8  # frames, spread over the sequence, that show how wrong the prediction is
 COMPLETES = 0.25  # spread of depth completed by a network, up to which it fills what images leave open
 HIDDEN_BLOCKS = (
     4,
     5,
 )  # blocks along both sides of an image; every second one is hidden, to see how wrong a network is there
 UNPROVED = 0.3  # share of its confidence that a prior keeps where the images do not prove it
-FEWEST_PROVED = 500  # pixels that tell the scale of a frame's prior, and its spread
+FEWEST_PROVED = 500  # pixels that show the scale of a frame's prior, and its spread
 SPREAD = 0.04  # standard deviation of the Gaussian that spreads it, as a share of the image's long side
 NOTHING_NEAR = 0.02  # weight of the frame's median against proved pixels around
 DEVIATION_OF_MEDIAN = 1.4826  # standard deviation of a normal distribution by its median absolute deviation
@@ -168,7 +168,7 @@ class _Refiner:
         notes = self.source.notes
         spread = self._spread(depths)
         self._completes = spread is None or spread <= COMPLETES or not self._is_optional
-        found = "images prove too little to tell how wrong it is there"
+        found = "images prove too little to find how wrong it is there"
         if spread is not None:
             found = f"off by {spread:.0%} where it was not shown what images prove"
         filled = "is completed by" if self._completes else "is not completed by"
@@ -219,7 +219,7 @@ def hint_from(depths: MultiviewDepth, position: int, frame: Frame) -> Hint:
 
 def error_of_hidden(base: Source, frame: Frame, hint: Hint) -> float | None:
     """The robust standard deviation of the log ratio of a network's depth to what images prove, where it was not shown that;
-    unlike in `spread_of` a common scale counts, as nothing corrects it later. None where too few pixels tell."""
+    unlike in `spread_of` a common scale counts, as nothing corrects it later. None where too few pixels are compared."""
     assert base.predict_hinted is not None
     block_row, block_column = (
         np.arange(pixels) * blocks // pixels for pixels, blocks in zip(hint.depth.shape, HIDDEN_BLOCKS, strict=True)
@@ -229,10 +229,10 @@ def error_of_hidden(base: Source, frame: Frame, hint: Hint) -> float | None:
     predicted = base.predict_hinted(frame, shown).depth
     if predicted is None:
         return None
-    told = hidden & (hint.confidence >= PROVED) & (hint.depth > 0) & (predicted > 0)
-    if told.sum() < FEWEST_PROVED:
+    compared = hidden & (hint.confidence >= PROVED) & (hint.depth > 0) & (predicted > 0)
+    if compared.sum() < FEWEST_PROVED:
         return None
-    return DEVIATION_OF_MEDIAN * float(np.median(np.abs(np.log(hint.depth[told] / predicted[told]))))
+    return DEVIATION_OF_MEDIAN * float(np.median(np.abs(np.log(hint.depth[compared] / predicted[compared]))))
 
 
 def spread_of(proved: NDArray[np.float32], predicted: NDArray[np.float32]) -> float | None:

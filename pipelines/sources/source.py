@@ -38,7 +38,7 @@ class SourceError(ValueError):
 
 
 class DepthOrigin(Enum):
-    """What depth was found from, which tells its scale."""
+    """What depth was found from, which determines its scale."""
 
     SENSOR = "sensor"
     """Measured: metres in every frame."""

@@ -13,10 +13,11 @@ from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
 from mapping.files import remove_file
 from mapping.se3 import inverse, transform_points
 from pipelines.sequences.colmap_points import sparse_points_of
-from pipelines.sources.source import DepthOrigin, Source
+from pipelines.sources.source import DepthOrigin
 from pipelines.stages.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
 from pipelines.stages.context import RunContext
 from pipelines.stages.fuse import static_weight
+from pipelines.stages.wanted import wants_alignment
 from pipelines.workspace import StageRecord
 
 POINT_DEVIATION = 0.05
@@ -28,7 +29,7 @@ FEW_MATCHES_SHARE = 0.2
 def align(context: RunContext) -> StageRecord:
     """Corrections of all frames into alignment.json; an empty one where depth is left as it is."""
     path, settings = context.path(FILE), context.config.align
-    if not is_wanted(settings.mode, context.source):
+    if not wants_alignment(context.config, context.source):
         return _leave_depth(context)
     remove_file(path)
     samples = _sample_all(context)
@@ -56,15 +57,6 @@ def _leave_depth(context: RunContext) -> StageRecord:
     depth_scale = scale if from_poses and scale is not None else 1.0
     write_alignment(context.path(FILE), Alignment(pose_scale=scale or 1.0, depth_scale=depth_scale))
     return record
-
-
-def is_wanted(mode: str, source: Source) -> bool:
-    """Whether depth is aligned: as the setting says, or by whether its scale may differ from frame to frame."""
-    if mode != "auto":
-        return mode == "on"
-    if source.depth_from is DepthOrigin.POSES:  # one scale, that of the poses
-        return False
-    return source.depth_from in (DepthOrigin.NETWORK, DepthOrigin.FITTED) or source.is_refined
 
 
 def _sample_all(context: RunContext) -> dict[int, DepthSamples]:
@@ -108,7 +100,9 @@ def _pose_scale(
     if given is not None or context.sequence.is_metric:
         _note_scale(record, context, None)
         return given or 1.0, record
-    if context.source.depth_from is DepthOrigin.FITTED:  # it was fitted in the unit of the poses and cannot tell it
+    if (
+        context.source.depth_from is DepthOrigin.FITTED
+    ):  # it was fitted in the unit of the poses and does not determine it
         _note_scale(record, context, None)
         return 1.0, record
     found = pose_scale_from_points([samples[i].depth.ravel()[sample] / z for i, (sample, z) in points.items()])

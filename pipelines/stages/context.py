@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from mapping.depth.planar import SurfacePlane
+from mapping.depth.building_planes import SurfacePlane
 from mapping.se3 import inverse
 from pipelines.features import FrameFeatures
 from pipelines.frame import Frame, FrameSequence, only_within
@@ -23,7 +23,7 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources.source import Source, SourceError
 from pipelines.sources.stored import read_answer
 from pipelines.stages import alignment_file, planes_file
-from pipelines.stages.placing import on_planes
+from pipelines.stages.on_planes import on_planes
 from pipelines.workspace import Workspace, read_record
 from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace
@@ -82,7 +82,7 @@ class RunContext:
         return self.workspace.path(self.folder) / name
 
     def advance(self, done: int, total: int) -> None:
-        """Tell how far the stage has come."""
+        """Report how far the stage has come."""
         self.progress(self.stage, done, total)
 
     @cached_property
@@ -137,7 +137,7 @@ class RunContext:
         aligned : depth corrected as the alignment stage found, and depth and poses in metres; else both as they are given.
         levelled : poses in the levelled world, for which they are `aligned`; else in that of the sequence.
         planes : predicted depth of floors, ceilings, walls and tables on the planes found of them, where poses are `levelled`.
-        broken : gets the reason of each frame that cannot be read, by index; such frames are left out.
+        broken : gets the reason of each frame that cannot be read, by index; such frames are omitted.
         max_broken : raises BrokenFramesError when there are more of them.
 
         Raises SourceError for a frame of which the source says no depth.

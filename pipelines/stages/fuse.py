@@ -1,4 +1,4 @@
-"""The fusion stage: every chosen frame into the volume, what moves kept out of it and noted; stops and goes on at any frame."""
+"""The fusion stage: every chosen frame into the volume, what moves kept out of it and noted; stops and resumes at any frame."""
 
 from __future__ import annotations
 
@@ -25,14 +25,8 @@ from pipelines.stages.motion_file import FILE, read_motion
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace, nyu40
-from scenegraph.tracks.dynamic import (
-    Detection,
-    LabelledView,
-    detect,
-    detections_from_json,
-    detections_to_json,
-    widened,
-)
+from scenegraph.tracks.detection import Detection, LabelledView, detections_from_json, detections_to_json
+from scenegraph.tracks.detector import detect, widened
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_FILES = ("fusing.npz", "fusing.json")
@@ -64,7 +58,7 @@ class FusionState:
 
 
 def fuse(context: RunContext) -> StageRecord:
-    """All chosen frames into volume.npz and detections.json, going on from the last checkpoint of a killed run."""
+    """All chosen frames into volume.npz and detections.json, resuming from the last checkpoint of a killed run."""
     positions, config = context.positions, context.config
     label_space = context.source.label_space
     state = _load_checkpoint(context) or FusionState(0, TSDFVolume(config.tsdf))
@@ -118,7 +112,7 @@ def static_weight(
     label_space: LabelSpace | None,
     moving: NDArray[np.uint16] | None = None,
 ) -> NDArray[np.float32]:
-    """(H, W) how far the depth of each pixel is believed, 0 for what may move by its label or is `moving` (H, W)."""
+    """(H, W) the weight of the depth of each pixel, 0 for what may move by its label or is `moving` (H, W)."""
     seen = frame.predictions
     weight = depth_weight(
         seen.depth,
@@ -144,7 +138,7 @@ def fuse_frame(
     source: Source,
     moving: NDArray[np.uint16] | None = None,
 ) -> None:
-    """Weigh the frame's depth pixel by pixel, leave out what may move, and add the rest to the volume.
+    """Weigh the frame's depth pixel by pixel, ignore what may move, and add the rest to the volume.
 
     Of predicted labels, that a pixel has no name is evidence as well, and labels count as far as they are sure (`voted`).
     """
@@ -249,7 +243,7 @@ def _summarised(context: RunContext, state: FusionState, *, fused_now: int, seco
         "text": f"{frames} frames, {rate:.1f} a second, volume {state.volume.memory_bytes / 2**20:.0f} MiB",
     }
     warnings = [] if context.source.label_space is None else foreign_label_warning(state, context.source.label_space)
-    return StageRecord(summary, warnings + [f"left out: {reason}" for reason in state.broken.values()])
+    return StageRecord(summary, warnings + [f"frame omitted: {reason}" for reason in state.broken.values()])
 
 
 def foreign_label_warning(state: FusionState, label_space: LabelSpace) -> list[str]:

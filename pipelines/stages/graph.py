@@ -27,7 +27,7 @@ from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
 from scenegraph.objects.evidence import EvidentMesh
 from scenegraph.rooms.storeys import doubtful_storeys
-from scenegraph.tracks.dynamic import detections_from_json
+from scenegraph.tracks.detection import detections_from_json
 
 PREDICTED_EXTENT = 0.2
 """`graph.objects.least_extent` for depth that is not measured, whose errors are of that size."""

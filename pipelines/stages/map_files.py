@@ -11,9 +11,7 @@ import numpy as np
 from mapping.distance_field import FreeSpace
 from mapping.mesh.io import write_glb, write_mesh
 from mapping.mesh.mesh import Mesh
-from mapping.reading.files import file_sha256
 from pipelines.views.exporters import scene_glb_nodes
-from pipelines.workspace import Workspace, WorkspaceError
 from scenegraph.build import CameraTrajectory
 from scenegraph.corrections.entries import FILE as CORRECTIONS_FILE
 from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
@@ -33,13 +31,9 @@ GRAPH_FILES = (
     "trajectory.tum",
     "ground.npz",
 )
+GRAPH_INPUTS = (CORRECTIONS_FILE,)
+"""Files of the run folder that users write and the graph is built with."""
 SURFACE_SAMPLES = 20_000
-
-
-def read_too(workspace: Workspace) -> list[str]:
-    """What the graph of a run folder depends on besides the stages before: hashes of the files in it that users write."""
-    path = workspace.path(CORRECTIONS_FILE)
-    return [file_sha256(path, WorkspaceError)] if path.is_file() else []
 
 
 def write_map(root: Path, mesh: Mesh, graph: SceneGraph, trajectory: CameraTrajectory, free_space: FreeSpace) -> None:

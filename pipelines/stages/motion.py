@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.depth.weights import depth_weight
-from pipelines.sources.source import DepthOrigin, Source
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.motion_file import FILE, Motion, Runs, write_motion
+from pipelines.stages.wanted import wants_motion
 from pipelines.workspace import StageRecord
 from scenegraph.labels import nyu40
 from scenegraph.motion.views import ViewsBuilder
@@ -22,7 +22,7 @@ def find_motion(context: RunContext) -> StageRecord:
     from scenegraph.motion.movers import find_movers  # imports numba, which commands that only read do without
 
     path, config = context.path(FILE), context.config.dynamics
-    if not is_wanted(context.source, setting=config.motion):
+    if not wants_motion(context.config, context.source):
         write_motion(path, Motion())
         return StageRecord({"text": "what moves is known by its label alone"})
     count = len(context.positions)
@@ -40,11 +40,6 @@ def find_motion(context: RunContext) -> StageRecord:
     write_motion(path, Motion(found.stride, moving))
     summary = {"tracks": found.tracks, "rejected": found.rejected, "frames": len(moving)}
     return StageRecord({**summary, "text": f"{found.tracks} moving, in {len(moving)} of {count} frames"})
-
-
-def is_wanted(source: Source, *, setting: bool | None) -> bool:
-    """The setting, or whether the source's depth is measured."""
-    return source.depth_from is DepthOrigin.SENSOR if setting is None else setting
 
 
 def _reliable(frame: PosedFrame, context: RunContext) -> NDArray[np.float32]:

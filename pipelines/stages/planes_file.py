@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.planar import CELL, Surface, SurfacePlane
+from mapping.depth.building_planes import CELL, Surface, SurfacePlane
 from mapping.files import write_text_atomic
 from mapping.planes import Plane
 from pipelines.workspace import read_record

@@ -30,7 +30,7 @@ from scenegraph.files import json_values as values
 
 Array = NDArray[np.float64]
 POSES_FILE = "poses.json"
-WORTH = 0.4
+LEAST_ERROR = 0.4
 """Pixels of epipolar error from which poses are worth refining, in images no larger than those in which features are found."""
 LEAST_GAIN = 0.2
 """Share by which it must fall for refined poses to be used."""
@@ -143,7 +143,7 @@ def _reason_against(context: RunContext) -> str | None:
             return "too few features are common to the frames"
         camera = context.camera
         error = values.at_least_zero(stated, f"{found}: epipolar_error", most=camera.width + camera.height)
-        if error < WORTH * max(1.0, max(camera.width, camera.height) / LARGEST_SIDE):
+        if error < LEAST_ERROR * max(1.0, max(camera.width, camera.height) / LARGEST_SIDE):
             return f"they fit the images ({error:.2f} px)"
     if not can_adjust():
         return "needs the extra sfm: pip install 'm2h-mapping[sfm]'"

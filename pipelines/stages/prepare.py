@@ -39,12 +39,12 @@ def list_frames(context: RunContext) -> StageRecord:
     skipped = sum(info.used for info in infos) - len(chosen)
     if skipped:
         unused["excluded by stride or range"] = skipped
-    left_out = "".join(f", {count} {reason}" for reason, count in unused.most_common(3))
+    omitted = "".join(f", {count} {reason}" for reason, count in unused.most_common(3))
     summary = {
         "found": len(infos),
         "used": len(chosen),
         "unused": dict(sorted(unused.items())),
-        "text": f"{len(chosen)} of {len(infos)} frames{left_out}",
+        "text": f"{len(chosen)} of {len(infos)} frames{omitted}",
     }
     warnings = [*getattr(context.sequence, "notes", ())]
     if lost > context.config.frames.max_broken * len(infos):

@@ -46,7 +46,7 @@ def presence_frames(context: RunContext) -> list[int]:
 
 
 def transient_surfaces(context: RunContext, volume: TSDFVolume) -> list[TransientSurface]:
-    """What frames saw in space that the map of all of them takes for free; empty where depth is not exact enough to tell."""
+    """What frames saw in space that the map of all of them takes for free; empty where depth is not exact enough to decide."""
     from mapping.tsdf.volume import TSDFVolume
 
     config = context.config.dynamics.presence
@@ -94,7 +94,7 @@ def contradicting_depth(
     inside = (known >= LEAST_WEIGHT) & (distance >= config.free_share * volume.config.truncation_distance)
     mask = np.zeros(few.shape, np.uint8)
     mask[v[inside], u[inside]] = 1
-    _, patch, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    patch, stats = cv2.connectedComponentsWithStats(mask, connectivity=8)[1:3]
     large = stats[:, cv2.CC_STAT_AREA] >= LEAST_PIXELS
     large[0] = False
     if not large.any():

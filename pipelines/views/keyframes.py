@@ -46,7 +46,8 @@ LARGEST = 1e12
 BORDER_PENALTY = 0.5
 """Of an object that the image border cuts."""
 LEAST_PIXELS = 12
-SCORE_WIDTH, OUTLINE_WIDTH, IMAGE_WIDTH, STRIP_WIDTH = 96, 200, 320, 192
+SCORE_WIDTH, OUTLINE_WIDTH = 96, 200
+IMAGE_WIDTH, STRIP_WIDTH = 320, 192
 QUALITY = 78
 DEPTH_AGREES, LEAST_VISIBLE = 0.25, 0.5
 """Metres, relative to 1 m of depth, between the frame's depth and the map's, and the least share of an object where they agree:

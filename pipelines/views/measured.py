@@ -17,7 +17,7 @@ class Measured:
 
 
 def measured_of(graph: SceneGraph) -> Measured:
-    """What the rooms of a graph tell; a storey's ceiling was measured where that of one of its rooms was."""
+    """What is measured in the rooms of a graph; a storey's ceiling was measured where that of one of its rooms was."""
     rooms = graph.nodes("room")
     heights = {key: room.measured_height for key, room in rooms}
     ceilings = {}

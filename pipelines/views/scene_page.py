@@ -91,17 +91,19 @@ def page_data(
     graph: SceneGraph, measured: Measured, label_slots: NDArray[np.int64], keyframes: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What the page knows of the graph and of the images."""
-    layers = ("storey", "room", "object", "track", "agent", "place")
-    storeys, rooms, objects, tracks, agents, places = (graph.nodes(layer) for layer in layers)
+    places = graph.nodes("place")
     index = {key: i for i, (key, _) in enumerate(places)}
     frames = list(keyframes["frames"])
     camera = {name: frames[0][name] for name in ("fx", "fy", "cx", "cy", "width", "height")} if frames else None
     return {
         "storeys": [
-            {"key": key, "z": _short(node.z_range), "ceiling": measured.ceilings[key]} for key, node in storeys
+            {"key": key, "z": _short(node.z_range), "ceiling": measured.ceilings[key]}
+            for key, node in graph.nodes("storey")
         ],
-        "rooms": [_room(graph, key, node, measured) for key, node in rooms],
-        "objects": [_object(graph, key, node, label_slots, keyframes["objects"]) for key, node in objects],
+        "rooms": [_room(graph, key, node, measured) for key, node in graph.nodes("room")],
+        "objects": [
+            _object(graph, key, node, label_slots, keyframes["objects"]) for key, node in graph.nodes("object")
+        ],
         "relations": [
             {"a": e.source, "b": e.target, "kind": e.kind, "score": e.attributes.get("score")}
             for e in graph.edges()
@@ -116,14 +118,14 @@ def page_data(
             "positions": [_short(node.position) for _, node in places],
             "edges": [[index[e.source], index[e.target]] for e in graph.edges("place_edge")],
         },
-        "tracks": [_track(key, node) for key, node in tracks],
+        "tracks": [_track(key, node) for key, node in graph.nodes("track")],
         "agents": [
             {
                 "time": float(node.time),
                 "position": _short(node.position),
                 "rotation": _short(node.rotation_xyzw, 5),
             }
-            for _, node in sorted(agents, key=lambda item: item[1].time)
+            for _, node in sorted(graph.nodes("agent"), key=lambda item: item[1].time)
         ],
         "frames": frames,
         "camera": camera,

@@ -64,7 +64,7 @@ def _contents(graph: SceneGraph) -> str:
             sizes[words(node.label)] += float(np.prod(node.box.size))
     moving = _movers([node for _, node in tracks])
     if not objects:
-        return f"No objects were told apart{moving}."
+        return f"No objects were found{moving}."
     if not kinds:
         return f"{_counted(len(objects), 'object').capitalize()} without names stand in it{moving}."
     largest = sorted(kinds, key=lambda kind: (-sizes[kind], kind))[:NAMED_KINDS]

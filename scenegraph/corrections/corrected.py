@@ -97,8 +97,8 @@ def _away(node: ObjectNode | RoomNode, point: Array) -> float:
         local = np.abs((point - node.box.center) @ node.box.rotation) - node.box.size / 2
         return float(np.linalg.norm(np.maximum(local, 0.0)))
     low, high = node.z_range
-    beside = shapely.Polygon(node.polygon).distance(shapely.Point(point[:2]))
-    return float(np.hypot(beside, max(low - point[2], point[2] - high, 0.0)))
+    outside = shapely.Polygon(node.polygon).distance(shapely.Point(point[:2]))
+    return float(np.hypot(outside, max(low - point[2], point[2] - high, 0.0)))
 
 
 def _object(state: _Map, anchor: Anchor) -> tuple[str, ObjectNode]:

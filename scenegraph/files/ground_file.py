@@ -33,7 +33,8 @@ def read_ground(path: Path) -> Ground:
     arrays = read_npz(path, GroundError, names=NAMES)
     if missing := [name for name in NAMES if name not in arrays]:
         raise GroundError(f"{path}: {missing[0]} is missing")
-    floors, origin, occupied, free = (arrays[name] for name in NAMES[:4])
+    floors, origin = arrays["floors"], arrays["origin"]
+    occupied, free = arrays["occupied"], arrays["free"]
     if occupied.dtype != np.uint32 or free.dtype != np.uint32 or occupied.ndim != 3 or free.shape != occupied.shape:
         raise GroundError(f"{path}: occupied and free must be uint32 (S, X, Y) of one shape")
     if (occupied.size and occupied.max() > FULL) or (free.size and free.max() > FULL):

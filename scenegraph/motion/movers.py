@@ -1,6 +1,6 @@
 """What moves in a sequence, whatever its label: from the depth of all frames to the pixels of movers in each.
 
-Depth that ends where other frames saw free space is moving or was moved. Clusters of it are tracked, and a track is believed
+Depth that ends where other frames saw free space is moving or was moved. Clusters of it are tracked, and a track is accepted
 when it went farther than the noise of depth explains, or when it is like a person and was there for a short time only.
 After the idea of Khronos (Schmid et al., RSS 2024) and of Dynablox (Schmid et al., RA-L 2023), with the whole sequence known.
 """
@@ -18,7 +18,7 @@ from scenegraph.motion.clusters import moving_clusters
 from scenegraph.motion.evidence import Comparison
 from scenegraph.motion.views import Views
 from scenegraph.tracks.detection import Detection, LabelledView
-from scenegraph.tracks.dynamic import detect_parts
+from scenegraph.tracks.detector import detect_parts
 from scenegraph.tracks.track_config import DetectionConfig, DynamicsConfig
 from scenegraph.tracks.tracking import Linked, link
 
@@ -32,7 +32,7 @@ LEAST_DETECTIONS = 3
 LEAST_SIZE, LEAST_STANDING = 0.08, 0.05
 """Square metres, width by height in view, of what goes somewhere and of who stands."""
 LONGEST_GAP = 1.0  # seconds out of view after which the place of a thing is no evidence that it went there
-EXACT = 0.15  # metres of margin up to which depth is exact enough to believe what does not go anywhere
+EXACT = 0.15  # metres of margin up to which depth is exact enough to accept what does not go anywhere
 SHORT_STAND, LONGEST_STAND = 20.0, 60.0
 """Seconds for which something upright, and something upright and slender, may rest that is still a mover."""
 UPRIGHT = (1.2, 2.2)  # metres over the floor that somebody who stands reaches
@@ -44,7 +44,7 @@ PART_DISTANCE = 0.6  # metres over the floor plan between the middle of a mover 
 class Movers:
     """Pixels of movers by position of the frame in the views, where there are any: track number from 1 and flat pixels (N,).
 
-    The images have `shape` and are reduced by `stride`. `tracks` and `rejected` count what was believed and what was not.
+    The images have `shape` and are reduced by `stride`. `tracks` and `rejected` count what was accepted and what was not.
     """
 
     parts: dict[int, list[tuple[int, Pixels]]]
@@ -79,28 +79,28 @@ def find_movers(
         frames.append((float(views.times[frame]), [detection for detection, _ in found]))
         progress(frame + 1, count)
     linked = link(frames, replace(config.tracking, min_detections=1))
-    believed = [each for each in linked if _is_mover(each, comparison)]
+    accepted = [each for each in linked if _is_mover(each, comparison)]
     parts: dict[int, list[tuple[int, Pixels]]] = {}
-    for number, each in enumerate(believed, start=1):
+    for number, each in enumerate(accepted, start=1):
         for detection in each.detections:
             _, frame, part = pixels.pop(_key(detection))
             parts.setdefault(frame, []).append((number, part))
     for each in linked:
         for detection in each.detections:
             pixels.pop(_key(detection), None)
-    _add_parts(parts, list(pixels.values()), believed)
+    _add_parts(parts, list(pixels.values()), accepted)
     height, width = views.at.shape[1:]
-    return Movers(parts, (height, width), views.stride, len(believed), len(linked) - len(believed))
+    return Movers(parts, (height, width), views.stride, len(accepted), len(linked) - len(accepted))
 
 
 def _add_parts(
     parts: dict[int, list[tuple[int, Pixels]]],
     others: Sequence[tuple[Detection, int, Pixels]],
-    believed: Sequence[Linked],
+    accepted: Sequence[Linked],
 ) -> None:
     """Add what was detected besides, such as an arm behind a post, where it is near a mover at that time."""
     for detection, frame, pixels in others:
-        for number, each in enumerate(believed, start=1):
+        for number, each in enumerate(accepted, start=1):
             times = [other.time for other in each.detections]
             at = int(np.searchsorted(times, detection.time))
             if at < len(times) and times[at] == detection.time:

@@ -37,7 +37,7 @@ class NameEvidence:
     def smoothed(self, faces: NDArray[np.int32]) -> NameEvidence:
         """The evidence of each vertex, twice, with that of its neighbours in a mesh of these faces (F, 3).
 
-        What is seen well speaks for what is seen badly beside it, unlike in a vote, in which all vertices count alike.
+        What is seen well speaks for what is seen badly next to it, unlike in a vote, in which all vertices count alike.
         """
         count = self.weights.shape[0]
         a, b, c = faces.astype(np.int64).T

@@ -17,7 +17,7 @@ from scenegraph.faces import Faces
 from scenegraph.graph_config import ObjectConfig, StructureConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import ObjectNode
-from scenegraph.objects.boxes import LEVEL_COS, Surroundings, completed_box, robust_box
+from scenegraph.objects.box_fitting import LEVEL_COS, Surroundings, completed_box, robust_box
 from scenegraph.objects.evidence import NameEvidence
 from scenegraph.objects.pieces import (
     Indices,

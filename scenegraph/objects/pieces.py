@@ -16,7 +16,7 @@ from scenegraph.faces import Faces
 from scenegraph.graph_config import ObjectConfig, StructureConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import OrientedBox
-from scenegraph.objects.boxes import robust_box
+from scenegraph.objects.box_fitting import robust_box
 from scenegraph.objects.evidence import MORE_OFTEN_THAN_NOT, NameEvidence
 from scenegraph.objects.sizes import SIZES, excess, is_whole, plausible
 from scenegraph.objects.split import best_cut
@@ -34,8 +34,8 @@ OVER_SHARE = 0.5  # share of a piece that must lie over or under another one to 
 class PreparedMesh:
     """A mesh prepared for cutting: smoothed labels (V,), edges (E, 2), normals (V, 3) and areas (V,) of vertices.
 
-    Where labels are predicted, also the evidence behind them, and certain (V,): for which vertices it holds more often than not
-    that the surface is of the label's object and where the map has it.
+    Where labels are predicted, also the evidence behind them, and certain (V,): where the surface is more likely than not
+    of the label's object and where the map has it.
     """
 
     faces: Faces

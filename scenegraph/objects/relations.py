@@ -19,7 +19,7 @@ from scenegraph.boxes import clip_convex, footprint, polygon_area
 from scenegraph.faces import Faces
 from scenegraph.graph_config import RelationConfig
 from scenegraph.nodes import ObjectNode
-from scenegraph.objects.boxes import LEVEL_COS
+from scenegraph.objects.box_fitting import LEVEL_COS
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

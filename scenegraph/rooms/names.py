@@ -44,7 +44,7 @@ DOOR_VOTE, ELONGATION_VOTE = 0.9, 1.0
 LARGE_ROOM, LARGE_ROOM_VOTE = 15.0, 0.7
 STORAGE_AREA = 8.0
 MIN_VOTE = 0.8
-TELLING = 0.5  # votes from which on a class speaks for a kind of room
+AGREEING = 0.5  # votes from which on a class speaks for a kind of room
 
 
 def name_room(
@@ -67,9 +67,9 @@ def name_room(
         scores["living_room"] += LARGE_ROOM_VOTE
     scores = {room: score for room, score in scores.items() if score > 0}
     best = max(scores, key=lambda room: (scores[room], room), default=PLAIN)
-    agreeing = sum(weight >= TELLING for name, weight in VOTES.get(best, {}).items() if name in counts)
+    agreeing = sum(weight >= AGREEING for name, weight in VOTES.get(best, {}).items() if name in counts)
     total = sum(scores.values())
-    # A hallway is told by its doors and shape, which are measured: no classes need agree, but what they say otherwise counts.
+    # A hallway is recognised by its doors and shape, which are measured: no classes need agree, but the rest counts.
     doubtful = predicted and ((best != "hallway" and agreeing < 2) or scores.get(best, 0.0) < 0.5 * total)
     if doubtful or scores.get(best, 0.0) < MIN_VOTE:
         return PLAIN, _normalised({**scores, PLAIN: total + MIN_VOTE if doubtful else MIN_VOTE})

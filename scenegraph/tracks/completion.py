@@ -76,7 +76,7 @@ def complete(detection: Detection, size: BodySize, floor: float | None, config: 
 def _over_floor(detection: Detection, floor: float, height: float, config: TrackingConfig) -> tuple[float, float]:
     """Height of the centre of a thing that stands on a floor and its standard deviation.
 
-    Its top is believed where that gives nearly its whole height: a part may be hidden without a visible occluder.
+    Its top is accepted where that gives nearly its whole height: a part may be hidden without a visible occluder.
     """
     top = float(detection.high[2]) - floor
     if "above" not in detection.cut and LEAST_TOP * height <= top <= MOST_TOP * height:

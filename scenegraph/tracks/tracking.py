@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,23 +82,29 @@ def track(
 
     Raises ValueError when two frames have the same time.
     """
-    config = config or TrackingConfig()
-    kept, times, sizes, config = _tracks(frames, config)
-    return [_node(each, times, sizes[each.label_id], label_space, config) for each in kept]
+    found = _tracks(frames, config or TrackingConfig())
+    return [_node(each, found.times, found.sizes[each.label_id], label_space, found.config) for each in found.tracks]
 
 
 def link(frames: Iterable[tuple[float, Sequence[Detection]]], config: TrackingConfig) -> list[Linked]:
     """As `track`, but the detections of each thing."""
-    kept, _, sizes, config = _tracks(frames, config)
+    found = _tracks(frames, config)
     return [
-        Linked(each.detections, _smoothed(each.detections, sizes[each.label_id], config)[1][:, :3]) for each in kept
+        Linked(each.detections, _smoothed(each.detections, found.sizes[each.label_id], found.config)[1][:, :3])
+        for each in found.tracks
     ]
 
 
-def _tracks(
-    frames: Iterable[tuple[float, Sequence[Detection]]], config: TrackingConfig
-) -> tuple[list[_Track], Array, dict[int, BodySize], TrackingConfig]:
-    """Tracks in order, the times of all frames, sizes by class, and the settings with the noise that was found."""
+class _Found(NamedTuple):
+    """Tracks in order, the times of all frames (N,), sizes by class, and the settings with the noise that was found."""
+
+    tracks: list[_Track]
+    times: Array
+    sizes: dict[int, BodySize]
+    config: TrackingConfig
+
+
+def _tracks(frames: Iterable[tuple[float, Sequence[Detection]]], config: TrackingConfig) -> _Found:
     ordered = sorted(((time, _ordered(found)) for time, found in frames), key=lambda frame: frame[0])
     ordered = with_known_floors(ordered)
     times = np.array([time for time, _ in ordered])
@@ -110,7 +117,7 @@ def _tracks(
     whole = _link(ordered, sizes, config)
     kept = [each for each in whole if len(each.detections) >= config.min_detections]
     kept.sort(key=lambda each: (each.begin, each.label_id, *each.detections[0].low))
-    return kept, times, sizes, config
+    return _Found(kept, times, sizes, config)
 
 
 def _ordered(detections: Sequence[Detection]) -> list[Detection]:

@@ -128,13 +128,10 @@ def _judged(
     """A motion with its score; 0 where too few points of either surface lie on the other."""
     agree, against = 0, 0
     shares = []
-    for motion, surface, tree, seen in (
-        (T, points[0], trees[1], states[1]),
-        (inverse(T), points[1], trees[0], states[0]),
-    ):
-        moved = transform_points(motion, surface)
-        near = tree.query(moved)[0] < TOLERANCE
-        free = seen(moved[~near]) == DENIED
+    for own, other, motion in ((0, 1, T), (1, 0, inverse(T))):
+        moved = transform_points(motion, points[own])
+        near = trees[other].query(moved)[0] < TOLERANCE
+        free = states[other](moved[~near]) == DENIED
         if near.mean() < LEAST_AGREEING:
             return ObjectMotion(T, 0.0)
         shares.append(float(near.mean()))

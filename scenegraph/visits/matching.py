@@ -24,14 +24,14 @@ Array = NDArray[np.float64]
 GROWN = 0.1  # metres added to each side of a box before two are compared, so that flat objects have a volume
 FORBIDDEN = 1e9
 EQUAL_SIZE = 1.2  # ratio of edge lengths that two maps of one object may show
-COST_OF_WAY = 0.15  # of a metre
+COST_PER_METRE = 0.15  # of a move, in the unit of the cost of shape
 EQUAL_SHAPE = (
     0.8  # score from which two maps of one object, thin parts of which may be missing in either, do not differ
 )
 COST_OF_SHAPE, COST_OF_PART, COST_OF_COLOR = 4.0, 0.5, 0.8
 ALONE_AS_PART = 0.85  # cost of a piece that stays alone, to that of a whole object of its class
 OTHER_COLOR = 40.0  # difference in CIELAB at which colours are taken to be of different objects
-LEAST_SHIFT = 0.15  # metres; smaller moves are not told from noise
+LEAST_SHIFT = 0.15  # metres; smaller moves are not distinguished from noise
 SAME_NAME = 0.2  # least share that the label scores of two objects of different labels have in common
 
 
@@ -75,18 +75,18 @@ def moved(
         partly = min(x.denied, y.denied) < config.denied_share
         if _common_names(x, y) < SAME_NAME or (partly and (x.key, y.key) not in shifted):
             return FORBIDDEN
-        way = COST_OF_WAY * float(np.linalg.norm(x.box.center - y.box.center))
+        move = COST_PER_METRE * float(np.linalg.norm(x.box.center - y.box.center))
         if seen is None or not len(x.points) or not len(y.points):
             ratio = _size_ratio(x.box, y.box)
             motions[i, j] = ObjectMotion(_between(x.box, y.box), min(1.0, EQUAL_SIZE / ratio))
-            return float(np.log(max(ratio, EQUAL_SIZE))) + way if ratio <= config.size_ratio else FORBIDDEN
+            return float(np.log(max(ratio, EQUAL_SIZE))) + move if ratio <= config.size_ratio else FORBIDDEN
         motion = align(SeenObject(x.points, x.box, seen[0]), SeenObject(y.points, y.box, seen[1]))
         motions[i, j] = motion
         shift = np.linalg.norm((motion.T @ [*x.box.center, 1.0])[:3] - x.box.center)
         if motion.score < config.min_shape or shift < LEAST_SHIFT:
             return FORBIDDEN
         shape = COST_OF_SHAPE * max(EQUAL_SHAPE - motion.score, 0.0) + COST_OF_PART * (1 - motion.coverage)
-        return shape + _color_cost(x, y) + way
+        return shape + _color_cost(x, y) + move
 
     costs = np.array([[cost(i, j) for j in range(len(b))] for i in range(len(a))]).reshape(len(a), len(b))
     alone = [np.array([_cost_alone(item, config) for item in side]) for side in (a, b)]

@@ -12,7 +12,7 @@ from helpers import copy_sequence
 from pipelines import open_sequence
 from pipelines import run as run_pipeline
 from pipelines.images import read_rgb, write_png
-from pipelines.memory import PeakMemory
+from pipelines.peak_memory import PeakMemory
 
 FRAMES, MOST_MIB = 30, 2048
 pytestmark = pytest.mark.slow
@@ -96,14 +96,14 @@ def test_a_part_of_a_map_that_is_far_away_is_refused(box_room, tmp_path):
 
 @pytest.mark.parametrize(("size", "frames"), [((80, 60), FRAMES), ((30, 10), FRAMES - 1)])
 def test_an_image_of_another_size(box_room, tmp_path, size, frames):
-    """Of the same shape it is used with its own camera; of another it is left out and named."""
+    """Of the same shape it is used with its own camera; of another it is omitted and named."""
     path = copy_sequence(box_room, tmp_path / "sequence")
     name = "images/000005.png"
     image = path / name
     write_png(image, cv2.resize(read_rgb(image), size))
     stages = fused(path, tmp_path)
     assert stages["fuse"]["summary"]["frames"] == frames
-    left_out = [
-        text for text in stages["fuse"]["warnings"] if f"left out: {name}: is {size[0]}x{size[1]} pixels" in text
+    omitted = [
+        text for text in stages["fuse"]["warnings"] if f"frame omitted: {name}: is {size[0]}x{size[1]} pixels" in text
     ]
-    assert len(left_out) == FRAMES - frames
+    assert len(omitted) == FRAMES - frames

@@ -109,7 +109,7 @@ def test_depth_and_normals_that_agree_cost_nothing() -> None:
     assert losses.depth_normal_loss(d, normals, CAMERA, all_smooth) == pytest.approx(0, abs=1e-12)
     assert losses.depth_normal_loss(d, -normals, CAMERA, all_smooth) == pytest.approx(2)
     edge = all_smooth.clone()
-    edge[0, 0, 3, 4] = False  # the pixel and its eight neighbours are left out
+    edge[0, 0, 3, 4] = False  # the pixel and its eight neighbours are ignored
     broken = d.clone()
     broken[0, 0, 3, 4] = 7.0
     assert losses.depth_normal_loss(broken, normals, CAMERA, edge) == pytest.approx(0, abs=1e-12)

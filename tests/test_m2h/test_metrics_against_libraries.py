@@ -56,7 +56,7 @@ def test_segmentation_against_scikit_learn(classes: int) -> None:
 
 
 def test_normals_against_rotations() -> None:
-    """Each normal is turned by a rotation about an axis at right angles to it, whose angle scipy tells."""
+    """Each normal is turned by a rotation about an axis at right angles to it, whose angle scipy returns."""
     rng = np.random.default_rng(3)
     truth = rng.normal(size=(30, 40, 3))
     truth /= np.linalg.norm(truth, axis=-1, keepdims=True)

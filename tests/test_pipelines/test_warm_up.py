@@ -51,21 +51,21 @@ def test_an_error_there_is_no_error_of_the_run_and_what_is_up_to_date_needs_none
 
 
 def test_it_stops_after_the_step_at_hand(monkeypatch):
-    taken, go_on = [], threading.Event()
+    taken, resume = [], threading.Event()
 
     def steps():
         for number in range(10):
             taken.append(number)
-            go_on.wait()
+            resume.wait()
             yield
 
     monkeypatch.setattr(warm_up, "use_kernels", steps)
     with pytest.raises(KeyError):
-        give_up(go_on)
+        give_up(resume)
     assert taken in ([0], [0, 1])
 
 
-def give_up(go_on):
+def give_up(resume):
     with warm_up.compiling_ahead():
-        threading.Timer(0.2, go_on.set).start()
+        threading.Timer(0.2, resume.set).start()
         raise KeyError

@@ -13,7 +13,6 @@ from scenegraph.query import (
     objects,
     path,
     position_at,
-    position_of,
     room_at,
     tracks,
 )
@@ -164,7 +163,7 @@ def test_path_takes_the_shorter_of_two_paths(flat):
         (lambda g: path(g, "B0", "R0"), "B0 is a building, which has no position"),
         (lambda g: path(g, [1, 2], "R0"), "expected a node's key or a point of three numbers"),
         (lambda g: path(g, [1, 2, np.nan], "R0"), "expected a node's key or a point of three numbers"),
-        (lambda g: position_of(g, "F0"), "F0 is a storey"),
+        (lambda g: path(g, "F0", "R0"), "F0 is a storey"),
     ],
 )
 def test_questions_without_an_answer(flat, ask, message):
@@ -179,7 +178,3 @@ def test_no_path_and_no_places(flat):
     empty = SceneGraph(nyu40())
     with pytest.raises(QueryError, match="no places"):
         path(empty, [0, 0, 0], [1, 1, 1])
-
-
-def test_position_of_a_track_is_its_last(flat):
-    np.testing.assert_array_equal(position_of(flat, "T0"), [7, 1.5, 0.9])

@@ -84,7 +84,7 @@ def make_floor(
 ) -> Floor:
     """The floor of a storey for a walker of a radius: its largest connected piece.
 
-    `allowed` tells whether floor points (N, 3) may be used, in addition to `walkable_grid`.
+    `allowed` returns whether floor points (N, 3) may be used, in addition to `walkable_grid`.
     """
     origin, cell, free = walkable_grid(world, storey, visit, radius=radius)
     z = world.storeys[storey][0]

@@ -181,8 +181,8 @@ class App {
     renderer.setLines("tracks", [...tracks.values()].flatMap((track) => pathLines(track.positions.map((p) => [p[0], p[1], p[2] - track.size[2] / 2 + 0.05]), TRACK_RED, 2.5)));
     renderer.setLines("frames", this.scene.frames.flatMap((frame) => frustumLines(frame.position, frustum(frame, frame, FRAME_DEPTH), CAMERA_BLUE, 1)));
     renderer.setLines("changes", data.changes.flatMap((change) => {
-      const color = CHANGE_COLORS[change.kind], way = change.boxes.length > 1 ? pathLines(change.boxes.map((box) => box.center), color, 3) : [];
-      return [...change.boxes.flatMap((box) => boxLines(box, color, 3)), ...way];
+      const color = CHANGE_COLORS[change.kind], path = change.boxes.length > 1 ? pathLines(change.boxes.map((box) => box.center), color, 3) : [];
+      return [...change.boxes.flatMap((box) => boxLines(box, color, 3)), ...path];
     }), { onTop: true });
     renderer.setLines("now", []);
     renderer.setLines("chosen", []);

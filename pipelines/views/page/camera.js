@@ -162,8 +162,8 @@ class OrbitCamera {
     if (!step || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     const { right } = this.axes(), ahead = unit(cross([0, 0, 1], right)), size = Math.max(0.1, this.distance * 0.06);
-    const way = add(add(scaled(ahead, step[0]), scaled(right, step[1])), [0, 0, step[2]]);
-    this.target = add(this.target, scaled(way, size));
+    const motion = add(add(scaled(ahead, step[0]), scaled(right, step[1])), [0, 0, step[2]]);
+    this.target = add(this.target, scaled(motion, size));
     this.changed();
   }
 }

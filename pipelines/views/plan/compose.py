@@ -47,9 +47,8 @@ def storey_drawings(graph: SceneGraph, measured: Measured) -> list[Drawing]:
 
 def storey_drawing(graph: SceneGraph, measured: Measured, storey: str | None = None) -> Drawing | None:
     """The plan of one storey (or of everything), x to the right and y up; None where it has no room, object or camera."""
-    rooms, objects, agents, tracks = (
-        _in_storey(graph, layer, storey) for layer in ("room", "object", "agent", "track")
-    )
+    rooms, objects = (_in_storey(graph, layer, storey) for layer in ("room", "object"))
+    agents, tracks = (_in_storey(graph, layer, storey) for layer in ("agent", "track"))
     carried = {edge.source for edge in graph.edges() if edge.kind in ("on", "in")}
     objects = [
         (key, node)

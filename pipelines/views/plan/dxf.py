@@ -11,7 +11,7 @@ from pipelines.views.plan.drawing import Drawing, Label, PlanItem
 
 COLORS = {"ROOMS": 8, "WALLS": 7, "FURNITURE": 3, "DOORS": 30, "CAMERA": 5, "MOVING": 1, "NAMES": 7, "DIMENSIONS": 150}
 """AutoCAD's colour number of each layer."""
-LEFT_OUT = frozenset({"GRID"})
+NOT_WRITTEN = frozenset({"GRID"})
 Tag = tuple[int, object]
 
 
@@ -22,7 +22,7 @@ def drawings_dxf(drawings: Sequence[Drawing]) -> str:
     tags: list[Tag] = [*_header(drawings), *_layer_table(layers), (0, "SECTION"), (2, "ENTITIES")]
     for prefix, drawing in zip(prefixes, drawings, strict=True):
         for shape in drawing.shapes:
-            if shape.layer not in LEFT_OUT:
+            if shape.layer not in NOT_WRITTEN:
                 tags += _lines(shape, prefix)
         for label in drawing.labels:
             tags += _text(label, prefix)

@@ -40,7 +40,8 @@ def drawings_pdf(drawings: Sequence[Drawing], title: str) -> bytes:
         font.format("").encode(),
         font.format("-Bold").encode(),
     ]
-    for i, ((width, height), content) in enumerate(pages):
+    for i, (size, content) in enumerate(pages):
+        width, height = size
         box = f"[0 0 {width * POINTS_PER_METRE:.2f} {height * POINTS_PER_METRE:.2f}]"
         resources = "<< /Font << /F1 3 0 R /F2 4 0 R >> >>"
         data = zlib.compress(content.encode("cp1252", "replace"))
@@ -73,8 +74,8 @@ def paper_of(size: Array) -> tuple[tuple[float, float], int]:
         scale = next((scale for scale in SCALES if scale >= needed), int(np.ceil(needed)))
         found.append((scale, page[0] * page[1], needed, page))
     small = min(found[:2])
-    scale, _, _, page = small if small[0] <= LARGE_SCALE else min(found)
-    return page, scale
+    chosen = small if small[0] <= LARGE_SCALE else min(found)
+    return chosen[3], chosen[0]
 
 
 def _page(drawing: Drawing, title: str, *, several: bool) -> tuple[tuple[float, float], str]:

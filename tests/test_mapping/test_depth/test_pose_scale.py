@@ -1,4 +1,4 @@
-"""The unit of poses: found from overlaps and from sparse points, and not made up where nothing tells."""
+"""The unit of poses: found from overlaps and from sparse points, and not made up where nothing determines it."""
 
 from __future__ import annotations
 

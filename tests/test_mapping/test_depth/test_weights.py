@@ -38,7 +38,7 @@ def test_normals_stay_on_their_side_of_a_step():
     np.testing.assert_allclose(normals[:, 40:], np.broadcast_to(expected[1], (60, 40, 3)), atol=1e-3)
 
 
-def test_unknown_depth_has_no_normal_and_spoils_no_neighbour():
+def test_unknown_depth_has_no_normal_and_changes_no_neighbour():
     depth = plane_depth((0, 0, -1), -2.0)
     depth[20, 30] = 0
     normals = normals_from_depth(depth, CAMERA)

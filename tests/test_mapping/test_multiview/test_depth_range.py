@@ -51,7 +51,7 @@ def test_lost_frames_blank_images_and_a_camera_that_stands_tell_nothing():
     assert find_depth_range(lambda i: wall(np.eye(4)), standing) is None
 
 
-def test_points_are_triangulated_and_wrong_matches_are_not_believed():
+def test_points_are_triangulated_and_wrong_matches_are_rejected():
     rng = np.random.default_rng(1)
     points = rng.uniform((-1, -1, 2), (1, 1, 4), (20, 3))
     T_b_a = inverse(look_at((0.4, 0.1, 0), (0, 0, 3), up=(0, -1, 0)))

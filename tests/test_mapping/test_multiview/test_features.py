@@ -72,7 +72,7 @@ def test_the_border_of_what_is_black_has_no_features():
     assert len(pixels) > 100
 
 
-def test_a_match_that_is_hardly_better_than_another_is_left_out():
+def test_a_match_that_is_hardly_better_than_another_is_rejected():
     rng = np.random.default_rng(0)
     descriptors = rng.normal(size=(5, 128)).astype(np.float32)
     descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)

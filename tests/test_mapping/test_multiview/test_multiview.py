@@ -14,6 +14,8 @@ from mapping.multiview.neighbours import choose_neighbours
 from mapping.multiview.views import CalibratedImage, Prior
 from mapping.se3 import from_rotation_translation, look_at
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CAMERA = Intrinsics(100.0, 100.0, 79.5, 59.5, 160, 120)
 CONFIG = MultiviewConfig(
     width=160, min_depth=0.6, max_depth=6.0, neighbours=NeighbourConfig(scene_depth=2.0), device="cpu"
@@ -64,15 +66,6 @@ def room():
 @pytest.fixture(scope="module")
 def swept(room):
     return sweep_depth(room.views[4], [room.views[i] for i in (1, 2, 6, 7)], CONFIG)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small sweeps during other tests gain nothing from more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def relative_error(depth, truth):

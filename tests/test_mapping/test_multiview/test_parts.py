@@ -212,7 +212,7 @@ def test_small_patches_are_speckles():
     assert not speckles(np.zeros((4, 4), np.float32), 10, 0.05).any()
 
 
-def test_what_lies_beyond_the_typical_depth_is_believed_less():
+def test_what_lies_beyond_the_typical_depth_has_less_confidence():
     inverse = np.array([[0.0, 1.0, 0.5, 0.25]], np.float32)
     factor = distance_confidence(inverse, 2.0)
     assert np.allclose(factor, [[0, 1, 1, 0.5**FAR_POWER]])

@@ -1,11 +1,11 @@
-"""The mesh of a volume: which surface is left out."""
+"""The mesh of a volume: which surface is omitted."""
 
 import numpy as np
 
 from mapping import Intrinsics, TSDFConfig, TSDFVolume
 
 
-def test_faint_surface_is_left_out_beside_well_seen_surface_alone():
+def test_faint_surface_is_omitted_only_next_to_well_seen_surface():
     """A wall whose left half five frames are sure of and whose right half is a guess; another guess stands 20 m away."""
     camera = Intrinsics(50.0, 50.0, 31.5, 23.5, 64, 48)
     volume = TSDFVolume(TSDFConfig(voxel_size=0.05))

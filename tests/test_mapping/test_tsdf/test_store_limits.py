@@ -19,7 +19,7 @@ def fused(views, **settings):
     return volume
 
 
-def test_threads_that_run_out_of_records_go_on_with_more(monkeypatch, tmp_path):
+def test_threads_that_run_out_of_records_continue_with_more(monkeypatch, tmp_path):
     views = random_views(np.random.default_rng(3), 4)
     fused(views, threads=1).save(tmp_path / "plenty")
     monkeypatch.setattr(fusion, "RECORDS_PER_BLOCK", 0)

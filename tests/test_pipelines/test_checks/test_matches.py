@@ -1,4 +1,4 @@
-"""What matched features tell of the focal length and of the times of poses, and where they do not tell."""
+"""What matched features show of the focal length and of the times of poses, and where they show nothing."""
 
 from __future__ import annotations
 

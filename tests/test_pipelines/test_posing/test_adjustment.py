@@ -56,7 +56,7 @@ def test_tracks_are_points_of_the_room():
     assert np.median(nearest) < 0.02
 
 
-def test_a_track_with_two_features_in_a_frame_is_left_out():
+def test_a_track_with_two_features_in_a_frame_is_dropped():
     features = room_features(POSES, CAMERA, 0.0)
     usual = len(tracks_of(features).points)
     mixed = [Features(f.pixels, np.roll(f.descriptors, 1 if i % 5 == 2 else 0, axis=0)) for i, f in enumerate(features)]

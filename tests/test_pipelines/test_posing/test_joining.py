@@ -273,7 +273,7 @@ def test_a_model_that_adjoining_images_contradict_is_cut_and_joined_as_these_say
     assert worst(kept, recording, recording.names)[0] == 0
 
 
-def test_what_adjoining_images_contradict_is_left_out():
+def test_what_adjoining_images_contradict_is_dropped():
     """All that far images of both parts have in common says that the second one is elsewhere."""
     recording = Recording(first=(12, 0, 40), second=(10, 20, 60))
     models = recording.models()

@@ -98,7 +98,7 @@ def test_poses_are_in_metres_and_what_is_lost_is_listed(wall, tmp_path):
     assert sequence.notes[1:] == (
         f"1 of {COUNT} picked frames have no pose and are not mapped: {LOST}",
         "parts that did not connect were joined to the largest one by what both show (frames: 3)",
-        "parts of the recording that cannot be proved to connect to the largest one were left out "
+        "parts of the recording that cannot be proved to connect to the largest one were omitted "
         "(2 frames: only 4 common points agree)",
     )
     for info in sequence.infos:

@@ -152,7 +152,7 @@ def test_masks_that_belong_to_no_image_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "seq/masks").mkdir()
     for name in ("left", "right"):
         write_png(tmp_path / f"seq/masks/{name}.png", np.zeros((12, 16), np.uint8))
-    with pytest.raises(SequenceError, match="masks: the names do not tell"):
+    with pytest.raises(SequenceError, match="masks: the names do not show"):
         open_sequence(tmp_path / "seq")
 
 

@@ -79,10 +79,10 @@ def test_by_time_where_names_are_times(units: float) -> None:
     ("names", "others", "expected"),
     [
         (["a_1_5", "a_2_6"], ["d_1_6", "d_2_5"], "more than one number in the names could join them"),
-        (["left", "right"], ["near", "far"], "the names do not tell which belong"),
+        (["left", "right"], ["near", "far"], "the names do not show which belong"),
         (["1", "2", "3"], ["0", "1", "2"], "is numbered -1 against the images"),
         (["a_10", "a_20"], ["d_11", "d_21"], "is numbered"),
-        (["a_0001", "a_0002", "a_0003"], ["b_0101", "b_0117", "b_0203"], "the names do not tell which belong"),
+        (["a_0001", "a_0002", "a_0003"], ["b_0101", "b_0117", "b_0203"], "the names do not show which belong"),
     ],
 )
 def test_ambiguous_names_are_an_error(names: list[str], others: list[str], expected: str) -> None:
@@ -111,7 +111,7 @@ def test_depth_and_labels_of_other_names(tmp_path: Path) -> None:
         np.testing.assert_array_equal(sequence[i].recorded.labels, folders.labels(i))
     (tmp_path / "seg/seg_1.png").rename(tmp_path / "seg/sky.png")
     (tmp_path / "seg/seg_2.png").rename(tmp_path / "seg/sea.png")
-    with pytest.raises(SequenceError, match=r"camera\.yaml: labels: seg/: the names do not tell"):
+    with pytest.raises(SequenceError, match=r"camera\.yaml: labels: seg/: the names do not show"):
         open_sequence(tmp_path)
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from textured_wall import CAMERA, CONFIG, Wall, error
 
 from m2h import Predictions
@@ -11,13 +10,7 @@ from pipelines.settings import FramesConfig, PipelineConfig
 from pipelines.sources.predictions import write_predictions
 from pipelines.sources.source import DepthOrigin, SourceError, open_source
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_depth_comes_from_images_and_poses_alone():

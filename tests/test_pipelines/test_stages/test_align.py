@@ -26,7 +26,7 @@ from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import write_predictions
 from pipelines.sources.source import DepthOrigin, Source
-from pipelines.stages.align import align, is_wanted
+from pipelines.stages.align import align
 from pipelines.stages.alignment_file import (
     Alignment,
     AlignmentFileError,
@@ -93,25 +93,6 @@ def test_recorded_depth_is_left_alone_unless_asked_for(degraded, tmp_path):
     assert manifest["stages"]["align"]["summary"]["scale_spread"] < 0.01
 
 
-def source_of(depth_from, *, is_refined=False):
-    return Source("any", lambda frame: Predictions(), "", nyu40(), depth_from, is_refined=is_refined)
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        (source_of(DepthOrigin.SENSOR), False),
-        (source_of(DepthOrigin.POSES), False),
-        (source_of(DepthOrigin.NETWORK), True),
-        (source_of(DepthOrigin.NETWORK, is_refined=True), True),
-    ],
-)
-def test_depth_of_no_single_scale_is_aligned(source, expected):
-    assert is_wanted("auto", source) is expected
-    assert is_wanted("on", source)
-    assert not is_wanted("off", source)
-
-
 def test_file_keeps_what_was_written(tmp_path):
     path = tmp_path / "alignment.json"
     assert read_alignment(path) == Alignment()
@@ -140,7 +121,7 @@ def test_depth_from_poses_is_brought_to_metres_with_them(tmp_path, depth_from, d
     context = SimpleNamespace(
         path=lambda file: tmp_path / file,
         config=config_from_mapping(PipelineConfig, {"align": {"pose_scale": 2.0}}, "test"),
-        source=source_of(depth_from),
+        source=Source("any", lambda frame: Predictions(), "", nyu40(), depth_from),
     )
     assert align(context).summary["applied"] is False
     found = read_alignment(tmp_path / "alignment.json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,15 +16,13 @@ from pipelines.config import config_from_mapping
 from pipelines.frame import Frame
 from pipelines.sequences.ingest import CanonicalWriter
 from pipelines.settings import PipelineConfig
-from pipelines.sources.source import DepthOrigin
-from pipelines.stages.motion import is_wanted
 from pipelines.stages.motion_file import Motion, Runs, read_motion, write_motion
 from pipelines.workspace import WorkspaceError
 from scenegraph.files.json_values import GraphFormatError
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
 from scenegraph.track_metrics import in_swept_volume
-from scenegraph.tracks.dynamic import detections_from_json
+from scenegraph.tracks.detection import detections_from_json
 from scenegraph.tracks.tracking import track
 
 ROOM = (Block((-3, 2, 0), (-1.8, 2.8, 0.8)), Block((2.5, -1, 0), (3.1, 1, 1.9)))
@@ -103,10 +100,3 @@ def test_somebody_without_label_leaves_a_track_and_no_surface(tmp_path):
     assert max(away) < 0.3
     blind = replace(config, dynamics=replace(config.dynamics, motion=False))
     assert swept(tmp_path / "blind", blind) > 50
-
-
-def test_motion_is_looked_for_in_measured_depth_unless_the_settings_say_otherwise():
-    sources = {origin: SimpleNamespace(depth_from=origin) for origin in DepthOrigin}
-    assert [origin for origin, source in sources.items() if is_wanted(source, setting=None)] == [DepthOrigin.SENSOR]
-    assert is_wanted(sources[DepthOrigin.POSES], setting=True)
-    assert not is_wanted(sources[DepthOrigin.SENSOR], setting=False)

@@ -177,14 +177,14 @@ def test_a_run_that_maps_nothing_is_an_error_and_not_an_empty_mesh(room, tmp_pat
 
 def test_a_stage_may_be_there_twice(room, tmp_path, monkeypatch):
     stages = pipeline.stages_until("fuse")
-    given = stages[:-6]
-    predict, align, level, planes, motion, fused = stages[-6:]
+    given, (level,) = stages[:-6], [stage for stage in stages if stage.name == "level"]
+    early, late = stages[-6:-4], stages[-3:]
     first = [
         replace(stage, name=f"{stage.name} 1", folder="first", outputs=tuple(f"first/{name}" for name in stage.outputs))
-        for stage in (predict, align, planes, motion, fused)
+        for stage in (*early, *late)
     ]
     levelled = replace(level, folder="first")
-    twice = (*given, *first[:2], levelled, *first[2:], predict, align, planes, motion, fused)
+    twice = (*given, *first[:2], levelled, *first[2:], *early, *late)
     monkeypatch.setattr(pipeline, "stages_until", lambda name, **passes: twice)
     said = []
     for _ in range(2):
@@ -197,7 +197,7 @@ def test_a_stage_may_be_there_twice(room, tmp_path, monkeypatch):
 @pytest.mark.parametrize("hinted", [False, True])
 @pytest.mark.parametrize("predicts", [False, True])
 def test_settings_decide_and_else_the_source_does(hinted, predicts):
-    """Faint surface is left out, labels are corrected and small objects dropped for predictions alone unless the settings say
+    """Faint surface is omitted, labels are corrected and small objects dropped for predictions alone unless the settings say
     otherwise."""
 
     def context(**settings):

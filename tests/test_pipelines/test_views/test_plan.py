@@ -96,7 +96,7 @@ def test_clutter_and_unnamed_things_have_no_names():
     graph.add(make_object("picture", [2, 2.98, 1.5], (0.6, 0.04, 0.5)), parent="R0")
     drawing = flat_drawing(graph)
     shown = {shape.key for shape in drawing.shapes if shape.layer == "FURNITURE"}
-    assert shown == {"O0", "O1", "O2", "O4", "O5"}  # a box of 20 cm on the table is left out
+    assert shown == {"O0", "O1", "O2", "O4", "O5"}  # a box of 20 cm on the table is omitted
     assert not {"other thing", "otherprop", "picture", "box"} & {label.text for label in drawing.labels}
 
 

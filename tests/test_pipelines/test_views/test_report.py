@@ -155,7 +155,7 @@ def test_what_was_not_measured_is_a_dash_with_a_reason(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "sentence"),
     [
-        ([], "No objects were told apart."),
+        ([], "No objects were found."),
         (["unknown", "unknown"], "Two objects without names stand in it."),
         (["sofa", "otherprop"], "It contains two objects, among them a sofa."),
         (["shelves", "box", "box"], "It contains three objects, two boxes and shelves."),

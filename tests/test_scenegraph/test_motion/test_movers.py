@@ -14,7 +14,8 @@ from scenegraph.motion.evidence import Comparison
 from scenegraph.motion.full_size import enlarged
 from scenegraph.motion.movers import find_movers
 from scenegraph.motion.views import ReducedDepth, Views, ViewsBuilder, reduction
-from scenegraph.tracks.dynamic import LabelledView, detect
+from scenegraph.tracks.detection import LabelledView
+from scenegraph.tracks.detector import detect
 from scenegraph.tracks.track_config import DynamicsConfig
 from scenegraph.tracks.tracking import track
 

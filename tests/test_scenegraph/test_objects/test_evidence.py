@@ -123,7 +123,7 @@ def test_what_is_smaller_than_the_errors_of_depth_is_dropped():
 
 
 def test_the_box_is_around_what_is_certain():
-    """Labels spill from a cabinet onto the wall beside it in the few frames that see it from afar."""
+    """Labels spill from a cabinet onto the wall next to it in the few frames that see it from afar."""
     cabinet, spill = box((1, 1, 0), (2, 1.5, 1), "cabinet"), box((2.0, 1.4, 0), (2.4, 1.5, 1), "cabinet")
     mesh = concatenate([cabinet, spill])
     on_wall = mesh.vertices[:, 0] > 2.01
@@ -151,7 +151,7 @@ def test_what_is_too_large_for_its_class_is_cut_at_its_narrowest_place():
 
 
 def test_of_books_in_a_row_the_spines_are_enough():
-    """Spines at y = 1 that face -y, 0.2 m in front of what holds them; and a stack that was seen from all sides."""
+    """Spines at y = 1 that face -y, 0.2 m in front of what supports them; and a stack that was seen from all sides."""
     spines = box((1, 1, 1.4), (1.8, 1.02, 1.65), "books")
     spines = spines.submesh(spines.face_normals()[:, 1] < -0.9)
     stack = box((3, 1, 0.7), (3.3, 1.08, 0.8), "books")

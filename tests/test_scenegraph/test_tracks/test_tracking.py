@@ -20,7 +20,7 @@ from walkers import (
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
 from scenegraph.track_metrics import track_metrics
-from scenegraph.tracks.dynamic import detect
+from scenegraph.tracks.detector import detect
 from scenegraph.tracks.track_config import DynamicsConfig, TrackingConfig
 from scenegraph.tracks.tracking import track
 

@@ -69,8 +69,8 @@ def test_what_was_seen_in_half_is_compared_by_what_both_saw():
 
 
 def test_where_the_other_visit_did_not_look_nothing_is_said(before):
-    beside = visit_of([TABLE_HERE], eyes=EYES[:1], target=(-3.5, -1.0, 1.0))
-    found = diff_visits(before, beside)
+    turned_away = visit_of([TABLE_HERE], eyes=EYES[:1], target=(-3.5, -1.0, 1.0))
+    found = diff_visits(before, turned_away)
     assert found.changes == []
     assert "O1" in found.unseen_a
 

@@ -65,7 +65,7 @@ def caster_cones(lights: Float64Array, boxes: Float64Array) -> Float64Array:
 
 @kernel(inline="always")
 def _meets(p: Vector, direction: Vector, boxes: Float64Array, b: int) -> bool:
-    """Whether the segment from p along way intersects box b of (B, 2, 3) lowest and highest corners."""
+    """Whether the segment from p along direction intersects box b of (B, 2, 3) lowest and highest corners."""
     enter, leave = 0.0, 1.0
     for axis in range(3):
         slope = direction[axis] if abs(direction[axis]) > 1e-9 else 1e-9

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import memory
-from pipelines.memory import PeakMemory
+from pipelines import peak_memory
+from pipelines.peak_memory import PeakMemory
 
 THREE_PARTS = """
 import json
 import numpy as np
-from pipelines.memory import PeakMemory
+from pipelines.peak_memory import PeakMemory
 
 def touch(mib):
     return float(np.ones(mib * 2**17).sum())
@@ -42,15 +42,15 @@ def test_a_small_part_after_a_large_one_is_small():
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc")
 def test_a_new_peak_is_exact(monkeypatch):
     readings = iter([(100.0, 300.0), (150.0, 420.0)])
-    monkeypatch.setattr(memory, "_read_status", lambda: next(readings))
-    monkeypatch.setattr(memory, "SAMPLE_SECONDS", 60)
+    monkeypatch.setattr(peak_memory, "_read_status", lambda: next(readings))
+    monkeypatch.setattr(peak_memory, "SAMPLE_SECONDS", 60)
     with PeakMemory() as peak:
         pass
     assert (peak.mib, peak.method) == (420.0, "exact")
 
 
 def test_a_system_that_gives_no_evidence_gives_the_peak_of_the_process(monkeypatch):
-    monkeypatch.setattr(memory, "STATUS", Path("/nowhere/status"))
+    monkeypatch.setattr(peak_memory, "STATUS", Path("/nowhere/status"))
     with PeakMemory() as peak:
         pass
     assert peak.method == "process"

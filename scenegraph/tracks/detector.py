@@ -16,11 +16,8 @@ from mapping.depth.weights import normals_from_depth
 from mapping.se3 import transform_points
 from scenegraph.labels import LabelSpace
 from scenegraph.tracks.appearance import NO_LOOK, look
-from scenegraph.tracks.detection import Detection as Detection
-from scenegraph.tracks.detection import LabelledView as LabelledView
-from scenegraph.tracks.detection import detections_from_json as detections_from_json
-from scenegraph.tracks.detection import detections_to_json as detections_to_json
-from scenegraph.tracks.track_config import DetectionConfig as DetectionConfig
+from scenegraph.tracks.detection import Detection, LabelledView
+from scenegraph.tracks.track_config import DetectionConfig
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -79,7 +76,8 @@ def detect_parts(
         return []
     ground = _ground(view, label_space)
     window = _window(view, moving)
-    groups, whole, view, moving = groups[window], moving.shape, _cropped(view, window), moving[window]
+    whole, view = moving.shape, _cropped(view, window)
+    groups, moving = groups[window], moving[window]
     ground = replace(ground, mask=ground.mask[window])
     solid = moving & ~_jumps(view.depth, moving)
     found = []

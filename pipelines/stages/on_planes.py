@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from mapping.depth.planar import Surface, SurfacePlane, SurfaceView, placed
+from mapping.depth.building_planes import Surface, SurfacePlane, SurfaceView, placed
 from mapping.depth.weights import normals_from_depth
 from scenegraph.labels import LabelSpace
 
@@ -39,6 +39,14 @@ def kinds_of(space: LabelSpace) -> NDArray[np.int64]:
     return kinds
 
 
+def normals_of(seen: Predictions, camera: Intrinsics) -> NDArray[np.floating]:
+    """Normals (H, W, 3) in camera axes, as predicted or of the depth."""
+    if seen.normals is not None:
+        return seen.normals
+    assert seen.depth is not None
+    return normals_from_depth(seen.depth, camera)
+
+
 def view_of(
     seen: Predictions, camera: Intrinsics, T_world_camera: NDArray[np.float64], kinds: NDArray[np.int64]
 ) -> SurfaceView:
@@ -46,8 +54,9 @@ def view_of(
     assert seen.depth is not None
     assert seen.labels is not None
     R = T_world_camera[:3, :3]
-    normals = normals_from_depth(seen.depth, camera) if seen.normals is None else seen.normals
-    return SurfaceView(seen.depth, normals @ R.T, kinds[seen.labels], camera.rays() @ R.T, T_world_camera[:3, 3])
+    return SurfaceView(
+        seen.depth, normals_of(seen, camera) @ R.T, kinds[seen.labels], camera.rays() @ R.T, T_world_camera[:3, 3]
+    )
 
 
 def on_planes(

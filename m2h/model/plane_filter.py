@@ -52,8 +52,8 @@ class PlaneConv(nn.Module):
         """[B, D, C, h, w] to [B, D / stride, C', h / stride, w / stride]."""
         batch, planes = x.shape[:2]
         padded = F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1))
-        beside = torch.cat([padded[:, k : k + planes : self.stride] for k in range(3)], dim=2)
-        return torch.unflatten(self.conv(beside.flatten(0, 1)), 0, (batch, planes // self.stride))
+        triples = torch.cat([padded[:, k : k + planes : self.stride] for k in range(3)], dim=2)
+        return torch.unflatten(self.conv(triples.flatten(0, 1)), 0, (batch, planes // self.stride))
 
 
 class PlaneFilter(nn.Module):
@@ -123,6 +123,7 @@ def moments(logits: Tensor, log_depths: Tensor) -> Moments:
 
 def _finer(conv: nn.Module, x: Tensor) -> Tensor:
     """[B, D, C, h, w] through a 1x1 convolution to [B, 2 D, C', 2 h, 2 w]."""
-    batch, planes, _, height, width = x.shape
+    batch, planes = x.shape[:2]
+    height, width = x.shape[-2:]
     flat = resize(conv(x.flatten(0, 1)), (2 * height, 2 * width))
     return torch.unflatten(flat, 0, (batch, planes)).repeat_interleave(2, dim=1)

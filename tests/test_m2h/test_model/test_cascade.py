@@ -22,7 +22,7 @@ from m2h.model.cascade import (
     packed_patches,
     spread_of,
 )
-from m2h.model.planes import moments
+from m2h.model.plane_filter import moments
 
 HEIGHT, WIDTH, MARGIN = 96, 256, 64
 FOCAL, BASELINE, DEPTH = 150.0, 0.32, 2.0

@@ -48,7 +48,7 @@ SQUARE = np.deg2rad(5.0)
 CELL = 0.2
 """Side in metres of the cells that say where a plane has surface."""
 REACH = 1
-"""Cells beyond those with samples into which a plane goes on."""
+"""Cells beyond those with samples into which a plane continues."""
 LEAST_CELLS = 8
 LARGEST_SHIFT = 0.25
 """Difference of log depth up to which depth is placed on a plane."""
@@ -146,7 +146,7 @@ def _walls(samples: PlaneSamples) -> list[tuple[Plane, Surface]]:
     fits = [fit for direction in directions for fit in _fits(chosen, direction)]
     square = [fit for fit in fits if abs(turned_yaw(fit.yaw - yaw)) < SQUARE]
     if square:
-        # Long walls tell the common direction better than normals do.
+        # Long walls show the common direction better than normals do.
         turns = np.array([turned_yaw(fit.yaw - yaw) for fit in square])
         yaw += float(np.average(turns, weights=[fit.inertia for fit in square]))
     found: list[Plane] = []

@@ -151,7 +151,7 @@ def same_bytes():
 
 def test_the_same_world_gives_the_same_bytes_in_another_process():
     folder = Path(__file__).parent
-    paths = [str(path) for path in (folder, folder.parents[1], folder.parents[2])]
+    paths = [str(path) for path in (folder, folder.parents[2], folder.parents[3])]
     other = subprocess.run([sys.executable, "-c", SCRIPT, *paths], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == same_bytes()
 

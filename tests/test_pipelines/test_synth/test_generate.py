@@ -249,7 +249,7 @@ def digest(w):
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process():
     here = digest(world(4, 2, 7))
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import test_world as t; print(t.digest(t.world(4, 2, 7)))"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import test_generate as t; print(t.digest(t.world(4, 2, 7)))"
     folder = str(__file__).rsplit("/", 1)[0]
     paths = ":".join([folder.rsplit("/", 2)[0], folder.rsplit("/", 3)[0]])
     environment = os.environ | {"PYTHONPATH": paths, "PYTHONHASHSEED": "17"}

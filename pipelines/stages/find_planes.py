@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.planar import PlaneSamples, Surface, find_planes, joined
+from mapping.depth.building_planes import PlaneSamples, Surface, find_planes, joined
 from mapping.depth.samples import sample_pixels
 from mapping.files import remove_file
-from pipelines.sources.source import DepthOrigin, Source
 from pipelines.stages.context import PosedFrame, RunContext
-from pipelines.stages.placing import kinds_of, view_of
+from pipelines.stages.on_planes import kinds_of, normals_of
 from pipelines.stages.planes_file import FILE, write_planes
+from pipelines.stages.wanted import wants_planes
 from pipelines.workspace import StageRecord
 
 MOST_FRAMES = 400
@@ -23,7 +23,7 @@ def find_surface_planes(context: RunContext) -> StageRecord:
     path = context.path(FILE)
     remove_file(path)
     space = context.source.label_space
-    if space is None or not is_wanted(context.config.planes, context.source):
+    if space is None or not wants_planes(context.config, context.source):
         write_planes(path, [])
         return StageRecord({"applied": False, "text": f"depth of {context.source.name} is left as it is"})
     positions = context.positions
@@ -39,21 +39,17 @@ def find_surface_planes(context: RunContext) -> StageRecord:
     return StageRecord({"applied": True, **counts, "text": f"planes: {text}"})
 
 
-def is_wanted(mode: str, source: Source) -> bool:
-    """Whether depth is placed on planes: as the setting says, or where depth and labels are both predicted."""
-    if mode != "auto":
-        return mode == "on"
-    return source.predicts_labels and source.depth_from is not DepthOrigin.SENSOR
-
-
 def samples_of(frame: PosedFrame, kinds: NDArray[np.int64]) -> PlaneSamples:
     """Samples of a frame in the levelled world."""
     seen, T = frame.predictions, frame.T_world_camera
-    rows, columns = sample_pixels(frame.intrinsics)
-    depth = seen.depth[rows, columns]
-    view = view_of(seen, frame.intrinsics, T, kinds)
-    confidence = np.ones_like(depth) if seen.confidence is None else seen.confidence[rows, columns]
-    known = (depth > 0) & (view.kinds[rows, columns] > 0)
-    points = view.rays[rows, columns][known] * depth[known, None] + T[:3, 3]
-    weights = confidence[known].astype(np.float64) * depth[known].astype(np.float64) ** 2
-    return PlaneSamples(points, view.normals[rows, columns][known], view.kinds[rows, columns][known], weights)
+    assert seen.labels is not None
+    rows, columns = map(np.ravel, np.broadcast_arrays(*sample_pixels(frame.intrinsics)))
+    known = (seen.depth[rows, columns] > 0) & (kinds[seen.labels[rows, columns]] > 0)
+    rows, columns = rows[known], columns[known]
+    depth = seen.depth[rows, columns].astype(np.float64)
+    rays = frame.intrinsics.pixel_rays(np.stack([columns, rows], axis=1)) @ T[:3, :3].T
+    normals = normals_of(seen, frame.intrinsics)[rows, columns] @ T[:3, :3].T
+    confidence = 1.0 if seen.confidence is None else seen.confidence[rows, columns].astype(np.float64)
+    return PlaneSamples(
+        rays * depth[:, None] + T[:3, 3], normals, kinds[seen.labels[rows, columns]], confidence * depth**2
+    )

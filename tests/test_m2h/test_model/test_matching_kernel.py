@@ -13,7 +13,7 @@ from m2h.model.cross_view import matching_volume
 @pytest.mark.parametrize("enlarged", [1, 2])
 @pytest.mark.parametrize("shared", [True, False])
 def test_compiled_volumes_are_those_of_training(enlarged: int, shared: bool) -> None:
-    """Cameras turned, tilted, zoomed and moved, some of whose points lie behind or beside them; maps of two sizes."""
+    """Cameras turned, tilted, zoomed and moved, some of whose points lie behind or next to them; maps of two sizes."""
     random = torch.Generator().manual_seed(enlarged)
     features = F.normalize(torch.randn(2, 8, 20, 28, generator=random), dim=1)
     views = F.normalize(torch.randn(2, 5, 8, 20 * enlarged, 28 * enlarged, generator=random), dim=2)

@@ -21,7 +21,7 @@ from m2h.model import M2H, M2HConfig, Neighbours, build_model, prepare_for_infer
 from m2h.model.cross_view import CostVolume, sampling
 from m2h.model.hints import hint_maps, small_hint
 from m2h.record import CheckpointRecord, Preprocessing
-from m2h.views import View, projection, view_worth
+from m2h.views import View, projection, view_score
 from mapping.camera import Intrinsics
 
 SIZE = (64, 96)
@@ -281,16 +281,16 @@ def test_samples_are_shown_their_own_hint_with_and_without_holes() -> None:
     assert not training_hint(replace(sample, hint=None, depth=None), rng).any()
 
 
-def test_view_worth_prefers_a_baseline_and_needs_overlap() -> None:
+def test_view_score_prefers_a_baseline_and_needs_overlap() -> None:
     poses = np.tile(np.eye(4), (5, 1, 1))
     poses[1, 0, 3] = 0.25
     poses[2, 0, 3] = 0.05
     poses[3, :3, :3] = np.diag([-1, 1, -1])  # looks the other way
     poses[3, 0, 3] = 0.25
     poses[4] = np.nan
-    worth = view_worth(poses, 0, CAMERA, SIZE)
-    assert worth[1] > worth[2] > 0
-    assert worth[0] == worth[3] == worth[4] == 0
+    score = view_score(poses, 0, CAMERA, SIZE)
+    assert score[1] > score[2] > 0
+    assert score[0] == score[3] == score[4] == 0
 
 
 def predictor_of(model: M2H, **changes: object) -> Predictor:

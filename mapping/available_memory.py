@@ -18,7 +18,7 @@ FALLBACK = 4 << 30
 def available_bytes() -> int:
     """Bytes that this process may still allocate: of the machine, of its container and by the limit of its address space.
 
-    Where the system does not tell, 4 GiB.
+    Where the system does not report it, 4 GiB.
     """
     found = [_of_machine(), *(_of_container(*paths) for paths in CGROUPS), _of_process()]
     known = [value for value in found if value is not None]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from m2h.config import CrossViewConfig
-from m2h.model.planes import PlaneConv, PlaneFilter
+from m2h.model.plane_filter import PlaneConv, PlaneFilter
 
 
 def test_convolutions_over_planes_are_those_of_three_dimensions() -> None:

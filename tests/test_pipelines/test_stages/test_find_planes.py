@@ -13,7 +13,7 @@ from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import DepthOrigin, open_source
 from pipelines.stages.context import RunContext
-from pipelines.stages.planes import find_surface_planes, is_wanted
+from pipelines.stages.find_planes import find_surface_planes
 from pipelines.stages.planes_file import FILE, read_planes
 from pipelines.workspace import Workspace, WorkspaceError
 
@@ -68,15 +68,6 @@ def test_measured_depth_is_left_alone(room, tmp_path):
     assert read_planes(tmp_path / "run" / FILE) == []
     (frame,) = context.posed_frames([3])
     np.testing.assert_array_equal(frame.predictions.depth, room[3].recorded.depth)
-
-
-def test_planes_are_for_predicted_depth_with_predicted_labels(room):
-    source = guessed(room)
-    assert is_wanted("auto", source)
-    assert not is_wanted("off", source)
-    assert not is_wanted("auto", replace(source, predicts_labels=False))
-    assert not is_wanted("auto", replace(source, depth_from=DepthOrigin.SENSOR))
-    assert is_wanted("on", replace(source, depth_from=DepthOrigin.SENSOR))
 
 
 def test_the_file_of_planes_is_read_as_it_was_written(room, tmp_path):

@@ -11,14 +11,9 @@ from mapping.camera import Intrinsics
 from mapping.se3 import from_rotation_translation, rotation_from_quat_xyzw, transform_points
 from scenegraph.files.json_values import GraphFormatError
 from scenegraph.labels import LabelClass, LabelSpace, nyu40
-from scenegraph.tracks.dynamic import (
-    DetectionConfig,
-    LabelledView,
-    detect,
-    detections_from_json,
-    detections_to_json,
-    widened,
-)
+from scenegraph.tracks.detection import LabelledView, detections_from_json, detections_to_json
+from scenegraph.tracks.detector import detect, widened
+from scenegraph.tracks.track_config import DetectionConfig
 
 SPACE = nyu40()
 FRONT = camera((0, -3, 1.5), (0, 2, 1.0))
