@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "scenegraph": {"mapping"},
     "pipelines": {"m2h", "mapping", "scenegraph"},
 }
-SYSTEM_READERS = ("mapping/memory.py", "pipelines/memory.py")
+SYSTEM_READERS = ("mapping/cores.py", "mapping/memory.py", "pipelines/memory.py")
 """Modules that read files of the system."""
 OPENERS = ("archive", "os", "Workspace", "webbrowser", "pycolmap.Database")
 """What may be called `x.open(...)`: it opens no file, a member of an archive that `mapping.reading` opened, a descriptor, or a
