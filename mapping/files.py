@@ -92,6 +92,27 @@ def write_bytes_atomic(path: AnyPath, data: bytes, *, durable: bool = True) -> N
         temporary.write_bytes(data)
 
 
+def create_file(path: AnyPath, data: bytes) -> bool:
+    """Write a new file; False, and nothing is written, where there is one of that name.
+
+    Of several processes that ask for one name, on whichever machines that share the folder, exactly one gets True, and readers
+    see the whole file or none. Raises OSError (with the target's name) when it cannot be written.
+    """
+    target = Path(path)
+    with _temporary(target, is_folder=False) as temporary:
+        temporary.write_bytes(data)
+        _flush(temporary)
+        try:
+            os.link(temporary, target)
+        except OSError as error:
+            # A file server may have linked it and its answer was lost: what counts is whether the file has two names.
+            if os.stat(temporary).st_nlink < 2:
+                if isinstance(error, FileExistsError):
+                    return False
+                raise OSError(f"{target}: cannot be written ({error.strerror})") from error
+    return True
+
+
 def flush_files(folder: AnyPath) -> None:
     """Bring all files below a folder to the disk: those that were written without `durable`."""
     for parent, _, names in os.walk(folder):

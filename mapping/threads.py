@@ -9,16 +9,31 @@ from functools import cache
 from queue import SimpleQueue
 from typing import Any, TypeVar, cast
 
+from mapping.cores import available_cores
+
 MAX_THREADS = 4
+THREADS_VARIABLE = "M2H_THREADS"
+"""Variable of the environment with the number of threads of this process, where it shares the machine with others of ours."""
 Result = TypeVar("Result")
 
 
+class ThreadsError(ValueError):
+    """An unusable number of threads in the environment."""
+
+
 def thread_count(wanted: int | None) -> int:
-    """The number of threads to use: `wanted`, or one per core that this process may use, at most four."""
+    """The number of threads to use: `wanted`, that of the environment, or one per core that this process may use, at most four.
+
+    Raises ThreadsError where the environment has no number.
+    """
     if wanted is not None:
         return wanted
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MAX_THREADS)
+    text = os.environ.get(THREADS_VARIABLE)
+    if not text:
+        return min(available_cores(), MAX_THREADS)
+    if not text.isdecimal() or int(text) < 1:
+        raise ThreadsError(f"{THREADS_VARIABLE}={text}: expected a whole number >= 1")
+    return min(int(text), MAX_THREADS)
 
 
 def split(count: int, parts: int) -> list[tuple[int, int]]:

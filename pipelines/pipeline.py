@@ -151,23 +151,67 @@ def run(
         chain.run(INPUT_STAGES[: INPUT_NAMES.index(until) + 1] if until in INPUT_NAMES else INPUT_STAGES, context)
         if until in INPUT_NAMES:
             return workspace.manifest
-        poses = workspace.path(POSES_FILE)
-        chain.key = digest(chain.key, file_sha256(poses, WorkspaceError))
-        adjusted = with_refined_poses(sequence, poses)
-        if adjusted is not sequence:
-            shared = CachedSequence(adjusted)
-            opened = _reopened(source, shared, config, poses)
-        opened = refined(opened, refine, shared, config)
+        context = _posed_context(context, shared, source, refine)
+        two_passes = _has_two_passes(context)
+        opened = context.source
         _note(workspace, {"source": opened.name, "networks": list(map(asdict, opened.networks))})
-        two_passes = opened.predict_hinted is not None and config.network.passes == 2
         workspace.keep_only([stage.name for stage in stages_until(STAGE_NAMES[-1], two_passes=two_passes)])
-        chain.key = digest(chain.key, opened.name, opened.fingerprint)
-        context = RunContext(workspace, adjusted, opened, config, progress)
+        chain.pose(context)
         rest = stages_until(until, two_passes=two_passes)
         chain.run([stage for stage in rest if stage.name not in (*INPUT_NAMES, REPORT)], context)
         _note(workspace, {"trust": trust_lines(opened, workspace.manifest["stages"])})
         chain.run([stage for stage in rest if stage.name == REPORT], context)
     return workspace.manifest
+
+
+def stage_context(
+    out: Path,
+    stage: str,
+    sequence: FrameSequence,
+    *,
+    source: str = "auto",
+    refine: Refine = "none",
+    config: PipelineConfig | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> RunContext:
+    """What `run` would give to a stage of the run folder `out`, which is only read; for work on a stage by several processes.
+
+    Raises WorkspaceError where a stage before it was not done with this input and these settings, and what `run` raises.
+    """
+    config, sequence = config or PipelineConfig(), recentred(sequence)
+    shared: FrameSequence = CachedSequence(sequence)
+    opened = open_source(source, shared, config)
+    if opened.needs_depth:
+        sequence = only_with_depth(sequence)
+    workspace = Workspace.open(out)
+    with ExitStack() as ahead:
+        key = digest(input_fingerprint(sequence), opened.name, opened.fingerprint, can_adjust())
+        chain = _Chain(workspace, config_to_mapping(config), ahead, InputWatch(()), key)
+        chain.pass_over(INPUT_STAGES)
+        context = RunContext(workspace, sequence, opened, config, progress)
+        context = _posed_context(context, shared, source, refine)
+        chain.pose(context)
+        planned = [
+            each for each in stages_until(stage, two_passes=_has_two_passes(context)) if each not in INPUT_STAGES
+        ]
+        chain.pass_over(planned[:-1])
+        return replace(context, stage=stage, key=chain.next_key(planned[-1]), folder=planned[-1].folder)
+
+
+def _posed_context(context: RunContext, shared: FrameSequence, source: str, refine: Refine) -> RunContext:
+    """The context of the stages after the input's: with refined poses, and the source as it answers for them."""
+    sequence, opened, config = context.sequence, context.source, context.config
+    poses = context.workspace.path(POSES_FILE)
+    adjusted = with_refined_poses(sequence, poses)
+    if adjusted is not sequence:
+        shared = CachedSequence(adjusted)
+        opened = _reopened(source, shared, config, poses)
+    opened = refined(opened, refine, shared, config)
+    return RunContext(context.workspace, adjusted, opened, config, context.progress)
+
+
+def _has_two_passes(context: RunContext) -> bool:
+    return context.source.predict_hinted is not None and context.config.network.passes == 2
 
 
 def _reopened(source: str, sequence: FrameSequence, config: PipelineConfig, poses: Path) -> Source:
@@ -186,13 +230,35 @@ class _Chain:
     watch: InputWatch
     key: str
 
+    def pose(self, context: RunContext) -> None:
+        """Let what follows depend on refined poses and the source as it answers for them."""
+        poses, source = context.workspace.path(POSES_FILE), context.source
+        self.key = digest(self.key, file_sha256(poses, WorkspaceError))
+        self.key = digest(self.key, source.name, source.fingerprint)
+
+    def next_key(self, stage: Stage) -> str:
+        """The key of the stage that comes next."""
+        files = self.workspace.hashes_of(stage.inputs)
+        self.key = digest(self.key, stage.name, stage.version, self.chosen(stage), *files)
+        return self.key
+
+    def chosen(self, stage: Stage) -> dict[str, Any]:
+        """The settings that a stage reads."""
+        return {name: self.settings[name] for name in stage.settings}
+
+    def pass_over(self, stages: Sequence[Stage]) -> None:
+        """Go past stages that are up to date; raises WorkspaceError for one that is not."""
+        for stage in stages:
+            if not self.workspace.is_current(stage.name, self.next_key(stage)):
+                raise WorkspaceError(
+                    f"{self.workspace.root}: stage {stage.name} was not done with this input and these settings"
+                )
+
     def run(self, stages: Sequence[Stage], context: RunContext) -> None:
         """The stages in order; what they need compiled is compiled during the first of them that runs."""
         is_compiling = False
         for position, stage in enumerate(stages):
-            chosen = {name: self.settings[name] for name in stage.settings}
-            self.key = digest(self.key, stage.name, stage.version, chosen, *self.workspace.hashes_of(stage.inputs))
-            if self.workspace.is_current(stage.name, self.key):
+            if self.workspace.is_current(stage.name, self.next_key(stage)):
                 self.workspace.note_current(stage.name)
                 context.progress(stage.name, 0, 0)
                 continue
@@ -202,7 +268,11 @@ class _Chain:
             this = replace(context, stage=stage.name, key=self.key, folder=stage.folder)
             with _broken_frames_noted(context):
                 self.workspace.record(
-                    stage.name, self.key, chosen, stage.outputs, partial(self._watched, stage.run, this)
+                    stage.name,
+                    self.key,
+                    self.chosen(stage),
+                    stage.outputs,
+                    partial(self._watched, stage.run, this),
                 )
 
     def _watched(self, run: Callable[[RunContext], StageRecord], context: RunContext) -> StageRecord:

@@ -52,6 +52,10 @@ class WorkspaceError(ValueError):
     """A run folder that cannot be used; the message names it and says why."""
 
 
+class WorkspaceBusyError(WorkspaceError):
+    """A run folder in which another process is at work."""
+
+
 def digest(*parts: Any) -> str:
     """A short hash of JSON-able values that is the same in every process."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
@@ -320,7 +324,7 @@ class Workspace:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for this process; raises WorkspaceError while another process holds it.
+        """Hold the folder for this process; raises WorkspaceBusyError while another process holds it.
 
         The kernel gives the lock back when its holder ends, however it ends, so a killed run never blocks the next one. What
         that run left of unfinished files is removed, and the manifest is read again, since the last holder may have changed it.
@@ -329,7 +333,7 @@ class Workspace:
         try:
             file = locked_file(path)
         except BlockingIOError:
-            raise WorkspaceError(f"{self.root}: another run is at work in it (it holds {path.name})") from None
+            raise WorkspaceBusyError(f"{self.root}: another run is at work in it (it holds {path.name})") from None
         except OSError as error:
             raise WorkspaceError(f"{self.root}: cannot be locked ({error.strerror})") from error
         with file:

@@ -19,8 +19,8 @@ from typing import Any
 from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 
-from pipelines.cli import LONGEST_LINE, is_known, one_line
-from pipelines.cli.limits import is_lack_of_memory
+from pipelines.errors import LONGEST_LINE, is_known, one_line
+from pipelines.limits import is_lack_of_memory
 
 MOST_BYTES = 3 << 29
 """Of address space for one input, besides what the libraries have: 2 GB in all."""

@@ -13,7 +13,7 @@ import pytest
 
 from mapping import files
 
-OPERATIONS = ("open", "fsync", "replace", "unlink", "mkdir", "makedirs")
+OPERATIONS = ("open", "fsync", "replace", "link", "unlink", "mkdir", "makedirs")
 """Functions of `os` that change what is on the disk; `open` counts where it makes a file."""
 
 

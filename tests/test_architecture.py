@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "scenegraph": {"mapping"},
     "pipelines": {"m2h", "mapping", "scenegraph"},
 }
-SYSTEM_READERS = ("mapping/available_memory.py", "pipelines/peak_memory.py")
+SYSTEM_READERS = ("mapping/available_memory.py", "mapping/cores.py", "pipelines/peak_memory.py")
 """Modules that read files of the system."""
 OPENERS = ("archive", "os", "Workspace", "webbrowser", "pycolmap.Database")
 """What may be called `x.open(...)`: it opens no file, a member of an archive that `mapping.reading` opened, a descriptor, or a

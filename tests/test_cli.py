@@ -334,9 +334,9 @@ def test_a_killed_run_continues(box_room, tmp_path):
     code = (
         "import sys, time, pipelines.stages.fuse as fusion\n"
         "fusion.CHECKPOINT_SECONDS = 0\n"
-        "save = fusion._save_checkpoint\n"
+        "save = fusion.save_checkpoint\n"
         "def slow(*arguments): save(*arguments); print('saved', flush=True); time.sleep(0.2)\n"
-        "fusion._save_checkpoint = slow\n"
+        "fusion.save_checkpoint = slow\n"
         "from pipelines.cli import main\n"
         "main(sys.argv[1:])\n"
     )

@@ -147,6 +147,10 @@ class TSDFVolume:
         volume._weight_bound = volume._store.greatest_weight()
         return volume
 
+    def sums(self) -> VolumeSums:
+        """All that the volume contains, in an order that does not depend on how it was made."""
+        return self._store.sums()
+
     def save(self, path: str | Path) -> None:
         """Write the volume to an npz file; volumes with the same contents give the same bytes."""
         write_volume(path, self.config, self._store.sums())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,6 +81,11 @@ def write_volume(path: str | Path, config: TSDFConfig, sums: VolumeSums) -> None
     arrays: dict[str, NDArray[Any]] = {"header": np.frombuffer(header.encode(), np.uint8)}
     arrays |= {"coords": sums.coords, "tsdf": sums.tsdf, **sums.surface._asdict()}
     arrays |= {"free_coords": sums.free_coords, "free": sums.free}
+    write_arrays(path, arrays)
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an npz file; the same arrays in the same order give the same bytes."""
     with (
         atomic_path(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,

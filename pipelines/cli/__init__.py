@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from mapping.text import for_terminal
-from pipelines.cli.limits import check_limit, is_lack_of_memory, limit_message
+from pipelines.errors import is_known, one_line
+from pipelines.limits import check_limit
 
 COMMANDS = {
     "demo": ("pipelines.cli.demo:demo", "Render the built-in synthetic apartment, map it and report what was found."),
@@ -38,8 +38,6 @@ COMMANDS = {
     "doctor": ("pipelines.cli.doctor:doctor", "Versions, devices, system libraries and missing extras."),
 }
 RESUMABLE = ("run", "predict", "fuse", "graph", "merge", "poses", "train")
-LONGEST_LINE = 1000
-OUR_PACKAGES = ("m2h", "mapping", "scenegraph", "pipelines")
 
 
 class LazyGroup(click.Group):
@@ -71,31 +69,13 @@ class LazyGroup(click.Group):
             more = "; the same command continues from here" if ctx.invoked_subcommand in RESUMABLE else ""
             click.echo(f"m2h: stopped{more}", err=True)
             ctx.exit(130)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except Exception as error:
             if not is_known(error):
                 raise
             click.echo(f"m2h: {one_line(error)}", err=True)
             ctx.exit(1)
-
-
-def one_line(error: Exception) -> str:
-    """The error in one line that begins with the file if the system reports it."""
-    text = str(error)
-    if is_lack_of_memory(error):
-        advice = limit_message() or "a larger --voxel or a smaller tsdf.max_depth reduces it"
-        text = f"not enough memory ({text or 'none is left'}); {advice}"
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        text = f"{error.filename}: {error.strerror}"
-    line = for_terminal(" ".join(text.split())) or type(error).__name__
-    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 4]} ..."
-
-
-def is_known(error: Exception) -> bool:
-    """Whether an error is about the user's input or machine (one line will do) rather than a bug (a traceback helps)."""
-    if isinstance(error, (click.ClickException, click.exceptions.Exit, click.Abort)):
-        return False
-    ours = type(error).__module__.partition(".")[0] in OUR_PACKAGES
-    return isinstance(error, OSError) or is_lack_of_memory(error) or (ours and isinstance(error, ValueError))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

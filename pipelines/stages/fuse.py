@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import Source
 from pipelines.stages.context import PosedFrame, RunContext
-from pipelines.stages.motion_file import FILE, read_motion
+from pipelines.stages.motion_file import FILE, Motion, read_motion
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace, nyu40
@@ -45,43 +46,38 @@ class FusionState:
     named: dict[int, tuple[float, int]] = field(default_factory=dict)
     """By label: the sum of the confidences of the pixels that have it, and their number."""
 
-    def add_confidence(self, seen: Predictions) -> None:
-        """Note how sure the labels of a frame are, where that is known."""
-        if seen.labels is None or seen.label_confidence is None:
-            return
-        labels = seen.labels.ravel()
-        sums = np.bincount(labels, seen.label_confidence.ravel().astype(np.float64))
-        counts = np.bincount(labels)
-        for label in np.flatnonzero(counts[1:]) + 1:
-            before = self.named.get(int(label), (0.0, 0))
-            self.named[int(label)] = (before[0] + float(sums[label]), before[1] + int(counts[label]))
+    def add_confidence(self, found: Mapping[int, tuple[float, int]]) -> None:
+        """Add what a frame says of how sure its labels are; frames in their order, since sums of floats depend on it."""
+        for label, (total, count) in found.items():
+            before = self.named.get(label, (0.0, 0))
+            self.named[label] = (before[0] + total, before[1] + count)
+
+
+def frame_confidence(seen: Predictions) -> dict[int, tuple[float, int]]:
+    """By label of a frame: the sum of the confidences of its pixels and their number, where that is known."""
+    if seen.labels is None or seen.label_confidence is None:
+        return {}
+    labels = seen.labels.ravel()
+    sums = np.bincount(labels, seen.label_confidence.ravel().astype(np.float64))
+    counts = np.bincount(labels)
+    return {int(label): (float(sums[label]), int(counts[label])) for label in np.flatnonzero(counts[1:]) + 1}
 
 
 def fuse(context: RunContext) -> StageRecord:
     """All chosen frames into volume.npz and detections.json, resuming from the last checkpoint of a killed run."""
     positions, config = context.positions, context.config
-    label_space = context.source.label_space
     state = _load_checkpoint(context) or FusionState(0, TSDFVolume(config.tsdf))
     motion = read_motion(context.path(FILE))
     first, start = state.done, time.perf_counter()
     saved_at = start
     max_broken = config.frames.max_broken * len(positions)
     for frame in context.posed_frames(positions[first:], broken=state.broken, max_broken=max_broken):
-        moving = motion.numbers(frame.index, frame.predictions.depth)
-        fuse_frame(state.volume, frame, config=config, source=context.source, moving=moving)
-        if moving is not None or (frame.predictions.labels is not None and label_space is not None):
-            view = _labelled_view(frame, moving, label_space)
-            found = detect(view, label_space or nyu40(), config.dynamics.detection)
-            state.moving.append((frame.timestamp, found))
-        else:
-            state.moving.append((frame.timestamp, []))
-        state.add_confidence(frame.predictions)
-        if frame.foreign_labels:
-            state.foreign_labels[frame.index] = frame.foreign_labels
+        add_frame(context, state, frame, motion)
+        state.add_confidence(frame_confidence(frame.predictions))
         state.done = positions.index(frame.index, first) + 1
         context.advance(state.done, len(positions))
         if time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
-            _save_checkpoint(context, state)
+            save_checkpoint(context, state)
             saved_at = time.perf_counter()
     context.advance(len(positions), len(positions))
     _check_mapped(context, state)
@@ -91,6 +87,21 @@ def fuse(context: RunContext) -> StageRecord:
     for name in CHECKPOINT_FILES:
         remove_file(context.path(name))
     return _summarised(context, state, fused_now=len(positions) - first, seconds=time.perf_counter() - start)
+
+
+def add_frame(context: RunContext, state: FusionState, frame: PosedFrame, motion: Motion) -> None:
+    """Fuse a frame, and note what moves in it and which labels are foreign."""
+    config, label_space = context.config, context.source.label_space
+    moving = motion.numbers(frame.index, frame.predictions.depth)
+    fuse_frame(state.volume, frame, config=config, source=context.source, moving=moving)
+    if moving is not None or (frame.predictions.labels is not None and label_space is not None):
+        view = _labelled_view(frame, moving, label_space)
+        found = detect(view, label_space or nyu40(), config.dynamics.detection)
+        state.moving.append((frame.timestamp, found))
+    else:
+        state.moving.append((frame.timestamp, []))
+    if frame.foreign_labels:
+        state.foreign_labels[frame.index] = frame.foreign_labels
 
 
 def _check_mapped(context: RunContext, state: FusionState) -> None:
@@ -193,8 +204,8 @@ def _labelled_view(
     )
 
 
-def _save_checkpoint(context: RunContext, state: FusionState) -> None:
-    """The volume first: the JSON file that makes a checkpoint valid names it by what it contains."""
+def save_checkpoint(context: RunContext, state: FusionState) -> None:
+    """Write how far fusion is, for the stage to go on from; the volume first: the JSON file makes a checkpoint valid."""
     volume, header = (context.path(name) for name in CHECKPOINT_FILES)
     remove_file(header)
     state.volume.save(volume)
@@ -233,6 +244,7 @@ def _load_checkpoint(context: RunContext) -> FusionState | None:
 def _summarised(context: RunContext, state: FusionState, *, fused_now: int, seconds: float) -> StageRecord:
     frames = state.done - len(state.broken)
     rate = fused_now / max(seconds, 1e-9)
+    pace = f", {rate:.1f} a second" if fused_now else ""
     summary = {
         "frames": frames,
         "broken": {str(index): reason for index, reason in sorted(state.broken.items())},
@@ -240,7 +252,7 @@ def _summarised(context: RunContext, state: FusionState, *, fused_now: int, seco
         "volume_bytes": state.volume.memory_bytes,
         "detections": sum(len(found) for _, found in state.moving),
         "label_confidence": {str(k): round(total / n, 4) for k, (total, n) in sorted(state.named.items())},
-        "text": f"{frames} frames, {rate:.1f} a second, volume {state.volume.memory_bytes / 2**20:.0f} MiB",
+        "text": f"{frames} frames{pace}, volume {state.volume.memory_bytes / 2**20:.0f} MiB",
     }
     warnings = [] if context.source.label_space is None else foreign_label_warning(state, context.source.label_space)
     return StageRecord(summary, warnings + [f"frame omitted: {reason}" for reason in state.broken.values()])

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from faults import KilledError, faulty_disk, temporaries
@@ -11,6 +12,7 @@ from faults import KilledError, faulty_disk, temporaries
 from mapping.files import (
     atomic_folder,
     atomic_path,
+    create_file,
     is_temporary,
     locked_file,
     remove_abandoned,
@@ -168,6 +170,39 @@ def test_killed_at_any_operation(tmp_path, at):
     assert target.read_text() == ("new" if at == 3 else "old")
     remove_abandoned(tmp_path)
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_of_many_that_create_a_file_one_does(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda number: create_file(tmp_path / "a", str(number).encode()), range(40)))
+    assert made.count(True) == 1
+    assert (tmp_path / "a").read_text() == str(made.index(True))
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_is_created_although_the_answer_of_the_server_was_lost(tmp_path, monkeypatch):
+    link = os.link
+
+    def lost(source, target):
+        link(source, target)
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(os, "link", lost)
+    assert create_file(tmp_path / "a", b"mine")
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_killed_while_a_file_is_created(tmp_path, at):
+    with pytest.raises(KilledError), faulty_disk(at):
+        create_file(tmp_path / "a", b"whole")
+    remove_abandoned(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == ({"a": b"whole"} if at == 3 else {})
+
+
+def test_a_file_that_cannot_be_created_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"a: cannot be written \(No space"), faulty_disk(2, errno.ENOSPC):
+        create_file(tmp_path / "a", b"whole")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("at", range(3))

@@ -13,7 +13,7 @@ from faults import KilledError, faulty_disk, largest_file, temporaries
 from m2h import Predictions
 from mapping.tsdf.tsdf_config import TSDFConfig
 from pipelines import open_sequence, pipeline
-from pipelines.cli import is_known, one_line
+from pipelines.errors import is_known, one_line
 from pipelines.images import read_labels, write_png
 from pipelines.sequences.ingest import ingest
 from pipelines.settings import PipelineConfig

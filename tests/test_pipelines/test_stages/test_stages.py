@@ -139,8 +139,10 @@ def test_how_sure_labels_are_is_kept_by_label():
     state = fuse.FusionState(0, TSDFVolume(CONFIG.tsdf))
     labels = np.array([[0, 5], [5, 7]], np.uint8)
     for sure in ([[0.4, 0.6], [0.8, 0.9]], [[0.4, 1.0], [1.0, 0.7]]):
-        state.add_confidence(Predictions(labels=labels, label_confidence=np.array(sure, np.float32)))
-    state.add_confidence(Predictions(labels=labels))
+        state.add_confidence(
+            fuse.frame_confidence(Predictions(labels=labels, label_confidence=np.array(sure, np.float32)))
+        )
+    state.add_confidence(fuse.frame_confidence(Predictions(labels=labels)))
     assert state.named == {5: (pytest.approx(3.4), 4), 7: (pytest.approx(1.6), 2)}
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
-from pipelines.cli.limits import LEAST, check_limit, is_lack_of_memory, limit_message
+from pipelines.limits import LEAST, check_limit, is_lack_of_memory, limit_message
 
 MIB = 1 << 20
 

@@ -39,7 +39,7 @@ def check_limit() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def is_lack_of_memory(error: Exception) -> bool:
+def is_lack_of_memory(error: BaseException) -> bool:
     """Whether memory was lacking; what libraries say counts where there is a limit."""
     if isinstance(error, MemoryError):
         return True
