@@ -22,6 +22,7 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources.source import Source
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.motion_file import FILE, read_motion
+from pipelines.stages.watching import show_fused
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace, nyu40
@@ -85,6 +86,7 @@ def fuse(context: RunContext) -> StageRecord:
         if frame.foreign_labels:
             state.foreign_labels[frame.index] = frame.foreign_labels
         state.done = positions.index(frame.index, first) + 1
+        show_fused(frame, state.volume, state.done, len(positions))
         context.advance(state.done, len(positions))
         if time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
             _save_checkpoint(context, state)
