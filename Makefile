@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SEQUENCE ?= ../shared/data/redkitchen
 export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo test test-fast test-all check format bench clean
+.PHONY: help install lock demo test test-fast test-all check format docs bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,10 @@ check: install  ## lint, format and types
 format: install  ## let ruff put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: install  ## the documentation as a site in build/site; a warning is an error
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
 
 bench: install  ## run the benchmarks; write benchmarks/results/*.json and docs/benchmarks.md
 	$(BIN)/python benchmarks/run_all.py --sequence $(SEQUENCE) $(if $(LEGACY_OPEN3D),--legacy-open3d $(LEGACY_OPEN3D))

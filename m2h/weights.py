@@ -63,14 +63,14 @@ class WeightsEntry:
     record: CheckpointRecord
 
 
-_M2H = "https://github.com/UAV-Centre-ITC/M2H/raw/140ee41/scripts/checkpoints/"
+_M2H = "https://github.com/UAV-Centre-ITC/M2H/raw/140ee41f809f4b907903ba073dc25db56d2a3667/scripts/checkpoints/"
 _PUBLISHED = CheckpointRecord(
     config=M2HConfig.published("full"),
     preprocessing=Preprocessing(
         mean=(0.4803, 0.4800, 0.4723), std=(0.2594, 0.2573, 0.2641), policy="squash", size=(224, 224), antialias=False
     ),
     licence="MIT (package.xml of the repository)",
-    source="UAV-Centre-ITC/M2H at 140ee41; Udugama, Vosselman, Nex: M2H, IROS 2025",
+    source="UAV-Centre-ITC/M2H at 140ee41f809f4b907903ba073dc25db56d2a3667; Udugama, Vosselman, Nex: M2H, IROS 2025",
     notes="The axes of the normals and, but for m2h-indoor, the input normalisation are not documented by the authors.",
 )
 

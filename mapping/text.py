@@ -6,6 +6,7 @@ File names, class names and ids come from others and may contain anything; none 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from html import escape
 
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -39,3 +40,11 @@ def for_csv(text: str) -> str:
 def for_name(text: str) -> str:
     """A name in a format where a space or the end of the line ends it."""
     return re.sub(r"\s", "_", CONTROLS.sub("_", text))
+
+
+def table_html(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
+    """A titled table as a fragment of HTML, for notebooks; `note` is a line below it. All of it is taken for text."""
+    cells = [f"<tr>{''.join(f'<td>{for_html(str(cell))}</td>' for cell in row)}</tr>" for row in rows]
+    head = "".join(f"<th>{for_html(column)}</th>" for column in columns)
+    below = f"<p>{for_html(note)}</p>" if note else ""
+    return f"<div><b>{for_html(title)}</b><table><tr>{head}</tr>{''.join(cells)}</table>{below}</div>"

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipelines.finished import Run as Run
     from pipelines.frame import Frame as Frame
     from pipelines.frame import FrameSequence as FrameSequence
     from pipelines.pipeline import run as run
@@ -19,6 +20,7 @@ _HOMES = {
     "Frame": "pipelines.frame",
     "FrameSequence": "pipelines.frame",
     "PipelineConfig": "pipelines.settings",
+    "Run": "pipelines.finished",
     "Source": "pipelines.sources.source",
     "open_sequence": "pipelines.sequences.detect",
     "run": "pipelines.pipeline",

@@ -16,10 +16,10 @@ SYSTEM_LIBRARIES = {
     "libEGL.so.1": "libegl1",
     "libgomp.so.1": "libgomp1",
 }
-REQUIRED_MODULES = (
-    "click cv2 networkx numba numpy open3d pydantic rich safetensors scipy shapely timm torch yaml".split()
-)
+REQUIRED_MODULES = "click cv2 networkx numba numpy pydantic rich safetensors scipy shapely yaml".split()
 EXTRAS = {
+    "torch": ("torch", "depth and labels from images, training"),
+    "synth": ("open3d", "m2h synth and m2h demo: rendered worlds"),
     "dsg": ("spark_dsg", "checks exported spark_dsg files by loading them"),
     "rerun": ("rerun", "export to rerun recordings"),
     "exr": ("OpenEXR", "depth from OpenEXR files"),
@@ -31,7 +31,8 @@ EXTRAS = {
 def diagnose() -> dict[str, Any]:
     """Facts for `m2h doctor`; `problems` lists what prevents the package from working, each with the command that repairs it."""
     problems = []
-    libraries = {name: _loads(name) for name in SYSTEM_LIBRARIES}
+    has_open3d = importlib.util.find_spec("open3d") is not None
+    libraries = {name: _loads(name) for name in SYSTEM_LIBRARIES} if has_open3d else {}
     absent = [SYSTEM_LIBRARIES[name] for name, found in libraries.items() if not found]
     if absent:
         problems.append(f"open3d needs system libraries: apt-get install -y {' '.join(absent)}")
@@ -60,7 +61,7 @@ def _gpu() -> str:
     try:
         import torch
     except ImportError:
-        return "unknown (torch is missing)"
+        return "unknown (the extra torch is not installed)"
     if not torch.cuda.is_available():
         return "none; everything runs on the CPU"
     return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
+import sys
+
+try:
+    import resource
+except ImportError:  # of the standard library, and not on Windows
+    sys.exit("m2h: needs Linux or macOS; on Windows, install it in WSL 2")
 
 LEAST = 1 << 30
 """Bytes of address space below which not even the libraries of a command can be loaded."""

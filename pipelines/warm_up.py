@@ -39,6 +39,7 @@ def _take(steps: Iterator[None], stop: threading.Event) -> None:
 def use_kernels() -> Iterator[None]:
     """Do step by step what the stages do with volumes; labels are uint8, as most sequences and the network have them."""
     from mapping.depth.weights import depth_weight
+    from mapping.mesh.raycast import MeshCaster
     from mapping.tsdf.tsdf_config import TSDFConfig
     from mapping.tsdf.volume import TSDFVolume
 
@@ -60,7 +61,9 @@ def use_kernels() -> Iterator[None]:
     with scratch_folder() as folder:
         path = folder / "volume.npz"
         volume.save(path)
-        TSDFVolume.load(path).extract_mesh()
+        mesh = TSDFVolume.load(path).extract_mesh()
+    yield
+    MeshCaster(mesh).cast(camera, pose)  # the report's pictures
 
 
 def _compare_frames(depth: NDArray[np.float32], camera: Intrinsics) -> None:

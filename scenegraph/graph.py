@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.se3 import inverse, is_se3, quat_xyzw_from_rotation, rotation_from_quat_xyzw, transform_points
+from mapping.text import table_html
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import (
     NODE_TYPES,
@@ -193,6 +195,17 @@ class SceneGraph:
         while above is not None and self[above].layer != layer:
             above = self.parent(above)
         return above
+
+    def _repr_html_(self) -> str:
+        """Rooms with their areas in m2 and objects, and the number of nodes of each layer, as a table for notebooks."""
+        rows: list[tuple[str, ...]] = []
+        things = dict(self.nodes("object"))
+        for key, room in self.nodes("room"):
+            names = Counter(things[child].label.replace("_", " ") for child in self.children(key, "object"))
+            listed = ", ".join(name if count == 1 else f"{count} {name}" for name, count in sorted(names.items()))
+            rows.append((key, room.label.replace("_", " "), f"{room.area:.1f}", listed))
+        found = ", ".join(f"{count} {layer}" for layer, count in self.counts().items() if count)
+        return table_html("Scene graph", ("room", "name", "m2", "objects"), rows, found)
 
     def counts(self) -> dict[str, int]:
         """Number of nodes of each layer, from the building down."""

@@ -23,7 +23,7 @@ OPENERS = ("archive", "os", "Workspace", "webbrowser", "pycolmap.Database")
 """What may be called `x.open(...)`: it opens no file, a member of an archive that `mapping.reading` opened, a descriptor, or a
 database that the program wrote."""
 MARKDOWN_WIDTH = 100
-DOCUMENTS = sorted(path for folder in (".", "docs", "benchmarks") for path in (ROOT / folder).glob("*.md"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
 
 

@@ -68,6 +68,41 @@ def test_the_wheel_contains_the_packages_and_nothing_else(source, built):
     }
 
 
+def test_a_wheel_of_the_sdist_has_the_same_files(source, built):
+    """An sdist is what pip builds from where there is no wheel."""
+    folder = source.parent / "sdist"
+    folder.mkdir()
+    build = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", build, str(folder)], cwd=source, check=True, capture_output=True)
+    (archive,) = folder.glob("m2h_mapping-*.tar.gz")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(folder),
+        str(archive),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    (again,) = folder.glob("*.whl")
+    assert sorted(zipfile.ZipFile(again).namelist()) == sorted(zipfile.ZipFile(built[1]).namelist())
+
+
+def test_large_packages_are_extras(built):
+    """Recorded depth is mapped without PyTorch and Open3D (`test_slim.py`), so that they are not installed with the rest."""
+    with zipfile.ZipFile(built[1]) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = archive.read(name).decode().splitlines()
+    needed = [Requirement(line.partition(": ")[2]) for line in lines if line.startswith("Requires-Dist: ")]
+    always = {canonicalize_name(r.name) for r in needed if r.marker is None}
+    assert not always & {"torch", "torchvision", "timm", "open3d", "onnxruntime", "transformers", "pycolmap"}
+    extras = {r.name for r in needed if r.marker is not None and r.marker.evaluate({"extra": "torch"})}
+    assert extras >= {"torch", "timm"}
+
+
 def test_building_warns_of_no_package(built):
     assert "absent from the `packages` configuration" not in built[0]
     assert "SetuptoolsDeprecationWarning" not in built[0]

@@ -1,39 +1,46 @@
 """Ray casting against a mesh: visible depth and faces, distances of points, visibility of points.
 
-A thin layer over Open3D's `RaycastingScene` (Embree), which is loaded with the first `MeshCaster`. It works in float32, so
-coordinates are relative to the middle of the mesh.
+Triangles lie in a tree of boxes (`mapping/mesh/kernels.py`), built with the first use of a `MeshCaster`. Coordinates are relative
+to the middle of the mesh, so that nothing is lost far from the origin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mapping.camera import Intrinsics
+from mapping.mesh import kernels
 from mapping.mesh.mesh import Mesh
+from mapping.threads import run_parts, split, thread_count
 
 Array = NDArray[np.float64]
 
-RAYS_AT_ONCE = 1 << 20  # bounds the memory of large pictures
+ONE_THREAD = 1 << 10  # rays that are not worth a second thread
 
 
 class MeshCaster:
     """A mesh prepared for ray casting and closest-point queries; faces are visible from both sides."""
 
     def __init__(self, mesh: Mesh) -> None:
-        o3d = _open3d()
         self.mesh = mesh
-        self._tensor = o3d.core.Tensor
-        self._scene: Any = None
         self._middle = np.zeros(3)
         if len(mesh.faces):
             self._middle = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
-            self._scene = o3d.t.geometry.RaycastingScene()
-            vertices = np.ascontiguousarray(mesh.vertices - self._middle, dtype=np.float32)
-            self._scene.add_triangles(self._tensor(vertices), self._tensor(mesh.faces.astype(np.uint32)))
+
+    @cached_property
+    def _tree(self) -> kernels.BoxTree:
+        """The triangles of a mesh that has any."""
+        corners = (self.mesh.vertices - self._middle)[self.mesh.faces]
+        count = len(corners)
+        order = np.arange(count, dtype=np.int32)
+        boxes, links = np.zeros((2 * count, 2, 3)), np.zeros((2 * count, 2), np.int32)
+        bounds = np.stack([corners.min(axis=1), corners.max(axis=1)], axis=1)
+        used = kernels.build(bounds, order, boxes, links)
+        return kernels.BoxTree(boxes[:used].copy(), links[:used].copy(), corners[order], order)
 
     def cast(self, intrinsics: Intrinsics, T_world_camera: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Depth along z (H, W) in metres, 0 where nothing is hit, and the face index (H, W), -1 where nothing is hit."""
@@ -49,44 +56,46 @@ class MeshCaster:
         """First hits of rays (..., 3): distance (...) in lengths of the direction, inf for none; face (...), -1 for none;
         weights (..., 3) of the face's three corners at the hit."""
         rays = self._rays(origins, directions)
-        distance = np.full(len(rays), np.inf, np.float32)
-        faces = np.full(len(rays), -1, np.int32)
-        uv = np.zeros((len(rays), 2), np.float32)
-        for start in range(0, len(rays) if self._scene is not None else 0, RAYS_AT_ONCE):
-            block = slice(start, start + RAYS_AT_ONCE)
-            hits = self._scene.cast_rays(self._tensor(rays[block]))
-            distance[block] = hits["t_hit"].numpy()
-            faces[block] = hits["primitive_ids"].numpy().view(np.int32)  # the invalid id is all ones: -1
-            uv[block] = hits["primitive_uvs"].numpy()
+        found = kernels.RayHits(
+            np.full(len(rays), np.inf, np.float32),
+            np.full(len(rays), -1, np.int32),
+            np.zeros((len(rays), 2), np.float32),
+        )
+        if len(self.mesh.faces):
+            tree = self._tree
+            _in_parts(len(rays), lambda rows: kernels.first_hits(tree, rays, rows, found))
         shape = np.shape(directions)[:-1]
-        return distance.reshape(shape), faces.reshape(shape), _corner_weights(uv).reshape(*shape, 3)
+        weights = _corner_weights(found.uv).reshape(*shape, 3)
+        return found.distance.reshape(shape), found.face.reshape(shape), weights
 
     def all_hits(
         self, origins: ArrayLike, directions: ArrayLike
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]:
         """Every crossing of rays (N, 3) with the mesh: ray index, distance in lengths of the direction, face; by ray."""
         rays = self._rays(origins, directions)
-        found: list[tuple[NDArray[Any], ...]] = [
-            (np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.int32))
-        ]
-        for start in range(0, len(rays) if self._scene is not None else 0, RAYS_AT_ONCE):
-            hits = self._scene.list_intersections(self._tensor(rays[start : start + RAYS_AT_ONCE]))
-            ids, t, faces = (hits[name].numpy() for name in ("ray_ids", "t_hit", "primitive_ids"))
-            found.append((ids.astype(np.int64) + start, t, faces.astype(np.int32)))
-        ids, t, faces = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return ids, t, faces
+        ends = np.zeros(len(rays), np.int64)
+        t, faces = np.zeros(0, np.float32), np.zeros(0, np.int32)
+        if not len(self.mesh.faces):
+            return ends[:0], t, faces
+        tree = self._tree
+        _in_parts(len(rays), lambda rows: kernels.crossings(tree, rays, rows, ends, t, faces))
+        counts, ends = ends, np.cumsum(ends)
+        if counts.any():
+            t, faces = np.zeros(int(ends[-1]), np.float32), np.zeros(int(ends[-1]), np.int32)
+            _in_parts(len(rays), lambda rows: kernels.crossings(tree, rays, rows, ends, t, faces))
+        return np.repeat(np.arange(len(rays)), counts), t, faces
 
     def closest(self, points: ArrayLike) -> tuple[Array, NDArray[np.int32], NDArray[np.float32]]:
         """The nearest surface of points (N, 3): distance (N,) metres, inf without any face; face (N,), -1 without any; weights
         (N, 3) of the face's corners."""
-        points = np.asarray(points, dtype=np.float64)
-        if self._scene is None or len(points) == 0:
-            count = len(points)
-            return np.full(count, np.inf), np.full(count, -1, np.int32), np.zeros((count, 3), np.float32)
-        local = np.ascontiguousarray(points - self._middle, dtype=np.float32)
-        found = self._scene.compute_closest_points(self._tensor(local))
-        distance = np.linalg.norm(found["points"].numpy() + self._middle - points, axis=1)
-        return distance, found["primitive_ids"].numpy().view(np.int32), _corner_weights(found["primitive_uvs"].numpy())
+        local = np.ascontiguousarray(np.asarray(points, dtype=np.float64) - self._middle)
+        found = kernels.NearestHits(
+            np.full(len(local), np.inf), np.full(len(local), -1, np.int32), np.zeros((len(local), 2), np.float32)
+        )
+        if len(self.mesh.faces):
+            tree = self._tree
+            _in_parts(len(local), lambda rows: kernels.nearest_hits(tree, local, rows, found))
+        return found.distance, found.face, _corner_weights(found.uv)
 
     def distance(self, points: ArrayLike) -> Array:
         """Metres (N,) from points (N, 3) to the nearest surface, never negative; inf for an empty mesh."""
@@ -122,17 +131,16 @@ class MeshCaster:
         hit, _, _ = self.cast_rays(np.broadcast_to(origin, towards.shape), towards)
         return np.asarray(hit > 1 - 1e-3)  # the point itself is at 1, up to float32
 
-    def _rays(self, origins: ArrayLike, directions: ArrayLike) -> NDArray[np.float32]:
+    def _rays(self, origins: ArrayLike, directions: ArrayLike) -> Array:
         local = np.asarray(origins, dtype=np.float64) - self._middle
         rays = np.concatenate([local, np.asarray(directions, dtype=np.float64)], axis=-1)
-        return np.ascontiguousarray(rays.reshape(-1, 6), dtype=np.float32)
+        return np.ascontiguousarray(rays.reshape(-1, 6))
 
 
-def _open3d() -> Any:
-    """Open3D, imported late because that takes a second; Any because its stubs reject a Tensor of one array."""
-    import open3d
-
-    return open3d
+def _in_parts(count: int, work: Callable[[tuple[int, int]], None]) -> None:
+    """Do work on the rows from 0 to before `count`, in threads where they are many."""
+    rows = split(count, thread_count(None) if count > ONE_THREAD else 1)
+    run_parts(lambda part: work(rows[part]), len(rows))
 
 
 def _corner_weights(uv: NDArray[np.float32]) -> NDArray[np.float32]:

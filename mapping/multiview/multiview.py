@@ -18,6 +18,7 @@ from mapping.multiview.depth_range import DepthRange, find_depth_range
 from mapping.multiview.multiview_config import MultiviewConfig, NeighbourConfig
 from mapping.multiview.neighbours import choose_neighbours
 from mapping.multiview.views import PosedImage, Prior
+from mapping.packages import require
 from mapping.se3 import inverse
 from mapping.threads import thread_count
 
@@ -105,6 +106,7 @@ class MultiviewDepth:
         prior: Callable[[int], Prior] | None = None,
         wanted: NDArray[np.bool_] | None = None,
     ) -> None:
+        require("torch", extra="torch", purpose="depth from several images")
         self._given = config or MultiviewConfig()
         self.poses = np.asarray(poses, dtype=np.float64)
         self.intrinsics = intrinsics

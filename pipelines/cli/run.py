@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipelines.cli.options import common_options, print_json, progress_reporter, terminal_console
+from pipelines.cli.options import common_options, print_json, progress_reporter, say, terminal_console
 
 if TYPE_CHECKING:
+    from pipelines.frame import FrameSequence
+    from pipelines.settings import PipelineConfig
     from pipelines.sources.refinement import Refine
+    from pipelines.stages.context import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 REFINE = ("auto", "multiview", "none")
@@ -78,6 +82,11 @@ def run_options(command: F) -> F:
             metavar="GIB",
             help="Memory of the map while it is built; the rest moves to disk. [config: tsdf.max_memory, in bytes]",
         ),
+        click.option(
+            "--rerun",
+            is_flag=True,
+            help="Show frames, depth and the mesh as they come, and record them in OUT/preview.rrd (extra [rerun]).",
+        ),
         common_options,
     ]
     for option in reversed(options):
@@ -136,6 +145,7 @@ def execute(
     quiet: bool,
     as_json: bool,
     overwrite: bool = False,
+    rerun: bool = False,
     **shortcuts: Any,
 ) -> dict[str, Any]:
     """Open, run and report the result; returns the manifest."""
@@ -148,14 +158,48 @@ def execute(
     with progress_reporter(quiet=quiet) as progress:
         command = f"m2h run {sequence} --out {out}"
         opened = open_or_pose(sequence, out, config.posing, command=command, overwrite=overwrite, progress=progress)
-        manifest = run_pipeline(
-            opened, out, source=source, refine=refine, config=config, until=until, progress=progress
-        )
+        if not quiet:
+            progress = announced(progress, lambda: plan_text(opened, out, source, config))
+        with preview(out) if rerun else nullcontext():
+            manifest = run_pipeline(
+                opened, out, source=source, refine=refine, config=config, until=until, progress=progress
+            )
     if as_json:
         print_json(manifest)
     elif not quiet:
         print_summary(manifest, out, until)
     return manifest
+
+
+@contextmanager
+def preview(out: Path) -> Iterator[None]:
+    """Within, runs are shown in a viewer and recorded in the run folder."""
+    from pipelines.live_preview import FILE, live_preview
+    from pipelines.stages.watching import watched_by
+
+    with live_preview(out / FILE) as watcher, watched_by(watcher):
+        yield
+    say(f"wrote {out / FILE}", err=True)
+
+
+def announced(progress: Progress, text: Callable[[], str]) -> Progress:
+    """The same progress, before whose first step of work the text is said on standard error."""
+    waiting = [text]
+
+    def report(what: str, done: int, total: int) -> None:
+        if total and waiting:
+            say(waiting.pop()(), err=True)
+        progress(what, done, total)
+
+    return report
+
+
+def plan_text(sequence: FrameSequence, out: Path, source: str, config: PipelineConfig) -> str:
+    """What is about to be done, and how long that may take."""
+    from pipelines.estimate import expected
+
+    known = "; what is up to date is skipped" if (out / "mesh.ply").is_file() else ""
+    return f"{sequence.name} ({sequence.format}): {expected(sequence, source, config).text()}{known}"
 
 
 def shortcut_overrides(

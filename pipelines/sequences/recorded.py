@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
+from mapping.text import table_html
 from pipelines import images
 from pipelines.frame import Frame, FrameInfo, SequenceError
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention, Overrides, read_overrides, rigid_pose
@@ -139,6 +140,20 @@ class RecordedSequence:
         mask = _mask(record, lens)
         frame = Frame(index, info.timestamp, rgb, pinhole, info.T_world_camera, recorded)
         return frame if mask is None else frame.masked(mask)
+
+    def _repr_html_(self) -> str:
+        """Format, frames, camera and notes as a table for notebooks."""
+        used = [info for info in self.infos if info.used]
+        seconds, camera = used[-1].timestamp - used[0].timestamp, used[0].intrinsics
+        rows = [
+            ("format", self.format),
+            ("frames", f"{len(used)} of {len(self.infos)} usable, {sum(info.has_depth for info in used)} with depth"),
+            ("duration", f"{seconds:.1f} s"),
+            ("camera", f"{camera.width}x{camera.height}, fx {camera.fx:.1f}, fy {camera.fy:.1f}"),
+            ("poses", "in metres" if self.is_metric else "in an unknown unit"),
+            ("labels", self.label_space.name if self.label_space else "none"),
+        ]
+        return table_html(self.name, ("", ""), rows, "; ".join(self.notes))
 
     def files(self, index: int) -> FrameRecord:
         """The record of the i-th frame."""

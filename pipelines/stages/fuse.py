@@ -23,6 +23,7 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources.source import Source
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.motion_file import FILE, Motion, read_motion
+from pipelines.stages.watching import show_fused
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace, nyu40
@@ -75,6 +76,7 @@ def fuse(context: RunContext) -> StageRecord:
         add_frame(context, state, frame, motion)
         state.add_confidence(frame_confidence(frame.predictions))
         state.done = positions.index(frame.index, first) + 1
+        show_fused(frame, state.volume, state.done, len(positions))
         context.advance(state.done, len(positions))
         if time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
             save_checkpoint(context, state)

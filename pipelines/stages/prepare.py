@@ -23,6 +23,7 @@ from pipelines.sources.predictions import prediction_path, stored_frames, write_
 from pipelines.sources.source import FOUND_BY_POSES
 from pipelines.sources.stored import INDEX, has_answer, index_of
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
+from pipelines.stages.watching import show_prediction
 from pipelines.workspace import StageRecord, digest
 
 CHECK_FILE, POSTPONED = "check.json", "left_to_refinement"
@@ -164,12 +165,13 @@ def store_answers(context: RunContext, predict: Callable[[Frame], Predictions], 
     missing = [p for p in context.positions if not has_answer(folder, infos[p].index, known)]
     max_broken = context.config.frames.max_broken * len(context.positions)
     frames = read_frames(context.sequence, missing, max_broken=max_broken)
-    answers = ((frame.index, predict(frame)) for frame in frames)
-    for done, (number, seen) in enumerate(prefetched(answers)):  # a thread asks while this one writes
+    answers = ((frame, predict(frame)) for frame in frames)
+    for done, (frame, seen) in enumerate(prefetched(answers)):  # a thread asks while this one writes
         if index["notes"] != source.notes:  # before the answers, so that a killed run has no answers without them
             index["notes"] = list(source.notes)
             write_text_atomic(marker, json.dumps(index))
-        write_predictions(folder, number, seen)
+        write_predictions(folder, frame.index, seen)
+        show_prediction(frame, seen)
         context.advance(done + 1, len(missing))
     index["frames"] = stored_frames(folder)
     flush_files(folder)

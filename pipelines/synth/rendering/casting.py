@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.packages import require
 from pipelines.synth.rendering.surfaces import Surfaces
 
 
@@ -23,7 +24,7 @@ class Caster:
     """The faces of some surfaces (all, or those of a mask) ready for ray casting; face indices are those of the surfaces."""
 
     def __init__(self, surfaces: Surfaces, mask: NDArray[np.bool_] | None = None) -> None:
-        import open3d as o3d
+        o3d = require("open3d", extra="synth", purpose="rendering a synthetic world")
 
         self._tensor = cast("Callable[[NDArray[Any]], Any]", o3d.core.Tensor)
         self._scene = o3d.t.geometry.RaycastingScene()

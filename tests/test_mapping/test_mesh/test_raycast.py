@@ -82,6 +82,83 @@ def test_closest_point_by_hand():
     np.testing.assert_allclose(nearest, [[0, 0, 1], [1, 0.2, 0], [1, 1, 0], [1, 1, 1]], atol=1e-6)
 
 
+def soup(count: int, seed: int) -> Mesh:
+    """Random triangles, some of them without area, in a box of 4 m."""
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(-2, 2, (count, 1, 3)) + rng.normal(0, 0.3, (count, 3, 3))
+    corners[::17, 2] = corners[::17, 1]
+    return Mesh(corners.reshape(-1, 3), np.arange(3 * count, dtype=np.int32).reshape(-1, 3))
+
+
+def crossings_by_hand(mesh: Mesh, origin: np.ndarray, direction: np.ndarray) -> dict[int, float]:
+    """By face: where the ray crosses it, by linear equations."""
+    found = {}
+    for face, (a, b, c) in enumerate(mesh.vertices[mesh.faces]):
+        matrix = np.stack([b - a, c - a, -direction], axis=1)
+        if abs(np.linalg.det(matrix)) > 1e-12:
+            u, v, t = np.linalg.solve(matrix, origin - a)
+            if u >= 0 and v >= 0 and u + v <= 1 and t >= 0:
+                found[face] = float(t)
+    return found
+
+
+def test_hits_are_those_of_every_triangle_by_itself():
+    mesh, rng = soup(200, 3), np.random.default_rng(4)
+    origins = rng.uniform(-3, 3, (60, 3))
+    directions = mesh.vertices[mesh.faces[rng.integers(200, size=60)]].mean(axis=1) - origins
+    directions[:9, rng.integers(3)] = 0  # along a plane of the axes
+    caster = MeshCaster(mesh)
+    distance, faces, weights = caster.cast_rays(origins, directions)
+    rays, t, crossed = caster.all_hits(origins, directions)
+    for i in range(60):
+        expected = crossings_by_hand(mesh, origins[i], directions[i])
+        assert dict(zip(crossed[rays == i].tolist(), t[rays == i], strict=True)) == pytest.approx(expected, rel=1e-5)
+        first = min(expected, key=expected.__getitem__, default=-1)
+        assert faces[i] == first
+        if first >= 0:
+            point = weights[i] @ mesh.vertices[mesh.faces[first]]
+            np.testing.assert_allclose(point, origins[i] + distance[i] * directions[i], atol=1e-5)
+        else:
+            assert np.isinf(distance[i])
+    assert (faces >= 0).sum() > 20
+
+
+def test_nearest_points_are_the_nearest_of_many_samples():
+    mesh, rng = soup(80, 5), np.random.default_rng(6)
+    points = rng.uniform(-3, 3, (200, 3))
+    distance, faces, weights = MeshCaster(mesh).closest(points)
+    corners = mesh.vertices[mesh.faces]
+    nearest = np.einsum("ij,ijk->ik", weights, corners[faces])
+    np.testing.assert_allclose(np.linalg.norm(nearest - points, axis=1), distance, atol=1e-6)
+    steps = np.linspace(0, 1, 41)
+    uv = np.array([(u, v) for u in steps for v in steps if u + v <= 1 + 1e-9])
+    samples = np.einsum("ij,fjk->fik", np.column_stack([1 - uv.sum(axis=1), uv]), corners).reshape(-1, 3)
+    apart = np.linalg.norm(points[:, None] - samples, axis=2).min(axis=1)
+    assert (distance <= apart + 1e-9).all()
+    np.testing.assert_allclose(distance, apart, atol=0.04)  # samples are that far from each other
+
+
+def test_no_ray_passes_between_triangles_that_share_an_edge():
+    caster = MeshCaster(box_mesh((2, 2, 2)))
+    corners, faces = caster.mesh.vertices, caster.mesh.faces
+    edges = np.concatenate([corners[faces[:, [k, (k + 1) % 3]]] for k in range(3)])
+    shares = np.linspace(0, 1, 101)[:, None, None]
+    targets = (edges[:, 0] + shares * (edges[:, 1] - edges[:, 0])).reshape(-1, 3)
+    for eye in ([0.0, 0.0, 0.0], [0.1, -0.3, 0.2]):
+        distance, _, _ = caster.cast_rays(np.broadcast_to(eye, targets.shape), targets - eye)
+        np.testing.assert_allclose(distance, 1, atol=1e-6)
+
+
+def test_many_rays_are_the_same_in_threads_as_one_by_one():
+    caster, rng = MeshCaster(soup(300, 7)), np.random.default_rng(8)
+    origins, directions = rng.uniform(-3, 3, (5000, 3)), rng.normal(size=(5000, 3))
+    together = caster.cast_rays(origins, directions)
+    for start in range(0, 5000, 500):
+        alone = caster.cast_rays(origins[start : start + 500], directions[start : start + 500])
+        for a, b in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(a, b[start : start + 500])
+
+
 def test_an_empty_mesh_is_nowhere():
     caster = MeshCaster(Mesh.empty())
     depth, faces = caster.cast(CAMERA, np.eye(4))

@@ -1,0 +1,66 @@
+"""What a run will do and about how long it takes, said before it begins.
+
+The seconds are those of runs on two cores of a server (benchmarks/results/quality.json and from_images.json), in proportion to
+the pixels. Another machine, or one that has other work, is faster or slower by a factor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipelines.frame import FrameSequence
+from pipelines.loading import chosen_positions
+from pipelines.settings import PipelineConfig
+
+COSTLY, QUICK = 4.2, 0.32
+"""Seconds per frame and megapixel: with the network and neighbouring images, and with recorded depth."""
+FIXED = 18.0
+"""Seconds of a run whatever its length: imports, the check, graph and report of a few rooms."""
+UNCERTAINTY = 2.0
+"""Factor by which recordings, and machines of the kind, differ."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a run is about to do: its frames of those in the sequence, where depth comes from, and the seconds it may take."""
+
+    frames: int
+    of: int
+    depth_from: str
+    voxel: float
+    seconds: tuple[float, float]
+
+    def text(self) -> str:
+        """One sentence for the user."""
+        least, most = (duration(seconds) for seconds in self.seconds)
+        return (
+            f"mapping {self.frames} of {self.of} frames with {self.depth_from}, in voxels of {100 * self.voxel:g} cm; "
+            f"estimate for two cores: {least} to {most}"
+        )
+
+
+def expected(sequence: FrameSequence, source: str, config: PipelineConfig) -> Expectation:
+    """What `run` with these arguments will do, by the sequence's list of frames alone; raises SequenceError as it."""
+    positions = chosen_positions(sequence, config.frames)
+    infos = [sequence.infos[position] for position in positions]
+    has_depth = any(info.has_depth for info in infos)
+    name = source if source != "auto" else "recorded" if has_depth else "m2h"
+    cost = QUICK if name == "recorded" else COSTLY
+    megapixels = sum(info.intrinsics.width * info.intrinsics.height for info in infos) / 1e6
+    middle = FIXED + cost * megapixels
+    depth_from = {
+        "recorded": "recorded depth",
+        "m2h": "the shipped network",
+        "multiview": "depth from neighbouring images",
+    }.get(name, f"--source {name}")
+    seconds = (middle / UNCERTAINTY, middle * UNCERTAINTY)
+    return Expectation(len(positions), len(sequence), depth_from, config.tsdf.voxel_size, seconds)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 40 seconds, 3 minutes, 1.5 hours."""
+    if seconds < 90:
+        return f"{max(5, round(seconds / 5) * 5)} seconds"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours"
