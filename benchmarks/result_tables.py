@@ -107,6 +107,33 @@ def large_run(data: Result) -> str:
     return paragraphs(sizes, table(columns, data["commands"]))
 
 
+def batch(data: Result) -> str:
+    """What became of the sequences, the lines of the broken ones, and the maps in pieces."""
+    ways = [
+        {"way": title, "maps": data[key]["done"], "failed": len(data[key]["failed"]), "frames": data[key]["frames"]}
+        for key, title in (("dask", "Dask, LocalCluster of 2"), ("shards", "2 shards"))
+    ]
+    counts = [
+        Column("by", "way"),
+        Column("maps", "maps", ".0f"),
+        Column("failed", "failed", ".0f"),
+        Column("frames", "frames", ".0f"),
+    ]
+    lines = [
+        {"name": row["name"], "broken": data["broken"].get(row["name"], "-"), "line": row["line"]}
+        for row in data["dask"]["failed"]
+    ]
+    shown = [Column("sequence", "name"), Column("broken by", "broken"), Column("line", "line")]
+    pieces = [{**row, "same": "the same" if row["same_bytes"] else "different"} for row in data["pieces"]]
+    cut = [*(Column(name, name, ".0f") for name in ("pieces", "workers", "kills")), Column("files", "same")]
+    return paragraphs(
+        f"{data['sequences']} sequences; both ways made {'the same' if data['same_files'] else 'different'} files.",
+        table(counts, ways),
+        table(shown, lines),
+        table(cut, pieces),
+    )
+
+
 def monocular(data: Result) -> str:
     """Measures that every world has, and all of them on the worlds that have most."""
     worlds: dict[str, Result] = data["results"]

@@ -24,6 +24,7 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
         "fusion": ["bench_fusion.py", sequence, "--repeat", "5"],
         "long_walk": ["bench_long_walk.py"],
         "large_run": ["bench_large_run.py"],
+        "batch": ["bench_batch.py"],
         "synth": ["bench_synth.py"],
         "quality": [
             *("bench_quality.py", "--seeds", "25", "26", "27", "21", "22"),

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from common import NOISY_SHARE
 from result_tables import (
     Result,
+    batch,
     checks,
     from_images,
     fusion,
@@ -156,6 +157,15 @@ SECTIONS = (
         "its own process. The sequence has all frames in its transforms.json, the graph one pose of the camera for each.",
         large_run,
         noise="Noise: does not change the memory; processor time includes imports.",
+    ),
+    Section(
+        "Many sequences and pieces",
+        "batch",
+        "Short sequences of a rendered room, 64x48, of which five are broken, mapped by `m2h batch` ([batch.md](batch.md)) in "
+        "two ways, and all frames as one sequence fused in pieces by workers of which a random one is killed again and again, "
+        "compared with `m2h run` byte by byte. Nothing here is timed.",
+        batch,
+        noise=SAME_ON_ALL,
     ),
     Section(
         "Maps from monocular depth",

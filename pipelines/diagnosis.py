@@ -22,6 +22,7 @@ EXTRAS = {
     "synth": ("open3d", "m2h synth and m2h demo: rendered worlds"),
     "dsg": ("spark_dsg", "checks exported spark_dsg files by loading them"),
     "rerun": ("rerun", "export to rerun recordings"),
+    "dask": ("distributed", "m2h batch run --executor dask"),
     "exr": ("OpenEXR", "depth from OpenEXR files"),
     "hf": ("transformers", "networks of the Hugging Face hub: --source hf:depth=NAME,semantics=NAME"),
     "sfm": ("pycolmap", "poses of plain videos and images, refinement of given poses"),

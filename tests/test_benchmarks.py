@@ -57,6 +57,13 @@ def large_run():
     return {"settings": settings, "bytes": {"scene_graph.json": 2e6, "mesh.ply": 3e6}, "commands": commands}
 
 
+def batch():
+    failed = [{"name": "walk_5", "step": "map", "line": "recordings/walk_5: no such file or folder"}]
+    ways = {key: {"done": 9, "failed": failed, "frames": 54} for key in ("dask", "shards")}
+    pieces = [{"pieces": 4, "workers": 2, "kills": 3, "same_bytes": True}]
+    return {"sequences": 10, "broken": {"walk_5": "folder missing"}, **ways, "same_files": True, "pieces": pieces}
+
+
 def monocular():
     def care(f):
         return {"f_5cm": f, "f_10cm": f, "double_wall_rate": 0.03, "depth_error": 0.05}
@@ -136,7 +143,7 @@ def visits():
 
 
 RESULTS = (fusion, large_run, long_walk, monocular, multiview, network, quality, refine, synth, from_images, poses)
-MADE_UP = {make.__name__: make for make in (*RESULTS, checks, refine_poses, visits)}
+MADE_UP = {make.__name__: make for make in (*RESULTS, batch, checks, refine_poses, visits)}
 
 
 @pytest.fixture
@@ -187,6 +194,10 @@ def test_every_section_says_where_it_comes_from(results):
             "A large run",
             "2,000 frames, 3 rooms of 20 objects each, a volume of 500 blocks that takes 2.1 GB once it is loaded.",
         ),
+        ("Many sequences and pieces", "10 sequences; both ways made the same files."),
+        ("Many sequences and pieces", "| 2 shards | 9 | 1 | 54 |"),
+        ("Many sequences and pieces", "| walk_5 | folder missing | recordings/walk_5: no such file or folder |"),
+        ("Many sequences and pieces", "| 4 | 2 | 3 | the same |"),
         ("Maps from monocular depth", "| plain | 31, 32 | 0.300 | 0.200 | 0.300 | 0.030 | 0.030 | 5.0 |"),
         ("Maps from monocular depth", "| full | 41 | 0.800 | 0.800 | 0.800 | 0.030 | 0.030 | 5.0 |"),
         ("Maps from monocular depth", "| only noise | 31 | 0.400 | 0.400 | 0.400 | 0.030 | 0.030 | 5.0 |"),

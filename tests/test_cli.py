@@ -76,7 +76,7 @@ def test_help_names_every_command():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command):
-    subcommand = {"weights": ["list"], "correct": ["run", "list"]}.get(command, [])
+    subcommand = {"weights": ["list"], "batch": ["run"], "correct": ["run", "list"]}.get(command, [])
     assert "--json" in m2h(command, *subcommand, "--help").output
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "ask": ("pipelines.cli.query:ask", "Ask a run a question in plain English."),
     "diff": ("pipelines.cli.diff:diff", "What appeared, disappeared and moved between two visits."),
     "merge": ("pipelines.cli.merge:merge", "Join the maps of several recordings of one building."),
+    "batch": ("pipelines.cli.batch:batch", "Map many sequences, or large ones in pieces, on any executor."),
     "correct": ("pipelines.cli.correct:correct", "Correct a run's graph: rename, merge, split, room, delete."),
     "eval": ("pipelines.cli.results:evaluate", "Measure a run against the sequence's ground truth."),
     "synth": ("pipelines.cli.sequences:synth", "Render a synthetic world with exact ground truth."),
@@ -37,7 +38,7 @@ COMMANDS = {
     "weights": ("pipelines.cli.network:weights", "Named checkpoints: list, fetch, import, info."),
     "doctor": ("pipelines.cli.doctor:doctor", "Versions, devices, system libraries and missing extras."),
 }
-RESUMABLE = ("run", "predict", "fuse", "graph", "merge", "poses", "train")
+RESUMABLE = ("run", "predict", "fuse", "graph", "merge", "batch", "poses", "train")
 
 
 class LazyGroup(click.Group):

@@ -1,0 +1,1 @@
+"""Many sequences, or one in pieces, mapped by any number of workers that share a folder."""
