@@ -2,10 +2,11 @@
 
     python benchmarks/bench_checks.py DATA [--worlds FOLDER] [--seeds SEED...] [--noisy-seeds SEED...]
 
-takes the recordings of DATA and synthetic worlds as they are, rendered into FOLDER where they are not there, which must raise no
-alarm, and each world, with and without its depth, with a wrong focal length, inverted poses, swapped axes, poses of
-another time, depth in another unit and depth along the ray. An error is *found* where `m2h run` would stop or warn of it. Of some
-worlds the poses are also off as those of hand-held trackers are, at two levels. Writes benchmarks/results/checks.json.
+takes the recordings of DATA and synthetic worlds as they are, rendered into FOLDER where they are not there, which must raise
+no alarm, and each world, with and without its depth, with a wrong focal length, inverted poses, swapped axes, poses of another
+time, depth in another unit, off by some per cent and along the ray, and without depth poses in feet and the like. An error is
+*found* where `m2h run` would stop or warn of it. Of some worlds the poses are also off as those of hand-held trackers are, at
+two levels. Writes benchmarks/results/checks.json.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from mapping.se3 import interpolate_at
 from pipelines import open_sequence
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import SequenceCheck, check_sequence
+from pipelines.features import FrameFeatures
 from pipelines.images import read_depth, write_png
+from pipelines.sources.network import shipped_depth_alone
 from pipelines.synth.generate import WorldConfig
 from pipelines.synth.simulate import SynthConfig, simulate
 
@@ -39,11 +42,12 @@ Edit = Callable[[Path, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong: `make` changes the header of a copy, and its depth images where it `needs_depth`."""
+    """Something wrong: `make` changes the header of a copy, and its depth images where it `needs_depth`; it is tried without
+    depth only where that is False."""
 
     name: str
     make: Edit
-    needs_depth: bool = False
+    needs_depth: bool | None = None
 
 
 def focal(factor: float) -> Edit:
@@ -86,18 +90,36 @@ def depth_unit(header_scale: float) -> Edit:
     return make
 
 
-def along_the_ray(folder: Path, header: dict[str, Any]) -> None:
+def other_depth(change: Callable[[np.ndarray, dict[str, Any]], np.ndarray]) -> Edit:
+    """Depth (H, W) in metres is stored as `change` makes it of the depth and the header."""
+
+    def make(folder: Path, header: dict[str, Any]) -> None:
+        (folder / "changed").mkdir()
+        for frame in header["frames"]:
+            depth = read_depth(folder / frame["depth_file_path"], 1000.0)
+            path = f"changed/{Path(frame['depth_file_path']).name}"
+            write_png(folder / path, np.rint(1000 * change(depth, header)).clip(0, 65534).astype(np.uint16))
+            frame["depth_file_path"] = path
+
+    return make
+
+
+def along_the_ray(depth: np.ndarray, header: dict[str, Any]) -> np.ndarray:
     u, v = np.meshgrid(np.arange(header["w"]) + 0.5 - header["cx"], np.arange(header["h"]) + 0.5 - header["cy"])
-    lengths = np.sqrt(1 + (u / header["fl_x"]) ** 2 + (v / header["fl_y"]) ** 2)
-    (folder / "ray").mkdir()
-    for frame in header["frames"]:
-        depth = read_depth(folder / frame["depth_file_path"], 1000.0)
-        path = f"ray/{Path(frame['depth_file_path']).name}"
-        write_png(folder / path, np.rint(1000 * depth * lengths).clip(0, 65534).astype(np.uint16))
-        frame["depth_file_path"] = path
+    return depth * np.sqrt(1 + (u / header["fl_x"]) ** 2 + (v / header["fl_y"]) ** 2)
 
 
+def scaled(factor: float) -> Edit:
+    return other_depth(lambda depth, header: factor * depth)
+
+
+def in_unit(metres: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda T: np.block([[T[:3, :3], T[:3, 3:] / metres], [T[3:]]])
+
+
+DEPTH_ALONE = shipped_depth_alone()
 OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+AS_IT_IS = Fault("as it is", lambda folder, header: None)
 FAULTS = (
     *(Fault(f"focal length {100 * (f - 1):+.0f} %", focal(f)) for f in (0.85, 0.9, 0.95, 1.05, 1.1, 1.15)),
     Fault("poses inverted", poses(np.linalg.inv)),
@@ -105,11 +127,12 @@ FAULTS = (
     Fault("poses 0.2 s late", late(0.2)),
     Fault("poses 0.2 s early", late(-0.2)),
     Fault("depth unit 1/5000 m, read as mm", depth_unit(1 / 5000), needs_depth=True),
-    Fault("depth along the ray", along_the_ray, needs_depth=True),
+    Fault("depth along the ray", other_depth(along_the_ray), needs_depth=True),
+    *(Fault(f"depth {100 * (f - 1):+.0f} %", scaled(f), needs_depth=True) for f in (0.85, 0.9, 0.95, 1.05, 1.1, 1.15)),
 )
 
 
-def variant(world: Path, out: Path, fault: Fault | None, level: Level, *, depth: bool) -> None:
+def variant(world: Path, out: Path, fault: Fault, level: Level, *, depth: bool) -> None:
     """A copy of a world's header with the fault and with poses that are off by `level`, whose images are the world's."""
     header = json.loads((world / HEADER).read_text(encoding="utf-8"))
     out.mkdir()
@@ -118,14 +141,15 @@ def variant(world: Path, out: Path, fault: Fault | None, level: Level, *, depth:
     wanted = ("file_path", "timestamp", "transform_matrix", *(["depth_file_path"] if depth else []))
     header |= {"label_space": None, "frames": [{key: frame[key] for key in wanted} for frame in header["frames"]]}
     header["frames"] = off(sorted(header["frames"], key=lambda frame: float(frame["timestamp"])), level)
-    if fault is not None:
-        fault.make(out, header)
+    fault.make(out, header)
     (out / HEADER).write_text(json.dumps(header), encoding="utf-8")
 
 
-def checked(path: Path) -> SequenceCheck:
+def checked(path: Path, features: FrameFeatures | None = None) -> SequenceCheck:
+    """What a run says of a sequence; `features` are those of its images where they are known."""
     sequence = open_sequence(str(path))
-    return check_sequence(sequence, FrameSampler(sequence, [i for i, info in enumerate(sequence.infos) if info.used]))
+    sampler = FrameSampler(sequence, [i for i, info in enumerate(sequence.infos) if info.used], features)
+    return check_sequence(sequence, sampler, depth_alone=DEPTH_ALONE)
 
 
 def main() -> None:
@@ -136,12 +160,25 @@ def main() -> None:
     parser.add_argument(
         "--noisy-seeds", type=int, nargs="*", default=[81, 82, 83], help="worlds with poses that are off"
     )
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="beginnings of the names of the faults to try; other rows are kept"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "checks.json")
     arguments = parser.parse_args()
+    is_kept = bool(arguments.only) and arguments.out.is_file()
+    before = json.loads(arguments.out.read_text(encoding="utf-8")) if is_kept else {}
+    faults = [fault for fault in (AS_IT_IS, *FAULTS) if fault.name.startswith(tuple(arguments.only) or "")]
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.worlds or Path(temporary)
-        results = {"recordings": recordings(arguments.data), "worlds": measure(folder, arguments.seeds, TRUE_POSES)}
-        results["noise"] = {level.name: measure(folder, arguments.noisy_seeds, level) for level in NOISY}
+        results = {
+            "recordings": recordings(arguments.data),
+            "worlds": before.get("worlds", {}) | measure(folder, arguments.seeds, TRUE_POSES, faults),
+        }
+        results["noise"] = {
+            level.name: before.get("noise", {}).get(level.name, {})
+            | measure(folder, arguments.noisy_seeds, level, faults)
+            for level in NOISY
+        }
         write_json(arguments.out, {"machine": machine()} | results)
 
 
@@ -156,18 +193,22 @@ def recordings(data: Path) -> dict[str, Any]:
     return said
 
 
-def measure(folder: Path, seeds: Sequence[int], level: Level) -> dict[str, dict[str, int]]:
+def measure(folder: Path, seeds: Sequence[int], level: Level, faults: Sequence[Fault]) -> dict[str, dict[str, int]]:
     """How often runs of the worlds would stop or warn, by what is wrong with them besides poses that are off by `level`."""
     counts: dict[str, dict[str, int]] = {}
     for seed in seeds:
         world = folder / str(seed)
         simulate(world, SynthConfig(seed=seed, frames=FRAMES, world=WorldConfig(rooms=1)))
-        for fault in (None, *FAULTS):
-            for depth in (True,) if fault is not None and fault.needs_depth else (True, False):
+        features = FrameFeatures()
+        for fault in faults:
+            for depth in (True, False):
+                if fault.needs_depth not in (None, depth):
+                    continue
                 with tempfile.TemporaryDirectory() as changed:
                     variant(world, Path(changed) / "seq", fault, level, depth=depth)
-                    found = checked(Path(changed) / "seq")
-                name = f"{fault.name if fault else 'as it is'}, {'depth' if depth else 'images'}"
+                    is_whole = len(open_sequence(str(Path(changed) / "seq"))) == FRAMES
+                    found = checked(Path(changed) / "seq", features if is_whole else None)
+                name = f"{fault.name}, {'depth' if depth else 'images'}"
                 count = counts.setdefault(name, {"worlds": 0, "stops": 0, "warns": 0})
                 count["worlds"] += 1
                 count["stops"] += bool(found.contradictions)

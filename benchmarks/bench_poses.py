@@ -5,8 +5,9 @@
 takes the images alone of DATA/hololens_office and DATA/redkitchen, and of synthetic walks (canonical folders, as by
 `m2h synth FOLDER --seed 61 --rooms 1 --frames 160 --size 640x480`), lets `m2h poses` find their poses, and compares these with
 the recorded or true ones. With --maps the office is mapped from its images, once with the poses found and once with the recorded
-ones, and both meshes are compared with the map of the sensor's depth. Writes benchmarks/results/poses.json, where those of other
-sequences are kept.
+ones, and both meshes are compared with the map of the sensor's depth. With --scale alone the metres are measured: how they are
+found of images whose true poses are given, which needs no structure from motion and shows the network's share of the error.
+Writes benchmarks/results/poses.json, where those of other sequences are kept.
 """
 
 from __future__ import annotations
@@ -27,16 +28,24 @@ from common import machine, noise, write_json
 from numpy.typing import NDArray
 
 from m2h import Predictions
+from m2h.infer import InferenceConfig, Predictor
+from m2h.weights import DEFAULT_NAME
 from mapping import Mesh
 from mapping.mesh.mesh_metrics import mesh_metrics
 from pipelines import open_sequence, run
+from pipelines.checks.matches import matched_pairs
+from pipelines.checks.sampler import FrameSampler
+from pipelines.checks.unit import triangulated
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame, FrameSequence
 from pipelines.images import write_png
-from pipelines.posing.poses import pose_recording
+from pipelines.posing.floor import camera_height
+from pipelines.posing.poses import FLOORS, pose_recording
+from pipelines.posing.scale import MOST_VIEWS, estimate_scale
 from pipelines.sequences.ingest import ingest
 from pipelines.settings import FramesConfig, PipelineConfig, PosingConfig
 from pipelines.workspace import load_run
+from scenegraph.labels import load_label_space
 
 Array = NDArray[np.float64]
 RECORDINGS = ("hololens_office", "redkitchen")
@@ -74,6 +83,8 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the recorded sequences")
     parser.add_argument("--walks", type=Path, nargs="*", default=[], help="synthetic walks")
     parser.add_argument("--only", nargs="*", help="names of the recordings to measure")
+    parser.add_argument("--scale", action="store_true", help="only the metres found of images with true poses")
+    parser.add_argument("--halves", action="store_true", help="with --scale, of each half of the recordings apart")
     parser.add_argument("--stride", type=int, default=1, help="every n-th image of the recordings")
     parser.add_argument(
         "--maps", action="store_true", help="map the office with the poses found and with the recorded ones"
@@ -85,8 +96,14 @@ def main() -> None:
     options = parser.parse_args()
     folders = [options.data / name for name in RECORDINGS] + options.walks
     chosen = [path for path in folders if path.is_dir() and (not options.only or path.name in options.only)]
-    before = json.loads(options.out.read_text(encoding="utf-8"))["results"] if options.out.is_file() else {}
+    stored = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
+    before = stored.get("results", {})
     report: dict[str, Any] = {"machine": machine(), "results": before}
+    if options.scale:
+        rows = stored.get("scale", {}) | scales_of(chosen, halves=options.halves)
+        write_json(options.out, stored | {"scale": rows})
+        return
+    report["scale"] = stored.get("scale", {})
     with tempfile.TemporaryDirectory() as name, noise(report):
         work = options.keep or Path(name)
         for folder in chosen:
@@ -127,6 +144,60 @@ def measure(sequence: FrameSequence, work: Path, *, stride: int, is_mapped: bool
         "minutes": None if report.up_to_date else minutes,
     }
     return figures | (measure_maps(sequence, posed, frames, error, work) if is_mapped else {})
+
+
+def scales_of(folders: Sequence[Path], *, halves: bool) -> dict[str, dict[str, Any]]:
+    """How far the metres are off that are found of images with true poses, by recording, or half of one."""
+    rows = {}
+    for folder in folders:
+        sequence = open_sequence(folder)
+        used = [i for i, info in enumerate(sequence.infos) if info.used]
+        middle = len(used) // 2
+        parts = {"first half": used[:middle], "second half": used[middle:]} if halves else {"": used}
+        for name, positions in parts.items():
+            title = f"{folder.name}, {name}" if name else folder.name
+            rows[title] = scale_with_true_poses(FrameSampler(sequence, positions))
+            print(title, rows[title], flush=True)
+    return rows
+
+
+def scale_with_true_poses(sampler: FrameSampler) -> dict[str, Any]:
+    """What `m2h poses` would find of the unit, which is a metre, by the network alone and with the height of the camera."""
+    predictor = Predictor.from_checkpoint(DEFAULT_NAME, InferenceConfig(tasks=("depth", "semantics")))
+    space = load_label_space(predictor.record.label_space)
+    floor_ids = [c.id for c in space.classes if c.name in FLOORS]
+    frames = {str(pair.positions[0]): pair for pair in matched_pairs(sampler, count=MOST_VIEWS)}
+    views, names = {name: triangulated(pair) for name, pair in frames.items()}, list(frames)
+
+    def shown(name: str) -> Frame:
+        frame = sampler.frame(int(name))
+        assert frame is not None
+        return frame
+
+    def floor_of(name: str) -> NDArray[np.bool_]:
+        frame = shown(name)
+        labels = predictor(frame.rgb, frame.intrinsics).labels
+        assert labels is not None
+        return np.isin(labels, floor_ids)
+
+    def depth_of(i: int) -> NDArray[np.float32]:
+        frame = shown(names[i])
+        return predictor.depth_alone(frame.rgb, frame.intrinsics)
+
+    found = estimate_scale([views[name] for name in names], depth_of)
+    if found is None:
+        return {"views": 0}
+    poses = {name: shown(name).T_world_camera for name in names}
+    above = camera_height(shown(names[0]).intrinsics, poses, views, floor_of)
+    weighed = found if above is None else found.with_height(above.height)
+    return {
+        "views": found.views,
+        "network_error": found.scale - 1,
+        "frames_differ": found.spread,
+        "camera_height_m": None if above is None else above.height,
+        "scale_error": weighed.scale - 1,
+        "scale_deviation": weighed.deviation,
+    }
 
 
 def write_plain(sequence: FrameSequence, folder: Path, stride: int) -> tuple[Path, list[int]]:

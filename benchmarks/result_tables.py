@@ -312,7 +312,12 @@ def poses(data: Result) -> str:
     """How many plain images get a pose, how far off poses and scale are, and the maps with them."""
     rows = [{"name": name, **figures} for name, figures in data["results"].items()]
     maps = [row for row in rows if "f_10cm_found" in row]
-    return paragraphs(table(POSE_COLUMNS, rows), table(POSED_MAP_COLUMNS, maps) if maps else "")
+    scales = [{"name": name, **figures} for name, figures in data.get("scale", {}).items()]
+    return paragraphs(
+        table(POSE_COLUMNS, rows),
+        table(POSED_MAP_COLUMNS, maps) if maps else "",
+        table(SCALE_COLUMNS, scales) if scales else "",
+    )
 
 
 def checks(data: Result) -> str:
@@ -386,6 +391,12 @@ POSED_MAP_COLUMNS = [
         for distance in ("5 cm", "10 cm")
         for title, key in (("found", "found"), ("found, true scale", "found_true_scale"), ("recorded poses", "given"))
     ),
+]
+SCALE_COLUMNS = [
+    *(Column("true poses", "name"), Column("images", "views", ".0f")),
+    *(Column("network %", "network_error", "+.1f", 0.01), Column("images differ by %", "frames_differ", ".0f", 0.01)),
+    *(Column("camera height m", "camera_height_m", ".2f"), Column("scale error %", "scale_error", "+.1f", 0.01)),
+    Column("stated ± %", "scale_deviation", ".0f", 0.01),
 ]
 DEPTH_COLUMNS = [
     *(Column("depth", "name"), Column("AbsRel", "abs_rel", ".3f"), Column("delta 1", "delta_1", ".3f")),

@@ -72,7 +72,7 @@ FUSE_FILES = ("volume.npz", "detections.json", "frames.csv")
 GRAPH_SETTINGS = ("frames", "mesh", "graph", "dynamics", "depth")
 INPUT_STAGES = (
     Stage("sequence", 2, ("frames",), (), list_frames),
-    Stage("check", 2, ("frames", "check", "poses", "align"), (CHECK_FILE,), check_input),
+    Stage("check", 3, ("frames", "check", "poses", "align"), (CHECK_FILE,), check_input),
     Stage("poses", 2, ("frames", "poses"), (POSES_FILE,), refine_poses),
 )
 """What is done with the sequence as it was given; the others get it with refined poses."""

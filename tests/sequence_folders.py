@@ -352,19 +352,21 @@ def room_poses(count: int, *, turn_deg: float = 3.0, step: float = 0.05) -> np.n
     return poses
 
 
-def room_picture(T_world_camera: np.ndarray, detail: float = 9.0) -> tuple[np.ndarray, np.ndarray]:
+def room_picture(
+    T_world_camera: np.ndarray, detail: float = 9.0, camera: Intrinsics = ROOM_CAMERA
+) -> tuple[np.ndarray, np.ndarray]:
     """(rgb, depth) of the room with blotched walls from a pose inside it: rays against six planes.
 
     `detail` is the largest wave number of the blotches, in radians per metre: at 9 they are large and show few features.
     """
-    rgb, z = _room_picture(T_world_camera.tobytes(), detail)
+    rgb, z = _room_picture(T_world_camera.tobytes(), detail, camera)
     return rgb.copy(), z.copy()
 
 
 @lru_cache(maxsize=64)
-def _room_picture(pose: bytes, detail: float) -> tuple[np.ndarray, np.ndarray]:
+def _room_picture(pose: bytes, detail: float, camera: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
     T_world_camera = np.frombuffer(pose).reshape(4, 4)
-    rays = ROOM_CAMERA.rays() @ T_world_camera[:3, :3].T
+    rays = camera.rays() @ T_world_camera[:3, :3].T
     origin = T_world_camera[:3, 3]
     with np.errstate(divide="ignore"):
         far = np.where(rays > 0, ([5.0, 4.0, 2.5] - origin) / rays, (0 - origin) / rays)

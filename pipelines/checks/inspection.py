@@ -18,7 +18,7 @@ from mapping.se3 import transform_points
 from mapping.tsdf.tsdf_config import TSDFConfig
 from pipelines.checks.conventions import grid_points
 from pipelines.checks.sampler import FrameSampler
-from pipelines.checks.verdict import SequenceCheck, check_sequence
+from pipelines.checks.verdict import DepthAlone, SequenceCheck, check_sequence
 from pipelines.frame import Frame, FrameSequence, SequenceError, depth_notes
 from pipelines.sequences.conventions import OVERRIDE_FILE, read_overrides
 from pipelines.sequences.recorded import RecordedSequence
@@ -108,7 +108,7 @@ class Inspection:
             self._time_line(),
             *(f"  gap of {gap.seconds:.2f} s after frame {gap.after}" for gap in self.gaps[:5]),
             *([f"  poses jump before frames {', '.join(map(str, self.jumps[:10]))}"] if self.jumps else []),
-            f"unit of the poses: {'metre' if self.is_metric else 'not known'}",
+            *self._unit_lines(),
             f"up: {'not known' if self.world_up is None else ' '.join(f'{x:g}' for x in self.world_up)}",
             *self._picture_lines(),
             f"read as: {self.check.conventions.assumed.describe()}",
@@ -116,6 +116,12 @@ class Inspection:
             *([f"`--fix` writes what fits to {OVERRIDE_FILE}"] if fix_entries(self) else []),
             *(f"note: {note}" for note in self.notes),
         ]
+
+    def _unit_lines(self) -> list[str]:
+        """Nothing where poses are read as metres without depth: the check tells how far that is proved."""
+        if not self.is_metric:
+            return ["unit of the poses: not known"]
+        return ["unit of the poses: metre"] if self.depth is not None else []
 
     def _time_line(self) -> str:
         rate = "one frame" if self.frame_rate is None else f"{self.frame_rate:.1f} frames per second"
@@ -135,11 +141,13 @@ class Inspection:
         return lines
 
 
-def inspect_sequence(sequence: FrameSequence, *, voxel_size: float = 0.04) -> Inspection:
-    """Examine a sequence and test the usual conventions, the poses' times and the focal length on its own frames.
+def inspect_sequence(
+    sequence: FrameSequence, *, voxel_size: float = 0.04, depth_alone: DepthAlone | None = None
+) -> Inspection:
+    """Examine a sequence and test the usual conventions, the poses' times, the focal length and the unit on its own frames.
 
-    `voxel_size` in metres is for the estimate of memory. Frames that cannot be decoded are listed; raises SequenceError
-    when none can be.
+    `voxel_size` in metres is for the estimate of memory, `depth_alone` is a network's depth of single images. Frames that cannot
+    be decoded are listed; raises SequenceError when none can be.
     """
     used = [i for i, info in enumerate(sequence.infos) if info.used]
     sampler = FrameSampler(sequence, used)
@@ -169,7 +177,7 @@ def inspect_sequence(sequence: FrameSequence, *, voxel_size: float = 0.04) -> In
         is_metric=sequence.is_metric,
         depth=_depth_statistics(frames),
         blurred=_blurred_share(frames),
-        check=check_sequence(sequence, sampler, metric=sequence.is_metric),
+        check=check_sequence(sequence, sampler, metric=sequence.is_metric, depth_alone=depth_alone),
         estimate=_estimate(frames, len(used), voxel_size),
         notes=(sequence.notes if isinstance(sequence, RecordedSequence) else ()) + depth_notes(sequence.infos),
     )
@@ -188,6 +196,9 @@ def fix_entries(inspection: Inspection) -> dict[str, Any]:
             "depth_scale": best.convention.depth_scale,
             **kind,
         }
+    scale = check.depth_scale
+    if scale is not None and scale.is_wrong and "depth_scale" not in entries:
+        entries["depth_scale"] = float(f"{check.conventions.assumed.depth_scale * scale.ratio:.5g}")
     if check.time_offset is not None:
         entries["time_offset"] = check.time_offset.seconds
     focal = check.focal_length

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.checks.conventions import (
     LEAST_OVERLAP,
@@ -18,11 +19,13 @@ from pipelines.checks.conventions import (
     score_by_depth,
     score_by_images,
 )
+from pipelines.checks.depth_scale import DepthScale, measure_depth_scale
 from pipelines.checks.focal import FocalLength, measure_focal_length
 from pipelines.checks.matches import MatchedPair, matched_pairs, tracked_pairs
 from pipelines.checks.sampler import PAIRS, FrameSampler, PairLimits, spread
 from pipelines.checks.timing import TimeOffset, measure_time_offset
-from pipelines.frame import FrameSequence
+from pipelines.checks.unit import PoseUnit, measure_unit
+from pipelines.frame import Frame, FrameSequence
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention
 from pipelines.sequences.recorded import RecordedSequence
 
@@ -31,6 +34,8 @@ Verdict = Literal["right", "likely", "undecided", "unclear", "wrong"]
 LIMITS = {"depth": PairLimits(largest_turn_deg=12.0), "images": PairLimits(largest_turn_deg=3.0)}
 CLOSE = 0.96
 """A usual depth scale is accepted when its fit is at least this share of the best scale's fit."""
+NEAR = 1.2
+"""Factor between depth scales up to which they are one reading, whose scale may be off."""
 SURE = {"depth": 0.8, "images": 0.75}
 """Agreement from which a reading that no other one reaches is called right; below, poses, depth or camera are imprecise."""
 LEAST = {"depth": 0.45, "images": 0.3}
@@ -99,30 +104,43 @@ class SequenceCheck:
     focal_length: FocalLength | None
     epipolar_error: float | None = None
     """Pixels by which matched features miss what the poses say: the median over pairs of frames of their medians."""
+    depth_scale: DepthScale | None = None
+    unit: PoseUnit | None = None
+    """That of poses which are read as metres, where no recorded depth proves it."""
+    is_metric: bool = True
+    """Whether the poses are read as metres."""
+
+    @property
+    def _scales(self) -> list[DepthScale | PoseUnit]:
+        return [scale for scale in (self.depth_scale, self.unit) if scale is not None]
 
     @property
     def contradictions(self) -> list[str]:
         """Sentences on what cannot be as it is read; a map of it would be wrong."""
         if self.time_offset is not None:
             return [self.time_offset.describe()]
-        return [self.conventions.line()] if self.conventions.verdict in ("wrong", "unclear") else []
+        scale = [scale.describe() for scale in self._scales if scale.is_beyond_doubt]
+        return scale + ([self.conventions.line()] if self.conventions.verdict in ("wrong", "unclear") else [])
 
     @property
     def may_be_imprecise(self) -> bool:
         """Whether what contradicts the poses may be that they are far off: features fit them in no reading, at no other time."""
         found = self.conventions
-        return found.verdict == "unclear" and found.evidence == "images" and self.time_offset is None
+        is_sure = any(scale.is_beyond_doubt for scale in self._scales) or self.time_offset is not None
+        return found.verdict == "unclear" and found.evidence == "images" and not is_sure
 
     @property
     def doubts(self) -> list[str]:
         """Sentences on what makes a map worse."""
         conventions = [self.conventions.line()] if self.conventions.verdict == "likely" else []
         focal = [self.focal_length.describe()] if self.focal_length and self.focal_length.is_wrong else []
-        return conventions + focal
+        scales = [scale.describe() for scale in self._scales if scale.is_wrong and not scale.is_beyond_doubt]
+        return conventions + focal + scales
 
     def advice(self) -> str:
         """What a user can do about contradictions."""
-        known = self.conventions.verdict == "wrong" or self.time_offset is not None
+        is_scaled = self.depth_scale is not None and self.depth_scale.is_beyond_doubt
+        known = self.conventions.verdict == "wrong" or self.time_offset is not None or is_scaled
         fix = f"`m2h inspect --fix` writes the reading that fits to {OVERRIDE_FILE}, " if known else ""
         return f"{fix}`--trust` maps it as it is read"
 
@@ -135,13 +153,24 @@ class SequenceCheck:
         )
         focal = self.focal_length
         lens = "not known" if focal is None else f"{focal.given:.0f} px, images say {focal.found:.0f}"
-        return f"conventions {said}{agree}; focal length {lens}"
+        scale = f"; depth {self.depth_scale.ratio:.3f} times that of the poses" if self.depth_scale else ""
+        if self.unit is not None:
+            scale = f"; one unit of the poses is about {self.unit.metres:.2g} m"
+        return f"conventions {said}{agree}; focal length {lens}{scale}"
 
     def lines(self) -> list[str]:
         """As sentences for users."""
         focal = self.focal_length.describe() if self.focal_length else "focal length: cannot tell"
         times = self.time_offset.describe() if self.time_offset else None
-        return [self.conventions.line(), *([f"times: {times}"] if times else []), focal]
+        return [self.conventions.line(), *([f"times: {times}"] if times else []), focal, *self._scale_lines()]
+
+    def _scale_lines(self) -> list[str]:
+        scales = [scale.describe() for scale in self._scales]
+        if not self.is_metric or scales:
+            return scales
+        if self.conventions.evidence == "depth":
+            return ["depth scale: cannot tell whether it is some per cent off, too little parallax"]
+        return ["unit of the poses: assumed to be the metre, as the format says; nothing here proves it"]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -158,13 +187,22 @@ class SequenceCheck:
             "time_offset": asdict(self.time_offset) if self.time_offset else None,
             "focal_length": asdict(self.focal_length) if self.focal_length else None,
             "epipolar_error": self.epipolar_error,
+            "depth_scale": asdict(self.depth_scale) if self.depth_scale else None,
+            "unit": asdict(self.unit) if self.unit else None,
         }
 
 
-def check_sequence(sequence: FrameSequence, sampler: FrameSampler, *, metric: bool = True) -> SequenceCheck:
-    """Test the usual pose directions, camera axes, scales and kinds of depth, the poses' times and the focal length.
+DepthAlone = Callable[[Frame], NDArray[np.float32]]
+"""Depth (H, W) in metres, 0 unknown, that a network predicts of the image of a frame alone."""
+
+
+def check_sequence(
+    sequence: FrameSequence, sampler: FrameSampler, *, metric: bool = True, depth_alone: DepthAlone | None = None
+) -> SequenceCheck:
+    """Test the usual pose directions, camera axes, scales and kinds of depth, the poses' times, the focal length and the unit.
 
     `sampler` reads the frames of the sequence that may be used; without `metric` the unit of the poses is not that of depth.
+    `depth_alone` is asked of a few frames where poses are read as metres and no recorded depth proves that.
     An offset of time is looked for where the conventions are not wrong, and the focal length where poses and images go
     together: each would be estimated from the errors of the other.
     """
@@ -172,15 +210,42 @@ def check_sequence(sequence: FrameSequence, sampler: FrameSampler, *, metric: bo
     matches = matched_pairs(sampler)
     judge = judge_conventions if metric else judge_up_to_scale
     conventions = judge(sampler, assumed, matches)
-    if conventions.verdict == "wrong":
-        return SequenceCheck(conventions, None, None)
+    is_near = metric and conventions.verdict == "wrong" and _is_near(assumed, conventions.scores[0].convention)
+    if conventions.verdict == "wrong" and not is_near:
+        return SequenceCheck(conventions, None, None, is_metric=metric)
     offset = measure_time_offset(matches, [sequence.infos[i] for i in sampler.used])
     focal = measure_focal_length(matches) if offset is None else None
+    scale = measure_depth_scale(sampler, matches, focal) if metric and offset is None else None
+    if is_near and scale is None:
+        return SequenceCheck(conventions, None, None, is_metric=metric)
+    if is_near:
+        far = tuple(score for score in conventions.scores if not _is_near(assumed, score.convention))
+        conventions = _verdict(assumed, conventions.evidence, far, matches)
     if conventions.verdict == "unclear" and focal is not None and focal.is_wrong:
         seen = [pair.with_focal_length(focal.found) for pair in matches]
         conventions = judge_by_matches(assumed, seen)
+    unit = None
+    if metric and offset is None and depth_alone is not None and conventions.evidence == "images":
+        unit = measure_unit(matches, _by_position(sampler, depth_alone))
     error = float(np.median([pair.median_error(pair.a.intrinsics) for pair in matches])) if matches else None
-    return SequenceCheck(conventions, offset, focal if conventions.verdict != "unclear" else None, error)
+    told_focal = focal if conventions.verdict != "unclear" else None
+    return SequenceCheck(conventions, offset, told_focal, error, scale, unit, metric)
+
+
+def _is_near(assumed: Convention, other: Convention) -> bool:
+    """Whether another convention is the assumed one but for a small factor on depth, which is measured apart."""
+    factor = other.depth_scale / assumed.depth_scale
+    return 1 / NEAR < factor < NEAR and factor != 1 and replace(other, depth_scale=assumed.depth_scale) == assumed
+
+
+def _by_position(sampler: FrameSampler, depth_alone: DepthAlone) -> Callable[[int], NDArray[np.float32] | None]:
+    """The depth of the frame at a position, None where it is unreadable."""
+
+    def predict(position: int) -> NDArray[np.float32] | None:
+        frame = sampler.frame(position)
+        return None if frame is None else depth_alone(frame)
+
+    return predict
 
 
 def judge_conventions(sampler: FrameSampler, assumed: Convention, matches: Sequence[MatchedPair]) -> ConventionVerdict:

@@ -17,15 +17,16 @@ from pipelines.cli.options import common_options, print_json, progress_reporter,
 @click.option("--fix", is_flag=True, help="Write what fits best as m2h.yaml to the sequence's folder.")
 @common_options
 def inspect(sequence: str, fix: bool, quiet: bool, as_json: bool, **_: Any) -> None:
-    """Report what SEQUENCE contains, and whether it is read right: pose direction, camera axes, depth, times, focal length.
+    """Report what SEQUENCE contains, and whether it is read right: pose direction, camera axes, depth, unit, times, focal length.
 
     Frames are compared with their neighbours under the usual conventions; what fits best is right.
     """
     from pipelines.checks.inspection import inspect_sequence, write_fix
     from pipelines.sequences.detect import open_sequence
+    from pipelines.sources.network import shipped_depth_alone
 
     opened = open_sequence(sequence)
-    inspection = inspect_sequence(opened)
+    inspection = inspect_sequence(opened, depth_alone=shipped_depth_alone())
     written = write_fix(opened, inspection) if fix else None
     if as_json:
         print_json(inspection.to_json())

@@ -15,7 +15,7 @@ from pipelines.config import ConfigError, config_from_mapping, read_yaml_mapping
 from pipelines.frame import SequenceError
 from pipelines.sequences.conventions import CameraAxes, Convention, PoseDirection, is_direction
 from pipelines.sequences.recorded import CAMERA_FILE as CAMERA_FILE
-from pipelines.sequences.recorded import camera_for_images
+from pipelines.sequences.recorded import NEGATIVE_FOCAL_LENGTH, camera_for_images
 
 CAMERA_ENTRIES = frozenset({"fx", "fy", "cx", "cy", "hfov_deg", "width", "height", "distortion", "distortion_model"})
 """The entries that describe the camera itself."""
@@ -84,10 +84,7 @@ class CameraFile:
         for name in ("fx", "fy"):
             value = getattr(self, name)
             if value is not None and value < 0:
-                raise ValueError(
-                    f"{name} must be positive, got {value}; a negative one means that the camera's y axis points up: "
-                    "give it without its sign, and the axes in camera_axes (opengl or left_handed; icl has its own)"
-                )
+                raise ValueError(f"{name} must be positive, got {value}; {NEGATIVE_FOCAL_LENGTH}")
         if not math.isfinite(self.time_offset):
             raise ValueError(f"time_offset must be a number of seconds, got {self.time_offset}")
         if self.hfov_deg is not None and not 0 < self.hfov_deg < 180:

@@ -72,9 +72,7 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
     if has_times:
         times = to_seconds([record.timestamp for record in records], f"{file}: timestamp")
     records = [replace(record, timestamp=float(time)) for record, time in zip(records, times, strict=True)]
-    notes = (
-        [] if has_times else [f"no time stamps: {ASSUMED_RATE:g} frames per second assumed, in the order of the names"]
-    )
+    notes = [] if has_times else [_no_times(entries)]
     if path.is_dir() and (others := _other_files(folder, file)):
         notes.append(f"{file.name} is read, not {', '.join(others)}")
     if header.get("enable_depth_loading") is False and any(record.depth is not None for record in records):
@@ -138,6 +136,13 @@ def _ordered(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     if all(isinstance(entry.get("timestamp"), (int, float)) for entry in entries):
         return sorted(entries, key=lambda entry: float(entry["timestamp"]))
     return sorted(entries, key=lambda entry: natural_key(slashed(entry["file_path"])))
+
+
+def _no_times(entries: list[Mapping[str, Any]]) -> str:
+    """What is assumed of frames without `timestamp`, and which of their keys may have been meant."""
+    keys = sorted({key for entry in entries for key in entry if "time" in key.lower() or "stamp" in key.lower()})
+    ignored = f"; {', '.join(keys)} is not read: write seconds as timestamp in every frame" if keys else ""
+    return f"no time stamps: {ASSUMED_RATE:g} frames per second assumed, in the order of the names{ignored}"
 
 
 def _other_files(folder: Path, file: Path) -> list[str]:

@@ -297,6 +297,10 @@ def _one_a_time(infos: list[FrameInfo], folder: Path) -> tuple[FrameInfo, ...]:
 Lens = tuple[tuple[float, ...], Literal["opencv", "fisheye"]]
 """Coefficients and model of a lens, as in `Intrinsics`."""
 NO_LENS: Lens = ((), "opencv")
+NEGATIVE_FOCAL_LENGTH = (
+    "a negative one means that the camera's y axis points up: give it without its sign, and the axes in camera_axes (opengl or "
+    "left_handed; icl has its own)"
+)
 
 
 def camera_for_images(
@@ -313,6 +317,10 @@ def camera_for_images(
     principal point is outside the image or, where no size is stated, off the centre by the same factor in both directions.
     """
     fx, fy, cx, cy = values
+    if min(fx, fy) < 0:
+        raise SequenceError(
+            f"{where}: is not a valid camera: fx and fy must be positive, got {fx:g} and {fy:g}; {NEGATIVE_FOCAL_LENGTH}"
+        )
     try:
         width, height = (int(n) if math.isfinite(n) else 0 for n in size)
         camera = Intrinsics(fx, fy, cx, cy, width, height, *lens)

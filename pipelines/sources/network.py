@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,7 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
             is_costly=True,
             trust=trust,
             predicts_labels="semantics" in predictor.tasks,
+            depth_alone=depth_alone_of(predictor),
         )
     asked = PosedNetwork(predictor, sequence, config, poses, label_space)
     # An unknown unit of the poses is found from the frames that are chosen.
@@ -104,7 +106,28 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
         pose_scale=lambda: asked.scale,
         trust=trust,
         predicts_labels="semantics" in predictor.tasks,
+        depth_alone=depth_alone_of(predictor),
     )
+
+
+def shipped_depth_alone() -> Callable[[Frame], NDArray[np.float32]]:
+    """Depth in metres of single images by the shipped network, which is loaded when it is first asked."""
+
+    @cache
+    def predictor() -> Predictor:
+        from m2h.infer import InferenceConfig, Predictor
+        from m2h.weights import DEFAULT_NAME
+
+        return Predictor.from_checkpoint(DEFAULT_NAME, InferenceConfig(tasks=("depth",)))
+
+    return lambda frame: predictor().depth_alone(frame.rgb, frame.intrinsics)
+
+
+def depth_alone_of(predictor: Predictor) -> Callable[[Frame], NDArray[np.float32]] | None:
+    """Depth in metres of single images by a network; None for one without depth."""
+    if "depth" not in predictor.tasks:
+        return None
+    return lambda frame: predictor.depth_alone(frame.rgb, frame.intrinsics)
 
 
 def without_vague_names(record: CheckpointRecord, label_space: LabelSpace) -> CheckpointRecord:

@@ -86,7 +86,8 @@ class Source:
     one unit of the poses where the source found them. `predicts_labels` says that labels are guesses, which give way where
     geometry contradicts them. `files` are the files and folders that it reads while it answers, besides the sequence. `networks`
     are those of others that it asks. `about_depth` and `about_labels` are sentences on where these come from and how good they
-    are known to be, in place of those of `trust.py`.
+    are known to be, in place of those of `trust.py`. `depth_alone` predicts depth (H, W) in metres of a single image, for what
+    poses cannot tell; None for a source that cannot.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Source:
     networks: tuple[NetworkOrigin, ...] = ()
     about_depth: str = ""
     about_labels: str = ""
+    depth_alone: Callable[[Frame], NDArray[np.float32]] | None = None
 
 
 def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | None = None) -> Source:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.sources.source import DepthOrigin, Source
+from pipelines.sources.source import FOUND_BY_POSES, DepthOrigin, Source
 
 UNMEASURED = "how good it is on such images has not been measured"
 
@@ -19,7 +19,7 @@ def trust_lines(source: Source, stages: Mapping[str, Any]) -> list[str]:
     summary = stages.get("align", {}).get("summary", {})
     if summary.get("applied") and summary.get("residual") is not None:
         lines[0] += f" After alignment the depths of frames differ by {summary['residual']:.1%}."
-    return [*lines, *_on_sizes(summary)]
+    return [*lines, *_on_sizes(source, summary, stages.get("check", {}).get("summary", {}))]
 
 
 def depth_sentence(source: Source) -> str:
@@ -68,11 +68,19 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def _on_sizes(summary: Mapping[str, Any]) -> list[str]:
-    """What is doubtful about the sizes of a map, by the record of its alignment."""
+def _on_sizes(source: Source, summary: Mapping[str, Any], check: Mapping[str, Any]) -> list[str]:
+    """What is doubtful about the sizes of a map, by the records of its alignment and of the check of its input."""
     state = summary.get("scale_state")
     if state == "unknown":
         return ["Sizes are in the unit of the poses, which is unknown: give it with --scale."]
+    if state == "metres" and source.depth_from in FOUND_BY_POSES and check.get("depth_scale") is None:
+        found = check.get("unit")
+        proved = (
+            "nothing in the images proves that."
+            if found is None
+            else f"predicted depth says {found['metres']:.2g} m for one unit (± {found['deviation']:.0%})."
+        )
+        return [f"Sizes take the poses for metres, as their format says; {proved}"]
     if state != "estimated":
         return []
     spread = summary.get("pose_scale_spread")

@@ -70,7 +70,7 @@ def check_input(context: RunContext) -> StageRecord:
         context.features,
     )
     metric = context.sequence.is_metric and context.config.align.pose_scale in (None, 1.0)
-    found = check_sequence(sequence, sampler, metric=metric)
+    found = check_sequence(sequence, sampler, metric=metric, depth_alone=context.source.depth_alone)
     trusts = context.config.check.trust
     postponed = bool(found.contradictions) and not trusts and found.may_be_imprecise and _are_refined(context)
     if found.contradictions and not trusts and not postponed:

@@ -75,6 +75,15 @@ def test_poses_of_structure_from_motion_have_no_known_unit(
     assert has_note == (not expected and "format" not in header)
 
 
+@pytest.mark.parametrize("key", ["time", "timestamp_ns", "stamp"])
+def test_times_under_another_key_are_told_to_be_ignored(tmp_path: Path, key: str) -> None:
+    sequence = open_sequence(write(tmp_path, {"fl_x": 10}, [frame("a.png", **{key: 3.5}), frame("b.png")]))
+    assert any(
+        f"no time stamps: 30 frames per second assumed, in the order of the names; {key} is not read" in note
+        for note in sequence.notes
+    )  # type: ignore[attr-defined]
+
+
 def test_intrinsics_per_frame(tmp_path: Path) -> None:
     frames = [frame("a.png", fl_x=11, fl_y=12, cx=4.5, cy=3.25, w=8, h=6), frame("b.png")]
     sequence = open_sequence(write(tmp_path, {"fl_x": 10, "fl_y": 10, "cx": 4, "cy": 3, "w": 8, "h": 6}, frames))
@@ -195,7 +204,7 @@ def test_pose_that_is_no_rigid_motion_is_lost_with_the_reason(tmp_path: Path) ->
         ({"fl_x": 9, "depth_unit_scale_factor": 0}, {}, "depth_unit_scale_factor must be positive"),
         ({"fl_x": 9}, {"transform_matrix": [1, 2]}, "transform_matrix must be 4x4 numbers"),
         ({"fl_x": 9, "format": "m2h-sequence", "version": 2}, {}, "version 2"),
-        ({"fl_x": 9, "fl_y": -9}, {}, "is not a valid camera"),
+        ({"fl_x": 9, "fl_y": -9}, {}, "is not a valid camera: .*camera's y axis points up.*camera_axes"),
         ({"fl_x": 9, "fl_y": 0}, {}, "is not a valid camera"),
         ({"fl_x": 9, "is_fisheye": 1}, {}, "is_fisheye must be true or false"),
         ({"fl_x": 9, "is_fisheye": True, "camera_model": "PINHOLE"}, {}, "is_fisheye contradicts camera_model PINHOLE"),

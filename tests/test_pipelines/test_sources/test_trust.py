@@ -67,6 +67,20 @@ def test_what_the_alignment_found_belongs_to_it():
     assert unknown == "Sizes are in the unit of the poses, which is unknown: give it with --scale."
 
 
+def test_metres_that_only_the_format_states_are_told():
+    stages = {
+        "align": {"summary": {"scale_state": "metres"}},
+        "check": {"summary": {"unit": None, "depth_scale": None}},
+    }
+    by_poses = source(depth_from=DepthOrigin.POSES)
+    assert trust_lines(by_poses, stages)[-1].endswith("as their format says; nothing in the images proves that.")
+    stages["check"]["summary"]["unit"] = {"metres": 0.934, "deviation": 0.31}
+    assert trust_lines(by_poses, stages)[-1].endswith("predicted depth says 0.93 m for one unit (± 31%).")
+    stages["check"]["summary"]["depth_scale"] = {"ratio": 1.0}
+    assert not any("Sizes" in line for line in trust_lines(by_poses, stages))
+    assert not any("Sizes" in line for line in trust_lines(source(depth_from=DepthOrigin.SENSOR), stages))
+
+
 def test_it_ends_the_summary_of_a_run(capsys):
     record = {"up_to_date": False, "seconds": 1.0, "peak_memory_mb": 2.0, "warnings": [], "summary": {"text": ""}}
     manifest = {
