@@ -15,6 +15,7 @@ from mapping.camera import Intrinsics
 from mapping.files import make_folder, write_text_atomic
 from pipelines.frame import SequenceError
 from pipelines.posing.joining import DepthOf, JoinedPart, SparseModel, join_models
+from pipelines.posing.quiet import quiet_pycolmap
 from pipelines.posing.scale import SparseView
 from pipelines.sequences.masks import MASKS
 
@@ -59,13 +60,11 @@ class Reconstruction:
 def import_pycolmap(command: str) -> Any:
     """The module pycolmap, silent; raises MissingExtraError with what to type, of which `command` is the last line."""
     try:
-        import pycolmap
+        return quiet_pycolmap()
     except ImportError as error:
         raise MissingExtraError(
             f"images without poses need the extra sfm ({error}). Type: pip install 'm2h-mapping[sfm]' and then: {command}"
         ) from error
-    pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
-    return pycolmap
 
 
 def reconstruct(
