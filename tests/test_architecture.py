@@ -155,7 +155,9 @@ def test_names_come_from_the_module_that_defines_them(modules):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in MAY_IMPORT:
                 private = {alias.name for alias in node.names if alias.name.startswith("_")}
+                passed_on = {alias.name for alias in node.names if alias.asname == alias.name}
                 assert not private, name
+                assert not passed_on or path.name == "__init__.py", name
 
 
 def reads_of(text):

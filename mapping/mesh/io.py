@@ -10,14 +10,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from mapping.mesh.glb import GlbNode as GlbNode
-from mapping.mesh.glb import GlbTexture as GlbTexture
-from mapping.mesh.glb import write_glb as write_glb
-from mapping.mesh.mesh import Mesh
-from mapping.mesh.mesh import MeshFormatError as MeshFormatError
-from mapping.mesh.obj import write_obj as write_obj
-from mapping.mesh.ply import ObjectProperty, read_ply
-from mapping.mesh.ply import write_ply as write_ply
+from mapping.mesh.glb import GlbNode, write_glb
+from mapping.mesh.mesh import Mesh, MeshFormatError
+from mapping.mesh.obj import write_obj
+from mapping.mesh.ply import ObjectProperty, read_ply, write_ply
 
 WRITERS: dict[str, Callable[[Mesh, Path], None]] = {
     ".ply": write_ply,

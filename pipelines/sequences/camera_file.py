@@ -14,7 +14,6 @@ from mapping.camera import Intrinsics
 from pipelines.config import ConfigError, config_from_mapping, read_yaml_mapping
 from pipelines.frame import SequenceError
 from pipelines.sequences.conventions import CameraAxes, Convention, PoseDirection, is_direction
-from pipelines.sequences.recorded import CAMERA_FILE as CAMERA_FILE
 from pipelines.sequences.recorded import NEGATIVE_FOCAL_LENGTH, camera_for_images
 
 CAMERA_ENTRIES = frozenset({"fx", "fy", "cx", "cy", "hfov_deg", "width", "height", "distortion", "distortion_model"})

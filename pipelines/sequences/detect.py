@@ -11,9 +11,9 @@ from mapping.files import without_temporaries
 from pipelines.frame import FrameSequence, SequenceError
 from pipelines.images import list_images
 from pipelines.plugins import SEQUENCES, resolve
-from pipelines.sequences.camera_file import CAMERA_FILE
 from pipelines.sequences.colmap import model_folders
 from pipelines.sequences.nerfstudio import NAMES, UNFINISHED
+from pipelines.sequences.recorded import CAMERA_FILE
 from pipelines.sequences.video import VIDEO_SUFFIXES
 
 

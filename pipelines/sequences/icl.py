@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
-from pipelines.sequences.camera_file import CAMERA_ENTRIES, CAMERA_FILE, read_camera_file
+from pipelines.sequences.camera_file import CAMERA_ENTRIES, read_camera_file
 from pipelines.sequences.conventions import Convention
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
+from pipelines.sequences.recorded import CAMERA_FILE, Details, FrameRecord, RecordedSequence, first_image_size
 from pipelines.sequences.text import content_lines, last_number, slashed
 from pipelines.sequences.trajectory_file import read_trajectory
 

@@ -14,10 +14,17 @@ from numpy.typing import NDArray
 
 from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images, unread_images
-from pipelines.sequences.camera_file import CAMERA_FILE, CameraFile, read_camera_file
+from pipelines.sequences.camera_file import CameraFile, read_camera_file
 from pipelines.sequences.conventions import matrices_from_quaternions
 from pipelines.sequences.pairing import files_by_name, images_in_pose_order, in_order
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size, with_masks
+from pipelines.sequences.recorded import (
+    CAMERA_FILE,
+    Details,
+    FrameRecord,
+    RecordedSequence,
+    first_image_size,
+    with_masks,
+)
 from pipelines.sequences.text import full_matrices, number_rows, slashed
 from pipelines.sequences.times import stamps_in_names, to_seconds
 from pipelines.sequences.trajectory_file import ORDER, named_order, trajectory_from_rows

@@ -246,7 +246,7 @@ def _load_checkpoint(context: RunContext) -> FusionState | None:
 def _summarised(context: RunContext, state: FusionState, *, fused_now: int, seconds: float) -> StageRecord:
     frames = state.done - len(state.broken)
     rate = fused_now / max(seconds, 1e-9)
-    pace = f", {rate:.1f} a second" if fused_now else ""
+    pace = f", {rate:.1f} per second" if fused_now else ""
     summary = {
         "frames": frames,
         "broken": {str(index): reason for index, reason in sorted(state.broken.items())},

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mapping.distance_field import FreeSpace
-from mapping.mesh.io import write_glb, write_mesh
+from mapping.mesh.glb import write_glb
+from mapping.mesh.io import write_mesh
 from mapping.mesh.mesh import Mesh
 from pipelines.views.exporters import scene_glb_nodes
 from scenegraph.build import CameraTrajectory

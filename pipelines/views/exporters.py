@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mapping.files import make_folder, remove_abandoned, write_bytes_atomic, write_text_atomic
-from mapping.mesh.io import GlbNode, write_glb, write_mesh, write_obj
+from mapping.mesh.glb import GlbNode, write_glb
+from mapping.mesh.io import write_mesh
 from mapping.mesh.mesh import Mesh
+from mapping.mesh.obj import write_obj
 from mapping.text import for_name
 from pipelines.workspace import WorkspaceError, load_run, refuse_links, run_name
 from scenegraph.graph import SceneGraph

@@ -28,7 +28,7 @@ from scenegraph.tracks.completion import (
 )
 from scenegraph.tracks.detection import Detection
 from scenegraph.tracks.identity import Stay, group_stays
-from scenegraph.tracks.track_config import TrackingConfig as TrackingConfig
+from scenegraph.tracks.track_config import TrackingConfig
 
 Array = NDArray[np.float64]
 

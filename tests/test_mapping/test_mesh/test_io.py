@@ -10,8 +10,9 @@ import pytest
 import trimesh
 from helpers import box_mesh, sphere_mesh
 
-from mapping.mesh.io import WRITERS, GlbNode, MeshFormatError, read_mesh, write_glb, write_mesh
-from mapping.mesh.mesh import Mesh
+from mapping.mesh.glb import GlbNode, write_glb
+from mapping.mesh.io import WRITERS, read_mesh, write_mesh
+from mapping.mesh.mesh import Mesh, MeshFormatError
 
 FIELDS = ("vertices", "faces", "colors", "labels", "objects", "confidence")
 
