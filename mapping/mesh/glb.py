@@ -21,9 +21,24 @@ from mapping.mesh.mesh import Mesh
 
 Z_UP_TO_Y_UP_QUAT_XYZW = (-(0.5**0.5), 0.0, 0.0, 0.5**0.5)  # -90 degrees about x
 COMPONENTS = {"float32": 5126, "uint16": 5123, "uint32": 5125}
-TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
+TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 GREY = (0.6, 0.6, 0.6, 1.0)
+SAMPLER = {"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}
+"""Linear, between reduced copies too, clamped to the border."""
+
+
+@dataclass(frozen=True, eq=False)
+class GlbTexture:
+    """Texture coordinates (V, 2) of the vertices, from 0 at the left and top border to 1, and a JPEG or PNG file."""
+
+    uv: NDArray[np.float32]
+    image: bytes
+
+    @property
+    def media_type(self) -> str:
+        """Of the file, by its signature."""
+        return "image/png" if self.image.startswith(b"\x89PNG") else "image/jpeg"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +46,14 @@ class GlbNode:
     """One named object of the scene; `extras` is any JSON object for the viewer (id, label, room, ...).
 
     The mesh is in our world (z up, metres) and may be None for a node that has only extras. With `matte` the viewer
-    shades it instead of showing the colours as they are.
+    shades it instead of showing the colours as they are; a texture replaces them.
     """
 
     name: str
     mesh: Mesh | None
     extras: Mapping[str, Any] = field(default_factory=dict)
     matte: bool = False
+    texture: GlbTexture | None = None
 
 
 def write_glb(path: Path, nodes: Sequence[GlbNode]) -> None:
@@ -52,7 +68,7 @@ def write_glb(path: Path, nodes: Sequence[GlbNode]) -> None:
         if node.extras:
             entry["extras"] = dict(node.extras)
         if node.mesh is not None and len(node.mesh.faces):
-            entry["mesh"] = builder.add_mesh(node.name, node.mesh, matte=node.matte)
+            entry["mesh"] = builder.add_mesh(node, node.mesh)
         entries.append(entry)
     root = {"name": "world", "rotation": Z_UP_TO_Y_UP_QUAT_XYZW, "children": list(range(1, len(entries) + 1))}
     if not entries:
@@ -86,13 +102,16 @@ class _Builder:
         self.accessors: list[dict[str, Any]] = []
         self.meshes: list[dict[str, Any]] = []
         self.materials: list[dict[str, Any]] = []
+        self.images: list[dict[str, Any]] = []
 
-    def add_mesh(self, name: str, mesh: Mesh, *, matte: bool) -> int:
+    def add_mesh(self, node: GlbNode, mesh: Mesh) -> int:
         positions = mesh.vertices.astype(np.float32)
         attributes = {"POSITION": self._add(positions, ARRAY_BUFFER, limits=True)}
-        if matte:
+        if node.matte:
             attributes["NORMAL"] = self._add(_unit_normals(mesh), ARRAY_BUFFER)
-        if mesh.colors is not None:
+        if node.texture is not None:
+            attributes["TEXCOORD_0"] = self._add(node.texture.uv.astype(np.float32), ARRAY_BUFFER)
+        elif mesh.colors is not None:
             colors = np.full((len(positions), 4), 65535, np.uint16)
             colors[:, :3] = linear_from_srgb(mesh.colors)
             attributes["COLOR_0"] = self._add(colors, ARRAY_BUFFER, normalized=True)
@@ -101,9 +120,9 @@ class _Builder:
         primitive = {
             "attributes": attributes,
             "indices": self._add(indices, ELEMENT_ARRAY_BUFFER),
-            "material": self._material(matte=matte, colored=mesh.colors is not None),
+            "material": self._material(node, colored=mesh.colors is not None),
         }
-        self.meshes.append({"name": name, "primitives": [primitive]})
+        self.meshes.append({"name": node.name, "primitives": [primitive]})
         return len(self.meshes) - 1
 
     def document(self, nodes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -116,18 +135,23 @@ class _Builder:
         if self.meshes:
             parts |= {"meshes": self.meshes, "materials": self.materials, "accessors": self.accessors}
             parts |= {"bufferViews": self.views, "buffers": [{"byteLength": self.size}]}
+        if self.images:
+            textures = [{"source": number, "sampler": 0} for number in range(len(self.images))]
+            parts |= {"images": self.images, "textures": textures, "samplers": [SAMPLER]}
         if any("extensions" in material for material in self.materials):
             parts["extensionsUsed"] = ["KHR_materials_unlit"]
         return parts
 
-    def _add(self, array: NDArray[Any], target: int, *, normalized: bool = False, limits: bool = False) -> int:
-        data = array.tobytes()
-        self.views.append({"buffer": 0, "byteOffset": self.size, "byteLength": len(data), "target": target})
+    def _add_bytes(self, data: bytes, **properties: int) -> int:
+        self.views.append({"buffer": 0, "byteOffset": self.size, "byteLength": len(data), **properties})
         data += b"\0" * (-len(data) % 4)
         self.chunks.append(data)
         self.size += len(data)
+        return len(self.views) - 1
+
+    def _add(self, array: NDArray[Any], target: int, *, normalized: bool = False, limits: bool = False) -> int:
         accessor: dict[str, Any] = {
-            "bufferView": len(self.views) - 1,
+            "bufferView": self._add_bytes(array.tobytes(), target=target),
             "componentType": COMPONENTS[array.dtype.name],
             "count": len(array),
             "type": TYPES[array.shape[1] if array.ndim == 2 else 1],
@@ -139,14 +163,18 @@ class _Builder:
         self.accessors.append(accessor)
         return len(self.accessors) - 1
 
-    def _material(self, *, matte: bool, colored: bool) -> int:
-        factor = (1.0, 1.0, 1.0, 1.0) if colored else GREY
-        material: dict[str, Any] = {
-            "name": ("matte" if matte else "unlit") + ("" if colored else "-grey"),
-            "doubleSided": True,
-            "pbrMetallicRoughness": {"baseColorFactor": factor, "metallicFactor": 0.0, "roughnessFactor": 1.0},
-        }
-        if not matte:
+    def _material(self, node: GlbNode, *, colored: bool) -> int:
+        textured = node.texture is not None
+        look: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
+        look["baseColorFactor"] = (1.0, 1.0, 1.0, 1.0) if colored or textured else GREY
+        name = ("matte" if node.matte else "unlit") + ("" if colored or textured else "-grey")
+        if node.texture is not None:
+            view = self._add_bytes(node.texture.image)
+            self.images.append({"bufferView": view, "mimeType": node.texture.media_type})
+            look["baseColorTexture"] = {"index": len(self.images) - 1}
+            name += f"-image-{len(self.images) - 1}"
+        material: dict[str, Any] = {"name": name, "doubleSided": True, "pbrMetallicRoughness": look}
+        if not node.matte:
             material["extensions"] = {"KHR_materials_unlit": {}}
         if material not in self.materials:
             self.materials.append(material)

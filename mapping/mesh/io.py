@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mapping.mesh.glb import GlbNode as GlbNode
+from mapping.mesh.glb import GlbTexture as GlbTexture
 from mapping.mesh.glb import write_glb as write_glb
 from mapping.mesh.mesh import Mesh
 from mapping.mesh.mesh import MeshFormatError as MeshFormatError

@@ -1,0 +1,1 @@
+"""Textures of a mesh from the images that it was made of."""
