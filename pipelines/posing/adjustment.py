@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from mapping.camera import Intrinsics
 from mapping.multiview.features import Features
 from mapping.se3 import from_rotation_translation, inverse
+from pipelines.posing.quiet import quiet_pycolmap
 from pipelines.posing.tracks import REFINED, ROUGH, TYPICAL_STEP, Tracks, find_tracks, match_frames, typical_distance
 
 Array = NDArray[np.float64]
@@ -147,8 +148,7 @@ def _reconstruction(
     features: Sequence[Features], tracks: Tracks, camera: Intrinsics, poses: Array, used: NDArray[np.bool_]
 ) -> Any:
     """The pycolmap reconstruction of the used frames; image i + 1 is frame i. Pixels are square, 0.5 at the first centre."""
-    import pycolmap
-
+    pycolmap = quiet_pycolmap()
     model = pycolmap.Reconstruction()
     square = camera.fx / camera.fy
     parameters = [camera.fx, camera.cx + 0.5, camera.cy + 0.5, camera.distortion[0] if camera.is_distorted else 0.0]
@@ -181,8 +181,7 @@ def _tells_focal_length(poses: Array) -> bool:
 
 def _solve(model: Any, poses: Array, used: NDArray[np.bool_]) -> None:
     """Adjust poses, points, focal length and distortion of the model, in rounds between which wrong observations are dropped."""
-    import pycolmap
-
+    pycolmap = quiet_pycolmap()
     options = pycolmap.BundleAdjustmentOptions()
     options.refine_principal_point = False
     options.refine_focal_length = options.refine_extra_params = _tells_focal_length(poses)

@@ -16,6 +16,7 @@ from mapping.files import make_folder, write_text_atomic
 from mapping.packages import require
 from pipelines.frame import SequenceError
 from pipelines.posing.joining import DepthOf, JoinedPart, SparseModel, join_models
+from pipelines.posing.quiet import quiet_pycolmap
 from pipelines.posing.scale import SparseView
 from pipelines.sequences.masks import MASKS
 
@@ -61,13 +62,12 @@ def import_pycolmap(command: str) -> Any:
     """The module pycolmap, silent; raises MissingExtraError with what to type, of which `command` is the last line, and
     MissingPackageError without torch."""
     try:
-        import pycolmap
+        pycolmap = quiet_pycolmap()
     except ImportError as error:
         raise MissingExtraError(
             f"images without poses need the extra sfm ({error}). Type: pip install 'm2h-mapping[sfm]' and then: {command}"
         ) from error
     require("torch", extra="torch", purpose="the scale of images without poses")  # minutes later it would be too late
-    pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
     return pycolmap
 
 

@@ -22,6 +22,7 @@ from pipelines.frame import FrameSequence, SequenceError
 from pipelines.loading import read_frames
 from pipelines.posing.adjusted import AdjustedSequence
 from pipelines.posing.adjustment import Adjustment, adjust_poses, can_adjust, neighbours_moved
+from pipelines.posing.quiet import quiet_pycolmap
 from pipelines.sources.source import FOUND_BY_POSES, SourceError
 from pipelines.stages.context import RunContext
 from pipelines.stages.prepare import CHECK_FILE, POSTPONED
@@ -147,9 +148,7 @@ def _reason_against(context: RunContext) -> str | None:
             return f"they fit the images ({error:.2f} px)"
     if not can_adjust():
         return "needs the extra sfm: pip install 'm2h-mapping[sfm]'"
-    import pycolmap
-
-    pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
+    quiet_pycolmap()
     return None
 
 
