@@ -19,10 +19,12 @@ from scenegraph.naming import (
     room_name,
     rooms_called,
     spots,
+    start_time,
     without_article,
 )
-from scenegraph.nodes import ObjectNode, RoomNode
-from scenegraph.query import Hit, objects, sightings, tracks
+from scenegraph.nodes import ObjectNode, RoomNode, TrackNode
+from scenegraph.query import Hit, objects, sightings, tracked, tracks
+from scenegraph.tracks.positions import LEAST_PATH, path_length
 
 EXAMPLES = (
     "where are the chairs in the kitchen?",
@@ -31,12 +33,15 @@ EXAMPLES = (
     "what is on the table?",
     "is there a sofa near the door?",
     "where was the person at 12 s?",
+    "what moved?",
     "which rooms are there?",
     "how big is the kitchen?",
     "how far is the bed from the door?",
     "how do I get from the bedroom to the kitchen?",
 )
 EVERYTHING = {"", "anything", "everything", "object", "objects", "thing", "things", "it", "there"}
+BRIEF = 1.0
+"""Seconds after the start, or before the end, within which an object counts as there from the start, or to the end."""
 NEAR_RADIUS = 2.0
 """Metres within which something is near something else, where a question does not say how far."""
 TIME = re.compile(
@@ -64,6 +69,12 @@ RULES: tuple[tuple[str, str], ...] = (
         r"(?:is |are )?(?P<what>.+)",
     ),
     ("on", rf"{THINGS}(?: is|'s|s| are| lies| stands)? on (?:top of )?(?P<what>.+)"),
+    (
+        "moved",
+        r"(?:what|who|which (?:things|objects|people)|did (?:anything|something|anybody|anyone|somebody|someone))"
+        r"(?: (?:has|have|had|is|are|was|were|all))*(?: (?:been )?(?:moved?|moves|moving|walked|walks|walking))"
+        r"(?: (?:around|about|through|past))?(?: it| here| there)?(?P<what>)(?P<rest> (?:in|inside|at|after) .+)?",
+    ),
     ("contents", rf"{THINGS}(?: is|'s|s| are)?(?: there)? (?:in|inside) (?P<what>.+)"),
     ("is there", r"(?:is|are|was|were) there (?P<what>.+)"),
     ("where", r"(?:in )?(?:which|what) room (?:is|are|was|were|has|have|contains?) (?P<what>.+?)(?: in)?"),
@@ -78,7 +89,8 @@ RULES: tuple[tuple[str, str], ...] = (
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: `kind` is that of a rule; the others are as the functions of `query` take them, as far as they are given."""
+    """What is asked: `kind` is that of a rule; the others are as the functions of `query` take them, as far as they are given.
+    `time` is in seconds from the first frame."""
 
     kind: str
     label: str | None = None
@@ -134,6 +146,8 @@ def answered(graph: SceneGraph, question: Question) -> Answer:
         return _distance(graph, question)
     if question.kind == "on":
         return _on(graph, question)
+    if question.kind == "moved":
+        return _moved(graph, question)
     hits = found_hits(graph, question)
     lines = [described(graph, hit) for hit in hits]
     if question.kind == "count":
@@ -147,12 +161,15 @@ def answered(graph: SceneGraph, question: Question) -> Answer:
 
 
 def found_hits(graph: SceneGraph, question: Question) -> list[Hit]:
-    """The objects that a question is about, and at a time also what moves."""
-    conditions: dict[str, Any] = {"label": question.label, "room": question.room, "time": question.time}
+    """The objects that a question is about; what moves, too, at a time or where it asks for its class."""
+    where: dict[str, Any] = {"label": question.label, "room": question.room}
     reach = np.inf if question.near is None else question.radius
-    hits = objects(graph, near=question.near, radius=reach, **conditions)
-    if question.time is not None:
-        moving = tracks(graph, **conditions)
+    time = _clock(graph, question)
+    hits = objects(graph, near=question.near, radius=reach, time=time, **where)
+    if time is None and question.near is None and question.label is not None:
+        hits += tracked(graph, **where)
+    if time is not None:
+        moving = tracks(graph, time=time, **where)
         if question.near is not None:
             around = spots(graph, question.near)
             away = [min(float(np.linalg.norm(s.nearest_to(h.position) - h.position)) for s in around) for h in moving]
@@ -173,13 +190,14 @@ def nothing_found(graph: SceneGraph, question: Question) -> str:
     near = "" if question.near is None else f" {reach} {question.near}"
     when = "" if question.time is None else f" at {question.time:g} s"
     text = f"nothing found: no {what}{where}{near}{when}"
-    if question.time is not None:
-        seen = sightings(graph, time=question.time, label=question.label, room=question.room)
+    time = _clock(graph, question)
+    if time is not None:
+        seen = sightings(graph, time=time, label=question.label, room=question.room)
         if seen:
             first = seen[0]
             at = position_text(first.position)
-            label = first.label.replace("_", " ")
-            return f"{text}; nearest: {first.key} {label} at {first.time:.2f} s, in {first.room or '-'} ({at})"
+            label, when = first.label.replace("_", " "), f"{first.time - start_time(graph):.2f} s"
+            return f"{text}; nearest: {first.key} {label} at {when}, in {first.room or '-'} ({at})"
     rooms = None if question.room is None else rooms_called(graph, question.room)
     return f"{text}; {inventory(graph, rooms)}"
 
@@ -189,6 +207,8 @@ def described(graph: SceneGraph, hit: Hit) -> str:
     where = position_text(hit.position)
     node = graph[hit.key]
     size = f"  {size_text(node)}" if isinstance(node, ObjectNode) else ""
+    if isinstance(node, TrackNode):
+        size = f"  {track_text(graph, node)}"
     away = f"  {hit.distance:.2f} m away" if hit.distance is not None else ""
     room = room_name(graph, hit.room) if hit.room else "-"
     return f"{hit.key:<5} {hit.label.replace('_', ' '):<16} {room:<16} ({where}){size}{away}"
@@ -197,6 +217,14 @@ def described(graph: SceneGraph, hit: Hit) -> str:
 def position_text(position: NDArray[np.float64]) -> str:
     """A point (3,) to a centimetre, without a sign before zeros."""
     return ", ".join(f"{x:.2f}" for x in np.round(position, 2) + 0.0)
+
+
+def track_text(graph: SceneGraph, node: TrackNode) -> str:
+    """When something that moves was seen, and how far it went."""
+    times = np.asarray(node.times) - start_time(graph)
+    length = path_length(node)
+    way = f"{length:.1f} m of path" if length >= LEAST_PATH else "stayed in one place"
+    return f"seen {times[0]:.1f} to {times[-1]:.1f} s, {way}"
 
 
 def size_text(node: ObjectNode) -> str:
@@ -226,6 +254,32 @@ def _described(graph: SceneGraph, question: Question, text: str) -> Question:
         text = text[: match.start()]
     what = without_article(re.sub(r"\b(?:is|are|was|were)$", "", text.strip()).strip())
     return question if what in EVERYTHING else replace(question, label=label_called(graph, what))
+
+
+def _clock(graph: SceneGraph, question: Question) -> float | None:
+    """The time of a question in the recording's clock."""
+    return None if question.time is None else question.time + start_time(graph)
+
+
+def _moved(graph: SceneGraph, question: Question) -> Answer:
+    """What moved, and what of the objects was there only for a time."""
+    time = _clock(graph, question)
+    if time is None:
+        hits = tracked(graph, room=question.room)
+    else:
+        hits = tracks(graph, time=time, room=question.room)
+    came = objects(graph, room=question.room) if time is None else []
+    first = start_time(graph)
+    ends = [node.time for _, node in graph.nodes("agent")] + [node.times[-1] for _, node in graph.nodes("track")]
+    last = max(map(float, ends), default=first)
+    lines = [described(graph, hit) for hit in hits]
+    for hit in came:
+        intervals = graph[hit.key].presence  # type: ignore[union-attr]
+        if intervals and (len(intervals) > 1 or intervals[0][0] > first + BRIEF or intervals[-1][1] < last - BRIEF):
+            there = ", ".join(f"{a - first:.1f} to {b - first:.1f} s" for a, b in intervals)
+            lines.append(f"{described(graph, hit)}  there {there}")
+            hits.append(hit)
+    return Answer(tuple(lines or ("nothing moved, as far as the map shows",)), tuple(hits))
 
 
 def _rooms(graph: SceneGraph) -> Answer:

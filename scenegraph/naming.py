@@ -25,6 +25,7 @@ SYNONYMS = {
     "human": "person",
     "humans": "person",
     "nightstand": "night_stand",
+    "other_thing": "otherprop",
     "painting": "picture",
     "people": "person",
     "somebody": "person",
@@ -76,7 +77,7 @@ def spots(graph: SceneGraph, text: str) -> list[Spot]:
     name, within, room = text.partition(" in ")
     wanted = set(rooms_called(graph, room)) if within else None
     word = without_article(name)
-    found = [key for key, node in graph.nodes("room") if not within and node.label in spellings(word)]
+    found = [key for key, node in graph.nodes("room") if not within and means(word, node.label)]
     if not found:
         named = {node.label for layer in ("object", "track") for _, node in graph.nodes(layer)}
         label = _label_among(word, named)
@@ -117,8 +118,7 @@ def doors(graph: SceneGraph, rooms: set[str] | None = None) -> list[Spot]:
 def rooms_called(graph: SceneGraph, text: str) -> list[str]:
     """Keys of the rooms that a key or a name means; raises QueryError that lists the rooms."""
     word = without_article(text)
-    names = spellings(word)
-    found = [key for key, node in graph.nodes("room") if key == text.strip().upper() or node.label in names]
+    found = [key for key, node in graph.nodes("room") if key == text.strip().upper() or means(word, node.label)]
     if not found:
         raise QueryError(f"no room {text!r} in the scene graph{_suggestion(graph, word)}; {room_list(graph)}")
     return found
@@ -143,6 +143,16 @@ def spellings(word: str) -> list[str]:
         if written.endswith(ending) and len(written) > len(ending) + 1:
             forms.append(written.removesuffix(ending) + instead)
     return forms
+
+
+def means(word: str, name: str) -> bool:
+    """Whether a word is a name, in the singular or the plural, however either is divided: "other furniture", otherfurniture."""
+    return _undivided(name) in map(_undivided, spellings(word))
+
+
+def start_time(graph: SceneGraph) -> float:
+    """The time of the first camera pose in the recording's clock, from which people count seconds; 0 without poses."""
+    return min((float(node.time) for _, node in graph.nodes("agent")), default=0.0)
 
 
 def without_article(text: str) -> str:
@@ -188,10 +198,15 @@ def hint(name: str, known: Iterable[str]) -> str:
 
 
 def _label_among(word: str, known: Iterable[str]) -> str | None:
-    names = set(known)
+    names = {_undivided(name): name for name in sorted(known)}
     forms = spellings(word)
     forms += [SYNONYMS[form] for form in forms if form in SYNONYMS]
-    return next((form for form in forms if form in names), None)
+    return next((names[_undivided(form)] for form in forms if _undivided(form) in names), None)
+
+
+def _undivided(name: str) -> str:
+    """A name without what stands between its words."""
+    return "".join(character for character in name.lower() if character not in " _-")
 
 
 def _suggestion(graph: SceneGraph, word: str) -> str:

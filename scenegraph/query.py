@@ -105,6 +105,23 @@ def tracks(
     return hits
 
 
+def tracked(graph: SceneGraph, *, label: str | None = None, room: str | None = None) -> list[Hit]:
+    """What moved, at any time, with the last position that is known of it; with a room, what was in it at some time.
+
+    Raises QueryError for a label or room that the graph does not have.
+    """
+    label = None if label is None else label_called(graph, label)
+    rooms = None if room is None else set(rooms_called(graph, room))
+    hits = []
+    for key, node in graph.nodes("track"):
+        if label is not None and node.label != label:
+            continue
+        positions = np.asarray(node.positions, dtype=np.float64)
+        if len(positions) and (rooms is None or any(room_at(graph, position) in rooms for position in positions)):
+            hits.append(Hit(key, node.label, positions[-1], room_at(graph, positions[-1])))
+    return hits
+
+
 def sightings(
     graph: SceneGraph, *, time: float, label: str | None = None, room: str | None = None, max_gap: float = MAX_GAP
 ) -> list[Sighting]:

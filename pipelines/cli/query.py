@@ -29,7 +29,8 @@ BODY_HEIGHT, BODY_RADIUS = 1.8, 0.25
     "--time",
     "at",
     type=float,
-    help="Present at this time (seconds), moving things too; of what is not, the nearest sighting.",
+    help="Present at this time (seconds from the first frame, as in the report), moving things too; of what is not, the "
+    "nearest sighting.",
 )
 @click.option(
     "--path",
@@ -115,7 +116,7 @@ def ask(run_folder: Path, question: tuple[str, ...], quiet: bool, as_json: bool,
 def show_hits(graph: Any, conditions: dict[str, Any], *, as_json: bool) -> None:
     """The objects that meet the conditions of `query`, and the nearest sightings of what is not there at its time."""
     from scenegraph.ask import Question, described, found_hits, nothing_found, position_text
-    from scenegraph.naming import QueryError
+    from scenegraph.naming import QueryError, start_time
     from scenegraph.query import sightings
 
     at, near, radius = conditions["at"], conditions["near"], conditions["radius"]
@@ -127,13 +128,15 @@ def show_hits(graph: Any, conditions: dict[str, Any], *, as_json: bool) -> None:
     reach = math.inf if radius is None else radius
     asked = Question("where", near=near, radius=reach, time=at, **where)
     hits = found_hits(graph, asked)
-    missed = [] if at is None else sightings(graph, time=at, **where)
+    start = start_time(graph)
+    missed = [] if at is None else sightings(graph, time=at + start, **where)
     if as_json:
         answer: dict[str, Any] = {"hits": [hit_mapping(hit) for hit in hits]}
-        names = ("key", "label", "room", "time")
+        names = ("key", "label", "room")
         if at is not None:
             answer["sightings"] = [
-                {**{n: getattr(s, n) for n in names}, "position": s.position.tolist()} for s in missed
+                {**{n: getattr(s, n) for n in names}, "time": s.time - start, "position": s.position.tolist()}
+                for s in missed
             ]
         print_json(answer)
         return
@@ -143,10 +146,9 @@ def show_hits(graph: Any, conditions: dict[str, Any], *, as_json: bool) -> None:
         say(described(graph, hit))
     if hits and missed:
         for seen in missed:
-            position = position_text(seen.position)
-            say(
-                f"{seen.key:<5} {seen.label.replace('_', ' '):<16} {seen.room or '-':<16} ({position})  seen at {seen.time:.2f} s"
-            )
+            label, room = seen.label.replace("_", " "), seen.room or "-"
+            when = f"seen at {seen.time - start:.2f} s"
+            say(f"{seen.key:<5} {label:<16} {room:<16} ({position_text(seen.position)})  {when}")
 
 
 def free_answer(graph: Any, ends: tuple[str, str]) -> dict[str, Any]:

@@ -11,12 +11,10 @@ import numpy as np
 from pipelines.views.measured import Measured
 from scenegraph.graph import SceneGraph
 from scenegraph.nodes import RoomNode, TrackNode
-from scenegraph.tracks.positions import path_length
+from scenegraph.tracks.positions import LEAST_PATH, path_length
 
 NAMED_KINDS = 5
 """Classes of objects that are named in the summary: those that take up most space."""
-LEAST_PATH = 0.5
-"""Metres that something goes at least of which it is said that it moved through."""
 PLURALS = ("blinds", "books", "clothes", "shelves", "stairs")
 NO_NAMES = ("room", "unknown")
 """Labels of rooms of which no more is known."""

@@ -9,6 +9,8 @@ from scenegraph.nodes import TrackNode
 
 MAX_GAP = 1.0  # seconds between two samples of a track over which it is interpolated
 SAME_TIME = 1e-4  # seconds
+LEAST_PATH = 0.5
+"""Metres that something goes at least of which it is said that it moved."""
 
 
 def positions_at(track: TrackNode, times: ArrayLike, *, max_gap: float = MAX_GAP) -> NDArray[np.float64]:

@@ -1,12 +1,14 @@
 """Questions in plain English, what is understood, and the answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scenes import make_object, small_flat
 
 from scenegraph.ask import EXAMPLES, Question, answered, nothing_found, position_text, understood
 from scenegraph.naming import QueryError
-from scenegraph.nodes import RoomNode
+from scenegraph.nodes import AgentNode, RoomNode, TrackNode
 
 
 @pytest.fixture
@@ -33,6 +35,10 @@ def flat():
         ("who was in the kitchen at 1.5 seconds", {"kind": "where", "label": "person", "room": "kitchen", "time": 1.5}),
         ("which room is the table in?", {"kind": "where", "label": "table"}),
         ("which rooms are there?", {"kind": "rooms"}),
+        ("What moved?", {"kind": "moved", "room": None, "time": None}),
+        ("who has been walking around", {"kind": "moved"}),
+        ("did anything move in the kitchen?", {"kind": "moved", "room": "kitchen"}),
+        ("what was moving at 1.5 s", {"kind": "moved", "time": 1.5}),
         ("how many rooms are there", {"kind": "rooms"}),
         ("how big is the kitchen?", {"kind": "size", "goal": "kitchen"}),
         ("How far is the table from the door?", {"kind": "distance", "start": "table", "goal": "door"}),
@@ -102,6 +108,39 @@ def test_no_and_what_there_is_instead(flat):
 def test_the_nearest_sighting_of_what_was_not_seen_then(flat):
     (line,) = answer(flat, "where was the person at 4 s").lines
     assert line.startswith("nothing found: no person at 4 s; nearest: T0 person at 2.00 s, in R0 (3.00, 1.50, 0.90)")
+
+
+def test_what_moved_and_what_came_and_went(flat):
+    found = answer(flat, "what moved?")
+    assert [hit.key for hit in found.hits] == ["T0", "O1", "O2"]
+    assert "seen 0.0 to 6.0 s, 2.0 m of path" in found.lines[0]
+    assert found.lines[2].endswith("there 0.0 to 2.0 s, 6.0 to 9.0 s")
+    assert [hit.key for hit in answer(flat, "what moved in the bedroom").hits] == ["T0", "O2"]
+    assert [hit.key for hit in answer(flat, "what was moving at 1.5 s").hits] == ["T0"]
+    for key in ("O1", "O2", "T0"):
+        flat.remove(key)
+    assert answer(flat, "what moved?").lines == ("nothing moved, as far as the map shows",)
+
+
+def test_what_moves_is_found_by_its_class(flat):
+    found = answer(flat, "where are the people?")
+    assert [hit.key for hit in found.hits] == ["T0"]
+    assert "R1 bedroom" in found.lines[0]
+    assert answer(flat, "how many people are in the kitchen").value == 1
+
+
+def test_times_count_from_the_first_frame(flat):
+    """The recording's clock begins at 1000 s."""
+    for key, node in [*flat.nodes("agent"), *flat.nodes("track"), *flat.nodes("object")]:
+        if isinstance(node, AgentNode):
+            flat.replace(key, replace(node, time=node.time + 1000))
+        elif isinstance(node, TrackNode):
+            flat.replace(key, replace(node, times=node.times + 1000))
+        else:
+            flat.replace(key, replace(node, presence=tuple((a + 1000, b + 1000) for a, b in node.presence)))
+    assert [hit.key for hit in answer(flat, "where was the person at 1.5 s").hits] == ["T0"]
+    assert "nearest: T0 person at 2.00 s" in answer(flat, "where was the person at 4 s").lines[0]
+    assert "seen 0.0 to 6.0 s" in answer(flat, "what moved?").lines[0]
 
 
 def test_zero_has_no_sign():

@@ -1,5 +1,7 @@
 """Keys, names, labels, plurals, doors and points, as people write them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scenes import make_object, make_room, small_flat
@@ -32,6 +34,17 @@ def flat():
 )
 def test_words(flat, text, expected):
     assert [spot.name for spot in spots(flat, text)] == expected
+
+
+@pytest.mark.parametrize("text", ["other furniture", "otherfurniture", "Other_Furniture", "the other-furniture"])
+def test_names_are_found_however_they_are_divided(flat, text):
+    flat.add(make_object("otherfurniture", [2, 2, 0.5]), parent="R0")
+    assert label_called(flat, text) == "otherfurniture"
+    assert [spot.name for spot in spots(flat, text)] == ["O4"]
+    flat.add(make_object("night_stand", [3, 2, 0.5]), parent="R0")
+    assert label_called(flat, "night stands") == label_called(flat, "nightstand") == "night_stand"
+    flat.replace("R1", replace(flat["R1"], label="living_room"))
+    assert rooms_called(flat, "livingroom") == rooms_called(flat, "the living room") == ["R1"]
 
 
 def test_a_door_is_a_metre_above_its_threshold(flat):
