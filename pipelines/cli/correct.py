@@ -20,7 +20,7 @@ KEY = click.argument("key", metavar="OBJECT")
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.pass_context
 def correct(context: click.Context, run_folder: Path) -> None:
-    """Correct the objects and rooms of RUN, by their keys in the report.
+    """Correct the objects, rooms and tracks of RUN, by their keys in the report.
 
     The corrections are written to RUN/corrections.yaml, where objects are named by their positions, and are made whenever
     the graph is built: by the same `m2h run` or `m2h merge` again.
@@ -28,6 +28,7 @@ def correct(context: click.Context, run_folder: Path) -> None:
     \b
     m2h correct run/ rename O4 sofa
     m2h correct run/ merge O7 O8
+    m2h correct run/ delete T1
     m2h correct run/ list
     """
     context.obj = run_folder
@@ -84,10 +85,10 @@ def room(run_folder: Path, key: str, room_key: str) -> None:
 
 
 @correct.command()
-@KEY
+@click.argument("key", metavar="OBJECT|TRACK")
 @click.pass_obj
 def delete(run_folder: Path, key: str) -> None:
-    """Take an object that is none out of the graph; its surface stays in the mesh."""
+    """Take an object that is none out of the graph, its surface stays in the mesh; or a track of what did not move."""
     _add(run_folder, [key], lambda anchors, _: {"kind": "delete", "about": anchors})
 
 
@@ -140,6 +141,9 @@ def _add(run_folder: Path, keys: list[str], fields: Callable[[tuple[Anchor, ...]
             raise CorrectionError(f"{run_folder}: has no {key}; `m2h query {run_folder}` lists what there is")
     anchors = tuple(anchor_of(graph, key) for key in keys)
     correction = Correction(**fields(anchors, graph.T_input_world))
+    for key, anchor in zip(keys, anchors, strict=True):
+        if anchor.layer == "track" and correction.kind != "delete":
+            raise CorrectionError(f"{key}: is a track, which can only be deleted")
     if correction.kind == "rename" and keys[0].startswith("O"):
         graph.label_space.id_of(correction.name)  # raises where there is no such class
     save_corrections(path, [*corrections, correction])

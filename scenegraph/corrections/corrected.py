@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import shapely
@@ -14,12 +13,12 @@ from scipy.spatial import cKDTree
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import inverse, transform_points
 from scenegraph.boxes import box_around
-from scenegraph.corrections.entries import Anchor, Correction, CorrectionError
+from scenegraph.corrections.entries import Anchor, Correction, CorrectionError, Layer
 from scenegraph.faces import Faces
 from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import RelationConfig
 from scenegraph.labels import LabelSpaceError
-from scenegraph.nodes import ObjectNode, OrientedBox, RoomNode
+from scenegraph.nodes import ObjectNode, OrientedBox, RoomNode, TrackNode
 from scenegraph.objects.relations import object_relations
 
 Array = NDArray[np.float64]
@@ -69,30 +68,35 @@ def corrected(
 
 
 def find(graph: SceneGraph, anchor: Anchor) -> str:
-    """The key of the object or room that an anchor means; raises CorrectionError when nothing is there."""
+    """The key of the object, room or track that an anchor means; raises CorrectionError when nothing is there."""
     point = transform_points(inverse(graph.T_input_world), anchor.at)
     ranked = []
     for key, node in graph.nodes(anchor.layer):
         away = _away(node, point)
         other = OTHER_LABEL if node.label != anchor.label else 0.0
         if away <= REACH:
-            ranked.append((away + other, float(np.linalg.norm(node.position - point)), key))
+            middle = node.positions[0] if isinstance(node, TrackNode) else node.position
+            ranked.append((away + other, float(np.linalg.norm(middle - point)), key))
     if not ranked:
         raise CorrectionError(f"there is no {anchor.layer} within {REACH:g} m")
     return min(ranked)[2]
 
 
 def anchor_of(graph: SceneGraph, key: str) -> Anchor:
-    """What names an object or a room in a file."""
+    """What names an object, a room or a track in a file."""
     node = graph[key]
+    if isinstance(node, TrackNode):
+        return Anchor("track", node.label, transform_points(graph.T_input_world, np.asarray(node.positions[0])))
     if not isinstance(node, ObjectNode | RoomNode):
-        raise CorrectionError(f"{key}: is a {node.layer}; only objects and rooms can be corrected")
-    layer: Literal["object", "room"] = "object" if isinstance(node, ObjectNode) else "room"
+        raise CorrectionError(f"{key}: is a {node.layer}; only objects, rooms and tracks can be corrected")
+    layer: Layer = "object" if isinstance(node, ObjectNode) else "room"
     return Anchor(layer, node.label, transform_points(graph.T_input_world, node.position))
 
 
-def _away(node: ObjectNode | RoomNode, point: Array) -> float:
-    """Metres from a point (3,) to an object's box or a room's space."""
+def _away(node: ObjectNode | RoomNode | TrackNode, point: Array) -> float:
+    """Metres from a point (3,) to an object's box, a room's space or where a track was seen first."""
+    if isinstance(node, TrackNode):
+        return float(np.linalg.norm(np.asarray(node.positions[0]) - point))
     if isinstance(node, ObjectNode):
         local = np.abs((point - node.box.center) @ node.box.rotation) - node.box.size / 2
         return float(np.linalg.norm(np.maximum(local, 0.0)))
@@ -189,7 +193,10 @@ def _set_room(state: _Map, correction: Correction) -> None:
 
 
 def _delete(state: _Map, correction: Correction) -> None:
-    """An object that is none; its surface stays."""
+    """An object that is none, whose surface stays, or a track of what did not move."""
+    if correction.about[0].layer == "track":
+        state.graph.remove(find(state.graph, correction.about[0]))
+        return
     key, node = _object(state, correction.about[0])
     state.objects[state.vertices(node)] = 0
     state.graph.remove(key)

@@ -1,4 +1,4 @@
-"""The corrections file: what a user says of objects and rooms, which are named by where they are.
+"""The corrections file: what a user says of objects, rooms and tracks, which are named by where they are.
 
 Keys such as O4 change when a map is built again, so an entry names an object by a point in the world of the input, which does not
 change, and its label then. One entry is a mapping of one kind:
@@ -10,6 +10,7 @@ change, and its label then. One entry is a mapping of one kind:
       - split: {object: chair, at: [2.0, 1.0, 0.5], into: [[1.8, 1.0, 0.5], [2.3, 1.0, 0.5]]}
       - room: {object: lamp, at: [1, 1, 1.5], to: {room: kitchen, at: [1, 2, 1.2]}}
       - delete: {object: box, at: [4, 1, 0.2]}
+      - delete: {track: person, at: [2, 3, 0.9]}
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from scenegraph.files import json_values as values
 from scenegraph.files.json_values import GraphFormatError
 
 Array = NDArray[np.float64]
+Layer = Literal["object", "room", "track"]
 Kind = Literal["rename", "merge", "split", "room", "delete"]
 
 FILE = "corrections.yaml"
@@ -45,9 +47,10 @@ class CorrectionError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Anchor:
-    """What an entry is about: an object or a room of this label at a point (3,) of the input's world."""
+    """What an entry is about: an object, a room or a track of this label at a point (3,) of the input's world; of a track, that
+    where it was seen first."""
 
-    layer: Literal["object", "room"]
+    layer: Layer
     label: str
     at: Array
 
@@ -138,7 +141,7 @@ def _fields(data: dict[str, Any], names: tuple[str, ...], where: str) -> None:
             raise CorrectionError(f"{where}: expected {' or '.join(group)}, once")
 
 
-def _anchor(data: dict[str, Any], layer: Literal["object", "room"], where: str) -> Anchor:
+def _anchor(data: dict[str, Any], layer: Layer, where: str) -> Anchor:
     return Anchor(layer, values.text(data[layer], f"{where}.{layer}"), values.array(data["at"], f"{where}.at", (3,)))
 
 
@@ -179,8 +182,8 @@ def _read_room(data: dict[str, Any], where: str) -> Correction:
 
 
 def _read_delete(data: dict[str, Any], where: str) -> Correction:
-    _fields(data, ("object", "at"), where)
-    return Correction("delete", (_anchor(data, "object", where),))
+    _fields(data, ("object|track", "at"), where)
+    return Correction("delete", (_anchor(data, "track" if "track" in data else "object", where),))
 
 
 READERS: dict[str, Callable[[dict[str, Any], str], Correction]] = {

@@ -86,6 +86,19 @@ def test_delete_takes_the_object_and_its_relations_and_leaves_its_surface():
     assert all("O0" not in edge[:2] for edge in graph.edges())
 
 
+def test_a_track_of_what_did_not_move_is_deleted():
+    graph, mesh = flat_and_mesh()
+    (anchor,) = about(graph, "T0")
+    np.testing.assert_allclose(anchor.at, transform_points(graph.T_input_world, graph["T0"].positions[0]))
+    elsewhere = Anchor("track", "person", anchor.at + np.array([0, 1, 0]))
+    _, _, problems = apply(graph, mesh, Correction("delete", (elsewhere,)))
+    assert "there is no track within" in problems[0]
+    graph, _, problems = apply(graph, mesh, Correction("delete", (anchor,)))
+    assert problems == []
+    assert graph.nodes("track") == []
+    assert len(graph.nodes("object")) == 4
+
+
 def test_merge_keeps_the_key_of_the_first():
     graph, mesh = flat_and_mesh()
     other = make_object("chair", [3.1, 1, 0.5], number=5, views=9)

@@ -13,6 +13,7 @@ corrections:
   - split: {object: chair, at: [2, 1, 0.5], into: [[1.8, 1, 0.5], [2.3, 1, 0.5]]}
   - room: {object: lamp, at: [1, 1, 1.5], to: {room: kitchen, at: [1, 2, 1.2]}}
   - delete: {object: box, at: [4, 1, 0.2]}
+  - delete: {track: person, at: [2, 3, 0.9]}
 """
 
 
@@ -20,10 +21,11 @@ def test_every_kind_is_read_and_written_as_it_was(tmp_path):
     path = tmp_path / "corrections.yaml"
     path.write_text(EVERY_KIND)
     found = load_corrections(path)
-    assert [correction.kind for correction in found] == ["rename", "rename", "merge", "split", "room", "delete"]
+    assert [correction.kind for correction in found] == ["rename", "rename", "merge", "split", "room", *["delete"] * 2]
     assert str(found[0]) == "rename chair at (1.20, 0.40, 0.50) to sofa"
     assert str(found[4]) == "room lamp at (1.00, 1.00, 1.50) to kitchen at (1.00, 2.00, 1.20)"
     assert found[1].about[0].layer == "room"
+    assert found[6].about[0].layer == "track"
     np.testing.assert_allclose(found[3].points, [[1.8, 1, 0.5], [2.3, 1, 0.5]])
     save_corrections(path, found)
     assert [c.to_data() for c in load_corrections(path)] == [c.to_data() for c in found]
