@@ -11,7 +11,7 @@ With graphs alone the same is done by boxes: what one visit has and the other la
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -78,12 +78,14 @@ class ObjectChange:
 @dataclass(frozen=True, eq=False)
 class GraphDiff:
     """The changes, by kind and place; objects (keys in a and b) that stayed; keys of objects in regions that the other
-    visit did not observe."""
+    visit did not observe; and keys of objects whose surface the other visit has seen in its place, but has no object of."""
 
     changes: list[ObjectChange]
     unchanged: list[tuple[str, str]]
     unseen_a: list[str]
     unseen_b: list[str]
+    confirmed_a: list[str] = field(default_factory=list)
+    confirmed_b: list[str] = field(default_factory=list)
 
 
 def diff_graphs(a: SceneGraph, b: SceneGraph, config: DiffConfig | None = None) -> GraphDiff:
@@ -159,6 +161,8 @@ def _compared(
         [(a[i].key, b[j].key) for i, j in still],
         _unseen(a, {i for i, _ in still}, config),
         _unseen(b, {j for _, j in still}, config),
+        _confirmed(a, {i for i, _ in still} | gone | {move.i for move in moves} | parts[0], config),
+        _confirmed(b, {j for _, j in still} | come | {move.j for move in moves} | parts[1], config),
     )
 
 
@@ -181,6 +185,20 @@ def _unseen(items: Sequence[Candidate], paired: set[int], config: DiffConfig) ->
         item.key
         for i, item in enumerate(items)
         if i not in paired and item.known < config.min_known and counts_as_change(item, config, views_known=views_known)
+    ]
+
+
+def _confirmed(items: Sequence[Candidate], told: set[int], config: DiffConfig) -> list[str]:
+    """Keys of objects of which nothing else is said, and whose surface the other visit has seen where it is."""
+    keys = {items[i].key for i in told}
+    return [
+        item.key
+        for i, item in enumerate(items)
+        if i not in told
+        and item.key not in keys
+        and item.count
+        and item.known >= config.min_known
+        and not item.is_absent(config)
     ]
 
 

@@ -54,6 +54,7 @@ def diff(
                 "changes": [change.to_json() for change in found.changes],
                 "unchanged": [{"a": a, "b": b} for a, b in found.unchanged],
                 "unseen": {"a": found.unseen_a, "b": found.unseen_b},
+                "confirmed": {"a": found.confirmed_a, "b": found.confirmed_b},
             }
         )
     else:
@@ -76,6 +77,11 @@ def print_changes(found: GraphDiff) -> None:
             sure = f"{change.confidence:.2f}"
             table.add_row(kind, change.label.replace("_", " "), change.key_a, change.key_b, *where, far, sure)
         console.print(table)
+    for name, other, keys in (("A", "B", found.confirmed_a), ("B", "A", found.confirmed_b)):
+        if keys:
+            console.print(
+                f"also there in {other}, which has no object of it: {', '.join(keys)} of {name}", markup=False
+            )
     unseen = len(found.unseen_a) + len(found.unseen_b)
     console.print(
         f"{len(found.changes)} changes, {len(found.unchanged)} objects unchanged, "

@@ -75,6 +75,17 @@ def test_where_the_other_visit_did_not_look_nothing_is_said(before):
     assert "O1" in found.unseen_a
 
 
+def test_what_the_other_visit_saw_without_having_it_as_an_object_is_listed(before):
+    other = VisitMap(before.graph.transformed(np.eye(4)), before.mesh, before.volume)
+    other.graph.remove("O2")
+    found = diff_visits(before, other)
+    assert found.changes == []
+    assert found.unchanged == [("O0", "O0"), ("O1", "O1")]
+    assert (found.confirmed_a, found.confirmed_b) == (["O2"], [])
+    assert diff_visits(other, before).confirmed_b == ["O2"]
+    assert diff_visits(before, before).confirmed_a == []
+
+
 def test_a_load_moves_with_what_carries_it():
     on_it = block("books", (0.2, 0.1, 0.85), (0.4, 0.3, 0.2))
     a = visit_of([TABLE_HERE, on_it])
