@@ -123,6 +123,23 @@ def only_with_depth(sequence: FrameSequence) -> FrameSequence:
     return view
 
 
+def only_range(sequence: FrameSequence, start: int, stop: int | None) -> FrameSequence:
+    """The same sequence in which frames of an index before `start`, or from `stop` on, are not used; raises SequenceError when
+    none is left."""
+    view = copy.copy(sequence)
+    view.infos = tuple(
+        info if start <= info.index and (stop is None or info.index < stop) else _excluded(info)
+        for info in sequence.infos
+    )
+    if not any(info.used for info in view.infos):
+        raise SequenceError(f"{sequence.path}: no usable frame from {start} to {'the end' if stop is None else stop}")
+    return view
+
+
+def _excluded(info: FrameInfo) -> FrameInfo:
+    return replace(info, used=False, reason=info.reason or "excluded by the range")
+
+
 def depth_notes(infos: Sequence[FrameInfo]) -> tuple[str, ...]:
     """A sentence when some of the usable frames have a depth image and others do not."""
     without = [not info.has_depth for info in infos if info.used]

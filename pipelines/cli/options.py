@@ -147,3 +147,15 @@ def _plain_lines(every: float = 10.0) -> Iterator[Callable[[str, int, int], None
 
     with compilations_reported_to(report_kernel):
         yield report
+
+
+def range_of(text: str) -> tuple[int, int | None]:
+    """First frame, and one past the last one or None for the end, of `A:B`; raises ConfigError."""
+    from pipelines.config import ConfigError
+
+    start, colon, stop = text.partition(":")
+    if not colon or not all(
+        part == "" or (part.isascii() and part.isdigit() and len(part) < 10) for part in (start, stop)
+    ):
+        raise ConfigError(f"--range {text}: expected A:B, frame indices, either may be empty")
+    return int(start or 0), int(stop) if stop else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipelines.cli.options import common_options, print_json, progress_reporter, say, terminal_console
+from pipelines.cli.options import common_options, print_json, progress_reporter, range_of, say, terminal_console
 
 if TYPE_CHECKING:
     from pipelines.frame import FrameSequence
@@ -230,10 +230,8 @@ def shortcut_overrides(
     if stride is not None:
         overrides[f"frames.stride={stride}"] = f"--stride {stride}"
     if frame_range is not None:
-        start, colon, stop = frame_range.partition(":")
-        if not colon or not all(part == "" or part.isdigit() for part in (start, stop)):
-            raise ConfigError(f"--range {frame_range}: expected A:B, frame indices, either may be empty")
-        for assignment in (f"frames.start={start or 0}", f"frames.stop={stop or 'null'}"):
+        start, stop = range_of(frame_range)
+        for assignment in (f"frames.start={start}", f"frames.stop={'null' if stop is None else stop}"):
             overrides[assignment] = f"--range {frame_range}"
     if voxel is not None:
         overrides[f"tsdf.voxel_size={voxel}"] = f"--voxel {voxel:g}"

@@ -9,23 +9,27 @@ from typing import Any
 
 import click
 
-from pipelines.cli.options import common_options, print_json, progress_reporter, say
+from pipelines.cli.options import common_options, print_json, progress_reporter, range_of, say
 
 
 @click.command()
 @click.argument("sequence")
 @click.option("--fix", is_flag=True, help="Write what fits best as m2h.yaml to the sequence's folder.")
+@click.option("--range", "frame_range", metavar="A:B", help="Only frames A to B, B excluded, as of m2h run.")
 @common_options
-def inspect(sequence: str, fix: bool, quiet: bool, as_json: bool, **_: Any) -> None:
+def inspect(sequence: str, fix: bool, frame_range: str | None, quiet: bool, as_json: bool, **_: Any) -> None:
     """Report what SEQUENCE contains, and whether it is read right: pose direction, camera axes, depth, unit, times, focal length.
 
     Frames are compared with their neighbours under the usual conventions; what fits best is right.
     """
     from pipelines.checks.inspection import inspect_sequence, write_fix
+    from pipelines.frame import only_range
     from pipelines.sequences.detect import open_sequence
     from pipelines.sources.network import shipped_depth_alone
 
     opened = open_sequence(sequence)
+    if frame_range is not None:
+        opened = only_range(opened, *range_of(frame_range))
     inspection = inspect_sequence(opened, depth_alone=shipped_depth_alone())
     written = write_fix(opened, inspection) if fix else None
     if as_json:

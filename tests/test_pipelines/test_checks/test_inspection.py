@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sequence_folders as folders
+from helpers import m2h
 
 from mapping.se3 import interpolate, inverse
 from pipelines import open_sequence
@@ -366,3 +367,13 @@ def test_mirrored_poses_are_not_mistaken_for_inverted_ones() -> None:
     relative = {ids(c): inverse(c.T_world_camera(POSES[3])) @ c.T_world_camera(POSES[0]) for c in CONVENTIONS}
     for a, b in itertools.combinations(relative, 2):
         assert not np.allclose(relative[a], relative[b], atol=1e-3), (a, b)
+
+
+def test_a_range_of_frames_is_inspected(box_room):
+    result = json.loads(m2h("inspect", box_room, "--range", "5:20", "--json").stdout)
+    assert result["used"] == 15
+    assert result["reasons"] == {"excluded by the range": 15}
+    text = m2h("inspect", box_room, "--range", "90:", code=1).stderr
+    assert text == f"m2h: {box_room}: no usable frame from 90 to the end\n"
+    text = m2h("inspect", box_room, "--range", "a:b", code=1).stderr
+    assert text == "m2h: --range a:b: expected A:B, frame indices, either may be empty\n"
