@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mapping.mesh.raycast import MeshCaster
 
 STRIPS = 4
+LOOK_AHEAD = 1.5
+"""Metres before a camera of a place that it shows, where its depth is not known."""
 MAP_WIDTH = 320
 TOP_VIEW_PIXELS = 900
 TOP_VIEW_CUT = 1.9
@@ -74,19 +76,30 @@ def make_pictures(mesh: Mesh, graph: SceneGraph, keyframes: Mapping[str, Any]) -
 
 
 def chosen_frames(graph: SceneGraph, frames: Sequence[Mapping[str, Any]], count: int = STRIPS) -> list[int]:
-    """Numbers of frames that together show the most objects, each by how large it is, and as many rooms as possible; in order."""
+    """Numbers of frames that together show the most objects, each by how large it is, and beyond that different places; in order.
+
+    Without objects it is the one that sees farthest, and then those that look at what none of the others do.
+    """
     sizes = {key: float(np.prod(node.box.size)) ** (1 / 3) for key, node in graph.nodes("object")}
     chosen: list[int] = []
     covered: set[str] = set()
+    looks = [_looked_at(frame) for frame in frames]
     while len(chosen) < min(count, len(frames)):
-        gains = [
-            sum(sizes[key] for key in _shown(graph, frame) if key not in covered) + 1e-3 * len(_shown(graph, frame))
-            for frame in frames
-        ]
-        best = max((i for i in range(len(frames)) if i not in chosen), key=lambda i: (gains[i], -i))
+        scores = []
+        for i, frame in enumerate(frames):
+            gain = sum(sizes[key] for key in _shown(graph, frame) if key not in covered)
+            apart = min((float(np.linalg.norm(looks[i] - looks[k])) for k in chosen), default=0.0)
+            scores.append((round(gain, 6), apart if chosen else float(frame.get("far", 0.0)), -i))
+        best = max((i for i in range(len(frames)) if i not in chosen), key=lambda i: scores[i])
         chosen.append(best)
         covered |= set(_shown(graph, frames[best]))
     return sorted(chosen)
+
+
+def _looked_at(frame: Mapping[str, Any]) -> NDArray[np.float64]:
+    """A point (3,) before the camera of a frame: half as far as it sees."""
+    forward = rotation_from_quat_xyzw(frame["rotation"])[:, 2]
+    return np.asarray(np.array(frame["position"]) + 0.5 * frame.get("far", 2 * LOOK_AHEAD) * forward)
 
 
 def _shown(graph: SceneGraph, frame: Mapping[str, Any]) -> list[str]:

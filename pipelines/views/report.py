@@ -17,12 +17,18 @@ from pipelines.views.plan.compose import storey_drawings
 from pipelines.views.plan.svg import drawing_svg
 from pipelines.views.story import sentences, warnings_of, words
 from scenegraph.graph import SceneGraph
+from scenegraph.naming import start_time
 from scenegraph.tracks.positions import path_length
 
 MANY_OBJECTS = 20
 SHOWN_PER_STRIP = 6
 SCENE = "scene.html"
 UNKNOWN = "–"
+LEGEND = (
+    "What the surface is labelled as, and the share of each label. Patches of a label become an object below only where they "
+    "are a whole one, and a door only where it joins two rooms:"
+)
+TIMES = "Times count from the first frame that was used, as in the 3D page and in <code>m2h query --time</code>"
 PLAN_LEGEND = (
     '<p class="legend">One square of the grid is one metre; lengths are between the surfaces of the walls. '
     '<span style="color:#3b6fb6">━</span> the camera\'s path, <span style="color:#d23c3c">┅</span> what moved. '
@@ -73,7 +79,7 @@ def write_report(
     """Write the report of a run; everything is inside one file."""
     stages = manifest["stages"]
     name = for_html(manifest["input"]["name"])
-    start = min((node.time for _, node in graph.nodes("agent")), default=0.0)
+    start = start_time(graph)
     sections = [
         f"<h1>{name}</h1>",
         *(f'<p class="lead">{for_html(sentence)}</p>' for sentence in sentences(graph, measured)),
@@ -90,6 +96,7 @@ def write_report(
         "<h2>Rooms</h2>" + _rooms(graph, measured),
         "<h2>Objects</h2>" + _objects(graph),
         *_tracks(graph, start),
+        f'<p class="legend">{TIMES}{_start_text(start)}.</p>',
         *_input(stages),
         "<h2>Surface and depth</h2>" + _surface(stages),
         *_visits(graph),
@@ -150,7 +157,7 @@ def _pictures(pictures: ReportPictures, graph: SceneGraph, start: float) -> list
         f'<span class="swatch" style="background:rgb{kind.color}"></span>{for_html(words(kind.name))} {_share(share)}'
         for kind, share in pictures.legend
     )
-    legend = f'<p class="legend">Classes and their share of the surface:{swatches}</p>' if swatches else ""
+    legend = f'<p class="legend">{LEGEND}{swatches}</p>' if swatches else ""
     parts = ["<h2>Pictures</h2>", f'<div class="pictures">{above}</div>{legend}']
     parts += [_strip(strip, graph, start) for strip in pictures.strips]
     return ["".join(parts)]
@@ -234,8 +241,13 @@ def _tracks(graph: SceneGraph, start: float) -> list[str]:
         length = path_length(track)
         seen = f"{track.times[0] - start:.1f} to {track.times[-1] - start:.1f}"
         rows.append((_Html(_link(key, key)), words(track.label), seen, len(track.times), f"{length:.1f}"))
-    header = ("track", "label", "observed (s from the start)", "observations", "path (m)")
+    header = ("track", "label", "observed (s)", "observations", "path (m)")
     return ["<h2>Tracks</h2>" + _table(header, rows, numbers=(3, 4))] if rows else []
+
+
+def _start_text(start: float) -> str:
+    """When that was in the recording's clock, where it does not begin with 0."""
+    return f", which the recording's clock has as {start:.2f} s" if abs(start) >= 0.005 else ""
 
 
 def _surface(stages: Mapping[str, Any]) -> str:

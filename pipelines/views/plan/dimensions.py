@@ -16,6 +16,9 @@ TEXT = 0.75
 """Height relative to the drawing's."""
 SHORTEST = 0.6
 """Metres of a wall whose length is written."""
+MOST_SIDES, WHOLE_SHARE = 8, 0.6
+"""Sides of an outline beyond which it is ragged: of such a room only lengths that are at least this share of its extent are
+written, as its short sides follow furniture and what was in view more than walls."""
 SAME = 0.03
 """Metres by which two parallel walls of a room may differ and have one number."""
 BLUE = (70, 100, 140)
@@ -30,11 +33,14 @@ def add_dimensions(drawing: Drawing, rooms: Sequence[tuple[str, Any]]) -> None:
         if not _is_rectilinear(room.polygon):
             continue  # its sides follow furniture and what was in view more than walls
         written: list[tuple[bool, float]] = []
+        is_ragged = len(room.polygon) > MOST_SIDES
+        shortest = WHOLE_SHARE * np.ptp(room.polygon, axis=0) if is_ragged else np.full(2, SHORTEST)
         sides = np.roll(room.polygon, -1, axis=0) - room.polygon
         for start, side in sorted(
             zip(room.polygon, sides, strict=True), key=lambda item: -float(np.linalg.norm(item[1]))
         ):
-            _add_wall_length(drawing, start, side, written)
+            if (np.abs(side) >= shortest).any():
+                _add_wall_length(drawing, start, side, written)
     corners = np.concatenate([room.polygon for _, room in rooms])
     low, high = corners.min(axis=0), corners.max(axis=0)
     for axis in (0, 1):

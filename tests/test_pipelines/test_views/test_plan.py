@@ -3,6 +3,7 @@
 import io
 import itertools
 import re
+from dataclasses import replace
 
 import ezdxf
 import ezdxf.recover
@@ -14,7 +15,8 @@ from scenes import make_object, make_room, small_flat
 
 from pipelines.views.measured import Measured
 from pipelines.views.plan.compose import storey_drawing, storey_drawings
-from pipelines.views.plan.drawing import Label, overlaps, text_width
+from pipelines.views.plan.dimensions import add_dimensions
+from pipelines.views.plan.drawing import Drawing, Label, overlaps, text_width
 from pipelines.views.plan.dxf import drawings_dxf
 from pipelines.views.plan.paths import smoothed
 from pipelines.views.plan.pdf import POINTS_PER_METRE, drawings_pdf, paper_of
@@ -79,6 +81,16 @@ def test_names_and_dimensions_never_overlap():
     texts = [label.text for label in flat_drawing().labels]
     assert {"R0 kitchen", "11.8 m²", "R1 bedroom", "table", "3.94", "3.00", "8.00 m", "3.00 m"} <= set(texts)
     assert sum(label.text == "chair" for label in flat_drawing(crowded()).labels) > 10
+
+
+def test_only_whole_lengths_of_a_ragged_outline_are_written():
+    """A room of 6 x 4 m whose one side was seen in steps: the lengths of the steps are those of nothing."""
+    steps = [[6, 4], [5, 4], [5, 3.2], [4.2, 3.2], [4.2, 4], [3, 4], [3, 3.3], [2.2, 3.3], [2.2, 4]]
+    graph = small_flat()
+    ragged = np.array([[0, 0], [6, 0], *steps, [0, 4]], dtype=float)
+    drawing = Drawing("", np.zeros(2), np.array([6.0, 4.0]), 0.2)
+    add_dimensions(drawing, [("R0", replace(graph["R0"], polygon=ragged))])
+    assert {label.text for label in drawing.labels} == {"6.00", "4.00", "6.00 m", "4.00 m"}
 
 
 def test_what_was_not_measured_is_a_dash():

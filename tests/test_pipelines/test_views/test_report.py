@@ -167,10 +167,34 @@ def test_the_contents_in_a_sentence(labels, sentence):
 
 def test_frames_are_chosen_for_what_they_show():
     graph = small_flat()
-    frames = [{"shows": shows} for shows in (["O3"], ["O0"], ["O0", "O1"], ["O2"], [], ["O9"])]
+    pose = {"position": [0, 0, 1.5], "rotation": [0, 0, 0, 1]}
+    frames = [pose | {"shows": shows} for shows in (["O3"], ["O0"], ["O0", "O1"], ["O2"], [], ["O9"])]
     assert chosen_frames(graph, frames, count=1) == [2]
     assert chosen_frames(graph, frames, count=2) == [2, 3]
     assert chosen_frames(graph, frames, count=9) == list(range(6))
+
+
+def test_without_objects_frames_show_different_places():
+    """Five that stand together, and one each that has gone on or turned around."""
+    here, turned = [0, 0, 0, 1], [0, 1, 0, 0]
+    places = [([0.1 * k, 0, 1.5], here) for k in range(5)] + [([6, 0, 1.5], here), ([0, 0, 1.5], turned)]
+    frames = [{"position": p, "rotation": r, "far": 4.0 + 0.01 * k} for k, (p, r) in enumerate(places)]
+    chosen = chosen_frames(SceneGraph(nyu40(), np.eye(4)), frames, count=3)
+    assert {5, 6} <= set(chosen)
+    assert chosen == sorted(chosen)
+
+
+def test_times_count_from_the_first_frame_and_that_is_told(tmp_path):
+    graph = small_flat()
+    for key, node in [*graph.nodes("agent"), *graph.nodes("track")]:
+        times = {"time": node.time + 100.5} if hasattr(node, "time") else {"times": node.times + 100.5}
+        graph.replace(key, replace(node, **times))
+    measured = Measured({"F0": 2.5}, {"R0": 2.5, "R1": 2.5}, {"R0": 12.0, "R1": 12.0})
+    write_report(tmp_path / "report.html", graph, MANIFEST, measured, NO_PICTURES)
+    text = (tmp_path / "report.html").read_text()
+    assert "0.0 to 6.0" in text
+    assert "Times count from the first frame that was used" in text
+    assert "the recording's clock has as 100.50 s" in text
 
 
 def test_advice_is_for_the_stage():
