@@ -64,16 +64,21 @@ class Ground:
     def passable(self, storey: int, *, height: float, radius: float) -> Mask:
         """Cells (X, Y) on which the centre of something upright of that height and radius may be: no surface between 0.1 m and
         its height is nearer than its radius, and the space over the cell was observed."""
+        occupied, known = self.cells(storey, height=height)
+        return np.asarray(known & ~grown(occupied, max(radius, SMALLEST_RADIUS)))
+
+    def cells(self, storey: int, *, height: float) -> tuple[Mask, Mask]:
+        """Cells (X, Y) with surface between 0.1 m above the floor and a height, and cells whose space up to it was observed to
+        be free for the most part."""
         bands = min(max(int(np.ceil(height / BAND - 1e-9)), 2), BANDS)
         wanted = np.uint32(((1 << bands) - 1) & ~1)
         occupied, free = self.occupied[storey] & wanted, self.free[storey] & wanted
-        known = sum((free >> np.uint32(k)) & np.uint32(1) for k in range(1, bands)) >= LEAST_FREE * (bands - 1)
-        return np.asarray(known & ~grown(occupied != 0, max(radius, SMALLEST_RADIUS)))
+        seen = sum((free >> np.uint32(k)) & np.uint32(1) for k in range(1, bands))
+        return occupied != 0, np.asarray(seen >= LEAST_FREE * (bands - 1))
 
     def clearance(self, points: Array, storey: int, *, height: float) -> float:
         """Metres from the nearest of points (N, 3) to the nearest occupied cell below that height, at most `REACH`."""
-        bands = min(max(int(np.ceil(height / BAND - 1e-9)), 2), BANDS)
-        occupied = (self.occupied[storey] & np.uint32(((1 << bands) - 1) & ~1)) != 0
+        occupied, _ = self.cells(storey, height=height)
         reach, least = int(REACH / CELL), REACH
         for x, y in (points[:, :2] - self.origin) / CELL:
             i, j = max(int(x) - reach, 0), max(int(y) - reach, 0)

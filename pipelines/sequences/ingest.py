@@ -20,7 +20,15 @@ import yaml
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.files import flush_files, make_folder, remove_abandoned, remove_file, remove_folder, write_text_atomic
+from mapping.files import (
+    flush_files,
+    make_folder,
+    remove_abandoned,
+    remove_file,
+    remove_folder,
+    write_bytes_atomic,
+    write_text_atomic,
+)
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.images import encode_depth, encode_normals, write_jpeg, write_png
 from pipelines.loading import chosen_positions, read_frames
@@ -117,8 +125,9 @@ class CanonicalWriter:
         for folder in folders:
             remove_folder(folder)
 
-    def add(self, frame: Frame) -> None:
-        """Write the frame's images, named by its index; returns when they are on disk.
+    def add(self, frame: Frame, *, encoded: tuple[str, bytes] | None = None) -> None:
+        """Write the frame's images, named by its index; returns when they are on disk. `encoded` is a suffix and the bytes of a
+        file that shows the same image, which is then written as it is.
 
         Raises ValueError for an index that was added before and for labels without a label space.
         """
@@ -126,7 +135,8 @@ class CanonicalWriter:
             raise ValueError(f"CanonicalWriter.add: frame {frame.index} was added before")
         if frame.recorded.labels is not None and self._label_space is None:
             raise ValueError(f"CanonicalWriter.add: frame {frame.index} has labels but the writer has no label_space")
-        image = f"images/{frame.index:06d}.{self._image_format}"
+        suffix = f".{self._image_format}" if encoded is None else encoded[0]
+        image = f"images/{frame.index:06d}{suffix}"
         entry: dict[str, Any] = {
             "file_path": image,
             "timestamp": float(frame.timestamp),
@@ -134,7 +144,10 @@ class CanonicalWriter:
         }
         if frame.intrinsics != self._intrinsics:
             entry |= intrinsics_keys(frame.intrinsics)
-        jobs = [self._pool.submit(self._write, image, frame.rgb)]
+        if encoded is None:
+            jobs = [self._pool.submit(self._write, image, frame.rgb)]
+        else:
+            jobs = [self._pool.submit(self._write_file, image, encoded[1])]
         for layer in LAYERS:
             array = getattr(frame.recorded, layer.field)
             if array is not None:
@@ -169,6 +182,10 @@ class CanonicalWriter:
             flush_files(folder)
         write_text_atomic(self._out / "transforms.json", json.dumps(header, indent=1, allow_nan=False) + "\n")
         remove_file(self._out / UNFINISHED)
+
+    def _write_file(self, name: str, data: bytes) -> None:
+        make_folder((self._out / name).parent)
+        write_bytes_atomic(self._out / name, data, durable=False)
 
     def _write(
         self, name: str, array: NDArray[Any], encode: Callable[[NDArray[Any]], NDArray[Any]] | None = None
