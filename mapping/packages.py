@@ -19,3 +19,9 @@ def require(package: str, *, extra: str, purpose: str) -> Any:
         raise MissingPackageError(
             f"{purpose} needs the package {package} ({error}): pip install 'm2h-mapping[{extra}]'"
         ) from error
+
+
+def require_networks(purpose: str) -> None:
+    """Raises MissingPackageError where what runs networks cannot be imported; `purpose` begins its message."""
+    for package in ("torch", "timm"):
+        require(package, extra="torch", purpose=purpose)

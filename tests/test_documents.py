@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from box_room import write_box_room
 from click.testing import CliRunner
@@ -27,6 +28,7 @@ from documents import (
     typed_commands,
 )
 
+from pipelines import open_sequence
 from pipelines.cli import main
 from pipelines.cli.run import shortcut_overrides
 from pipelines.config import config_path, load_config
@@ -243,3 +245,35 @@ def test_variables_comments_and_long_lines_are_read(tmp_path):
     (block,) = blocks_of(Path("x.md"), text)
     found = [typed.words for typed in commands_of(block)]
     assert found == [("m2h", "run", "x", "--out", "y", "--source", "hf:depth=a/b"), ("make", "demo"), ("cd", "x")]
+
+
+@pytest.mark.slow
+def test_the_examples_of_extending_work(room, tmp_path, monkeypatch, capsys):
+    """A format from the page is a module of the working folder; an exporter is code for Python."""
+    shutil.copytree(room / "run", tmp_path / "run")
+    shutil.copytree(room / "recording" / "images", tmp_path / "recording" / "images")
+    frames = open_sequence(room / "recording").infos
+    rows = [" ".join(f"{x:.9f}" for x in info.T_world_camera[:3].ravel()) for info in frames]
+    (tmp_path / "recording" / "poses.csv").write_text("\n".join(rows) + "\n")
+    monkeypatch.chdir(tmp_path)
+    form, exporter = (
+        "\n".join(block.lines) for block in blocks_of(ROOT / "docs" / "extending.md") if block.language == "python"
+    )
+    (tmp_path / "mine.py").write_text(form)
+    sequence = open_sequence("mine:open_mine:recording")
+    assert (sequence.format, len(sequence)) == ("mine", len(frames))
+    np.testing.assert_allclose(sequence[3].T_world_camera, frames[3].T_world_camera, atol=1e-6)
+    exec(compile(exporter, "extending.md", "exec"), {"__name__": "document"})
+    assert sorted((tmp_path / "run" / "export" / "objects.txt").read_text().split()) == ["O0", "O1", "bed", "cabinet"]
+    EXPORTERS.pop("list")
+
+
+def test_messages_that_troubleshooting_explains_exist():
+    """Its headings in code are words of messages: searched for in the sources, joined over the lines of a string."""
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "pipelines").rglob("*.py"))
+    sources += "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "mapping").rglob("*.py"))
+    joined = re.sub(r'"\s*\n\s*f?"', "", sources)
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^### `(.+)`$", text, re.MULTILINE)
+    assert len(messages) > 15
+    assert [message for message in messages if message not in joined] == []

@@ -51,6 +51,12 @@ def test_what_needs_more_says_what_to_install(words, missing, extra, box_room, t
     assert "Traceback" not in result.stderr
 
 
+def test_half_of_an_extra_is_not_enough(box_room, tmp_path):
+    result = m2h_without("run", box_room, "--out", tmp_path / "out", "--source", "m2h", names=("timm",))
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("m2h: --source m2h:m2h-rooms needs the package timm")
+
+
 def test_windows_is_told_what_to_do():
     code = "import sys; sys.modules['resource'] = None; import pipelines.cli"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

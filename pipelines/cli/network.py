@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mapping.packages import require
+from mapping.packages import require_networks
 from pipelines.cli.options import common_options, print_json, progress_reporter, say
 
 
@@ -19,7 +19,7 @@ from pipelines.cli.options import common_options, print_json, progress_reporter,
 @common_options
 def train(config: Path, out: Path, overrides: tuple[str, ...], quiet: bool, as_json: bool, **_: Any) -> None:
     """Train the network that the YAML file CONFIG describes; a stopped run continues to the same result."""
-    require("torch", extra="torch", purpose="m2h train")
+    require_networks("m2h train")
     from m2h.train import Progress
     from m2h.train import train as run_training
     from m2h.train_config import train_config_from_mapping
@@ -49,7 +49,7 @@ def test_model(
     model: str, dataset: str, limit: int | None, protocol: Any, quiet: bool, as_json: bool, **_: Any
 ) -> None:
     """Measure the checkpoint MODEL (name or file) on DATASET (FORMAT:PATH[#SPLIT]) by the field's protocol."""
-    require("torch", extra="torch", purpose="m2h test-model")
+    require_networks("m2h test-model")
     from m2h.evaluate import evaluate_checkpoint
 
     with progress_reporter(quiet=quiet) as progress:

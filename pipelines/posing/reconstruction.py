@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.files import make_folder, write_text_atomic
-from mapping.packages import require
+from mapping.packages import require_networks
 from pipelines.frame import SequenceError
 from pipelines.posing.joining import DepthOf, JoinedPart, SparseModel, join_models
 from pipelines.posing.quiet import quiet_pycolmap
@@ -67,7 +67,7 @@ def import_pycolmap(command: str) -> Any:
         raise MissingExtraError(
             f"images without poses need the extra sfm ({error}). Type: pip install 'm2h-mapping[sfm]' and then: {command}"
         ) from error
-    require("torch", extra="torch", purpose="the scale of images without poses")  # minutes later it would be too late
+    require_networks("the scale of images without poses")  # minutes later it would be too late
     return pycolmap
 
 

@@ -20,7 +20,7 @@ from mapping.depth.pose_scale import PoseScale
 from mapping.lru_cache import LruCache
 from mapping.multiview.multiview_config import MOST_NEIGHBOURS
 from mapping.multiview.neighbours import choose_neighbours
-from mapping.packages import require
+from mapping.packages import require_networks
 from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import chosen_positions
@@ -61,7 +61,7 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
     name = argument or DEFAULT_NAME
     exported = Path(name).suffix in (".onnx", ".xml")
     path = Path(name) if exported else resolve_weights(name)[0]  # a wrong name is said before torch is imported
-    require("torch", extra="torch", purpose=f"--source m2h:{name}")
+    require_networks(f"--source m2h:{name}")
     from m2h.infer import Predictor
 
     predictor = Predictor.from_checkpoint(name)
