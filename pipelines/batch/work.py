@@ -9,13 +9,13 @@ from typing import Any
 from mapping.files import remove_folder
 from pipelines.batch.plan import Kind, Plan, Step
 from pipelines.frame import FrameSequence
-from pipelines.pipeline import run, stage_context
+from pipelines.pipeline import STAGE_NAMES, run, stage_context
 from pipelines.posing.opening import open_or_pose
 from pipelines.settings import PipelineConfig
 from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.pieces import fuse_piece, join_pieces, list_labels, place_sum
 
-LAST_BEFORE_FUSION = "motion"
+LAST_BEFORE_FUSION = STAGE_NAMES[STAGE_NAMES.index("fuse") - 1]
 Manifest = dict[str, Any]
 
 

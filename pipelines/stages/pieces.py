@@ -9,6 +9,7 @@ on the order of frames is kept frame by frame (the confidence of labels), or is 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class PieceNotes:
 def fuse_piece(context: RunContext, folder: Path, number: int, pieces: int) -> None:
     """Fuse the span of frames of one of `pieces` into files of `folder`; nothing is to be done where they are up to date."""
     name = piece_name(number, number + 1)
-    if _is_complete(folder, name, context.key):
+    if _key_of(folder, name) == context.key:
         return
     span = _span(context, number, pieces)
     state, notes = FusionState(0, TSDFVolume(context.config.tsdf)), PieceNotes(context.key)
@@ -70,7 +71,9 @@ def join_pieces(folder: Path, first: int, middle: int, stop: int) -> None:
     Raises WorkspaceError where one of them is missing or they are of different inputs or settings.
     """
     name, parts = piece_name(first, stop), (piece_name(first, middle), piece_name(middle, stop))
-    if not any((folder / f"{part}.json").exists() for part in parts) and (folder / f"{name}.json").exists():
+    known = _key_of(folder, name)
+    if known is not None and all(_key_of(folder, part) in (None, known) for part in parts):
+        _remove(folder, parts)  # it was killed at that
         return
     left, right = (_read_notes(folder, part) for part in parts)
     if left.key != right.key:
@@ -87,9 +90,7 @@ def join_pieces(folder: Path, first: int, middle: int, stop: int) -> None:
         left.confidences + right.confidences,
     )
     _write(folder, name, volume, notes)
-    for part in parts:
-        remove_file(folder / f"{part}.json")  # first: without it the volume counts for nothing
-        remove_file(folder / f"{part}.npz")
+    _remove(folder, parts)
 
 
 def list_labels(context: RunContext, folder: Path, number: int, pieces: int) -> None:
@@ -175,12 +176,18 @@ def _write(folder: Path, name: str, volume: TSDFVolume, notes: PieceNotes) -> No
     write_text_atomic(folder / f"{name}.json", json.dumps(data, allow_nan=False) + "\n")
 
 
-def _is_complete(folder: Path, name: str, key: str) -> bool:
-    """Whether the files of a piece are there, whole, and of this key."""
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        remove_file(folder / f"{name}.json")  # first: without it the volume counts for nothing
+        remove_file(folder / f"{name}.npz")
+
+
+def _key_of(folder: Path, name: str) -> str | None:
+    """The key of a piece whose files are there and whole; None of others."""
     try:
-        return _read_notes(folder, name).key == key
+        return _read_notes(folder, name).key
     except WorkspaceError:
-        return False
+        return None
 
 
 def _read_notes(folder: Path, name: str) -> PieceNotes:
