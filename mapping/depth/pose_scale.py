@@ -26,10 +26,14 @@ MIN_RATIOS = 10
 
 @dataclass(frozen=True)
 class PoseScale:
-    """Metres per unit of the poses; spread is the relative deviation of the scales of single frames, None if not computed."""
+    """Metres per unit of the poses; spread is the relative deviation of the scales of single frames, None if not computed.
+
+    deviation is how far the scale may be off, relative: two standard deviations with what all frames share; None if not known.
+    """
 
     scale: float
     spread: float | None = None
+    deviation: float | None = None
 
 
 def pose_scale_from_points(ratios: Sequence[Array]) -> PoseScale | None:

@@ -46,7 +46,7 @@ def estimate_unit(
             return np.zeros((camera.height, camera.width), np.float32)
 
     found = estimate_scale([views[place] for place in places], depth_of, most_views=PROBES)
-    return None if found is None else PoseScale(found.scale, found.spread)
+    return None if found is None else PoseScale(found.scale, found.spread, found.deviation)
 
 
 def sparse_views(sequence: FrameSequence, positions: Sequence[int]) -> dict[int, SparseView]:

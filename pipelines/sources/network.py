@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,8 +111,10 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
     )
 
 
-def shipped_depth_alone() -> Callable[[Frame], NDArray[np.float32]]:
-    """Depth in metres of single images by the shipped network, which is loaded when it is first asked."""
+def shipped_depth_alone() -> Callable[[Frame], NDArray[np.float32]] | None:
+    """Depth in metres of single images by the shipped network, which is loaded when it is first asked; None without torch."""
+    if find_spec("torch") is None:
+        return None
 
     @cache
     def predictor() -> Predictor:

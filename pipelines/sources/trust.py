@@ -83,6 +83,7 @@ def _on_sizes(source: Source, summary: Mapping[str, Any], check: Mapping[str, An
         return [f"Sizes take the poses for metres, as their format says; {proved}"]
     if state != "estimated":
         return []
-    spread = summary.get("pose_scale_spread")
+    spread, deviation = summary.get("pose_scale_spread"), summary.get("pose_scale_deviation")
     differ = "" if spread is None else f", by which frames differ by {spread:.0%}"
-    return [f"Sizes are estimates: one unit of the poses is taken for {summary['pose_scale']:.3g} m{differ}."]
+    off = "" if deviation is None else f" ± {deviation:.0%} (two standard deviations)"
+    return [f"Sizes are estimates: one unit of the poses is taken for {summary['pose_scale']:.3g} m{off}{differ}."]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from mapping.depth.pose_scale import PoseScale, pose_scale_from_overlap, pose_sc
 from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
 from mapping.files import remove_file
 from mapping.se3 import inverse, transform_points
+from pipelines.posing.scale import SCENE_DEVIATION
 from pipelines.sequences.colmap_points import sparse_points_of
 from pipelines.sources.source import DepthOrigin
 from pipelines.stages.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
@@ -107,6 +109,8 @@ def _pose_scale(
         return 1.0, record
     found = pose_scale_from_points([samples[i].depth.ravel()[sample] / z for i, (sample, z) in points.items()])
     found = found or pose_scale_from_overlap(list(samples.values()))
+    if found is not None and context.source.depth_from is DepthOrigin.NETWORK:
+        found = replace(found, deviation=2 * SCENE_DEVIATION)
     _note_scale(record, context, found)
     return 1.0 if found is None else found.scale, record
 
@@ -123,7 +127,11 @@ def _note_scale(record: StageRecord, context: RunContext, found: PoseScale | Non
             record.warnings.append("the unit of the poses is unknown: sizes are in it; give it with --scale")
         return
     record.summary["scale_state"] = "estimated"
-    record.summary |= {"pose_scale": round(found.scale, 5), "pose_scale_spread": found.spread}
+    record.summary |= {
+        "pose_scale": round(found.scale, 5),
+        "pose_scale_spread": found.spread,
+        "pose_scale_deviation": found.deviation,
+    }
     if found.spread is not None and found.spread > WIDE_SPREAD:
         record.warnings.append(
             f"one unit of the poses is {found.scale:.3g} m by the median frame, but frames differ by {found.spread:.0%}: "
@@ -138,6 +146,8 @@ def _unit_text(record: StageRecord) -> str:
         return "; unit of the poses unknown" if state == "unknown" else ""
     spread = record.summary.get("pose_scale_spread")
     differ = "" if spread is None else f", frames differ by {spread:.0%}"
+    deviation = record.summary.get("pose_scale_deviation")
+    differ = ("" if deviation is None else f" ± {deviation:.0%}") + differ
     return f"; one unit of the poses is {record.summary['pose_scale']:.4g} m ({state}{differ})"
 
 

@@ -14,6 +14,7 @@ from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame, FrameSequence
 from pipelines.images import write_png
+from pipelines.posing.scale import SCENE_DEVIATION
 from pipelines.posing.unit import estimate_unit, sparse_views
 from pipelines.settings import PipelineConfig
 from pipelines.sources.network import PosedNetwork, poses_of
@@ -61,6 +62,8 @@ def test_the_unit_is_found_from_depth_of_single_images(room: FrameSequence) -> N
     assert found.scale == pytest.approx(UNIT, rel=0.03)
     assert found.spread is not None
     assert found.spread < 0.05
+    assert found.deviation is not None
+    assert found.deviation > 2 * SCENE_DEVIATION  # what all frames of a place share is not in their spread
     assert estimate_unit(room, [0], true_depth) is None
 
 

@@ -63,6 +63,8 @@ def test_what_the_alignment_found_belongs_to_it():
     first, _, sizes = trust_lines(source(), {"align": {"summary": summary}})
     assert first.endswith("After alignment the depths of frames differ by 2.1%.")
     assert sizes == "Sizes are estimates: one unit of the poses is taken for 0.457 m, by which frames differ by 12%."
+    *_, stated = trust_lines(source(), {"align": {"summary": summary | {"pose_scale_deviation": 0.31}}})
+    assert "taken for 0.457 m ± 31% (two standard deviations), by which frames differ by 12%." in stated
     *_, unknown = trust_lines(source(), {"align": {"summary": {"scale_state": "unknown"}}})
     assert unknown == "Sizes are in the unit of the poses, which is unknown: give it with --scale."
 

@@ -183,6 +183,7 @@ def test_colmap_is_brought_to_metres(degraded, tmp_path, points):
     summary = manifest["stages"]["align"]["summary"]
     assert summary["pose_scale"] == pytest.approx(0.4, rel=0.03 if points else 0.06)
     assert (summary["pose_scale_spread"] is not None) == points
+    assert summary["pose_scale_deviation"] == pytest.approx(0.3)  # what all frames share, which they do not show
     alignment = read_alignment(tmp_path / "run" / "alignment.json")
     found = np.array([alignment.frames[i].field.scale for i in range(FRAMES)]) * degraded[1]
     assert np.log(found).std() < 0.015
