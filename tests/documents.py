@@ -74,7 +74,7 @@ def blocks_of(page: Path, text: str | None = None) -> Iterator[Block]:
 
 
 def commands_of(block: Block) -> Iterator[Typed]:
-    """The commands of a block of shell lines, with variables that it sets put in; a line that ends with \\ goes on."""
+    """The commands of a block of shell lines, with variables that it sets put in; a line that ends with \\ continues."""
     variables: dict[str, str] = {}
     pending = ""
     for number, line in enumerate(block.lines, block.line + 1):

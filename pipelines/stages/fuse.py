@@ -207,7 +207,7 @@ def _labelled_view(
 
 
 def save_checkpoint(context: RunContext, state: FusionState) -> None:
-    """Write how far fusion is, for the stage to go on from; the volume first: the JSON file makes a checkpoint valid."""
+    """Write how far fusion is, for the stage to resume from; the volume first: the JSON file makes a checkpoint valid."""
     volume, header = (context.path(name) for name in CHECKPOINT_FILES)
     remove_file(header)
     state.volume.save(volume)

@@ -1,6 +1,6 @@
 """The fusion stage of one run, done in pieces by several processes: frames are cut into spans, fused apart, and joined in pairs.
 
-What comes out is the checkpoint that the stage itself would have left after the last frame, so that `run` goes on from there to
+What comes out is the checkpoint that the stage itself would have left after the last frame, so that `run` continues from there to
 the same bytes as without pieces. All sums of a volume are of integers, so it does not matter where they are cut; what does depend
 on the order of frames is kept frame by frame (the confidence of labels), or is done again in order (the labels of crowded voxels,
 `mapping.tsdf.label_order`).

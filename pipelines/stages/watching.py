@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """What is shown a run while it goes on."""
+    """What is shown of a run while it proceeds."""
 
     def predicted(self, frame: Frame, predictions: Predictions) -> None:
         """A frame and what a costly source says of it, its depth in metres or in the unit of the poses."""
