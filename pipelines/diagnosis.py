@@ -26,6 +26,7 @@ EXTRAS = {
     "exr": ("OpenEXR", "depth from OpenEXR files"),
     "hf": ("transformers", "networks of the Hugging Face hub: --source hf:depth=NAME,semantics=NAME"),
     "sfm": ("pycolmap", "poses of plain videos and images, refinement of given poses"),
+    "usd": ("pxr", "export to USD"),
 }
 
 

@@ -38,3 +38,14 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def box_run(box_room, tmp_path_factory) -> Path:
+    """A finished run of `box_room`; read-only for all tests."""
+    from pipelines.pipeline import run
+    from pipelines.sequences.detect import open_sequence
+
+    folder = tmp_path_factory.mktemp("box_run") / "run"
+    run(open_sequence(box_room), folder)
+    return folder

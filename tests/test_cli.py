@@ -1,6 +1,7 @@
 """The command line in use: results, exit codes, warnings, resume."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ from pipelines.cli import COMMANDS
 from pipelines.cli.diff import print_changes
 from pipelines.cli.run import print_summary
 from pipelines.evaluate import foreign_input
+from pipelines.exports.exporters import EXPORTERS
 from pipelines.images import read_labels, write_png
 from pipelines.pipeline import STAGE_NAMES
 from pipelines.views.keyframes import load_keyframes
@@ -135,6 +137,10 @@ class TestRun:
             out = out.with_suffix(".json")
         m2h("export", run_folder, out, "--to", form)
         assert out.stat().st_size > 100
+
+    def test_help_names_every_format(self):
+        text = m2h("export", "--help").output
+        assert [form for form in EXPORTERS if not re.search(rf"\b{form}\b", text)] == []
 
     @pytest.mark.parametrize("name", ["scene.html", "floorplan.svg", "floorplan.dxf", "floorplan.pdf"])
     def test_what_is_in_the_run_can_be_exported_again(self, run_folder, tmp_path, name):

@@ -30,10 +30,10 @@ from documents import (
 from pipelines.cli import main
 from pipelines.cli.run import shortcut_overrides
 from pipelines.config import config_path, load_config
+from pipelines.exports.exporters import EXPORTERS
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import SOURCES
 from pipelines.synth.simulate import SynthConfig
-from pipelines.views.exporters import EXPORTERS
 
 TYPED = typed_commands()
 M2H = [typed for typed in TYPED if typed.words[0] == "m2h"]

@@ -42,18 +42,50 @@ def print_metrics(result: dict[str, Any]) -> None:
 @click.command()
 @RUN
 @click.argument("out", required=False, type=click.Path(path_type=Path))
+@click.option("--to", "form", required=True, metavar="FORMAT", help="One of the formats above.")
+@click.option("--height", type=float, help="With occupancy: the height in metres of what moves. [1.8]")
 @click.option(
-    "--to",
-    "form",
-    required=True,
-    help="ply, obj, glb, html, spark_dsg, graphml, csv, geojson, rerun; the floor plan: svg, dxf, pdf.",
+    "--sequence",
+    type=click.Path(path_type=Path),
+    help="With colmap, nerfstudio and textured: where the recording is now, if not where it was.",
 )
 @common_options
-def export(run_folder: Path, out: Path | None, form: str, quiet: bool, as_json: bool, **_: Any) -> None:
-    """Write RUN's map as FORMAT to OUT (default: RUN/export/, named by the format)."""
-    from pipelines.views.exporters import export_run
+def export(
+    run_folder: Path,
+    out: Path | None,
+    form: str,
+    height: float | None,
+    sequence: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **_: Any,
+) -> None:
+    """Write RUN's map as FORMAT to OUT (default: RUN/export/, named by the format).
 
-    written = export_run(run_folder, form, out)
+    \b
+    mesh         ply, obj, glb; textured (a GLB with the images on it)
+    objects      objects_glb, objects_ply (a folder, one mesh per object)
+    scene graph  spark_dsg (Hydra), graphml, csv
+    floor plan   svg, dxf, pdf, geojson
+    robots       occupancy (a folder for ROS map_server), free_space (npz)
+    cameras      colmap, nerfstudio (folders with images, poses, points)
+    viewers      html, rerun, usd
+
+    colmap, nerfstudio and textured read the images of the recording again.
+    docs/formats.md says what each contains.
+
+    \b
+    m2h export run/ --to textured
+    m2h export run/ splats/ --to colmap
+    m2h export run/ robot/ --to occupancy --height 0.4
+    """
+    from pipelines.exports.exporters import export_run
+    from pipelines.exports.finished import ExportError, ExportOptions
+
+    if height is not None and form != "occupancy":
+        raise ExportError(f"--height: has no effect with --to {form}; expected together with --to occupancy")
+    options = ExportOptions(sequence=sequence) if height is None else ExportOptions(height, sequence)
+    written = export_run(run_folder, form, out, options)
     if as_json:
         print_json({"format": form, "path": str(written)})
     elif not quiet:

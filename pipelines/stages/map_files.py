@@ -11,13 +11,13 @@ import numpy as np
 from mapping.distance_field import FreeSpace
 from mapping.mesh.io import write_glb, write_mesh
 from mapping.mesh.mesh import Mesh
-from pipelines.views.exporters import scene_glb_nodes
+from pipelines.views.scene_nodes import scene_nodes
 from scenegraph.build import CameraTrajectory
 from scenegraph.corrections.entries import FILE as CORRECTIONS_FILE
 from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
 from scenegraph.files.ground_file import write_ground
 from scenegraph.files.json_io import save_scene_graph
-from scenegraph.files.spark_dsg import export_spark_dsg
+from scenegraph.files.spark_dsg import export_map_dsg
 from scenegraph.graph import SceneGraph
 from scenegraph.ground import build_ground
 
@@ -39,9 +39,9 @@ SURFACE_SAMPLES = 20_000
 def write_map(root: Path, mesh: Mesh, graph: SceneGraph, trajectory: CameraTrajectory, free_space: FreeSpace) -> None:
     """All of `GRAPH_FILES` into a run folder."""
     write_mesh(mesh, root / "mesh.ply")
-    write_glb(root / "mesh.glb", scene_glb_nodes(mesh, graph))
+    write_glb(root / "mesh.glb", scene_nodes(mesh, graph))
     save_scene_graph(graph, root / "scene_graph.json")
-    export_spark_dsg(graph, root / "dsg.json", mesh=mesh)
+    export_map_dsg(graph, root / "dsg.json", mesh)
     export_floorplan(graph, root / "floorplan.geojson")
     export_objects_csv(graph, root / "objects.csv")
     write_trajectory_tum(trajectory.times, trajectory.T_world_camera, root / "trajectory.tum")

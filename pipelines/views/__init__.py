@@ -1,1 +1,1 @@
-"""Presentation of a finished run: report, viewer, exports."""
+"""Presentation of a finished run: report, viewer, floor plans."""

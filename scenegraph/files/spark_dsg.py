@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.files import write_text_atomic
+from mapping.mesh.clustering import clustered
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
 from scenegraph.files.export import StrPath
@@ -44,6 +45,15 @@ NO_BOX = {
 }
 
 
+MESH_CELL = 0.08
+"""Metres: vertices of a map nearer to each other are one in the file, whose text is otherwise mesh for the most part."""
+
+
+def export_map_dsg(graph: SceneGraph, path: StrPath, mesh: Mesh) -> None:
+    """Write spark_dsg JSON of a map, with its mesh at the resolution of `MESH_CELL`."""
+    export_spark_dsg(graph, path, mesh=clustered(mesh, MESH_CELL))
+
+
 def export_spark_dsg(graph: SceneGraph, path: StrPath, mesh: Mesh | None = None) -> None:
     """Write spark_dsg JSON; with the map's mesh, objects refer to their vertices of it.
 
@@ -63,7 +73,7 @@ def export_spark_dsg(graph: SceneGraph, path: StrPath, mesh: Mesh | None = None)
     }
     if mesh is not None:
         data["mesh"] = _mesh(mesh, [agent.time for _, agent in graph.nodes("agent")])
-    write_text_atomic(path, json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text_atomic(path, json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
 
 
 def node_id_from_symbol(symbol: str, number: int) -> int:
@@ -333,7 +343,7 @@ def _mesh(mesh: Mesh, times: list[float]) -> dict[str, Any]:
         "has_labels": True,
         "has_timestamps": True,
         "has_first_seen_stamps": True,
-        "points": np.round(mesh.vertices, 4).tolist(),
+        "points": np.round(mesh.vertices, 3).tolist(),
         "colors": [{"r": r, "g": g, "b": b, "a": 255} for r, g, b in colors.tolist()],
         "labels": labels.tolist(),
         "stamps": [_nanoseconds(max(times, default=0.0))] * count,

@@ -14,6 +14,7 @@ from m2h import Predictions
 from mapping.tsdf.tsdf_config import TSDFConfig
 from pipelines import open_sequence, pipeline
 from pipelines.errors import is_known, one_line
+from pipelines.exports.exporters import EXPORTERS, export_run
 from pipelines.images import read_labels, write_png
 from pipelines.sequences.ingest import ingest
 from pipelines.settings import PipelineConfig
@@ -21,7 +22,6 @@ from pipelines.sources import source as sources
 from pipelines.sources.predictions import PredictionError
 from pipelines.stages import fuse as fusion
 from pipelines.views import pictures
-from pipelines.views.exporters import EXPORTERS, export_run
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 TIMED = ("report.html", "manifest.json")
@@ -228,7 +228,23 @@ def test_a_copied_sequence_killed_at_any_operation(sequence, tmp_path):
         assert {p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()} == expected, at
 
 
-@pytest.mark.parametrize("form", [form for form in EXPORTERS if form != "rerun"])
+@pytest.mark.parametrize("form", [form for form, each in EXPORTERS.items() if not each.suffix])
+def test_an_export_of_a_folder_is_there_whole_or_not_at_all(whole, tmp_path, form):
+    def files(folder):
+        return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    expected = files(export_run(whole[0], form, tmp_path / "whole"))
+    with faulty_disk() as disk:
+        export_run(whole[0], form, tmp_path / "counted")
+    for at in some(len(disk.done), SHORT):
+        out = tmp_path / f"out-{at}"
+        with contextlib.suppress(KilledError), faulty_disk(at):
+            export_run(whole[0], form, out)
+        assert files(out if out.exists() else export_run(whole[0], form, out)) == expected
+    assert temporaries(tmp_path) == []
+
+
+@pytest.mark.parametrize("form", [form for form, each in EXPORTERS.items() if each.suffix and form != "rerun"])
 def test_an_export_killed_at_any_operation(whole, tmp_path, form):
     expected = export_run(whole[0], form, tmp_path / "whole").read_bytes()
     with faulty_disk() as disk:

@@ -1,6 +1,7 @@
 import csv
 import json
 
+import apartments
 import networkx as nx
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from scenegraph.files.export import (
     write_trajectory_tum,
     yaw_deg,
 )
-from scenegraph.files.spark_dsg import export_spark_dsg, node_id_from_symbol
+from scenegraph.files.spark_dsg import export_map_dsg, export_spark_dsg, node_id_from_symbol
 from scenegraph.labels import LabelClass, LabelSpace, nyu40
 from scenegraph.nodes import ObjectNode, OrientedBox
 
@@ -344,3 +345,26 @@ def test_agent_rotation_is_the_camera_pose(tmp_path):
     (agent,) = (node["attributes"] for node in data["nodes"] if node["id"] == node_id_from_symbol("a", 0))
     quaternion = [agent["world_R_body"][axis] for axis in "xyzw"]
     np.testing.assert_allclose(quaternion, small_flat()["A0"].rotation_xyzw)
+
+
+def test_the_mesh_of_a_map_is_coarser_in_spark_dsg_and_objects_still_have_their_vertices(tmp_path):
+    spark_dsg = pytest.importorskip("spark_dsg", reason="the dsg extra is not installed")
+    graph = small_flat()
+    top = box("table", 3, (1, 2, 0.4), (1.2, 0.8, 0.8))
+    rest = box("wall", 0, (4, 1.5, 1.25), (0.1, 3, 2.5))
+    mesh = concatenate([top, rest])
+    export_map_dsg(graph, tmp_path / "coarse.json", mesh)
+    export_spark_dsg(graph, tmp_path / "fine.json", mesh)
+    assert (tmp_path / "coarse.json").stat().st_size < (tmp_path / "fine.json").stat().st_size / 3
+    loaded = spark_dsg.DynamicSceneGraph.load(str(tmp_path / "coarse.json"))
+    table = loaded.get_node(spark_dsg.NodeSymbol("O", 0)).attributes
+    vertices = np.array(loaded.mesh.get_vertices())[:3].T
+    chosen = vertices[list(table.mesh_connections)]
+    assert len(chosen) > 50
+    assert np.abs(chosen - [1, 2, 0.4]).max(axis=0) == pytest.approx([0.6, 0.4, 0.4], abs=0.05)
+
+
+def box(label, number, center, size):
+    """A box of small triangles of one label and object."""
+    mesh = apartments.box(np.subtract(center, np.divide(size, 2)), np.add(center, np.divide(size, 2)), label, step=0.02)
+    return Mesh(mesh.vertices, mesh.faces, None, mesh.labels, np.full(len(mesh.vertices), number, np.uint32))

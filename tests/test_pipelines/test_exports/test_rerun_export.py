@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from helpers import box_mesh
 
-from pipelines.views.exporters import export_run
-from pipelines.views.rerun_export import ExportError, export_rerun
+from pipelines.exports.exporters import export_run
+from pipelines.exports.finished import ExportError
+from pipelines.exports.rerun_export import export_rerun
 from scenegraph import SceneGraph
 from scenegraph.labels import nyu40
 from scenegraph.nodes import (

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mapping.files import atomic_path
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
+from pipelines.exports.finished import ExportError, FinishedRun
 from pipelines.views.story import area_text
 from scenegraph.graph import SceneGraph
 from scenegraph.tracks.positions import stretches
@@ -31,8 +32,9 @@ VIEW_LENGTH = 0.4
 """Metres of the arrow along the camera's view."""
 
 
-class ExportError(ValueError):
-    """Raised for an export that cannot be made; the message says what is missing."""
+def write_rerun(run: FinishedRun, path: Path) -> None:
+    """A finished run as a recording."""
+    export_rerun(run.mesh, run.graph, path)
 
 
 def export_rerun(mesh: Mesh, graph: SceneGraph, path: Path) -> None:
