@@ -18,7 +18,7 @@ PAGES = sorted(
     key=lambda path: str(path.relative_to(ROOT)),
 )
 SHELL = ("bash", "sh", "console")
-OTHERS = ("git", "cd", ".", "xdg-open", "docker", "export", "chromium", "brew", "apt-get", "torchrun")
+OTHERS = ("git", "cd", ".", "xdg-open", "docker", "export", "chromium", "brew", "apt-get", "torchrun", "sbatch")
 """Programs of others, which are not looked into."""
 OURS = ("m2h", "make", "pip", "python")
 FENCE = re.compile(r"^( *)(```+)[ ]*(\w*)")
