@@ -22,7 +22,6 @@ from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import SceneGraphConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import TrackNode
-from scenegraph.objects.evidence import EvidentMesh
 from scenegraph.visits.presence import PlacedVisit, fill_visit_presence
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def build_merged_graph(
     mesh = merged.volume.extract_mesh(min_weight=how.min_weight, min_share=how.min_share)
     transient = [each.surface for each in merged.changing]
     labelled = labelled_mesh(merged.volume, mesh, how.predicted, transient)
-    mesh = labelled.mesh if isinstance(labelled, EvidentMesh) else labelled
+    mesh = labelled.mesh
     progress(1, 4)
     free_space = free_space_from_volume(
         merged.volume, mesh, cell_size=how.graph.places.cell_size, include=merged.trajectory.positions

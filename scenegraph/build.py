@@ -17,7 +17,7 @@ from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import AgentConfig, SceneGraphConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import AgentNode, BuildingNode, ObjectNode, PlaceNode, StoreyNode, TrackNode
-from scenegraph.objects.evidence import EvidentMesh, NameEvidence
+from scenegraph.objects.evidence import EvidentMesh
 from scenegraph.objects.extract import extract_objects, extract_unlabelled_objects
 from scenegraph.objects.relations import object_relations
 from scenegraph.objects.settle import settled
@@ -67,15 +67,15 @@ def build_scene_graph(
 
     Parameters
     ----------
-    mesh : the static surface with labels of `label_space`, predicted ones with their evidence; without labels, structure is found
-    by geometry and objects are unknown. free_space : observed free space around it.
+    mesh : the static surface with labels of `label_space`, predicted ones with their evidence, exact ones with pixels of objects;
+    without labels, structure is found by geometry and objects are unknown. free_space : observed free space around it.
     trajectory : the camera's poses in the same world, for the agent layer and the view counts of objects.
     tracks : what moved, in the same world.
     T_input_world : (4, 4) from this world to the world of the input, stored with the graph.
     """
     config = config or SceneGraphConfig()
-    certainty = mesh.certainty if isinstance(mesh, EvidentMesh) else {}
-    mesh, evidence = (mesh.mesh, mesh.evidence) if isinstance(mesh, EvidentMesh) else (mesh, None)
+    known = mesh if isinstance(mesh, EvidentMesh) else EvidentMesh(mesh)
+    mesh = known.mesh
     faces = Faces.of(mesh)
     corrects = bool(config.structure.corrects_labels) and has_labels(mesh)
     # A table that is called floor must not become the floor by which labels are corrected.
@@ -83,8 +83,8 @@ def build_scene_graph(
     storeys = find_storeys(seen, label_space, trajectory.positions, config.storeys)
     if corrects:
         faces = faces.with_mesh(correct_structure(faces, label_space, storeys, config.structure))
-    mesh, objects = _surface_objects(faces, label_space, storeys, config, evidence)
-    objects = [replace(o, confidence=o.confidence * certainty.get(o.label_id, 1.0)) for o in objects]
+    mesh, objects = _surface_objects(faces, label_space, storeys, config, known)
+    objects = [replace(o, confidence=o.confidence * known.certainty.get(o.label_id, 1.0)) for o in objects]
     objects = _with_views(objects, mesh, trajectory, free_space, config)
     places = extract_places(free_space, config.places)
     layout = find_rooms(faces.with_mesh(mesh), label_space, free_space, places, storeys, config.rooms)
@@ -143,12 +143,14 @@ def _surface_objects(
     label_space: LabelSpace,
     storeys: Sequence[tuple[float, float]],
     config: SceneGraphConfig,
-    evidence: NameEvidence | None,
+    known: EvidentMesh,
 ) -> tuple[Mesh, list[ObjectNode]]:
     """The mesh with labels and object numbers, and the objects."""
     floors = [floor for floor, _ in storeys]
     if has_labels(faces.mesh):
-        objects, mesh = extract_objects(faces, label_space, config.objects, floors=floors, evidence=evidence)
+        objects, mesh = extract_objects(
+            faces, label_space, config.objects, floors=floors, evidence=known.evidence, samples=known.samples
+        )
         if config.structure.corrects_labels:
             objects, mesh = settled(objects, mesh, config.objects)
     else:

@@ -111,6 +111,8 @@ class ObjectConfig:
     """Largest normalised cut at which an object too large for its class is cut in two."""
     trim: float = Field(default=0.004, ge=0, lt=0.5)
     """Share of the vertices at either end of a box axis that may be outliers."""
+    sample_trim: float = Field(default=0.002, ge=0, lt=0.5)
+    """The same for the pixels to which boxes are fitted where depth is measured."""
     flat_trim: float = Field(default=0.04, ge=0, lt=0.5)
     """The same for pictures, mirrors and similar objects, whose labels spill onto the wall."""
     leg_gap: float = Field(default=0.8, ge=0)

@@ -54,6 +54,24 @@ def box(low, high, label: str, *, yaw: float = 0.0, step: float = 0.05, without:
     return Mesh((mesh.vertices - middle) @ rotation.T + middle, mesh.faces, labels=mesh.labels)
 
 
+def chair(x: float, y: float, yaw: float = 0.0) -> Mesh:
+    """Seat, four legs and a back, in the middle of a 45 cm square around (x, y)."""
+    seat = box((x - 0.225, y - 0.225, 0.4), (x + 0.225, y + 0.225, 0.45), "chair", yaw=yaw, step=0.03)
+    legs = [
+        box(
+            (x + i * 0.2 - 0.02, y + j * 0.2 - 0.02, 0),
+            (x + i * 0.2 + 0.02, y + j * 0.2 + 0.02, 0.4),
+            "chair",
+            without="bt",
+            step=0.03,
+        )
+        for i in (-1, 1)
+        for j in (-1, 1)
+    ]
+    back = box((x - 0.225, y + 0.18, 0.45), (x + 0.225, y + 0.225, 0.9), "chair", step=0.03)
+    return concatenate([seat, *legs, back])
+
+
 def table(center, size=(1.2, 0.8, 0.74), label="table") -> Mesh:
     """A table top on four legs, around a point on the floor."""
     x, y, z = center

@@ -87,6 +87,7 @@ def ingest(
 )
 @click.option("--added", default=0, show_default=True, help="Objects that are present only on the second visit.")
 @click.option("--removed", default=0, show_default=True, help="Objects that are present only on the first visit.")
+@click.option("--touching", type=float, help="Share of the rooms with two chairs or cabinets that touch. [default: 0]")
 @click.option("--frames", type=int, help="Frames per visit. [default: as many as the tour of all rooms needs]")
 @click.option("--size", default="320x240", show_default=True, metavar="WxH", help="Image size in pixels.")
 @click.option("--models", type=click.Path(path_type=Path), help="Folder of OBJ furniture catalogues.")

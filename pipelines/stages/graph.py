@@ -15,7 +15,7 @@ from pipelines.stages.context import RunContext
 from pipelines.stages.map_files import graph_summary, write_map
 from pipelines.stages.presence import fill_presence
 from pipelines.stages.surfaces import PredictedLabels, labelled_mesh
-from pipelines.stages.transient import transient_surfaces
+from pipelines.stages.transient import second_look
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.build import CameraTrajectory, build_scene_graph
 from scenegraph.corrections.corrected import corrected
@@ -25,7 +25,6 @@ from scenegraph.faces import Faces
 from scenegraph.graph_config import SceneGraphConfig
 from scenegraph.labels import nyu40
 from scenegraph.nodes import TrackNode
-from scenegraph.objects.evidence import EvidentMesh
 from scenegraph.rooms.storeys import doubtful_storeys
 from scenegraph.tracks.detection import detections_from_json
 
@@ -46,9 +45,9 @@ def build_graph(context: RunContext) -> StageRecord:
     if not len(mesh.faces):
         raise SequenceError(f"{context.sequence.path}: no surface came out of fusion (mesh.min_weight={weight:g})")
     label_space = context.source.label_space
-    transient = transient_surfaces(context, volume)
-    labelled = labelled_mesh(volume, mesh, _predicted(context), transient)
-    mesh = labelled.mesh if isinstance(labelled, EvidentMesh) else labelled
+    look = second_look(context, volume)
+    labelled = replace(labelled_mesh(volume, mesh, _predicted(context), look.transient), samples=look.samples)
+    mesh = labelled.mesh
     context.advance(1, 4)
     trajectory = _levelled_trajectory(context)
     covered = np.concatenate([mesh.vertices, trajectory.positions])
@@ -66,7 +65,7 @@ def build_graph(context: RunContext) -> StageRecord:
         T_input_world=context.T_input_world,
         config=graph_config_of(context),
     )
-    fill_presence(context, graph, mesh)
+    fill_presence(context, graph, mesh, look.views)
     corrections = load_corrections(context.workspace.path(CORRECTIONS_FILE))
     graph, mesh, problems = corrected(graph, mesh, corrections, context.config.graph.relations)
     context.advance(3, 4)

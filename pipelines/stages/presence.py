@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,15 +10,16 @@ from numpy.typing import NDArray
 
 from mapping.mesh.mesh import Mesh
 from pipelines.stages.context import RunContext
-from pipelines.stages.transient import presence_frames
+from pipelines.stages.transient import PlainView, presence_frames
 from scenegraph.graph import SceneGraph
 from scenegraph.tracks.presence import SurfacePoints, frame_evidence, presence_intervals
 
 
-def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh) -> None:
+def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh, views: Mapping[int, PlainView]) -> None:
     """Give the graph's objects their presence intervals, by the depth of `dynamics.presence.frames` evenly chosen frames.
 
-    `mesh.objects` are the objects' numbers. Where a frame cannot be read it says nothing.
+    `mesh.objects` are the objects' numbers. `views` are those of frames, by their index, that need not be read again. Where a
+    frame cannot be read it says nothing.
     """
     config = context.config.dynamics.presence
     objects = sorted(graph.nodes("object"), key=lambda item: item[1].number)
@@ -27,28 +29,35 @@ def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh) -> None:
     for _, node in objects:
         label_ids[node.number - 1] = node.label_id
     surface = SurfacePoints.of(mesh, label_ids, config.points)
+    found: list[tuple[float, NDArray[np.int64], NDArray[np.int64]]] = []
     chosen = presence_frames(context)
-    times: list[float] = []
-    confirmed: list[NDArray[np.int64]] = []
-    contradicted: list[NDArray[np.int64]] = []
-    for done, frame in enumerate(context.posed_frames(chosen)):
+    for done, view in enumerate(_views(context, chosen, views)):
         evidence = frame_evidence(
             surface,
-            frame.predictions.depth,
-            frame.intrinsics,
-            frame.T_world_camera,
+            view.depth,
+            view.intrinsics,
+            view.T_world_camera,
             config,
-            labels=frame.predictions.labels,
+            labels=view.labels,
             label_space=context.source.label_space,
         )
-        times.append(frame.timestamp)
-        confirmed.append(evidence[0])
-        contradicted.append(evidence[1])
+        found.append((view.timestamp, *evidence))
         context.progress("presence", done + 1, len(chosen))
-    if not times:
+    if not found:
         return
+    found.sort(key=lambda entry: entry[0])
     sizes = np.bincount(surface.owner, minlength=surface.count)
     least = np.maximum(config.least_points, np.ceil(config.least_share * sizes)).astype(np.int64)
-    found = presence_intervals(times, np.array(confirmed), np.array(contradicted), least, config)
+    times, confirmed, contradicted = zip(*found, strict=True)
+    intervals = presence_intervals(times, np.array(confirmed), np.array(contradicted), least, config)
     for key, node in objects:
-        graph.replace(key, replace(node, presence=found[node.number - 1]))
+        graph.replace(key, replace(node, presence=intervals[node.number - 1]))
+
+
+def _views(context: RunContext, positions: Sequence[int], views: Mapping[int, PlainView]) -> Iterator[PlainView]:
+    """The views of the frames at some positions, those that are known first."""
+    infos = context.sequence.infos
+    yield from (views[infos[p].index] for p in positions if infos[p].index in views)
+    missing = [p for p in positions if infos[p].index not in views]
+    if missing:
+        yield from map(PlainView.of, context.posed_frames(missing))

@@ -47,12 +47,12 @@ class PredictedLabels:
 
 def labelled_mesh(
     volume: TSDFVolume, mesh: Mesh, predicted: PredictedLabels | None, transient: Sequence[TransientSurface] = ()
-) -> Mesh | EvidentMesh:
+) -> EvidentMesh:
     """The mesh of a volume with the transient surfaces; where labels are predicted, with those that the evidence of all frames
     is for, and that evidence."""
     whole = concatenate([mesh, *(surface.mesh for surface in transient)])
     if predicted is None:
-        return whole
+        return EvidentMesh(whole)
     seen = [(volume, mesh.vertices), *((surface.volume, surface.vertices) for surface in transient)]
     weights = [NameEvidence.of(one.label_evidence(at), len(at), predicted.space).weights for one, at in seen]
     evidence = NameEvidence(vstack(weights).tocsr()).smoothed(whole.faces)

@@ -20,6 +20,7 @@ from pipelines.synth.building.openings import open_storey
 from pipelines.synth.building.structure import BodyList, build_structure
 from pipelines.synth.furnishing.changes import ChangeCounts, Presence, one_visit, two_visits
 from pipelines.synth.furnishing.clutter import clutter_room
+from pipelines.synth.furnishing.pairs import touching_pairs
 from pipelines.synth.furnishing.placement import RoomScene
 from pipelines.synth.furnishing.rooms import furnish
 from pipelines.synth.furnishing.scenes import ensure_access, room_scenes
@@ -28,7 +29,7 @@ from scenegraph.labels import nyu40
 
 Array = NDArray[np.float64]
 
-STREAMS = ("layout", "openings", "style", "furniture", "clutter", "changes")
+STREAMS = ("layout", "openings", "style", "furniture", "clutter", "changes", "pairs")
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -49,6 +50,8 @@ class WorldConfig:
     """Objects that are present only on the first visit."""
     clutter: float = Field(default=1.0, ge=0.0, le=3.0)
     """Amount of small objects: 0 none, 1 lived in, 3 very cluttered."""
+    touching: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the rooms, rounded up, with two chairs or cabinets side by side, 2 mm apart."""
     turn_deg: float = Field(default=0.0, ge=-180.0, le=180.0)
     """Rotation of the whole building about the vertical relative to the world's axes, in degrees."""
     models: Path | None = None
@@ -83,6 +86,8 @@ def generate_world(config: WorldConfig, seed: int) -> World:
         rng = np.random.default_rng(int(seeds["furniture"][number]))
         windows = [w for w in plan.storeys[storey].windows if w.room == scene.index]
         furnish(rng, style, scene, windows, also=_missing_kinds(plan.storeys, storey, scene.plan.kind))
+    touching_pairs(streams["pairs"], style, [scene for _, scene in scenes], config.touching)
+    for number, (_, scene) in enumerate(scenes):
         clutter_room(np.random.default_rng(int(seeds["clutter"][number])), style, scene, config.clutter)
     lights = tuple(light for _, scene in scenes for light in room_lights(scene))
     rooms_only = [scene for _, scene in scenes]

@@ -16,6 +16,7 @@ from scipy.sparse import csr_matrix
 from mapping.mesh.mesh import Mesh
 from mapping.tsdf.label_evidence import LabelEvidence
 from scenegraph.labels import LabelSpace
+from scenegraph.objects.samples import PixelSamples
 
 MORE_OFTEN_THAN_NOT = 0.5
 
@@ -76,9 +77,13 @@ class NameEvidence:
 
 @dataclass(frozen=True, eq=False)
 class EvidentMesh:
-    """A mesh whose labels are predicted, with the evidence behind them, and how sure their source was of each label on average,
-    by id, where that is known."""
+    """A mesh with what else is known of it.
+
+    Where labels are predicted, that is the evidence behind them, and how sure their source was of each label on average, by id,
+    where that is known; where depth is measured, the pixels of objects.
+    """
 
     mesh: Mesh
-    evidence: NameEvidence
+    evidence: NameEvidence | None = None
     certainty: Mapping[int, float] = field(default_factory=dict)
+    samples: PixelSamples | None = None

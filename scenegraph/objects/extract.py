@@ -24,11 +24,15 @@ from scenegraph.objects.pieces import (
     Piece,
     PreparedMesh,
     cut_oversized,
+    cut_twins,
     fragments,
     join_fragments,
     prepare_surface,
+    separated,
     unlabelled_pieces,
 )
+from scenegraph.objects.sampled_boxes import sampled_box
+from scenegraph.objects.samples import PixelSamples
 from scenegraph.objects.sizes import FLAT, is_scrap
 
 
@@ -39,6 +43,7 @@ def extract_objects(
     *,
     floors: Sequence[float] = (),
     evidence: NameEvidence | None = None,
+    samples: PixelSamples | None = None,
 ) -> tuple[list[ObjectNode], Mesh]:
     """The objects of a labelled, levelled mesh, numbered from 1 in the order of the list, and the mesh with its `objects`
     filled.
@@ -46,14 +51,16 @@ def extract_objects(
     Objects are ordered by label, then by position (x, y, z to half a metre), so small changes of the map rarely renumber them.
     `floors` are the heights of the storeys' floors, where furniture on legs ends if the floor under it was not observed. Without
     labels there are no objects. With `evidence` an object's scores are the shares of its labels in what all frames said of it.
+    With `samples` objects of one class that touch are separated, and boxes are fitted to pixels.
     """
     mesh = faces.mesh
     if mesh.labels is None or not len(mesh.faces):
         return [], replace(mesh, objects=np.zeros(len(mesh.vertices), np.uint32))
-    surface = prepare_surface(faces, config.smoothing, evidence)
-    pieces = fragments(surface, label_space, config)
+    surface = prepare_surface(faces, config.smoothing, evidence, samples)
+    pieces = separated(fragments(surface, label_space, config), surface, label_space, config)
     pieces = [part for piece in pieces for part in cut_oversized(piece, surface, label_space, config)]
     pieces = join_fragments(pieces, surface, label_space, config)
+    pieces = [half for piece in pieces for half in cut_twins(piece, surface, label_space, config)]
     pieces = [piece for piece in pieces if _is_object(piece, label_space, config)]
     return _numbered(pieces, surface, label_space, config, floors)
 
@@ -120,11 +127,12 @@ def _node(
     config: ObjectConfig,
 ) -> ObjectNode:
     name = label_space.name_of(piece.label)
-    box = piece.box
+    at, box = piece.vertices, piece.box
     if name in FLAT:
-        at = piece.vertices
         box = robust_box(surface.mesh.vertices[at], surface.normals[at], surface.areas[at], config.flat_trim)
-    box = completed_box(box, name, number, surface.normals[piece.vertices], around, config)
+    if surface.placed is not None:
+        box = sampled_box(surface.placed, at, surface.mesh.vertices[at], box, config.sample_trim)
+    box = completed_box(box, name, number, surface.normals[at], around, config)
     scores = _label_scores(piece, surface, label_space)
     return ObjectNode(
         label=name,

@@ -59,7 +59,7 @@ SIZES: dict[str, ClassSize] = {
     "toilet": ClassSize(0.25, (0.5, 0.33, 0.6), (0.95, 0.65, 1.2), depth=0.75),
     "sink": ClassSize(0.18, (0.35, 0.3, 0.1), (1.4, 0.8, 1.2)),
     "lamp": ClassSize(0.1, (0.15, 0.12, 0.6), (0.9, 0.9, 2.2), stack=1.6),
-    "bathtub": ClassSize(0.5, (1.2, 0.55, 0.4), (2.1, 1.1, 1.0)),
+    "bathtub": ClassSize(0.5, (1.2, 0.55, 0.4), (2.1, 1.65, 1.0)),
     "bag": ClassSize(0.12, ANY, (0.9, 0.7, 1.1)),
     "otherfurniture": ClassSize(0.2, ANY, (3.0, 1.5, 2.6)),
     "otherprop": ClassSize(0.04, ANY, (1.0, 0.8, 1.3)),
@@ -74,6 +74,13 @@ ON_WALLS = frozenset({"picture", "mirror", "whiteboard", "towel", "lamp", "telev
 FLAT = frozenset({"picture", "mirror", "whiteboard"})
 """Classes that are thin and lie against a wall."""
 
+ABREAST = {"chair": (0.75, 1.5)}
+"""Classes whose footprint is about as deep as it is wide: length in metres and ratio of the sides beyond which two stand side by
+side."""
+
+COMPACT = 0.25
+"""Metres; short side of the smallest objects of a class that are no plates."""
+
 SLACK = 1.1
 
 
@@ -87,6 +94,25 @@ def excess(name: str, size: Array) -> float:
 def plausible(name: str, size: Array) -> bool:
     """Whether one object of the class may fill a box of this size (3,)."""
     return excess(name, size) <= SLACK
+
+
+def is_compact(name: str) -> bool:
+    """Whether whole objects of a class have some depth, so that a part of their surface, such as a door, is known to be none."""
+    return name in SIZES and SIZES[name].small[1] >= COMPACT
+
+
+def varies(name: str) -> bool:
+    """Whether objects of a class may be of any size, so that a piece of one may look whole."""
+    return name in SIZES and SIZES[name].small == ANY
+
+
+def are_abreast(name: str, size: Array) -> bool:
+    """Whether a box of this size (3,) is so wide and shallow that it rather holds two objects of the class side by side."""
+    if name not in ABREAST:
+        return False
+    long, short, _ = _sorted(size)
+    length, ratio = ABREAST[name]
+    return bool(long > length and long > ratio * short)
 
 
 def is_whole(name: str, size: Array) -> bool:

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigsh
+from scipy.spatial import cKDTree
+
+from scenegraph.nodes import OrientedBox
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -14,6 +17,9 @@ Indices = NDArray[np.int64]
 CELL = 0.06  # metres; vertices closer together than this are cut as one
 CONCAVITY = 4.0  # how strongly a concave crease weakens the edges across it
 DENSE_NODES = 300
+LEAST_POINTS = 40
+SYMMETRIC_SHARE, SYMMETRIC_DISTANCE = 0.85, 0.06
+"""Share of the points of something symmetric whose mirror images lie within that many metres of it."""
 
 
 def best_cut(points: Array, normals: Array, edges: Indices) -> tuple[NDArray[np.bool_], float] | None:
@@ -42,6 +48,30 @@ def best_cut(points: Array, normals: Array, edges: Indices) -> tuple[NDArray[np.
     side = np.zeros(count, dtype=bool)
     side[order[:side_of_rank]] = True
     return side[patch], value
+
+
+def twin_halves(points: Array, box: OrientedBox) -> NDArray[np.bool_] | None:
+    """One of the two halves (V,) along the longer side of a box around points (V, 3) if both are symmetric, like two chairs side
+    by side; None where they are not.
+
+    Half of a single object is not: an armchair has an arm on one side of it alone.
+    """
+    local = (points - box.center) @ box.rotation
+    along = int(np.argmax(box.size[:2]))
+    side = local[:, along] < 0
+    halves = local[side], local[~side]
+    if min(map(len, halves)) < LEAST_POINTS or not all(_is_symmetric(half, along) for half in halves):
+        return None
+    return np.asarray(side)
+
+
+def _is_symmetric(points: Array, axis: int) -> bool:
+    """Whether points (N, 3) look alike from both directions along an axis."""
+    low, high = np.quantile(points[:, axis], [0.01, 0.99])
+    mirrored = points.copy()
+    mirrored[:, axis] = low + high - points[:, axis]
+    distance = cKDTree(points).query(mirrored)[0]
+    return bool(np.quantile(distance, SYMMETRIC_SHARE) < SYMMETRIC_DISTANCE)
 
 
 def patches(points: Array, edges: Indices) -> tuple[Indices, int]:

@@ -323,3 +323,29 @@ def test_clutter_adds_small_things():
 def test_configurations_that_make_no_world_are_rejected(fields, said):
     with pytest.raises(ValidationError, match=said):
         WorldConfig(**fields)
+
+
+def touching_boxes(w):
+    """Pairs of objects of one name on the floor whose boxes are side by side, less than 5 mm apart."""
+    things = [body for body in w.bodies if body.is_object and not body.supported_by]
+    pairs = []
+    for k, a in enumerate(things):
+        for b in things[k + 1 :]:
+            if a.name != b.name:
+                continue
+            one, other = a.box(0), b.box(0)
+            gap = np.abs(one.rotation.T @ (other.center - one.center)) - (one.size + other.size) / 2
+            if (gap[1:] < 0).all() and abs(gap[0]) < 0.005 and np.allclose(one.rotation, other.rotation):
+                pairs.append((a, b))
+    return pairs
+
+
+@pytest.mark.parametrize(("rooms", "seed", "wanted"), [(1, 304, 1), (6, 301, 2)])
+def test_pairs_that_touch_are_added_to_a_share_of_the_rooms(rooms, seed, wanted):
+    plain = generate_world(WorldConfig(rooms=rooms), seed)
+    paired = generate_world(WorldConfig(rooms=rooms, touching=1 / 3), seed)
+    found = touching_boxes(paired)
+    assert len(found) - len(touching_boxes(plain)) == wanted
+    assert {LABELS.name_of(a.label_id) for a, _ in found} <= {"chair", "cabinet"}
+    for room, other in zip(plain.rooms, paired.rooms, strict=True):
+        assert np.array_equal(room.polygon, other.polygon)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from apartments import LABELS, Apartment, box, patch, table
+from apartments import LABELS, Apartment, box, chair, patch, table
 
 from mapping import Intrinsics
 from mapping.mesh.mesh import Mesh, concatenate
@@ -28,24 +28,6 @@ def room(*things):
     for thing in things:
         flat.furnish(thing)
     return flat.mesh()
-
-
-def chair(x, y, yaw=0.0):
-    """Seat, four legs and a back, in the middle of a 45 cm square around (x, y)."""
-    seat = box((x - 0.225, y - 0.225, 0.4), (x + 0.225, y + 0.225, 0.45), "chair", yaw=yaw, step=0.03)
-    legs = [
-        box(
-            (x + i * 0.2 - 0.02, y + j * 0.2 - 0.02, 0),
-            (x + i * 0.2 + 0.02, y + j * 0.2 + 0.02, 0.4),
-            "chair",
-            without="bt",
-            step=0.03,
-        )
-        for i in (-1, 1)
-        for j in (-1, 1)
-    ]
-    back = box((x - 0.225, y + 0.18, 0.45), (x + 0.225, y + 0.225, 0.9), "chair", step=0.03)
-    return concatenate([seat, *legs, back])
 
 
 def true_box(low, high, yaw=0.0):
