@@ -15,5 +15,10 @@ def test_names_in_the_summary_are_no_markup(capsys):
     }
     print_summary(manifest, Path("runs[/x]"))
     shown = capsys.readouterr().out
-    for text in ("[/b] (tum, precomputed:[red])", "3 [/a] objects", "frame omitted: [/b] :smile:", "runs[/x]/report.html"):
+    for text in (
+        "[/b] (tum, precomputed:[red])",
+        "3 [/a] objects",
+        "frame omitted: [/b] :smile:",
+        "runs[/x]/report.html",
+    ):
         assert text in shown
