@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+NETWORK_PACKAGES = ("torch", "timm")
+"""What runs networks."""
+
 
 class MissingPackageError(ValueError):
     """A package that is not installed; the message says what for, and the command that installs it."""
@@ -23,5 +26,5 @@ def require(package: str, *, extra: str, purpose: str) -> Any:
 
 def require_networks(purpose: str) -> None:
     """Raises MissingPackageError where what runs networks cannot be imported; `purpose` begins its message."""
-    for package in ("torch", "timm"):
+    for package in NETWORK_PACKAGES:
         require(package, extra="torch", purpose=purpose)

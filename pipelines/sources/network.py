@@ -21,7 +21,7 @@ from mapping.depth.pose_scale import PoseScale
 from mapping.lru_cache import LruCache
 from mapping.multiview.multiview_config import MOST_NEIGHBOURS
 from mapping.multiview.neighbours import choose_neighbours
-from mapping.packages import require_networks
+from mapping.packages import NETWORK_PACKAGES, require_networks
 from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import chosen_positions
@@ -112,8 +112,9 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
 
 
 def shipped_depth_alone() -> Callable[[Frame], NDArray[np.float32]] | None:
-    """Depth in metres of single images by the shipped network, which is loaded when it is first asked; None without torch."""
-    if find_spec("torch") is None:
+    """Depth in metres of single images by the shipped network, which is loaded when it is first asked; None where what runs
+    networks is not installed."""
+    if not all(find_spec(package) for package in NETWORK_PACKAGES):
         return None
 
     @cache
