@@ -84,7 +84,7 @@ def commands_of(block: Block) -> Iterator[Typed]:
             continue
         pending = ""
         words: list[str] = []
-        for word in [*shlex.split(text, comments=True), "&&"]:
+        for word in [*shlex.split(re.sub(r";(?= )", " &&", text), comments=True), "&&"]:
             if word != "&&":
                 words.append(re.sub(r"\$(\w+)", lambda found: variables.get(found[1], found[0]), word))
                 continue
@@ -125,6 +125,17 @@ def command_of(words: tuple[str, ...]) -> tuple[click.Command, list[str]]:
         assert found is not None
         command, rest = found, [*rest[:at], *rest[at + 1 :]] if command is not main else rest[at + 1 :]
     return command, rest
+
+
+def known_options(words: tuple[str, ...]) -> set[str]:
+    """The options of the command that running text names, of all in it where it names a group alone."""
+    try:
+        return options_of(command_of(words)[0])
+    except click.UsageError:
+        group = main.get_command(click.Context(main), words[1])
+        if not isinstance(group, click.Group):
+            raise
+        return options_of(group)
 
 
 def parsed(words: tuple[str, ...]) -> click.Context:

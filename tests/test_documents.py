@@ -18,10 +18,9 @@ from documents import (
     ROOT,
     all_options,
     blocks_of,
-    command_of,
     commands_of,
+    known_options,
     named_commands,
-    options_of,
     options_of_scripts,
     parsed,
     spans_of,
@@ -94,11 +93,7 @@ def test_commands_and_options_in_the_text_exist(page):
     for where, span in named_commands():
         if where == page:
             words = tuple(re.sub(r"\W*$", "", word) for word in span.split())
-            command = (
-                main if len(words) < 2 else command_of(words)[0] if words[1] not in ("weights", "correct") else None
-            )
-            known = all_options() if command is None else options_of(command)
-            assert set(OPTION.findall(span)) <= known, span
+            assert set(OPTION.findall(span)) <= known_options(words), span
     known = all_options() | options_of_scripts()
     for span in spans_of(page):
         if span.startswith("--"):
