@@ -32,7 +32,6 @@ from pipelines.stages.hint import FOLDER, fuse_first, predict_again
 from pipelines.stages.map_files import GRAPH_FILES, GRAPH_INPUTS
 from pipelines.stages.motion import find_motion
 from pipelines.stages.motion_file import FILE as MOTION_FILE
-from pipelines.stages.noticed import as_noticed, read_disagreement, suited_to
 from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.report import REPORT_FILES, write_report_files
@@ -73,7 +72,7 @@ FUSE_FILES = ("volume.npz", "detections.json", "frames.csv")
 GRAPH_SETTINGS = ("frames", "mesh", "graph", "dynamics", "depth")
 INPUT_STAGES = (
     Stage("sequence", 2, ("frames",), (), list_frames),
-    Stage("check", 4, ("frames", "check", "poses", "align"), (CHECK_FILE,), check_input),
+    Stage("check", 3, ("frames", "check", "poses", "align"), (CHECK_FILE,), check_input),
     Stage("poses", 2, ("frames", "poses"), (POSES_FILE,), refine_poses),
 )
 """What is done with the sequence as it was given; the others get it with refined poses."""
@@ -85,7 +84,7 @@ STAGES = (
     Stage("planes", 1, ("frames", "planes"), ("planes.json",), find_surface_planes),
     Stage("motion", 1, ("frames", "depth", "dynamics"), (MOTION_FILE,), find_motion, uses_kernels=True),
     Stage("fuse", 6, ("frames", "depth", "tsdf", "dynamics"), FUSE_FILES, fuse, uses_kernels=True),
-    Stage("graph", 12, GRAPH_SETTINGS, GRAPH_FILES, build_graph, inputs=GRAPH_INPUTS),
+    Stage("graph", 11, GRAPH_SETTINGS, GRAPH_FILES, build_graph, inputs=GRAPH_INPUTS),
     Stage(REPORT, 5, (), REPORT_FILES, write_report_files),
 )
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)
@@ -207,9 +206,8 @@ def _posed_context(context: RunContext, shared: FrameSequence, source: str, refi
     if adjusted is not sequence:
         shared = CachedSequence(adjusted)
         opened = _reopened(source, shared, config, poses)
-    opened = as_noticed(opened, read_disagreement(context.workspace), config)
     opened = refined(opened, refine, shared, config)
-    return RunContext(context.workspace, adjusted, opened, suited_to(opened, config), context.progress)
+    return RunContext(context.workspace, adjusted, opened, config, context.progress)
 
 
 def _has_two_passes(context: RunContext) -> bool:

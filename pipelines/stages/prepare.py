@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from m2h import Predictions
 from m2h.runtime import prefetched
 from mapping.files import flush_files, make_folder, remove_file, write_text_atomic
-from pipelines.checks.disagreement import Disagreement, measure_disagreement
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import check_sequence
 from pipelines.frame import Frame, SequenceError
@@ -28,9 +26,8 @@ from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunCont
 from pipelines.stages.watching import show_prediction
 from pipelines.workspace import StageRecord, digest
 
-CHECK_FILE, POSTPONED, DISAGREEMENT = "check.json", "left_to_refinement", "disagreement"
-"""And its entries on what contradicts the poses, where their refinement decides whether they are mapped, and on how far recorded
-depth and labels differ between frames."""
+CHECK_FILE, POSTPONED = "check.json", "left_to_refinement"
+"""And its entry on what contradicts the poses, where their refinement decides whether they are mapped."""
 LEVELLING_FRAMES = 60
 LEVELLING_VOXEL_SIZE = 0.06
 
@@ -74,22 +71,15 @@ def check_input(context: RunContext) -> StageRecord:
     )
     metric = context.sequence.is_metric and context.config.align.pose_scale in (None, 1.0)
     found = check_sequence(sequence, sampler, metric=metric, depth_alone=context.source.depth_alone)
-    recorded = metric and context.source.needs_depth
-    disagreement = measure_disagreement(sampler) if recorded else Disagreement()
-    contradictions = found.contradictions
-    if found.conventions.verdict == "unclear" and disagreement.is_of_scale_alone:
-        contradictions = []  # no reading fits because frames have scales of their own
     trusts = context.config.check.trust
-    postponed = bool(contradictions) and not trusts and found.may_be_imprecise and _are_refined(context)
-    if contradictions and not trusts and not postponed:
-        raise SequenceError(f"{context.sequence.path}: {contradictions[0]}; {found.advice()}")
-    data = found.to_json() | {POSTPONED: contradictions[0] if postponed else None}
-    data |= {DISAGREEMENT: asdict(disagreement)}
+    postponed = bool(found.contradictions) and not trusts and found.may_be_imprecise and _are_refined(context)
+    if found.contradictions and not trusts and not postponed:
+        raise SequenceError(f"{context.sequence.path}: {found.contradictions[0]}; {found.advice()}")
+    data = found.to_json() | {POSTPONED: found.contradictions[0] if postponed else None}
     write_text_atomic(context.workspace.path(CHECK_FILE), json.dumps(data, indent=2, allow_nan=False) + "\n")
     summary = data | {"lines": found.lines(), "text": found.summary()}
     although = "refined poses are mapped, as" if postponed else "mapped although"
-    told = [f"{although} {text}" for text in contradictions]
-    return StageRecord(summary, [*told, *found.doubts, *disagreement.lines()])
+    return StageRecord(summary, [*(f"{although} {text}" for text in found.contradictions), *found.doubts])
 
 
 def _are_refined(context: RunContext) -> bool:
