@@ -18,10 +18,6 @@ LOW, HIGH = 1.8, 6.0
 """Heights in metres of a storey, or of a ceiling above its floor, beyond which the map's unit or its floor may be wrong."""
 CEILING_SHARE = 0.5
 """Share of the storey's floor that surface at one height covers as its ceiling would."""
-FURNITURE_TOP = 1.3
-"""Metres above a floor up to which furniture has level tops."""
-LEAST_FLOOR_SHARE = 0.5
-"""Of the area of such tops; where less of the floor was observed, what counts as the floor may be furniture."""
 
 
 def find_storeys(
@@ -52,8 +48,7 @@ def find_storeys(
 
 
 def doubtful_storeys(faces: Faces, storeys: list[tuple[float, float]]) -> list[str]:
-    """A sentence for each storey that is lower or higher than buildings have them, which the unit of a map may explain, and for
-    each floor of which little was observed."""
+    """A sentence for each storey that is lower or higher than buildings have them, which the unit of a map may explain."""
     heights, areas = faces.centers[:, 2], faces.areas
     down, level = faces.normals[:, 2] < -UP_COS, faces.normals[:, 2] > UP_COS
     found = []
@@ -67,12 +62,6 @@ def doubtful_storeys(faces: Faces, storeys: list[tuple[float, float]]) -> list[s
             found.append(
                 f"the ceiling of the storey at {floor:.1f} m is {height:.1f} m above its floor, expected {LOW:g} to {HIGH:g} m: "
                 "check the unit of the poses against a known length (--scale), and which surface is the floor"
-            )
-        tops = areas[level & (heights > floor + 0.1) & (heights < floor + FURNITURE_TOP)].sum()
-        if ground < LEAST_FLOOR_SHARE * tops:
-            found.append(
-                f"only {ground:.1f} m2 of the floor at {floor:.1f} m were observed, and {tops:.1f} m2 of level surface up to "
-                f"{FURNITURE_TOP:g} m above it: what counts as the floor may be furniture, and heights above it too small"
             )
     return found
 
