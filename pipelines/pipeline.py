@@ -84,7 +84,7 @@ STAGES = (
     Stage("planes", 1, ("frames", "planes"), ("planes.json",), find_surface_planes),
     Stage("motion", 1, ("frames", "depth", "dynamics"), (MOTION_FILE,), find_motion, uses_kernels=True),
     Stage("fuse", 6, ("frames", "depth", "tsdf", "dynamics"), FUSE_FILES, fuse, uses_kernels=True),
-    Stage("graph", 11, GRAPH_SETTINGS, GRAPH_FILES, build_graph, inputs=GRAPH_INPUTS),
+    Stage("graph", 12, GRAPH_SETTINGS, GRAPH_FILES, build_graph, inputs=GRAPH_INPUTS),
     Stage(REPORT, 5, (), REPORT_FILES, write_report_files),
 )
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)

@@ -36,15 +36,20 @@ def sampled_box(placed: PlacedSamples, vertices: Indices, points: Array, box: Or
     along = _extent(pixels @ box.rotation, trim)
     rotation = yaw_rotation(smallest_rectangle_yaw(pixels[:, :2]))
     smallest = _extent(pixels @ rotation, trim)
-    if np.prod((along[1] - along[0])[:2]) <= YAW_SLACK * np.prod((smallest[1] - smallest[0])[:2]):
+    known = _extent(points @ rotation, trim)
+    # Pixels of few frames may show a corner of the whole, whose smallest rectangle is turned.
+    is_turned = _footprint(along) > YAW_SLACK * _footprint(smallest) and _footprint(known) < np.prod(box.size[:2])
+    if not is_turned:
         rotation, smallest = box.rotation, along
         known = box.center @ rotation - box.size / 2, box.center @ rotation + box.size / 2
-    else:
-        known = _extent(points @ rotation, trim)
     low, high = (np.where(np.abs(a - b) <= placed.reach, a, b) for a, b in zip(smallest, known, strict=True))
     if (high <= low).any():
         return box
     return OrientedBox(rotation @ ((low + high) / 2), high - low, rotation)
+
+
+def _footprint(extent: tuple[Array, Array]) -> float:
+    return float(np.prod((extent[1] - extent[0])[:2]))
 
 
 def _extent(local: Array, trim: float) -> tuple[Array, Array]:
