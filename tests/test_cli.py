@@ -234,7 +234,8 @@ class TestRun:
         change = {"kind": "moved", "label": "[/b]", "key_a": "O1", "key_b": "O2", "distance": None}
         how = {"position_a": None, "position_b": None, "carrier": None, "confidence": 0.9}
         found = {"changes": [SimpleNamespace(**change, **how)]}
-        print_changes(SimpleNamespace(**found, unchanged=[], unseen_a=[], unseen_b=[]))
+        rest = {key: [] for key in ("unchanged", "unseen_a", "unseen_b", "confirmed_a", "confirmed_b")}
+        print_changes(SimpleNamespace(**found, **rest))
         shown = capsys.readouterr().out
         for text in ("[/b] (", "[red]:smile:", "[/x] \\x1b[2J", "runs[/x]/report.html", "│ [/b] "):
             assert text in shown

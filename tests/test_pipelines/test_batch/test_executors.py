@@ -1,6 +1,7 @@
 """One contract for all executors: submit, map, cancel, errors, and a worker that is killed."""
 
 import os
+import subprocess
 import time
 from concurrent.futures import wait
 from pathlib import Path
@@ -60,10 +61,12 @@ def test_what_has_not_begun_can_be_cancelled(executor, tmp_path):
     if is_sequential(executor):
         assert not executor.submit(abs, 1).cancel()
         return
-    busy = [executor.submit(time.sleep, 3) for _ in range(WORKERS)]
+    until = ["sh", "-c", f"while [ ! -e '{tmp_path}/go' ]; do sleep 0.1; done"]
+    busy = [executor.submit(subprocess.check_call, until) for _ in range(WORKERS)]
     later = [executor.submit(Path.touch, tmp_path / str(number)) for number in range(4)]
     assert later[-1].cancel()
     assert later[-1].cancelled()
+    (tmp_path / "go").touch()
     wait([*busy, *later], timeout=100)
     assert not (tmp_path / "3").exists()
     assert (tmp_path / "0").exists()
