@@ -30,10 +30,6 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
             *("bench_quality.py", "--seeds", "25", "26", "27", "21", "22"),
             *("--out", "benchmarks/results/quality.json"),
         ],
-        "quality_from_images": [
-            *("bench_quality.py", "--seeds", "9107", "9113", "--rooms", "3", "--people", "1", "--source", "m2h"),
-            *("--out", "benchmarks/results/quality_from_images.json"),
-        ],
         "visits": ["bench_visits.py", "--out", "benchmarks/results/visits.json"],
         "network": ["bench_network.py"],
         "monocular": ["bench_monocular.py", "--ablate", "31", "33", "42"],

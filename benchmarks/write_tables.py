@@ -194,15 +194,6 @@ SECTIONS = (
         noise=SAME_ON_ALL,
     ),
     Section(
-        "Maps of synthetic worlds from images and poses",
-        "quality_from_images",
-        "The same from the images and poses of worlds that the shipped network was not trained on, one person walking "
-        "([training.md](training.md)).",
-        quality,
-        ("torch",),
-        SAME_ON_ALL,
-    ),
-    Section(
         "The network",
         "network",
         "Seconds per image, all variants with the same weights, each in its own process, in turn; the first variant is "
