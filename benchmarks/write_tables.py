@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common import NOISY_SHARE
+from input_tables import checks, poses, refine_poses
 from result_tables import (
     Result,
     batch,
-    checks,
     from_images,
     fusion,
     large_run,
@@ -28,10 +28,8 @@ from result_tables import (
     monocular,
     multiview,
     network,
-    poses,
     quality,
     refine,
-    refine_poses,
     synth,
     visits,
 )
