@@ -68,6 +68,7 @@ class Stage:
 
 
 REPORT = "report"
+FUSE_SETTINGS = ("frames", "depth", "tsdf", "dynamics")
 FUSE_FILES = ("volume.npz", "detections.json", "frames.csv")
 GRAPH_SETTINGS = ("frames", "mesh", "graph", "dynamics", "depth")
 INPUT_STAGES = (
@@ -83,7 +84,7 @@ STAGES = (
     Stage("level", 2, ("frames", "up"), ("levelling.json",), find_level, uses_kernels=True),
     Stage("planes", 1, ("frames", "planes"), ("planes.json",), find_surface_planes),
     Stage("motion", 1, ("frames", "depth", "dynamics"), (MOTION_FILE,), find_motion, uses_kernels=True),
-    Stage("fuse", 6, ("frames", "depth", "tsdf", "dynamics"), FUSE_FILES, fuse, uses_kernels=True),
+    Stage("fuse", 6, FUSE_SETTINGS, FUSE_FILES, fuse, uses_kernels=True),
     Stage("graph", 12, GRAPH_SETTINGS, GRAPH_FILES, build_graph, inputs=GRAPH_INPUTS),
     Stage(REPORT, 5, (), REPORT_FILES, write_report_files),
 )
@@ -91,10 +92,7 @@ INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 FIRST_PASS = (
     Stage("first predict", 1, ("frames",), (f"{FOLDER}/predictions/index.json",), store_predictions, FOLDER),
-    Stage(
-        *("first fuse", 3, ("frames", "depth", "tsdf", "dynamics"), (f"{FOLDER}/volume.npz",), fuse_first, FOLDER),
-        uses_kernels=True,
-    ),
+    Stage("first fuse", 3, FUSE_SETTINGS, (f"{FOLDER}/volume.npz",), fuse_first, FOLDER, uses_kernels=True),
 )
 """What goes before the prediction of a source that takes hints."""
 
@@ -133,11 +131,8 @@ def run(
 
     Raises SequenceError, SourceError, WorkspaceError and the packages' errors, each with one line that names file and field.
     """
-    config, sequence = config or PipelineConfig(), recentred(sequence)
-    shared: FrameSequence = CachedSequence(sequence)
-    opened = open_source(source, shared, config)
-    if opened.needs_depth:
-        sequence = only_with_depth(sequence)
+    config = config or PipelineConfig()
+    sequence, shared, opened = _opened(sequence, source, config)
     check_bounds(sequence, config)
     workspace = Workspace(Path(out))
     with workspace.lock(), ExitStack() as ahead:
@@ -178,11 +173,8 @@ def stage_context(
 
     Raises WorkspaceError where a stage before it was not done with this input and these settings, and what `run` raises.
     """
-    config, sequence = config or PipelineConfig(), recentred(sequence)
-    shared: FrameSequence = CachedSequence(sequence)
-    opened = open_source(source, shared, config)
-    if opened.needs_depth:
-        sequence = only_with_depth(sequence)
+    config = config or PipelineConfig()
+    sequence, shared, opened = _opened(sequence, source, config)
     workspace = Workspace.open(out)
     with ExitStack() as ahead:
         key = digest(input_fingerprint(sequence), opened.name, opened.fingerprint, can_adjust())
@@ -196,6 +188,17 @@ def stage_context(
         ]
         chain.pass_over(planned[:-1])
         return replace(context, stage=stage, key=chain.next_key(planned[-1]), folder=planned[-1].folder)
+
+
+def _opened(
+    sequence: FrameSequence, source: str, config: PipelineConfig
+) -> tuple[FrameSequence, FrameSequence, Source]:
+    """The sequence about its origin with the frames that the source can answer for, the same with all frames as sources share it,
+    and the source."""
+    sequence = recentred(sequence)
+    shared = CachedSequence(sequence)
+    opened = open_source(source, shared, config)
+    return only_with_depth(sequence) if opened.needs_depth else sequence, shared, opened
 
 
 def _posed_context(context: RunContext, shared: FrameSequence, source: str, refine: Refine) -> RunContext:
