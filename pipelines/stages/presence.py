@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.mesh.mesh import Mesh
 from pipelines.stages.context import RunContext
-from pipelines.stages.transient import PlainView, presence_frames
+from pipelines.stages.second_look import PlainView, presence_frames
 from scenegraph.graph import SceneGraph
 from scenegraph.tracks.presence import SurfacePoints, frame_evidence, presence_intervals
 

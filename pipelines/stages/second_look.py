@@ -1,0 +1,111 @@
+"""A second look at some frames when the map is known: what it lost, pixels of objects, and views for the decision on presence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mapping.camera import Intrinsics
+from pipelines.sources.source import DepthOrigin
+from pipelines.stages.context import PosedFrame, RunContext
+from pipelines.stages.fuse import static_weight
+from pipelines.stages.surfaces import TransientSurface
+from pipelines.stages.transient import contradicting_depth, surfaces_of
+from scenegraph.objects.samples import PixelSamples, SampleCollector, SampledFrame
+
+if TYPE_CHECKING:
+    from mapping.tsdf.volume import TSDFVolume
+
+KEPT_BYTES = 256 << 20
+"""Of views that are kept for the decision on presence."""
+
+
+def presence_frames(context: RunContext) -> list[int]:
+    """Positions of the frames by which presence is decided, evenly over the recording."""
+    positions, count = context.positions, context.config.dynamics.presence.frames
+    return [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, count).astype(int))] if count else []
+
+
+@dataclass(frozen=True, eq=False)
+class PlainView:
+    """Of a frame its time, depth (H, W), labels (H, W) if there are any, camera and pose (4, 4)."""
+
+    timestamp: float
+    depth: NDArray[np.float32]
+    labels: NDArray[np.integer] | None
+    intrinsics: Intrinsics
+    T_world_camera: NDArray[np.float64]
+
+    @staticmethod
+    def of(frame: PosedFrame) -> PlainView:
+        """Of a frame what is needed to look into the map once more."""
+        seen = frame.predictions
+        return PlainView(frame.timestamp, seen.depth, seen.labels, frame.intrinsics, frame.T_world_camera)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the images."""
+        return self.depth.nbytes + (0 if self.labels is None else self.labels.nbytes)
+
+
+@dataclass(frozen=True, eq=False)
+class SecondLook:
+    """What some frames show when the map is known.
+
+    transient : surface of what was there only for a time; samples : pixels of objects; views : by the frame's index, as many as
+    may be kept so that their frames need not be read again.
+    """
+
+    transient: Sequence[TransientSurface] = ()
+    samples: PixelSamples | None = None
+    views: Mapping[int, PlainView] = field(default_factory=dict)
+
+
+def second_look(context: RunContext, volume: TSDFVolume) -> SecondLook:
+    """What some evenly chosen frames saw in space that the map of all of them takes for free, and their pixels of objects.
+
+    Nothing where depth is not exact enough to tell, and no pixels where labels are predicted or there are none.
+    """
+    from mapping.tsdf.volume import TSDFVolume
+
+    config, label_space = context.config.dynamics.presence, context.source.label_space
+    measured = context.source.depth_from is DepthOrigin.SENSOR
+    transient = config.transient == "on" or (config.transient == "auto" and measured)
+    collector = (
+        SampleCollector(label_space) if measured and label_space and not context.source.predicts_labels else None
+    )
+    if not transient and collector is None:
+        return SecondLook()
+    views: dict[int, PlainView] = {}
+    room = KEPT_BYTES
+    second = TSDFVolume(replace(volume.config, carve=False))
+    chosen = presence_frames(context)
+    for done, frame in enumerate(context.posed_frames(chosen)):
+        weight = static_weight(frame, config=context.config, label_space=label_space)
+        view = PlainView.of(frame)
+        room -= view.nbytes
+        if room >= 0:
+            views[frame.index] = view
+        if collector is not None:
+            _collect(collector, frame, weight)
+        depth = contradicting_depth(volume, frame, weight, config) if transient else None
+        if depth is not None:
+            seen = frame.predictions
+            pose = frame.T_world_camera
+            second.integrate(depth, frame.intrinsics, pose, rgb=frame.rgb, labels=seen.labels)  # each frame counts once
+        context.progress("transient", done + 1, len(chosen))
+    return SecondLook(
+        surfaces_of(second, label_space, config), None if collector is None else collector.samples(), views
+    )
+
+
+def _collect(collector: SampleCollector, frame: PosedFrame, weight: NDArray[np.float32]) -> None:
+    """Take the pixels of what does not move."""
+    seen = frame.predictions
+    if seen.labels is not None:
+        depth = np.where(weight > 0, seen.depth, np.float32(0))
+        collector.add(SampledFrame(depth, seen.labels, seen.edges, frame.intrinsics, frame.T_world_camera))
