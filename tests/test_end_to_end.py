@@ -25,10 +25,16 @@ def answer(*arguments):
     return json.loads(result.stdout)
 
 
+SMALL = ("--size", "160x120", "--frames", 140)
+
+
 @pytest.mark.slow
-def test_an_apartment_with_people_comes_out_as_it_is(tmp_path):
-    """Three rooms and two people, recorded depth and labels, default settings; about a minute of processor time."""
-    answer("synth", tmp_path / "apartment", "--seed", 26, "--rooms", 3, "--people", 2)
+@pytest.mark.parametrize(
+    "recording", [pytest.param(SMALL, id="small"), pytest.param((), id="usual", marks=pytest.mark.full)]
+)
+def test_an_apartment_with_people_comes_out_as_it_is(tmp_path, recording):
+    """Three rooms and two people, recorded depth and labels, default settings; at the usual size minutes of processor time."""
+    answer("synth", tmp_path / "apartment", "--seed", 26, "--rooms", 3, "--people", 2, *recording)
     manifest = answer("graph", tmp_path / "apartment", "--out", tmp_path / "run")
     assert manifest["stages"]["graph"]["summary"]["counts"]["room"] == 3
     measured = answer("eval", tmp_path / "run", tmp_path / "apartment")
