@@ -8,6 +8,14 @@ import pytest
 from box_room import write_box_room
 
 
+@pytest.fixture(scope="session", autouse=True)
+def small_pictures():
+    """Views from above in the reports of this process are small: drawing them takes as long as mapping the tests' rooms does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.views.pictures.TOP_VIEW_PIXELS", 200)
+        yield
+
+
 @pytest.fixture(scope="session")
 def box_room(tmp_path_factory) -> Path:
     """A canonical sequence of a furnished box of a room, thirty small frames; read-only for all tests."""
