@@ -32,10 +32,16 @@ def ids(convention: Convention) -> str:
     return f"{convention.pose_direction}-{convention.camera_axes}"
 
 
-EACH = [
-    pytest.param(c, id=ids(c), marks=() if (c.pose_direction, c.camera_axes) in QUICK else pytest.mark.slow)
-    for c in CONVENTIONS
-]
+SOME = [*QUICK, *zip(itertools.cycle(reversed(POSE_DIRECTIONS)), CAMERA_AXES[2:], strict=False)]
+"""The conventions of the default tests: all directions and axes, but not each with each."""
+
+
+def marks(convention: Convention) -> pytest.MarkDecorator | tuple[()]:
+    name = (convention.pose_direction, convention.camera_axes)
+    return () if name in QUICK else pytest.mark.slow if name in SOME else pytest.mark.full
+
+
+EACH = [pytest.param(c, id=ids(c), marks=marks(c)) for c in CONVENTIONS]
 
 
 def inspected(path: Path, convention: Convention, *, depth_scale: float | None = 1000.0) -> Inspection:
@@ -66,7 +72,7 @@ def test_convention_is_found_without_depth(tmp_path: Path, convention: Conventio
     assert found.estimate is None
 
 
-@pytest.mark.parametrize("scale", [5000.0, pytest.param(6553.5, marks=pytest.mark.slow), 4000.0])
+@pytest.mark.parametrize("scale", [5000.0, pytest.param(6553.5, marks=pytest.mark.full), 4000.0])
 def test_depth_scale_is_found(tmp_path: Path, scale: float) -> None:
     found = inspected(tmp_path / "seq", Convention(), depth_scale=scale)
     assert found.check.conventions.verdict == "wrong"
@@ -146,7 +152,7 @@ def test_one_frame_proves_nothing(tmp_path: Path) -> None:
     assert any("cannot tell" in line for line in found.lines())
 
 
-@pytest.mark.parametrize("direction", ["camera_to_world", "world_to_camera"])
+@pytest.mark.parametrize("direction", [pytest.param("camera_to_world", marks=pytest.mark.full), "world_to_camera"])
 def test_depth_along_the_ray_is_found_and_corrected(tmp_path: Path, direction: PoseDirection) -> None:
     """Depth images that hold the distance from the camera, with right and with inverted poses."""
     path = tmp_path / "seq"
@@ -306,7 +312,7 @@ def misread(sequence: RecordedSequence, true: Convention, assumed: Convention) -
     [
         ("tum_fr1_desk", 0.95),
         pytest.param("hololens_office", 0.96, marks=pytest.mark.slow),
-        pytest.param("redkitchen", 0.9, marks=pytest.mark.slow),
+        pytest.param("redkitchen", 0.9, marks=pytest.mark.full),
     ],
 )
 def test_recorded_sequences_are_right_as_they_are(name: str, agreement: float) -> None:
@@ -327,15 +333,11 @@ MISTAKES = {
 }
 
 
+LONGER = [pytest.param(name, marks=pytest.mark.full) for name in ("hololens_office", "redkitchen")]
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
-@pytest.mark.parametrize(
-    "name",
-    [
-        "tum_fr1_desk",
-        pytest.param("hololens_office", marks=pytest.mark.slow),
-        pytest.param("redkitchen", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("name", ["tum_fr1_desk", *LONGER])
 def test_mistakes_in_recorded_sequences_are_found(name: str, mistake: str) -> None:
     sequence = recorded(name)
     true = MISTAKES[mistake](sequence.convention)
@@ -350,7 +352,7 @@ def test_mistakes_in_recorded_sequences_are_found(name: str, mistake: str) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tum_fr1_desk", "hololens_office", "redkitchen"])
+@pytest.mark.parametrize("name", ["tum_fr1_desk", *LONGER])
 def test_recorded_sequences_without_their_depth(name: str) -> None:
     sequence = recorded(name)
     records = [replace(sequence.files(info.index), depth=None) for info in sequence.infos]
