@@ -23,7 +23,12 @@ LABELS = nyu40()
 SHEETS = ("wall", "floor", "ceiling")
 QUICK = [(1, 1, 0), (2, 1, 1), (3, 1, 2), (4, 1, 3), (8, 1, 6), (4, 2, 7)]
 THOROUGH = [(1 + k % 8, 1 + k // 8 % 3, 100 + k) for k in range(30)]
-CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in THOROUGH)]
+SOME = [THOROUGH[k] for k in (4, 13, 17, 19)]
+"""Those of the default tests: up to three storeys, straight and turned."""
+CASES = [
+    *QUICK,
+    *(pytest.param(*case, marks=getattr(pytest.mark, "slow" if case in SOME else "full")) for case in THOROUGH),
+]
 each_world = pytest.mark.parametrize(("rooms", "storeys", "seed"), CASES)
 
 
@@ -294,7 +299,7 @@ def test_every_class_but_people_comes_up_over_seeds():
     assert len(missing) <= 4, missing
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_every_class_but_people_comes_up_over_many_seeds():
     seen = {body.label_id for case in [*QUICK, *THOROUGH] for body in world(*case).bodies}
     missing = {name for name in LABELS.names if LABELS.id_of(name) not in seen} - {"unknown", "person"}
