@@ -252,7 +252,7 @@ def test_worlds_name_the_authors_of_their_models(tmp_path):
         assert all(np.array_equal(p.vertices, q.vertices) for p, q in zip(a.parts, b.parts, strict=True))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.skipif(not PACKAGE.is_dir(), reason="the Debian package sweethome3d-furniture is not installed")
 def test_the_debian_package_is_readable():
     library = Library.read(PACKAGE)
