@@ -1,4 +1,4 @@
-"""Real sequences, real workers: a broken one among five and a worker that is killed; one sequence in pieces."""
+"""Real sequences, real workers: a broken one among three and a worker that is killed; one sequence in pieces."""
 
 import os
 import random
@@ -59,8 +59,8 @@ class Killer:
                 self.killed.append(lease.step)
 
 
-def test_five_sequences_one_broken_and_a_worker_killed(room, whole, tmp_path):
-    names = ["one", "two", "three", "four", "broken"]
+def test_three_sequences_one_broken_and_a_worker_killed(room, whole, tmp_path):
+    names = ["one", "two", "broken"]
     for name in names:  # the name of a recording is in its map
         shutil.copytree(room, tmp_path / name / "room")
     break_sequence(tmp_path / "broken" / "room", "no_json")
@@ -72,7 +72,7 @@ def test_five_sequences_one_broken_and_a_worker_killed(room, whole, tmp_path):
     assert len(killer.killed) == 1
     assert list(lines_of(statuses)) == ["broken.map"]
     assert f"{tmp_path}/broken/room/transforms.json" in lines_of(statuses)["broken.map"]
-    for unit in plan.units[:4]:
+    for unit in plan.units[:2]:
         assert contents(plan.run_folder(unit)) == whole, unit.name
     log = (plan.folder / "logs" / f"{killer.killed[0]}.log").read_text()
     assert "once more" in log
@@ -107,7 +107,7 @@ class ShuffledExecutor(SequentialExecutor):
         return super().submit(fn, *args)
 
 
-@pytest.mark.parametrize("pieces", [3, 8])
+@pytest.mark.parametrize("pieces", [pytest.param(3, marks=pytest.mark.full), 8])
 def test_pieces_in_any_order_end_in_the_same_bytes(room, whole, tmp_path, pieces):
     plan = plan_of(tmp_path, [{"path": str(room), "name": "room", "pieces": pieces}])
     run_batch(plan.folder, ShuffledExecutor(random.Random(pieces)), BatchOptions(poll=0.01))
