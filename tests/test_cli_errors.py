@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from helpers import copy_sequence, m2h
 
-from pipelines import open_sequence
+from pipelines import PipelineConfig, open_sequence
 from pipelines import run as run_pipeline
 from pipelines.images import write_png
+from pipelines.settings import FramesConfig
 from pipelines.workspace import Workspace, WorkspaceError
 
 
@@ -78,18 +79,18 @@ def test_map_of_another_sequence(box_room, tmp_path):
 
 def test_input_that_changes_while_it_is_read(box_room, tmp_path):
     sequence = copy_sequence(box_room, tmp_path / "sequence")
-    depth = sequence / "depth" / "000029.png"
+    depth = sequence / "depth" / "000027.png"
 
     def change(what, done, total):
         if (what, done) == ("fuse", 5):
             write_png(depth, np.full((120, 160), 2000, np.uint16))
 
-    opened = open_sequence(sequence)
-    with pytest.raises(WorkspaceError, match=r"depth/000029\.png: was changed or removed while the run read it"):
-        run_pipeline(opened, tmp_path / "run", until="fuse", progress=change)
+    opened, config = open_sequence(sequence), PipelineConfig(frames=FramesConfig(stride=3))
+    with pytest.raises(WorkspaceError, match=r"depth/000027\.png: was changed or removed while the run read it"):
+        run_pipeline(opened, tmp_path / "run", config=config, until="fuse", progress=change)
     assert "fuse" not in Workspace.open(tmp_path / "run").manifest["stages"]
-    run_pipeline(open_sequence(sequence), tmp_path / "run", until="fuse")
-    run_pipeline(open_sequence(sequence), tmp_path / "whole", until="fuse")
+    for name in ("run", "whole"):
+        run_pipeline(open_sequence(sequence), tmp_path / name, config=config, until="fuse")
     volumes = [(tmp_path / name / "volume.npz").read_bytes() for name in ("run", "whole")]
     assert volumes[0] == volumes[1]
 

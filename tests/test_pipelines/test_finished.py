@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from pipelines import Run, open_sequence, run
+from mapping.tsdf.tsdf_config import TSDFConfig
+from pipelines import PipelineConfig, Run, open_sequence, run
+from pipelines.settings import FramesConfig
 from pipelines.workspace import WorkspaceError
 from scenegraph import SceneGraph
 from scenegraph.labels import nyu40
@@ -43,7 +45,8 @@ def test_a_sequence_shows_its_format_and_camera(box_room):
 @pytest.mark.slow
 def test_a_run_reads_its_files_and_shows_its_stages(box_room, tmp_path):
     steps = []
-    run(open_sequence(box_room), tmp_path / "run", progress=lambda *step: steps.append(step))
+    config = PipelineConfig(frames=FramesConfig(stride=3), tsdf=TSDFConfig(voxel_size=0.1))
+    run(open_sequence(box_room), tmp_path / "run", config=config, progress=lambda *step: steps.append(step))
     finished = Run(tmp_path / "run")
     assert {what for what, _, total in steps if total} >= {"fuse", "graph"}
     assert len(finished.mesh.faces) > 100

@@ -9,12 +9,15 @@ from box_room import FURNITURE, write_box_room
 from helpers import m2h
 
 from mapping.se3 import from_rotation_translation
+from mapping.tsdf.tsdf_config import TSDFConfig
+from pipelines import PipelineConfig
 from pipelines.merging import MergeError, merge_runs
 from pipelines.pipeline import run
 from pipelines.sequences.detect import open_sequence
 from pipelines.workspace import load_graph, load_run
 
 CABINET_LATER = ((0.5, 1.0, 1.8), (-1.7, -0.7, 0.9))
+CONFIG = PipelineConfig(tsdf=TSDFConfig(voxel_size=0.06))
 SHIFT = (0.08, -0.05, 0.0)
 
 
@@ -26,7 +29,7 @@ def runs(tmp_path_factory):
     write_box_room(folder / "monday")
     write_box_room(folder / "tuesday", furniture=later, T_input_room=from_rotation_translation(np.eye(3), SHIFT))
     for name in ("monday", "tuesday"):
-        run(open_sequence(folder / name), folder / f"run_{name}", until="graph")
+        run(open_sequence(folder / name), folder / f"run_{name}", config=CONFIG, until="graph")
     return folder / "run_monday", folder / "run_tuesday"
 
 

@@ -6,7 +6,9 @@ import threading
 
 import pytest
 
-from pipelines import open_sequence, run, warm_up
+from mapping.tsdf.tsdf_config import TSDFConfig
+from pipelines import PipelineConfig, open_sequence, run, warm_up
+from pipelines.settings import FramesConfig
 
 SCRIPT = """if True:
     import importlib, pkgutil, sys
@@ -45,8 +47,9 @@ def test_an_error_there_is_no_error_of_the_run_and_what_is_up_to_date_needs_none
         yield
 
     monkeypatch.setattr(warm_up, "use_kernels", broken)
+    config = PipelineConfig(frames=FramesConfig(stride=3), tsdf=TSDFConfig(voxel_size=0.1))
     for until, count in (("predict", 0), ("fuse", 1), ("fuse", 1), ("graph", 1)):
-        run(open_sequence(box_room), tmp_path / "run", until=until)
+        run(open_sequence(box_room), tmp_path / "run", config=config, until=until)
         assert len(begun) == count, until
 
 
