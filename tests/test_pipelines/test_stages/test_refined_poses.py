@@ -167,7 +167,7 @@ def test_refined_poses_of_a_far_world_lead_back_to_its_coordinates(tmp_path: Pat
     np.testing.assert_allclose(cameras @ T[:3, :3].T + T[:3, 3], found[:, :3, 3] + FAR, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_video_with_a_wrong_focal_length_far_from_the_origin_is_mapped(tmp_path: Path, sfm: None) -> None:
     """From the video to the mesh by depth from its images, which lies where the room is in the coordinates of the poses."""
     folder, (width, height) = tmp_path / "walk", (folders.ROOM_CAMERA.width, folders.ROOM_CAMERA.height)
