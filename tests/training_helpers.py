@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +104,36 @@ def tiny_training(**changes: Any) -> TrainConfig:
         "workers": 0,
     }
     return TrainConfig(**{**fields, **changes})
+
+
+def train_in_processes(
+    config: TrainConfig, out: Path, base: Path, stop_after: int | None = None, count: int = 2
+) -> None:
+    """Trains in processes that find each other as under torchrun, forked from one that has loaded torch: it takes long."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "m2h.train", "timm"])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(count)}
+    arguments = (config, out, base, stop_after)
+    processes = [context.Process(target=_train_as, args=(rank, place, *arguments)) for rank in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=300)
+    ended = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    assert ended == [0] * count
+
+
+def _train_as(
+    rank: int, place: dict[str, str], config: TrainConfig, out: Path, base: Path, stop_after: int | None
+) -> None:
+    import torch
+
+    from m2h.train import train
+
+    torch.set_num_threads(1)
+    os.environ |= {**place, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+    train(config, out, base=base, stop_after=stop_after)

@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from training_helpers import tiny_training, write_world
+from training_helpers import tiny_training, train_in_processes, write_world
 
 from m2h.checkpoint import load_checkpoint, save_checkpoint
 from m2h.data.loading import Order
@@ -60,9 +60,9 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
         assert torch.equal(value, other[name]), name
 
 
-@pytest.mark.parametrize("weighting", ["dwa", pytest.param("uncertainty", marks=pytest.mark.slow)])
-def test_resuming_gives_the_same_bytes(base: Path, tmp_path: Path, weighting: str) -> None:
-    config = tiny_training(weighting=weighting, ema=0.9, epochs=3)
+@pytest.mark.parametrize(("weighting", "epochs"), [pytest.param("dwa", 3, marks=pytest.mark.full), ("uncertainty", 2)])
+def test_resuming_gives_the_same_bytes(base: Path, tmp_path: Path, weighting: str, epochs: int) -> None:
+    config = tiny_training(weighting=weighting, ema=0.9, epochs=epochs)
     straight = train(config, tmp_path / "straight", base=base)
     for steps in (3, 1, 5, 99):  # stops in the middle and at the end of epochs of four steps
         resumed = train(config, tmp_path / "resumed", base=base, stop_after=steps)
@@ -101,7 +101,7 @@ def test_a_run_leaves_its_files(base: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_loss_falls(base: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
-    config = tiny_training(epochs=12, augment=None, weighting="fixed")
+    config = tiny_training(epochs=8, augment=None, weighting="fixed")
     train(config, tmp_path, base=base, progress=told.append)
     first, last = (sum(p.loss for p in part) / 4 for part in (told[:4], told[-4:]))
     assert last < 0.5 * first
@@ -191,15 +191,15 @@ from training_helpers import tiny_training
 from m2h.train import train
 if __name__ == "__main__":
     config = tiny_training(epochs={epochs}, weighting={weighting!r}, ema=0.9)
-    train(config, Path({out!r}), base=Path({base!r}), stop_after={steps})
+    train(config, Path({out!r}), base=Path({base!r}))
 """
 
 
-def train_in_two(base: Path, out: Path, epochs: int, weighting: str, steps: int | None = None) -> None:
-    """Trains with two gloo processes into the folder `out`, to the end or for so many steps."""
+def train_in_two(base: Path, out: Path, epochs: int, weighting: str) -> None:
+    """Trains with two gloo processes under torchrun into the folder `out`."""
     script = out.with_suffix(".py")
     paths = {"tests": str(Path(__file__).parents[1]), "base": str(base), "out": str(out)}
-    script.write_text(SCRIPT.format(epochs=epochs, weighting=weighting, steps=steps, **paths))
+    script.write_text(SCRIPT.format(epochs=epochs, weighting=weighting, **paths))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
     run = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -208,7 +208,7 @@ def train_in_two(base: Path, out: Path, epochs: int, weighting: str, steps: int 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weighting", ["dwa", "uncertainty"])
+@pytest.mark.parametrize("weighting", [pytest.param("dwa", marks=pytest.mark.full), "uncertainty"])
 def test_two_processes_equal_accumulation(base: Path, tmp_path: Path, weighting: str) -> None:
     """Two gloo processes see the same images in a step as one that sums two passes, so they learn the same weights."""
     train(tiny_training(epochs=2, accumulation=2, weighting=weighting), tmp_path / "one", base=base)
@@ -224,9 +224,10 @@ def test_two_processes_equal_accumulation(base: Path, tmp_path: Path, weighting:
 def test_two_processes_resume_in_the_middle_of_an_epoch(base: Path, tmp_path: Path) -> None:
     """Epochs have two steps here. Each process continues with its own sums, from which the third epoch's weights come."""
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    train_in_two(base, straight, 4, "dwa")
+    config = tiny_training(epochs=4, weighting="dwa", ema=0.9)
+    train_in_processes(config, straight, base)
     for steps in (3, None):
-        train_in_two(base, resumed, 4, "dwa", steps)
+        train_in_processes(config, resumed, base, steps)
     assert_same(tensors(straight), tensors(resumed))
     assert counters(straight)["history"] == counters(resumed)["history"]
     assert len(counters(straight)["history"]) == 4
