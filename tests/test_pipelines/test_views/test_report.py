@@ -87,16 +87,17 @@ def test_the_check_of_the_input_is_reported(tmp_path):
     )
 
 
-@pytest.fixture
-def report(tmp_path):
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
     """The report of the small flat, as text, with two warnings."""
     mesh, graph, keyframes = flat_mesh(), small_flat(), flat_keyframes()
     keyframes["frames"][1]["shows"] = ["O0", "O3"]
     stages = {name: dict(stage) for name, stage in MANIFEST["stages"].items()}
     stages["fuse"]["warnings"] = ["a <hole> was left", "the unit is off; give --scale"]
     manifest = {**MANIFEST, "stages": stages}
-    write_report(tmp_path / "r.html", graph, manifest, measured_of(graph), make_pictures(mesh, graph, keyframes))
-    return (tmp_path / "r.html").read_text(encoding="utf-8")
+    path = tmp_path_factory.mktemp("report") / "r.html"
+    write_report(path, graph, manifest, measured_of(graph), make_pictures(mesh, graph, keyframes))
+    return path.read_text(encoding="utf-8")
 
 
 def test_it_begins_with_what_was_found(report):
