@@ -19,7 +19,7 @@ from bench_from_images import FOLDERS, VOXEL
 from bench_multiview import sensor_mesh
 from numpy.typing import NDArray
 
-from mapping.mesh.pictures import top_view
+from mapping.mesh.pictures import top_views
 from pipelines import open_sequence
 from pipelines.sources.predictions import prediction_path, read_predictions
 from pipelines.stages.context import PREDICTIONS_FOLDER
@@ -81,8 +81,8 @@ def map_row(recorded: Path, run: Path) -> Image:
     low, high = np.quantile(truth.vertices[:, 2], [0.01, 0.99])
     cut = low + CUT * (high - low)
     grey = np.full((len(truth.vertices), 3), GREY, np.uint8)
-    found = top_view(mesh, pixel_size=METRES, cut_height=cut)
-    return side_by_side([found, top_view(truth, pixel_size=METRES, cut_height=cut, colors=grey)])
+    (found,) = top_views(mesh, [None], pixel_size=METRES, cut_height=cut)
+    return side_by_side([found, *top_views(truth, [grey], pixel_size=METRES, cut_height=cut)])
 
 
 def depth_picture(depth: NDArray[np.float32]) -> Image:

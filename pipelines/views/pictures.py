@@ -107,20 +107,20 @@ def _shown(graph: SceneGraph, frame: Mapping[str, Any]) -> list[str]:
 
 
 def _views_from_above(caster: MeshCaster, graph: SceneGraph) -> list[Picture]:
-    from mapping.mesh.pictures import top_view
+    from mapping.mesh.pictures import top_views
 
     mesh = caster.mesh
     extent = float(np.ptp(mesh.vertices[:, :2], axis=0).max())
-    label_colors = None if mesh.labels is None else graph.label_space.colorize(mesh.labels)
+    shown: list[tuple[str, NDArray[np.uint8] | None]] = [("in the colours of the images", None)]
+    if mesh.labels is not None:
+        shown.append(("by class", graph.label_space.colorize(mesh.labels)))
     pictures = []
     for key, storey in graph.nodes("storey") or [("F0", None)]:
         cut = (storey.z_range[0] if storey else 0.0) + TOP_VIEW_CUT
         name = f"storey {key} " if len(graph.nodes("storey")) > 1 else ""
-        for what, colors in (("in the colours of the images", None), ("by class", label_colors)):
-            if what == "by class" and colors is None:
-                continue
-            picture = top_view(caster, pixel_size=extent / TOP_VIEW_PIXELS, cut_height=cut, colors=colors)
-            pictures.append(Picture(picture, f"{name}from above, cut at {TOP_VIEW_CUT} m, {what}"))
+        views = top_views(caster, [colors for _, colors in shown], pixel_size=extent / TOP_VIEW_PIXELS, cut_height=cut)
+        for (what, _), view in zip(shown, views, strict=True):
+            pictures.append(Picture(view, f"{name}from above, cut at {TOP_VIEW_CUT} m, {what}"))
     return pictures
 
 

@@ -10,7 +10,7 @@ from helpers import box_mesh, random_se3, sphere_mesh
 
 from mapping.camera import Intrinsics
 from mapping.mesh.mesh import Mesh, concatenate, sample_surface
-from mapping.mesh.pictures import BACK_FACE, shaded_picture, top_view
+from mapping.mesh.pictures import BACK_FACE, shaded_picture, top_views
 from mapping.mesh.raycast import MeshCaster
 from mapping.se3 import look_at, transform_points
 
@@ -224,7 +224,7 @@ def test_picture_takes_other_colours_and_a_ready_caster():
 def test_colours_are_mixed_between_the_corners():
     floor = plane(0.0, half=1.0)
     colors = np.array([[0, 0, 0], [200, 0, 0], [200, 0, 0], [0, 0, 0]], np.uint8)  # red grows with x
-    picture = top_view(replace(floor, colors=colors), pixel_size=0.1, cut_height=1.0, margin=0.0)
+    (picture,) = top_views(replace(floor, colors=colors), [None], pixel_size=0.1, cut_height=1.0, margin=0.0)
     np.testing.assert_allclose(picture[10, :, 0], np.arange(5, 200, 10), atol=1)
 
 
@@ -232,10 +232,10 @@ def test_top_view_is_cut_below_the_ceiling():
     floor = replace(plane(0.0, half=2.0), colors=np.full((4, 3), 100, np.uint8))
     ceiling = replace(plane(2.5, half=2.0, up=False), colors=np.full((4, 3), 250, np.uint8))
     cube = replace(box_mesh((1, 0.5, 0.5), (1.0, 0.5, 0.25)), colors=np.full((8, 3), (0, 200, 0), np.uint8))
-    picture = top_view(concatenate([floor, ceiling, cube]), pixel_size=0.05, cut_height=2.0, margin=0.5)
+    (picture,) = top_views(concatenate([floor, ceiling, cube]), [None], pixel_size=0.05, cut_height=2.0, margin=0.5)
     assert picture.shape == (100, 100, 3)
     assert picture[0, 0].tolist() == [255] * 3
     np.testing.assert_allclose(picture[40, 70], (0, 200, 0), atol=2)  # x = 1, y = 0.5: x to the right, y up
     np.testing.assert_allclose(picture[[40, 60], [30, 70]], 100, atol=2)
     with pytest.raises(ValueError, match="mesh with faces"):
-        top_view(Mesh.empty(), pixel_size=0.1, cut_height=1.0)
+        top_views(Mesh.empty(), [None], pixel_size=0.1, cut_height=1.0)
