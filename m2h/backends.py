@@ -30,7 +30,9 @@ RUNTIMES = ("openvino", "onnxruntime")
 
 
 class Network(Protocol):
-    """A network as the predictor runs it, whatever runs it."""
+    """A network as the predictor runs it, whatever runs it; `has_fixed_size` where it takes images of one size alone."""
+
+    has_fixed_size: bool
 
     def __call__(
         self,
@@ -141,6 +143,8 @@ class ExportedNetwork:
 
     `whole` gives all outputs; `features`, with `cross_view`, the part of it that gives the matching features.
     """
+
+    has_fixed_size = True
 
     def __init__(
         self, whole: _Graph, features: _Graph | None, outputs: list[str], record: CheckpointRecord, path: Path

@@ -135,7 +135,7 @@ class Predictor:
     ) -> list[Predictions]:
         """Predictions of images of one size and camera that go through the network together; raises as a call does."""
         shape = _check_images(images, intrinsics)
-        placement = place(shape, self.record.preprocessing)
+        placement = self._place(shape)
         with torch.inference_mode():
             outputs = self.network(self._prepared(images, placement), self.tasks)
             fields = self._fields(outputs, placement, self._depth_factor(placement, intrinsics))
@@ -161,7 +161,7 @@ class Predictor:
 
     def match(self, view: View) -> MatchedView:
         """What is kept of a frame for those whose neighbour it is; raises ValueError for a network that sees one image."""
-        placement = place(view.rgb.shape[:2], self.record.preprocessing)
+        placement = self._place(view.rgb.shape[:2])
         with torch.inference_mode():
             features = self.network.match(self._prepared([view.rgb], placement))[0]
         return MatchedView(features, _placed(view.camera, placement), view.T_world_camera)
@@ -177,7 +177,7 @@ class Predictor:
         shape = _check_images([view.rgb], None)
         if self.record.focal is None:
             raise ValueError("this network's depth is tied to no focal length: poses in metres mean nothing to it")
-        placement = place(shape, self.record.preprocessing)
+        placement = self._place(shape)
         camera = _placed(view.camera, placement)
         factor = self.record.depth_scale * camera.fx / self.record.focal
         with torch.inference_mode():
@@ -214,11 +214,14 @@ class Predictor:
 
     def label_logs(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Log probabilities (classes, H, W) of the classes in one image, before the threshold for a name."""
-        placement = place(_check_images([rgb], None), self.record.preprocessing)
+        placement = self._place(_check_images([rgb], None))
         with torch.inference_mode():
             logits = self.network(self._prepared([rgb], placement), SEMANTICS)["semantics"]
             at_image = restore(logits.float(), placement)[0] / self.record.label_temperature
             return np.asarray(at_image.log_softmax(dim=0).cpu().numpy(), dtype=np.float32)
+
+    def _place(self, image: tuple[int, ...]) -> Placement:
+        return place((image[0], image[1]), self.record.preprocessing, turnable=not self.network.has_fixed_size)
 
     def _prepared(self, images: Sequence[NDArray[np.uint8]], placement: Placement) -> Tensor:
         batch = torch.from_numpy(np.stack(images)).to(self.device)
@@ -293,6 +296,8 @@ def choose_device(name: str) -> torch.device:
 
 class TorchNetwork:
     """The model on the device, in the wanted arithmetic."""
+
+    has_fixed_size = False
 
     def __init__(self, model: M2H, device: torch.device, config: InferenceConfig) -> None:
         self.model = model.to(device)

@@ -22,13 +22,19 @@ class Placement:
     left: int
 
 
-def place(image: tuple[int, int], preprocessing: Preprocessing) -> Placement:
-    """Where an image of (H, W) pixels comes to lie in the network's input."""
+def place(image: tuple[int, int], preprocessing: Preprocessing, *, turnable: bool = False) -> Placement:
+    """Where an image of (H, W) pixels comes to lie in the network's input.
+
+    With `turnable` an image on end is fitted into an input on end, of as many pixels, instead of into the middle of one that
+    lies: for networks that take any size.
+    """
     if preprocessing.size is None:
         return Placement(image, image, image, 0, 0)
     canvas = preprocessing.size
     if preprocessing.policy == "squash":
         return Placement(image, canvas, canvas, 0, 0)
+    if turnable and (image[0] - image[1]) * (canvas[0] - canvas[1]) < 0:
+        canvas = canvas[::-1]
     scale = min(canvas[0] / image[0], canvas[1] / image[1])
     height, width = (max(1, min(whole, round(n * scale))) for n, whole in zip(image, canvas, strict=True))
     return Placement(image, (height, width), canvas, (canvas[0] - height) // 2, (canvas[1] - width) // 2)

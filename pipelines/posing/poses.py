@@ -29,12 +29,14 @@ from pipelines.posing.reconstruction import (
 )
 from pipelines.posing.recording import PlainRecording, open_plain
 from pipelines.posing.scale import CARRIED_HEIGHT, ScaleEstimate, estimate_scale
+from pipelines.posing.upright import PROBES, recognised_turns, shipped_uncertainty
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.ingest import ingest
 from pipelines.sequences.masks import MASKS
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import read_json
 from pipelines.settings import FramesConfig, PosingConfig
+from pipelines.turning import turned_array, turned_camera
 from pipelines.workspace import digest, folder_fingerprint
 from scenegraph.labels import load_label_space
 
@@ -102,10 +104,11 @@ def pose_recording(
     _prepare_work(work, key)
     picked, reasons = _picked(recording, config, work, progress)
     camera_images = _write_pictures(recording, picked, config, work, progress)
-    single = _SingleImages(camera_images)
+    names = [_name(position) for position in picked]
+    single = _SingleImages(camera_images, names)
     found_model = reconstruct(
         camera_images,
-        [_name(position) for position in picked],
+        names,
         work,
         focal=_first_focal(recording, picked, config),
         depth_of=single.depth,
@@ -229,23 +232,32 @@ def _check_registered(path: Path, found: Reconstruction, picked: int) -> None:
 
 
 class _SingleImages:
-    """What the shipped network says of single images, by their names, without the lens of a camera."""
+    """What the shipped network says of single images, by their names, without the lens of a camera and shown upright."""
 
-    def __init__(self, images: Path) -> None:
-        self._images = images
+    def __init__(self, images: Path, names: Sequence[str]) -> None:
+        self._images, self._names = images, names
 
     def depth(self, name: str, camera: Intrinsics) -> NDArray[np.float32]:
         """(H, W) in metres."""
-        return self._predictor.depth_alone(self._pixels(name, camera), camera.undistorted())
+        seen = turned_camera(camera.undistorted(), self._turns)
+        return turned_array(self._predictor.depth_alone(self._upright(name, camera), seen), -self._turns)
 
     def floor(self, name: str, camera: Intrinsics) -> NDArray[np.bool_]:
         """(H, W), where the image shows floor."""
-        labels = self._predictor(self._pixels(name, camera), camera.undistorted()).labels
+        labels = self._predictor(self._upright(name, camera)).labels
         assert labels is not None
-        return np.isin(labels, self._floor_ids)
+        return np.isin(turned_array(labels, -self._turns), self._floor_ids)
 
-    def _pixels(self, name: str, camera: Intrinsics) -> NDArray[np.uint8]:
-        return np.asarray(undistort(read_rgb(self._images / name), camera))
+    def _upright(self, name: str, camera: Intrinsics) -> NDArray[np.uint8]:
+        return turned_array(undistort(read_rgb(self._images / name), camera), self._turns)
+
+    @cached_property
+    def _turns(self) -> int:
+        """Quarter turns that bring the pictures upright, as far as the network recognises what they show."""
+        uncertainty = shipped_uncertainty()
+        assert uncertainty is not None
+        probes = np.unique(np.linspace(0, len(self._names) - 1, PROBES).astype(int))
+        return recognised_turns((read_rgb(self._images / self._names[i]) for i in probes), uncertainty)
 
     @cached_property
     def _predictor(self) -> Predictor:

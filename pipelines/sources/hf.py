@@ -21,6 +21,7 @@ from pipelines.sources.fitting import DepthShape, fitted
 from pipelines.sources.hf_files import HubCheckpoint, find_checkpoint
 from pipelines.sources.hf_networks import HubDepth, HubLabels, HubNormals
 from pipelines.sources.source import DepthOrigin, NetworkOrigin, Source, SourceError
+from pipelines.sources.upright import shown_upright
 from pipelines.workspace import digest
 from scenegraph.label_tables import nyu40_of_names, table_to_nyu40
 from scenegraph.labels import known_label_spaces, load_label_space, nyu40
@@ -42,8 +43,14 @@ def open_hf(argument: str, sequence: FrameSequence, config: PipelineConfig) -> S
     """The source of `depth=NAME,semantics=NAME,normals=NAME`, each a folder or a name of the hub, any of them absent.
 
     `kind=metric|disparity|relative` says what the depth is where the checkpoint does not, and `space=NAME` to which label space
-    the classes belong, in order, where the checkpoint has no names of them. Raises SourceError in one line.
+    the classes belong, in order, where the checkpoint has no names of them. Images that lie on their side are shown to them
+    upright. Raises SourceError in one line.
     """
+    return shown_upright(_open, argument, sequence, config)
+
+
+def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
+    """The networks as they answer for the images as they are stored."""
     options = _options(argument)
     found = {task: find_checkpoint(options[task]) for task in TASKS if task in options}
     notes = [note for checkpoint in found.values() for note in checkpoint.notes()]

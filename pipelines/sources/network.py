@@ -28,6 +28,7 @@ from pipelines.loading import chosen_positions
 from pipelines.posing.unit import estimate_unit
 from pipelines.settings import NetworkConfig, PipelineConfig
 from pipelines.sources.source import DepthOrigin, Hint, Source
+from pipelines.sources.upright import shown_upright
 from pipelines.workspace import digest, folder_fingerprint
 from scenegraph.labels import LabelSpace, load_label_space
 
@@ -55,8 +56,13 @@ def open_network(argument: str, sequence: FrameSequence, config: PipelineConfig)
 
     A network with cross-view matching is given neighbouring frames; its depth is then that of the poses. Raises m2h's own
     WeightsError or CheckpointError for weights that cannot be had, and LabelSpaceError when the checkpoint speaks an unknown
-    label space.
+    label space. Images that lie on their side are shown to it upright.
     """
+    return shown_upright(_open, argument, sequence, config)
+
+
+def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
+    """The network as it answers for the images as they are stored."""
     from m2h.weights import DEFAULT_NAME, resolve_weights
 
     name = argument or DEFAULT_NAME

@@ -87,7 +87,8 @@ class Source:
     geometry contradicts them. `files` are the files and folders that it reads while it answers, besides the sequence. `networks`
     are those of others that it asks. `about_depth` and `about_labels` are sentences on where these come from and how good they
     are known to be, in place of those of `trust.py`. `depth_alone` predicts depth (H, W) in metres of a single image, for what
-    poses cannot tell; None for a source that cannot.
+    poses cannot tell; None for a source that cannot. `turns` gives the quarter turns (N,) counter-clockwise, by position in the
+    sequence, that brought the images upright which a network was shown; None where they were shown as they are.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Source:
     about_depth: str = ""
     about_labels: str = ""
     depth_alone: Callable[[Frame], NDArray[np.float32]] | None = None
+    turns: Callable[[], NDArray[np.int64]] | None = None
 
 
 def open_source(spec: str, sequence: FrameSequence, config: PipelineConfig | None = None) -> Source:

@@ -95,6 +95,13 @@ class RunContext:
         """The camera of the first chosen frame."""
         return self.sequence.infos[self.positions[0]].intrinsics
 
+    @property
+    def turns(self) -> dict[int, int]:
+        """By index the quarter turns by which images were turned before a network was shown them."""
+        if self.source.turns is None:
+            return {}
+        return dict(zip((info.index for info in self.sequence.infos), self.source.turns().tolist(), strict=True))
+
     @cached_property
     def alignment(self) -> alignment_file.Alignment:
         """What the alignment stage found, as long as this stage runs."""

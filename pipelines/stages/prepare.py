@@ -24,6 +24,7 @@ from pipelines.sources.source import FOUND_BY_POSES
 from pipelines.sources.stored import INDEX, has_answer, index_of
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
 from pipelines.stages.watching import show_prediction
+from pipelines.turning import turned_pose
 from pipelines.workspace import StageRecord, digest
 
 CHECK_FILE, POSTPONED = "check.json", "left_to_refinement"
@@ -98,19 +99,21 @@ def find_level(context: RunContext) -> StageRecord:
     volume = TSDFVolume(
         TSDFConfig(voxel_size=LEVELLING_VOXEL_SIZE, max_depth=context.config.tsdf.max_depth, carve=False)
     )
+    by_user = context.config.up
+    up = by_user or context.sequence.world_up
+    # Where up was recognised in the images, the cameras that stand for it are those that see them upright.
+    turns = context.turns if up is None else {}
     poses = []
     for done, frame in enumerate(context.posed_frames(few, levelled=False, max_broken=len(few) - 1)):
         seen = frame.predictions
         volume.integrate(seen.depth, frame.intrinsics, frame.T_world_camera, labels=seen.labels)
-        poses.append(frame.T_world_camera)
+        poses.append(turned_pose(frame.T_world_camera, turns.get(frame.index, 0)))
         context.advance(done + 1, len(few))
     mesh = volume.extract_mesh(min_weight=1.0)
     floor_faces: NDArray[np.bool_] | None = None
     if mesh.labels is not None and context.source.label_space is not None:
         floor_ids = [c.id for c in context.source.label_space.classes if c.name in ("floor", "floor_mat")]
         floor_faces = np.asarray(np.isin(mesh.labels[mesh.faces], floor_ids).all(axis=1))
-    by_user = context.config.up
-    up = by_user or context.sequence.world_up
     found = level(mesh, np.array(poses), world_up=up, keep_up=by_user is not None, floor_faces=floor_faces)
     data = {
         "T_input_world": moved(found.T_input_world, context.origin).tolist(),

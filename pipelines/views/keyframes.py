@@ -16,12 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from m2h import Predictions
 from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
 from mapping.mesh.mesh import Mesh
 from mapping.reading.files import file_sha256
 from mapping.se3 import quat_xyzw_from_rotation
 from pipelines.images import encode_jpeg, encode_png
+from pipelines.turning import turned_array, turned_camera, turned_pose, turns_to_upright
 from pipelines.workspace import WorkspaceError, read_record
 from scenegraph.graph import SceneGraph
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+UP = (0.0, 0.0, 1.0)
+"""Of the world of the map."""
 KEYFRAMES_FILE = "keyframes.json"
 CANDIDATES = 160
 """Frames that are compared, evenly over the recording."""
@@ -72,6 +76,18 @@ class ShownFrame(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class _UprightFrame:
+    """A `ShownFrame` turned by quarters, of what is predicted of it depth and labels alone."""
+
+    index: int
+    timestamp: float
+    rgb: NDArray[np.uint8]
+    intrinsics: Intrinsics
+    T_world_camera: Array
+    predictions: Predictions
+
+
+@dataclass(frozen=True, eq=False)
 class _Candidate:
     """A frame that may be kept: its index and the score of each object in it, by object number."""
 
@@ -86,7 +102,8 @@ def find_keyframes(
     frames_at: Callable[[Sequence[int]], Iterable[ShownFrame]],
 ) -> dict[str, Any]:
     """The images of a run as `keyframes.json` has them: `frames` with pose, camera, image, depth, labels and the keys of the
-    objects that each shows, and for the key of each of the `objects` the frames that show it best, with its outlines.
+    objects that each shows, and for the key of each of the `objects` the frames that show it best, with its outlines. Images
+    that lie on their side are turned upright, and their cameras with them.
 
     cameras : by index of a frame, its camera and pose (4, 4) in the world of the mesh.
     frames_at : the frames of these indices, as far as they can be read, in order.
@@ -97,11 +114,13 @@ def find_keyframes(
     numbers = _face_objects(mesh)
     compared = _spread(sorted(cameras), CANDIDATES)
     scores = {index: _scores(caster, numbers, *cameras[index]) for index in compared}
+    turns = turns_to_upright(np.array([cameras[index][1] for index in compared]), UP)
+    turns_of = dict(zip(compared, turns.tolist(), strict=True))
     kept = _kept([_Candidate(index, scores[index]) for index in compared])
     frames: list[dict[str, Any]] = []
     found: dict[int, list[tuple[float, int, list[Any]]]] = {}
     keys = {node.number: key for key, node in graph.nodes("object")}
-    for posed in frames_at(kept):
+    for posed in (_upright(frame, turns_of[frame.index]) for frame in frames_at(kept)):
         outlines = _outlines(caster, numbers, posed)
         for number, outline in outlines.items():
             score = scores[posed.index].get(number, 0.0)
@@ -195,6 +214,22 @@ def _face_objects(mesh: Mesh) -> NDArray[np.int64]:
     corners = mesh.objects[mesh.faces].astype(np.int64)
     same = (corners == corners[:, :1]).all(axis=1)
     return np.append(np.where(same, corners[:, 0], 0), 0)
+
+
+def _upright(frame: ShownFrame, turns: int) -> ShownFrame:
+    if turns == 0:
+        return frame
+    labels = frame.predictions.labels
+    return _UprightFrame(
+        frame.index,
+        frame.timestamp,
+        turned_array(frame.rgb, turns),
+        turned_camera(frame.intrinsics.undistorted(), turns),
+        turned_pose(frame.T_world_camera, turns),
+        Predictions(
+            turned_array(frame.predictions.depth, turns), None if labels is None else turned_array(labels, turns)
+        ),
+    )
 
 
 def _spread(indices: Sequence[int], count: int) -> list[int]:

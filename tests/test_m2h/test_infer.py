@@ -42,6 +42,9 @@ def coordinates(images: torch.Tensor, tasks: object) -> dict[str, torch.Tensor]:
     return {"depth": columns + 10, "edges": rows / 20}
 
 
+coordinates.has_fixed_size = False  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("preprocessing", POLICIES)
 def test_each_pixel_gets_the_answer_for_its_own_place(preprocessing: Preprocessing) -> None:
     """A map that is linear in the input's coordinates stays linear, so interior pixels must read exactly their own."""
@@ -66,6 +69,36 @@ def test_fit_keeps_the_aspect_ratio_and_centres() -> None:
     assert (p.scaled, p.top, p.left) == ((168, 224), 28, 0)
     p = place((640, 480), Preprocessing(policy="fit", size=(224, 224)))
     assert (p.scaled, p.top, p.left) == ((224, 168), 0, 28)
+
+
+def test_an_image_on_end_is_fitted_into_an_input_on_end() -> None:
+    landscape = Preprocessing(policy="fit", size=(192, 256))
+    p = place((640, 480), landscape, turnable=True)
+    assert (p.canvas, p.scaled, p.top, p.left) == ((256, 192), (256, 192), 0, 0)
+    for image in [(480, 640), (400, 400)]:
+        assert place(image, landscape, turnable=True) == place(image, landscape)
+    on_end = replace(landscape, size=(256, 192))
+    assert place((480, 640), on_end, turnable=True).canvas == (192, 256)
+    squashed = replace(landscape, policy="squash")
+    assert place((640, 480), squashed, turnable=True) == place((640, 480), squashed)
+
+
+@pytest.mark.parametrize("has_fixed_size", [False, True])
+def test_only_a_network_that_takes_any_size_is_given_an_input_on_end(*, has_fixed_size: bool) -> None:
+    sizes = []
+
+    def network(images: torch.Tensor, *_: object) -> dict[str, torch.Tensor]:
+        sizes.append(tuple(images.shape[-2:]))
+        return {"depth": images[:, :1]}
+
+    network.has_fixed_size = has_fixed_size  # type: ignore[attr-defined]
+    record = CheckpointRecord(
+        config=replace(M2HConfig.tiny(), tasks=("depth",)), preprocessing=Preprocessing(policy="fit", size=(48, 64))
+    )
+    depth = Predictor(network, record)(noise(64, 48)).depth  # type: ignore[arg-type]
+    assert depth is not None
+    assert depth.shape == (64, 48)
+    assert sizes == [(48, 64) if has_fixed_size else (64, 48)]
 
 
 def test_input_is_the_normalised_image() -> None:
