@@ -308,6 +308,22 @@ def from_images(data: Result) -> str:
     return "\n\n".join(parts)
 
 
+def upright(data: Result) -> str:
+    """What the network says of images upright and on their side, and how often it tells which way is up."""
+    shown = [{"images": name, **scores} for name, scores in data["shown"].items()]
+    columns = [
+        *(Column("images", "images"), Column("label accuracy", "accuracy", ".3f")),
+        *(Column("mIoU, classes present", "miou_present", ".3f"), Column("named", "named_share", ".2f")),
+        *(Column("depth AbsRel, neighbours", "depth_neighbours", ".3f"), Column("alone", "depth_alone", ".3f")),
+    ]
+    found = [{"recording": name, **counts} for name, counts in data["recognised"].items()]
+    counts = [
+        Column("recording", "recording"),
+        *(Column(name.replace("_", " "), name, ".0f") for name in ("right", "left_alone", "wrong")),
+    ]
+    return "\n\n".join([table(columns, shown), table(counts, found)])
+
+
 def visits(data: Result) -> str:
     """What was found over all worlds."""
     totals = data["totals"]

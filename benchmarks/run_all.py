@@ -35,6 +35,7 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
         "monocular": ["bench_monocular.py", "--ablate", "31", "33", "42"],
         "multiview": ["bench_multiview.py", data],
         "from_images": ["bench_from_images.py", data],
+        "upright": ["bench_upright.py", data],
         "poses": ["bench_poses.py", data, "--maps"],
         "checks": ["bench_checks.py", data],
         "refine_poses": ["bench_refine_poses.py", data],
@@ -45,7 +46,7 @@ def commands(sequence: str, data: str) -> dict[str, list[str]]:
 def missing(sequence: Path, data: Path) -> dict[str, str]:
     """The missing recordings, by the name of the result that needs them."""
     needed = {"fusion": [sequence], "multiview": [data / name for name in RECORDINGS]}
-    for name in ("from_images", "poses", "checks", "refine_poses"):
+    for name in ("from_images", "upright", "poses", "checks", "refine_poses"):
         needed[name] = needed["multiview"]
     needed["refine"] = [data / RECORDINGS[0]]
     absent = {name: [str(path) for path in paths if not path.exists()] for name, paths in needed.items()}

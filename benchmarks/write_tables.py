@@ -31,6 +31,7 @@ from result_tables import (
     quality,
     refine,
     synth,
+    upright,
     visits,
 )
 from run_all import commands
@@ -229,6 +230,16 @@ SECTIONS = (
         "NYU13; *named* are the pixels whose label is probable enough to be given. Maps are those of `m2h run` as by default, in "
         "which the network is shown what the images prove of each frame; *depth* is what it then says of all pixels.",
         from_images,
+        ("torch",),
+    ),
+    Section(
+        "Images on their side",
+        "upright",
+        "What phones store that are held on end: the labelled photographs, and depth of every tenth frame of the office's second "
+        "half with its neighbours, as the shipped network sees them upright and would see them on their side; a run shows them "
+        "upright. *Recognised*: four stretches of each recording in four turns without an up direction, in which the network is "
+        "asked which way is up; *left alone* are stretches that stay on their side.",
+        upright,
         ("torch",),
     ),
     Section(

@@ -111,6 +111,17 @@ def from_images():
     }
 
 
+def upright():
+    shown = {
+        "accuracy": 0.567,
+        "miou_present": 0.345,
+        "named_share": 0.5,
+        "depth_neighbours": 0.123,
+        "depth_alone": 0.234,
+    }
+    return {"shown": {"upright": shown}, "recognised": {"hut": {"right": 14, "left_alone": 2, "wrong": 0}}}
+
+
 def poses():
     figures = {
         "images": 9,
@@ -145,7 +156,7 @@ def visits():
 
 
 RESULTS = (fusion, large_run, long_walk, monocular, multiview, network, quality, refine, synth, from_images, poses)
-MADE_UP = {make.__name__: make for make in (*RESULTS, batch, checks, refine_poses, visits)}
+MADE_UP = {make.__name__: make for make in (*RESULTS, batch, checks, refine_poses, upright, visits)}
 
 
 @pytest.fixture
@@ -274,7 +285,8 @@ def test_benchmarks_without_their_recordings_are_skipped(tmp_path):
     (tmp_path / "redkitchen").mkdir()
     absent = run_all.missing(tmp_path / "redkitchen", tmp_path)
     assert absent == dict.fromkeys(
-        ("multiview", "from_images", "poses", "checks", "refine_poses", "refine"), str(tmp_path / "hololens_office")
+        ("multiview", "from_images", "upright", "poses", "checks", "refine_poses", "refine"),
+        str(tmp_path / "hololens_office"),
     )
     (tmp_path / "hololens_office").mkdir()
     assert run_all.missing(tmp_path / "redkitchen", tmp_path) == {}

@@ -19,9 +19,9 @@ from pipelines.turning import Array, turned_array, turned_pose, turns_to_upright
 if TYPE_CHECKING:
     from m2h.infer import Predictor
 
-PROBES = 12
+PROBES = 8
 """Images, spread over the sequence, that are looked at."""
-LOOKED_AT = 256
+LOOKED_AT = 512
 """Longer side in pixels to which they are reduced."""
 CLEARER = 0.08
 """Nats by which images must be clearer when they are turned than as they are; 0.2 to 0.3 in rooms that were photographed."""

@@ -26,6 +26,12 @@ WITHOUT_NETWORK = ("unshare", "--map-root-user", "--net")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of packages of others
 
 
+@pytest.fixture(autouse=True)
+def _up_is_not_looked_for(monkeypatch):
+    """The wall has no upper side, and to look at it takes seconds."""
+    monkeypatch.setattr("pipelines.sources.upright.shipped_uncertainty", lambda: None)
+
+
 @pytest.fixture(scope="module")
 def metric(tmp_path_factory):
     return depth_network(tmp_path_factory.mktemp("hub") / "metric-depth")
