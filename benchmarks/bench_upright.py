@@ -2,9 +2,9 @@
 
     python benchmarks/bench_upright.py DATA
 
-measures labels of the photographs of DATA/nyu13_photos and depth of the second half of DATA/hololens_office, upright and turned by
-a quarter, as the network sees them in a run and would without being turned back; and, of stretches of the recordings in four turns
-whose up direction is withheld, how often it is recognised. Writes benchmarks/results/upright.json.
+measures labels of the photographs of DATA/nyu13_photos and depth of the second half of DATA/hololens_office, upright and turned
+by a quarter, as the network sees them in a run and would without being turned back; and, of stretches of the recordings in four
+turns whose up direction is withheld, how often it is recognised. Writes benchmarks/results/upright.json.
 """
 
 from __future__ import annotations

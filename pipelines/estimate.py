@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pipelines.frame import FrameSequence
 from pipelines.loading import chosen_positions
 from pipelines.settings import PipelineConfig
+from pipelines.spacing import with_spacing_decided
 
 COSTLY, QUICK = 4.2, 0.32
 """Seconds per frame and megapixel: with the network and neighbouring images, and with recorded depth."""
 FIXED = 18.0
 """Seconds of a run whatever its length: imports, the check, graph and report of a few rooms."""
+NETWORKS = ("m2h", "hf:", "multiview")
+"""Words in the name of a source that has to work for each frame."""
 UNCERTAINTY = 2.0
 """Factor by which recordings, and machines of the kind, differ."""
 
@@ -41,10 +44,12 @@ class Expectation:
 
 def expected(sequence: FrameSequence, source: str, config: PipelineConfig) -> Expectation:
     """What `run` with these arguments will do, by the sequence's list of frames alone; raises SequenceError as it."""
-    positions = chosen_positions(sequence, config.frames)
-    infos = [sequence.infos[position] for position in positions]
-    has_depth = any(info.has_depth for info in infos)
+    has_depth = any(info.used and info.has_depth for info in sequence.infos)
     name = source if source != "auto" else "recorded" if has_depth else "m2h"
+    predicts = any(network in name for network in NETWORKS)
+    decided = with_spacing_decided(config, sequence, is_costly=predicts)
+    positions = chosen_positions(sequence, decided.frames)
+    infos = [sequence.infos[position] for position in positions]
     cost = QUICK if name == "recorded" else COSTLY
     megapixels = sum(info.intrinsics.width * info.intrinsics.height for info in infos) / 1e6
     middle = FIXED + cost * megapixels

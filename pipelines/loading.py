@@ -13,6 +13,7 @@ from mapping.lru_cache import LruCache
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.recentred import origin_of
 from pipelines.settings import FramesConfig
+from pipelines.spacing import positions_apart
 
 READ_AHEAD = 4
 KEPT_FRAME_BYTES = 128 << 20
@@ -27,7 +28,8 @@ class BrokenFramesError(SequenceError):
 
 
 def chosen_positions(sequence: FrameSequence, config: FramesConfig) -> list[int]:
-    """Positions in `sequence.infos` of the usable frames that stride and range choose.
+    """Positions in `sequence.infos` of the usable frames that range, stride and spacing choose; a spacing that is still to be
+    decided (`auto`) leaves none out.
 
     Raises SequenceError when none is left.
     """
@@ -39,7 +41,8 @@ def chosen_positions(sequence: FrameSequence, config: FramesConfig) -> list[int]
     if not usable:
         where = f"frames.start={config.start} frames.stop={config.stop}"
         raise SequenceError(f"{sequence.name}: no usable frame among {len(sequence)} ({where})")
-    return usable[:: config.stride]
+    chosen = usable[:: config.stride]
+    return positions_apart(sequence.infos, chosen, config.spacing) if config.spacing.mode == "on" else chosen
 
 
 def read_frames(

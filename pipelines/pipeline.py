@@ -23,6 +23,7 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources.refinement import Refine, refined
 from pipelines.sources.source import Source, open_source
 from pipelines.sources.trust import trust_lines
+from pipelines.spacing import with_spacing_decided
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.find_planes import find_surface_planes
@@ -131,8 +132,7 @@ def run(
 
     Raises SequenceError, SourceError, WorkspaceError and the packages' errors, each with one line that names file and field.
     """
-    config = config or PipelineConfig()
-    sequence, shared, opened = _opened(sequence, source, config)
+    sequence, shared, opened, config = _opened(sequence, source, config or PipelineConfig())
     check_bounds(sequence, config)
     workspace = Workspace(Path(out))
     with workspace.lock(), ExitStack() as ahead:
@@ -173,8 +173,7 @@ def stage_context(
 
     Raises WorkspaceError where a stage before it was not done with this input and these settings, and what `run` raises.
     """
-    config = config or PipelineConfig()
-    sequence, shared, opened = _opened(sequence, source, config)
+    sequence, shared, opened, config = _opened(sequence, source, config or PipelineConfig())
     workspace = Workspace.open(out)
     with ExitStack() as ahead:
         key = digest(input_fingerprint(sequence), opened.name, opened.fingerprint, can_adjust())
@@ -192,13 +191,16 @@ def stage_context(
 
 def _opened(
     sequence: FrameSequence, source: str, config: PipelineConfig
-) -> tuple[FrameSequence, FrameSequence, Source]:
+) -> tuple[FrameSequence, FrameSequence, Source, PipelineConfig]:
     """The sequence about its origin with the frames that the source can answer for, the same with all frames as sources share it,
-    and the source."""
+    the source, and the settings with what depends on the source decided."""
     sequence = recentred(sequence)
     shared = CachedSequence(sequence)
     opened = open_source(source, shared, config)
-    return only_with_depth(sequence) if opened.needs_depth else sequence, shared, opened
+    decided = with_spacing_decided(config, sequence, is_costly=opened.is_costly)
+    if decided.frames.spacing.mode == "on":
+        opened = open_source(source, shared, decided)
+    return only_with_depth(sequence) if opened.needs_depth else sequence, shared, opened, decided
 
 
 def _posed_context(context: RunContext, shared: FrameSequence, source: str, refine: Refine) -> RunContext:

@@ -18,6 +18,20 @@ STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, config=STRICT)
+class SpacingConfig:
+    """Which frames are left out because the camera hardly moved since the last one that was used."""
+
+    mode: Literal["auto", "on", "off"] = "auto"
+    """`auto` leaves frames out where depth or labels have to be predicted and the unit of the poses is known."""
+    metres: float = Field(default=0.04, ge=0, le=1e9)
+    """Distance from the last one at which a frame is used; with `on` in the unit of the poses."""
+    degrees: float = Field(default=4.0, ge=0, le=180)
+    """Turn since the last one at which a frame is used."""
+    seconds: float = Field(default=0.35, ge=0)
+    """Time since the last one after which a frame is used however the camera stands: what moves is seen often enough."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class FramesConfig:
     """Which frames of the sequence are used."""
 
@@ -27,6 +41,8 @@ class FramesConfig:
     """First frame index."""
     stop: int | None = None
     """One past the last frame index; None is the end."""
+    spacing: SpacingConfig = SpacingConfig()
+    """How far apart frames are."""
     max_broken: float = Field(default=0.05, ge=0, le=1)
     """Share of unreadable frames above which the run stops."""
 

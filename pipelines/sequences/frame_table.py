@@ -17,7 +17,7 @@ COLUMNS = ("index", "timestamp", "image", "used", "reason")
 def write_frame_table(
     path: Path, sequence: FrameSequence, chosen: Container[int], broken: Mapping[int, str] | None = None
 ) -> None:
-    """Write `COLUMNS` for all frames; `chosen` are the positions selected by stride and range, `broken` those found
+    """Write `COLUMNS` for all frames; `chosen` are the positions selected by range, stride and spacing, `broken` those found
     unreadable."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -25,7 +25,7 @@ def write_frame_table(
     for position, info in enumerate(sequence.infos):
         reason = info.reason
         if info.used and position not in chosen:
-            reason = "excluded by stride or range"
+            reason = "excluded by range, stride or spacing"
         elif info.used and broken:
             reason = broken.get(info.index, "")
         table.writerow([info.index, f"{info.timestamp:.6f}", for_csv(info.image), int(not reason), for_csv(reason)])

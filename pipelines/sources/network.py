@@ -96,9 +96,9 @@ def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Sou
             depth_alone=depth_alone_of(predictor),
         )
     asked = PosedNetwork(predictor, sequence, config, poses, label_space)
-    # An unknown unit of the poses is found from the frames that are chosen.
+    # An unknown unit of the poses is found from the frames that are chosen, and neighbours are among those that are apart.
     is_given = sequence.is_metric or config.align.pose_scale is not None
-    chosen = {} if is_given else config_to_mapping(config.frames)
+    chosen = {} if is_given and config.frames.spacing.mode != "on" else config_to_mapping(config.frames)
     frames = (config_to_mapping(config.network.neighbours), config_to_mapping(config.network.wide_neighbours))
     settings = (*frames, config.align.pose_scale, chosen)
     return Source(
@@ -238,7 +238,20 @@ class PosedNetwork:
         return found if again is None else replace(found, depth=np.where(moving, again, found.depth))
 
     def _neighbours(self, position: int, camera: Intrinsics) -> list[int]:
-        return network_neighbours(self.metric_poses, camera, position, self.config.network)
+        poses = self._apart.copy()
+        poses[position] = self.metric_poses[position]
+        return network_neighbours(poses, camera, position, self.config.network)
+
+    @cached_property
+    def _apart(self) -> NDArray[np.float64]:
+        """The poses (N, 4, 4) in metres of the frames that may be neighbours: all, or those that are apart where others are left
+        out."""
+        if self.config.frames.spacing.mode != "on":
+            return self.metric_poses
+        poses = np.full_like(self.metric_poses, np.nan)
+        chosen = chosen_positions(self.sequence, self.config.frames)
+        poses[chosen] = self.metric_poses[chosen]
+        return poses
 
     def _match(self, position: int) -> MatchedView | None:
         """The matching features of a frame; None for one that cannot be read."""

@@ -1,0 +1,44 @@
+"""Which frames are apart: of a recording at many frames a second most show what the one before shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipelines.frame import FrameInfo, FrameSequence
+from pipelines.settings import PipelineConfig, SpacingConfig
+
+
+def positions_apart(infos: Sequence[FrameInfo], positions: Sequence[int], config: SpacingConfig) -> list[int]:
+    """Of `positions` in order the first, and each at which the camera has moved or turned, or time has passed, as `config` says
+    since the last one taken. Frames without a pose are omitted."""
+    taken: list[int] = []
+    least_cosine = np.cos(np.deg2rad(config.degrees))
+    for position in positions:
+        info = infos[position]
+        if info.T_world_camera is None:
+            continue
+        if taken:
+            last = infos[taken[-1]]
+            assert last.T_world_camera is not None
+            moved = float(np.linalg.norm(info.T_world_camera[:3, 3] - last.T_world_camera[:3, 3])) >= config.metres
+            cosine = (np.sum(info.T_world_camera[:3, :3] * last.T_world_camera[:3, :3]) - 1) / 2
+            if not moved and cosine > least_cosine and info.timestamp - last.timestamp < config.seconds:
+                continue
+        taken.append(position)
+    return taken
+
+
+def with_spacing_decided(config: PipelineConfig, sequence: FrameSequence, *, is_costly: bool) -> PipelineConfig:
+    """The settings with `auto` decided: frames are left out where a source has to work for each and the unit of the poses is
+    known."""
+    frames = config.frames
+    if frames.spacing.mode != "auto":
+        return config
+    scale = config.align.pose_scale or (1.0 if sequence.is_metric else None)
+    spacing = replace(frames.spacing, mode="off")
+    if is_costly and scale is not None:
+        spacing = replace(spacing, mode="on", metres=spacing.metres / scale)
+    return replace(config, frames=replace(frames, spacing=spacing))
