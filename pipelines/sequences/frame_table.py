@@ -25,7 +25,7 @@ def write_frame_table(
     for position, info in enumerate(sequence.infos):
         reason = info.reason
         if info.used and position not in chosen:
-            reason = "excluded by range, stride or spacing"
+            reason = "excluded by range or stride or spacing"
         elif info.used and broken:
             reason = broken.get(info.index, "")
         table.writerow([info.index, f"{info.timestamp:.6f}", for_csv(info.image), int(not reason), for_csv(reason)])

@@ -249,8 +249,9 @@ class PosedNetwork:
         if self.config.frames.spacing.mode != "on":
             return self.metric_poses
         poses = np.full_like(self.metric_poses, np.nan)
-        chosen = chosen_positions(self.sequence, self.config.frames)
-        poses[chosen] = self.metric_poses[chosen]
+        everywhere = replace(self.config.frames, stride=1, start=0, stop=None)
+        apart = chosen_positions(self.sequence, everywhere)
+        poses[apart] = self.metric_poses[apart]
         return poses
 
     def _match(self, position: int) -> MatchedView | None:

@@ -90,6 +90,12 @@ class RunContext:
         """Positions in the sequence of the frames that the settings choose."""
         return chosen_positions(self.sequence, self.config.frames)
 
+    @cached_property
+    def all_positions(self) -> list[int]:
+        """The same with the frames that are left out because they are close to others."""
+        frames = self.config.frames
+        return chosen_positions(self.sequence, replace(frames, spacing=replace(frames.spacing, mode="off")))
+
     @property
     def camera(self) -> Intrinsics:
         """The camera of the first chosen frame."""

@@ -133,7 +133,7 @@ def _reason_against(context: RunContext) -> str | None:
     mode = context.config.poses.refine
     if mode == "off":
         return "--refine-poses off"
-    if len({context.sequence.infos[position].intrinsics for position in context.positions}) > 1:
+    if len({context.sequence.infos[position].intrinsics for position in context.all_positions}) > 1:
         return "the frames have different cameras"
     if mode == "auto":
         if context.source.depth_from not in FOUND_BY_POSES:
@@ -154,7 +154,7 @@ def _reason_against(context: RunContext) -> str | None:
 
 def _adjusted(context: RunContext) -> tuple[Adjustment, Refinement] | None:
     """The adjustment of the chosen frames and how it compares; None where the images do not allow one."""
-    positions = context.positions
+    positions = context.all_positions
     infos = [context.sequence.infos[position] for position in positions]
     poses = np.array([info.T_world_camera for info in infos])
     features = _features(context, positions)
@@ -207,12 +207,12 @@ def _compared(
 def _record(context: RunContext, adjustment: Adjustment) -> dict[str, Any]:
     """The camera and the poses of all frames that it took: of those that were not chosen, which are neighbours of others, too."""
     infos = context.sequence.infos
-    chosen = dict(zip(context.positions, adjustment.poses, strict=True))
+    chosen = dict(zip(context.all_positions, adjustment.poses, strict=True))
     same = [i for i, info in enumerate(infos) if info.used and info.intrinsics == context.camera]
     given = np.array([infos[i].T_world_camera for i in same])
     found = np.array([chosen.get(i, T) for i, T in zip(same, given, strict=True)])
     times = np.array([infos[i].timestamp for i in same])
-    moved = neighbours_moved(found, given, np.isin(same, context.positions), times)
+    moved = neighbours_moved(found, given, np.isin(same, context.all_positions), times)
     poses = {str(i): T.tolist() for i, T in zip(same, moved, strict=True)}
     return {"camera": asdict(adjustment.camera), "poses": poses}
 

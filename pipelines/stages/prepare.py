@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from mapping.files import flush_files, make_folder, remove_file, write_text_atom
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import check_sequence
 from pipelines.frame import Frame, SequenceError
-from pipelines.loading import chosen_positions, read_frames
+from pipelines.loading import read_frames
 from pipelines.posing.adjustment import can_adjust
 from pipelines.recentred import as_given, moved
 from pipelines.sources.predictions import prediction_path, stored_frames, write_predictions
@@ -39,11 +38,9 @@ def list_frames(context: RunContext) -> StageRecord:
     chosen, infos = context.positions, context.sequence.infos
     unused = Counter(info.reason.partition("(")[0].strip() for info in infos if not info.used)
     lost, reasons = unused.total(), ", ".join(f"{count} {reason}" for reason, count in unused.most_common(3))
-    frames = context.config.frames
-    asked = chosen_positions(context.sequence, replace(frames, spacing=replace(frames.spacing, mode="off")))
-    if skipped := sum(info.used for info in infos) - len(asked):
+    if skipped := sum(info.used for info in infos) - len(context.all_positions):
         unused["excluded by stride or range"] = skipped
-    if near := len(asked) - len(chosen):
+    if near := len(context.all_positions) - len(chosen):
         unused["close to the frame before"] = near
     omitted = "".join(f", {count} {reason}" for reason, count in unused.most_common(3))
     summary = {

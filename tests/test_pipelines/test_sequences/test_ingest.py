@@ -282,6 +282,6 @@ def test_frame_table(tmp_path: Path) -> None:
         "index,timestamp,image,used,reason",
         '0,0.000000,color/0.jpg,0,"torn, in two"',
         "1,0.666667,color/20.jpg,0,lost pose (not finite)",
-        "2,1.333333,color/40.jpg,0,excluded by range, stride or spacing",
+        "2,1.333333,color/40.jpg,0,excluded by range or stride or spacing",
         "3,1.666667,color/50.png,0,pose file is missing",
     ]
