@@ -117,7 +117,6 @@ def in_unit(metres: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda T: np.block([[T[:3, :3], T[:3, 3:] / metres], [T[3:]]])
 
 
-DEPTH_ALONE = shipped_depth_alone()
 OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 AS_IT_IS = Fault("as it is", lambda folder, header: None)
 FAULTS = (
@@ -149,7 +148,7 @@ def checked(path: Path, features: FrameFeatures | None = None) -> SequenceCheck:
     """What a run says of a sequence; `features` are those of its images where they are known."""
     sequence = open_sequence(str(path))
     sampler = FrameSampler(sequence, [i for i, info in enumerate(sequence.infos) if info.used], features)
-    return check_sequence(sequence, sampler, depth_alone=DEPTH_ALONE)
+    return check_sequence(sequence, sampler, depth_alone=shipped_depth_alone(sequence))
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ def inspect(sequence: str, fix: bool, frame_range: str | None, quiet: bool, as_j
     opened = open_sequence(sequence)
     if frame_range is not None:
         opened = only_range(opened, *range_of(frame_range))
-    inspection = inspect_sequence(opened, depth_alone=shipped_depth_alone())
+    inspection = inspect_sequence(opened, depth_alone=shipped_depth_alone(opened))
     written = write_fix(opened, inspection) if fix else None
     if as_json:
         print_json(inspection.to_json())

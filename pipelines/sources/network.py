@@ -117,20 +117,19 @@ def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Sou
     )
 
 
-def shipped_depth_alone() -> Callable[[Frame], NDArray[np.float32]] | None:
-    """Depth in metres of single images by the shipped network, which is loaded when it is first asked; None where what runs
-    networks is not installed."""
+def shipped_depth_alone(sequence: FrameSequence) -> Callable[[Frame], NDArray[np.float32]] | None:
+    """Depth in metres of single images of a sequence, shown upright, by the shipped network, which is loaded when it is first
+    asked; None where what runs networks is not installed."""
     if not all(find_spec(package) for package in NETWORK_PACKAGES):
         return None
 
     @cache
-    def predictor() -> Predictor:
-        from m2h.infer import InferenceConfig, Predictor
-        from m2h.weights import DEFAULT_NAME
+    def asked() -> Callable[[Frame], NDArray[np.float32]]:
+        found = open_network("", sequence, PipelineConfig()).depth_alone
+        assert found is not None
+        return found
 
-        return Predictor.from_checkpoint(DEFAULT_NAME, InferenceConfig(tasks=("depth",)))
-
-    return lambda frame: predictor().depth_alone(frame.rgb, frame.intrinsics)
+    return lambda frame: asked()(frame)
 
 
 def depth_alone_of(predictor: Predictor) -> Callable[[Frame], NDArray[np.float32]] | None:
