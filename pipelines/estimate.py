@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from pipelines.frame import FrameSequence
 from pipelines.loading import chosen_positions
+from pipelines.reduced import reduced_camera
 from pipelines.settings import PipelineConfig
-from pipelines.spacing import with_spacing_decided
+from pipelines.spacing import with_frames_decided
 
 COSTLY, QUICK = 4.2, 0.32
 """Seconds per frame and megapixel: with the network and neighbouring images, and with recorded depth."""
@@ -47,11 +48,14 @@ def expected(sequence: FrameSequence, source: str, config: PipelineConfig) -> Ex
     has_depth = any(info.used and info.has_depth for info in sequence.infos)
     name = source if source != "auto" else "recorded" if has_depth else "m2h"
     predicts = any(network in name for network in NETWORKS)
-    decided = with_spacing_decided(config, sequence, is_costly=predicts)
+    decided = with_frames_decided(config, sequence, is_costly=predicts)
     positions = chosen_positions(sequence, decided.frames)
-    infos = [sequence.infos[position] for position in positions]
+    side = decided.frames.longest_side
+    cameras = [sequence.infos[position].intrinsics for position in positions]
+    if isinstance(side, int):
+        cameras = [reduced_camera(camera, side) for camera in cameras]
     cost = QUICK if name == "recorded" else COSTLY
-    megapixels = sum(info.intrinsics.width * info.intrinsics.height for info in infos) / 1e6
+    megapixels = sum(camera.width * camera.height for camera in cameras) / 1e6
     middle = FIXED + cost * megapixels
     depth_from = {
         "recorded": "recorded depth",

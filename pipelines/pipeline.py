@@ -18,12 +18,13 @@ from pipelines.frame import FrameSequence, SequenceError, only_with_depth
 from pipelines.loading import BrokenFramesError, CachedSequence
 from pipelines.posing.adjustment import can_adjust
 from pipelines.recentred import recentred
+from pipelines.reduced import reduced
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources.refinement import Refine, refined
 from pipelines.sources.source import Source, open_source
 from pipelines.sources.trust import trust_lines
-from pipelines.spacing import with_spacing_decided
+from pipelines.spacing import with_frames_decided
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.find_planes import find_surface_planes
@@ -194,13 +195,27 @@ def _opened(
 ) -> tuple[FrameSequence, FrameSequence, Source, PipelineConfig]:
     """The sequence about its origin with the frames that the source can answer for, the same with all frames as sources share it,
     the source, and the settings with what depends on the source decided."""
-    sequence = recentred(sequence)
+    given = sequence
+    sequence = recentred(given)
     shared = CachedSequence(sequence)
     opened = open_source(source, shared, config)
-    decided = with_spacing_decided(config, sequence, is_costly=opened.is_costly)
-    if decided.frames.spacing.mode == "on":
-        opened = open_source(source, shared, decided)
+    decided = with_frames_decided(config, sequence, is_costly=opened.is_costly)
+    if decided != config:
+        sequence = recentred(reduced(given, _side(decided)))
+        shared = CachedSequence(sequence)
+        opened = _asked(source, shared, decided)
     return only_with_depth(sequence) if opened.needs_depth else sequence, shared, opened, decided
+
+
+def _side(config: PipelineConfig) -> int | None:
+    side = config.frames.longest_side
+    return None if side == "auto" else side
+
+
+def _asked(source: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
+    """The source of images that may be reduced; what it said of larger ones is not taken for its answers."""
+    opened = open_source(source, sequence, config)
+    return replace(opened, fingerprint=digest(opened.fingerprint, _side(config))) if _side(config) else opened
 
 
 def _posed_context(context: RunContext, shared: FrameSequence, source: str, refine: Refine) -> RunContext:
@@ -221,7 +236,7 @@ def _has_two_passes(context: RunContext) -> bool:
 
 def _reopened(source: str, sequence: FrameSequence, config: PipelineConfig, poses: Path) -> Source:
     """The source of the sequence with refined poses; what it said of others is not taken for its answers."""
-    opened = open_source(source, sequence, config)
+    opened = _asked(source, sequence, config)
     return replace(opened, fingerprint=digest(opened.fingerprint, file_sha256(poses, WorkspaceError)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -43,6 +43,8 @@ class FramesConfig:
     """One past the last frame index; None is the end."""
     spacing: SpacingConfig = SpacingConfig()
     """How far apart frames are."""
+    longest_side: Annotated[int, Field(ge=64)] | Literal["auto"] | None = "auto"
+    """Longer side in pixels to which larger images are reduced; `auto` is 640 where depth or labels are predicted, null never."""
     max_broken: float = Field(default=0.05, ge=0, le=1)
     """Share of unreadable frames above which the run stops."""
 

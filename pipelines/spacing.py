@@ -10,6 +10,9 @@ import numpy as np
 from pipelines.frame import FrameInfo, FrameSequence
 from pipelines.settings import PipelineConfig, SpacingConfig
 
+LONGEST_SIDE = 640
+"""Pixels: twice the width that networks for rooms see, and a centimetre at 5 m."""
+
 
 def positions_apart(infos: Sequence[FrameInfo], positions: Sequence[int], config: SpacingConfig) -> list[int]:
     """Of `positions` in order the first, and each at which the camera has moved or turned, or time has passed, as `config` says
@@ -31,14 +34,16 @@ def positions_apart(infos: Sequence[FrameInfo], positions: Sequence[int], config
     return taken
 
 
-def with_spacing_decided(config: PipelineConfig, sequence: FrameSequence, *, is_costly: bool) -> PipelineConfig:
-    """The settings with `auto` decided: frames are left out where a source has to work for each and the unit of the poses is
-    known."""
+def with_frames_decided(config: PipelineConfig, sequence: FrameSequence, *, is_costly: bool) -> PipelineConfig:
+    """The settings with `auto` decided: where a source has to work for each frame and pixel, images are reduced, and frames are
+    left out if the unit of the poses is known."""
     frames = config.frames
-    if frames.spacing.mode != "auto":
-        return config
-    scale = config.align.pose_scale or (1.0 if sequence.is_metric else None)
-    spacing = replace(frames.spacing, mode="off")
-    if is_costly and scale is not None:
-        spacing = replace(spacing, mode="on", metres=spacing.metres / scale)
-    return replace(config, frames=replace(frames, spacing=spacing))
+    if frames.longest_side == "auto":
+        frames = replace(frames, longest_side=LONGEST_SIDE if is_costly else None)
+    if frames.spacing.mode == "auto":
+        scale = config.align.pose_scale or (1.0 if sequence.is_metric else None)
+        spacing = replace(frames.spacing, mode="off")
+        if is_costly and scale is not None:
+            spacing = replace(spacing, mode="on", metres=spacing.metres / scale)
+        frames = replace(frames, spacing=spacing)
+    return replace(config, frames=frames)

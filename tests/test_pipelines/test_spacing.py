@@ -11,7 +11,7 @@ from pipelines.frame import FrameInfo
 from pipelines.loading import chosen_positions
 from pipelines.pipeline import run
 from pipelines.settings import AlignConfig, FramesConfig, PipelineConfig, SpacingConfig
-from pipelines.spacing import positions_apart, with_spacing_decided
+from pipelines.spacing import positions_apart, with_frames_decided
 
 SPACING = SpacingConfig(mode="on", metres=0.1, degrees=5.0, seconds=1.0)
 
@@ -62,9 +62,9 @@ def test_frames_far_apart_are_all_taken():
 def test_auto_leaves_frames_out_where_each_costs(metric, costly, changes, mode):
     wall = Wall()
     wall.is_metric = metric
-    decided = with_spacing_decided(PipelineConfig(**changes), wall, is_costly=costly)
+    decided = with_frames_decided(PipelineConfig(**changes), wall, is_costly=costly)
     assert decided.frames.spacing.mode == mode
-    assert with_spacing_decided(decided, wall, is_costly=not costly) == decided
+    assert with_frames_decided(decided, wall, is_costly=not costly) == decided
 
 
 def test_distances_are_metres_in_any_unit_of_the_poses():
@@ -72,7 +72,7 @@ def test_distances_are_metres_in_any_unit_of_the_poses():
     wall = Wall()
     wall.is_metric = False
     config = PipelineConfig(align=AlignConfig(pose_scale=0.3048))
-    decided = with_spacing_decided(config, wall, is_costly=True)
+    decided = with_frames_decided(config, wall, is_costly=True)
     assert decided.frames.spacing.metres * 0.3048 == pytest.approx(config.frames.spacing.metres)
 
 
