@@ -167,12 +167,17 @@ class Predictor:
         return MatchedView(features, _placed(view.camera, placement), view.T_world_camera)
 
     def predict_view(
-        self, view: View, neighbours: Sequence[MatchedView] = (), hint: DepthHint | None = None
+        self,
+        view: View,
+        neighbours: Sequence[MatchedView] = (),
+        hint: DepthHint | None = None,
+        *,
+        tasks: tuple[TaskName, ...] | None = None,
     ) -> Predictions:
         """Predictions of a frame with known pose, from its image, its neighbours and what a map shows of it.
 
-        The poses are in metres. Raises ValueError for images of another shape or type, and for neighbours or a hint where the
-        network's record has no focal length or no cross_view.
+        The poses are in metres. `tasks` are those to compute, None: the predictor's. Raises ValueError for images of another
+        shape or type, and for neighbours or a hint where the network's record has no focal length or no cross_view.
         """
         shape = _check_images([view.rgb], None)
         if self.record.focal is None:
@@ -183,7 +188,7 @@ class Predictor:
         with torch.inference_mode():
             outputs = self.network(
                 self._prepared([view.rgb], placement),
-                self.tasks,
+                self.tasks if tasks is None else tasks,
                 self._neighbours(camera, view.T_world_camera, neighbours, factor),
                 None if hint is None else self._hint(hint, placement, factor),
             )

@@ -233,7 +233,7 @@ class PosedNetwork:
         radius = round(MARGIN * moving.shape[1])
         still = cv2.dilate(moving.astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)) == 0
         shown = DepthHint(np.where(still, found.depth, 0), np.where(still, SHOWN_CONFIDENCE, 0).astype(np.float32))
-        again = self.predictor.predict_view(view, (), shown).depth
+        again = self.predictor.predict_view(view, (), shown, tasks=("depth",)).depth
         return found if again is None else replace(found, depth=np.where(moving, again, found.depth))
 
     def _neighbours(self, position: int, camera: Intrinsics) -> list[int]:

@@ -347,6 +347,15 @@ def test_a_hint_at_the_images_size_is_used(model: M2H) -> None:
     assert float(np.abs(hinted.depth - without.depth).max()) > 1e-4
 
 
+def test_one_task_is_answered_as_among_all(model: M2H) -> None:
+    view = View(np.random.default_rng(0).integers(0, 255, (*SIZE, 3), dtype=np.uint8), CAMERA, np.eye(4))
+    predictor = predictor_of(model)
+    everything, depth = predictor.predict_view(view), predictor.predict_view(view, tasks=("depth",))
+    np.testing.assert_array_equal(depth.depth, everything.depth)
+    assert everything.labels is not None
+    assert depth.labels is None
+
+
 def test_depth_error_loss_is_least_at_the_mean_error() -> None:
     target, depth = torch.full((1, 1, 4, 4), 2.0), torch.full((1, 1, 4, 4), 2.2)
     scale = float(np.log(np.log(1.1)))

@@ -51,9 +51,9 @@ def asked(monkeypatch) -> list[tuple[int, bool]]:
     calls: list[tuple[int, bool]] = []
     answer = Predictor.predict_view
 
-    def count(self, view, neighbours=(), hint=None):
+    def count(self, view, neighbours=(), hint=None, **options):
         calls.append((len(neighbours), hint is not None))
-        return answer(self, view, neighbours, hint)
+        return answer(self, view, neighbours, hint, **options)
 
     monkeypatch.setattr(Predictor, "predict_view", count)
     # An untrained network sees people everywhere, about which it would be asked again.
@@ -145,7 +145,7 @@ class WithPerson:
     def match(self, view):
         return MatchedView(torch.zeros(1), view.camera, view.T_world_camera)
 
-    def predict_view(self, view, neighbours, hint):
+    def predict_view(self, view, neighbours, hint, *, tasks=None):
         self.asked.append((len(neighbours), hint))
         depth = np.full(self.shape, 4, np.float32)
         if not neighbours and hint is not None and not hint.depth[self.PERSON].any():
