@@ -23,8 +23,9 @@ PROBES = 8
 """Images, spread over the sequence, that are looked at."""
 LOOKED_AT = 512
 """Longer side in pixels to which they are reduced."""
-CLEARER = 0.08
-"""Nats by which images must be clearer when they are turned than as they are; 0.2 to 0.3 in rooms that were photographed."""
+CLEARER, MOST = 0.12, 2 / 3
+"""Nats by which images must be clearer when they are turned than as they are, by and large (0.2 to 0.3 in rooms that were
+photographed), and the share of them that must be clearer at all: to turn upright images is worse than to leave others."""
 
 Uncertainty = Callable[[NDArray[np.uint8]], float]
 """From an image (H, W, 3) to the mean entropy in nats of what its pixels may be."""
@@ -75,17 +76,24 @@ def recognised_turns(images: Iterable[NDArray[np.uint8]], uncertainty: Uncertain
     entropies = np.array([[uncertainty(turned_array(rgb, turns)) for turns in range(4)] for rgb in images])
     if not len(entropies):
         return 0
-    mean = entropies.mean(axis=0)
-    return int(mean.argmin()) if mean.min() <= mean[0] - CLEARER else 0
+    best = int(entropies.mean(axis=0).argmin())
+    return best if _is_clearer(entropies[:, best], entropies[:, 0]) else 0
+
+
+def _is_clearer(turned: Array, stored: Array) -> bool:
+    """Whether entropies (M,) of turned images are enough below those of the same images as they are stored."""
+    return bool((stored - turned).mean() > CLEARER and (turned < stored).mean() >= MOST)
 
 
 def _clearest_up(poses: Array, entropies: Array) -> Array | None:
-    """The up direction (3,) that turns images of cameras (M, 4, 4) to the least mean of entropies (M, 4) by quarter turns."""
+    """The up direction (3,) that turns images of cameras (M, 4, 4) to the least mean of entropies (M, 4) by quarter turns; None
+    where it turns hardly any, or to nothing clearer."""
     rows = np.arange(len(poses))
     ups = [-turned_pose(T, turns)[:3, 1] for T in poses for turns in range(4)]
     choices = [turns_to_upright(poses, up) for up in ups]
     best = min(choices, key=lambda turns: float(entropies[rows, turns].mean()))
-    if entropies[rows, best].mean() > entropies[:, 0].mean() - CLEARER:
+    turned = best > 0
+    if 4 * turned.sum() < len(poses) or not _is_clearer(entropies[rows, best][turned], entropies[turned, 0]):
         return None
     mean = sum((-turned_pose(T, int(k))[:3, 1] for T, k in zip(poses, best, strict=True)), np.zeros(3))
     length = float(np.linalg.norm(mean))
