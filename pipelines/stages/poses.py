@@ -116,10 +116,11 @@ def with_refined_poses(sequence: FrameSequence, path: Path) -> FrameSequence:
         values.index(name, f"{path}: poses"): values.rigid(T, f"{path}: poses.{name}")
         for name, T in values.mapping(data.get("poses"), f"{path}: poses").items()
     }
-    camera, known = _camera(data.get("camera"), f"{path}: camera"), [info for info in sequence.infos if info.used]
-    # The camera was found in images that may have been reduced.
-    sizes = {(info.intrinsics.width, info.intrinsics.height) for info in known}
-    return AdjustedSequence(sequence, poses, camera.resized(*sizes.pop()) if len(sizes) == 1 else camera)
+    camera = _camera(data.get("camera"), f"{path}: camera")
+    sizes = {(info.intrinsics.width, info.intrinsics.height) for info in sequence.infos if info.used}
+    if len(sizes) == 1 and (camera.width, camera.height) not in sizes:  # it was found in images that were reduced
+        camera = camera.resized(*sizes.pop())
+    return AdjustedSequence(sequence, poses, camera)
 
 
 def _camera(entry: object, where: str) -> Intrinsics:
