@@ -195,15 +195,11 @@ def _opened(
 ) -> tuple[FrameSequence, FrameSequence, Source, PipelineConfig]:
     """The sequence about its origin with the frames that the source can answer for, the same with all frames as sources share it,
     the source, and the settings with what depends on the source decided."""
-    given = sequence
-    sequence = recentred(given)
+    is_costly = open_source(source, CachedSequence(recentred(sequence)), config).is_costly
+    decided = with_frames_decided(config, sequence, is_costly=is_costly)
+    sequence = recentred(reduced(sequence, _side(decided)))
     shared = CachedSequence(sequence)
-    opened = open_source(source, shared, config)
-    decided = with_frames_decided(config, sequence, is_costly=opened.is_costly)
-    if decided != config:
-        sequence = recentred(reduced(given, _side(decided)))
-        shared = CachedSequence(sequence)
-        opened = _asked(source, shared, decided)
+    opened = _asked(source, shared, decided)
     return only_with_depth(sequence) if opened.needs_depth else sequence, shared, opened, decided
 
 

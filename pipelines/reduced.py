@@ -12,16 +12,26 @@ from numpy.typing import NDArray
 from m2h import Predictions
 from mapping.camera import Intrinsics
 from pipelines.frame import Frame, FrameSequence
+from pipelines.sequences.conventions import Convention
+
+SHOWN_SIZES = 3
 
 
 class ReducedSequence:
-    """A FrameSequence whose images have a longer side of at most `longest_side` pixels; smaller ones are as they are."""
+    """A FrameSequence whose images have a longer side of at most `longest_side` pixels; smaller ones are as they are.
+
+    `convention` is that of the sequence's files, and `notes` are its notes and one that says what was reduced.
+    """
 
     def __init__(self, sequence: FrameSequence, longest_side: int) -> None:
         self._sequence, self._longest = sequence, longest_side
         self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
         self.world_up, self.is_metric, self.label_space = sequence.world_up, sequence.is_metric, sequence.label_space
-        self.notes = tuple(getattr(sequence, "notes", ()))
+        self.convention = getattr(sequence, "convention", Convention())
+        sizes = {(info.intrinsics.width, info.intrinsics.height) for info in sequence.infos}
+        shown = ", ".join(f"{width}x{height}" for width, height in sorted(sizes)[:SHOWN_SIZES])
+        reduced_to = f"images of {shown} pixels are reduced to {longest_side}, in whose pixels focal lengths are given"
+        self.notes = (*getattr(sequence, "notes", ()), reduced_to)
         self.infos = tuple(
             replace(info, intrinsics=reduced_camera(info.intrinsics, longest_side)) for info in sequence.infos
         )

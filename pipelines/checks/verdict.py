@@ -27,7 +27,6 @@ from pipelines.checks.timing import TimeOffset, measure_time_offset
 from pipelines.checks.unit import PoseUnit, measure_unit
 from pipelines.frame import Frame, FrameSequence
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention
-from pipelines.sequences.recorded import RecordedSequence
 
 Evidence = Literal["depth", "images", "none"]
 Verdict = Literal["right", "likely", "undecided", "unclear", "wrong"]
@@ -206,7 +205,7 @@ def check_sequence(
     An offset of time is looked for where the conventions are not wrong, and the focal length where poses and images go
     together: each would be estimated from the errors of the other.
     """
-    assumed = sequence.convention if isinstance(sequence, RecordedSequence) else Convention()
+    assumed = getattr(sequence, "convention", Convention())
     matches = matched_pairs(sampler)
     judge = judge_conventions if metric else judge_up_to_scale
     conventions = judge(sampler, assumed, matches)

@@ -12,7 +12,7 @@ from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame
 from pipelines.reduced import reduced, reduced_camera
-from pipelines.settings import PipelineConfig
+from pipelines.settings import PipelineConfig, SpacingConfig
 from pipelines.spacing import LONGEST_SIDE, with_frames_decided
 
 
@@ -23,6 +23,8 @@ def test_a_reduced_frame_shows_the_same_points(box_room):
     assert half.rgb.shape == (60, 80, 3)
     assert half.intrinsics == small.infos[3].intrinsics == frame.intrinsics.resized(80, 60)
     np.testing.assert_array_equal(half.T_world_camera, frame.T_world_camera)
+    assert small.convention == sequence.convention
+    assert small.notes[-1].startswith("images of 160x120 pixels are reduced to 80")
     # Each pixel has the depth and the label of one of the four that it covers, and their mean colour.
     covered = frame.recorded.depth.reshape(60, 2, 80, 2)
     assert (covered == half.recorded.depth[:, None, :, None]).any(axis=(1, 3)).all()
@@ -66,9 +68,10 @@ def test_auto_reduces_where_each_pixel_costs(costly, given, side):
     assert with_frames_decided(config, Wall(), is_costly=costly).frames.longest_side == side
 
 
-def test_a_run_maps_reduced_images_and_refines_their_poses(tmp_path, monkeypatch):
+@pytest.mark.parametrize("mode", ["auto", "off"])
+def test_a_run_maps_reduced_images(tmp_path, monkeypatch, mode):
     monkeypatch.setattr("pipelines.pipeline.input_fingerprint", lambda sequence: "wall")
-    frames = replace(CONFIG.frames, longest_side=64)
+    frames = replace(CONFIG.frames, longest_side=64, spacing=SpacingConfig(mode=mode))
     run(Wall(12), tmp_path, source="multiview", config=replace(CONFIG, frames=frames), until="predict")
     with np.load(next((tmp_path / "predictions").glob("*.npz"))) as stored:
         assert stored["depth"].shape == (48, 64)
