@@ -52,6 +52,11 @@ def write_result(folder: Path, result: StepResult) -> None:
     write_text_atomic(result_path(folder, result.step), json.dumps(asdict(result), allow_nan=False) + "\n")
 
 
+def read_result(folder: Path, step: str) -> StepResult | None:
+    """What came of a step; None where it has not ended, or the file is damaged."""
+    return _read(result_path(folder, step))
+
+
 def remove_result(folder: Path, step: str) -> None:
     """Forget what came of a step."""
     remove_file(result_path(folder, step))

@@ -16,7 +16,7 @@ from mapping.files import write_bytes_atomic
 from pipelines.batch.leases import HeldLease, LeaseLostError, remove_leases
 from pipelines.batch.plan import PLAN_FILE, Plan, Step, read_plan
 from pipelines.batch.processes import this_process
-from pipelines.batch.results import StepResult, write_result
+from pipelines.batch.results import StepResult, read_result, write_result
 from pipelines.errors import is_known, one_line
 from pipelines.peak_memory import PeakMemory
 from pipelines.workspace import WorkspaceBusyError
@@ -67,6 +67,9 @@ def run_step(folder: str, step_id: str, number: int) -> str:
     if not lease.take():
         return BUSY
     with lease:
+        ended = read_result(plan.path("results"), step_id)
+        if ended is not None and ended.key == step.key:  # by another worker, between the look at the step and its lease
+            return DONE if ended.is_done else FAILED
         log.add(
             f"begun by process {this_process().pid} on {this_process().host}" + (", once more" if number > 1 else "")
         )

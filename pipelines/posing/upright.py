@@ -19,11 +19,11 @@ from pipelines.turning import Array, turned_array, turned_pose, turns_to_upright
 if TYPE_CHECKING:
     from m2h.infer import Predictor
 
-PROBES = 8
+PROBES = 12
 """Images, spread over the sequence, that are looked at."""
 LOOKED_AT = 512
 """Longer side in pixels to which they are reduced."""
-CLEARER, MOST = 0.12, 2 / 3
+CLEARER, MOST = 0.2, 0.75
 """Nats by which images must be clearer when they are turned than as they are, by and large (0.2 to 0.3 in rooms that were
 photographed), and the share of them that must be clearer at all: to turn upright images is worse than to leave others."""
 

@@ -15,7 +15,7 @@ from pipelines.batch.listing import BatchError
 from pipelines.batch.results import result_path
 from pipelines.batch.running import BatchOptions, run_batch
 from pipelines.batch.status import batch_status
-from pipelines.batch.worker import BUSY, run_step
+from pipelines.batch.worker import BUSY, DONE, FAILED, run_step
 from pipelines.frame import SequenceError
 from pipelines.workspace import WorkspaceBusyError
 
@@ -136,6 +136,15 @@ def test_two_loops_do_each_step_once(tmp_path, did):
         thread.join()
     assert sorted(did) == sorted(plan.steps)
     assert len(ends) == 2
+
+
+def test_what_ended_before_its_lease_was_taken_is_not_done_again(tmp_path, did):
+    """Another worker ended the step, and removed its leases, after this one had looked."""
+    plan = plan_of(tmp_path, ["a", "broken"])
+    assert [run_step(str(plan.folder), name, 1) for name in ("a.map", "broken.map")] == [DONE, FAILED]
+    assert [run_step(str(plan.folder), name, 1) for name in ("a.map", "broken.map")] == [DONE, FAILED]
+    assert did == ["a.map", "broken.map"]
+    assert list((plan.folder / "leases").iterdir()) == []
 
 
 def test_what_a_dead_worker_left_is_taken(tmp_path, did, monkeypatch):
