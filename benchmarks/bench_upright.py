@@ -77,13 +77,13 @@ def office(predictor: Predictor, folder: Path, turns: int) -> dict[str, float]:
 
 def recognition(sequence: FrameSequence) -> dict[str, int]:
     """Of stretches in four turns: how often up is found within 45 degrees, how often images are left as they are although they
-    lie on their side, and how often they are turned to a wrong side."""
+    lie on their side, how often they are turned to a wrong side, and how often these were upright."""
     positions = chosen_positions(sequence, FramesConfig())
     # The recordings were made with cameras that were held upright, whatever their files say of the world.
     up = np.mean([-sequence.infos[position].T_world_camera[:3, 1] for position in positions], axis=0)
     up /= np.linalg.norm(up)
     uncertainty = remembered(shipped_uncertainty())
-    counts = Counter(right=0, left_alone=0, wrong=0)
+    counts = Counter(right=0, left_alone=0, wrong=0, were_upright=0)
     for stretch in range(STRETCHES):
         part = np.array_split(np.array(positions), STRETCHES)[stretch].tolist()
         for turns in range(4):
@@ -92,7 +92,9 @@ def recognition(sequence: FrameSequence) -> dict[str, int]:
             if found is None:
                 counts["right" if turns == 0 else "left_alone"] += 1
             else:
-                counts["right" if found @ up > np.sqrt(0.5) else "wrong"] += 1
+                is_right = bool(found @ up > np.sqrt(0.5))
+                counts["right" if is_right else "wrong"] += 1
+                counts["were_upright"] += turns == 0 and not is_right
     return dict(counts)
 
 

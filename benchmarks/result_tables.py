@@ -319,7 +319,7 @@ def upright(data: Result) -> str:
     found = [{"recording": name, **counts} for name, counts in data["recognised"].items()]
     counts = [
         Column("recording", "recording"),
-        *(Column(name.replace("_", " "), name, ".0f") for name in ("right", "left_alone", "wrong")),
+        *(Column(name.replace("_", " "), name, ".0f") for name in ("right", "left_alone", "wrong", "were_upright")),
     ]
     return "\n\n".join([table(columns, shown), table(counts, found)])
 

@@ -119,7 +119,10 @@ def upright():
         "depth_neighbours": 0.123,
         "depth_alone": 0.234,
     }
-    return {"shown": {"upright": shown}, "recognised": {"hut": {"right": 14, "left_alone": 2, "wrong": 0}}}
+    return {
+        "shown": {"upright": shown},
+        "recognised": {"hut": {"right": 14, "left_alone": 2, "wrong": 0, "were_upright": 0}},
+    }
 
 
 def poses():
