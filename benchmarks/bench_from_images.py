@@ -46,6 +46,7 @@ from pipelines.settings import NetworkConfig, PipelineConfig
 from pipelines.sources.network import network_neighbours
 from pipelines.sources.predictions import prediction_path, read_predictions
 from pipelines.stages.context import PREDICTIONS_FOLDER
+from pipelines.turning import turned_array
 from pipelines.workspace import load_run
 
 KITCHEN_FOCAL = 525.0
@@ -252,13 +253,13 @@ class DepthErrors:
         }
 
 
-def measure_photos(predictor: Predictor, folder: Path) -> dict[str, float]:
-    """Labels of photographs in NYU13."""
+def measure_photos(predictor: Predictor, folder: Path, turns: int = 0) -> dict[str, float]:
+    """Labels in NYU13 of photographs that are turned by quarters."""
     scores = LabelScores(predictor)
     for path in sorted(folder.glob("*_label13.png")):
         truth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         rgb = cv2.cvtColor(cv2.imread(str(path).replace("_label13", "")), cv2.COLOR_BGR2RGB)
-        scores.add(np.asarray(rgb, dtype=np.uint8), np.asarray(truth))
+        scores.add(turned_array(np.asarray(rgb, dtype=np.uint8), turns), turned_array(np.asarray(truth), turns))
     return scores.summary()
 
 

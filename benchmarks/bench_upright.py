@@ -14,9 +14,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from bench_from_images import LabelScores, measure_recording, truths_of
+from bench_from_images import measure_photos, measure_recording, truths_of
 from common import machine, noise, write_json
 from numpy.typing import NDArray
 
@@ -27,7 +26,7 @@ from pipelines.frame import FrameSequence
 from pipelines.loading import chosen_positions
 from pipelines.posing.upright import Uncertainty, recognised_up, shipped_uncertainty
 from pipelines.settings import FramesConfig
-from pipelines.turning import TurnedSequence, turned_array, turned_frame
+from pipelines.turning import TurnedSequence, turned_frame
 
 RECORDINGS = {"office": "hololens_office", "kitchen": "redkitchen", "desk": "tum_fr1_desk"}
 STRETCHES = 4
@@ -46,7 +45,7 @@ def main() -> None:
     with noise(quiet):
         predictor = Predictor.from_checkpoint(DEFAULT_NAME)
         results["shown"] = {
-            name: photographs(predictor, arguments.data / "nyu13_photos", turns)
+            name: measure_photos(predictor, arguments.data / "nyu13_photos", turns)
             | office(predictor, arguments.data / RECORDINGS["office"], turns)
             for name, turns in (("upright", 0), ("on their side", 1))
         }
@@ -55,16 +54,6 @@ def main() -> None:
         }
     results |= quiet
     write_json(arguments.out, results)
-
-
-def photographs(predictor: Predictor, folder: Path, turns: int) -> dict[str, float]:
-    """Labels of photographs that are turned by quarters."""
-    scores = LabelScores(predictor)
-    for path in sorted(folder.glob("*_label13.png")):
-        truth = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
-        rgb = cv2.cvtColor(cv2.imread(str(path).replace("_label13", "")), cv2.COLOR_BGR2RGB)
-        scores.add(turned_array(np.asarray(rgb, dtype=np.uint8), turns), turned_array(truth, turns))
-    return scores.summary()
 
 
 def office(predictor: Predictor, folder: Path, turns: int) -> dict[str, float]:

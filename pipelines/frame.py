@@ -113,6 +113,13 @@ class FrameSequence(Protocol):
     def __getitem__(self, index: int) -> Frame: ...
 
 
+def poses_of(sequence: FrameSequence) -> NDArray[np.float64]:
+    """(N, 4, 4) `T_world_camera`, nan for frames that are not used."""
+    lost = np.full((4, 4), np.nan)
+    usable = (info.T_world_camera if info.used else None for info in sequence.infos)
+    return np.stack([lost if T is None else T for T in usable])
+
+
 def only_with_depth(sequence: FrameSequence) -> FrameSequence:
     """The same sequence in which frames without a depth image are not used."""
     view = copy.copy(sequence)

@@ -24,8 +24,8 @@ PROBES = 12
 LOOKED_AT = 512
 """Longer side in pixels to which they are reduced."""
 CLEARER, MOST = 0.2, 0.75
-"""Nats by which images must be clearer when they are turned than as they are, by and large (0.2 to 0.3 in rooms that were
-photographed), and the share of them that must be clearer at all: to turn upright images is worse than to leave others."""
+"""Nats by which images must be clearer when they are turned than as they are, by and large, and the share of them that must be
+clearer at all: to turn upright images is worse than to leave others."""
 
 Uncertainty = Callable[[NDArray[np.uint8]], float]
 """From an image (H, W, 3) to the mean entropy in nats of what its pixels may be."""

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.multiview.multiview import MultiviewDepth
 from mapping.multiview.multiview_config import MultiviewConfig
 from mapping.multiview.views import Prior
 from pipelines.config import config_to_mapping
-from pipelines.frame import Frame, FrameSequence, SequenceError
+from pipelines.frame import Frame, FrameSequence, SequenceError, poses_of
 from pipelines.loading import chosen_positions
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import DepthOrigin, Source, SourceError
@@ -65,7 +64,7 @@ class MultiviewFrames:
         self.position = {info.index: position for position, info in enumerate(sequence.infos)}
         self.fingerprint = digest("multiview", VERSION, *map(config_to_mapping, (config.multiview, config.frames)))
         self.sequence, self._settings = sequence, config.multiview
-        self._poses = _poses(sequence)
+        self._poses = poses_of(sequence)
 
     def read(self, position: int) -> Frame | None:
         """The frame at that position; None for one that cannot be read."""
@@ -114,10 +113,3 @@ class MultiviewFrames:
                 f"{depths.config.min_depth:g} to {depths.config.max_depth:g} m is assumed, poses taken as metres"
             )
         return notes
-
-
-def _poses(sequence: FrameSequence) -> NDArray[np.float64]:
-    """(N, 4, 4), nan for frames that are not used."""
-    lost = np.full((4, 4), np.nan)
-    usable = (info.T_world_camera if info.used else None for info in sequence.infos)
-    return np.stack([lost if T is None else T for T in usable])

@@ -23,7 +23,7 @@ from mapping.multiview.multiview_config import MOST_NEIGHBOURS
 from mapping.multiview.neighbours import choose_neighbours
 from mapping.packages import NETWORK_PACKAGES, require_networks
 from pipelines.config import config_to_mapping
-from pipelines.frame import Frame, FrameSequence, SequenceError
+from pipelines.frame import Frame, FrameSequence, SequenceError, poses_of
 from pipelines.loading import chosen_positions
 from pipelines.posing.unit import estimate_unit
 from pipelines.settings import NetworkConfig, PipelineConfig
@@ -297,13 +297,6 @@ def precision_of(confidence: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     scale = -GOOD_DEPTH / np.log1p(-np.clip(confidence.astype(np.float64), 1e-6, 1 - 1e-6))
     return np.minimum(1, (CERTAIN / scale) ** 2).astype(np.float32)
-
-
-def poses_of(sequence: FrameSequence) -> NDArray[np.float64]:
-    """(N, 4, 4) `T_world_camera`, nan for frames that are not used."""
-    lost = np.full((4, 4), np.nan)
-    usable = (info.T_world_camera if info.used else None for info in sequence.infos)
-    return np.stack([lost if T is None else T for T in usable])
 
 
 def moves(poses: NDArray[np.float64]) -> bool:

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
-from pipelines.frame import Frame, FrameSequence
+from pipelines.frame import Frame, FrameSequence, poses_of
 from pipelines.loading import chosen_positions
 from pipelines.posing.upright import Uncertainty, recognised_up, shipped_uncertainty
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import Hint, Source
 from pipelines.turning import (
-    Array,
     TurnedSequence,
     turned_array,
     turned_frame,
@@ -43,7 +42,7 @@ def shown_upright(opener: Opener, argument: str, sequence: FrameSequence, config
     uncertainty = shipped_uncertainty()
     if up is None and uncertainty is None:
         return as_stored
-    turns = None if up is None else turns_to_upright(_poses(sequence), up)
+    turns = None if up is None else turns_to_upright(poses_of(sequence), up)
     if turns is not None and not turns.any():
         return as_stored
     asked = _Upright(opener, argument, sequence, config, as_stored, turns, uncertainty)
@@ -81,7 +80,7 @@ class _Upright:
             return self.known_turns
         assert self.uncertainty is not None
         found = recognised_up(self.sequence, chosen_positions(self.sequence, self.config.frames), self.uncertainty)
-        poses = _poses(self.sequence)
+        poses = poses_of(self.sequence)
         if found is None:
             return np.zeros(len(poses), dtype=np.int64)
         return turns_to_upright(poses, found)
@@ -125,10 +124,3 @@ class _Upright:
             known = self.as_stored.notes
             known.extend(note for note in self.turned.notes if note not in known)
         return turned_predictions(answer, -turns)
-
-
-def _poses(sequence: FrameSequence) -> Array:
-    """(N, 4, 4), nan without a pose."""
-    lost = np.full((4, 4), np.nan)
-    poses = [lost if info.T_world_camera is None else info.T_world_camera for info in sequence.infos]
-    return np.stack(poses) if poses else np.zeros((0, 4, 4))

@@ -12,12 +12,12 @@ import sequence_folders as folders
 from mapping.se3 import inverse, transform_points
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
-from pipelines.frame import Frame, FrameSequence
+from pipelines.frame import Frame, FrameSequence, poses_of
 from pipelines.images import write_png
 from pipelines.posing.scale import SCENE_DEVIATION
 from pipelines.posing.unit import estimate_unit, sparse_views
 from pipelines.settings import PipelineConfig
-from pipelines.sources.network import PosedNetwork, poses_of
+from pipelines.sources.network import PosedNetwork
 
 UNIT, COUNT = 0.4, 14
 POSES = folders.room_poses(COUNT, step=0.12)

@@ -20,8 +20,9 @@ from m2h.predictions import GOOD_DEPTH, Predictions
 from m2h.record import CheckpointRecord, Preprocessing
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
+from pipelines.frame import poses_of
 from pipelines.settings import PipelineConfig
-from pipelines.sources.network import CERTAIN, PosedNetwork, poses_of, precision_of, without_vague_names
+from pipelines.sources.network import CERTAIN, PosedNetwork, precision_of, without_vague_names
 from pipelines.sources.refinement import refined
 from pipelines.sources.source import DepthOrigin, Hint, open_source
 from pipelines.stages.hint import hint_of
