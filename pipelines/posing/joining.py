@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -71,6 +71,23 @@ class SparseModel:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Features of matched images that lie on the epipolar lines of poses, and those off them where a pair has more of these."""
+
+    right: int
+    wrong: int
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether so many are off that some of the poses are wrong."""
+        return self.wrong >= LEAST_CONTRADICTING
+
+    @property
+    def excess(self) -> int:
+        return self.right - self.wrong
+
+
+@dataclass(frozen=True)
 class JoinedPart:
     """A model besides the largest: how many images it has alone, and why it is not joined; no reason where it is."""
 
@@ -112,6 +129,35 @@ def join_models(
             left = [other for other in left if other is not part]
     parts += [JoinedPart(len(set(part.poses) - set(whole.poses)), reasons[id(part)]) for part in left]
     return whole, tuple(part for part in parts if part.images)
+
+
+def best_attempt(
+    attempts: Iterable[Sequence[SparseModel]], pairs: Sequence[tuple[str, str]], links: Links
+) -> Sequence[SparseModel]:
+    """The models of the attempt that pairs of matched images agree with best; none is asked for after one that they do not
+    contradict. Empty where no attempt has models.
+
+    A mapper that starts at the wrong pair bends poses slowly away from the truth: each fits its neighbours, and what matches
+    across the bend does not fit.
+    """
+    found: list[tuple[Agreement, Sequence[SparseModel]]] = []
+    for models in attempts:
+        found.append((agreement(models, pairs, links), models))
+        if models and not found[-1][0].is_contradicted:
+            break
+    return max(found, key=lambda attempt: (len(attempt[1]) > 0, attempt[0].excess))[1]
+
+
+def agreement(models: Sequence[SparseModel], pairs: Sequence[tuple[str, str]], links: Links) -> Agreement:
+    """How well what pairs of images have in common fits the poses of the first model that has both."""
+    right = wrong = 0
+    for a, b in pairs:
+        model = next((model for model in models if a in model.poses and b in model.poses), None)
+        if model is not None:
+            fits = _fits(model, model, (a, b), links(a, b))
+            right += fits[0]
+            wrong += fits[1] if fits[1] > fits[0] else 0
+    return Agreement(right, wrong)
 
 
 def cut_model(model: SparseModel, order: Mapping[str, int], links: Links) -> list[SparseModel]:

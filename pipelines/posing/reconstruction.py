@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.files import make_folder, write_text_atomic
+from mapping.files import make_folder, remove_folder, write_text_atomic
 from mapping.packages import require_networks
 from pipelines.frame import SequenceError
-from pipelines.posing.joining import DepthOf, JoinedPart, SparseModel, join_models
+from pipelines.posing.joining import DepthOf, JoinedPart, Links, SparseModel, best_attempt, join_models
 from pipelines.posing.quiet import quiet_pycolmap
 from pipelines.posing.scale import SparseView
 from pipelines.sequences.masks import MASKS
@@ -31,6 +31,9 @@ LOOP_IMAGES = 50
 LEAST_TRACK = 3
 MOST_ERROR = 2.0
 """Of a point that is used for the scale: observing images, and pixels of reprojection error."""
+STARTS = ((8.0, 0), (16.0, 1), (4.0, 2))
+"""Least angles in degrees between the rays to the points of the first two images, and seeds: attempts, of which the first that no
+matched images contradict is taken."""
 MOST_MODELS = 4
 """Parts that do not connect; each further one costs time, and small ones are hardly ever proved to belong."""
 FOCAL_RANGE = (0.3, 5.0)
@@ -92,17 +95,15 @@ def reconstruct(
     database = work / "database.db"
     _extract(pycolmap, folder, names, database, focal=focal, progress=progress)
     _match(pycolmap, image_pairs(len(names)), names, database, work, progress=progress)
-    models = _map(pycolmap, folder, len(names), database, work, progress=progress)
+    models = _best_models(pycolmap, folder, names, (database, work), progress)
     if not models:
         raise SequenceError(
             f"{folder}: structure from motion connects no two of {len(names)} frames: the camera must move sideways, slowly, "
             "past surfaces with texture"
         )
-    best, *others = sorted(models, key=lambda model: -model.num_reg_images())
-    camera = _camera(best, folder)
-    whole, parts = _joined(
-        pycolmap, [best, *others], names, (database, work), lambda name: depth_of(name, camera), progress
-    )
+    camera = models[0].camera
+    _check_camera(camera, folder)
+    whole, parts = _joined(pycolmap, models, names, (database, work), lambda name: depth_of(name, camera), progress)
     return Reconstruction(camera, whole.poses, whole.views, parts)
 
 
@@ -189,10 +190,33 @@ def _match(
     progress("matches", len(pairs), len(pairs))
 
 
-def _map(pycolmap: Any, folder: Path, count: int, database: Path, work: Path, *, progress: Progress) -> list[Any]:
-    """All models; incremental, since global mapping registers more frames of real walks but puts many of them at wrong places."""
+def _best_models(
+    pycolmap: Any, folder: Path, names: Sequence[str], places: tuple[Path, Path], progress: Progress
+) -> Sequence[SparseModel]:
+    """All models, the largest first, from that of the `STARTS` whose poses the matches agree with best."""
+    pairs = [(names[i], names[j]) for i, j in image_pairs(len(names))]
+    with pycolmap.Database.open(places[0]) as stored:
+
+        def models_of(start: tuple[float, int]) -> list[SparseModel]:
+            mapped = _map(pycolmap, folder, len(names), places, start, progress)
+            return [_arrays(model, stored) for model in sorted(mapped, key=lambda model: -model.num_reg_images())]
+
+        return best_attempt(map(models_of, STARTS), pairs, _links(stored))
+
+
+def _map(
+    pycolmap: Any,
+    folder: Path,
+    count: int,
+    places: tuple[Path, Path],
+    start: tuple[float, int],
+    progress: Progress,
+) -> list[Any]:
+    """All models from one of the `STARTS`; incremental, since global mapping registers more frames of real walks but puts many of
+    them at wrong places."""
+    database, work = places
     options = pycolmap.IncrementalPipelineOptions()
-    options.random_seed = SEED
+    options.mapper.init_min_tri_angle, options.random_seed = start
     options.extract_colors = False
     options.max_num_models = MOST_MODELS
     options.mapper.init_min_num_inliers = 50
@@ -200,6 +224,7 @@ def _map(pycolmap: Any, folder: Path, count: int, database: Path, work: Path, *,
     options.ba_global_frames_ratio = options.ba_global_points_ratio = 1.2  # half the time, the same error
     options.ba_global_max_refinements = 3
     out = work / "models"
+    remove_folder(out)
     make_folder(out)
     registered = 2
 
@@ -215,7 +240,7 @@ def _map(pycolmap: Any, folder: Path, count: int, database: Path, work: Path, *,
 
 def _joined(
     pycolmap: Any,
-    models: Sequence[Any],
+    models: Sequence[SparseModel],
     names: Sequence[str],
     places: tuple[Path, Path],
     depth_of: DepthOf,
@@ -224,19 +249,24 @@ def _joined(
     """The largest model, first of `models`, with those that more matches between their images prove to belong to it."""
     database, work = places
     place = {name: i for i, name in enumerate(names)}
-    held = [[place[image.name] for image in _registered(model)] for model in models]
+    held = [[place[name] for name in model.poses] for model in models]
     if pairs := pairs_across(held, len(names)):
         _match(pycolmap, pairs, names, database, work, progress=progress)
     with pycolmap.Database.open(database) as stored:
-        numbers = {image.name: image.image_id for image in stored.read_all_images()}
+        return join_models(models, names, _links(stored), depth_of)
 
-        def links(a: str, b: str) -> NDArray[np.int64]:
-            if not stored.exists_two_view_geometry(numbers[a], numbers[b]):
-                return np.zeros((0, 2), np.int64)
-            geometry = stored.read_two_view_geometry(numbers[a], numbers[b])
-            return np.asarray(geometry.inlier_matches, dtype=np.int64).reshape(-1, 2)
 
-        return join_models([_arrays(model, stored) for model in models], names, links, depth_of)
+def _links(stored: Any) -> Links:
+    """The features (M, 2) that two images have in common, by their names, from an open database."""
+    numbers = {image.name: image.image_id for image in stored.read_all_images()}
+
+    def links(a: str, b: str) -> NDArray[np.int64]:
+        if not stored.exists_two_view_geometry(numbers[a], numbers[b]):
+            return np.zeros((0, 2), np.int64)
+        geometry = stored.read_two_view_geometry(numbers[a], numbers[b])
+        return np.asarray(geometry.inlier_matches, dtype=np.int64).reshape(-1, 2)
+
+    return links
 
 
 def _arrays(model: Any, stored: Any) -> SparseModel:
@@ -264,17 +294,15 @@ def _registered(model: Any) -> list[Any]:
     return [model.images[number] for number in model.reg_image_ids()]
 
 
-def _camera(model: Any, folder: Path) -> Intrinsics:
-    """The camera with integer pixel centres; raises SequenceError where it cannot be right."""
-    camera = next(iter(model.cameras.values()))
-    focal, k1 = float(camera.params[0]), float(camera.params[3])  # SIMPLE_RADIAL: f, cx, cy, k1
-    share = focal / max(camera.width, camera.height)
+def _check_camera(camera: Intrinsics, folder: Path) -> None:
+    """Raises SequenceError where the camera cannot be right."""
+    share = camera.fx / max(camera.width, camera.height)
+    k1 = camera.distortion[0] if camera.is_distorted else 0.0
     if not FOCAL_RANGE[0] < share < FOCAL_RANGE[1] or abs(k1) > 1:
         raise SequenceError(
             f"{folder}: structure from motion found a camera that cannot be right (focal length {share:.2g} image widths, "
             f"k1 {k1:.2g}): the camera must move sideways past surfaces at several distances"
         )
-    return _intrinsics(camera)
 
 
 def _intrinsics(camera: Any) -> Intrinsics:

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from mapping.camera import Intrinsics
 from mapping.se3 import inverse, look_at, transform_points
-from pipelines.posing.joining import SparseModel, join_models
+from pipelines.posing.joining import SparseModel, agreement, best_attempt, join_models
 from pipelines.posing.reconstruction import image_pairs, pairs_across
 from pipelines.posing.scale import SparseView
 from pipelines.posing.similarity import LEAST_POINTS, Similarity
@@ -271,6 +271,37 @@ def test_a_model_that_adjoining_images_contradict_is_cut_and_joined_as_these_say
     kept, parts = recording.join([recording.model(recording.names, one)])
     assert not parts
     assert worst(kept, recording, recording.names)[0] == 0
+
+
+def bent(model, names, degrees):
+    """A model whose later images turn more and more about an upright axis: neighbours still fit."""
+    poses = dict(model.poses)
+    for i, name in enumerate(names):
+        turn = np.eye(4)
+        turn[:3, :3] = Rotation.from_euler("z", degrees * i / len(names), degrees=True).as_matrix()
+        poses[name] = turn @ poses[name]
+    return replace(model, poses=poses)
+
+
+def test_of_several_starts_that_is_taken_which_matched_images_do_not_contradict():
+    recording = Recording(first=(20, 0, 340), second=(2, 350, 355))
+    right = recording.model(recording.names, Similarity(1.0, np.eye(3), np.zeros(3)))
+    wrong = bent(right, recording.names, 50)
+    loop = [(a, b) for i, a in enumerate(recording.names) for b in recording.names[i + 1 :]]
+    asked = []
+
+    def attempts(*models):
+        for model in models:
+            asked.append(model)
+            yield [] if model is None else [model]
+
+    assert agreement([wrong], loop, recording.links).is_contradicted
+    assert agreement([right], loop, recording.links).wrong == 0
+    assert best_attempt(attempts(wrong, right, None), loop, recording.links) == [right]
+    assert len(asked) == 2  # the third is not asked for
+    worse = bent(right, recording.names, 200)
+    assert best_attempt(attempts(None, worse, wrong), loop, recording.links) == [wrong]
+    assert best_attempt(attempts(None, None), loop, recording.links) == []
 
 
 def test_what_adjoining_images_contradict_is_dropped():
