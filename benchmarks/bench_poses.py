@@ -108,12 +108,15 @@ def main() -> None:
         work = options.keep or Path(name)
         for folder in chosen:
             stride = options.stride if folder.name in RECORDINGS else 1
-            report["results"][folder.name] = measure(
+            figures = measure(
                 open_sequence(folder),
                 work / folder.name,
                 stride=stride,
                 is_mapped=options.maps and folder.name == MAPPED,
             )
+            if figures["minutes"] is None:  # the posed folder was kept
+                figures["minutes"] = before.get(folder.name, {}).get("minutes")
+            report["results"][folder.name] = figures
             print(folder.name, report["results"][folder.name], flush=True)
     write_json(options.out, report)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -111,6 +111,25 @@ class FrameSequence(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Frame: ...
+
+
+class DerivedSequence:
+    """A FrameSequence made of another one with other `infos`, which those that inherit decode frames to match.
+
+    All else is as of the other sequence, notes, origin and convention where it has them.
+    """
+
+    def __init__(self, sequence: FrameSequence, infos: Iterable[FrameInfo]) -> None:
+        self._sequence, self.infos = sequence, tuple(infos)
+        self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
+        self.world_up, self.is_metric, self.label_space = sequence.world_up, sequence.is_metric, sequence.label_space
+        self.notes: tuple[str, ...] = tuple(getattr(sequence, "notes", ()))
+        for name in ("convention", "origin"):
+            if hasattr(sequence, name):
+                setattr(self, name, getattr(sequence, name))
+
+    def __len__(self) -> int:
+        return len(self.infos)
 
 
 def poses_of(sequence: FrameSequence) -> NDArray[np.float64]:

@@ -12,28 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.se3 import from_rotation_translation
-from pipelines.frame import Frame, FrameSequence
+from pipelines.frame import DerivedSequence, Frame, FrameSequence
 
 Array = NDArray[np.float64]
 FAR = 1000.0
 """Units of the poses; the local origin is a multiple of it."""
 
 
-class RecentredSequence:
+class RecentredSequence(DerivedSequence):
     """A FrameSequence whose world has its origin at `origin` (3,) of the other sequence's world, and the same axes."""
 
     def __init__(self, sequence: FrameSequence, origin: Array) -> None:
-        self.original, self.origin = sequence, origin
-        self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
-        self.world_up, self.is_metric, self.label_space = sequence.world_up, sequence.is_metric, sequence.label_space
-        self.notes = tuple(getattr(sequence, "notes", ()))
-        self.infos = tuple(
-            replace(info, T_world_camera=None if info.T_world_camera is None else moved(info.T_world_camera, -origin))
-            for info in sequence.infos
+        super().__init__(
+            sequence,
+            (
+                replace(
+                    info, T_world_camera=None if info.T_world_camera is None else moved(info.T_world_camera, -origin)
+                )
+                for info in sequence.infos
+            ),
         )
-
-    def __len__(self) -> int:
-        return len(self.infos)
+        self.original, self.origin = sequence, origin
 
     def __getitem__(self, index: int) -> Frame:
         """The frame with its pose about the local origin; raises SequenceError as the sequence does."""

@@ -11,33 +11,27 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from pipelines.frame import Frame, FrameSequence
-from pipelines.sequences.conventions import Convention
+from pipelines.frame import DerivedSequence, Frame, FrameSequence
 
 SHOWN_SIZES = 3
 
 
-class ReducedSequence:
+class ReducedSequence(DerivedSequence):
     """A FrameSequence whose images have a longer side of at most `longest_side` pixels; smaller ones are as they are.
 
-    `convention` is that of the sequence's files, and `notes` are its notes and one that says what was reduced.
+    One more note says what was reduced.
     """
 
     def __init__(self, sequence: FrameSequence, longest_side: int) -> None:
-        self._sequence, self._longest = sequence, longest_side
-        self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
-        self.world_up, self.is_metric, self.label_space = sequence.world_up, sequence.is_metric, sequence.label_space
-        self.convention = getattr(sequence, "convention", Convention())
+        super().__init__(
+            sequence,
+            (replace(info, intrinsics=reduced_camera(info.intrinsics, longest_side)) for info in sequence.infos),
+        )
+        self._longest = longest_side
         sizes = {(info.intrinsics.width, info.intrinsics.height) for info in sequence.infos}
         shown = ", ".join(f"{width}x{height}" for width, height in sorted(sizes)[:SHOWN_SIZES])
         reduced_to = f"images of {shown} pixels are reduced to {longest_side}, in whose pixels focal lengths are given"
-        self.notes = (*getattr(sequence, "notes", ()), reduced_to)
-        self.infos = tuple(
-            replace(info, intrinsics=reduced_camera(info.intrinsics, longest_side)) for info in sequence.infos
-        )
-
-    def __len__(self) -> int:
-        return len(self.infos)
+        self.notes = (*self.notes, reduced_to)
 
     def __getitem__(self, index: int) -> Frame:
         """The reduced frame; raises SequenceError as the sequence does."""

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from pipelines.frame import Frame, FrameSequence
-from pipelines.recentred import origin_of
+from pipelines.frame import DerivedSequence, Frame, FrameSequence
 
 Array = NDArray[np.float64]
 LEAST_ALONG_IMAGE = np.sin(np.deg2rad(20.0))
@@ -95,25 +94,22 @@ def turned_frame(frame: Frame, turns: int) -> Frame:
     )
 
 
-class TurnedSequence:
+class TurnedSequence(DerivedSequence):
     """A FrameSequence whose frames are turned by quarters: `turns` (N,) by position in the sequence."""
 
     def __init__(self, sequence: FrameSequence, turns: NDArray[np.int64]) -> None:
-        self._sequence, self._turns = sequence, turns
-        self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
-        self.world_up, self.is_metric, self.label_space = sequence.world_up, sequence.is_metric, sequence.label_space
-        self.origin = origin_of(sequence)
-        self.infos = tuple(
-            replace(
-                info,
-                intrinsics=turned_camera(info.intrinsics, k),
-                T_world_camera=None if info.T_world_camera is None else turned_pose(info.T_world_camera, k),
-            )
-            for info, k in zip(sequence.infos, turns.tolist(), strict=True)
+        super().__init__(
+            sequence,
+            (
+                replace(
+                    info,
+                    intrinsics=turned_camera(info.intrinsics, k),
+                    T_world_camera=None if info.T_world_camera is None else turned_pose(info.T_world_camera, k),
+                )
+                for info, k in zip(sequence.infos, turns.tolist(), strict=True)
+            ),
         )
-
-    def __len__(self) -> int:
-        return len(self.infos)
+        self._turns = turns
 
     def __getitem__(self, index: int) -> Frame:
         """The turned frame; raises SequenceError as the sequence does."""

@@ -10,35 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from pipelines.frame import Frame, FrameSequence, SequenceError
-from pipelines.recentred import origin_of
+from pipelines.frame import DerivedSequence, Frame, FrameSequence, SequenceError
 from pipelines.sequences.resampling import resampled
 
 Array = NDArray[np.float64]
 
 
-class AdjustedSequence:
+class AdjustedSequence(DerivedSequence):
     """A FrameSequence with the poses and the camera of an adjustment; images are undistorted by what distortion it found.
 
     `poses` are (4, 4) by position in the sequence; frames without one are not used.
     """
 
     def __init__(self, sequence: FrameSequence, poses: Mapping[int, Array], camera: Intrinsics) -> None:
-        self._sequence, self._lens = sequence, camera
-        self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
-        self.world_up, self.is_metric, self.label_space = sequence.world_up, sequence.is_metric, sequence.label_space
-        self.origin = origin_of(sequence)
-        self.notes = tuple(getattr(sequence, "notes", ()))
         pinhole = camera.undistorted()
-        self.infos = tuple(
-            replace(info, T_world_camera=poses[position], intrinsics=pinhole)
-            if position in poses
-            else replace(info, used=False, reason=info.reason or "its pose was not refined")
-            for position, info in enumerate(sequence.infos)
+        super().__init__(
+            sequence,
+            (
+                replace(info, T_world_camera=poses[position], intrinsics=pinhole)
+                if position in poses
+                else replace(info, used=False, reason=info.reason or "its pose was not refined")
+                for position, info in enumerate(sequence.infos)
+            ),
         )
-
-    def __len__(self) -> int:
-        return len(self.infos)
+        self._lens = camera
 
     def __getitem__(self, index: int) -> Frame:
         """The frame as it is with the adjusted pose and camera; raises SequenceError as the sequence does."""

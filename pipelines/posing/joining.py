@@ -71,7 +71,7 @@ class SparseModel:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class PoseAgreement:
     """Features of matched images that lie on the epipolar lines of poses, and those off them where a pair has more of these."""
 
     right: int
@@ -140,7 +140,7 @@ def best_attempt(
     A mapper that starts at the wrong pair bends poses slowly away from the truth: each fits its neighbours, and what matches
     across the bend does not fit.
     """
-    found: list[tuple[Agreement, Sequence[SparseModel]]] = []
+    found: list[tuple[PoseAgreement, Sequence[SparseModel]]] = []
     for models in attempts:
         found.append((agreement(models, pairs, links), models))
         if models and not found[-1][0].is_contradicted:
@@ -148,7 +148,7 @@ def best_attempt(
     return max(found, key=lambda attempt: (len(attempt[1]) > 0, attempt[0].excess))[1]
 
 
-def agreement(models: Sequence[SparseModel], pairs: Sequence[tuple[str, str]], links: Links) -> Agreement:
+def agreement(models: Sequence[SparseModel], pairs: Sequence[tuple[str, str]], links: Links) -> PoseAgreement:
     """How well what pairs of images have in common fits the poses of the first model that has both."""
     right = wrong = 0
     for a, b in pairs:
@@ -157,7 +157,7 @@ def agreement(models: Sequence[SparseModel], pairs: Sequence[tuple[str, str]], l
             fits = _fits(model, model, (a, b), links(a, b))
             right += fits[0]
             wrong += fits[1] if fits[1] > fits[0] else 0
-    return Agreement(right, wrong)
+    return PoseAgreement(right, wrong)
 
 
 def cut_model(model: SparseModel, order: Mapping[str, int], links: Links) -> list[SparseModel]:
