@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,9 @@ _JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _PNM_HEADER = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})")
 _EXR_WINDOW = re.compile(rb"dataWindow\0box2i\0\x10\0\0\0(.{16})", re.DOTALL)
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_ORIENTATION = 256, 257, 274
+_TURNS_OF_ORIENTATION = {3: 2, 6: 3, 8: 1}
+"""Quarter turns counter-clockwise by EXIF orientation, of those that are not mirrored."""
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -83,6 +87,17 @@ def image_file_size(path: Path, error: type[ValueError]) -> Size:
         size = _size_in_header(data)
         return _checked_size(size, str(path), error, len(data))
     return _checked_size(size, str(path), error)
+
+
+def turns_to_upright_shown(path: Path, error: type[ValueError]) -> int:
+    """By how many quarter turns counter-clockwise a JPEG's EXIF orientation says that it is to be shown; 0 where it says none.
+
+    Phones store what they held on end as it lies on the sensor. Mirrored images are not turned.
+    """
+    head = read_head(path, error, _HEAD_BYTES, what="image file")
+    with suppress(struct.error):
+        return _TURNS_OF_ORIENTATION.get(_exif_orientation(head), 0)
+    return 0
 
 
 def may_be_transparent(head: bytes) -> bool:
@@ -147,6 +162,17 @@ def _jpeg_size(data: bytes) -> Size | None:
     return None
 
 
+def _exif_orientation(data: bytes) -> int:
+    """The orientation in the EXIF segment of a JPEG's first bytes; 0 without one."""
+    at = 2
+    while data.startswith(_JPEG_SIGNATURE) and data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
+        length = int(struct.unpack_from(">H", data, at + 2)[0])
+        if data[at + 1 : at + 2] == b"\xe1" and data[at + 4 : at + 10] == b"Exif\0\0":
+            return _tiff_entries(data[at + 10 : at + 2 + length], (_TIFF_ORIENTATION,)).get(_TIFF_ORIENTATION, 0)
+        at += 2 + length
+    return 0
+
+
 def _bmp_size(data: bytes) -> Size:
     layout = "<HH" if struct.unpack_from("<I", data, 14)[0] == 12 else "<ii"
     width, height = struct.unpack_from(layout, data, 18)
@@ -154,16 +180,22 @@ def _bmp_size(data: bytes) -> Size:
 
 
 def _tiff_size(data: bytes) -> Size | None:
+    found = _tiff_entries(data, (_TIFF_WIDTH, _TIFF_HEIGHT))
+    return (found[_TIFF_WIDTH], found[_TIFF_HEIGHT]) if len(found) == 2 else None
+
+
+def _tiff_entries(data: bytes, tags: Sequence[int]) -> dict[int, int]:
+    """Whole numbers of a TIFF's first directory, the largest of each tag."""
     order = "<" if data.startswith(b"II") else ">"
     start = struct.unpack_from(f"{order}I", data, 4)[0]
     found: dict[int, int] = {}
     for number in range(struct.unpack_from(f"{order}H", data, start)[0]):
         at = start + 2 + 12 * number
         tag, kind = struct.unpack_from(f"{order}HH", data, at)
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT) and kind in (3, 4):
+        if tag in tags and kind in (3, 4):
             value = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)[0]
             found[tag] = max(value, found.get(tag, 0))
-    return (found[_TIFF_WIDTH], found[_TIFF_HEIGHT]) if len(found) == 2 else None
+    return found
 
 
 def _webp_size(data: bytes) -> Size | None:

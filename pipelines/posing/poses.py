@@ -36,7 +36,7 @@ from pipelines.sequences.masks import MASKS
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import read_json
 from pipelines.settings import FramesConfig, PosingConfig
-from pipelines.turning import turned_array, turned_camera
+from pipelines.turning import like_shown, turned_array, turned_camera
 from pipelines.workspace import digest, folder_fingerprint
 from scenegraph.labels import load_label_space
 
@@ -193,16 +193,17 @@ def _write_pictures(
                 rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
             write_png(target, rgb)
         if recording.masks and (mask := recording.masks[position]) is not None:
-            _write_mask(mask, work / MASKS / f"{_name(position)}.png", (width, height))
+            shown = like_shown(read_mask(mask), recording.turns, recording.size)
+            _write_mask(shown, work / MASKS / f"{_name(position)}.png", (width, height))
         progress("pictures", done, len(picked))
     return folder
 
 
-def _write_mask(mask: Path, target: Path, size: tuple[int, int]) -> None:
+def _write_mask(mask: NDArray[np.uint8], target: Path, size: tuple[int, int]) -> None:
     """A mask of a picture of (width, height), where COLMAP looks for it."""
     if not target.exists():
         make_folder(target.parent)
-        write_png(target, np.asarray(cv2.resize(read_mask(mask), size, interpolation=cv2.INTER_NEAREST_EXACT)))
+        write_png(target, np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)))
 
 
 def _reduced_size(size: tuple[int, int], config: PosingConfig) -> tuple[int, int]:
@@ -321,7 +322,8 @@ def _write(
         if matrix is None and not reason:
             reason = NOT_REGISTERED if position in set(picked) else "not looked at: close to the next candidate"
         mask = recording.masks[position] if recording.masks else None
-        records.append(FrameRecord(source, float(recording.times[position]), matrix, camera, mask=mask, problem=reason))
+        time, turns = float(recording.times[position]), recording.turns
+        records.append(FrameRecord(source, time, matrix, camera, mask=mask, turns=turns, problem=reason))
     # Opened from the hidden folder, so that no m2h.yaml next to the images changes what was found.
     sequence = RecordedSequence(work, recording.kind, records, Details(Convention()))
     lost = tuple(recording.shown(info.index) for info in sequence.infos if info.reason == NOT_REGISTERED)

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.reading.pictures import turns_to_upright_shown
 from pipelines.frame import SequenceError
 from pipelines.images import image_size, list_images, read_rgb, unread_images
 from pipelines.sequences.masks import mask_folder, masks_by_name
 from pipelines.sequences.text import natural_key
 from pipelines.sequences.video import VIDEO_SUFFIXES, VideoFile, VideoFrame
+from pipelines.turning import turned_array
 
 ASSUMED_RATE = 30.0
 """Images per second of a folder, whose files have no times."""
@@ -25,7 +27,8 @@ class PlainRecording:
 
     times (N,) are seconds, strictly increasing. size is the (width, height) of all images without a problem; `problems` has by
     position the reason why an image cannot be used. masks are by position the files that are black where an image must not be
-    used; empty where there are none.
+    used; empty where there are none. turns are the quarter turns counter-clockwise by which the files of all images are read, as
+    the EXIF orientation of most says.
     """
 
     path: Path
@@ -35,6 +38,7 @@ class PlainRecording:
     size: tuple[int, int]
     problems: dict[int, str]
     masks: tuple[Path | None, ...] = ()
+    turns: int = 0
 
     @property
     def name(self) -> str:
@@ -49,7 +53,7 @@ class PlainRecording:
     def read(self, position: int) -> NDArray[np.uint8]:
         """An image (H, W, 3) uint8 RGB; raises SequenceError when it cannot be read."""
         source = self.sources[position]
-        return source.read_rgb() if isinstance(source, VideoFrame) else read_rgb(source)
+        return source.read_rgb() if isinstance(source, VideoFrame) else turned_array(read_rgb(source), self.turns)
 
 
 def is_plain(path: Path) -> bool:
@@ -89,7 +93,12 @@ def open_plain(path: Path) -> PlainRecording:
     }
     folder = mask_folder(path)
     masks = () if folder is None else tuple(masks_by_name(files, folder))
-    return PlainRecording(path, "images", tuple(files), np.arange(len(files)) / ASSUMED_RATE, common, problems, masks)
+    turns = Counter(turns_to_upright_shown(files[i], SequenceError) for i in sizes if i not in problems).most_common(1)[
+        0
+    ][0]
+    shown = common if turns % 2 == 0 else (height, width)
+    times = np.arange(len(files)) / ASSUMED_RATE
+    return PlainRecording(path, "images", tuple(files), times, shown, problems, masks, turns)
 
 
 def _sizes(files: list[Path]) -> tuple[dict[int, tuple[int, int]], dict[int, str]]:

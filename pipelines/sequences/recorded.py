@@ -28,6 +28,7 @@ from pipelines.sequences.plausible import check_depth_scale, without_far_poses
 from pipelines.sequences.resampling import checked, fitted, layer, like_image, ray_lengths, resampled
 from pipelines.sequences.times import LATEST_TIME
 from pipelines.sequences.video import VideoFrame
+from pipelines.turning import like_shown, turned_array
 from scenegraph.labels import LabelSpace
 
 Array = NDArray[np.float64]
@@ -46,8 +47,9 @@ class FrameRecord:
     matrix is the (4, 4) pose as stored; None and `problem` when there is none. intrinsics belong to the image and hold for any
     resampled copy of it. depth_intrinsics is set when the depth camera has its own, at the same place as the colour camera;
     else depth covers the same view as the image. depth_confidence is an image of the depth camera that is 0 where depth is not
-    to be trusted. mask is an image of the same view that is black where nothing of the frame may be used. A `problem` is the
-    reason why the frame is unusable.
+    to be trusted. mask is an image of the same view that is black where nothing of the frame may be used. turns are the quarter
+    turns counter-clockwise by which the stored image is turned when it is read; all else is of the turned image. A `problem` is
+    the reason why the frame is unusable.
     """
 
     image: Path | VideoFrame
@@ -62,6 +64,7 @@ class FrameRecord:
     instances: Path | None = None
     normals: Path | None = None
     edges: Path | None = None
+    turns: int = 0
     problem: str = ""
 
 
@@ -127,6 +130,7 @@ class RecordedSequence:
         if not info.used or info.T_world_camera is None:
             raise SequenceError(f"{self.path / info.image}: frame {index} is not used: {info.reason}")
         rgb = record.image.read_rgb() if isinstance(record.image, VideoFrame) else images.read_rgb(record.image)
+        rgb = turned_array(rgb, record.turns)
         lens = fitted(record.intrinsics, (rgb.shape[1], rgb.shape[0]), info.image)
         pinhole = lens.undistorted()
         recorded = Predictions(
@@ -221,11 +225,15 @@ class RecordedSequence:
 
 def _mask(record: FrameRecord, lens: Intrinsics) -> NDArray[np.bool_] | None:
     """(H, W) where the image may be used, None for everywhere: not where its mask is black, nor where it is transparent."""
-    used = None if record.mask is None else layer(record.mask, images.read_mask, lens) > 0
+    size = (lens.width, lens.height)
+    used = None
+    if record.mask is not None:
+        stored = like_shown(images.read_mask(record.mask), record.turns, size)
+        used = like_image(checked(stored, lens, record.mask), lens) > 0
     opacity = None if isinstance(record.image, VideoFrame) else images.read_opacity(record.image)
     if opacity is None:
         return used
-    opaque = np.asarray(like_image(opacity, lens) > 0)
+    opaque = np.asarray(like_image(turned_array(opacity, record.turns), lens) > 0)
     return opaque if used is None else used & opaque
 
 
@@ -261,6 +269,7 @@ def _stored_sizes(records: Sequence[FrameRecord]) -> dict[tuple[int, int], tuple
         try:
             image = record.image
             stored = image.video.size() if isinstance(image, VideoFrame) else images.image_size(image)
+            stored = stored if record.turns % 2 == 0 else stored[::-1]
             sizes[camera] = _size_of(fitted(record.intrinsics, stored, str(image)))
         except SequenceError:
             continue

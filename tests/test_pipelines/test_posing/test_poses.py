@@ -86,6 +86,29 @@ def wall(tmp_path, monkeypatch):
     return SimpleNamespace(folder=folder, truth=truth, calls=calls)
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_photos_that_phones_store_on_their_side_are_posed_and_kept_upright(wall, tmp_path, monkeypatch, turns):
+    """With masks as programs write them that know of the orientation, and that do not."""
+    used = np.full((60, 80), 255, np.uint8)
+    used[:20, :30] = 0
+    (wall.folder / "masks").mkdir()
+    for i in range(COUNT):
+        write_png(wall.folder / f"{i:06d}.png", np.rot90(wall.truth[i].rgb, -turns))
+        known = turns % 2 == 1 and i % 2 == 1
+        write_png(wall.folder / "masks" / f"{i:06d}.png", used if known else np.rot90(used, -turns))
+    monkeypatch.setattr("pipelines.posing.recording.turns_to_upright_shown", lambda *_: turns)
+    pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="m2h poses")
+    sequence = open_sequence(tmp_path / "out")
+    for i, info in enumerate(sequence.infos):
+        truth = wall.truth.infos[int(info.image[-10:-4])]
+        np.testing.assert_allclose(info.T_world_camera, truth.T_world_camera, atol=1e-4)
+        assert info.intrinsics == CAMERA
+        frame = sequence[i]
+        np.testing.assert_array_equal(frame.mask, used > 0)
+        seen = wall.truth[int(info.image[-10:-4])].rgb
+        assert np.abs(frame.rgb[used > 0].astype(int) - seen[used > 0]).mean() < 12  # as JPEG
+
+
 def test_poses_are_in_metres_and_what_is_lost_is_listed(wall, tmp_path):
     out = tmp_path / "out"
     report = pose_recording(wall.folder, out, PosingConfig(), command="m2h poses")

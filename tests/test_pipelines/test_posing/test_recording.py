@@ -2,9 +2,11 @@
 
 import struct
 
+import cv2
 import numpy as np
 import pytest
 
+from mapping.reading.pictures import turns_to_upright_shown
 from pipelines.frame import SequenceError
 from pipelines.images import encode_jpeg, write_png
 from pipelines.posing import reconstruction
@@ -79,6 +81,40 @@ def test_an_image_of_another_size_is_named(tmp_path):
     recording = open_plain(tmp_path / "a")
     assert recording.size == (8, 6)
     assert recording.problems == {2: "is 6x8 pixels, most images 8x6"}
+
+
+def with_orientation(jpeg, orientation, order="<"):
+    """A JPEG with an EXIF segment that says how it is to be shown."""
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IHHHIHHI", 8, 1, 274, 3, 1, orientation, 0, 0)
+    exif = b"Exif\0\0" + head
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_photos_are_read_as_their_exif_orientation_shows_them(tmp_path, orientation, order):
+    """As OpenCV itself shows them; those that it would mirror are left as they are stored."""
+    stored = np.zeros((24, 40, 3), np.uint8)
+    stored[:12, :20] = 255
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(with_orientation(encode_jpeg(stored), orientation, order))
+    (tmp_path / "c.jpg").write_bytes(encode_jpeg(stored))
+    recording = open_plain(tmp_path)
+    flags = cv2.IMREAD_COLOR_RGB | (0 if orientation in (3, 6, 8) else cv2.IMREAD_IGNORE_ORIENTATION)
+    expected = cv2.imdecode(np.frombuffer((tmp_path / "a.jpg").read_bytes(), np.uint8), flags)
+    np.testing.assert_array_equal(recording.read(0), expected)
+    assert recording.size == expected.shape[1::-1]
+    assert recording.read(2).shape == expected.shape  # as most images
+
+
+def test_what_is_no_exif_data_turns_nothing(tmp_path):
+    whole = with_orientation(encode_jpeg(np.zeros((24, 40, 3), np.uint8)), 6)
+    path = tmp_path / "a.jpg"
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        assert turns_to_upright_shown(path, SequenceError) == (3 if cut >= 32 else 0)
+    write_png(tmp_path / "b.png", np.zeros((24, 40, 3), np.uint8))
+    assert turns_to_upright_shown(tmp_path / "b.png", SequenceError) == 0
 
 
 def test_what_is_no_recording_is_said(tmp_path):
