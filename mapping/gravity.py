@@ -25,6 +25,10 @@ MAX_CAMERA_TILT = np.deg2rad(65.0)  # tilt of the mean camera from gravity
 MAX_CORRECTION = np.deg2rad(10.0)  # a given up vector is corrected by the map up to this angle ...
 MIN_CORRECTION = np.deg2rad(1.0)  # ... and kept below this one
 MIN_SUPPORT = 0.25  # share of the surface that must be level or upright
+DISTINCT = 1.2  # ... or so many times the share that any other direction near the cameras' up makes so
+LABELLED_SHARE = (
+    0.8  # of that surface that is level or upright for the up direction of labelled floor, else labels are wrong
+)
 MIN_FLOOR_AREA = 0.3  # m^2 of labelled floor that suffice without other evidence
 CONTRADICTION = np.deg2rad(20.0)  # a given up vector is contradicted by one that is found farther from it than this ...
 CONTRADICTING_SUPPORT, CONTRADICTING_GAIN = (
@@ -127,7 +131,8 @@ def estimate_up(
     """The up direction from surface normals (N, 3) towards free space with their areas (N,), and camera poses (M, 4, 4).
 
     In this order: the given vector, which the surfaces may correct by 1 to 10 degrees; the mean normal of faces labelled
-    as floor; the direction near the cameras' mean up for which most surface is level or upright; the cameras alone.
+    as floor, unless far less surface is level then; the direction near the cameras' mean up for which most surface is level or
+    upright; the cameras alone.
 
     A given vector of which the surfaces are clearly not level gives way to what is found without it; with `keep_up` it stays,
     with a warning.
@@ -144,16 +149,16 @@ def estimate_up(
 
 def _found(normals: Array, areas: Array, poses: Array, floor_faces: NDArray[np.bool_] | None) -> UpEstimate:
     """The up direction as if none was given."""
-    if floor_faces is not None and areas[floor_faces].sum() >= MIN_FLOOR_AREA:
-        start = _unit(areas[floor_faces] @ normals[floor_faces])
-        up = _refined(start, normals, areas)
-        area = areas[floor_faces].sum()
-        return UpEstimate(up, "floor labels", _support(up, normals, areas), f"up from {area:.1f} m2 labelled as floor")
     cameras_up = _mean_camera_up(poses)
-    start = _most_level_direction(cameras_up, normals, areas)
-    up = _refined(start, normals, areas)
+    up = _refined(_most_level_direction(cameras_up, normals, areas), normals, areas)
     support = _support(up, normals, areas)
-    if support < MIN_SUPPORT:
+    if floor_faces is not None and areas[floor_faces].sum() >= MIN_FLOOR_AREA:
+        labelled = _refined(_unit(areas[floor_faces] @ normals[floor_faces]), normals, areas)
+        level_then = _support(labelled, normals, areas)
+        if level_then >= LABELLED_SHARE * support:
+            text = f"up from {areas[floor_faces].sum():.1f} m2 labelled as floor"
+            return UpEstimate(labelled, "floor labels", level_then, text)
+    if support < MIN_SUPPORT and not _is_distinct(up, cameras_up, normals, areas):
         text = (
             "no direction makes the surfaces level, so up is the mean of the cameras: give it with --up if it is wrong"
         )
@@ -270,6 +275,17 @@ def _support(up: Array, normals: Array, areas: Array) -> float:
     cos = np.abs(normals @ up)
     fits = (cos > np.cos(np.deg2rad(5.0))) | (cos < np.sin(np.deg2rad(5.0)))
     return float(areas[fits].sum() / max(areas.sum(), 1e-12))
+
+
+def _is_distinct(up: Array, cameras_up: Array, normals: Array, areas: Array) -> bool:
+    """Whether clearly more surface is level or upright for this up direction than for others near the cameras' up."""
+    others = _sphere_points(2000)
+    others = others[(others @ cameras_up > np.cos(MAX_CAMERA_TILT)) & (others @ up < np.cos(CONTRADICTION))]
+    binned, weights = _binned_directions(normals, areas)
+    if not len(binned) or not len(others):
+        return False
+    shares = [_support(direction, binned, weights) for direction in (up, *others)]
+    return shares[0] > DISTINCT * max(shares[1:])
 
 
 def _floor_height(

@@ -83,7 +83,7 @@ STAGES = (
     *INPUT_STAGES,
     Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
     Stage("align", 3, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
-    Stage("level", 2, ("frames", "up"), ("levelling.json",), find_level, uses_kernels=True),
+    Stage("level", 3, ("frames", "up"), ("levelling.json",), find_level, uses_kernels=True),
     Stage("planes", 1, ("frames", "planes"), ("planes.json",), find_surface_planes),
     Stage("motion", 1, ("frames", "depth", "dynamics"), (MOTION_FILE,), find_motion, uses_kernels=True),
     Stage("fuse", 6, FUSE_SETTINGS, FUSE_FILES, fuse, uses_kernels=True),

@@ -46,6 +46,41 @@ def test_any_world_is_levelled_from_surfaces_and_cameras_alone(seed):
     assert found.wall_share > 0.8
 
 
+def rough(normals, rng, degrees=30.0):
+    """Normals as those of predicted depth: hardly one is within 5 degrees of the truth."""
+    turned = normals + np.tan(np.deg2rad(degrees)) * rng.normal(0, 0.5, normals.shape)
+    return turned / np.linalg.norm(turned, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_labels_that_are_wrong_do_not_tilt_a_rough_map(seed):
+    """A fifth of the walls and of what stands in the room is labelled as floor, and little of the floor."""
+    rng = np.random.default_rng(seed)
+    mesh, poses = furnished()
+    T = random_se3(rng)
+    normals, areas = rough(mesh.face_normals(), rng) @ T[:3, :3].T, mesh.face_areas()
+    up, poses = T[:3, 2], T @ poses
+    is_level = normals @ up > 0.8
+    wrong = rng.random(len(areas)) < np.where(is_level, 0.05, 0.3)
+    wrong &= normals @ T[:3, 0] > -0.3  # more on one side
+    assert areas[wrong].sum() > 5
+    labelled = areas[wrong] @ normals[wrong]
+    assert angle_deg(labelled / np.linalg.norm(labelled), up) > 35
+    found = estimate_up(normals, areas, poses, floor_faces=wrong)
+    assert found.support < 0.25
+    assert angle_deg(found.up, up) < 3
+    right = is_level & (rng.random(len(areas)) < 0.7)
+    assert estimate_up(normals, areas, poses, floor_faces=right).source == "floor labels"
+
+
+def test_of_surfaces_without_a_common_direction_the_cameras_say_what_is_up():
+    rng = np.random.default_rng(5)
+    _, poses = furnished()
+    normals = rng.normal(size=(20000, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    assert estimate_up(normals, rng.random(20000), poses).source == "cameras"
+
+
 def test_the_transform_is_invertible_and_deterministic():
     mesh, poses = furnished()
     T = random_se3(np.random.default_rng(9))
