@@ -39,11 +39,13 @@ from pipelines.checks.unit import triangulated
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame, FrameSequence
 from pipelines.images import write_png
+from pipelines.levelling import floor_ids
 from pipelines.posing.floor import camera_height
-from pipelines.posing.poses import FLOORS, pose_recording
+from pipelines.posing.poses import pose_recording
 from pipelines.posing.scale import MOST_VIEWS, estimate_scale
 from pipelines.sequences.ingest import ingest
 from pipelines.settings import FramesConfig, PipelineConfig, PosingConfig
+from pipelines.sources.network import shipped_views
 from pipelines.workspace import load_run
 from scenegraph.labels import load_label_space
 
@@ -125,7 +127,7 @@ def measure(sequence: FrameSequence, work: Path, *, stride: int, is_mapped: bool
     """The figures of one sequence, of every n-th of its images."""
     plain, numbers = write_plain(sequence, work / "plain", stride)
     start = time.perf_counter()
-    report = pose_recording(plain, work / "posed", PosingConfig(), command="")
+    report = pose_recording(plain, work / "posed", PosingConfig(), command="", views=shipped_views)
     minutes = (time.perf_counter() - start) / 60
     posed = open_sequence(work / "posed")
     frames = [numbers[int(Path(info.image).stem)] for info in posed.infos]
@@ -168,7 +170,7 @@ def scale_with_true_poses(sampler: FrameSampler) -> dict[str, Any]:
     """What `m2h poses` would find of the unit, which is a metre, by the network alone and with the height of the camera."""
     predictor = Predictor.from_checkpoint(DEFAULT_NAME, InferenceConfig(tasks=("depth", "semantics")))
     space = load_label_space(predictor.record.label_space)
-    floor_ids = [c.id for c in space.classes if c.name in FLOORS]
+    floor = floor_ids(space)
     frames = {str(pair.positions[0]): pair for pair in matched_pairs(sampler, count=MOST_VIEWS)}
     views, names = {name: triangulated(pair) for name, pair in frames.items()}, list(frames)
 
@@ -181,7 +183,7 @@ def scale_with_true_poses(sampler: FrameSampler) -> dict[str, Any]:
         frame = shown(name)
         labels = predictor(frame.rgb, frame.intrinsics).labels
         assert labels is not None
-        return np.isin(labels, floor_ids)
+        return np.isin(labels, floor)
 
     def depth_of(i: int) -> NDArray[np.float32]:
         frame = shown(names[i])

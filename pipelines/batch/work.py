@@ -12,6 +12,7 @@ from pipelines.frame import FrameSequence
 from pipelines.pipeline import STAGE_NAMES, run, stage_context
 from pipelines.posing.opening import open_or_pose
 from pipelines.settings import PipelineConfig
+from pipelines.sources.network import shipped_views
 from pipelines.stages.context import Progress, RunContext
 from pipelines.stages.pieces import fuse_piece, join_pieces, list_labels, place_sum
 
@@ -66,7 +67,9 @@ def labels(plan: Plan, step: Step, progress: Progress) -> Manifest:
 def _opened(plan: Plan, step: Step, progress: Progress) -> tuple[FrameSequence, PipelineConfig]:
     unit, out, config = step.unit, plan.run_folder(step.unit), plan.config(step.unit)
     command = f"m2h run {unit.sequence} --out {out}"
-    return open_or_pose(unit.sequence, out, config.posing, command=command, progress=progress), config
+    return open_or_pose(
+        unit.sequence, out, config.posing, command=command, views=shipped_views, progress=progress
+    ), config
 
 
 def _context(plan: Plan, step: Step, progress: Progress) -> RunContext:

@@ -30,13 +30,16 @@ def poses(
     A stopped call is resumed. Needs pip install 'm2h-mapping[sfm]'. `m2h run VIDEO --out RUN` does this step itself.
     """
     from pipelines.config import config_path, load_config
-    from pipelines.posing.poses import notes_of, pose_recording
+    from pipelines.posing.poses import pose_recording
+    from pipelines.posing.report import notes_of
     from pipelines.settings import PipelineConfig
+    from pipelines.sources.network import shipped_views
 
     options = {} if max_frames is None else {f"posing.max_frames={max_frames}": f"--max-frames {max_frames}"}
     config = load_config(PipelineConfig, config_path(config_file), overrides, options=options)
     with progress_reporter(quiet=quiet) as progress:
-        report = pose_recording(images, out, config.posing, command=f"m2h poses {images} {out}", progress=progress)
+        command = f"m2h poses {images} {out}"
+        report = pose_recording(images, out, config.posing, command=command, views=shipped_views, progress=progress)
     if as_json:
         print_json(dataclasses.asdict(report))
     elif not quiet:

@@ -153,11 +153,20 @@ def execute(
     from pipelines.pipeline import run as run_pipeline
     from pipelines.posing.opening import open_or_pose
     from pipelines.settings import PipelineConfig
+    from pipelines.sources.network import shipped_views
 
     config = load_config(PipelineConfig, config_path(config_file), overrides, options=shortcut_overrides(**shortcuts))
     with progress_reporter(quiet=quiet) as progress:
         command = f"m2h run {sequence} --out {out}"
-        opened = open_or_pose(sequence, out, config.posing, command=command, overwrite=overwrite, progress=progress)
+        opened = open_or_pose(
+            sequence,
+            out,
+            config.posing,
+            command=command,
+            views=shipped_views,
+            overwrite=overwrite,
+            progress=progress,
+        )
         if not quiet:
             progress = announced(progress, lambda: plan_text(opened, out, source, config))
         with preview(out) if rerun else nullcontext():

@@ -6,7 +6,7 @@ import copy
 from pathlib import Path
 
 from pipelines.frame import FrameSequence
-from pipelines.posing.poses import Progress, pose_recording
+from pipelines.posing.poses import Progress, Views, pose_recording
 from pipelines.posing.recording import is_plain
 from pipelines.sequences import detect
 from pipelines.settings import PosingConfig
@@ -21,6 +21,7 @@ def open_or_pose(
     config: PosingConfig,
     *,
     command: str,
+    views: Views | None = None,
     overwrite: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> FrameSequence:
@@ -43,7 +44,7 @@ def open_or_pose(
     with workspace.lock():
         if not overwrite:
             workspace.check_recording(path, folder)
-        report = pose_recording(path, folder, config, command=command, replace=True, progress=progress)
+        report = pose_recording(path, folder, config, command=command, views=views, replace=True, progress=progress)
         if overwrite:
             workspace.forget()
         workspace.note_recording(path)

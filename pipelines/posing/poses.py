@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.camera import Intrinsics, undistort
+from m2h import Predictions
+from mapping.camera import Intrinsics
 from mapping.files import make_folder, move, remove_abandoned, remove_folder, write_text_atomic
 from mapping.reading.files import read_bytes
-from pipelines.frame import SequenceError
-from pipelines.images import read_mask, read_rgb, write_png
+from pipelines.frame import Frame, FrameSequence, SequenceError, poses_of
+from pipelines.images import read_mask, write_png
+from pipelines.levelling import coarse_mesh, faces_of_floor
 from pipelines.posing.floor import camera_height
-from pipelines.posing.joining import JoinedPart
+from pipelines.posing.heights import level_heights
 from pipelines.posing.picking import look_at_recording, pick
 from pipelines.posing.reconstruction import (
     Reconstruction,
@@ -28,43 +27,31 @@ from pipelines.posing.reconstruction import (
     reconstruct,
 )
 from pipelines.posing.recording import PlainRecording, open_plain
-from pipelines.posing.scale import CARRIED_HEIGHT, ScaleEstimate, estimate_scale
-from pipelines.posing.upright import PROBES, recognised_turns, shipped_uncertainty
+from pipelines.posing.report import PosesReport, finished_report, header_of, notes_of, report_of
+from pipelines.posing.scale import ScaleEstimate, estimate_scale
+from pipelines.posing.single_images import SingleImages
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.ingest import ingest
 from pipelines.sequences.masks import MASKS
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import read_json
 from pipelines.settings import FramesConfig, PosingConfig
-from pipelines.turning import like_shown, turned_array, turned_camera
+from pipelines.turning import like_shown, turned_pose
 from pipelines.workspace import digest, folder_fingerprint
-from scenegraph.labels import load_label_space
+from scenegraph.labels import LabelSpace
 
-if TYPE_CHECKING:
-    from m2h.infer import Predictor
+Array = NDArray[np.float64]
 
-VERSION = 3
+VERSION = 4
 """Counts changes of the code that change the result, so that older results are not taken for it."""
 LEAST_REGISTERED = 5
 NOT_REGISTERED = "not registered by structure from motion"
-SHOWN_NAMES = 12
-HEADER = "transforms.json"
-FLOORS = ("floor", "floor_mat")
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class PosesReport:
-    """What is in a posed folder: frames picked and posed, the names of those without a pose, what became of the models besides
-    the largest one, the relative deviation of the metres per unit, and whether it was there already."""
-
-    picked: int
-    posed: int
-    unregistered: tuple[str, ...]
-    parts: tuple[JoinedPart, ...]
-    scale_deviation: float
-    carried_height: float | None
-    up_to_date: bool
+SURFACE_FRAMES, SURFACES_WITHIN = 40, 4.0
+"""Frames whose level surfaces are looked at, and metres from the camera within which."""
+Predict = Callable[[Frame], Predictions]
+Views = Callable[[FrameSequence, tuple[float, float, float]], tuple[Predict, LabelSpace | None]]
+"""Opens what predicts depth and labels of a posed sequence with about this up direction, by neighbouring frames."""
 
 
 def pose_recording(
@@ -73,6 +60,7 @@ def pose_recording(
     config: PosingConfig,
     *,
     command: str,
+    views: Views | None = None,
     replace: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> PosesReport:
@@ -84,6 +72,7 @@ def pose_recording(
     out : the canonical folder, which appears when it is complete. Its world is that of structure from motion, with unknown up.
     config : how many frames, of which size.
     command : what the user typed, to be shown where pycolmap is missing.
+    views : what shows the surfaces whose heights are evidence of the unit; None to do without.
     replace : whether another result in `out` is replaced.
     progress : called with (what, done, total).
 
@@ -93,7 +82,7 @@ def pose_recording(
     """
     key = digest(VERSION, str(path.resolve()), folder_fingerprint(path), config.max_frames, config.image_size)
     work = _work_folder_of(out)
-    if found := _finished(out, key):
+    if found := finished_report(out, key):
         remove_folder(work)
         return found
     if out.exists() and not replace and (not out.is_dir() or any(out.iterdir())):
@@ -105,7 +94,7 @@ def pose_recording(
     picked, reasons = _picked(recording, config, work, progress)
     camera_images = _write_pictures(recording, picked, config, work, progress)
     names = [_name(position) for position in picked]
-    single = _SingleImages(camera_images, names)
+    single = SingleImages(camera_images, names)
     found_model = reconstruct(
         camera_images,
         names,
@@ -117,24 +106,14 @@ def pose_recording(
     )
     _check_registered(path, found_model, len(picked))
     scale = _scale(path, found_model, single, progress)
-    report = _write(recording, (picked, reasons), found_model, scale, (out, work, key), progress)
+    chosen = (picked, reasons)
+    if views is not None:
+        sequence = _sequence(recording, chosen, found_model, scale, work)
+        scale = scale.with_surfaces(_surfaces(sequence, views, single.turns, progress))
+    sequence = _sequence(recording, chosen, found_model, scale, work)
+    report = _write(recording, sequence, found_model, scale, (out, work, key), progress)
     remove_folder(work)
     return report
-
-
-def _finished(out: Path, key: str) -> PosesReport | None:
-    """What is in `out` when it is the result with this key."""
-    try:
-        header = read_json(out / HEADER)["posing"]
-        if header["key"] != key:
-            return None
-        names = tuple(header["unregistered"])
-        others = tuple(JoinedPart(int(part["images"]), str(part["reason"])) for part in header["parts"])
-        posed, deviation, height = int(header["posed"]), float(header["scale_deviation"]), header["carried_height"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    carried = None if height is None else float(height)
-    return PosesReport(posed + len(names), posed, names, others, deviation, carried, up_to_date=True)
 
 
 def _work_folder_of(out: Path) -> Path:
@@ -232,48 +211,7 @@ def _check_registered(path: Path, found: Reconstruction, picked: int) -> None:
         )
 
 
-class _SingleImages:
-    """What the shipped network says of single images, by their names, without the lens of a camera and shown upright."""
-
-    def __init__(self, images: Path, names: Sequence[str]) -> None:
-        self._images, self._names = images, names
-
-    def depth(self, name: str, camera: Intrinsics) -> NDArray[np.float32]:
-        """(H, W) in metres."""
-        seen = turned_camera(camera.undistorted(), self._turns)
-        return turned_array(self._predictor.depth_alone(self._upright(name, camera), seen), -self._turns)
-
-    def floor(self, name: str, camera: Intrinsics) -> NDArray[np.bool_]:
-        """(H, W), where the image shows floor."""
-        labels = self._predictor(self._upright(name, camera)).labels
-        assert labels is not None
-        return np.isin(turned_array(labels, -self._turns), self._floor_ids)
-
-    def _upright(self, name: str, camera: Intrinsics) -> NDArray[np.uint8]:
-        return turned_array(undistort(read_rgb(self._images / name), camera), self._turns)
-
-    @cached_property
-    def _turns(self) -> int:
-        """Quarter turns that bring the pictures upright, as far as the network recognises what they show."""
-        uncertainty = shipped_uncertainty()
-        assert uncertainty is not None
-        probes = np.unique(np.linspace(0, len(self._names) - 1, PROBES).astype(int))
-        return recognised_turns((read_rgb(self._images / self._names[i]) for i in probes), uncertainty)
-
-    @cached_property
-    def _predictor(self) -> Predictor:
-        from m2h.infer import InferenceConfig, Predictor
-        from m2h.weights import DEFAULT_NAME
-
-        return Predictor.from_checkpoint(DEFAULT_NAME, InferenceConfig(tasks=("depth", "semantics")))
-
-    @cached_property
-    def _floor_ids(self) -> list[int]:
-        space = load_label_space(self._predictor.record.label_space)
-        return [c.id for c in space.classes if c.name in FLOORS]
-
-
-def _scale(path: Path, found: Reconstruction, single: _SingleImages, progress: Progress) -> ScaleEstimate:
+def _scale(path: Path, found: Reconstruction, single: SingleImages, progress: Progress) -> ScaleEstimate:
     """Metres per unit by the shipped network's depth of single images and the height of a carried camera above the floor that it
     shows; raises SequenceError where the depth does not determine it."""
     names = sorted(found.views)
@@ -300,17 +238,33 @@ def _scale(path: Path, found: Reconstruction, single: _SingleImages, progress: P
     return scale if above is None else scale.with_height(above.height)
 
 
-def _write(
+def _surfaces(sequence: FrameSequence, views: Views, turns: int, progress: Progress) -> list[float]:
+    """Heights in metres of level surfaces above the floor, from a coarse map of some frames."""
+    used = [position for position, info in enumerate(sequence.infos) if info.used]
+    few = [used[i] for i in np.unique(np.linspace(0, len(used) - 1, SURFACE_FRAMES).astype(int))]
+    poses = [turned_pose(T, turns) for T in poses_of(sequence)[few]]
+    up = -np.sum([T[:3, 1] for T in poses], axis=0)
+    predict, space = views(sequence, (float(up[0]), float(up[1]), float(up[2])))
+
+    def seen() -> Iterator[tuple[Predictions, Intrinsics, Array]]:
+        for done, position in enumerate(few):
+            frame = sequence[position]
+            yield predict(frame), frame.intrinsics, frame.T_world_camera
+            progress("surfaces", done + 1, len(few))
+
+    mesh = coarse_mesh(seen(), max_depth=SURFACES_WITHIN)
+    return level_heights(mesh, np.array(poses), faces_of_floor(mesh, space))
+
+
+def _sequence(
     recording: PlainRecording,
     chosen: tuple[list[int], dict[int, str]],
     found: Reconstruction,
     scale: ScaleEstimate,
-    places: tuple[Path, Path, str],
-    progress: Progress,
-) -> PosesReport:
-    """The canonical folder by way of the readers, so that images are undistorted as any others and frames.csv lists all."""
+    work: Path,
+) -> RecordedSequence:
+    """The recording with poses in metres, by way of the readers, so that images are undistorted as any others."""
     picked, reasons = chosen
-    out, work, key = places
     camera = found.camera.resized(*recording.size)
     records = []
     for position, source in enumerate(recording.sources):
@@ -325,11 +279,21 @@ def _write(
         time, turns = float(recording.times[position]), recording.turns
         records.append(FrameRecord(source, time, matrix, camera, mask=mask, turns=turns, problem=reason))
     # Opened from the hidden folder, so that no m2h.yaml next to the images changes what was found.
-    sequence = RecordedSequence(work, recording.kind, records, Details(Convention()))
+    return RecordedSequence(work, recording.kind, records, Details(Convention()))
+
+
+def _write(
+    recording: PlainRecording,
+    sequence: RecordedSequence,
+    found: Reconstruction,
+    scale: ScaleEstimate,
+    places: tuple[Path, Path, str],
+    progress: Progress,
+) -> PosesReport:
+    """The canonical folder, in which frames.csv lists all images."""
+    out, work, key = places
     lost = tuple(recording.shown(info.index) for info in sequence.infos if info.reason == NOT_REGISTERED)
-    height = None if scale.carried_height is None else round(scale.carried_height, 3)
-    deviation = round(scale.deviation, 4)
-    report = PosesReport(len(picked), len(found.poses), lost, found.parts, deviation, height, up_to_date=False)
+    report = report_of(found, lost, scale)
     sequence.name, sequence.notes = recording.name, (*notes_of(report), *sequence.notes)
     partial = work / "posed"
     ingest(
@@ -339,58 +303,8 @@ def _write(
         image_format="jpg",
         overwrite=True,
         progress=lambda done, total: progress("posed frames", done, total),
-        extra=_header(report, scale, key),
+        extra=header_of(report, scale, key),
     )
     remove_folder(out)
     move(partial, out)
     return report
-
-
-def _header(report: PosesReport, scale: ScaleEstimate, key: str) -> dict[str, Any]:
-    """What transforms.json says of the origin of its poses."""
-    return {
-        "scale_source": "network" if report.carried_height is None else "network and carried height",
-        "scale_spread": round(scale.spread, 4),
-        "posing": {
-            "key": key,
-            "posed": report.posed,
-            "unregistered": list(report.unregistered),
-            "parts": [asdict(part) for part in report.parts],
-            "units_per_metre": round(1 / scale.scale, 6),
-            "scale_deviation": report.scale_deviation,
-            "carried_height": report.carried_height,
-        },
-    }
-
-
-def notes_of(report: PosesReport) -> list[str]:
-    """What a user should know of posed frames."""
-    assumed = "" if report.carried_height is None else _assumed(report.carried_height)
-    notes = [
-        f"scale estimated from the network's depth{assumed}, ± {report.scale_deviation:.0%} (two standard deviations)"
-    ]
-    if report.unregistered:
-        shown = ", ".join(report.unregistered[:SHOWN_NAMES]) + (
-            ", ..." if len(report.unregistered) > SHOWN_NAMES else ""
-        )
-        notes.append(
-            f"{len(report.unregistered)} of {report.picked} picked frames have no pose and are not mapped: {shown}"
-        )
-    if joined := [part.images for part in report.parts if not part.reason]:
-        notes.append(
-            f"parts that did not connect were joined to the largest one by what both show (frames: {_listed(joined)})"
-        )
-    if apart := [part for part in report.parts if part.reason]:
-        shown = "; ".join(f"{part.images} frames: {part.reason}" for part in apart)
-        notes.append(
-            f"parts of the recording that cannot be proved to connect to the largest one were omitted ({shown})"
-        )
-    return notes
-
-
-def _assumed(height: float) -> str:
-    return f" and a camera that a person carried, assumed at {CARRIED_HEIGHT:g} m above the floor (here {height:.2f} m)"
-
-
-def _listed(sizes: Sequence[int]) -> str:
-    return ", ".join(map(str, sorted(sizes, reverse=True)))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.depth.robust import frame_outliers, weighted_spread
+from pipelines.posing.heights import corrected_by_heights
 
 Array = NDArray[np.float64]
 LEAST_POINTS = 12
@@ -38,22 +39,43 @@ class ScaleEstimate:
     """Metres in one unit of the poses.
 
     spread is the relative deviation of the scales of single views, of which there are `views`. carried_height is the height of
-    the camera above the floor in metres, where it is part of the evidence that a person carried it.
+    the camera above the floor in metres, where it is part of the evidence that a person carried it; surfaces are the heights of
+    level surfaces above the floor, where it is part of the evidence that furniture has standard ones, and after_surfaces is the
+    relative standard deviation that is left with these.
     """
 
     scale: float
     spread: float
     views: int
     carried_height: float | None = None
+    surfaces: tuple[float, ...] = ()
+    after_surfaces: float = 0.0
 
     @property
     def deviation(self) -> float:
         """How far the scale may be off, relative: two standard deviations of what the views share and of their mean, and of the
-        height at which a camera is carried, where that is known."""
+        height at which a camera is carried, where that is known; of the standard heights of furniture, where these are."""
+        if self.surfaces:
+            return 2 * self.after_surfaces
         variance = SCENE_DEVIATION**2 + self.spread**2 / self.views
         if self.carried_height is not None:
             variance = 1 / (1 / variance + 1 / CARRIED_DEVIATION**2)
         return float(2 * variance**0.5)
+
+    def with_surfaces(self, heights: Sequence[float]) -> ScaleEstimate:
+        """The estimate that heights of level surfaces in metres, by this scale, correct."""
+        found = corrected_by_heights(heights, self.deviation / 2)
+        if found is None:
+            return self
+        carried = None if self.carried_height is None else found.factor * self.carried_height
+        surfaces = tuple(found.factor * height for height in heights)
+        return replace(
+            self,
+            scale=found.factor * self.scale,
+            carried_height=carried,
+            surfaces=surfaces,
+            after_surfaces=found.deviation,
+        )
 
     def with_height(self, height: float) -> ScaleEstimate:
         """The estimate that the height of the cameras above the floor, in the unit of the poses, makes surer: the mean of both

@@ -24,9 +24,10 @@ from mapping.multiview.neighbours import choose_neighbours
 from mapping.packages import NETWORK_PACKAGES, require_networks
 from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence, SequenceError, poses_of
-from pipelines.loading import chosen_positions
+from pipelines.loading import CachedSequence, chosen_positions
 from pipelines.posing.unit import estimate_unit
 from pipelines.settings import NetworkConfig, PipelineConfig
+from pipelines.sources.refinement import refined
 from pipelines.sources.source import DepthOrigin, Hint, Source
 from pipelines.sources.upright import shown_upright
 from pipelines.workspace import digest, folder_fingerprint
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from m2h.record import CheckpointRecord
     from m2h.views import View
 
+Predict = Callable[[Frame], Predictions]
 VERSION = 6
 """Counts changes of how the network is asked, so that stored answers are reused only where they would be the same."""
 KEPT_FEATURE_BYTES = 256 << 20
@@ -115,6 +117,14 @@ def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Sou
         predicts_labels="semantics" in predictor.tasks,
         depth_alone=depth_alone_of(predictor),
     )
+
+
+def shipped_views(sequence: FrameSequence, up: tuple[float, float, float]) -> tuple[Predict, LabelSpace | None]:
+    """What the shipped network predicts of frames of a sequence with about this up direction, by their neighbours and as these
+    images prove it, and in which classes."""
+    config, shared = PipelineConfig(up=up), CachedSequence(sequence)
+    source = refined(open_network("", shared, config), "auto", shared, config)
+    return source.predict, source.label_space
 
 
 def shipped_depth_alone(sequence: FrameSequence) -> Callable[[Frame], NDArray[np.float32]] | None:

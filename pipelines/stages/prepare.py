@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from m2h.runtime import prefetched
+from mapping.camera import Intrinsics
 from mapping.files import flush_files, make_folder, remove_file, write_text_atomic
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import check_sequence
 from pipelines.frame import Frame, SequenceError
+from pipelines.levelling import FRAMES, coarse_mesh, faces_of_floor
 from pipelines.loading import read_frames
 from pipelines.posing.adjustment import can_adjust
 from pipelines.recentred import as_given, moved
@@ -29,8 +31,6 @@ from pipelines.workspace import StageRecord, digest
 
 CHECK_FILE, POSTPONED = "check.json", "left_to_refinement"
 """And its entry on what contradicts the poses, where their refinement decides whether they are mapped."""
-LEVELLING_FRAMES = 60
-LEVELLING_VOXEL_SIZE = 0.06
 
 
 def list_frames(context: RunContext) -> StageRecord:
@@ -92,29 +92,24 @@ def _are_refined(context: RunContext) -> bool:
 
 def find_level(context: RunContext) -> StageRecord:
     """Which way is up and where the floor is, from a coarse map of a few dozen frames, in levelling.json."""
-    from mapping import TSDFConfig, TSDFVolume
     from mapping.gravity import level
 
     positions = context.positions
-    few = [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, LEVELLING_FRAMES).astype(int))]
-    volume = TSDFVolume(
-        TSDFConfig(voxel_size=LEVELLING_VOXEL_SIZE, max_depth=context.config.tsdf.max_depth, carve=False)
-    )
+    few = [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, FRAMES).astype(int))]
     by_user = context.config.up
     up = by_user or context.sequence.world_up
     # Where up was recognised in the images, the cameras that stand for it are those that see them upright.
     turns = context.turns if up is None else {}
-    poses = []
-    for done, frame in enumerate(context.posed_frames(few, levelled=False, max_broken=len(few) - 1)):
-        seen = frame.predictions
-        volume.integrate(seen.depth, frame.intrinsics, frame.T_world_camera, labels=seen.labels)
-        poses.append(turned_pose(frame.T_world_camera, turns.get(frame.index, 0)))
-        context.advance(done + 1, len(few))
-    mesh = volume.extract_mesh(min_weight=1.0)
-    floor_faces: NDArray[np.bool_] | None = None
-    if mesh.labels is not None and context.source.label_space is not None:
-        floor_ids = [c.id for c in context.source.label_space.classes if c.name in ("floor", "floor_mat")]
-        floor_faces = np.asarray(np.isin(mesh.labels[mesh.faces], floor_ids).all(axis=1))
+    poses: list[NDArray[np.float64]] = []
+
+    def seen() -> Iterator[tuple[Predictions, Intrinsics, NDArray[np.float64]]]:
+        for done, frame in enumerate(context.posed_frames(few, levelled=False, max_broken=len(few) - 1)):
+            yield frame.predictions, frame.intrinsics, frame.T_world_camera
+            poses.append(turned_pose(frame.T_world_camera, turns.get(frame.index, 0)))
+            context.advance(done + 1, len(few))
+
+    mesh = coarse_mesh(seen(), max_depth=context.config.tsdf.max_depth)
+    floor_faces = faces_of_floor(mesh, context.source.label_space)
     found = level(mesh, np.array(poses), world_up=up, keep_up=by_user is not None, floor_faces=floor_faces)
     data = {
         "T_input_world": moved(found.T_input_world, context.origin).tolist(),

@@ -11,17 +11,20 @@ import pytest
 from click.testing import CliRunner
 from textured_wall import CAMERA, Wall
 
+from m2h import Predictions
 from mapping.se3 import inverse, transform_points
 from pipelines.cli import main
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
 from pipelines.posing import poses
 from pipelines.posing.floor import CameraHeight
+from pipelines.posing.heights import corrected_by_heights
 from pipelines.posing.joining import JoinedPart
 from pipelines.posing.opening import open_or_pose
-from pipelines.posing.poses import notes_of, pose_recording
+from pipelines.posing.poses import pose_recording
 from pipelines.posing.reconstruction import MissingExtraError, Reconstruction, image_pairs, import_pycolmap
-from pipelines.posing.scale import CARRIED_HEIGHT, ScaleEstimate, SparseView
+from pipelines.posing.report import notes_of
+from pipelines.posing.scale import CARRIED_HEIGHT, SCENE_DEVIATION, ScaleEstimate, SparseView
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PosingConfig
 from pipelines.workspace import WorkspaceError
@@ -144,13 +147,38 @@ def test_the_height_of_a_carried_camera_is_part_of_the_scale_and_said(wall, tmp_
     factor = (CARRIED_HEIGHT / 1.6) ** (225 / 421)  # of deviations of 15 and 14 %
     assert report.carried_height == pytest.approx(1.6 * factor, abs=2e-3)
     assert notes_of(report)[0] == (
-        "scale estimated from the network's depth and a camera that a person carried, assumed at 1.45 m above the floor "
+        "scale estimated from the network's depth, a camera that a person carried, assumed at 1.45 m above the floor "
         f"(here {report.carried_height:.2f} m), ± 20% (two standard deviations)"
     )
-    assert json.loads((tmp_path / "out/transforms.json").read_text())["scale_source"] == "network and carried height"
+    assert json.loads((tmp_path / "out/transforms.json").read_text())["scale_source"] == "network, carried height"
     first = open_sequence(tmp_path / "out").infos[1].T_world_camera[:3, 3]
     np.testing.assert_allclose(first, wall.truth.infos[1].T_world_camera[:3, 3] * factor, atol=2e-3)
     again = pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="m2h poses")
+    assert again == replace(report, up_to_date=True)
+
+
+def test_level_surfaces_are_part_of_the_scale_and_said(wall, tmp_path, monkeypatch):
+    asked = []
+
+    def views(sequence, up):
+        asked.append((sequence, up))
+        return (lambda frame: Predictions(depth=np.full(frame.rgb.shape[:2], 2.0, np.float32))), None
+
+    monkeypatch.setattr(poses, "level_heights", lambda mesh, cameras, floor: [0.64])
+    report = pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="m2h poses", views=views)
+    correction = corrected_by_heights([0.64], SCENE_DEVIATION)
+    assert report.surfaces == pytest.approx((0.64 * correction.factor,), abs=1e-3)
+    assert report.scale_deviation == pytest.approx(2 * correction.deviation, abs=1e-4)
+    assert notes_of(report)[0].startswith(
+        "scale estimated from the network's depth, furniture of usual height (level surfaces 0.7"
+    )
+    (sequence, up) = asked[0]
+    assert len(sequence.infos) == COUNT
+    assert up[1] < 0  # the wall's cameras have y down
+    assert json.loads((tmp_path / "out/transforms.json").read_text())["scale_source"] == "network, furniture"
+    first = open_sequence(tmp_path / "out").infos[1].T_world_camera[:3, 3]
+    np.testing.assert_allclose(first, wall.truth.infos[1].T_world_camera[:3, 3] * correction.factor, atol=2e-3)
+    again = pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="m2h poses", views=views)
     assert again == replace(report, up_to_date=True)
 
 
