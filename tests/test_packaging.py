@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("m2h", "mapping", "scenegraph", "pipelines")
-KINDS = {".py", ".typed", ".safetensors", ".js", ".css", ".html"}
+KINDS = {".py", ".typed", ".safetensors", ".txt", ".js", ".css", ".html"}
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
 LABEL_SPACES = sorted(path.stem for path in (ROOT / "configs" / "label_spaces").glob("*.yaml"))
 pytestmark = pytest.mark.slow
