@@ -19,6 +19,8 @@ from torch import Tensor
 
 from m2h.backends import Network
 from m2h.camera import Camera
+from m2h.detection.detector import Detector
+from m2h.detection.evidence import LEAST_SCORE, add_evidence
 from m2h.model import M2H, Neighbours, prepare_for_inference
 from m2h.model.blocks import normalize_vectors
 from m2h.naming import named
@@ -32,6 +34,8 @@ from m2h.weights import load_weights
 
 EXPORTED = (".onnx", ".xml")
 SEMANTICS: tuple[TaskName, ...] = ("semantics",)
+DETECTED_SPACE = "nyu40"
+"""The label space for which a detector has evidence."""
 
 
 class SizedCamera(Protocol):
@@ -92,10 +96,23 @@ class Predictor:
     neighbouring frames: `predictor.predict_view(view, [predictor.match(other) for other in neighbours])`.
     """
 
-    def __init__(self, network: Network, record: CheckpointRecord, config: InferenceConfig | None = None) -> None:
-        """`network` runs where `config.device` says; `from_checkpoint` puts the two together."""
+    def __init__(
+        self,
+        network: Network,
+        record: CheckpointRecord,
+        config: InferenceConfig | None = None,
+        detector: Detector | None = None,
+    ) -> None:
+        """`network` runs where `config.device` says; `from_checkpoint` puts the two together.
+
+        What `detector` sees in an image is evidence for its labels, which must be those of NYU40, where depth is computed, too.
+        Raises ValueError for another label space, and for tasks that the network does not have.
+        """
+        if detector is not None and record.label_space != DETECTED_SPACE:
+            raise ValueError(f"detector: the network's labels must be {DETECTED_SPACE}, got {record.label_space}")
         self.network = network
         self.record = record
+        self.detector = detector
         self.config = config or InferenceConfig()
         self.device = choose_device(self.config.device)
         wanted = record.config.tasks if self.config.tasks is None else self.config.tasks
@@ -138,6 +155,7 @@ class Predictor:
         placement = self._place(shape)
         with torch.inference_mode():
             outputs = self.network(self._prepared(images, placement), self.tasks)
+            self._add_detections(outputs, images, placement)
             fields = self._fields(outputs, placement, self._depth_factor(placement, intrinsics))
         return [Predictions(**{name: value[i] for name, value in fields.items()}) for i in range(len(images))]
 
@@ -192,6 +210,7 @@ class Predictor:
                 self._neighbours(camera, view.T_world_camera, neighbours, factor),
                 None if hint is None else self._hint(hint, placement, factor),
             )
+            self._add_detections(outputs, [view.rgb], placement)
             fields = self._fields(outputs, placement, factor)
         return Predictions(**{name: value[0] for name, value in fields.items()})
 
@@ -252,6 +271,18 @@ class Predictor:
         bottom = placement.canvas[0] - placement.scaled[0] - placement.top
         right = placement.canvas[1] - placement.scaled[1] - placement.left
         return F.pad(maps, (placement.left, right, placement.top, bottom))
+
+    def _add_detections(
+        self, outputs: dict[str, Tensor], images: Sequence[NDArray[np.uint8]], placement: Placement
+    ) -> None:
+        """Let what the detector sees in the images change the logits of the outputs."""
+        if self.detector is None or not {"depth", "semantics"} <= outputs.keys():
+            return
+        logits = outputs["semantics"].float() / self.record.label_temperature
+        for i, rgb in enumerate(images):
+            found = self.detector(rgb, LEAST_SCORE)
+            add_evidence(logits[i], outputs["depth"][i, 0].float(), found.placed(placement))
+        outputs["semantics"] = logits * self.record.label_temperature
 
     def _fields(self, outputs: dict[str, Tensor], placement: Placement, factor: float) -> dict[str, NDArray[Any]]:
         """Network outputs as fields of `Predictions` with the batch in front, at the image's pixels; `factor` makes metres."""
