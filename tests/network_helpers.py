@@ -11,7 +11,10 @@ from types import ModuleType
 import numpy as np
 import torch
 
+from m2h.checkpoint import save_checkpoint
+from m2h.config import CrossViewConfig
 from m2h.model import M2H, M2HConfig, build_model
+from m2h.record import CheckpointRecord, Preprocessing
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
 
@@ -36,6 +39,16 @@ def tiny_model(*, separable: bool = True, published: bool = False, **changes: ob
     if published:
         config = replace(config, crop_padding=False, unit_normals=False, detail_channels=0)
     return plain_network.roughen(build_model(replace(config, **changes)))
+
+
+def write_cross_checkpoint(path: Path) -> Path:
+    """A checkpoint of a small network that matches neighbouring frames, with rough weights and the labels of NYU40."""
+    torch.manual_seed(0)
+    cross = CrossViewConfig(channels=8, planes=12, far=4.0, widths=(16, 16, 16, 16))
+    config = replace(M2HConfig.cross(), channels=16, head_channels=(8,), cross_view=cross)
+    record = CheckpointRecord(config=config, preprocessing=Preprocessing(policy="fit", size=(64, 96)), focal=80.0)
+    save_checkpoint(path, plain_network.roughen(build_model(config)), record)
+    return path
 
 
 def random_images(batch: int, height: int, width: int, seed: int = 0) -> torch.Tensor:

@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from network_helpers import plain_network
+from network_helpers import write_cross_checkpoint
 from nyu13 import NYU40_BROADER
 
 import pipelines.sources.network
-from m2h.checkpoint import save_checkpoint
-from m2h.config import CrossViewConfig
+from m2h.config import M2HConfig
 from m2h.infer import MatchedView, Predictor
-from m2h.model import M2HConfig, build_model
 from m2h.predictions import GOOD_DEPTH, Predictions
-from m2h.record import CheckpointRecord, Preprocessing
+from m2h.record import CheckpointRecord
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.frame import poses_of
@@ -36,14 +34,7 @@ CERTAIN_DEPTH = {"confidence": False}
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    torch.manual_seed(0)
-    cross = CrossViewConfig(channels=8, planes=12, far=4.0, widths=(16, 16, 16, 16))
-    config = replace(M2HConfig.cross(), channels=16, head_channels=(8,), cross_view=cross)
-    model = plain_network.roughen(build_model(config))
-    record = CheckpointRecord(config=config, preprocessing=Preprocessing(policy="fit", size=(64, 96)), focal=80.0)
-    path = tmp_path_factory.mktemp("weights") / "cross.safetensors"
-    save_checkpoint(path, model, record)
-    return path
+    return write_cross_checkpoint(tmp_path_factory.mktemp("weights") / "cross.safetensors")
 
 
 @pytest.fixture
