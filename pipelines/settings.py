@@ -87,6 +87,8 @@ class NetworkConfig:
     """Which frames are matched with each."""
     wide_neighbours: NeighbourConfig = NeighbourConfig(best_angle_deg=14.0)
     """Which further frames, seen under a larger angle: they say more exactly where a point lies, and find it less surely."""
+    detector: bool = True
+    """Whether what a detector of objects in photographs finds is evidence for the labels, where these are of NYU40."""
 
 
 @dataclass(frozen=True, config=STRICT)

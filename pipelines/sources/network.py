@@ -28,7 +28,7 @@ from pipelines.loading import CachedSequence, chosen_positions
 from pipelines.posing.unit import estimate_unit
 from pipelines.settings import NetworkConfig, PipelineConfig
 from pipelines.sources.refinement import refined
-from pipelines.sources.source import DepthOrigin, Hint, Source
+from pipelines.sources.source import DepthOrigin, Hint, NetworkOrigin, Source
 from pipelines.sources.upright import shown_upright
 from pipelines.workspace import digest, folder_fingerprint
 from scenegraph.labels import LabelSpace, load_label_space
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 Predict = Callable[[Frame], Predictions]
 VERSION = 6
 """Counts changes of how the network is asked, so that stored answers are reused only where they would be the same."""
+DETECTOR_VERSION = 1
+"""Counts changes of the detector's evidence, for the same."""
 KEPT_FEATURE_BYTES = 256 << 20
 LEAST_MOVING = 1 / 1500
 """Share of an image from which on what may move in it is worth a second answer."""
@@ -75,9 +77,9 @@ def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Sou
 
     predictor = Predictor.from_checkpoint(name)
     label_space = load_label_space(predictor.record.label_space) if "semantics" in predictor.tasks else None
-    if label_space is not None and predictor.record.broader is not None:
-        predictor = Predictor(predictor.network, without_vague_names(predictor.record, label_space), predictor.config)
-    fingerprint = f"{predictor.record.to_json()} {folder_fingerprint(path)}"
+    if label_space is not None:
+        predictor = naming(predictor, label_space, config.network)
+    fingerprint = f"{predictor.record.to_json()} {folder_fingerprint(path)} {detector_fingerprint(predictor)}"
     title = f"m2h:{Path(name).name}"
     poses = poses_of(sequence)
     trust = predictor.record.notes or "how good the network is has not been measured"
@@ -95,6 +97,7 @@ def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Sou
             is_costly=True,
             trust=trust,
             predicts_labels="semantics" in predictor.tasks,
+            networks=detector_origin(predictor),
             depth_alone=depth_alone_of(predictor),
         )
     asked = PosedNetwork(predictor, sequence, config, poses, label_space)
@@ -115,6 +118,7 @@ def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Sou
         pose_scale=lambda: asked.scale,
         trust=trust,
         predicts_labels="semantics" in predictor.tasks,
+        networks=detector_origin(predictor),
         depth_alone=depth_alone_of(predictor),
     )
 
@@ -147,6 +151,34 @@ def depth_alone_of(predictor: Predictor) -> Callable[[Frame], NDArray[np.float32
     if "depth" not in predictor.tasks:
         return None
     return lambda frame: predictor.depth_alone(frame.rgb, frame.intrinsics)
+
+
+def naming(predictor: Predictor, label_space: LabelSpace, config: NetworkConfig) -> Predictor:
+    """The predictor as a run asks it for labels: without vague names, and, for a network that matches neighbouring frames, with
+    the detector's evidence if that is wanted."""
+    from m2h.detection.detector import Detector
+    from m2h.infer import DETECTED_SPACE, Predictor
+
+    record = predictor.record
+    is_detected = config.detector and predictor.sees_neighbours and record.label_space == DETECTED_SPACE
+    detector = Detector.shipped(predictor.device) if is_detected else None
+    if record.broader is not None:
+        record = without_vague_names(record, label_space)
+    return Predictor(predictor.network, record, predictor.config, detector)
+
+
+def detector_fingerprint(predictor: Predictor) -> str:
+    """Changes when the detector or its evidence does; empty without one."""
+    from m2h.detection.detector import DETECTOR
+
+    return "" if predictor.detector is None else f"{DETECTOR_VERSION} {folder_fingerprint(DETECTOR)}"
+
+
+def detector_origin(predictor: Predictor) -> tuple[NetworkOrigin, ...]:
+    """What detector the predictor asks, if any."""
+    from m2h.detection.detector import LICENCE, NAME, REVISION
+
+    return () if predictor.detector is None else (NetworkOrigin("semantics", NAME, REVISION, LICENCE),)
 
 
 def without_vague_names(record: CheckpointRecord, label_space: LabelSpace) -> CheckpointRecord:
