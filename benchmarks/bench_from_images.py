@@ -5,7 +5,8 @@
 measures on synthetic worlds (canonical sequences below FOLDER, made by `m2h synth` with seeds that were not trained on), on the
 second half of DATA/hololens_office, on DATA/redkitchen (7-Scenes) and on the labelled photographs of DATA/nyu13_photos,
 prints the figures and writes benchmarks/results/from_images.json. What is missing is omitted. Depth and labels of the
-recordings are read only to be compared with.
+recordings are read only to be compared with. Labels of single images are measured as a run gets them, with the evidence of the
+detector, and without.
 
 The kitchen's images are taken with the 525 pixels of its colour camera's focal length; its truth is the map of the recorded depth
 as it looks from there.
@@ -32,8 +33,9 @@ from nyu13 import NYU13_OF_NYU40
 from m2h import Predictions
 from m2h.calibration import expected_calibration_error
 from m2h.data import Camera, open_dataset
+from m2h.detection.detector import Detector
 from m2h.evaluate import evaluate_checkpoint
-from m2h.infer import Predictor
+from m2h.infer import DETECTED_SPACE, Predictor
 from m2h.views import View
 from m2h.weights import DEFAULT_NAME
 from mapping import Intrinsics
@@ -75,13 +77,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "from_images.json")
     arguments = parser.parse_args()
     predictor = Predictor.from_checkpoint(arguments.checkpoint)
+    detector = Detector.shipped(predictor.device) if predictor.record.label_space == DETECTED_SPACE else None
+    detecting = Predictor(predictor.network, predictor.record, predictor.config, detector)
     results: dict[str, Any] = {"machine": machine(), "checkpoint": Path(arguments.checkpoint).name}
     quiet: dict[str, Any] = {}
     with noise(quiet):
         if arguments.worlds:
             results["worlds"] = measure_worlds(arguments.checkpoint, arguments.worlds, arguments.world_frames)
-            results["world labels"] = measure_world_labels(predictor, arguments.worlds, arguments.world_frames)
-            print_scores("world labels", results["world labels"])
+            for key, asked in (("world labels", detecting), ("world labels without detector", predictor)):
+                results[key] = measure_world_labels(asked, arguments.worlds, arguments.world_frames)
+                print_scores(key, results[key])
             print_scores("worlds", results["worlds"])
         for name, frames, caster in recordings(arguments.data):
             if arguments.only and name not in arguments.only:
@@ -94,9 +99,10 @@ def main() -> None:
                 print_scores(f"{name} map", results[f"{name} map"])
         photos = arguments.data / "nyu13_photos"
         if photos.is_dir() and not arguments.only:
-            results["photos"] = measure_photos(predictor, photos)
-            print_scores("photos", results["photos"])
-        results["speed"] = measure_speed(predictor)
+            for key, asked in (("photos", detecting), ("photos without detector", predictor)):
+                results[key] = measure_photos(asked, photos)
+                print_scores(key, results[key])
+        results["speed"] = measure_speed(detecting)
         print_scores("speed", results["speed"])
     results |= quiet
     write_json(arguments.out, results)
@@ -306,11 +312,13 @@ class LabelScores:
 
 def replace_threshold(predictor: Predictor, threshold: float) -> Predictor:
     """The predictor with another probability from which it names a class."""
-    return Predictor(predictor.network, replace(predictor.record, label_threshold=threshold), predictor.config)
+    record = replace(predictor.record, label_threshold=threshold)
+    return Predictor(predictor.network, record, predictor.config, predictor.detector)
 
 
 def measure_speed(predictor: Predictor) -> dict[str, float]:
-    """Milliseconds of a whole prediction of an image of 320x240 with eight neighbours, its own matching features included."""
+    """Milliseconds of a whole prediction of an image of 320x240 with eight neighbours, its own matching features and what is
+    detected in it included."""
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 255, (240, 320, 3), dtype=np.uint8)
     poses = np.tile(np.eye(4), (NEIGHBOURS + 1, 1, 1))

@@ -298,7 +298,12 @@ def from_images(data: Result) -> str:
     if "worlds" in data:
         rows = [{"name": f"worlds, {part}", **scores} for part, scores in data["worlds"].items()]
         parts.append(table(TASK_COLUMNS, rows))
-    labelled = {"world labels": "worlds", "photos": "photographs"}
+    labelled = {
+        "world labels": "worlds",
+        "world labels without detector": "worlds, without the detector",
+        "photos": "photographs",
+        "photos without detector": "photographs, without the detector",
+    }
     rows = [{"name": name, **data[key]} for key, name in labelled.items() if key in data]
     if rows:
         parts.append(table(LABEL_COLUMNS, rows))
