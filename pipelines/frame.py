@@ -124,7 +124,7 @@ class DerivedSequence:
         self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
         self.world_up, self.is_metric, self.label_space = sequence.world_up, sequence.is_metric, sequence.label_space
         self.notes: tuple[str, ...] = tuple(getattr(sequence, "notes", ()))
-        for name in ("convention", "origin"):
+        for name in ("convention", "origin", "scale_note"):
             if hasattr(sequence, name):
                 setattr(self, name, getattr(sequence, name))
 

@@ -74,7 +74,7 @@ FUSE_SETTINGS = ("frames", "depth", "tsdf", "dynamics")
 FUSE_FILES = ("volume.npz", "detections.json", "frames.csv")
 GRAPH_SETTINGS = ("frames", "mesh", "graph", "dynamics", "depth")
 INPUT_STAGES = (
-    Stage("sequence", 2, ("frames",), (), list_frames),
+    Stage("sequence", 3, ("frames",), (), list_frames),
     Stage("check", 3, ("frames", "check", "poses", "align"), (CHECK_FILE,), check_input),
     Stage("poses", 2, ("frames", "poses"), (POSES_FILE,), refine_poses),
 )

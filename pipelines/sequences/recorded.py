@@ -72,7 +72,8 @@ class FrameRecord:
 class Details:
     """Properties of all frames of a format.
 
-    is_metric is False where nothing says that poses are in metres. label_map turns stored labels into ids of `label_space`;
+    is_metric is False where nothing says that poses are in metres; scale_note says how metres were estimated, where they were.
+    label_map turns stored labels into ids of `label_space`;
     notes inform the user (assumed times, no metric scale).
     reads_camera_file says that the format reads `camera.yaml`, which has no effect in the others.
     """
@@ -80,6 +81,7 @@ class Details:
     convention: Convention = field(default_factory=Convention)
     world_up: tuple[float, float, float] | None = None
     is_metric: bool = True
+    scale_note: str = ""
     label_space: LabelSpace | None = None
     label_map: NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
@@ -109,7 +111,7 @@ class RecordedSequence:
             check_depth_scale(self.convention.depth_scale, str(folder))
         up = overrides.world_up or details.world_up
         self.world_up = None if up is None else self.convention.world_vector(_unit(up))
-        self.is_metric = details.is_metric
+        self.is_metric, self.scale_note = details.is_metric, details.scale_note
         self._details, self.label_space = details, details.label_space
         masked = _with_found_masks(records, folder)
         self._records = tuple(sorted(masked, key=lambda record: record.timestamp))

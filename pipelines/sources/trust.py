@@ -19,7 +19,8 @@ def trust_lines(source: Source, stages: Mapping[str, Any]) -> list[str]:
     summary = stages.get("align", {}).get("summary", {})
     if summary.get("applied") and summary.get("residual") is not None:
         lines[0] += f" After alignment the depths of frames differ by {summary['residual']:.1%}."
-    return [*lines, *_on_sizes(source, summary, stages.get("check", {}).get("summary", {}))]
+    note = stages.get("sequence", {}).get("summary", {}).get("scale_note", "")
+    return [*lines, *_on_sizes(source, summary, stages.get("check", {}).get("summary", {}), note)]
 
 
 def depth_sentence(source: Source) -> str:
@@ -68,9 +69,12 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def _on_sizes(source: Source, summary: Mapping[str, Any], check: Mapping[str, Any]) -> list[str]:
-    """What is doubtful about the sizes of a map, by the records of its alignment and of the check of its input."""
+def _on_sizes(source: Source, summary: Mapping[str, Any], check: Mapping[str, Any], note: str) -> list[str]:
+    """What is doubtful about the sizes of a map, by the records of its alignment and of the check of its input, and by how the
+    metres of its poses were estimated, if they were."""
     state = summary.get("scale_state")
+    if state == "metres" and note:
+        return [f"Sizes are {note}: measure one length in the map; its true one over that is --scale."]
     if state == "unknown":
         return ["Sizes are in the unit of the poses, which is unknown: give it with --scale."]
     if state == "metres" and source.depth_from in FOUND_BY_POSES and check.get("depth_scale") is None:

@@ -47,6 +47,7 @@ def list_frames(context: RunContext) -> StageRecord:
         "found": len(infos),
         "used": len(chosen),
         "unused": dict(sorted(unused.items())),
+        "scale_note": getattr(context.sequence, "scale_note", ""),
         "text": f"{len(chosen)} of {len(infos)} frames{omitted}",
     }
     warnings = [*getattr(context.sequence, "notes", ())]

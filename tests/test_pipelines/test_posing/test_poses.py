@@ -123,6 +123,7 @@ def test_poses_are_in_metres_and_what_is_lost_is_listed(wall, tmp_path):
     sequence = open_sequence(out)
     assert sequence.world_up is None
     assert list(sequence.notes) == notes_of(report)
+    assert sequence.scale_note == "estimated (network), ± 30%"
     assert sequence.notes[0] == "scale estimated from the network's depth, ± 30% (two standard deviations)"
     assert sequence.notes[1:] == (
         f"1 of {COUNT} picked frames have no pose and are not mapped: {LOST}",

@@ -83,6 +83,19 @@ def test_metres_that_only_the_format_states_are_told():
     assert not any("Sizes" in line for line in trust_lines(source(depth_from=DepthOrigin.SENSOR), stages))
 
 
+def test_estimated_metres_are_told_as_such():
+    note = "estimated (network, furniture), ± 12%"
+    stages = {
+        "sequence": {"summary": {"scale_note": note}},
+        "align": {"summary": {"scale_state": "metres"}},
+        "check": {"summary": {"unit": {"metres": 0.934, "deviation": 0.31}, "depth_scale": None}},
+    }
+    *_, sizes = trust_lines(source(depth_from=DepthOrigin.POSES), stages)
+    assert sizes == f"Sizes are {note}: measure one length in the map; its true one over that is --scale."
+    stages["align"]["summary"]["scale_state"] = "given"
+    assert not any("estimated" in line for line in trust_lines(source(depth_from=DepthOrigin.POSES), stages))
+
+
 def test_it_ends_the_summary_of_a_run(capsys):
     record = {"up_to_date": False, "seconds": 1.0, "peak_memory_mb": 2.0, "warnings": [], "summary": {"text": ""}}
     manifest = {
