@@ -131,8 +131,8 @@ def estimate_up(
     """The up direction from surface normals (N, 3) towards free space with their areas (N,), and camera poses (M, 4, 4).
 
     In this order: the given vector, which the surfaces may correct by 1 to 10 degrees; the mean normal of faces labelled
-    as floor, unless far less surface is level then; the direction near the cameras' mean up for which most surface is level or
-    upright; the cameras alone.
+    as floor, unless less than 0.8 of the surface is level then that is by the next; the direction near the cameras' mean up
+    for which most surface is level or upright; the cameras alone.
 
     A given vector of which the surfaces are clearly not level gives way to what is found without it; with `keep_up` it stays,
     with a warning.

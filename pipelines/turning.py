@@ -73,7 +73,7 @@ def turned_array(array: NDArray[Any], turns: int) -> NDArray[Any]:
 def like_shown(array: NDArray[Any], turns: int, size: tuple[int, int]) -> NDArray[Any]:
     """A map (H, W, ...) that belongs to an image of (width, height) which its file stores turned: turned as well, unless it has
     the shape of the shown image and not that of the stored one."""
-    is_shown = turns % 2 == 1 and (array.shape[1] > array.shape[0]) == (size[0] > size[1])
+    is_shown = turns % 2 == 1 and size[0] != size[1] and (array.shape[1] > array.shape[0]) == (size[0] > size[1])
     return array if is_shown else turned_array(array, turns)
 
 

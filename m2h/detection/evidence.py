@@ -118,7 +118,7 @@ def add_evidence(logits: Tensor, depth: Tensor, detections: Detections) -> None:
 def share_of_object(depth: Tensor) -> Tensor:
     """The share of the pixels of a box that are of its object, [H, W] in (0, 1), by how far their depth [H, W] is from that of
     the box's middle half."""
-    logs = depth.clamp_min(1e-3).log()
+    logs = depth.nan_to_num(0.0, 0.0, 0.0).clamp_min(1e-3).log()
     rows, columns = (slice(side // 4, side - side // 4) for side in depth.shape)
     distance = (logs - logs[rows, columns].median()).abs()
     return SHARE_FAR + (SHARE_NEAR - SHARE_FAR) * torch.exp(-distance / NEAR)

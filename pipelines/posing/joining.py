@@ -26,6 +26,8 @@ MOST_LIFTED = 8
 MOST_FOCAL_DIFFERENCE = 0.05
 LEAST_CONTRADICTING = 40
 """Features of adjoining images off their epipolar lines from which these contradict the poses, where they are the most."""
+LEAST_CONTRADICTING_SHARE = 0.002
+"""Of all that fits: a few pairs of images that are matched wrongly contradict right poses as well."""
 IN_FRONT, AGREEING = 0.6, 0.8
 """Ratios of a point's depth to the predicted one: below the first it floats in front of the surface, above the second (and below
 its inverse) it lies on it."""
@@ -80,7 +82,7 @@ class PoseAgreement:
     @property
     def is_contradicted(self) -> bool:
         """Whether so many are off that some of the poses are wrong."""
-        return self.wrong >= LEAST_CONTRADICTING
+        return self.wrong >= max(LEAST_CONTRADICTING, LEAST_CONTRADICTING_SHARE * self.right)
 
     @property
     def excess(self) -> int:

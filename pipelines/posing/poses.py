@@ -14,7 +14,7 @@ from m2h import Predictions
 from mapping.camera import Intrinsics
 from mapping.files import make_folder, move, remove_abandoned, remove_folder, write_text_atomic
 from mapping.reading.files import read_bytes
-from pipelines.frame import Frame, FrameSequence, SequenceError, poses_of
+from pipelines.frame import Frame, FrameSequence, SequenceError, only_within, poses_of
 from pipelines.images import read_mask, write_png
 from pipelines.levelling import coarse_mesh, faces_of_floor
 from pipelines.posing.floor import camera_height
@@ -30,12 +30,14 @@ from pipelines.posing.recording import PlainRecording, open_plain
 from pipelines.posing.report import PosesReport, finished_report, header_of, notes_of, report_of
 from pipelines.posing.scale import ScaleEstimate, estimate_scale
 from pipelines.posing.single_images import SingleImages
+from pipelines.reduced import reduced
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.ingest import ingest
 from pipelines.sequences.masks import MASKS
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import read_json
 from pipelines.settings import FramesConfig, PosingConfig
+from pipelines.spacing import LONGEST_SIDE
 from pipelines.turning import like_shown, turned_pose
 from pipelines.workspace import digest, folder_fingerprint
 from scenegraph.labels import LabelSpace
@@ -43,7 +45,8 @@ from scenegraph.labels import LabelSpace
 Array = NDArray[np.float64]
 
 VERSION = 4
-"""Counts changes of the code that change the result, so that older results are not taken for it."""
+"""Counts changes of the code that change the result, so that older results are not taken for it; also of how the shipped network
+is asked and of how surfaces are levelled."""
 LEAST_REGISTERED = 5
 NOT_REGISTERED = "not registered by structure from motion"
 Progress = Callable[[str, int, int], None]
@@ -80,7 +83,7 @@ def pose_recording(
     Raises SequenceError when the recording cannot be read, hardly anything is registered, the scale cannot be estimated, or
     `out` has something else; MissingExtraError without pycolmap.
     """
-    key = digest(VERSION, str(path.resolve()), folder_fingerprint(path), config.max_frames, config.image_size)
+    key = _key_of(path, config, looks_at_surfaces=views is not None)
     work = _work_folder_of(out)
     if found := finished_report(out, key):
         remove_folder(work)
@@ -109,11 +112,17 @@ def pose_recording(
     chosen = (picked, reasons)
     if views is not None:
         sequence = _sequence(recording, chosen, found_model, scale, work)
-        scale = scale.with_surfaces(_surfaces(sequence, views, single.turns, progress))
+        scale = scale.with_surfaces(_surfaces(reduced(sequence, LONGEST_SIDE), views, single.turns, progress))
     sequence = _sequence(recording, chosen, found_model, scale, work)
     report = _write(recording, sequence, found_model, scale, (out, work, key), progress)
     remove_folder(work)
     return report
+
+
+def _key_of(path: Path, config: PosingConfig, *, looks_at_surfaces: bool) -> str:
+    """Changes where the result would."""
+    settings = (config.max_frames, config.image_size, looks_at_surfaces)
+    return digest(VERSION, str(path.resolve()), folder_fingerprint(path), *settings)
 
 
 def _work_folder_of(out: Path) -> Path:
@@ -171,18 +180,19 @@ def _write_pictures(
             if (rgb.shape[1], rgb.shape[0]) != (width, height):
                 rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
             write_png(target, rgb)
-        if recording.masks and (mask := recording.masks[position]) is not None:
-            shown = like_shown(read_mask(mask), recording.turns, recording.size)
-            _write_mask(shown, work / MASKS / f"{_name(position)}.png", (width, height))
+        if recording.masks:
+            _write_mask(recording, position, work / MASKS / f"{_name(position)}.png", (width, height))
         progress("pictures", done, len(picked))
     return folder
 
 
-def _write_mask(mask: NDArray[np.uint8], target: Path, size: tuple[int, int]) -> None:
-    """A mask of a picture of (width, height), where COLMAP looks for it."""
-    if not target.exists():
+def _write_mask(recording: PlainRecording, position: int, target: Path, size: tuple[int, int]) -> None:
+    """The mask of a picture of (width, height), where COLMAP looks for it."""
+    path = recording.masks[position]
+    if path is not None and not target.exists():
         make_folder(target.parent)
-        write_png(target, np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)))
+        shown = like_shown(read_mask(path), recording.turns_of(position), recording.size)
+        write_png(target, np.asarray(cv2.resize(shown, size, interpolation=cv2.INTER_NEAREST_EXACT)))
 
 
 def _reduced_size(size: tuple[int, int], config: PosingConfig) -> tuple[int, int]:
@@ -249,7 +259,7 @@ def _surfaces(sequence: FrameSequence, views: Views, turns: int, progress: Progr
     def seen() -> Iterator[tuple[Predictions, Intrinsics, Array]]:
         for done, position in enumerate(few):
             frame = sequence[position]
-            yield predict(frame), frame.intrinsics, frame.T_world_camera
+            yield only_within(predict(frame), frame.mask), frame.intrinsics, frame.T_world_camera
             progress("surfaces", done + 1, len(few))
 
     mesh = coarse_mesh(seen(), max_depth=SURFACES_WITHIN)
@@ -276,7 +286,7 @@ def _sequence(
         if matrix is None and not reason:
             reason = NOT_REGISTERED if position in set(picked) else "not looked at: close to the next candidate"
         mask = recording.masks[position] if recording.masks else None
-        time, turns = float(recording.times[position]), recording.turns
+        time, turns = float(recording.times[position]), recording.turns_of(position)
         records.append(FrameRecord(source, time, matrix, camera, mask=mask, turns=turns, problem=reason))
     # Opened from the hidden folder, so that no m2h.yaml next to the images changes what was found.
     return RecordedSequence(work, recording.kind, records, Details(Convention()))

@@ -27,8 +27,8 @@ class PlainRecording:
 
     times (N,) are seconds, strictly increasing. size is the (width, height) of all images without a problem; `problems` has by
     position the reason why an image cannot be used. masks are by position the files that are black where an image must not be
-    used; empty where there are none. turns are the quarter turns counter-clockwise by which the files of all images are read, as
-    the EXIF orientation of most says.
+    used; empty where there are none. turns are by position the quarter turns counter-clockwise by which files are read, as their
+    EXIF orientation says, or that of most where it makes an image of another shape; empty where none is turned.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class PlainRecording:
     size: tuple[int, int]
     problems: dict[int, str]
     masks: tuple[Path | None, ...] = ()
-    turns: int = 0
+    turns: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -50,10 +50,16 @@ class PlainRecording:
         source = self.sources[position]
         return f"{source.path.name}#{source.number}" if isinstance(source, VideoFrame) else source.name
 
+    def turns_of(self, position: int) -> int:
+        """Quarter turns counter-clockwise by which the file of an image is read."""
+        return self.turns[position] if self.turns else 0
+
     def read(self, position: int) -> NDArray[np.uint8]:
         """An image (H, W, 3) uint8 RGB; raises SequenceError when it cannot be read."""
         source = self.sources[position]
-        return source.read_rgb() if isinstance(source, VideoFrame) else turned_array(read_rgb(source), self.turns)
+        if isinstance(source, VideoFrame):
+            return source.read_rgb()
+        return turned_array(read_rgb(source), self.turns_of(position))
 
 
 def is_plain(path: Path) -> bool:
@@ -86,19 +92,33 @@ def open_plain(path: Path) -> PlainRecording:
     sizes, problems = _sizes(files)
     if not sizes:
         raise SequenceError(f"{path}: none of {len(files)} images can be read: {problems[0]}")
-    common = Counter(sizes.values()).most_common(1)[0][0]
-    width, height = common
+    turns, (width, height) = _turns(files, sizes)
     problems |= {
-        i: f"is {size[0]}x{size[1]} pixels, most images {width}x{height}" for i, size in sizes.items() if size != common
+        i: f"is {size[0]}x{size[1]} pixels, most images {width}x{height}"
+        for i, size in sizes.items()
+        if _turned_size(size, turns[i]) != (width, height)
     }
     folder = mask_folder(path)
     masks = () if folder is None else tuple(masks_by_name(files, folder))
-    turns = Counter(turns_to_upright_shown(files[i], SequenceError) for i in sizes if i not in problems).most_common(1)[
-        0
-    ][0]
-    shown = common if turns % 2 == 0 else (height, width)
     times = np.arange(len(files)) / ASSUMED_RATE
-    return PlainRecording(path, "images", tuple(files), times, shown, problems, masks, turns)
+    return PlainRecording(path, "images", tuple(files), times, (width, height), problems, masks, turns)
+
+
+def _turns(files: list[Path], sizes: dict[int, tuple[int, int]]) -> tuple[tuple[int, ...], tuple[int, int]]:
+    """By position the quarter turns by which images are read, and the (width, height) that most then have.
+
+    An image that would have another shape by its own EXIF orientation is turned as most are, where that gives it the common one.
+    """
+    own = [turns_to_upright_shown(files[i], SequenceError) if i in sizes else 0 for i in range(len(files))]
+    stored = Counter(sizes.values()).most_common(1)[0][0]
+    usual = Counter(own[i] for i, size in sizes.items() if size == stored).most_common(1)[0][0]
+    common = Counter(_turned_size(size, own[i]) for i, size in sizes.items()).most_common(1)[0][0]
+    fits = [i not in sizes or _turned_size(sizes[i], turns) == common for i, turns in enumerate(own)]
+    return tuple(turns if fits[i] else usual for i, turns in enumerate(own)), common
+
+
+def _turned_size(size: tuple[int, int], turns: int) -> tuple[int, int]:
+    return size if turns % 2 == 0 else (size[1], size[0])
 
 
 def _sizes(files: list[Path]) -> tuple[dict[int, tuple[int, int]], dict[int, str]]:

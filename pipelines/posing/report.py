@@ -35,7 +35,7 @@ class PosesReport:
 def report_of(found: Reconstruction, lost: tuple[str, ...], scale: ScaleEstimate) -> PosesReport:
     """The report of new poses; `lost` are the names of the picked images without one."""
     height = None if scale.carried_height is None else round(scale.carried_height, 3)
-    surfaces = tuple(round(height, 3) for height in scale.surfaces)
+    surfaces = tuple(sorted(round(height, 3) for height in scale.surfaces))
     posed, deviation = len(found.poses), round(scale.deviation, 4)
     return PosesReport(posed + len(lost), posed, lost, found.parts, deviation, height, surfaces, up_to_date=False)
 
@@ -111,7 +111,7 @@ def _assumptions(report: PosesReport) -> list[str]:
             f"a camera that a person carried, assumed at {CARRIED_HEIGHT:g} m above the floor (here {height:.2f} m)"
         )
     if report.surfaces:
-        heights = ", ".join(f"{height:.2f}" for height in sorted(report.surfaces))
+        heights = ", ".join(f"{height:.2f}" for height in report.surfaces)
         assumed.append(f"furniture of usual height (level surfaces {heights} m above the floor)")
     return assumed
 

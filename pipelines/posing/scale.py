@@ -65,7 +65,7 @@ class ScaleEstimate:
     def with_surfaces(self, heights: Sequence[float]) -> ScaleEstimate:
         """The estimate that heights of level surfaces in metres, by this scale, correct."""
         found = corrected_by_heights(heights, self.deviation / 2)
-        if found is None:
+        if found is None or found.deviation >= self.deviation / 2:  # between two furnishings nothing is known better
             return self
         carried = None if self.carried_height is None else found.factor * self.carried_height
         surfaces = tuple(found.factor * height for height in heights)

@@ -233,7 +233,7 @@ def _scale_note(header: Mapping[str, Any]) -> str:
     if header.get("format") != FORMAT or not isinstance(posing, dict) or not isinstance(evidence, str):
         return ""
     deviation = posing.get("scale_deviation")
-    spread = f", ± {deviation:.0%}" if isinstance(deviation, (int, float)) else ""
+    spread = f", ± {deviation:.0%}" if isinstance(deviation, float) and np.isfinite(deviation) else ""
     return f"estimated ({evidence}){spread}"
 
 

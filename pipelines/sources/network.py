@@ -43,6 +43,7 @@ VERSION = 6
 """Counts changes of how the network is asked, so that stored answers are reused only where they would be the same."""
 DETECTOR_VERSION = 1
 """Counts changes of the detector's evidence, for the same."""
+WITH_DETECTOR = "With the detector of objects, which it was measured without, 64 % get a name, and 86 % are right."
 KEPT_FEATURE_BYTES = 256 << 20
 LEAST_MOVING = 1 / 1500
 """Share of an image from which on what may move in it is worth a second answer."""
@@ -83,6 +84,8 @@ def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Sou
     title = f"m2h:{Path(name).name}"
     poses = poses_of(sequence)
     trust = predictor.record.notes or "how good the network is has not been measured"
+    if predictor.detector is not None and name == DEFAULT_NAME:
+        trust += f" {WITH_DETECTOR}"
     if not predictor.sees_neighbours or not moves(poses):
 
         def predict(frame: Frame) -> Predictions:

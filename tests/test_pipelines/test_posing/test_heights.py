@@ -57,6 +57,12 @@ def test_a_surface_of_no_standard_height_says_little():
     assert sum(share for _, _, share in STANDARD) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("height", [0.3, 0.588, 1.3])
+def test_heights_between_those_of_furniture_change_nothing(height):
+    alone = ScaleEstimate(2.0, 0.1, 48)
+    assert alone.with_surfaces([height]) == alone
+
+
 def test_the_estimate_states_what_is_left_of_its_uncertainty():
     alone = ScaleEstimate(2.0, 0.1, 48)
     assert alone.with_surfaces([]) == alone

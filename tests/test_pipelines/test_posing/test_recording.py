@@ -105,6 +105,19 @@ def test_photos_are_read_as_their_exif_orientation_shows_them(tmp_path, orientat
     np.testing.assert_array_equal(recording.read(0), expected)
     assert recording.size == expected.shape[1::-1]
     assert recording.read(2).shape == expected.shape  # as most images
+    assert not recording.problems
+
+
+def test_copies_that_are_upright_belong_to_photos_that_are_turned(tmp_path):
+    stored = np.zeros((24, 40, 3), np.uint8)
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(with_orientation(encode_jpeg(stored), 6))
+    write_png(tmp_path / "d.png", np.zeros((40, 24, 3), np.uint8))
+    write_png(tmp_path / "e.png", np.zeros((30, 24, 3), np.uint8))
+    recording = open_plain(tmp_path)
+    assert (recording.size, recording.turns[:4]) == ((24, 40), (3, 3, 3, 0))
+    assert recording.problems == {4: "is 24x30 pixels, most images 24x40"}
+    assert {recording.read(i).shape for i in range(4)} == {(40, 24, 3)}
 
 
 def test_what_is_no_exif_data_turns_nothing(tmp_path):
