@@ -15,6 +15,7 @@ as it looks from there.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import tempfile
 import time
@@ -74,6 +75,9 @@ def main() -> None:
     parser.add_argument("--refine", default="auto", help="as that of m2h run, for the maps")
     parser.add_argument("--keep", type=Path, help="folder for the runs of the maps")
     parser.add_argument("--only", nargs="*", help="recordings to measure: office, kitchen; photos are omitted then")
+    parser.add_argument(
+        "--photos-alone", action="store_true", help="measure the photographs, and keep all else in --out"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "from_images.json")
     arguments = parser.parse_args()
     predictor = Predictor.from_checkpoint(arguments.checkpoint)
@@ -81,6 +85,11 @@ def main() -> None:
     detecting = Predictor(predictor.network, predictor.record, predictor.config, detector)
     results: dict[str, Any] = {"machine": machine(), "checkpoint": Path(arguments.checkpoint).name}
     quiet: dict[str, Any] = {}
+    photos = arguments.data / "nyu13_photos"
+    if arguments.photos_alone:
+        kept = json.loads(arguments.out.read_text(encoding="utf-8"))
+        write_json(arguments.out, kept | measure_all_photos(photos, detecting, predictor))
+        return
     with noise(quiet):
         if arguments.worlds:
             results["worlds"] = measure_worlds(arguments.checkpoint, arguments.worlds, arguments.world_frames)
@@ -97,11 +106,8 @@ def main() -> None:
             if not arguments.no_maps:
                 results[f"{name} map"] = measure_map(arguments.data / FOLDERS[name], frames, truths, arguments)
                 print_scores(f"{name} map", results[f"{name} map"])
-        photos = arguments.data / "nyu13_photos"
         if photos.is_dir() and not arguments.only:
-            for key, asked in (("photos", detecting), ("photos without detector", predictor)):
-                results[key] = measure_photos(asked, photos)
-                print_scores(key, results[key])
+            results |= measure_all_photos(photos, detecting, predictor)
         results["speed"] = measure_speed(detecting)
         print_scores("speed", results["speed"])
     results |= quiet
@@ -114,6 +120,14 @@ def measure_worlds(checkpoint: str, folder: Path, frames: int) -> dict[str, Any]
         name: evaluate_checkpoint(checkpoint, f"folder:{folder}", limit=frames, neighbours=count)
         for name, count in (("neighbours", NEIGHBOURS), ("alone", 0))
     }
+
+
+def measure_all_photos(photos: Path, detecting: Predictor, alone: Predictor) -> dict[str, Any]:
+    """Labels of the photographs by the network with the detector and without."""
+    results = {"photos": measure_photos(detecting, photos), "photos without detector": measure_photos(alone, photos)}
+    for key, scores in results.items():
+        print_scores(key, scores)
+    return results
 
 
 def measure_world_labels(predictor: Predictor, folder: Path, frames: int) -> dict[str, float]:

@@ -248,9 +248,9 @@ SECTIONS = (
         "poses",
         "`m2h poses` on images alone, compared with the recorded or true poses: *ATE* is the root mean square distance of"
         " the camera positions after alignment by a similarity, *scale error* that of the metres estimated by the "
-        "network's depth and the height of the camera against that similarity, *stated* the uncertainty that a run showed (two "
-        "standard deviations). Rows of *true poses* show how the metres are found of images whose poses are given: by the "
-        "network alone, and with the height of the camera. `walk...` are synthetic, whose smooth walls give features "
+        "network's depth and the heights of the camera and of furniture against that similarity, *stated* the uncertainty that a "
+        "run showed (two standard deviations). How furniture is used was developed on the office and the kitchen. "
+        "`walk...` are synthetic, whose smooth walls give features "
         "little to hold. The kitchen's file states the depth camera's focal length. The office is also mapped from the "
         "images alone, with the poses found (aligned rigidly, and with the true scale) and with the recorded ones, and "
         "compared with the map of the sensor's depth.",
