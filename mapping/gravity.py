@@ -284,8 +284,10 @@ def _is_distinct(up: Array, cameras_up: Array, normals: Array, areas: Array) -> 
     binned, weights = _binned_directions(normals, areas)
     if not len(binned) or not len(others):
         return False
-    shares = [_support(direction, binned, weights) for direction in (up, *others)]
-    return shares[0] > DISTINCT * max(shares[1:])
+    rival = others[int(np.argmax([_support(direction, binned, weights) for direction in others]))]
+    refined = _refined(rival, normals, areas)  # as the other is; it may have turned to that
+    rival = refined if refined @ up < np.cos(CONTRADICTION) else rival
+    return _support(up, normals, areas) > DISTINCT * _support(rival, normals, areas)
 
 
 def _floor_height(
