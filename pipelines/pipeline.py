@@ -84,7 +84,7 @@ STAGES = (
     Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
     Stage("align", 3, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
     Stage("level", 3, ("frames", "up"), ("levelling.json",), find_level, uses_kernels=True),
-    Stage("planes", 1, ("frames", "planes"), ("planes.json",), find_surface_planes),
+    Stage("planes", 2, ("frames", "planes"), ("planes.json",), find_surface_planes),
     Stage("motion", 1, ("frames", "depth", "dynamics"), (MOTION_FILE,), find_motion, uses_kernels=True),
     Stage("fuse", 6, FUSE_SETTINGS, FUSE_FILES, fuse, uses_kernels=True),
     Stage("graph", 12, GRAPH_SETTINGS, GRAPH_FILES, build_graph, inputs=GRAPH_INPUTS),

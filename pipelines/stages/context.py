@@ -17,6 +17,7 @@ from mapping.depth.building_planes import SurfacePlane
 from mapping.se3 import inverse
 from pipelines.features import FrameFeatures
 from pipelines.frame import Frame, FrameSequence, only_within
+from pipelines.levelling import floor_ids
 from pipelines.loading import chosen_positions, read_frames
 from pipelines.recentred import moved, origin_of
 from pipelines.settings import PipelineConfig
@@ -24,6 +25,7 @@ from pipelines.sources.source import Source, SourceError
 from pipelines.sources.stored import read_answer
 from pipelines.stages import alignment_file, planes_file
 from pipelines.stages.on_planes import on_planes
+from pipelines.stages.raised_floor import without_raised_floor
 from pipelines.workspace import Workspace, read_record
 from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace
@@ -31,6 +33,8 @@ from scenegraph.labels import LabelSpace
 Progress = Callable[[str, int, int], None]
 Array = NDArray[np.float64]
 LEVELLING_FILE = "levelling.json"
+LEAST_FLOOR = 0.1
+"""Square metres of surface at z = 0 from which there is a floor."""
 PREDICTIONS_FOLDER = "predictions"
 
 
@@ -124,6 +128,14 @@ class RunContext:
         path = self.workspace.path(LEVELLING_FILE)
         return values.rigid(read_record(path).get("T_input_world"), f"{path}: T_input_world")
 
+    @cached_property
+    def _finds_floor_wrong(self) -> bool:
+        """Whether labels of floor are predicted ones, and there is a floor above which they are wrong."""
+        if not self.source.predicts_labels or self.source.label_space is None:
+            return False
+        path = self.workspace.path(LEVELLING_FILE)
+        return values.number(read_record(path).get("floor_area"), f"{path}: floor_area") >= LEAST_FLOOR
+
     def levelled_pose(self, T_world_camera: Array) -> Array:
         """A pose (4, 4) of the sequence in metres and in the levelled world."""
         return inverse(moved(self.T_input_world, -self.origin)) @ self.alignment.metric_pose(T_world_camera)
@@ -148,7 +160,8 @@ class RunContext:
         Parameters
         ----------
         aligned : depth corrected as the alignment stage found, and depth and poses in metres; else both as they are given.
-        levelled : poses in the levelled world, for which they are `aligned`; else in that of the sequence.
+        levelled : poses in the levelled world, for which they are `aligned`, and predicted labels of floor unknown where no
+            floor can be; else in that of the sequence.
         planes : predicted depth of floors, ceilings, walls and tables on the planes found of them, where poses are `levelled`.
         broken : gets the reason of each frame that cannot be read, by index; such frames are omitted.
         max_broken : raises BrokenFramesError when there are more of them.
@@ -164,6 +177,9 @@ class RunContext:
             if levelled:
                 pose = self.levelled_pose(frame.T_world_camera)
             known, foreign = only_known_labels(found, self.source.label_space)
+            if levelled and self._finds_floor_wrong:
+                assert self.source.label_space is not None
+                known = without_raised_floor(known, frame.intrinsics, pose, floor_ids(self.source.label_space))
             if levelled and planes and self.source.label_space is not None:
                 known = on_planes(known, frame.intrinsics, pose, self.planes, self.source.label_space)
             predictions = DepthPredictions(**vars(known))
