@@ -134,7 +134,7 @@ class RunContext:
         if not self.source.predicts_labels or self.source.label_space is None:
             return False
         path = self.workspace.path(LEVELLING_FILE)
-        return values.number(read_record(path).get("floor_area"), f"{path}: floor_area") >= LEAST_FLOOR
+        return values.number(read_record(path).get("floor_area", 0.0), f"{path}: floor_area") >= LEAST_FLOOR
 
     def levelled_pose(self, T_world_camera: Array) -> Array:
         """A pose (4, 4) of the sequence in metres and in the levelled world."""
