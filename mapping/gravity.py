@@ -26,9 +26,7 @@ MAX_CORRECTION = np.deg2rad(10.0)  # a given up vector is corrected by the map u
 MIN_CORRECTION = np.deg2rad(1.0)  # ... and kept below this one
 MIN_SUPPORT = 0.25  # share of the surface that must be level or upright
 DISTINCT = 1.2  # ... or so many times the share that any other direction near the cameras' up makes so
-LABELLED_SHARE = (
-    0.8  # of that surface that is level or upright for the up direction of labelled floor, else labels are wrong
-)
+LABELLED_SHARE = 0.8  # of that surface must be level or upright for the up direction of labelled floor too
 MIN_FLOOR_AREA = 0.3  # m^2 of labelled floor that suffice without other evidence
 CONTRADICTION = np.deg2rad(20.0)  # a given up vector is contradicted by one that is found farther from it than this ...
 CONTRADICTING_SUPPORT, CONTRADICTING_GAIN = (

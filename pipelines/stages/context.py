@@ -129,12 +129,13 @@ class RunContext:
         return values.rigid(read_record(path).get("T_input_world"), f"{path}: T_input_world")
 
     @cached_property
-    def _finds_floor_wrong(self) -> bool:
-        """Whether labels of floor are predicted ones, and there is a floor above which they are wrong."""
+    def _doubted_floor_ids(self) -> list[int]:
+        """The ids of floor, where they are predicted and there is a floor above which they are wrong; else empty."""
         if not self.source.predicts_labels or self.source.label_space is None:
-            return False
+            return []
         path = self.workspace.path(LEVELLING_FILE)
-        return values.number(read_record(path).get("floor_area", 0.0), f"{path}: floor_area") >= LEAST_FLOOR
+        area = values.number(read_record(path).get("floor_area", 0.0), f"{path}: floor_area")
+        return floor_ids(self.source.label_space) if area >= LEAST_FLOOR else []
 
     def levelled_pose(self, T_world_camera: Array) -> Array:
         """A pose (4, 4) of the sequence in metres and in the levelled world."""
@@ -177,9 +178,8 @@ class RunContext:
             if levelled:
                 pose = self.levelled_pose(frame.T_world_camera)
             known, foreign = only_known_labels(found, self.source.label_space)
-            if levelled and self._finds_floor_wrong:
-                assert self.source.label_space is not None
-                known = without_raised_floor(known, frame.intrinsics, pose, floor_ids(self.source.label_space))
+            if levelled and self._doubted_floor_ids:
+                known = without_raised_floor(known, frame.intrinsics, pose, self._doubted_floor_ids)
             if levelled and planes and self.source.label_space is not None:
                 known = on_planes(known, frame.intrinsics, pose, self.planes, self.source.label_space)
             predictions = DepthPredictions(**vars(known))
