@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.evenly import evenly
 from mapping.mesh.io import read_mesh
 from mapping.mesh.mesh import Mesh, sample_surface
 from mapping.mesh.mesh_metrics import SAMPLES, TruthError, mesh_metrics
 from mapping.mesh.raycast import MeshCaster
 from mapping.se3 import from_rotation_translation, inverse, transform_points
 from pipelines.frame import FrameSequence
-from pipelines.network_evaluation import evaluate_network, evenly_chosen, translated
+from pipelines.network_evaluation import evaluate_network, translated
 from pipelines.sequences.detect import open_sequence
 from pipelines.track_views import LEAST_SHARE, BodyViews, pixels_of
 from pipelines.workspace import Workspace, input_fingerprint
@@ -165,7 +166,7 @@ def _mesh_section(comparison: _Comparison, samples: int) -> Section:
     _, poses, intrinsics = comparison.cameras
     rng = np.random.default_rng(SEED)
     # Views from all over first: the surface visible in most frames is known after a few of them.
-    chosen = poses[rng.permutation(evenly_chosen(list(range(len(poses))), VISIBILITY_FRAMES))]
+    chosen = poses[rng.permutation(evenly(range(len(poses)), VISIBILITY_FRAMES))]
 
     def is_visible(points: Array, normals: Array) -> NDArray[np.bool_]:
         return caster.visible_points(points, normals, chosen, intrinsics, max_depth=MAX_DEPTH)

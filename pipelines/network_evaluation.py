@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2h.metrics import DepthMetrics, EdgeMetrics, NormalMetrics, Scores, SegmentationMetrics
+from mapping.evenly import evenly
 from pipelines.frame import FrameSequence
 from pipelines.sources.predictions import prediction_path, read_predictions
 from scenegraph.labels import LabelSpace
@@ -26,8 +27,8 @@ def evaluate_network(folder: Path, sequence: FrameSequence, label_space: LabelSp
     Raises PredictionError for a stored file and SequenceError for a frame that cannot be read.
     """
     stored = [i for i, info in enumerate(sequence.infos) if info.used and prediction_path(folder, info.index).is_file()]
-    positions = evenly_chosen(stored, NETWORK_FRAMES)
-    with_edges = set(evenly_chosen(positions, EDGE_FRAMES))
+    positions = evenly(stored, NETWORK_FRAMES)
+    with_edges = set(evenly(positions, EDGE_FRAMES))
     space = sequence.label_space
     depth, normals, edges = DepthMetrics(), NormalMetrics(), EdgeMetrics(thresholds=EDGE_THRESHOLDS)
     classes = SegmentationMetrics(1 if space is None else max(1, *(c.id for c in space.classes)))
@@ -54,10 +55,3 @@ def translated(labels: NDArray[np.integer], source: LabelSpace, target: LabelSpa
     for c in source.classes:
         table[c.id] = ids.get(c.name, 0)
     return table[np.minimum(labels, len(table) - 1)]
-
-
-def evenly_chosen(items: list[int], count: int) -> list[int]:
-    """At most `count` of the items, evenly spread, including the first and the last."""
-    if len(items) <= count:
-        return list(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]

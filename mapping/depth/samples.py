@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.depth.weights import normals_from_depth
+from mapping.evenly import evenly
 from mapping.se3 import inverse
 
 Array = NDArray[np.float64]
@@ -135,8 +136,7 @@ def choose_pairs(frames: Sequence[DepthSamples], neighbours: int, min_overlap: f
     chosen = set()
     for i in range(count):
         candidates = np.argsort(-overlap[i], kind="stable")[: int((overlap[i] >= min_overlap).sum())]
-        few = np.unique(np.linspace(0, len(candidates) - 1, min(neighbours, len(candidates))).astype(int))
-        chosen |= {(min(i, int(j)), max(i, int(j))) for j in candidates[few]}
+        chosen |= {(min(i, j), max(i, j)) for j in evenly(candidates.tolist(), neighbours)}
     return np.array(sorted(chosen), np.int64).reshape(-1, 2)
 
 

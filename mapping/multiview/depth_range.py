@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.evenly import evenly
 from mapping.multiview.views import PosedImage
 from mapping.se3 import inverse
 
@@ -49,9 +50,9 @@ def find_depth_range(load: Callable[[int], PosedImage | None], poses: Array) -> 
     usable = np.flatnonzero(np.isfinite(poses).all(axis=(1, 2)))
     features = _Features(load)
     found: list[Array] = []
-    for place in np.unique(np.linspace(0, len(usable) - 1, PROBES).astype(int)) if len(usable) else ():
+    for place in evenly(range(len(usable)), PROBES):
         count = 0
-        for other in _partners(usable, poses, int(place)):
+        for other in _partners(usable, poses, place):
             depths = _shared_depths(features, poses, int(usable[place]), other)
             found.append(depths)
             count += len(depths)

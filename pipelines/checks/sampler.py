@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.evenly import evenly
 from mapping.lru_cache import LruCache
 from mapping.multiview.features import Features
 from pipelines.features import FrameFeatures
@@ -65,12 +65,12 @@ class FrameSampler:
 
     def frames(self, count: int) -> list[Frame]:
         """At most `count` readable frames, evenly spread."""
-        return [frame for i in spread(self.used, count) if (frame := self.frame(i)) is not None]
+        return [frame for i in evenly(self.used, count) if (frame := self.frame(i)) is not None]
 
     def pairs(self, limits: PairLimits, count: int = PAIRS) -> list[tuple[int, int]]:
         """Positions of frames spread over the sequence, each with the farthest later one within the limits, or the next."""
         least_distance = limits.least_distance * self._typical_distance(limits.longest_step)
-        starts = spread(range(len(self.used) - 1), count)
+        starts = evenly(range(len(self.used) - 1), count)
         partners = [(self.used[start], self._partner(start, limits, least_distance)) for start in starts]
         return [(start, partner) for start, partner in partners if partner is not None]
 
@@ -111,10 +111,3 @@ class FrameSampler:
         pose = self.sequence.infos[index].T_world_camera
         assert pose is not None
         return pose
-
-
-def spread(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of the items, evenly spread, including the first and the last."""
-    if len(items) <= count:
-        return list(items)
-    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, count).round().astype(int))]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.evenly import evenly
 from pipelines.checks.conventions import (
     LEAST_OVERLAP,
     DepthPair,
@@ -22,7 +23,7 @@ from pipelines.checks.conventions import (
 from pipelines.checks.depth_scale import DepthScale, measure_depth_scale
 from pipelines.checks.focal import FocalLength, measure_focal_length
 from pipelines.checks.matches import MatchedPair, matched_pairs, tracked_pairs
-from pipelines.checks.sampler import PAIRS, FrameSampler, PairLimits, spread
+from pipelines.checks.sampler import PAIRS, FrameSampler, PairLimits
 from pipelines.checks.timing import TimeOffset, measure_time_offset
 from pipelines.checks.unit import PoseUnit, measure_unit
 from pipelines.frame import Frame, FrameSequence
@@ -316,7 +317,7 @@ def _image_scores(matches: Sequence[MatchedPair], assumed: Convention) -> tuple[
 
 def _depth_pairs(sampler: FrameSampler, assumed: Convention, matches: Sequence[MatchedPair]) -> list[DepthPair]:
     """Of neighbours, and of frames that have turned and moved."""
-    places = sampler.pairs(LIMITS["depth"]) + [match.positions for match in spread(matches, PAIRS)]
+    places = sampler.pairs(LIMITS["depth"]) + [match.positions for match in evenly(matches, PAIRS)]
     frames = ((sampler.frame(a), sampler.frame(b)) for a, b in places)
     pairs = (depth_pair(a, b, assumed) for a, b in frames if a is not None and b is not None)
     return [pair for pair in pairs if pair is not None]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.evenly import evenly
 from mapping.files import make_folder, remove_folder, write_text_atomic
 from mapping.packages import require_networks
 from pipelines.frame import SequenceError
@@ -122,10 +123,7 @@ def pairs_across(models: Sequence[Sequence[int]], count: int) -> list[tuple[int,
     near: set[tuple[int, int]] = set()
     for first, second in combinations(models, 2):
         near |= {(min(i, j), max(i, j)) for i in first for j in second if i != j}
-        chosen = [
-            [sorted(places)[k] for k in np.unique(np.linspace(0, len(places) - 1, SPREAD).astype(int))]
-            for places in (first, second)
-        ]
+        chosen = [evenly(sorted(places), SPREAD) for places in (first, second)]
         spread |= {(min(i, j), max(i, j)) for i in chosen[0] for j in chosen[1] if i != j}
     ordered = sorted(near - matched, key=lambda pair: (pair[1] - pair[0], pair))
     mixed = [*sorted(spread - matched)[: MOST_ACROSS // 2]]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics, undistort
+from mapping.evenly import evenly
 from pipelines.images import read_rgb
 from pipelines.levelling import floor_ids
 from pipelines.posing.upright import PROBES, recognised_turns, shipped_uncertainty
@@ -46,8 +47,8 @@ class SingleImages:
         """Quarter turns counter-clockwise that bring the images upright, as far as the network recognises what they show."""
         uncertainty = shipped_uncertainty()
         assert uncertainty is not None
-        probes = np.unique(np.linspace(0, len(self._names) - 1, PROBES).astype(int))
-        return recognised_turns((read_rgb(self._images / self._names[i]) for i in probes), uncertainty)
+        probes = evenly(self._names, PROBES)
+        return recognised_turns((read_rgb(self._images / name) for name in probes), uncertainty)
 
     @cached_property
     def _predictor(self) -> Predictor:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.evenly import evenly
 from mapping.packages import NETWORK_PACKAGES
 from pipelines.frame import FrameSequence, SequenceError
 from pipelines.turning import Array, turned_array, turned_pose, turns_to_upright
@@ -60,9 +61,9 @@ def recognised_up(sequence: FrameSequence, positions: list[int], uncertainty: Un
     """
     poses: list[Array] = []
     entropies: list[list[float]] = []
-    for i in np.unique(np.linspace(0, len(positions) - 1, PROBES).astype(int)):
+    for position in evenly(positions, PROBES):
         try:
-            frame = sequence[positions[i]]
+            frame = sequence[position]
         except SequenceError:
             continue
         poses.append(frame.T_world_camera)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.depth.weights import normals_from_depth
+from mapping.evenly import evenly
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import chosen_positions
 from pipelines.settings import PipelineConfig
@@ -171,9 +172,8 @@ class HubNetworks:
         if self._depth is None:
             self.notes.append(f"normals of {name} are not used: without depth their axes cannot be found")
             return None
-        chosen = chosen_positions(self.sequence, self.config.frames)
         pairs = []
-        for position in (chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, AXIS_PROBES).astype(int))):
+        for position in evenly(chosen_positions(self.sequence, self.config.frames), AXIS_PROBES):
             try:
                 frame = self.sequence[position]
             except SequenceError:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
+from mapping.evenly import evenly
 from mapping.lru_cache import LruCache
 from mapping.multiview.multiview import PROVED, MultiviewDepth
 from mapping.multiview.views import Prior
@@ -181,8 +182,7 @@ class _Refiner:
 
         None where the images prove next to nothing in most of them.
         """
-        chosen = self._frames.chosen
-        probes = [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, PROBES).astype(int))]
+        probes = evenly(self._frames.chosen, PROBES)
         found = list(self._spreads(depths, probes))
         return float(np.median(found)) if 2 * len(found) >= len(probes) else None
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from mapping.depth.building_planes import PlaneSamples, Surface, find_planes, joined
 from mapping.depth.samples import sample_pixels
+from mapping.evenly import evenly
 from mapping.files import remove_file
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.on_planes import kinds_of, normals_of
@@ -26,8 +27,7 @@ def find_surface_planes(context: RunContext) -> StageRecord:
     if space is None or not wants_planes(context.config, context.source):
         write_planes(path, [])
         return StageRecord({"applied": False, "text": f"depth of {context.source.name} is left as it is"})
-    positions = context.positions
-    chosen = [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, MOST_FRAMES).astype(int))]
+    chosen = evenly(context.positions, MOST_FRAMES)
     samples, kinds = [], kinds_of(space)
     for done, frame in enumerate(context.posed_frames(chosen, planes=False, max_broken=len(chosen) - 1)):
         samples.append(samples_of(frame, kinds))

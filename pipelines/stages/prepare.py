@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from m2h import Predictions
 from m2h.runtime import prefetched
 from mapping.camera import Intrinsics
+from mapping.evenly import evenly
 from mapping.files import flush_files, make_folder, remove_file, write_text_atomic
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import check_sequence
@@ -95,8 +96,7 @@ def find_level(context: RunContext) -> StageRecord:
     """Which way is up and where the floor is, from a coarse map of a few dozen frames, in levelling.json."""
     from mapping.gravity import level
 
-    positions = context.positions
-    few = [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, FRAMES).astype(int))]
+    few = evenly(context.positions, FRAMES)
     by_user = context.config.up
     up = by_user or context.sequence.world_up
     # Where up was recognised in the images, the cameras that stand for it are those that see them upright.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.evenly import evenly
 from pipelines.sources.source import DepthOrigin
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.fuse import static_weight
@@ -26,8 +27,7 @@ KEPT_BYTES = 256 << 20
 
 def presence_frames(context: RunContext) -> list[int]:
     """Positions of the frames by which presence is decided, evenly over the recording."""
-    positions, count = context.positions, context.config.dynamics.presence.frames
-    return [positions[i] for i in np.unique(np.linspace(0, len(positions) - 1, count).astype(int))] if count else []
+    return evenly(context.positions, context.config.dynamics.presence.frames)
 
 
 @dataclass(frozen=True, eq=False)

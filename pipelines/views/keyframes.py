@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
+from mapping.evenly import evenly
 from mapping.files import write_text_atomic
 from mapping.mesh.mesh import Mesh
 from mapping.reading.files import file_sha256
@@ -112,7 +113,7 @@ def find_keyframes(
 
     caster = MeshCaster(mesh)
     numbers = _face_objects(mesh)
-    compared = _spread(sorted(cameras), CANDIDATES)
+    compared = evenly(sorted(cameras), CANDIDATES)
     scores = {index: _scores(caster, numbers, *cameras[index]) for index in compared}
     turns = turns_to_upright(np.array([cameras[index][1] for index in compared]), UP)
     turns_of = dict(zip(compared, turns.tolist(), strict=True))
@@ -232,12 +233,6 @@ def _upright(frame: ShownFrame, turns: int) -> ShownFrame:
     )
 
 
-def _spread(indices: Sequence[int], count: int) -> list[int]:
-    """As many of them, evenly; all where there are no more."""
-    chosen = np.unique(np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int))
-    return [indices[i] for i in chosen]
-
-
 def _resized(camera: Intrinsics, width: int) -> Intrinsics:
     width = min(width, camera.width)
     return camera.resized(width, max(1, round(width * camera.height / camera.width)))
@@ -268,7 +263,7 @@ def _kept(candidates: Sequence[_Candidate]) -> list[int]:
         if not served and len(kept) < MOST_FRAMES - EVEN_FRAMES:
             chosen = max(candidates, key=lambda c: (c.scores.get(number, 0.0), sum(c.scores.values())))
             kept[chosen.index] = chosen
-    even = _spread([candidate.index for candidate in candidates], EVEN_FRAMES) if candidates else []
+    even = evenly([candidate.index for candidate in candidates], EVEN_FRAMES)
     return sorted({*kept, *even})
 
 
