@@ -4,7 +4,8 @@
 
 adds errors of hand-held trackers to the true poses of synthetic walks, rendered into FOLDER where they are not there: a slow
 drift and a jitter of a fifth of it in every frame, and a focal length that is wrong. It maps their images with
-`--source multiview`, with --refine-poses off and auto, and compares both meshes with the map of the true depth. DATA/redkitchen
+`--source multiview`, with --refine-poses off and auto, and compares both meshes, moved so that their cameras are nearest to the
+true ones, with the map of the true depth. DATA/redkitchen
 is mapped likewise with the 585 pixels that its file states. Writes benchmarks/results/refine_poses.json.
 """
 
@@ -25,10 +26,12 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from mapping.mesh.mesh_metrics import mesh_metrics
+from mapping.se3 import from_rotation_translation
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
+from pipelines.frame import poses_of
 from pipelines.settings import PipelineConfig
-from pipelines.stages.poses import POSES_FILE
+from pipelines.stages.poses import POSES_FILE, with_refined_poses
 from pipelines.synth.generate import WorldConfig
 from pipelines.synth.simulate import SynthConfig, simulate
 from pipelines.workspace import load_run
@@ -130,13 +133,25 @@ def compare(given: Path, true: Path) -> dict[str, Any]:
             manifest = run(open_sequence(str(given)), out, source="multiview", config=config)
             mesh, graph = load_run(out)
             refined = json.loads((out / POSES_FILE).read_text(encoding="utf-8"))
-        scores = mesh_metrics(mesh.transformed(graph.T_input_world), truth, np.random.default_rng(0), samples=SAMPLES)
+            mapped = poses_of(with_refined_poses(open_sequence(str(given)), out / POSES_FILE))
+        T = nearest_rigid(mapped, poses_of(open_sequence(str(true)))) @ graph.T_input_world
+        scores = mesh_metrics(mesh.transformed(T), truth, np.random.default_rng(0), samples=SAMPLES)
         row |= {f"f_5cm_{mode}": scores["f_5cm"], f"f_10cm_{mode}": scores["f_10cm"]}
         if mode == "auto":
             names = ("refined", "error_given", "error_refined", "focal_given", "focal_refined")
             row |= {key: refined[key] for key in names if key in refined}
             row["seconds_per_frame"] = manifest["stages"]["poses"]["seconds"] / len(frames)
     return row
+
+
+def nearest_rigid(poses: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """The rigid transform (4, 4) that brings poses (N, 4, 4) nearest to the true ones: the mean rotation between them (the one of
+    least squares of matrices, by Kabsch) and then the mean of the positions. Where a map lies as a whole is no error of it."""
+    used = np.isfinite(poses).all(axis=(1, 2)) & np.isfinite(true).all(axis=(1, 2))
+    U, _, Vt = np.linalg.svd(np.einsum("nik,njk->ij", true[used, :3, :3], poses[used, :3, :3]))
+    R = U @ np.diag([1.0, 1.0, np.linalg.det(U @ Vt)]) @ Vt
+    shift = (true[used, :3, 3] - poses[used, :3, 3] @ R.T).mean(axis=0)
+    return from_rotation_translation(R, shift)
 
 
 if __name__ == "__main__":

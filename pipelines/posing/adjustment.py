@@ -15,27 +15,16 @@ from scipy.spatial.transform import Rotation, Slerp
 from mapping.camera import Intrinsics
 from mapping.multiview.features import Features
 from mapping.se3 import from_rotation_translation, inverse
-from pipelines.posing.quiet import quiet_pycolmap
-from pipelines.posing.tracks import REFINED, ROUGH, TYPICAL_STEP, Tracks, find_tracks, match_frames, typical_distance
+from pipelines.posing.bundle import PRIOR_TURN, build_model, deviation_of, solve_model
+from pipelines.posing.tracks import REFINED, ROUGH, Tracks, find_tracks, match_frames
 
 Array = NDArray[np.float64]
-PRIOR = 0.02
-"""Standard deviation of given positions, as a share of the distance that the camera typically moves in 40 frames."""
-PRIOR_TURN = 0.035
-"""The same of given rotations, in radians."""
 OBSERVATIONS = 250
 """Observations of a frame that suffice: the longest tracks are used first."""
 LEAST_OBSERVATIONS = 25
 """With fewer a frame is not adjusted, but moved as its neighbours are."""
 LEAST_FRAMES, LEAST_SHARE = 5, 0.5
 """Frames, and share of those with features, that are adjusted at least: fewer do not show how the others moved."""
-ERRORS = (4.0, 2.5)
-"""Pixels of reprojection error above which observations are ignored after each round."""
-ITERATIONS = 30
-TOLERANCE = 1e-4
-"""Relative fall of the cost at which an adjustment ends; iterations beyond move poses by less than the features are off."""
-LEAST_TURN_DEG = 8.0
-"""Median rotation of the camera over `TYPICAL_STEP` frames from which the focal length is refined."""
 LARGEST_FOCAL_CHANGE = 0.3
 """Logarithm of the ratio of focal lengths beyond which the images do not determine it."""
 
@@ -82,8 +71,8 @@ def adjust_poses(
         used = np.bincount(tracks.frame, minlength=len(poses)) >= LEAST_OBSERVATIONS
         if used.sum() < least:
             return None
-        model = _reconstruction(features, tracks, lens, found, used)
-        _solve(model, poses, used)
+        model = build_model(features, tracks, lens, found, used)
+        solve_model(model, poses, used)
         lens = _camera_of(model, camera)
         found = neighbours_moved(_in_given_world(_poses_of(model, poses, used), poses, used), poses, used, times)
     if abs(np.log(lens.fx / camera.fx)) > LARGEST_FOCAL_CHANGE:
@@ -110,15 +99,10 @@ def _in_given_world(found: Array, given: Array, used: NDArray[np.bool_]) -> Arra
     centre, goal = found[used, :3, 3].mean(axis=0), given[used, :3, 3].mean(axis=0)
     positions = np.einsum("ni,nj->ij", given[used, :3, 3] - goal, found[used, :3, 3] - centre)
     turns = np.einsum("nik,njk->ij", given[used, :3, :3], found[used, :3, :3])
-    U, _, Vt = np.linalg.svd(positions / _deviation(given) ** 2 + turns / PRIOR_TURN**2)
+    U, _, Vt = np.linalg.svd(positions / deviation_of(given) ** 2 + turns / PRIOR_TURN**2)
     R = U @ np.diag([1.0, 1.0, np.linalg.det(U @ Vt)]) @ Vt
     T = from_rotation_translation(R, goal - R @ centre)
     return np.where(used[:, None, None], T @ found, found)
-
-
-def _deviation(poses: Array) -> float:
-    """Standard deviation of given positions in their unit."""
-    return max(PRIOR * typical_distance(poses), 1e-9)
 
 
 def _camera_of(model: Any, camera: Intrinsics) -> Intrinsics:
@@ -142,72 +126,6 @@ def _enough(tracks: Tracks, frames: int) -> Tracks:
     chosen = kept[tracks.point]
     renumbered = np.cumsum(kept) - 1
     return Tracks(renumbered[tracks.point[chosen]], tracks.frame[chosen], tracks.feature[chosen], tracks.points[kept])
-
-
-def _reconstruction(
-    features: Sequence[Features], tracks: Tracks, camera: Intrinsics, poses: Array, used: NDArray[np.bool_]
-) -> Any:
-    """The pycolmap reconstruction of the used frames; image i + 1 is frame i. Pixels are square, 0.5 at the first centre."""
-    pycolmap = quiet_pycolmap()
-    model = pycolmap.Reconstruction()
-    square = camera.fx / camera.fy
-    parameters = [camera.fx, camera.cx + 0.5, camera.cy + 0.5, camera.distortion[0] if camera.is_distorted else 0.0]
-    model.add_camera_with_trivial_rig(
-        pycolmap.Camera(model="SIMPLE_RADIAL", width=camera.width, height=camera.height, params=parameters, camera_id=1)
-    )
-    for i in map(int, np.flatnonzero(used)):
-        pixels = features[i].pixels.copy()
-        pixels[:, 1] = (pixels[:, 1] - camera.cy) * square + camera.cy
-        image = pycolmap.Image(name=f"{i:06d}", keypoints=pixels + 0.5, camera_id=1, image_id=i + 1)
-        model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(inverse(poses[i])[:3]))
-    order = np.argsort(tracks.point, kind="stable")
-    order = order[used[tracks.frame[order]]]
-    starts = np.flatnonzero(np.diff(tracks.point[order], prepend=-1))
-    for members in np.split(order, starts[1:]):
-        if len(members) > 1:
-            track = pycolmap.Track(
-                [pycolmap.TrackElement(int(tracks.frame[k]) + 1, int(tracks.feature[k])) for k in members]
-            )
-            model.add_point3D(tracks.points[tracks.point[members[0]]], track, np.zeros(3, np.uint8))
-    return model
-
-
-def _tells_focal_length(poses: Array) -> bool:
-    """Whether the camera turns enough: of one that only moves along, any focal length goes with other depths."""
-    step = min(TYPICAL_STEP, len(poses) - 1)
-    cosines = (np.einsum("nij,nij->n", poses[step:, :3, :3], poses[:-step, :3, :3]) - 1) / 2
-    return bool(np.degrees(np.median(np.arccos(np.clip(cosines, -1, 1)))) > LEAST_TURN_DEG)
-
-
-def _solve(model: Any, poses: Array, used: NDArray[np.bool_]) -> None:
-    """Adjust poses, points, focal length and distortion of the model, in rounds between which wrong observations are dropped."""
-    pycolmap = quiet_pycolmap()
-    options = pycolmap.BundleAdjustmentOptions()
-    options.refine_principal_point = False
-    options.refine_focal_length = options.refine_extra_params = _tells_focal_length(poses)
-    options.print_summary = False
-    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
-    options.ceres.loss_function_scale = 1.0
-    options.ceres.solver_options.max_num_iterations = ITERATIONS
-    options.ceres.solver_options.function_tolerance = TOLERANCE
-    options.ceres.solver_options.num_threads = 1  # sums in one order: the same result every time
-    deviation = _deviation(poses)
-    priors = []
-    for i in np.flatnonzero(used):
-        prior = pycolmap.PosePrior()
-        prior.pose_prior_id = int(i) + 1
-        prior.corr_data_id = model.image(int(i) + 1).data_id
-        prior.position = poses[i, :3, 3]
-        prior.position_covariance = np.eye(3) * deviation**2
-        prior.coordinate_system = pycolmap.PosePriorCoordinateSystem.CARTESIAN
-        priors.append(prior)
-    for limit in ERRORS:
-        config = pycolmap.BundleAdjustmentConfig()
-        for i in np.flatnonzero(used):
-            config.add_image(int(i) + 1)
-        settings = pycolmap.PosePriorBundleAdjustmentOptions()
-        pycolmap.create_pose_prior_bundle_adjuster(options, settings, config, priors, model).solve()
-        pycolmap.ObservationManager(model).filter_all_points3D(limit, 1.0)
 
 
 def neighbours_moved(found: Array, given: Array, used: NDArray[np.bool_], times: Array) -> Array:
