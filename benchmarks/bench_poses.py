@@ -5,8 +5,8 @@
 takes the images alone of DATA/hololens_office and DATA/redkitchen, and of synthetic walks (canonical folders, as by
 `m2h synth FOLDER --seed 61 --rooms 1 --frames 160 --size 640x480`), lets `m2h poses` find their poses, and compares these with
 the recorded or true ones. With --maps the office is mapped from its images, once with the poses found and once with the recorded
-ones, and both meshes are compared with the map of the sensor's depth. With --scale alone the metres are measured: how they are
-found of images whose true poses are given, which needs no structure from motion and shows the network's share of the error.
+ones, and both meshes are compared with the map of the sensor's depth. With --scale alone the metres are measured: how a run
+finds them of images with true poses in an unknown unit, as of COLMAP.
 Writes benchmarks/results/poses.json, where those of other sequences are kept.
 """
 
@@ -28,26 +28,17 @@ from common import machine, noise, write_json
 from numpy.typing import NDArray
 
 from m2h import Predictions
-from m2h.infer import InferenceConfig, Predictor
-from m2h.weights import DEFAULT_NAME
 from mapping import Mesh
 from mapping.mesh.mesh_metrics import mesh_metrics
 from pipelines import open_sequence, run
-from pipelines.checks.matches import matched_pairs
-from pipelines.checks.sampler import FrameSampler
-from pipelines.checks.unit import triangulated
 from pipelines.config import config_from_mapping
-from pipelines.frame import Frame, FrameSequence
+from pipelines.frame import DerivedSequence, Frame, FrameSequence, only_range
 from pipelines.images import write_png
-from pipelines.levelling import floor_ids
-from pipelines.posing.floor import camera_height
 from pipelines.posing.poses import pose_recording
-from pipelines.posing.scale import MOST_VIEWS, estimate_scale
 from pipelines.sequences.ingest import ingest
 from pipelines.settings import FramesConfig, PipelineConfig, PosingConfig
-from pipelines.sources.network import shipped_views
+from pipelines.sources.network import open_network, shipped_views
 from pipelines.workspace import load_run
-from scenegraph.labels import load_label_space
 
 Array = NDArray[np.float64]
 RECORDINGS = ("hololens_office", "redkitchen")
@@ -152,56 +143,41 @@ def measure(sequence: FrameSequence, work: Path, *, stride: int, is_mapped: bool
 
 
 def scales_of(folders: Sequence[Path], *, halves: bool) -> dict[str, dict[str, Any]]:
-    """How far the metres are off that are found of images with true poses, by recording, or half of one."""
+    """How far the metres are off that a run finds of images with true poses, by recording, or half of one."""
     rows = {}
     for folder in folders:
-        sequence = open_sequence(folder)
-        used = [i for i, info in enumerate(sequence.infos) if info.used]
-        middle = len(used) // 2
-        parts = {"first half": used[:middle], "second half": used[middle:]} if halves else {"": used}
-        for name, positions in parts.items():
+        sequence = WithoutUnit(open_sequence(folder))
+        used = [info.index for info in sequence.infos if info.used]
+        middle = used[len(used) // 2]
+        parts = {"first half": (0, middle), "second half": (middle, None)} if halves else {"": (0, None)}
+        for name, (start, stop) in parts.items():
             title = f"{folder.name}, {name}" if name else folder.name
-            rows[title] = scale_with_true_poses(FrameSampler(sequence, positions))
+            rows[title] = unit_error(only_range(sequence, start, stop))
             print(title, rows[title], flush=True)
     return rows
 
 
-def scale_with_true_poses(sampler: FrameSampler) -> dict[str, Any]:
-    """What `m2h poses` would find of the unit, which is a metre, by the network alone and with the height of the camera."""
-    predictor = Predictor.from_checkpoint(DEFAULT_NAME, InferenceConfig(tasks=("depth", "semantics")))
-    space = load_label_space(predictor.record.label_space)
-    floor = floor_ids(space)
-    frames = {str(pair.positions[0]): pair for pair in matched_pairs(sampler, count=MOST_VIEWS)}
-    views, names = {name: triangulated(pair) for name, pair in frames.items()}, list(frames)
+class WithoutUnit(DerivedSequence):
+    """A sequence with poses in metres of which nothing says so."""
 
-    def shown(name: str) -> Frame:
-        frame = sampler.frame(int(name))
-        assert frame is not None
-        return frame
+    def __init__(self, sequence: FrameSequence) -> None:
+        super().__init__(sequence, sequence.infos)
+        self.is_metric = False
 
-    def floor_of(name: str) -> NDArray[np.bool_]:
-        frame = shown(name)
-        labels = predictor(frame.rgb, frame.intrinsics).labels
-        assert labels is not None
-        return np.isin(labels, floor)
+    def __getitem__(self, index: int) -> Frame:
+        return self._sequence[index]
 
-    def depth_of(i: int) -> NDArray[np.float32]:
-        frame = shown(names[i])
-        return predictor.depth_alone(frame.rgb, frame.intrinsics)
 
-    found = estimate_scale([views[name] for name in names], depth_of)
+def unit_error(sequence: FrameSequence) -> dict[str, Any]:
+    """How far the unit is off that the shipped network finds, which is a metre; what by, and how far it says it may be."""
+    found = open_network("", sequence, PipelineConfig()).pose_scale()
     if found is None:
-        return {"views": 0}
-    poses = {name: shown(name).T_world_camera for name in names}
-    above = camera_height(shown(names[0]).intrinsics, poses, views, floor_of)
-    weighed = found if above is None else found.with_height(above.height)
+        return {"evidence": None}
     return {
-        "views": found.views,
-        "network_error": found.scale - 1,
+        "evidence": ", ".join(found.evidence),
         "frames_differ": found.spread,
-        "camera_height_m": None if above is None else above.height,
-        "scale_error": weighed.scale - 1,
-        "scale_deviation": weighed.deviation,
+        "scale_error": found.scale - 1,
+        "scale_deviation": found.deviation,
     }
 
 

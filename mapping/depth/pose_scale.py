@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.depth.robust import weighted_median, weighted_spread
 from mapping.depth.samples import DepthSamples
+from mapping.evenly import evenly
 from mapping.se3 import inverse
 
 Array = NDArray[np.float64]
@@ -29,11 +30,13 @@ class PoseScale:
     """Metres per unit of the poses; spread is the relative deviation of the scales of single frames, None if not computed.
 
     deviation is how far the scale may be off, relative: two standard deviations with what all frames share; None if not known.
+    evidence is what it was estimated by, in a few words each.
     """
 
     scale: float
     spread: float | None = None
     deviation: float | None = None
+    evidence: tuple[str, ...] = ()
 
 
 def pose_scale_from_points(ratios: Sequence[Array]) -> PoseScale | None:
@@ -55,7 +58,7 @@ def pose_scale_from_overlap(frames: Sequence[DepthSamples]) -> PoseScale | None:
     A search over all scales, then the vertex of a parabola around the best. None where frames agree hardly better than for a
     camera that does not move: then the motion is too short, or the depth too inaccurate, to determine the scale.
     """
-    chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, MAX_FRAMES).astype(int))] if frames else []
+    chosen = evenly(frames, MAX_FRAMES)
     if len(chosen) < 2:
         return None
     octaves = np.log2(RANGE)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.evenly import evenly
 from mapping.se3 import transform_points
 from pipelines.posing.scale import SparseView
 
@@ -38,36 +39,36 @@ class CameraHeight:
 
 
 def camera_height(
-    camera: Intrinsics,
-    poses: Mapping[str, Array],
-    views: Mapping[str, SparseView],
-    floor_of: Callable[[str], NDArray[np.bool_]],
+    cameras: Sequence[Intrinsics],
+    poses: Array,
+    views: Sequence[SparseView],
+    floor_of: Callable[[int], NDArray[np.bool_]],
 ) -> CameraHeight | None:
     """The height of the cameras above the plane of the points on the floor; None where there is no such plane below them.
 
     Parameters
     ----------
-    camera : of all images, without distortion.
-    poses : (4, 4) `T_world_camera` by the images' names.
-    views : the points that each image observed, by its name.
-    floor_of : where an image shows floor (H, W), by its name; asked of at most `MOST_VIEWS` images spread over all.
+    cameras : of each image, without distortion.
+    poses : (N, 4, 4) `T_world_camera` of the images, in order.
+    views : the points that each image observed.
+    floor_of : where image i shows floor (H, W); asked of at most `MOST_VIEWS` images spread over all.
     """
-    names = [name for name in sorted(views) if len(views[name].depths)]
+    useful = [i for i, view in enumerate(views) if len(view.depths)]
     found: list[Array] = []
     distances: list[Array] = []
-    for i in np.unique(np.linspace(0, len(names) - 1, MOST_VIEWS).astype(int)) if names else []:
-        view, floor = views[names[i]], floor_of(names[i])
+    for i in evenly(useful, MOST_VIEWS):
+        view, floor = views[i], floor_of(i)
         pixels = np.rint(view.pixels).astype(int)
         inside = ((pixels >= 0) & (pixels < [floor.shape[1], floor.shape[0]])).all(axis=1) & (view.depths > 0)
         inside[inside] = floor[pixels[inside, 1], pixels[inside, 0]]
         if inside.any():
-            seen = camera.pixel_rays(view.pixels[inside]) * view.depths[inside, None]
-            found.append(transform_points(poses[names[i]], seen))
+            seen = cameras[i].pixel_rays(view.pixels[inside]) * view.depths[inside, None]
+            found.append(transform_points(poses[i], seen))
             distances.append(np.linalg.norm(seen, axis=1))
     if len(found) < LEAST_VIEWS or sum(map(len, found)) < LEAST_POINTS:
         return None
     points, tolerance = np.concatenate(found), NEAR_PLANE * float(np.median(np.concatenate(distances)))
-    return _above_plane(points, tolerance, np.array(list(poses.values())))
+    return _above_plane(points, tolerance, poses)
 
 
 def _above_plane(points: Array, tolerance: float, poses: Array) -> CameraHeight | None:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from m2h import Predictions
-from mapping.camera import Intrinsics
 from mapping.files import make_folder, move, remove_abandoned, remove_folder, write_text_atomic
 from mapping.reading.files import read_bytes
-from pipelines.frame import Frame, FrameSequence, SequenceError, only_within, poses_of
+from pipelines.frame import FrameSequence, SequenceError, poses_of
 from pipelines.images import read_mask, write_png
-from pipelines.levelling import coarse_mesh, faces_of_floor
 from pipelines.posing.floor import camera_height
-from pipelines.posing.heights import level_heights
 from pipelines.posing.picking import look_at_recording, pick
 from pipelines.posing.reconstruction import (
     Reconstruction,
@@ -30,6 +26,7 @@ from pipelines.posing.recording import PlainRecording, open_plain
 from pipelines.posing.report import PosesReport, finished_report, header_of, notes_of, report_of
 from pipelines.posing.scale import ScaleEstimate, estimate_scale
 from pipelines.posing.single_images import SingleImages
+from pipelines.posing.surfaces import Predict, surface_heights
 from pipelines.reduced import reduced
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.ingest import ingest
@@ -50,9 +47,6 @@ is asked and of how surfaces are levelled."""
 LEAST_REGISTERED = 5
 NOT_REGISTERED = "not registered by structure from motion"
 Progress = Callable[[str, int, int], None]
-SURFACE_FRAMES, SURFACES_WITHIN = 40, 4.0
-"""Frames whose level surfaces are looked at, and metres from the camera within which."""
-Predict = Callable[[Frame], Predictions]
 Views = Callable[[FrameSequence, tuple[float, float, float]], tuple[Predict, LabelSpace | None]]
 """Opens what predicts depth and labels of a posed sequence with about this up direction, by neighbouring frames."""
 
@@ -236,34 +230,33 @@ def _scale(path: Path, found: Reconstruction, single: SingleImages, progress: Pr
         advance()
         return single.depth(names[i], found.camera)
 
-    def floor_of(name: str) -> NDArray[np.bool_]:
+    def floor_of(i: int) -> NDArray[np.bool_]:
         advance()
-        return single.floor(name, found.camera)
+        return single.floor(names[i], found.camera)
 
-    scale = estimate_scale([found.views[name] for name in names], depth_of)
+    views, poses = [found.views[name] for name in names], np.array([found.poses[name] for name in names])
+    scale = estimate_scale(views, depth_of)
     if scale is None:
         raise SequenceError(f"{path}: the scale cannot be estimated: too few frames with enough reliable sparse points")
-    above = camera_height(found.camera.undistorted(), found.poses, found.views, floor_of)
+    above = camera_height([found.camera.undistorted()] * len(names), poses, views, floor_of)
     progress("scale", 2 * len(names), 2 * len(names))
     return scale if above is None else scale.with_height(above.height)
 
 
 def _surfaces(sequence: FrameSequence, views: Views, turns: int, progress: Progress) -> list[float]:
-    """Heights in metres of level surfaces above the floor, from a coarse map of some frames."""
+    """Heights in metres of level surfaces above the floor, of a sequence whose images stand upright after so many turns."""
     used = [position for position, info in enumerate(sequence.infos) if info.used]
-    few = [used[i] for i in np.unique(np.linspace(0, len(used) - 1, SURFACE_FRAMES).astype(int))]
-    poses = [turned_pose(T, turns) for T in poses_of(sequence)[few]]
-    up = -np.sum([T[:3, 1] for T in poses], axis=0)
+    upright = np.array([turned_pose(T, turns) for T in poses_of(sequence)])
+    up = -upright[used][:, :3, 1].sum(axis=0)
     predict, space = views(sequence, (float(up[0]), float(up[1]), float(up[2])))
-
-    def seen() -> Iterator[tuple[Predictions, Intrinsics, Array]]:
-        for done, position in enumerate(few):
-            frame = sequence[position]
-            yield only_within(predict(frame), frame.mask), frame.intrinsics, frame.T_world_camera
-            progress("surfaces", done + 1, len(few))
-
-    mesh = coarse_mesh(seen(), max_depth=SURFACES_WITHIN)
-    return level_heights(mesh, np.array(poses), faces_of_floor(mesh, space))
+    return surface_heights(
+        sequence,
+        upright,
+        predict,
+        space,
+        positions=used,
+        progress=lambda done, count: progress("surfaces", done, count),
+    )
 
 
 def _sequence(

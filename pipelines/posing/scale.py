@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.depth.robust import frame_outliers, weighted_spread
+from mapping.evenly import evenly
 from pipelines.posing.heights import corrected_by_heights
 
 Array = NDArray[np.float64]
@@ -62,6 +63,12 @@ class ScaleEstimate:
             variance = 1 / (1 / variance + 1 / CARRIED_DEVIATION**2)
         return float(2 * variance**0.5)
 
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """What the unit was estimated by, in a few words each."""
+        carried = () if self.carried_height is None else ("carried height",)
+        return ("network", *carried, *(("furniture",) if self.surfaces else ()))
+
     def with_surfaces(self, heights: Sequence[float]) -> ScaleEstimate:
         """The estimate that heights of level surfaces in metres, by this scale, correct."""
         found = corrected_by_heights(heights, self.deviation / 2)
@@ -104,8 +111,7 @@ def estimate_scale(
     median follows the more frequent ones.
     """
     useful = [i for i, view in enumerate(views) if (view.depths > 0).sum() >= LEAST_POINTS]
-    chosen = [useful[i] for i in np.unique(np.linspace(0, len(useful) - 1, most_views).astype(int))] if useful else []
-    logs = [log for i in chosen if (log := log_scale_of(views[i], predict(i))) is not None]
+    logs = [log for i in evenly(useful, most_views) if (log := log_scale_of(views[i], predict(i))) is not None]
     if len(logs) < LEAST_VIEWS:
         return None
     values = np.array(logs)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.pose_scale import PoseScale
+from mapping.evenly import evenly
 from mapping.multiview.features import Features, find_features
 from mapping.se3 import inverse, transform_points
 from pipelines.features import MOST_FEATURES
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import read_frames
-from pipelines.posing.scale import SparseView, estimate_scale
+from pipelines.posing.floor import camera_height
+from pipelines.posing.scale import ScaleEstimate, SparseView, estimate_scale
 from pipelines.posing.tracks import REFINED, find_tracks, match_frames
 from pipelines.sequences.colmap_points import SparsePoints, sparse_points_of
 
 Array = NDArray[np.float64]
+Answer = TypeVar("Answer", bound=np.generic)
 PROBES = 16
 """Frames, spread over those with points, whose depth is predicted."""
 MOST_FRAMES = 120
@@ -25,28 +28,41 @@ MOST_FRAMES = 120
 
 
 def estimate_unit(
-    sequence: FrameSequence, positions: Sequence[int], predict: Callable[[Frame], NDArray[np.float32]]
-) -> PoseScale | None:
+    sequence: FrameSequence,
+    positions: Sequence[int],
+    depth_alone: Callable[[Frame], NDArray[np.float32]],
+    floor: Callable[[Frame], NDArray[np.bool_]] | None = None,
+) -> ScaleEstimate | None:
     """Metres in one unit of the poses; None where the images show too few points.
 
     Parameters
     ----------
-    sequence : of which COLMAP's own points are used, and those of other formats are triangulated here.
+    sequence : whose images stand upright. COLMAP's own points are used, and those of other formats are triangulated here.
     positions : of usable frames in the sequence.
-    predict : the depth (H, W) in metres of a frame, from its image alone; 0 unknown.
+    depth_alone : the depth (H, W) in metres of a frame, from its image alone; 0 unknown.
+    floor : where a frame shows floor (H, W), above which a person may have carried the camera; None where nothing tells.
     """
-    views = sparse_views(sequence, positions)
-    places = list(views)
+    by_place = sparse_views(sequence, positions)
+    places, views = list(by_place), list(by_place.values())
 
-    def depth_of(i: int) -> NDArray[np.float32]:
+    def asked(ask: Callable[[Frame], NDArray[Answer]], place: int, missing: type[Answer]) -> NDArray[Answer]:
         try:
-            return predict(sequence[places[i]])
+            return ask(sequence[place])
         except SequenceError:  # cannot be decoded, which the stages count
-            camera = sequence.infos[places[i]].intrinsics
-            return np.zeros((camera.height, camera.width), np.float32)
+            camera = sequence.infos[place].intrinsics
+            return np.zeros((camera.height, camera.width), missing)
 
-    found = estimate_scale([views[place] for place in places], depth_of, most_views=PROBES)
-    return None if found is None else PoseScale(found.scale, found.spread, found.deviation)
+    found = estimate_scale(views, lambda i: asked(depth_alone, places[i], np.float32), most_views=PROBES)
+    if found is None or floor is None:
+        return found
+    infos = [sequence.infos[place] for place in places]
+    above = camera_height(
+        [info.intrinsics.undistorted() for info in infos],
+        np.array([info.T_world_camera for info in infos]),
+        views,
+        lambda i: asked(floor, places[i], np.bool_),
+    )
+    return found if above is None else found.with_height(above.height)
 
 
 def sparse_views(sequence: FrameSequence, positions: Sequence[int]) -> dict[int, SparseView]:
@@ -69,7 +85,7 @@ def _triangulated_views(sequence: FrameSequence, positions: Sequence[int]) -> di
     """Points of features that several frames show, of frames with the camera of the first one."""
     camera = sequence.infos[positions[0]].intrinsics
     alike = [position for position in positions if sequence.infos[position].intrinsics == camera]
-    chosen = [alike[i] for i in np.unique(np.linspace(0, len(alike) - 1, MOST_FRAMES).astype(int))]
+    chosen = evenly(alike, MOST_FRAMES)
     place_of = {sequence.infos[position].index: position for position in chosen}
     places: list[int] = []
     features: list[Features] = []

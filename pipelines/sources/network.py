@@ -24,8 +24,11 @@ from mapping.multiview.neighbours import choose_neighbours
 from mapping.packages import NETWORK_PACKAGES, require_networks
 from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence, SequenceError, poses_of
+from pipelines.levelling import floor_ids
 from pipelines.loading import CachedSequence, chosen_positions
+from pipelines.posing.surfaces import surface_heights
 from pipelines.posing.unit import estimate_unit
+from pipelines.scaled import ScaledSequence
 from pipelines.settings import NetworkConfig, PipelineConfig
 from pipelines.sources.refinement import refined
 from pipelines.sources.source import DepthOrigin, Hint, NetworkOrigin, Source
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from m2h.views import View
 
 Predict = Callable[[Frame], Predictions]
-VERSION = 6
+VERSION = 7
 """Counts changes of how the network is asked, so that stored answers are reused only where they would be the same."""
 DETECTOR_VERSION = 1
 """Counts changes of the detector's evidence, for the same."""
@@ -103,27 +106,13 @@ def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Sou
             networks=detector_origin(predictor),
             depth_alone=depth_alone_of(predictor),
         )
-    asked = PosedNetwork(predictor, sequence, config, poses, label_space)
     # An unknown unit of the poses is found from the frames that are chosen, and neighbours are among those that are apart.
     is_given = sequence.is_metric or config.align.pose_scale is not None
     chosen = {} if is_given and config.frames.spacing.mode != "on" else config_to_mapping(config.frames)
     frames = (config_to_mapping(config.network.neighbours), config_to_mapping(config.network.wide_neighbours))
     settings = (*frames, config.align.pose_scale, chosen)
-    return Source(
-        title,
-        asked.predict,
-        digest(fingerprint, VERSION, *settings),
-        label_space,
-        DepthOrigin.POSES,
-        is_costly=True,
-        notes=asked.notes,
-        predict_hinted=asked.predict_hinted,
-        pose_scale=lambda: asked.scale,
-        trust=trust,
-        predicts_labels="semantics" in predictor.tasks,
-        networks=detector_origin(predictor),
-        depth_alone=depth_alone_of(predictor),
-    )
+    asked = PosedNetwork(predictor, sequence, config, poses, label_space)
+    return replace(asked.source(title, digest(fingerprint, VERSION, *settings)), trust=trust)
 
 
 def shipped_views(sequence: FrameSequence, up: tuple[float, float, float]) -> tuple[Predict, LabelSpace | None]:
@@ -226,7 +215,37 @@ class PosedNetwork:
             return PoseScale(given, None)
         if self.sequence.is_metric:
             return None
-        return estimate_unit(self.sequence, chosen_positions(self.sequence, self.config.frames), self._depth_alone)
+        positions = chosen_positions(self.sequence, self.config.frames)
+        floor = None if self.label_space is None else self._floor
+        found = estimate_unit(self.sequence, positions, self._depth_alone, floor)
+        if found is None:
+            return None
+        found = found.with_surfaces(self._surfaces(found.scale, positions))
+        return PoseScale(found.scale, found.spread, found.deviation, found.evidence)
+
+    def _surfaces(self, scale: float, positions: list[int]) -> list[float]:
+        """Heights of level surfaces in metres, with so many metres in one unit of the poses."""
+        metric = CachedSequence(ScaledSequence(self.sequence, scale))
+        asked = replace(self, sequence=metric, poses=poses_of(metric))
+        source = refined(asked.source("", ""), "auto", metric, self.config)
+        return surface_heights(metric, asked.poses, source.predict, self.label_space, positions=positions)
+
+    def source(self, title: str, fingerprint: str) -> Source:
+        """The source that it is."""
+        return Source(
+            title,
+            self.predict,
+            fingerprint,
+            self.label_space,
+            DepthOrigin.POSES,
+            is_costly=True,
+            notes=self.notes,
+            predict_hinted=self.predict_hinted,
+            pose_scale=lambda: self.scale,
+            predicts_labels=self.label_space is not None,
+            networks=detector_origin(self.predictor),
+            depth_alone=depth_alone_of(self.predictor),
+        )
 
     @cached_property
     def metric_poses(self) -> NDArray[np.float64]:
@@ -317,6 +336,13 @@ class PosedNetwork:
     def _depth_alone(self, frame: Frame) -> NDArray[np.float32]:
         """Depth in metres by the single image."""
         return self.predictor.depth_alone(frame.rgb, frame.intrinsics)
+
+    def _floor(self, frame: Frame) -> NDArray[np.bool_]:
+        """Where the single image shows floor."""
+        labels = self.predictor(frame.rgb, frame.intrinsics).labels
+        assert labels is not None
+        assert self.label_space is not None
+        return np.asarray(np.isin(labels, floor_ids(self.label_space)))
 
 
 def network_neighbours(poses: NDArray[np.float64], camera: Intrinsics, index: int, config: NetworkConfig) -> list[int]:

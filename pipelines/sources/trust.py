@@ -90,4 +90,6 @@ def _on_sizes(source: Source, summary: Mapping[str, Any], check: Mapping[str, An
     spread, deviation = summary.get("pose_scale_spread"), summary.get("pose_scale_deviation")
     differ = "" if spread is None else f", by which frames differ by {spread:.0%}"
     off = "" if deviation is None else f" ± {deviation:.0%} (two standard deviations)"
-    return [f"Sizes are estimates: one unit of the poses is taken for {summary['pose_scale']:.3g} m{off}{differ}."]
+    evidence = summary.get("pose_scale_evidence")
+    by = f" ({', '.join(evidence)})" if evidence else ""
+    return [f"Sizes are estimates{by}: one unit of the poses is taken for {summary['pose_scale']:.3g} m{off}{differ}."]

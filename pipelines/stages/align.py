@@ -131,6 +131,7 @@ def _note_scale(record: StageRecord, context: RunContext, found: PoseScale | Non
         "pose_scale": round(found.scale, 5),
         "pose_scale_spread": found.spread,
         "pose_scale_deviation": found.deviation,
+        "pose_scale_evidence": list(found.evidence),
     }
     if found.spread is not None and found.spread > WIDE_SPREAD:
         record.warnings.append(
@@ -148,7 +149,9 @@ def _unit_text(record: StageRecord) -> str:
     differ = "" if spread is None else f", frames differ by {spread:.0%}"
     deviation = record.summary.get("pose_scale_deviation")
     differ = ("" if deviation is None else f" ± {deviation:.0%}") + differ
-    return f"; one unit of the poses is {record.summary['pose_scale']:.4g} m ({state}{differ})"
+    evidence = record.summary.get("pose_scale_evidence")
+    by = f" by {', '.join(evidence)}" if evidence else ""
+    return f"; one unit of the poses is {record.summary['pose_scale']:.4g} m ({state}{by}{differ})"
 
 
 def _known_points(points: tuple[NDArray[np.int64], NDArray[np.float64]] | None, pose_scale: float) -> KnownDepth | None:

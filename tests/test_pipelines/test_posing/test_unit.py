@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame, FrameSequence, poses_of
 from pipelines.images import write_png
-from pipelines.posing.scale import SCENE_DEVIATION
+from pipelines.posing.scale import SCENE_DEVIATION, SparseView
 from pipelines.posing.unit import estimate_unit, sparse_views
+from pipelines.scaled import ScaledSequence
 from pipelines.settings import PipelineConfig
 from pipelines.sources.network import PosedNetwork
 
@@ -60,11 +62,45 @@ def test_the_unit_is_found_from_depth_of_single_images(room: FrameSequence) -> N
     found = estimate_unit(room, range(COUNT), true_depth)
     assert found is not None
     assert found.scale == pytest.approx(UNIT, rel=0.03)
-    assert found.spread is not None
     assert found.spread < 0.05
-    assert found.deviation is not None
     assert found.deviation > 2 * SCENE_DEVIATION  # what all frames of a place share is not in their spread
     assert estimate_unit(room, [0], true_depth) is None
+
+
+def floor_of(frame: Frame) -> np.ndarray:
+    """Where an image shows the lowest surface of the room."""
+    camera = frame.intrinsics
+    rows, columns = np.indices((camera.height, camera.width))
+    rays = camera.pixel_rays(np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float))
+    heights = transform_points(POSES[frame.index], rays * true_depth(frame).reshape(-1, 1))[:, 2]
+    return np.asarray(heights.reshape(camera.height, camera.width) < 0.02)
+
+
+def test_the_height_of_a_carried_camera_is_evidence_of_the_unit(
+    room: FrameSequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def everywhere(sequence: FrameSequence, positions: Sequence[int]) -> dict[int, SparseView]:
+        """A point in every twentieth pixel: features of this room are on its walls alone."""
+        views = {}
+        for position in positions:
+            depth = true_depth(sequence[position])
+            rows, columns = np.divmod(np.arange(0, depth.size, 20), depth.shape[1])
+            views[position] = SparseView(np.stack([columns, rows], axis=1).astype(float), depth[rows, columns] / UNIT)
+        return views
+
+    monkeypatch.setattr("pipelines.posing.unit.sparse_views", everywhere)
+
+    def nearly_true(frame: Frame) -> np.ndarray:
+        return 1.1 * true_depth(frame)
+
+    alone = estimate_unit(room, range(COUNT), nearly_true)
+    found = estimate_unit(room, range(COUNT), nearly_true, floor_of)
+    assert alone is not None
+    assert found is not None
+    assert alone.evidence == ("network",)
+    assert found.evidence == ("network", "carried height")
+    assert abs(np.log(found.scale / UNIT)) < abs(np.log(alone.scale / UNIT)) - 0.03
+    assert found.deviation < 0.8 * alone.deviation
 
 
 def test_colmap_has_points_of_its_own(tmp_path: Path) -> None:
@@ -82,6 +118,7 @@ def test_colmap_has_points_of_its_own(tmp_path: Path) -> None:
 def test_the_posed_network_gets_metres(room: FrameSequence, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_from_mapping(PipelineConfig, {}, "test")
     asked = PosedNetwork(None, room, config, poses_of(room))  # type: ignore[arg-type]
+    monkeypatch.setattr(PosedNetwork, "_surfaces", lambda self, scale, positions: [])
     monkeypatch.setattr(PosedNetwork, "_depth_alone", lambda self, frame: true_depth(frame))
     np.testing.assert_allclose(
         np.diff(asked.metric_poses[:, :3, 3], axis=0), np.diff(POSES[:, :3, 3], axis=0), atol=0.01
@@ -91,6 +128,15 @@ def test_the_posed_network_gets_metres(room: FrameSequence, monkeypatch: pytest.
     monkeypatch.setattr(PosedNetwork, "_depth_alone", lambda self, frame: 0 * true_depth(frame))
     np.testing.assert_array_equal(blind.metric_poses, poses_of(room))
     assert "it is taken for a metre; give it with --scale" in blind.notes[0]
+
+
+def test_poses_are_brought_to_metres(room: FrameSequence) -> None:
+    metric = ScaledSequence(room, UNIT)
+    assert metric.is_metric
+    assert not room.is_metric
+    np.testing.assert_allclose(poses_of(metric), POSES, atol=1e-9)
+    np.testing.assert_allclose(metric[3].T_world_camera, POSES[3], atol=1e-9)
+    np.testing.assert_array_equal(metric[3].rgb, room[3].rgb)
 
 
 def test_sizes_in_an_unknown_unit_are_said_to_be(room: FrameSequence, tmp_path: Path) -> None:

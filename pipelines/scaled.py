@@ -1,0 +1,38 @@
+"""Sequences whose poses are brought to metres."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.frame import DerivedSequence, Frame, FrameSequence
+
+
+class ScaledSequence(DerivedSequence):
+    """A FrameSequence in metres, of which one unit of the other sequence's poses has `scale`."""
+
+    def __init__(self, sequence: FrameSequence, scale: float) -> None:
+        super().__init__(
+            sequence,
+            (
+                replace(
+                    info, T_world_camera=None if info.T_world_camera is None else in_metres(info.T_world_camera, scale)
+                )
+                for info in sequence.infos
+            ),
+        )
+        self.is_metric, self._scale = True, scale
+
+    def __getitem__(self, index: int) -> Frame:
+        """The frame with its pose in metres; raises SequenceError as the sequence does."""
+        frame = self._sequence[index]
+        return replace(frame, T_world_camera=in_metres(frame.T_world_camera, self._scale))
+
+
+def in_metres(T_world_camera: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """The pose (4, 4), of whose unit one has `scale` metres, in metres."""
+    moved = np.array(T_world_camera, dtype=np.float64)
+    moved[:3, 3] *= scale
+    return moved
