@@ -109,6 +109,8 @@ class SequenceCheck:
     """That of poses which are read as metres, where no recorded depth proves it."""
     is_metric: bool = True
     """Whether the poses are read as metres."""
+    scale_note: str = ""
+    """How these were estimated, where they were: predicted depth would only say it again."""
 
     @property
     def _scales(self) -> list[DepthScale | PoseUnit]:
@@ -168,6 +170,8 @@ class SequenceCheck:
         scales = [scale.describe() for scale in self._scales]
         if not self.is_metric or scales:
             return scales
+        if self.scale_note:
+            return [f"unit of the poses: metres, {self.scale_note}"]
         if self.conventions.evidence == "depth":
             return ["depth scale: cannot tell whether it is some per cent off, too little parallax"]
         return ["unit of the poses: assumed to be the metre, as the format says; nothing here proves it"]
@@ -202,7 +206,8 @@ def check_sequence(
     """Test the usual pose directions, camera axes, scales and kinds of depth, the poses' times, the focal length and the unit.
 
     `sampler` reads the frames of the sequence that may be used; without `metric` the unit of the poses is not that of depth.
-    `depth_alone` is asked of a few frames where poses are read as metres and no recorded depth proves that.
+    `depth_alone` is asked of a few frames where poses are read as metres, no recorded depth proves that, and the metres were not
+    estimated of such depth already.
     An offset of time is looked for where the conventions are not wrong, and the focal length where poses and images go
     together: each would be estimated from the errors of the other.
     """
@@ -224,12 +229,12 @@ def check_sequence(
     if conventions.verdict == "unclear" and focal is not None and focal.is_wrong:
         seen = [pair.with_focal_length(focal.found) for pair in matches]
         conventions = judge_by_matches(assumed, seen)
-    unit = None
-    if metric and offset is None and depth_alone is not None and conventions.evidence == "images":
+    unit, note = None, getattr(sequence, "scale_note", "")
+    if metric and not note and offset is None and depth_alone is not None and conventions.evidence == "images":
         unit = measure_unit(matches, _by_position(sampler, depth_alone))
     error = float(np.median([pair.median_error(pair.a.intrinsics) for pair in matches])) if matches else None
     told_focal = focal if conventions.verdict != "unclear" else None
-    return SequenceCheck(conventions, offset, told_focal, error, scale, unit, metric)
+    return SequenceCheck(conventions, offset, told_focal, error, scale, unit, metric, note)
 
 
 def _is_near(assumed: Convention, other: Convention) -> bool:

@@ -196,6 +196,12 @@ def test_unit_without_depth_is_told(room: Path, tmp_path: Path) -> None:
     assert any("centimetres" in text for text in found.contradictions)
     assert found.to_json()["unit"]["metres"] == pytest.approx(0.01, rel=0.05)
 
+    sequence.scale_note = "estimated (network), ± 30%"
+    noted = check_sequence(sequence, FrameSampler(sequence, list(range(len(POSES)))), depth_alone=depth_alone)
+    assert noted.unit is None  # the same network would only say the same again
+    assert noted.contradictions == []
+    assert "unit of the poses: metres, estimated (network), ± 30%" in noted.lines()
+
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["hololens_office", "redkitchen", "tum_fr1_desk"])
