@@ -97,11 +97,16 @@ class ConvBackbone(nn.Module):
 
     def shallow(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The maps at 1/4 and 1/8 alone, at the cost of the layers up to there where the network can stop early."""
-        if not hasattr(self.cnn, "_stage_out_idx"):
+        if not self.is_staged:
             maps = self.forward(images)
             return maps[1], maps[2]
         maps = self._stages(images, 3)
         return maps[1], maps[2]
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether it is of timm's EfficientNet family, whose stages can be run one by one."""
+        return hasattr(self.cnn, "_stage_out_idx")
 
     def _stages(self, images: Tensor, count: int) -> list[Tensor]:
         """The first `count` maps of a network of timm's EfficientNet family."""

@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from m2h.model.backbone import ConvBackbone
 from m2h.model.blocks import ConvNorm, SeparableConv2d
 from m2h.model.network import M2H
 
@@ -22,6 +23,8 @@ def prepare_for_inference(model: M2H) -> M2H:
     for module in model.modules():
         if isinstance(module, ConvNorm):
             _fold_norm(module)
+        elif isinstance(module, ConvBackbone) and module.is_staged:
+            _fold_stages(module.cnn)
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, SeparableConv2d) and child.depthwise.kernel_size == (1, 1):
@@ -34,15 +37,30 @@ def _fold_norm(module: ConvNorm) -> None:
     norm = module.norm
     if not isinstance(norm, nn.BatchNorm2d):
         return
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
     conv = module.conv.pointwise if isinstance(module.conv, SeparableConv2d) else module.conv
     assert isinstance(conv, nn.Conv2d)
+    _fold_into(conv, norm)
+    module.norm = nn.Identity()
+
+
+def _fold_stages(network: nn.Module) -> None:
+    """The same in a network of timm's EfficientNet family, where a norm with its activation follows the convolution before it."""
+    for block in network.modules():
+        conv: nn.Module | None = None
+        for name, child in list(block.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
+                _fold_into(conv, child)
+                setattr(block, name, getattr(child, "act", nn.Identity()))
+            conv = child
+
+
+def _fold_into(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     scale = (norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)).to(norm.weight.dtype)
     bias = norm.running_mean.new_zeros(()) if conv.bias is None else conv.bias
     conv.weight = _parameter(conv.weight * scale[:, None, None, None])
     conv.bias = _parameter((bias - norm.running_mean) * scale + norm.bias)
-    module.norm = nn.Identity()
 
 
 def _merge_pointwise(conv: SeparableConv2d) -> nn.Conv2d:

@@ -209,8 +209,10 @@ def test_padding_moves_the_projections_with_the_pixels(model: M2H) -> None:
 
 def test_inference_copy_gives_the_same_and_strides_give_smaller_maps(model: M2H) -> None:
     images, neighbours = random_images(1, *SIZE), neighbours_of(model)
+    prepared = prepare_for_inference(model)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in prepared.modules())
     with torch.inference_mode():
-        fast = prepare_for_inference(model)(images, neighbours)
+        fast = prepared(images, neighbours)
     with torch.no_grad():
         plain, half = model(images, neighbours), model(images, neighbours, stride=2)
     for task, value in plain.items():
