@@ -25,6 +25,15 @@ def named(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tu
     the group is, otherwise there is none. So desk and table of 0.4 each are a table. The probability is that of what is named,
     and the group's where nothing is.
     """
+    if logits.device.type == "cpu":
+        from m2h.naming_kernel import named_on_cpu
+
+        return named_on_cpu(logits, broader, threshold)
+    return named_by_maps(logits, broader, threshold)
+
+
+def named_by_maps(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tuple[Tensor, Tensor]:
+    """The same by operations on whole maps, for other devices."""
     confidence, labels = most_likely(logits)
     if broader is None:
         return confidence, torch.where(confidence >= threshold, labels, 0)

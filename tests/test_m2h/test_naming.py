@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from network_helpers import tiny_model
 from nyu13 import NYU13_OF_NYU40, NYU40_BROADER
 
-from m2h.naming import most_likely, named
+from m2h.naming import most_likely, named, named_by_maps
 from m2h.record import CheckpointRecord
 from scenegraph.labels import load_label_space
 
@@ -48,10 +51,11 @@ def test_competing_classes_of_one_group_are_named_by_what_they_have_in_common() 
     torch.testing.assert_close(confidence[0, 0, :3], torch.tensor([0.55, 0.6, 0.7]), atol=0.04, rtol=0)
 
 
+@pytest.mark.parametrize("naming", [named, named_by_maps])
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.7])
-def test_naming_agrees_with_a_loop_over_pixels(threshold: float) -> None:
+def test_naming_agrees_with_a_loop_over_pixels(threshold: float, naming: Callable[..., Any]) -> None:
     logits = 2 * torch.randn(2, 41, 6, 7, generator=torch.Generator().manual_seed(3))
-    confidence, labels = named(logits, NYU40_BROADER, threshold)
+    confidence, labels = naming(logits, NYU40_BROADER, threshold)
     broader = np.array(NYU40_BROADER)
     for b, y, x in np.ndindex(2, 6, 7):
         share = logits[b, :, y, x].softmax(dim=0).numpy()
@@ -61,6 +65,15 @@ def test_naming_agrees_with_a_loop_over_pixels(threshold: float) -> None:
         sure, sure_of_group = share[label] >= threshold, sums[group] >= threshold
         assert labels[b, y, x] == (label if sure else group if sure_of_group else 0)
         assert float(confidence[b, y, x]) == pytest.approx(share[label] if sure else sums[group], abs=1e-5)
+
+
+@pytest.mark.parametrize("classes", [7, 300])
+def test_without_groups_each_class_is_alone(classes: int) -> None:
+    logits = 4 * torch.randn(2, classes, 9, 11, generator=torch.Generator().manual_seed(classes))
+    confidence, labels = named(logits.to(memory_format=torch.channels_last), None, 0.5)
+    expected, numbers = logits.softmax(dim=1).max(dim=1)
+    torch.testing.assert_close(confidence, expected)
+    assert torch.equal(labels, torch.where(expected >= 0.5, numbers, 0))
 
 
 def test_what_stands_for_a_group_belongs_to_it() -> None:
