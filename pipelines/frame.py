@@ -116,7 +116,7 @@ class FrameSequence(Protocol):
 class DerivedSequence:
     """A FrameSequence made of another one with other `infos`, which those that inherit decode frames to match.
 
-    All else is as of the other sequence, notes, origin and convention where it has them.
+    All else is as of the other sequence, notes, origin, convention and evidence of its world where it has them.
     """
 
     def __init__(self, sequence: FrameSequence, infos: Iterable[FrameInfo]) -> None:
@@ -124,7 +124,7 @@ class DerivedSequence:
         self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
         self.world_up, self.is_metric, self.label_space = sequence.world_up, sequence.is_metric, sequence.label_space
         self.notes: tuple[str, ...] = tuple(getattr(sequence, "notes", ()))
-        for name in ("convention", "origin", "scale_note"):
+        for name in ("convention", "origin", "evidence"):
             if hasattr(sequence, name):
                 setattr(self, name, getattr(sequence, name))
 

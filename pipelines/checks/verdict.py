@@ -169,7 +169,7 @@ class SequenceCheck:
             return scales
         if self.conventions.evidence == "depth":
             return ["depth scale: cannot tell whether it is some per cent off, too little parallax"]
-        return ["unit of the poses: assumed to be the metre, as the format says; nothing here proves it"]
+        return ["unit of the poses: assumed to be the metre, as the files say; nothing here proves it"]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -73,7 +73,7 @@ def _on_sizes(source: Source, summary: Mapping[str, Any], check: Mapping[str, An
     """What is doubtful about the sizes of a map, by the records of its alignment and of the check of its input, and by how the
     metres of its poses were estimated, if they were."""
     state = summary.get("scale_state")
-    if state == "metres" and note:
+    if state in ("metres", "estimated") and note:
         return [f"Sizes are {note}: measure one length in the map; its true one over that is --scale."]
     if state == "unknown":
         return ["Sizes are in the unit of the poses, which is unknown: give it with --scale."]
