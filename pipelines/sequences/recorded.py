@@ -28,6 +28,7 @@ from pipelines.sequences.masks import mask_folder, mask_notes, masks_by_name
 from pipelines.sequences.plausible import check_depth_scale, without_far_poses
 from pipelines.sequences.resampling import checked, fitted, layer, like_image, ray_lengths, resampled
 from pipelines.sequences.times import LATEST_TIME
+from pipelines.sequences.unread import check_unread_files
 from pipelines.sequences.video import VideoFrame
 from pipelines.turning import like_shown, turned_array
 from scenegraph.labels import LabelSpace
@@ -36,7 +37,6 @@ Array = NDArray[np.float64]
 OFF_CENTRE, SAME_FACTOR = 0.15, 0.05
 """A camera is that of larger or smaller images when its principal point lies off their centre by this share of half the size,
 in both directions by the same factor to within the second share."""
-CAMERA_FILE = "camera.yaml"
 MOST_REPEATED = 0.5
 """Share of the usable images that may have the time stamp of another one, as both images of a pair of cameras have."""
 
@@ -77,7 +77,8 @@ class Details:
     recording states them.
     label_map turns stored labels into ids of `label_space`;
     notes inform the user (assumed times, no metric scale).
-    reads_camera_file says that the format reads `camera.yaml`, which has no effect in the others.
+    reads_camera_file says that the format reads `camera.yaml`, which has no effect in the others. root is the folder of the
+    format's own files where they are not in the sequence's.
     """
 
     convention: Convention = field(default_factory=Convention)
@@ -88,6 +89,7 @@ class Details:
     label_map: NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
     reads_camera_file: bool = False
+    root: Path | None = None
 
 
 class RecordedSequence:
@@ -99,10 +101,7 @@ class RecordedSequence:
     """
 
     def __init__(self, folder: Path, format: str, records: Sequence[FrameRecord], details: Details) -> None:
-        if (folder / CAMERA_FILE).is_file() and not details.reads_camera_file:
-            raise SequenceError(
-                f"{folder / CAMERA_FILE}: has no effect in a {format} sequence; remove it, or name the format: images:{folder}"
-            )
+        check_unread_files(folder, format, details.root or folder, reads_camera_file=details.reads_camera_file)
         overrides = read_overrides(folder)
         for entry in ("depth_scale", "depth_kind") if not any(record.depth for record in records) else ():
             if getattr(overrides, entry) not in (None, getattr(details.convention, entry)):

@@ -230,11 +230,3 @@ def test_scannet_with_intrinsics_folder_and_padded_depth(tmp_path: Path) -> None
     depth = sequence[2].recorded.depth
     assert depth is not None
     np.testing.assert_allclose(depth[::2, ::2], folders.depth(2), atol=1e-4)
-
-
-@pytest.mark.parametrize("format", ["7scenes", "hololens", "scannet", "replica", "colmap-text", "nerfstudio"])
-def test_camera_file_without_effect_is_an_error(tmp_path: Path, format: str) -> None:
-    folders.WRITERS[format][1](tmp_path / "seq")
-    folders.write_camera_yaml(tmp_path / "seq")
-    with pytest.raises(SequenceError, match=r"camera\.yaml: has no effect in a"):
-        open_sequence(f"{folders.WRITERS[format][0]}:{tmp_path / 'seq'}")
