@@ -139,6 +139,11 @@ def poses_of(sequence: FrameSequence) -> NDArray[np.float64]:
     return np.stack([lost if T is None else T for T in usable])
 
 
+def has_depth(sequence: FrameSequence) -> bool:
+    """Whether a frame that can be used has a depth image."""
+    return any(info.used and info.has_depth for info in sequence.infos)
+
+
 def only_with_depth(sequence: FrameSequence) -> FrameSequence:
     """The same sequence in which frames without a depth image are not used."""
     view = copy.copy(sequence)
