@@ -13,7 +13,6 @@ from mapping.se3 import inverse
 from pipelines.checks.matches import MatchedPair
 from pipelines.posing.scale import SparseView, estimate_scale
 
-Array = NDArray[np.float64]
 PROBES = 16
 """Images, spread over those with matches, whose depth is predicted."""
 LEAST_ANGLE = 0.03

@@ -36,7 +36,7 @@ def test_seven_scenes_by_hand(tmp_path: Path) -> None:
     assert frame.timestamp == 12 / 30
     assert frame.recorded.depth is not None
     assert np.count_nonzero(frame.recorded.depth) == 1
-    point = frame.intrinsics.unproject(frame.recorded.depth)[100, 200]
+    point = (frame.intrinsics.rays() * frame.recorded.depth[..., None])[100, 200]
     z = 1.234
     np.testing.assert_allclose(point, [-120 / 585 * z, -140 / 585 * z, z], rtol=1e-6)
     world = frame.T_world_camera @ [*point, 1]
