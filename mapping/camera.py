@@ -106,15 +106,8 @@ class Intrinsics:
         with np.errstate(invalid="ignore"):
             return np.asarray(((uv >= -0.5) & (uv <= [self.width - 0.5, self.height - 0.5])).all(axis=-1))
 
-    def unproject(self, depth: ArrayLike) -> NDArray[np.float64]:
-        """Depth (height, width) along z to points (height, width, 3) in camera axes; unknown depth 0 gives the origin."""
-        depth = np.asarray(depth, dtype=np.float64)
-        if depth.shape != (self.height, self.width):
-            raise ValueError(f"depth must have shape {(self.height, self.width)}, got {depth.shape}")
-        return self.rays() * depth[..., None]
-
     def rays(self) -> NDArray[np.float64]:
-        """Directions (height, width, 3) in camera axes with z = 1 through the pixel centres."""
+        """Directions (height, width, 3) in camera axes with z = 1 through the pixel centres: points where times depth."""
         u, v = np.meshgrid(np.arange(self.width), np.arange(self.height))
         if self.is_distorted:
             pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2).astype(np.float64)

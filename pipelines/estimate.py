@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines.frame import FrameSequence
+from pipelines.frame import FrameSequence, has_depth
 from pipelines.loading import chosen_positions
 from pipelines.reduced import reduced_camera
 from pipelines.settings import PipelineConfig
+from pipelines.sources.cost import is_costly
 from pipelines.spacing import with_frames_decided
 
 COSTLY, QUICK = 4.2, 0.32
-"""Seconds per frame and megapixel: with the network and neighbouring images, and with recorded depth."""
+"""Seconds per frame and megapixel: with the network and neighbouring images, and with depth that is only read."""
 FIXED = 18.0
 """Seconds of a run whatever its length: imports, the check, graph and report of a few rooms."""
-NETWORKS = ("m2h", "hf:", "multiview")
-"""Words in the name of a source that has to work for each frame."""
 UNCERTAINTY = 2.0
 """Factor by which recordings, and machines of the kind, differ."""
 
@@ -44,17 +43,19 @@ class Expectation:
 
 
 def expected(sequence: FrameSequence, source: str, config: PipelineConfig) -> Expectation:
-    """What `run` with these arguments will do, by the sequence's list of frames alone; raises SequenceError as it."""
-    has_depth = any(info.used and info.has_depth for info in sequence.infos)
-    name = source if source != "auto" else "recorded" if has_depth else "m2h"
-    predicts = any(network in name for network in NETWORKS)
-    decided = with_frames_decided(config, sequence, is_costly=predicts)
+    """What `run` with these arguments will do, by the sequence's list of frames; raises SequenceError and SourceError as it.
+
+    Code of others is not opened for it, but taken for a source that has to work for each frame.
+    """
+    name = source if source != "auto" else "recorded" if has_depth(sequence) else "m2h"
+    costly = is_costly(source, sequence, config) is not False
+    decided = with_frames_decided(config, sequence, is_costly=costly)
     positions = chosen_positions(sequence, decided.frames)
     side = decided.frames.longest_side
     cameras = [sequence.infos[position].intrinsics for position in positions]
     if isinstance(side, int):
         cameras = [reduced_camera(camera, side) for camera in cameras]
-    cost = QUICK if name == "recorded" else COSTLY
+    cost = COSTLY if costly else QUICK
     megapixels = sum(camera.width * camera.height for camera in cameras) / 1e6
     middle = FIXED + cost * megapixels
     depth_from = {

@@ -116,7 +116,7 @@ class FrameSequence(Protocol):
 class DerivedSequence:
     """A FrameSequence made of another one with other `infos`, which those that inherit decode frames to match.
 
-    All else is as of the other sequence, notes, origin and convention where it has them.
+    All else is as of the other sequence, notes, origin, convention and evidence of its world where it has them.
     """
 
     def __init__(self, sequence: FrameSequence, infos: Iterable[FrameInfo]) -> None:
@@ -124,7 +124,7 @@ class DerivedSequence:
         self.name, self.path, self.format = sequence.name, sequence.path, sequence.format
         self.world_up, self.is_metric, self.label_space = sequence.world_up, sequence.is_metric, sequence.label_space
         self.notes: tuple[str, ...] = tuple(getattr(sequence, "notes", ()))
-        for name in ("convention", "origin", "scale_note"):
+        for name in ("convention", "origin", "evidence"):
             if hasattr(sequence, name):
                 setattr(self, name, getattr(sequence, name))
 
@@ -137,6 +137,11 @@ def poses_of(sequence: FrameSequence) -> NDArray[np.float64]:
     lost = np.full((4, 4), np.nan)
     usable = (info.T_world_camera if info.used else None for info in sequence.infos)
     return np.stack([lost if T is None else T for T in usable])
+
+
+def has_depth(sequence: FrameSequence) -> bool:
+    """Whether a frame that can be used has a depth image."""
+    return any(info.used and info.has_depth for info in sequence.infos)
 
 
 def only_with_depth(sequence: FrameSequence) -> FrameSequence:

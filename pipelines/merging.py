@@ -160,7 +160,8 @@ class _Merger:
         moved = [entry["run"] for entry in placed if entry["by"] == "geometry"]
         warnings = [f"{name}: placed by its surface, its poses do not fit" for name in moved]
         found = f", {', '.join(agreement)} of the common surface agrees" if agreement else ""
-        return StageRecord({"text": f"{len(placed)} visits{found}"}, warnings)
+        text = f"{len(placed)} visits{found}"
+        return StageRecord({"text": text, **_states(self.folders[0])}, warnings)
 
     def visits(self) -> list[PlacedVisit]:
         """The runs in the merged world and time."""
@@ -211,6 +212,13 @@ def _read_json(path: Path) -> Any:
     from mapping.reading.documents import read_json
 
     return read_json(path, WorkspaceError)
+
+
+def _states(folder: Path) -> dict[str, Any]:
+    """What is known of unit and up of the first run, whose world the merged one is."""
+    stages = Workspace.open(folder).manifest["stages"]
+    known = {"scale_state": "align", "up_state": "level"}
+    return {key: stages.get(stage, {}).get("summary", {}).get(key) for key, stage in known.items()}
 
 
 def _settings_of(folder: Path) -> PipelineConfig:

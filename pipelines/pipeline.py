@@ -21,6 +21,7 @@ from pipelines.recentred import recentred
 from pipelines.reduced import reduced
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
+from pipelines.sources.cost import is_costly
 from pipelines.sources.refinement import Refine, refined
 from pipelines.sources.source import Source, open_source
 from pipelines.sources.trust import trust_lines
@@ -195,8 +196,10 @@ def _opened(
 ) -> tuple[FrameSequence, FrameSequence, Source, PipelineConfig]:
     """The sequence about its origin with the frames that the source can answer for, the same with all frames as sources share it,
     the source, and the settings with what depends on the source decided."""
-    is_costly = open_source(source, CachedSequence(recentred(sequence)), config).is_costly
-    decided = with_frames_decided(config, sequence, is_costly=is_costly)
+    costly = is_costly(source, sequence, config)
+    if costly is None:
+        costly = open_source(source, CachedSequence(recentred(sequence)), config).is_costly
+    decided = with_frames_decided(config, sequence, is_costly=costly)
     sequence = recentred(reduced(sequence, _side(decided)))
     shared = CachedSequence(sequence)
     opened = _asked(source, shared, decided)

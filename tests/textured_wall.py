@@ -52,7 +52,7 @@ class Wall:
         if i in self.broken:
             raise SequenceError(f"{i}.png: is truncated")
         camera, T = self.camera(i), self.infos[i].T_world_camera
-        points = camera.unproject(self.depth(i)) + T[:3, 3]
+        points = (camera.rays() * self.depth(i)[..., None]) + T[:3, 3]
         waves = np.random.default_rng(3).normal(size=(30, 3)) * 12
         grey = np.sin(points @ waves.T + np.arange(30)).sum(axis=-1) / 30**0.5
         rgb = np.repeat((127 + 60 * grey.clip(-2, 2)).astype(np.uint8)[..., None], 3, axis=-1)

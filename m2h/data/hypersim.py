@@ -14,7 +14,7 @@ from m2h.data.nyudv2 import open_hdf5
 from m2h.data.sample import DatasetError, Sample, clean_depth, face_camera, read_rgb, reading, unit_vectors
 from mapping.reading.files import read_text
 
-WIDTH, HEIGHT, FOCAL = 1024, 768, 886.81
+WIDTH, FOCAL = 1024, 886.81
 """The common camera: 60 degrees across. (A few scenes were rendered with a shifted lens, which is ignored.)"""
 SPLIT_FILE = "metadata_images_split_scene_v1.csv"
 

@@ -21,6 +21,7 @@ from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import DepthAlone, SequenceCheck, check_sequence
 from pipelines.frame import Frame, FrameSequence, SequenceError, depth_notes
 from pipelines.sequences.conventions import OVERRIDE_FILE, read_overrides
+from pipelines.sequences.evidence import WorldEvidence, evidence_of
 from pipelines.sequences.recorded import RecordedSequence
 
 Array = NDArray[np.float64]
@@ -84,6 +85,7 @@ class Inspection:
     trajectory_length: float
     world_up: tuple[float, float, float] | None
     is_metric: bool
+    evidence: WorldEvidence
     depth: DepthStatistics | None
     blurred: float
     check: SequenceCheck
@@ -109,7 +111,7 @@ class Inspection:
             *(f"  gap of {gap.seconds:.2f} s after frame {gap.after}" for gap in self.gaps[:5]),
             *([f"  poses jump before frames {', '.join(map(str, self.jumps[:10]))}"] if self.jumps else []),
             *self._unit_lines(),
-            f"up: {'not known' if self.world_up is None else ' '.join(f'{x:g}' for x in self.world_up)}",
+            self._up_line(),
             *self._picture_lines(),
             f"read as: {self.check.conventions.assumed.describe()}",
             *self.check.lines(),
@@ -117,10 +119,19 @@ class Inspection:
             *(f"note: {note}" for note in self.notes),
         ]
 
+    def _up_line(self) -> str:
+        if self.world_up is None:
+            return "up: not known"
+        source = self.evidence.up_source
+        found = f" (found by an earlier map from {source})" if source else ""
+        return f"up: {' '.join(f'{x:g}' for x in self.world_up)}{found}"
+
     def _unit_lines(self) -> list[str]:
         """Nothing where poses are read as metres without depth: the check tells how far that is proved."""
         if not self.is_metric:
             return ["unit of the poses: not known"]
+        if self.evidence.scale_source:
+            return [f"unit of the poses: metre, {self.evidence.scale_note() or 'as a user gave it'}"]
         return ["unit of the poses: metre"] if self.depth is not None else []
 
     def _time_line(self) -> str:
@@ -175,6 +186,7 @@ def inspect_sequence(
         trajectory_length=float(steps.sum()),
         world_up=sequence.world_up,
         is_metric=sequence.is_metric,
+        evidence=evidence_of(sequence),
         depth=_depth_statistics(frames),
         blurred=_blurred_share(frames),
         check=check_sequence(sequence, sampler, metric=sequence.is_metric, depth_alone=depth_alone),

@@ -13,7 +13,6 @@ from mapping.se3 import inverse
 from pipelines.checks.matches import MatchedPair
 from pipelines.posing.scale import SparseView, estimate_scale
 
-Array = NDArray[np.float64]
 PROBES = 16
 """Images, spread over those with matches, whose depth is predicted."""
 LEAST_ANGLE = 0.03
@@ -60,7 +59,7 @@ class PoseUnit:
         """As a sentence for users."""
         said = f"predicted depth says that one unit is {self.metres:.2g} m (± {self.deviation:.0%})"
         if not self.is_wrong:
-            return f"unit of the poses: metres, as the format says; {said}"
+            return f"unit of the poses: metres, as the files say; {said}"
         off = {name: abs(np.log(self.metres / size)) for name, size in UNITS.items()}
         name = min(off, key=lambda name: off[name])
         fits = f", as in {name}" if off[name] < self.deviation else ""

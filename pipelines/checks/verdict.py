@@ -28,6 +28,7 @@ from pipelines.checks.timing import TimeOffset, measure_time_offset
 from pipelines.checks.unit import PoseUnit, measure_unit
 from pipelines.frame import Frame, FrameSequence
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention
+from pipelines.sequences.evidence import evidence_of
 
 Evidence = Literal["depth", "images", "none"]
 Verdict = Literal["right", "likely", "undecided", "unclear", "wrong"]
@@ -109,8 +110,8 @@ class SequenceCheck:
     """That of poses which are read as metres, where no recorded depth proves it."""
     is_metric: bool = True
     """Whether the poses are read as metres."""
-    scale_note: str = ""
-    """How these were estimated, where they were: predicted depth would only say it again."""
+    is_estimate: bool = False
+    """Whether these were estimated of predicted depth, which would only say the same again."""
 
     @property
     def _scales(self) -> list[DepthScale | PoseUnit]:
@@ -168,13 +169,11 @@ class SequenceCheck:
 
     def _scale_lines(self) -> list[str]:
         scales = [scale.describe() for scale in self._scales]
-        if not self.is_metric or scales:
+        if not self.is_metric or self.is_estimate or scales:
             return scales
-        if self.scale_note:
-            return [f"unit of the poses: metres, {self.scale_note}"]
         if self.conventions.evidence == "depth":
             return ["depth scale: cannot tell whether it is some per cent off, too little parallax"]
-        return ["unit of the poses: assumed to be the metre, as the format says; nothing here proves it"]
+        return ["unit of the poses: assumed to be the metre, as the files say; nothing here proves it"]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -229,12 +228,13 @@ def check_sequence(
     if conventions.verdict == "unclear" and focal is not None and focal.is_wrong:
         seen = [pair.with_focal_length(focal.found) for pair in matches]
         conventions = judge_by_matches(assumed, seen)
-    unit, note = None, getattr(sequence, "scale_note", "")
-    if metric and not note and offset is None and depth_alone is not None and conventions.evidence == "images":
+    unit, is_estimate = None, evidence_of(sequence).is_estimate
+    asks = metric and not is_estimate and offset is None and conventions.evidence == "images"
+    if asks and depth_alone is not None:
         unit = measure_unit(matches, _by_position(sampler, depth_alone))
     error = float(np.median([pair.median_error(pair.a.intrinsics) for pair in matches])) if matches else None
     told_focal = focal if conventions.verdict != "unclear" else None
-    return SequenceCheck(conventions, offset, told_focal, error, scale, unit, metric, note)
+    return SequenceCheck(conventions, offset, told_focal, error, scale, unit, metric, is_estimate)
 
 
 def _is_near(assumed: Convention, other: Convention) -> bool:

@@ -79,17 +79,20 @@ def export(
     m2h export run/ splats/ --to colmap
     m2h export run/ robot/ --to occupancy --height 0.4
     """
-    from pipelines.exports.exporters import export_run
+    from pipelines.exports.exporters import export_notes, export_run
     from pipelines.exports.finished import ExportError, ExportOptions
 
     if height is not None and form != "occupancy":
         raise ExportError(f"--height: has no effect with --to {form}; expected together with --to occupancy")
     options = ExportOptions(sequence=sequence) if height is None else ExportOptions(height, sequence)
     written = export_run(run_folder, form, out, options)
+    notes = export_notes(run_folder, form)
     if as_json:
-        print_json({"format": form, "path": str(written)})
+        print_json({"format": form, "path": str(written), "notes": notes})
     elif not quiet:
         say(f"wrote {written}")
+        for note in notes:
+            say(f"note: {note}")
 
 
 @click.command()

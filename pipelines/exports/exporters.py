@@ -10,18 +10,22 @@ from typing import NamedTuple
 from mapping.files import atomic_folder, make_folder, remove_abandoned, remove_folder
 from pipelines.exports.finished import ExportOptions, FinishedRun
 from pipelines.plugins import resolve
-from pipelines.workspace import WorkspaceError, load_run, refuse_links
+from pipelines.sources.trust import about_sizes
+from pipelines.workspace import Workspace, WorkspaceError, load_run, refuse_links
 
 Writer = Callable[[FinishedRun, Path], None]
 
 
 class ExportFormat(NamedTuple):
     """A format of `m2h export`: its writer or where that is (`module:function`), the default name of what it writes, which is
-    a folder where it has no suffix, and what it is in a few words. A writer of a folder gets an empty one."""
+    a folder where it has no suffix, and what it is in a few words. A writer of a folder gets an empty one. `lost` is a sentence
+    on what its files have no place for; `keeps_unit` says that they state how metres were estimated."""
 
     writer: str | Writer
     name: str
     text: str
+    lost: str = ""
+    keeps_unit: bool = False
 
     @property
     def suffix(self) -> str:
@@ -46,9 +50,14 @@ EXPORTERS: dict[str, ExportFormat] = {
     "dxf": ExportFormat(f"{_SIMPLE}write_dxf", "floorplan.dxf", "floor plans"),
     "pdf": ExportFormat(f"{_SIMPLE}write_pdf", "floorplan.pdf", "floor plans"),
     "colmap": ExportFormat(
-        "pipelines.exports.colmap:write_colmap", "colmap", "a COLMAP project: images, poses, points"
+        "pipelines.exports.colmap:write_colmap",
+        "colmap",
+        "a COLMAP project: images, poses, points",
+        lost="COLMAP's files do not state unit and up direction: a map of them estimates both again",
     ),
-    "nerfstudio": ExportFormat("pipelines.exports.nerfstudio:write_nerfstudio", "nerfstudio", "a nerfstudio folder"),
+    "nerfstudio": ExportFormat(
+        "pipelines.exports.nerfstudio:write_nerfstudio", "nerfstudio", "a nerfstudio folder", keeps_unit=True
+    ),
     "occupancy": ExportFormat(
         "pipelines.exports.occupancy:write_occupancy", "occupancy", "occupancy grids for ROS map_server"
     ),
@@ -93,6 +102,14 @@ def export_run(run_folder: Path, form: str, out: Path | None = None, options: Ex
         if out is None:
             remove_folder(path)
     return path
+
+
+def export_notes(run_folder: Path, form: str) -> list[str]:
+    """What an export of a run does not state: how far its sizes are estimates, and what the format has no place for."""
+    chosen = EXPORTERS[form]
+    trust = Workspace.open(run_folder).manifest.get("trust", [])
+    sizes = [] if chosen.keeps_unit else about_sizes(list(map(str, trust)))
+    return [*sizes, *([chosen.lost] if chosen.lost else [])]
 
 
 def _target(form: str, out: Path | None) -> Path | None:

@@ -37,6 +37,7 @@ def write_nerfstudio(run: FinishedRun, folder: Path) -> None:
             "source": {"name": recording.sequence.name, "format": recording.sequence.format},
             "T_input_world": np.asarray(run.graph.T_input_world).tolist(),
             **({} if recording.is_metric else {"is_metric": False}),
+            **recording.evidence.header(),
         },
     )
     with writer:

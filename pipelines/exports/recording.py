@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from pipelines.loading import chosen_positions, read_frames
 from pipelines.plugins import SEQUENCES
 from pipelines.recentred import moved, origin_of, recentred
 from pipelines.sequences.detect import open_sequence
+from pipelines.sequences.evidence import GIVEN, WorldEvidence, evidence_of
 from pipelines.settings import PipelineConfig
 from pipelines.stages.alignment_file import FILE as ALIGNMENT_FILE
 from pipelines.stages.alignment_file import Alignment, read_alignment
@@ -36,7 +38,8 @@ class MappedRecording:
     """The frames that a map was made of.
 
     sequence has the poses as the run refined them; positions are those of the chosen frames in it. Recorded depth is kept where
-    it is in metres: `corrects_depth` says that the run's corrections of depth are of it.
+    it is in metres: `corrects_depth` says that the run's corrections of depth are of it. evidence says what metres and up of the
+    map follow from.
     """
 
     sequence: FrameSequence
@@ -45,6 +48,7 @@ class MappedRecording:
     T_input_world: Array
     corrects_depth: bool
     is_metric: bool
+    evidence: WorldEvidence
 
     @cached_property
     def cameras(self) -> Mapping[int, tuple[Intrinsics, Array]]:
@@ -111,17 +115,37 @@ def open_recording(run: FinishedRun) -> MappedRecording:
     adjusted = with_refined_poses(sequence, poses) if poses.is_file() else sequence
     alignment = read_alignment(workspace.path(ALIGNMENT_FILE))
     source = str(workspace.manifest.get("source", ""))
-    aligned = workspace.manifest["stages"].get("align", {}).get("summary", {})
     recording = MappedRecording(
         adjusted,
         tuple(positions),
         alignment,
         np.asarray(run.graph.T_input_world),
         corrects_depth=source == "recorded" or "depth=recorded" in source,
-        is_metric=aligned.get("scale_state") != "unknown",
+        is_metric=_summary(workspace, "align").get("scale_state") != "unknown",
+        evidence=_evidence(workspace, evidence_of(sequence), is_up_given=config.up is not None),
     )
     _check_same(run, recording, str(path))
     return recording
+
+
+def _summary(workspace: Workspace, stage: str) -> dict[str, Any]:
+    found = workspace.manifest["stages"].get(stage, {}).get("summary", {})
+    return found if isinstance(found, dict) else {}
+
+
+def _evidence(workspace: Workspace, of_files: WorldEvidence, *, is_up_given: bool) -> WorldEvidence:
+    """What metres and up of the map follow from, given what its recording says of its own."""
+    unit, levelled = _summary(workspace, "align"), _summary(workspace, "level")
+    up_source = str(levelled.get("up_source", GIVEN))
+    if up_source == GIVEN:
+        up_source = "" if is_up_given else of_files.up_source
+    if unit.get("scale_state") == "given":
+        return WorldEvidence(GIVEN, up_source=up_source)
+    if unit.get("scale_state") == "estimated" and not of_files.is_estimate:
+        source = str(workspace.manifest.get("source"))
+        source = "recorded depth" if source == "recorded" else f"depth of {source}"
+        return WorldEvidence(source, unit.get("pose_scale_deviation"), unit.get("pose_scale_spread"), up_source)
+    return replace(of_files, up_source=up_source)
 
 
 def _check_same(run: FinishedRun, recording: MappedRecording, path: str) -> None:

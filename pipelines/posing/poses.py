@@ -23,7 +23,7 @@ from pipelines.posing.reconstruction import (
     reconstruct,
 )
 from pipelines.posing.recording import PlainRecording, open_plain
-from pipelines.posing.report import PosesReport, finished_report, header_of, notes_of, report_of
+from pipelines.posing.report import PosesReport, evidence_for, finished_report, header_of, notes_of, report_of
 from pipelines.posing.scale import ScaleEstimate, estimate_scale
 from pipelines.posing.single_images import SingleImages
 from pipelines.posing.surfaces import Predict, surface_heights
@@ -298,6 +298,7 @@ def _write(
     lost = tuple(recording.shown(info.index) for info in sequence.infos if info.reason == NOT_REGISTERED)
     report = report_of(found, lost, scale)
     sequence.name, sequence.notes = recording.name, (*notes_of(report), *sequence.notes)
+    sequence.evidence = evidence_for(report, scale)
     partial = work / "posed"
     ingest(
         sequence,

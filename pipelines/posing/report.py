@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.posing.joining import JoinedPart
 from pipelines.posing.reconstruction import Reconstruction
 from pipelines.posing.scale import CARRIED_HEIGHT, ScaleEstimate
+from pipelines.sequences.evidence import WorldEvidence, read_evidence
 from pipelines.sequences.text import read_json
 
 HEADER = "transforms.json"
@@ -43,12 +44,16 @@ def report_of(found: Reconstruction, lost: tuple[str, ...], scale: ScaleEstimate
 def finished_report(out: Path, key: str) -> PosesReport | None:
     """What is in `out` when it is the result with this key."""
     try:
-        header = read_json(out / HEADER)["posing"]
+        whole = read_json(out / HEADER)
+        header = whole["posing"]
         if header["key"] != key:
             return None
         names = tuple(header["unregistered"])
         others = tuple(JoinedPart(int(part["images"]), str(part["reason"])) for part in header["parts"])
-        posed, deviation, height = int(header["posed"]), float(header["scale_deviation"]), header["carried_height"]
+        deviation = read_evidence(whole, out / HEADER).scale_deviation
+        if deviation is None:
+            return None
+        posed, height = int(header["posed"]), header["carried_height"]
         surfaces = tuple(float(height) for height in header["surfaces"])
     except (ValueError, KeyError, TypeError):
         return None
@@ -59,19 +64,21 @@ def finished_report(out: Path, key: str) -> PosesReport | None:
 def header_of(report: PosesReport, scale: ScaleEstimate, key: str) -> dict[str, Any]:
     """What transforms.json says of the origin of its poses."""
     return {
-        "scale_source": ", ".join(_evidence(report)),
-        "scale_spread": round(scale.spread, 4),
         "posing": {
             "key": key,
             "posed": report.posed,
             "unregistered": list(report.unregistered),
             "parts": [asdict(part) for part in report.parts],
             "units_per_metre": round(1 / scale.scale, 6),
-            "scale_deviation": report.scale_deviation,
             "carried_height": report.carried_height,
             "surfaces": list(report.surfaces),
         },
     }
+
+
+def evidence_for(report: PosesReport, scale: ScaleEstimate) -> WorldEvidence:
+    """What the metres of the poses follow from; up is not known."""
+    return WorldEvidence(", ".join(_evidence(report)), report.scale_deviation, round(scale.spread, 4))
 
 
 def notes_of(report: PosesReport) -> list[str]:

@@ -65,7 +65,8 @@ def open_arkit_scenes(path: Path) -> RecordedSequence:
                 problem=problem,
             )
         )
-    return RecordedSequence(path, "arkit_scenes", records, Details(Convention(), world_up=(0.0, 0.0, 1.0)))
+    details = Details(Convention(), world_up=(0.0, 0.0, 1.0), root=folder)
+    return RecordedSequence(path, "arkit_scenes", records, details)
 
 
 def _trajectory(path: Path) -> Trajectory:

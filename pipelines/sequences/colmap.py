@@ -86,7 +86,7 @@ def open_colmap(path: Path) -> RecordedSequence:
     ]
     if len(models) > 1:
         notes.append(f"{len(models)} models found, using {folder.name} with {len(registered)} images")
-    details = Details(Convention("world_to_camera"), is_metric=False, notes=tuple(notes))
+    details = Details(Convention("world_to_camera"), is_metric=False, notes=tuple(notes), root=folder)
     return RecordedSequence(path, "colmap", records, details)
 
 

@@ -22,7 +22,8 @@ POSE_DIRECTIONS: tuple[PoseDirection, ...] = get_args(PoseDirection)
 CAMERA_AXES: tuple[CameraAxes, ...] = get_args(CameraAxes)
 DepthKind = Literal["z", "ray"]
 DEPTH_KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
-OVERRIDE_FILE = "m2h.yaml"
+OVERRIDE_FILE, CAMERA_FILE = "m2h.yaml", "camera.yaml"
+"""What users write next to a recording: corrections of any format, and the camera where a format does not specify it."""
 ROTATION_TOLERANCE = 1e-2
 """Greatest deviation of R R^T from the identity; beyond it a pose counts as lost."""
 LARGEST_ELEMENT, FARTHEST = 1e3, 1e10

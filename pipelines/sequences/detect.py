@@ -12,8 +12,9 @@ from pipelines.frame import FrameSequence, SequenceError
 from pipelines.images import list_images
 from pipelines.plugins import SEQUENCES, resolve
 from pipelines.sequences.colmap import model_folders
+from pipelines.sequences.conventions import CAMERA_FILE
 from pipelines.sequences.nerfstudio import NAMES, UNFINISHED
-from pipelines.sequences.recorded import CAMERA_FILE
+from pipelines.sequences.posed_images import has_pose_file
 from pipelines.sequences.video import VIDEO_SUFFIXES
 
 
@@ -89,7 +90,11 @@ def detect_format(path: Path) -> str:
 
 
 def _format_of(path: Path) -> str | None:
-    return next((name for name, _, is_marked in MARKERS if is_marked(path)), None)
+    marked = (name for name, _, is_marked in MARKERS if is_marked(path))
+    first = next(marked, None)
+    if first == "images" and not has_pose_file(path):
+        return next(marked, first)  # whose reader says that camera.yaml has no effect in it
+    return first
 
 
 def _named_format(spec: str) -> tuple[str | None, Path]:

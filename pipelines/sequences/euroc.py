@@ -60,7 +60,8 @@ def open_euroc(path: Path) -> RecordedSequence:
         records.append(FrameRecord(file, time, pose, camera, problem=problem))
     others = sorted(other.name for other in folder.glob("cam[1-9]") if other.is_dir())
     notes = (f"cam0 is read, not {', '.join(others)}",) if others else ()
-    return RecordedSequence(path, "euroc", records, Details(Convention(), world_up=(0.0, 0.0, 1.0), notes=notes))
+    details = Details(Convention(), world_up=(0.0, 0.0, 1.0), notes=notes, root=folder)
+    return RecordedSequence(path, "euroc", records, details)
 
 
 def _trajectory(path: Path) -> Trajectory:

@@ -12,8 +12,8 @@ from pathlib import Path
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.sequences.camera_file import CAMERA_ENTRIES, read_camera_file
-from pipelines.sequences.conventions import Convention
-from pipelines.sequences.recorded import CAMERA_FILE, Details, FrameRecord, RecordedSequence, first_image_size
+from pipelines.sequences.conventions import CAMERA_FILE, Convention
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
 from pipelines.sequences.text import content_lines, last_number, slashed
 from pipelines.sequences.trajectory_file import read_trajectory
 

@@ -32,6 +32,7 @@ from mapping.files import (
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.images import encode_depth, encode_normals, write_jpeg, write_png
 from pipelines.loading import chosen_positions, read_frames
+from pipelines.sequences.evidence import evidence_of
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.sequences.masks import MASKS
 from pipelines.sequences.nerfstudio import FORMAT, NEWEST_VERSION, UNFINISHED
@@ -266,7 +267,7 @@ def ingest(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> IngestReport:
     """Copy a readable sequence into a canonical folder: distortion removed, depth on the image's pixels, poses in our
-    conventions.
+    conventions, with what is known of their unit and of up.
 
     Parameters
     ----------
@@ -291,7 +292,8 @@ def ingest(
     first = next(reader, None)
     if first is None:
         raise SequenceError(f"{sequence.path}: no frame can be read: {next(iter(broken.values()), '')}")
-    header = {"source": {"name": sequence.name, "format": sequence.format}, **(extra or {})}
+    origin = {"source": {"name": sequence.name, "format": sequence.format}}
+    header: dict[str, Any] = origin | evidence_of(sequence).header() | dict(extra or {})
     if not sequence.is_metric:
         header["is_metric"] = False
     if notes := list(getattr(sequence, "notes", ())):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mapping.reading.files import shown
 from pipelines.frame import SequenceError
 from pipelines.sequences.conventions import Convention, is_direction
+from pipelines.sequences.evidence import WorldEvidence, read_evidence
 from pipelines.sequences.nerfstudio_camera import FRAME_KEYS, HEADER_KEYS, check_keys, read_intrinsics, read_number
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
 from pipelines.sequences.text import natural_key, read_json, slashed
@@ -90,7 +91,7 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
         Convention("camera_to_world", "opengl", round(1 / _depth_unit(header, file), 9)),
         world_up=_world_up(header, file),
         is_metric=is_metric,
-        scale_note=_scale_note(header),
+        evidence=read_evidence(header, file) if header.get("format") == FORMAT else WorldEvidence(),
         label_space=_label_space(header, file) if has_labels else None,
         notes=tuple(notes),
     )
@@ -225,16 +226,6 @@ def _notes(header: Mapping[str, Any], file: Path) -> list[str]:
     if not (isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
         raise SequenceError(f"{file}: notes must be a list of sentences, got {shown(notes)}")
     return notes
-
-
-def _scale_note(header: Mapping[str, Any]) -> str:
-    """How the metres of a canonical folder were estimated, where `m2h poses` did it."""
-    posing, evidence = header.get("posing"), header.get("scale_source")
-    if header.get("format") != FORMAT or not isinstance(posing, dict) or not isinstance(evidence, str):
-        return ""
-    deviation = posing.get("scale_deviation")
-    spread = f", ± {deviation:.0%}" if isinstance(deviation, float) and np.isfinite(deviation) else ""
-    return f"estimated ({evidence}){spread}"
 
 
 def _world_up(header: Mapping[str, Any], file: Path) -> tuple[float, float, float] | None:

@@ -34,7 +34,8 @@ def open_polycam(path: Path) -> RecordedSequence:
         )
     records = [_record(file, folder, folder / cameras / f"{file.stem}.json") for file in files]
     notes = [] if images == FOLDERS[0][0] else ["poses are those of ARKit: Polycam did not optimise them"]
-    details = Details(Convention("camera_to_world", "opengl"), world_up=(0.0, 1.0, 0.0), notes=tuple(notes))
+    convention = Convention("camera_to_world", "opengl")
+    details = Details(convention, world_up=(0.0, 1.0, 0.0), notes=tuple(notes), root=folder)
     return RecordedSequence(path, "polycam", records, details)
 
 

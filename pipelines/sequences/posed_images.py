@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.config import ConfigError, read_yaml_mapping
 from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images, unread_images
 from pipelines.sequences.camera_file import CameraFile, read_camera_file
-from pipelines.sequences.conventions import matrices_from_quaternions
+from pipelines.sequences.conventions import CAMERA_FILE, matrices_from_quaternions
 from pipelines.sequences.pairing import files_by_name, images_in_pose_order, in_order
 from pipelines.sequences.recorded import (
-    CAMERA_FILE,
     Details,
     FrameRecord,
     RecordedSequence,
@@ -92,6 +92,16 @@ def open_posed_images(path: Path) -> RecordedSequence:
         reads_camera_file=True,
     )
     return RecordedSequence(path, "images", records, details)
+
+
+def has_pose_file(path: Path) -> bool:
+    """Whether a folder has a file of poses by its name, or its `camera.yaml` names one."""
+    if any((path / name).is_file() for name in POSE_FILES):
+        return True
+    try:
+        return "poses" in read_yaml_mapping(path / CAMERA_FILE)
+    except ConfigError:
+        return False
 
 
 def _pose_file(path: Path, camera: CameraFile) -> Path:

@@ -49,7 +49,8 @@ def open_record3d(path: Path) -> RecordedSequence:
         records.append(FrameRecord(image, times[number], matrices[number], cameras[number], depth=depth_file))
     if next((folder / images).glob("*.depth"), None) is not None:
         notes.append(f"depth is not read: {images}/*.depth is compressed by LZFSE; export as `EXR + JPG` instead")
-    details = Details(Convention("camera_to_world", "opengl", 1.0), world_up=(0.0, 1.0, 0.0), notes=tuple(notes))
+    convention = Convention("camera_to_world", "opengl", 1.0)
+    details = Details(convention, world_up=(0.0, 1.0, 0.0), notes=tuple(notes), root=folder)
     return RecordedSequence(path, "record3d", records, details)
 
 

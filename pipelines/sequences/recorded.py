@@ -23,10 +23,12 @@ from pipelines import images
 from pipelines.frame import Frame, FrameInfo, SequenceError
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention, Overrides, read_overrides, rigid_pose
 from pipelines.sequences.corrections import corrected_camera, with_pose_times_moved
+from pipelines.sequences.evidence import WorldEvidence
 from pipelines.sequences.masks import mask_folder, mask_notes, masks_by_name
 from pipelines.sequences.plausible import check_depth_scale, without_far_poses
 from pipelines.sequences.resampling import checked, fitted, layer, like_image, ray_lengths, resampled
 from pipelines.sequences.times import LATEST_TIME
+from pipelines.sequences.unread import check_unread_files
 from pipelines.sequences.video import VideoFrame
 from pipelines.turning import like_shown, turned_array
 from scenegraph.labels import LabelSpace
@@ -35,7 +37,6 @@ Array = NDArray[np.float64]
 OFF_CENTRE, SAME_FACTOR = 0.15, 0.05
 """A camera is that of larger or smaller images when its principal point lies off their centre by this share of half the size,
 in both directions by the same factor to within the second share."""
-CAMERA_FILE = "camera.yaml"
 MOST_REPEATED = 0.5
 """Share of the usable images that may have the time stamp of another one, as both images of a pair of cameras have."""
 
@@ -72,20 +73,23 @@ class FrameRecord:
 class Details:
     """Properties of all frames of a format.
 
-    is_metric is False where nothing says that poses are in metres; scale_note says how metres were estimated, where they were.
+    is_metric is False where nothing says that poses are in metres; evidence says what metres and up follow from where no
+    recording states them.
     label_map turns stored labels into ids of `label_space`;
     notes inform the user (assumed times, no metric scale).
-    reads_camera_file says that the format reads `camera.yaml`, which has no effect in the others.
+    reads_camera_file says that the format reads `camera.yaml`, which has no effect in the others. root is the folder of the
+    format's own files where they are not in the sequence's.
     """
 
     convention: Convention = field(default_factory=Convention)
     world_up: tuple[float, float, float] | None = None
     is_metric: bool = True
-    scale_note: str = ""
+    evidence: WorldEvidence = field(default_factory=WorldEvidence)
     label_space: LabelSpace | None = None
     label_map: NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
     reads_camera_file: bool = False
+    root: Path | None = None
 
 
 class RecordedSequence:
@@ -97,10 +101,7 @@ class RecordedSequence:
     """
 
     def __init__(self, folder: Path, format: str, records: Sequence[FrameRecord], details: Details) -> None:
-        if (folder / CAMERA_FILE).is_file() and not details.reads_camera_file:
-            raise SequenceError(
-                f"{folder / CAMERA_FILE}: has no effect in a {format} sequence; remove it, or name the format: images:{folder}"
-            )
+        check_unread_files(folder, format, details.root or folder, reads_camera_file=details.reads_camera_file)
         overrides = read_overrides(folder)
         for entry in ("depth_scale", "depth_kind") if not any(record.depth for record in records) else ():
             if getattr(overrides, entry) not in (None, getattr(details.convention, entry)):
@@ -111,7 +112,8 @@ class RecordedSequence:
             check_depth_scale(self.convention.depth_scale, str(folder))
         up = overrides.world_up or details.world_up
         self.world_up = None if up is None else self.convention.world_vector(_unit(up))
-        self.is_metric, self.scale_note = details.is_metric, details.scale_note
+        self.is_metric = details.is_metric
+        self.evidence = replace(details.evidence, up_source="") if overrides.world_up else details.evidence
         self._details, self.label_space = details, details.label_space
         masked = _with_found_masks(records, folder)
         self._records = tuple(sorted(masked, key=lambda record: record.timestamp))
@@ -156,7 +158,7 @@ class RecordedSequence:
             ("frames", f"{len(used)} of {len(self.infos)} usable, {sum(info.has_depth for info in used)} with depth"),
             ("duration", f"{seconds:.1f} s"),
             ("camera", f"{camera.width}x{camera.height}, fx {camera.fx:.1f}, fy {camera.fy:.1f}"),
-            ("poses", "in metres" if self.is_metric else "in an unknown unit"),
+            ("poses", f"in metres {self.evidence.scale_note()}".strip() if self.is_metric else "in an unknown unit"),
             ("labels", self.label_space.name if self.label_space else "none"),
         ]
         return table_html(self.name, ("", ""), rows, "; ".join(self.notes))

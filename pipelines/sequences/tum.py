@@ -17,8 +17,8 @@ from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.sequences.association import MAX_TIME_DIFFERENCE, nearest_pairs
 from pipelines.sequences.camera_file import CAMERA_ENTRIES, CameraFile, read_camera_file
-from pipelines.sequences.conventions import Convention
-from pipelines.sequences.recorded import CAMERA_FILE, Details, FrameRecord, RecordedSequence, first_image_size
+from pipelines.sequences.conventions import CAMERA_FILE, Convention
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
 from pipelines.sequences.text import read_text, stamped_files
 from pipelines.sequences.times import describe_seconds, to_seconds
 from pipelines.sequences.trajectory_file import read_trajectory

@@ -18,8 +18,8 @@ PARTS = {
 }
 
 
-def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """Each output from its own source: `depth=recorded,semantics=precomputed:DIR`; raises SourceError for other words."""
+def part_specs(argument: str) -> dict[str, str]:
+    """The source of each output, of `depth=recorded,semantics=precomputed:DIR`; raises SourceError for other words."""
     specs: dict[str, str] = {}
     for assignment in filter(None, argument.split(",")):
         part, equals, spec = assignment.partition("=")
@@ -31,6 +31,12 @@ def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -
         specs[part] = spec
     if "depth" not in specs:
         raise SourceError(f"--source mixed:{argument}: depth=SOURCE is missing")
+    return specs
+
+
+def open_mixed(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
+    """Each output from its own source, as `part_specs`."""
+    specs = part_specs(argument)
     sources = {spec: open_source(spec, sequence, config) for spec in dict.fromkeys(specs.values())}
 
     def predict(frame: Frame) -> Predictions:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.depth.pose_scale import PoseScale
-from pipelines.frame import Frame, FrameSequence
+from pipelines.frame import Frame, FrameSequence, has_depth
 from pipelines.plugins import resolve
 from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import FIELDS, RANGES
@@ -162,7 +162,7 @@ def checked(answer: Predictions, frame: Frame, spec: str) -> Predictions:
 
 def open_default(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
     """What the sequence contains, or, when no frame that can be used has depth, the network with the shipped checkpoint."""
-    if any(info.used and info.has_depth for info in sequence.infos):
+    if has_depth(sequence):
         return open_recorded("", sequence, config)
     source = open_source("m2h", sequence, config)
     return replace(
@@ -172,7 +172,7 @@ def open_default(argument: str, sequence: FrameSequence, config: PipelineConfig)
 
 def open_recorded(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
     """Depth and labels as the sequence contains them; raises SourceError when no frame that can be used has depth."""
-    if not any(info.used and info.has_depth for info in sequence.infos):
+    if not has_depth(sequence):
         raise SourceError(f"--source recorded: {sequence.name} has no depth; give m2h, multiview or precomputed:DIR")
     labels = sequence.label_space
     return Source("recorded", lambda frame: frame.recorded, "recorded", labels, DepthOrigin.SENSOR, needs_depth=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.sources.source import FOUND_BY_POSES, DepthOrigin, Source
 
+SIZES = "Sizes"
+"""With which sentences on the sizes of a map begin."""
 UNMEASURED = "how good it is on such images has not been measured"
 
 
@@ -21,6 +23,11 @@ def trust_lines(source: Source, stages: Mapping[str, Any]) -> list[str]:
         lines[0] += f" After alignment the depths of frames differ by {summary['residual']:.1%}."
     note = stages.get("sequence", {}).get("summary", {}).get("scale_note", "")
     return [*lines, *_on_sizes(source, summary, stages.get("check", {}).get("summary", {}), note)]
+
+
+def about_sizes(lines: Sequence[str]) -> list[str]:
+    """Of such sentences those on sizes."""
+    return [line for line in lines if line.startswith(SIZES)]
 
 
 def depth_sentence(source: Source) -> str:
@@ -73,7 +80,7 @@ def _on_sizes(source: Source, summary: Mapping[str, Any], check: Mapping[str, An
     """What is doubtful about the sizes of a map, by the records of its alignment and of the check of its input, and by how the
     metres of its poses were estimated, if they were."""
     state = summary.get("scale_state")
-    if state == "metres" and note:
+    if state in ("metres", "estimated") and note:
         return [f"Sizes are {note}: measure one length in the map; its true one over that is --scale."]
     if state == "unknown":
         return ["Sizes are in the unit of the poses, which is unknown: give it with --scale."]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,10 @@ from mapping.depth.pose_scale import PoseScale, pose_scale_from_overlap, pose_sc
 from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
 from mapping.files import remove_file
 from mapping.se3 import inverse, transform_points
+from pipelines.frame import FrameSequence
 from pipelines.posing.scale import SCENE_DEVIATION
 from pipelines.sequences.colmap_points import sparse_points_of
+from pipelines.sequences.evidence import GIVEN, evidence_of
 from pipelines.sources.source import DepthOrigin
 from pipelines.stages.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
 from pipelines.stages.context import RunContext
@@ -122,22 +125,37 @@ def _note_scale(record: StageRecord, context: RunContext, found: PoseScale | Non
         record.summary |= {"scale_state": "given", "pose_scale": given}
         return
     if found is None:
-        record.summary["scale_state"] = "metres" if context.sequence.is_metric else "unknown"
-        if not context.sequence.is_metric:
-            record.warnings.append("the unit of the poses is unknown: sizes are in it; give it with --scale")
+        _note_unit_of_files(record, context.sequence)
         return
-    record.summary["scale_state"] = "estimated"
-    record.summary |= {
-        "pose_scale": round(found.scale, 5),
-        "pose_scale_spread": found.spread,
-        "pose_scale_deviation": found.deviation,
-        "pose_scale_evidence": list(found.evidence),
-    }
+    record.summary |= _estimate(found)
     if found.spread is not None and found.spread > WIDE_SPREAD:
         record.warnings.append(
             f"one unit of the poses is {found.scale:.3g} m by the median frame, but frames differ by {found.spread:.0%}: "
             "check it against a known length and give it with --scale"
         )
+
+
+def _note_unit_of_files(record: StageRecord, sequence: FrameSequence) -> None:
+    """What the files say of the unit of their poses: metres that were estimated, as by `m2h poses`, stay an estimate."""
+    evidence = evidence_of(sequence)
+    if not sequence.is_metric:
+        record.summary["scale_state"] = "unknown"
+        record.warnings.append("the unit of the poses is unknown: sizes are in it; give it with --scale")
+    elif evidence.is_estimate:
+        by = tuple(evidence.scale_source.split(", "))
+        record.summary |= _estimate(PoseScale(1.0, evidence.scale_spread, evidence.scale_deviation, by))
+    else:
+        record.summary["scale_state"] = "given" if evidence.scale_source == GIVEN else "metres"
+
+
+def _estimate(found: PoseScale) -> dict[str, Any]:
+    return {
+        "scale_state": "estimated",
+        "pose_scale": round(found.scale, 5),
+        "pose_scale_spread": found.spread,
+        "pose_scale_deviation": found.deviation,
+        "pose_scale_evidence": list(found.evidence),
+    }
 
 
 def _unit_text(record: StageRecord) -> str:

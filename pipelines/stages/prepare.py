@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from pipelines.levelling import FRAMES, coarse_mesh, faces_of_floor
 from pipelines.loading import read_frames
 from pipelines.posing.adjustment import can_adjust
 from pipelines.recentred import as_given, moved
+from pipelines.sequences.evidence import WorldEvidence, evidence_of
 from pipelines.sources.predictions import prediction_path, stored_frames, write_predictions
 from pipelines.sources.source import FOUND_BY_POSES
 from pipelines.sources.stored import INDEX, has_answer, index_of
@@ -29,6 +31,9 @@ from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunCont
 from pipelines.stages.watching import show_prediction
 from pipelines.turning import turned_pose
 from pipelines.workspace import StageRecord, digest
+
+if TYPE_CHECKING:
+    from mapping.gravity import UpEstimate
 
 CHECK_FILE, POSTPONED = "check.json", "left_to_refinement"
 """And its entry on what contradicts the poses, where their refinement decides whether they are mapped."""
@@ -48,7 +53,7 @@ def list_frames(context: RunContext) -> StageRecord:
         "found": len(infos),
         "used": len(chosen),
         "unused": dict(sorted(unused.items())),
-        "scale_note": getattr(context.sequence, "scale_note", ""),
+        "scale_note": evidence_of(context.sequence).scale_note(),
         "text": f"{len(chosen)} of {len(infos)} frames{omitted}",
     }
     warnings = [*getattr(context.sequence, "notes", ())]
@@ -112,6 +117,8 @@ def find_level(context: RunContext) -> StageRecord:
     mesh = coarse_mesh(seen(), max_depth=context.config.tsdf.max_depth)
     floor_faces = faces_of_floor(mesh, context.source.label_space)
     found = level(mesh, np.array(poses), world_up=up, keep_up=by_user is not None, floor_faces=floor_faces)
+    if by_user is None:
+        found = replace(found, up=_as_found_before(found.up, evidence_of(context.sequence)))
     data = {
         "T_input_world": moved(found.T_input_world, context.origin).tolist(),
         "up_in_input": found.up.up.tolist(),
@@ -127,6 +134,14 @@ def find_level(context: RunContext) -> StageRecord:
     summary: dict[str, Any] = {"up_state": found.up.state, "up_source": found.up.source, "text": text}
     summary["support"] = data["support"]
     return StageRecord(summary, list(found.warnings))
+
+
+def _as_found_before(up: UpEstimate, evidence: WorldEvidence) -> UpEstimate:
+    """A stated up direction as one that was found, where an earlier map found what is stated."""
+    if up.state != "given" or not evidence.up_source:
+        return up
+    text = f"by an earlier map from {evidence.up_source}, {up.evidence}"
+    return replace(up, state="found", evidence=text)
 
 
 def store_predictions(context: RunContext) -> StageRecord:

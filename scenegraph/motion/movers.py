@@ -22,7 +22,6 @@ from scenegraph.tracks.detector import detect_parts
 from scenegraph.tracks.track_config import DetectionConfig, DynamicsConfig
 from scenegraph.tracks.tracking import Linked, link
 
-Array = NDArray[np.float64]
 Pixels = NDArray[np.int32]
 Progress = Callable[[int, int], None]
 

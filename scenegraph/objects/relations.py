@@ -22,7 +22,6 @@ from scenegraph.nodes import ObjectNode
 from scenegraph.objects.box_fitting import LEVEL_COS
 
 Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

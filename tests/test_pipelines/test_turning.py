@@ -31,7 +31,7 @@ def a_frame() -> Frame:
 def as_set(frame: Frame) -> np.ndarray:
     """The pixels as rows, in an order of their own: point and normal in the world, colour, label and mask."""
     seen = frame.recorded
-    points = transform_points(frame.T_world_camera, frame.intrinsics.unproject(seen.depth).reshape(-1, 3))
+    points = transform_points(frame.T_world_camera, (frame.intrinsics.rays() * seen.depth[..., None]).reshape(-1, 3))
     normals = seen.normals.reshape(-1, 3) @ frame.T_world_camera[:3, :3].T
     columns = (seen.labels.reshape(-1, 1), frame.mask.reshape(-1, 1), frame.rgb.reshape(-1, 3))
     rows = np.column_stack([points, normals, *columns])

@@ -68,6 +68,15 @@ def test_the_merged_map_has_both_visits(runs, merged):
     assert (merged / "report.html").read_text().count("run_tuesday") == 1
 
 
+def test_a_merge_states_what_is_known_of_the_world_of_its_first_run(runs, merged):
+    """And in its sentences on trust those of all runs."""
+    first, both = (json.loads((folder / "manifest.json").read_text()) for folder in (runs[0], merged))
+    found = both["stages"]["register"]["summary"]
+    assert (found["scale_state"], found["up_state"]) == ("metres", "given")
+    assert found["up_state"] == first["stages"]["level"]["summary"]["up_state"]
+    assert both["trust"] == first["trust"]
+
+
 def test_a_merge_is_resumed_and_guarded(runs, merged, tmp_path):
     manifest = merge_runs(runs, merged)
     assert all(stage["up_to_date"] for stage in manifest["stages"].values())

@@ -51,8 +51,3 @@ class Model:
     def size(self) -> Array:
         """Width, depth and height (3,)."""
         return self.high - self.low
-
-    @property
-    def triangles(self) -> int:
-        """Number of triangles."""
-        return sum(len(part.faces) for part in self.parts)

@@ -18,7 +18,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from mapping.reading.archives import check_member, opened_archive
 from mapping.reading.pictures import decode_image
@@ -26,8 +25,6 @@ from pipelines.synth.base.model import Model
 from pipelines.synth.base.world import Material
 from pipelines.synth.furniture.catalogue_names import ROLES, Role
 from pipelines.synth.furniture.obj_model import ObjError, Target, parse_mtl, parse_obj, to_model
-
-Array = NDArray[np.float64]
 
 PROPERTIES = "PluginFurnitureCatalog.properties"
 MAX_MEMBER_BYTES = 4 << 20

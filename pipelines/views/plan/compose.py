@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from pipelines.views.measured import Measured
 from pipelines.views.plan.dimensions import add_dimensions
@@ -17,8 +16,6 @@ from pipelines.views.plan.paths import smoothed
 from pipelines.views.plan.walls import Doorway, doorways, wall_areas
 from pipelines.views.story import words
 from scenegraph.graph import SceneGraph
-
-Array = NDArray[np.float64]
 
 ROOM_FILLS: tuple[Color, ...] = (
     (232, 241, 250), (253, 240, 225), (234, 246, 233), (246, 234, 245),

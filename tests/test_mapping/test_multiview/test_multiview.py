@@ -51,7 +51,7 @@ class TexturedRoom:
         return self.caster.cast(CAMERA, T)[0]
 
     def view(self, T):
-        points = CAMERA.unproject(self.depth(T)) @ T[:3, :3].T + T[:3, 3]
+        points = (CAMERA.rays() * self.depth(T)[..., None]) @ T[:3, :3].T + T[:3, 3]
         rgb = texture(points)
         if self.blank is not None:
             rgb[self.blank(points)] = 128
@@ -112,7 +112,7 @@ def test_images_are_shrunk_and_depth_is_given_at_their_size(room):
 def test_neighbours_of_other_cameras_are_understood(room):
     other = CAMERA.resized(128, 96)
     T = room.poses[7]
-    points = other.unproject(room.caster.cast(other, T)[0]) @ T[:3, :3].T + T[:3, 3]
+    points = (other.rays() * room.caster.cast(other, T)[0][..., None]) @ T[:3, :3].T + T[:3, 3]
     views = [CalibratedImage(texture(points), other, T), room.views[1]]
     depth, _ = sweep_depth(room.views[4], views, CONFIG)
     assert np.median(relative_error(depth, room.depth(room.poses[4]))) < 0.01

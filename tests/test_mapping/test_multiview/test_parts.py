@@ -25,7 +25,7 @@ def test_warp_is_projection():
     warp, T_b_a = warp_between(look_at((0, 0, 0), (3, 0.2, 0)), look_at((0.1, 0.3, 0.1), (3, 0, 0.1)))
     depth = rng.uniform(1, 5, (32, 48))
     u, v = warp(torch.tensor(1 / depth)[None, None])
-    expected = CAMERA.project(transform_points(T_b_a, CAMERA.unproject(depth)))
+    expected = CAMERA.project(transform_points(T_b_a, CAMERA.rays() * depth[..., None]))
     np.testing.assert_allclose(np.stack([u[0, 0, 0], v[0, 0, 0]], -1), expected, atol=1e-8)
 
 

@@ -40,7 +40,7 @@ def room():
 
 def photograph(caster, T, gain=1.0):
     depth, _ = caster.cast(CAMERA, T)
-    points = CAMERA.unproject(depth) @ T[:3, :3].T + T[:3, 3]
+    points = (CAMERA.rays() * depth[..., None]) @ T[:3, :3].T + T[:3, 3]
     return np.rint(np.clip(colors_of(points) * gain, 0, 255)).astype(np.uint8), depth
 
 

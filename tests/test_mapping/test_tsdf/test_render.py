@@ -16,7 +16,7 @@ def sphere():
     volume = TSDFVolume(TSDFConfig(voxel_size=0.03))
     for T in orbit(40, 1.6):
         depth = sphere_depth(T, 0.5)
-        world = CAMERA.unproject(depth) @ T[:3, :3].T + T[:3, 3]
+        world = (CAMERA.rays() * depth[..., None]) @ T[:3, :3].T + T[:3, 3]
         labels = np.where(depth > 0, np.where(world[..., 2] > 0, 3, 4), 0).astype(np.uint8)
         rgb = np.where(world[..., 2:] > 0, [250, 0, 0], [0, 0, 250]).astype(np.uint8)
         volume.integrate(depth, CAMERA, T, rgb=rgb, labels=labels)
@@ -37,7 +37,7 @@ def test_a_sphere_is_seen_where_it_is(sphere):
 def test_normals_are_those_of_the_sphere(sphere):
     T = look_at((1.3, 0.7, 0.4), (0, 0, 0))
     seen = sphere.render(CAMERA, T)
-    points = CAMERA.unproject(seen.depth) @ T[:3, :3].T + T[:3, 3]
+    points = (CAMERA.rays() * seen.depth[..., None]) @ T[:3, :3].T + T[:3, 3]
     true = points / np.linalg.norm(points, axis=-1, keepdims=True) @ T[:3, :3]
     known = seen.normals.any(axis=-1) & (seen.depth > 0)
     assert known.sum() > 0.95 * (seen.depth > 0).sum()
@@ -68,7 +68,7 @@ def test_other_cameras_see_the_same(sphere):
     small = Intrinsics(40.0, 41.0, 20.2, 11.9, 40, 24)
     T = look_at((0.2, -1.4, 0.5), (0, 0, 0))
     seen = sphere.render(small, T).depth
-    points = (small.unproject(seen) @ T[:3, :3].T + T[:3, 3])[seen > 0]
+    points = ((small.rays() * seen[..., None]) @ T[:3, :3].T + T[:3, 3])[seen > 0]
     assert len(points) > 100
     assert np.abs(np.linalg.norm(points, axis=1) - 0.5).max() < 0.03
 

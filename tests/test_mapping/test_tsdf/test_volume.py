@@ -185,7 +185,7 @@ def test_labels_and_colours_of_a_two_coloured_sphere():
     volume = TSDFVolume(TSDFConfig(voxel_size=0.04))
     for number, T in enumerate(orbit(30, 1.6)):
         depth = sphere_depth(T, RADIUS)
-        world = CAMERA.unproject(depth) @ T[:3, :3].T + T[:3, 3]
+        world = (CAMERA.rays() * depth[..., None]) @ T[:3, :3].T + T[:3, 3]
         labels = np.where(depth > 0, np.where(world[..., 2] > 0, 7, 300), 0).astype(np.uint16)
         if number % 3 == 0:
             labels[labels > 0] = 9  # one view in three is wrong

@@ -19,6 +19,7 @@ from pipelines.checks.matches import MatchedPair, matched_pairs
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.unit import PoseUnit, measure_unit
 from pipelines.checks.verdict import check_sequence
+from pipelines.sequences.evidence import WorldEvidence
 
 DATA = Path(__file__).parents[3].parent / "shared" / "data"
 POSES = folders.room_poses(48, turn_deg=2.0, step=0.06)
@@ -196,11 +197,11 @@ def test_unit_without_depth_is_told(room: Path, tmp_path: Path) -> None:
     assert any("centimetres" in text for text in found.contradictions)
     assert found.to_json()["unit"]["metres"] == pytest.approx(0.01, rel=0.05)
 
-    sequence.scale_note = "estimated (network), ± 30%"
+    sequence.evidence = WorldEvidence("network", 0.3)
     noted = check_sequence(sequence, FrameSampler(sequence, list(range(len(POSES)))), depth_alone=depth_alone)
     assert noted.unit is None  # the same network would only say the same again
     assert noted.contradictions == []
-    assert "unit of the poses: metres, estimated (network), ± 30%" in noted.lines()
+    assert not any(line.startswith("unit of the poses") for line in noted.lines())
 
 
 @pytest.mark.full

@@ -26,6 +26,7 @@ from pipelines.posing.reconstruction import MissingExtraError, Reconstruction, i
 from pipelines.posing.report import notes_of
 from pipelines.posing.scale import CARRIED_HEIGHT, SCENE_DEVIATION, ScaleEstimate, SparseView
 from pipelines.sequences.detect import open_sequence
+from pipelines.sequences.evidence import evidence_of
 from pipelines.settings import PosingConfig
 from pipelines.workspace import WorkspaceError
 
@@ -119,11 +120,12 @@ def test_poses_are_in_metres_and_what_is_lost_is_listed(wall, tmp_path):
     header = json.loads((out / "transforms.json").read_text())
     assert header["scale_source"] == "network"
     assert header["scale_spread"] == pytest.approx(0, abs=1e-3)
+    assert header["scale_deviation"] == report.scale_deviation
     assert header["world_up"] is None
     sequence = open_sequence(out)
     assert sequence.world_up is None
     assert list(sequence.notes) == notes_of(report)
-    assert sequence.scale_note == "estimated (network), ± 30%"
+    assert evidence_of(sequence).scale_note() == "estimated (network), ± 30%"
     assert sequence.notes[0] == "scale estimated from the network's depth, ± 30% (two standard deviations)"
     assert sequence.notes[1:] == (
         f"1 of {COUNT} picked frames have no pose and are not mapped: {LOST}",

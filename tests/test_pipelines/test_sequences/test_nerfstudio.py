@@ -383,5 +383,5 @@ def test_folder_with_parts_of_a_data_set(tmp_path: Path) -> None:
 def test_camera_file_has_no_effect(tmp_path: Path) -> None:
     write(tmp_path, {"fl_x": 9}, [frame("a.png")])
     (tmp_path / "camera.yaml").write_text("fx: 9\n")
-    with pytest.raises(SequenceError, match=r"camera\.yaml: has no effect in a nerfstudio sequence"):
+    with pytest.raises(SequenceError, match=r"camera\.yaml: has no effect: .* is read as nerfstudio"):
         open_sequence(tmp_path)

@@ -27,7 +27,7 @@ def agreement(a: Frame, b: Frame) -> float:
     """Share of a's depth points, seen by b, whose depth b confirms within 5 %."""
     assert a.recorded.depth is not None
     assert b.recorded.depth is not None
-    points = a.intrinsics.unproject(a.recorded.depth)[::4, ::4][a.recorded.depth[::4, ::4] > 0]
+    points = (a.intrinsics.rays() * a.recorded.depth[..., None])[::4, ::4][a.recorded.depth[::4, ::4] > 0]
     seen = transform_points(np.linalg.inv(b.T_world_camera) @ a.T_world_camera, points)
     uv = b.intrinsics.project(seen)
     inside = (

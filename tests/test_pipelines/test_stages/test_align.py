@@ -163,7 +163,7 @@ def write_colmap_room(degraded, folder, unit, *, points):
         x, y, z, w = Rotation.from_matrix(T[:3, :3]).as_quat()
         numbers = " ".join(repr(float(v)) for v in (w, x, y, z, *(T[:3, 3] / unit)))
         images += [f"{i + 1} {numbers} 1 {i:03d}.png", ""]
-        seen = frame.intrinsics.unproject(frame.recorded.depth).reshape(-1, 3)
+        seen = (frame.intrinsics.rays() * frame.recorded.depth[..., None]).reshape(-1, 3)
         for point in transform_points(frame.T_world_camera, rng.choice(seen, 60)) / unit:
             track = " ".join(f"{(i + k) % FRAMES + 1} {k}" for k in range(3))
             lines.append(f"{len(lines)} {point[0]} {point[1]} {point[2]} 9 9 9 0.5 {track}")

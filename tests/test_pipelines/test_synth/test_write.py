@@ -141,7 +141,7 @@ def test_the_true_track_is_where_the_person_is_seen(rendered):
         mine = frame.recorded.instances == number
         assert mine.sum() == count
         if count > 40:
-            points = frame.intrinsics.unproject(frame.recorded.depth)[mine]
+            points = (frame.intrinsics.rays() * frame.recorded.depth[..., None])[mine]
             local = np.abs(transform_points(frame.T_world_camera, points) - track.positions[k])
             assert (local.max(axis=0) < [0.6, 0.6, 1.05]).all()
     assert 1.4 < track.size[2] < 2.0

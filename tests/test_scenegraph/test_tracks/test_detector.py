@@ -219,7 +219,7 @@ def test_view_checks_its_arrays():
 def dressed(view):
     """Everyone in a red top and blue trousers."""
     rgb = np.full((*view.depth.shape, 3), 120, np.uint8)
-    points = transform_points(view.T_world_camera, view.intrinsics.unproject(view.depth))
+    points = transform_points(view.T_world_camera, view.intrinsics.rays() * view.depth[..., None])
     rgb[(view.labels == PERSON) & (points[..., 2] > 0.85)] = (180, 20, 20)
     rgb[(view.labels == PERSON) & (points[..., 2] <= 0.85)] = (20, 20, 160)
     return rgb

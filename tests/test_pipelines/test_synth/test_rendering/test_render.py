@@ -92,7 +92,7 @@ def test_depth_warps_from_one_frame_to_the_next():
     renderer = Renderer(world, 0)
     first, second = look_at((0.8, 0.6, 1.5), (3.0, 2.4, 0.8)), look_at((0.95, 0.55, 1.52), (3.1, 2.4, 0.75))
     a, b = renderer.view(CAMERA, first), renderer.view(CAMERA, second)
-    points = transform_points(inverse(second) @ first, CAMERA.unproject(a.depth))
+    points = transform_points(inverse(second) @ first, CAMERA.rays() * a.depth[..., None])
     uv = CAMERA.project(points)
     u, v = np.rint(uv[..., 0]).astype(int), np.rint(uv[..., 1]).astype(int)
     inside = (u >= 0) & (v >= 0) & (u < CAMERA.width) & (v < CAMERA.height)

@@ -102,7 +102,7 @@ def test_pictures_have_light_and_shadow_where_they_should_be():
     linear, view = renderer.color(CAMERA, POSE)
     assert linear.shape == (60, 80, 3)
     assert np.isfinite(linear).all()
-    points = CAMERA.unproject(view.depth) @ POSE[:3, :3].T + POSE[:3, 3]
+    points = (CAMERA.rays() * view.depth[..., None]) @ POSE[:3, :3].T + POSE[:3, 3]
     floor = view.instances == 1
     under = floor & (np.abs(points[..., 0] - 2.5) < 0.45) & (np.abs(points[..., 1] - 2.0) < 0.3)
     outside = floor & (np.abs(points[..., 0] - 2.5) > 1.0)
@@ -122,7 +122,7 @@ def test_people_are_lit_and_throw_shadows():
     assert mine.sum() > 50
     assert linear[mine].mean() > 0.01
     assert np.ptp(linear[mine].mean(axis=1)) > 0.05  # lit and shaded sides
-    points = CAMERA.unproject(view.depth) @ pose[:3, :3].T + pose[:3, 3]
+    points = (CAMERA.rays() * view.depth[..., None]) @ pose[:3, :3].T + pose[:3, 3]
     shadow = (
         (view.instances == 1) & (np.abs(points[..., 0] - 2.5) < 0.15) & (points[..., 1] > 2.7) & (points[..., 1] < 3.2)
     )
