@@ -20,7 +20,7 @@ from mapping.se3 import from_rotation_translation, inverse, look_at
 from pipelines import evaluate as evaluation
 from pipelines.evaluate import EvaluationError, without_tilt
 from pipelines.frame import Frame
-from pipelines.network_evaluation import evenly_chosen, translated
+from pipelines.network_evaluation import translated
 from pipelines.sequences.ingest import CanonicalWriter
 from pipelines.sources.predictions import write_predictions
 from scenegraph import SceneGraph, save_scene_graph
@@ -299,9 +299,3 @@ def test_without_lean_keeps_the_yaw_and_the_centre():
     level = without_tilt(lean @ T, centre)
     np.testing.assert_allclose(level[2, :3], [0, 0, 1])
     np.testing.assert_allclose(level[:3, :3] @ centre + level[:3, 3], (lean @ T)[:3, :3] @ centre + (lean @ T)[:3, 3])
-
-
-def test_evenly_chosen():
-    assert evenly_chosen([1, 2, 3], 5) == [1, 2, 3]
-    assert evenly_chosen(list(range(101)), 5) == [0, 25, 50, 75, 100]
-    assert evenly_chosen([], 5) == []
