@@ -6,7 +6,11 @@ import pytest
 from m2h import Predictions
 from mapping.camera import Intrinsics
 from mapping.se3 import look_at
+from pipelines import open_sequence, run
+from pipelines.config import config_from_mapping
+from pipelines.settings import PipelineConfig
 from pipelines.stages.raised_floor import HEADROOM, RAISED, without_raised_floor
+from pipelines.workspace import load_run
 
 CAMERA = Intrinsics(60.0, 60.0, 39.5, 29.5, 80, 60)
 FLOOR, MAT, TABLE = 2, 20, 7
@@ -46,3 +50,37 @@ def test_predictions_without_labels_are_left():
     depth = np.ones((60, 80), np.float32)
     assert without_raised_floor(given := Predictions(depth=depth), CAMERA, np.eye(4), [FLOOR]) is given
     assert 0 < RAISED < 0.45 < HEADROOM
+
+
+SOURCE = """
+from dataclasses import replace
+import numpy as np
+from pipelines.sources.source import DepthOrigin, Source
+from scenegraph.labels import nyu40
+
+FLOOR, BED = 2, 4
+
+
+def wrong(argument, sequence, config):
+    def predict(frame):
+        labels = np.where(frame.recorded.labels == BED, FLOOR, frame.recorded.labels).astype(np.uint8)
+        return replace(frame.recorded, labels=labels, instances=None)
+
+    predicts = argument == "predicted"
+    return Source("wrong", predict, argument, nyu40(), DepthOrigin.SENSOR, predicts_labels=predicts)
+"""
+
+
+@pytest.mark.parametrize("kind", ["predicted", "recorded"])
+def test_a_bed_that_a_network_takes_for_floor_is_none_in_the_map(box_room, tmp_path, monkeypatch, kind):
+    (tmp_path / "beds_as_floor.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = config_from_mapping(PipelineConfig, {"tsdf": {"voxel_size": 0.08}}, "test")
+    run(open_sequence(box_room), tmp_path / "run", source=f"beds_as_floor:wrong:{kind}", config=config, until="graph")
+    mesh, _ = load_run(tmp_path / "run")
+    upward, heights = mesh.vertex_normals()[:, 2] > 0.9, mesh.vertices[:, 2]
+    on_floor, on_bed = upward & (heights < 0.1), upward & (np.abs(heights - 0.5) < 0.1)
+    assert min(on_floor.sum(), on_bed.sum()) > 50
+    assert (mesh.labels[on_floor] == FLOOR).mean() > 0.9
+    as_floor = (mesh.labels[on_bed] == FLOOR).mean()
+    assert as_floor > 0.9 if kind == "recorded" else as_floor == 0
