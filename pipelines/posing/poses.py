@@ -47,7 +47,9 @@ is asked and of how surfaces are levelled."""
 LEAST_REGISTERED = 5
 NOT_REGISTERED = "not registered by structure from motion"
 Progress = Callable[[str, int, int], None]
-Views = Callable[[FrameSequence, tuple[float, float, float]], tuple[Predict, LabelSpace | None]]
+LEAST_COMMON_UP = 0.2
+"""Length of the mean of the images' up directions below which they have none in common."""
+Views = Callable[[FrameSequence, tuple[float, float, float] | None], tuple[Predict, LabelSpace | None]]
 """Opens what predicts depth and labels of a posed sequence with about this up direction, by neighbouring frames."""
 
 
@@ -247,8 +249,9 @@ def _surfaces(sequence: FrameSequence, views: Views, turns: int, progress: Progr
     """Heights in metres of level surfaces above the floor, of a sequence whose images stand upright after so many turns."""
     used = [position for position, info in enumerate(sequence.infos) if info.used]
     upright = np.array([turned_pose(T, turns) for T in poses_of(sequence)])
-    up = -upright[used][:, :3, 1].sum(axis=0)
-    predict, space = views(sequence, (float(up[0]), float(up[1]), float(up[2])))
+    up = -upright[used][:, :3, 1].mean(axis=0)
+    known = np.linalg.norm(up) > LEAST_COMMON_UP
+    predict, space = views(sequence, (float(up[0]), float(up[1]), float(up[2])) if known else None)
     return surface_heights(
         sequence,
         upright,

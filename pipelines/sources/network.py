@@ -115,9 +115,9 @@ def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Sou
     return replace(asked.source(title, digest(fingerprint, VERSION, *settings)), trust=trust)
 
 
-def shipped_views(sequence: FrameSequence, up: tuple[float, float, float]) -> tuple[Predict, LabelSpace | None]:
-    """What the shipped network predicts of frames of a sequence with about this up direction, by their neighbours and as these
-    images prove it, and in which classes."""
+def shipped_views(sequence: FrameSequence, up: tuple[float, float, float] | None) -> tuple[Predict, LabelSpace | None]:
+    """What the shipped network predicts of frames of a sequence with about this up direction, None if it is not known, by their
+    neighbours and as these images prove it, and in which classes."""
     config, shared = PipelineConfig(up=up), CachedSequence(sequence)
     source = refined(open_network("", shared, config), "auto", shared, config)
     return source.predict, source.label_space

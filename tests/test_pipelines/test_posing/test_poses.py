@@ -14,9 +14,10 @@ from textured_wall import CAMERA, Wall
 from m2h import Predictions
 from mapping.se3 import inverse, transform_points
 from pipelines.cli import main
-from pipelines.frame import SequenceError
+from pipelines.frame import SequenceError, poses_of
 from pipelines.images import write_png
 from pipelines.posing import poses, surfaces
+from pipelines.posing.adjusted import AdjustedSequence
 from pipelines.posing.floor import CameraHeight
 from pipelines.posing.heights import corrected_by_heights
 from pipelines.posing.joining import JoinedPart
@@ -183,6 +184,21 @@ def test_level_surfaces_are_part_of_the_scale_and_said(wall, tmp_path, monkeypat
     np.testing.assert_allclose(first, wall.truth.infos[1].T_world_camera[:3, 3] * correction.factor, atol=2e-3)
     again = pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="m2h poses", views=views)
     assert again == replace(report, up_to_date=True)
+
+
+@pytest.mark.parametrize("turned", [0, COUNT // 2])
+def test_cameras_held_every_way_have_no_up_in_common(wall, tmp_path, turned):
+    asked = []
+
+    def views(sequence, up):
+        asked.append(up)
+        return (lambda frame: Predictions(depth=np.full(frame.rgb.shape[:2], 2.0, np.float32))), None
+
+    matrices = poses_of(wall.truth)
+    matrices[:turned, :3, :2] *= -1  # upside down
+    sequence = AdjustedSequence(wall.truth, dict(enumerate(matrices)), wall.truth.infos[0].intrinsics)
+    poses._surfaces(sequence, views, 0, lambda what, done, total: None)
+    assert (asked == [None]) == (turned > 0)
 
 
 def test_masks_are_used_and_copied(wall, tmp_path):
