@@ -175,7 +175,7 @@ def _depth_agreement(pair: DepthPair, convention: Convention, depth_of: _DepthOf
     points, camera = pair.points, pair.camera
     lengths = np.linalg.norm(points, axis=1) / points[:, 2]
     seen = transform_points(pair.poses.T_b_a(convention), points * depth_of.factor(lengths)[:, None])
-    u, v, inside = _pixels(camera, seen)
+    u, v, inside = pixels_of(camera, seen)
     there = pair.depth[v, u] * depth_of.factor(np.linalg.norm(camera.pixel_rays(np.stack([u, v], axis=1)), axis=1))
     known = inside & (there > 0)
     error = np.abs(there[known] - seen[known, 2]) / seen[known, 2]
@@ -184,7 +184,7 @@ def _depth_agreement(pair: DepthPair, convention: Convention, depth_of: _DepthOf
     return float(fit), float(agreement), float(known.sum() / max(len(points), 1))
 
 
-def _pixels(intrinsics: Intrinsics, points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+def pixels_of(intrinsics: Intrinsics, points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Nearest pixels u, v (0 where outside) of points in camera axes, and whether they are inside."""
     uv = np.rint(np.clip(np.nan_to_num(intrinsics.project(points), nan=-1.0), -1.0, 1e6)).astype(np.int64)
     u, v = uv[:, 0], uv[:, 1]

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from mapping.depth.robust import biweight, weighted_median, weighted_spread
 from mapping.se3 import inverse
-from pipelines.checks.focal import FocalLength
-from pipelines.checks.matches import MatchedPair
+from pipelines.checks.depth_matches import DepthMatch, depth_factor_errors
+from pipelines.checks.focal import GAIN, FocalLength, best_factor, has_minimum, measure_focal_length
+from pipelines.checks.matches import Kind, MatchedPair, is_clear_gain
 from pipelines.checks.sampler import FrameSampler
 
 Array = NDArray[np.float64]
@@ -28,6 +29,8 @@ SMOOTH = 0.03
 PAIR_DEVIATION = 0.02
 """Relative deviation that pairs have anyhow: many matches do not make one pair count for all."""
 ITERATIONS = 12
+DEPTH_FACTORS = np.exp(np.linspace(np.log(0.7), np.log(1.4), 41))
+"""Factors of depth that are tried on pairs of frames with depth."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,15 @@ class DepthScale:
     """Depth as it is read, divided by the depth that poses and images say: 1 where both have one scale.
 
     spread is the standard deviation of the relative error of `ratio`; `pairs` of frames were compared. focal_known is whether
-    the images confirm the focal length: another one changes what is triangulated in the same proportion.
+    the images confirm the focal length: another one changes what is triangulated in the same proportion. It was found `by` what
+    images triangulate, or by the agreement of the depths of frames under the motion between them.
     """
 
     ratio: float
     spread: float
     pairs: int
     focal_known: bool
+    by: Kind = "images"
 
     @property
     def is_wrong(self) -> bool:
@@ -60,7 +65,8 @@ class DepthScale:
     def describe(self) -> str:
         """As a sentence for users."""
         fits = (
-            f"{self.ratio:.3f} times what poses and images say (± {2 * self.spread:.1%}, {self.pairs} pairs of frames)"
+            f"{self.ratio:.3f} times what poses{' and images' if self.by == 'images' else ''} say (± {2 * self.spread:.1%}, "
+            f"{self.pairs} pairs of frames)"
         )
         if not self.is_wrong:
             return f"depth scale: as read, depth is {fits}"
@@ -93,6 +99,23 @@ def measure_depth_scale(
         pairs=len(found),
         focal_known=focal is not None,
     )
+
+
+def scale_by_depth(pairs: Sequence[DepthMatch]) -> DepthScale | None:
+    """The same by the agreement of the depths of frames, which their motion moves too far or not far enough; None where there
+    are too few pairs, or any scale fits."""
+    if len(pairs) < LEAST_APART:
+        return None
+    errors = depth_factor_errors(pairs, DEPTH_FACTORS)
+    if not has_minimum(errors, GAIN["depth"]):
+        return None
+    factor, spread = best_factor(DEPTH_FACTORS, errors)
+    found = [pair.error(pair.a.intrinsics, depth_factor=factor) for pair in pairs]
+    given = [pair.error(pair.a.intrinsics) for pair in pairs]
+    if not is_clear_gain(given, found, GAIN["depth"]):
+        factor = 1.0
+    focal = measure_focal_length([pair.with_depth_times(factor) for pair in pairs])
+    return DepthScale(1 / factor, spread, len(pairs), focal is not None and not focal.is_wrong, "depth")
 
 
 def _focal_deviation(focal: FocalLength | None) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -28,15 +28,50 @@ CLIP = 8 / 640
 """Error at which a match counts as wrong, as a share of the image's width."""
 
 
+Kind = Literal["images", "depth"]
+"""What of two frames is compared: features of their images, in pixels from their epipolar lines, or their depths, relatively."""
+
+
+class ComparedPair(Protocol):
+    """Two frames of which something in the one is looked for in the other."""
+
+    kind: ClassVar[Kind]
+
+    @property
+    def a(self) -> FrameInfo:
+        """The first frame."""
+        ...
+
+    @property
+    def b(self) -> FrameInfo:
+        """The second frame."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """Features or points that are compared."""
+        ...
+
+    def error(self, camera: Intrinsics, T_b_a: Array | None = None) -> float:
+        """How far they are from where poses and a camera have them, on average."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class MatchedPair:
     """Two frames, by their positions in the sequence, and the pixels (N, 2) of the same features in each."""
 
+    kind: ClassVar[Kind] = "images"
     positions: tuple[int, int]
     a: FrameInfo
     b: FrameInfo
     pixels_a: Array
     pixels_b: Array
+
+    @property
+    def count(self) -> int:
+        """Matched features."""
+        return len(self.pixels_a)
 
     @cached_property
     def rays(self) -> tuple[Array, Array]:
@@ -128,6 +163,13 @@ def _tracked(a: Frame, b: Frame) -> tuple[Array, Array]:
 def with_focal_factor(camera: Intrinsics, factor: float) -> Intrinsics:
     """The camera with focal lengths times a factor."""
     return replace(camera, fx=camera.fx * factor, fy=camera.fy * factor)
+
+
+def errors_shown(kind: Kind, found: float, given: float) -> str:
+    """Errors with what was found and as given, for users."""
+    if kind == "depth":
+        return f"depths of frames differ by {found:.1%}, as given by {given:.1%}"
+    return f"epipolar error {found:.2f} px, as given {given:.2f} px"
 
 
 def is_clear_gain(before: Sequence[float] | Array, after: Sequence[float] | Array, share: float) -> bool:

@@ -12,7 +12,7 @@ from mapping.evenly import evenly
 from mapping.lru_cache import LruCache
 from mapping.multiview.features import Features
 from pipelines.features import FrameFeatures
-from pipelines.frame import Frame, FrameSequence, SequenceError
+from pipelines.frame import Frame, FrameInfo, FrameSequence, SequenceError
 
 T = TypeVar("T")
 PAIRS = 12
@@ -45,6 +45,11 @@ class FrameSampler:
         self._features = FrameFeatures() if features is None else features
         self.broken: dict[int, str] = {}
         self._frames: LruCache[Frame] = LruCache(KEPT_BYTES, lambda frame: frame.rgb.nbytes + frame.recorded.nbytes)
+
+    @property
+    def used_infos(self) -> list[FrameInfo]:
+        """What is known of the frames that may be read."""
+        return [self.sequence.infos[position] for position in self.used]
 
     def frame(self, index: int) -> Frame | None:
         """The frame, or None when it is unreadable."""

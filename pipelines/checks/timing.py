@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.se3 import interpolate_at, inverse
-from pipelines.checks.matches import MatchedPair, is_clear_gain
+from pipelines.checks.matches import ComparedPair, Kind, errors_shown, is_clear_gain
 from pipelines.frame import FrameInfo
 
 Array = NDArray[np.float64]
@@ -25,11 +25,13 @@ LEAST_PAIRS = 3
 
 @dataclass(frozen=True)
 class TimeOffset:
-    """The poses at the images' times plus `seconds` fit the images; errors are mean epipolar ones in pixels."""
+    """The poses at the images' times plus `seconds` fit the images, or the depth of frames; errors are means: epipolar ones in
+    pixels, or relative ones of depth."""
 
     seconds: float
     error_given: float
     error_found: float
+    by: Kind = "images"
 
     @property
     def remaining(self) -> float:
@@ -40,13 +42,13 @@ class TimeOffset:
         """As a sentence for users."""
         late = "later" if self.seconds > 0 else "earlier"
         return (
-            f"the poses {abs(self.seconds):.2f} s {late} than the images' times fit the images (epipolar error "
-            f"{self.error_found:.2f} px, as given {self.error_given:.2f} px)"
+            f"the poses {abs(self.seconds):.2f} s {late} than the images' times fit the {self.by} "
+            f"({errors_shown(self.by, self.error_found, self.error_given)})"
         )
 
 
-def measure_time_offset(pairs: Sequence[MatchedPair], infos: Sequence[FrameInfo]) -> TimeOffset | None:
-    """The offset at which poses, interpolated between frames, fit the matches clearly better; None where none does."""
+def measure_time_offset(pairs: Sequence[ComparedPair], infos: Sequence[FrameInfo]) -> TimeOffset | None:
+    """The offset at which poses, interpolated between frames, fit the pairs, of one kind, clearly better, or None."""
     used = [info for info in infos if info.used and info.T_world_camera is not None]
     times = np.array([info.timestamp for info in used])
     poses = np.array([info.T_world_camera for info in used])
@@ -57,7 +59,7 @@ def measure_time_offset(pairs: Sequence[MatchedPair], infos: Sequence[FrameInfo]
             continue
         given = [pair.error(pair.a.intrinsics) for pair, _ in moved]
         found = [pair.error(pair.a.intrinsics, T) for pair, T in moved]
-        offset = TimeOffset(seconds, float(np.mean(given)), float(np.mean(found)))
+        offset = TimeOffset(seconds, float(np.mean(given)), float(np.mean(found)), pairs[0].kind)
         if (
             is_clear_gain(given, found, GAIN)
             and _is_worse_backwards(moved, times, poses, seconds)
@@ -67,14 +69,14 @@ def measure_time_offset(pairs: Sequence[MatchedPair], infos: Sequence[FrameInfo]
     return best
 
 
-def _is_worse_backwards(moved: list[tuple[MatchedPair, Array]], times: Array, poses: Array, seconds: float) -> bool:
+def _is_worse_backwards(moved: list[tuple[ComparedPair, Array]], times: Array, poses: Array, seconds: float) -> bool:
     """Whether the opposite offset raises the error. Poses between noisy ones are smoother, which helps whatever the direction."""
     other = [(pair, T) for pair, _ in moved if (T := _moved(pair, times, poses, -seconds)) is not None]
     given = [pair.error(pair.a.intrinsics) for pair, _ in other]
     return not other or float(np.mean([pair.error(pair.a.intrinsics, T) for pair, T in other])) > float(np.mean(given))
 
 
-def _moved(pair: MatchedPair, times: Array, poses: Array, seconds: float) -> Array | None:
+def _moved(pair: ComparedPair, times: Array, poses: Array, seconds: float) -> Array | None:
     """T_b_a by the poses at times that are off; None beyond the first or last pose."""
     T_a, T_b = (interpolate_at(times, poses, info.timestamp + seconds, max_gap=math.inf) for info in (pair.a, pair.b))
     return None if T_a is None or T_b is None else np.asarray(inverse(T_b) @ T_a)

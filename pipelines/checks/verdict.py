@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from pipelines.checks.conventions import (
     score_by_depth,
     score_by_images,
 )
-from pipelines.checks.depth_scale import DepthScale, measure_depth_scale
+from pipelines.checks.depth_matches import depth_matches
+from pipelines.checks.depth_scale import DepthScale, measure_depth_scale, scale_by_depth
 from pipelines.checks.focal import FocalLength, measure_focal_length
 from pipelines.checks.matches import MatchedPair, matched_pairs, tracked_pairs
 from pipelines.checks.sampler import PAIRS, FrameSampler, PairLimits
@@ -217,9 +218,10 @@ def check_sequence(
     is_near = metric and conventions.verdict == "wrong" and _is_near(assumed, conventions.scores[0].convention)
     if conventions.verdict == "wrong" and not is_near:
         return SequenceCheck(conventions, None, None, is_metric=metric)
-    offset = measure_time_offset(matches, [sequence.infos[i] for i in sampler.used])
-    focal = measure_focal_length(matches) if offset is None else None
-    scale = measure_depth_scale(sampler, matches, focal) if metric and offset is None else None
+    found = _measured(sampler, matches, metric=metric)
+    if metric and found.offset is None and conventions.evidence == "depth":
+        found = _measured_by_depth(sampler, found)
+    offset, focal, scale = found
     if is_near and scale is None:
         return SequenceCheck(conventions, None, None, is_metric=metric)
     if is_near:
@@ -235,6 +237,35 @@ def check_sequence(
     error = float(np.median([pair.median_error(pair.a.intrinsics) for pair in matches])) if matches else None
     told_focal = focal if conventions.verdict != "unclear" else None
     return SequenceCheck(conventions, offset, told_focal, error, scale, unit, metric, is_estimate)
+
+
+class _Measured(NamedTuple):
+    """An offset of the poses' times, else the focal length and the scale of depth; None where nothing tells."""
+
+    offset: TimeOffset | None = None
+    focal: FocalLength | None = None
+    scale: DepthScale | None = None
+
+
+def _measured(sampler: FrameSampler, matches: Sequence[MatchedPair], *, metric: bool) -> _Measured:
+    """By features of the images."""
+    offset = measure_time_offset(matches, sampler.used_infos)
+    if offset is not None:
+        return _Measured(offset)
+    focal = measure_focal_length(matches)
+    return _Measured(None, focal, measure_depth_scale(sampler, matches, focal) if metric else None)
+
+
+def _measured_by_depth(sampler: FrameSampler, by_images: _Measured) -> _Measured:
+    """The same by the depth of frames too: bare rooms have few features, and an offset shows in depth of all pixels."""
+    pairs = depth_matches(sampler)
+    offset = measure_time_offset(pairs, sampler.used_infos)
+    if offset is not None:
+        return _Measured(offset)
+    if by_images.focal is not None or by_images.scale is not None:
+        return by_images
+    focal = measure_focal_length(pairs)
+    return _Measured(None, focal, None if focal is not None and focal.is_wrong else scale_by_depth(pairs))
 
 
 def _is_near(assumed: Convention, other: Convention) -> bool:
