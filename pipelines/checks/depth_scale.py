@@ -118,6 +118,11 @@ def scale_by_depth(pairs: Sequence[DepthMatch]) -> DepthScale | None:
     return DepthScale(1 / factor, spread, len(pairs), focal is not None and not focal.is_wrong, "depth")
 
 
+def error_at(pairs: Sequence[DepthMatch], scale: DepthScale) -> float:
+    """The mean error of pairs with depth brought to the scale of the poses."""
+    return float(np.mean([pair.error(pair.a.intrinsics, depth_factor=1 / scale.ratio) for pair in pairs]))
+
+
 def _focal_deviation(focal: FocalLength | None) -> float:
     """Relative deviation of the focal length with which the matches are seen, as far as the images tell."""
     if focal is None:

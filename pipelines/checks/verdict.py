@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mapping.evenly import evenly
 from pipelines.checks.conventions import (
+    DEPTH_SCALES,
     LEAST_OVERLAP,
     DepthPair,
     Score,
@@ -21,7 +22,7 @@ from pipelines.checks.conventions import (
     score_by_images,
 )
 from pipelines.checks.depth_matches import depth_matches
-from pipelines.checks.depth_scale import DepthScale, measure_depth_scale, scale_by_depth
+from pipelines.checks.depth_scale import DepthScale, error_at, measure_depth_scale, scale_by_depth
 from pipelines.checks.focal import FocalLength, measure_focal_length
 from pipelines.checks.matches import MatchedPair, matched_pairs, tracked_pairs
 from pipelines.checks.sampler import PAIRS, FrameSampler, PairLimits
@@ -38,6 +39,8 @@ CLOSE = 0.96
 """A usual depth scale is accepted when its fit is at least this share of the best scale's fit."""
 NEAR = 1.2
 """Factor between depth scales up to which they are one reading, whose scale may be off."""
+NEAR_UNUSUAL = 2.0
+"""The same of scales that no format has."""
 SURE = {"depth": 0.8, "images": 0.75}
 """Agreement from which a reading that no other one reaches is called right; below, poses, depth or camera are imprecise."""
 LEAST = {"depth": 0.45, "images": 0.3}
@@ -222,7 +225,8 @@ def check_sequence(
     if metric and found.offset is None and conventions.evidence == "depth":
         found = _measured_by_depth(sampler, found)
     offset, focal, scale = found
-    if is_near and scale is None:
+    is_explained = offset is not None or scale is not None or (focal is not None and focal.is_wrong)
+    if is_near and not is_explained:
         return SequenceCheck(conventions, None, None, is_metric=metric)
     if is_near:
         far = tuple(score for score in conventions.scores if not _is_near(assumed, score.convention))
@@ -264,14 +268,20 @@ def _measured_by_depth(sampler: FrameSampler, by_images: _Measured) -> _Measured
         return _Measured(offset)
     if by_images.focal is not None or by_images.scale is not None:
         return by_images
-    focal = measure_focal_length(pairs)
-    return _Measured(None, focal, None if focal is not None and focal.is_wrong else scale_by_depth(pairs))
+    focal, scale = measure_focal_length(pairs), scale_by_depth(pairs)
+    if focal is None or not focal.is_wrong:
+        return _Measured(None, focal, scale)
+    # Each explains some of what the other one does: the better explanation counts.
+    by_scale = scale is not None and error_at(pairs, scale) < focal.error_found
+    return _Measured(None, None, scale) if by_scale else _Measured(None, focal)
 
 
 def _is_near(assumed: Convention, other: Convention) -> bool:
-    """Whether another convention is the assumed one but for a small factor on depth, which is measured apart."""
-    factor = other.depth_scale / assumed.depth_scale
-    return 1 / NEAR < factor < NEAR and factor != 1 and replace(other, depth_scale=assumed.depth_scale) == assumed
+    """Whether another convention is the assumed one but for a factor on depth that is measured apart: a small one, or a larger
+    one that no format has, which may be another focal length or other times as well."""
+    off = abs(np.log(other.depth_scale / assumed.depth_scale))
+    limit = NEAR if other.depth_scale in DEPTH_SCALES else NEAR_UNUSUAL
+    return bool(0 < off < np.log(limit)) and replace(other, depth_scale=assumed.depth_scale) == assumed
 
 
 def _by_position(sampler: FrameSampler, depth_alone: DepthAlone) -> Callable[[int], NDArray[np.float32] | None]:

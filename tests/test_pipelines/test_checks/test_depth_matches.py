@@ -1,0 +1,94 @@
+"""Rooms without texture: their depth tells a wrong focal length, poses of other times, and another scale."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from pipelines import open_sequence
+from pipelines.checks.depth_matches import depth_matches
+from pipelines.checks.depth_scale import scale_by_depth
+from pipelines.checks.focal import measure_focal_length
+from pipelines.checks.sampler import FrameSampler
+from pipelines.checks.timing import measure_time_offset
+from pipelines.checks.verdict import check_sequence
+
+
+@pytest.fixture
+def changed(box_room, tmp_path):
+    """Opens the room with its header changed, and its frames' samples."""
+
+    def opened(change):
+        shutil.copytree(box_room, tmp_path / "room", dirs_exist_ok=True)
+        header = json.loads((box_room / "transforms.json").read_text())
+        change(header)
+        (tmp_path / "room/transforms.json").write_text(json.dumps(header))
+        sequence = open_sequence(tmp_path / "room")
+        return sequence, FrameSampler(sequence, list(range(len(sequence.infos))))
+
+    return opened
+
+
+def with_focal(factor):
+    def change(header):
+        for key in ("fl_x", "fl_y"):
+            header[key] *= factor
+
+    return change
+
+
+def with_depth(factor):
+    def change(header):
+        header["depth_unit_scale_factor"] *= factor
+
+    return change
+
+
+def with_poses_late(frames):
+    def change(header):
+        matrices = [frame["transform_matrix"] for frame in header["frames"]]
+        kept = range(frames, len(matrices))
+        header["frames"] = [header["frames"][i] | {"transform_matrix": matrices[i - frames]} for i in kept]
+
+    return change
+
+
+def test_a_room_that_is_read_rightly_raises_no_alarm(changed):
+    sequence, sampler = changed(lambda header: None)
+    found = check_sequence(sequence, sampler)
+    assert found.contradictions == found.doubts == []
+    pairs = depth_matches(sampler)
+    focal, scale = measure_focal_length(pairs), scale_by_depth(pairs)
+    assert (focal.found / focal.given, focal.by) == (pytest.approx(1, abs=0.005), "depth")
+    assert (scale.ratio, scale.focal_known) == (pytest.approx(1, abs=0.005), True)
+    assert measure_time_offset(pairs, sampler.used_infos) is None
+
+
+@pytest.mark.parametrize("factor", [0.9, 0.95, 1.05, 1.1])
+def test_a_wrong_focal_length_is_found(changed, factor):
+    sequence, sampler = changed(with_focal(factor))
+    found = check_sequence(sequence, sampler)
+    assert found.contradictions == []
+    assert found.focal_length.found == pytest.approx(90, rel=0.01)
+    assert f"{90 * factor:.0f} pixels, but 90 pixels fit the depth" in found.doubts[0]
+    assert found.depth_scale is None  # which the focal length explains
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.95, 1.05, 1.15])
+def test_a_wrong_scale_is_found(changed, factor):
+    sequence, sampler = changed(with_depth(factor))
+    found = check_sequence(sequence, sampler)
+    assert found.depth_scale.ratio == pytest.approx(factor, rel=0.005)
+    assert found.depth_scale.focal_known
+    told = found.contradictions if abs(np.log(factor)) > 0.1 else found.doubts
+    assert [text.startswith("the scale of depth does not fit the poses") for text in told] == [True]
+    assert found.focal_length is None or not found.focal_length.is_wrong
+
+
+@pytest.mark.parametrize("frames", [2, 4])
+def test_poses_of_another_time_are_found(changed, frames):
+    sequence, sampler = changed(with_poses_late(frames))
+    found = check_sequence(sequence, sampler)
+    assert found.time_offset.seconds == pytest.approx(frames / 10, abs=0.06)  # steps of 0.05 s
+    assert "fit the depth (depths of frames differ by" in found.contradictions[0]
