@@ -46,7 +46,9 @@ def test_an_estimate_is_one_in_the_manifest(stages_of, room):
         "pose_scale_deviation": 0.12,
         "pose_scale_evidence": ["network", "furniture"],
     }
-    assert unit["text"].endswith("one unit of the poses is 1 m (estimated by network, furniture ± 12%, frames differ by 7%)")
+    assert unit["text"].endswith(
+        "one unit of the poses is 1 m (estimated by network, furniture ± 12%, frames differ by 7%)"
+    )
     assert trust_lines(open_source("recorded", open_sequence(room)), stages)[-1] == SENTENCE
     assert levelled["up_state"] == "found"
     assert levelled["text"] == "up found: by an earlier map from level surfaces, up vector as given"

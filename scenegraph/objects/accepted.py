@@ -14,7 +14,7 @@ from scenegraph.objects.evidence import MORE_OFTEN_THAN_NOT
 from scenegraph.objects.sizes import is_whole, plausible
 
 
-def settled(objects: Sequence[ObjectNode], mesh: Mesh, config: ObjectConfig) -> tuple[list[ObjectNode], Mesh]:
+def accepted_objects(objects: Sequence[ObjectNode], mesh: Mesh, config: ObjectConfig) -> tuple[list[ObjectNode], Mesh]:
     """The objects that predicted labels are good for, numbered anew, and the mesh with their numbers.
 
     A name needs half of the evidence, and a box that a whole object of the class fills (`sizes.SIZES`): others are wrong more
