@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scenes import make_object, make_room, small_flat
 
-from scenegraph.naming import QueryError, inventory, label_called, point_of, rooms_called, spots
+from scenegraph.references import QueryError, inventory, label_called, point_of, resolve_spots, rooms_called
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def flat():
     ],
 )
 def test_words(flat, text, expected):
-    assert [spot.name for spot in spots(flat, text)] == expected
+    assert [spot.name for spot in resolve_spots(flat, text)] == expected
 
 
 @pytest.mark.parametrize("text", ["other furniture", "otherfurniture", "Other_Furniture", "the other-furniture"])
 def test_names_are_found_however_they_are_divided(flat, text):
     flat.add(make_object("otherfurniture", [2, 2, 0.5]), parent="R0")
     assert label_called(flat, text) == "otherfurniture"
-    assert [spot.name for spot in spots(flat, text)] == ["O4"]
+    assert [spot.name for spot in resolve_spots(flat, text)] == ["O4"]
     flat.add(make_object("night_stand", [3, 2, 0.5]), parent="R0")
     assert label_called(flat, "night stands") == label_called(flat, "nightstand") == "night_stand"
     flat.replace("R1", replace(flat["R1"], label="living_room"))
@@ -48,8 +48,8 @@ def test_names_are_found_however_they_are_divided(flat, text):
 
 
 def test_a_door_is_a_metre_above_its_threshold(flat):
-    np.testing.assert_allclose(spots(flat, "door")[0].position, [4, 1.5, 1.0])
-    np.testing.assert_allclose(spots(flat, "person")[0].position, [7, 1.5, 0.9])  # where it was last
+    np.testing.assert_allclose(resolve_spots(flat, "door")[0].position, [4, 1.5, 1.0])
+    np.testing.assert_allclose(resolve_spots(flat, "person")[0].position, [7, 1.5, 0.9])  # where it was last
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_door_is_a_metre_above_its_threshold(flat):
 )
 def test_words_without_meaning_are_told_what_there_is(flat, text, message):
     with pytest.raises(QueryError, match=message):
-        spots(flat, text)
+        resolve_spots(flat, text)
 
 
 def test_classes_and_rooms(flat):

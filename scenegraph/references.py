@@ -64,7 +64,7 @@ class Spot:
         return np.asarray(self.box.center + self.box.rotation @ np.clip(local, -half, half))
 
 
-def spots(graph: SceneGraph, text: str) -> list[Spot]:
+def resolve_spots(graph: SceneGraph, text: str) -> list[Spot]:
     """What a text means: a point `x,y,z`, a key (`R0`), a room's name, a label, `door`, or a label `in` a room.
 
     A key is one thing, a name may be several. Raises QueryError that lists what there is.
@@ -77,7 +77,7 @@ def spots(graph: SceneGraph, text: str) -> list[Spot]:
     name, within, room = text.partition(" in ")
     wanted = set(rooms_called(graph, room)) if within else None
     word = without_article(name)
-    found = [key for key, node in graph.nodes("room") if not within and means(word, node.label)]
+    found = [key for key, node in graph.nodes("room") if not within and is_same_name(word, node.label)]
     if not found:
         named = {node.label for layer in ("object", "track") for _, node in graph.nodes(layer)}
         label = _label_among(word, named)
@@ -118,7 +118,7 @@ def doors(graph: SceneGraph, rooms: set[str] | None = None) -> list[Spot]:
 def rooms_called(graph: SceneGraph, text: str) -> list[str]:
     """Keys of the rooms that a key or a name means; raises QueryError that lists the rooms."""
     word = without_article(text)
-    found = [key for key, node in graph.nodes("room") if key == text.strip().upper() or means(word, node.label)]
+    found = [key for key, node in graph.nodes("room") if key == text.strip().upper() or is_same_name(word, node.label)]
     if not found:
         raise QueryError(f"no room {text!r} in the scene graph{_suggestion(graph, word)}; {room_list(graph)}")
     return found
@@ -130,7 +130,7 @@ def label_called(graph: SceneGraph, text: str) -> str:
     label = _label_among(without_article(text), known)
     if label is None:
         raise QueryError(
-            f"no class {text!r} in label space {graph.label_space.name}{hint(text, sorted(known))}; {inventory(graph)}"
+            f"no class {text!r} in label space {graph.label_space.name}{did_you_mean(text, sorted(known))}; {inventory(graph)}"
         )
     return label
 
@@ -145,7 +145,7 @@ def spellings(word: str) -> list[str]:
     return forms
 
 
-def means(word: str, name: str) -> bool:
+def is_same_name(word: str, name: str) -> bool:
     """Whether a word is a name, in the singular or the plural, however either is divided: "other furniture", otherfurniture."""
     return _undivided(name) in map(_undivided, spellings(word))
 
@@ -191,7 +191,7 @@ def room_name(graph: SceneGraph, key: str) -> str:
     return f"{key} {node.label.replace('_', ' ')}" if isinstance(node, RoomNode) else key
 
 
-def hint(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question whether the nearest known name was meant; empty when none is near."""
     close = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean {close[0]}?" if close else ""
@@ -211,7 +211,7 @@ def _undivided(name: str) -> str:
 
 def _suggestion(graph: SceneGraph, word: str) -> str:
     names = {node.label for layer in ("room", "object", "track") for _, node in graph.nodes(layer)}
-    return hint(spellings(word)[0], sorted(names))
+    return did_you_mean(spellings(word)[0], sorted(names))
 
 
 def _spot(graph: SceneGraph, key: str) -> Spot:
