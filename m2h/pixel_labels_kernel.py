@@ -23,8 +23,8 @@ LEAST_LOG = np.float32(-17.0)
 """Log of the ratio to the likeliest class below which a class adds nothing to a sum of 32-bit numbers."""
 
 
-def named_on_cpu(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tuple[Tensor, Tensor]:
-    """As `m2h.naming.named`."""
+def labels_on_cpu(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tuple[Tensor, Tensor]:
+    """As `m2h.pixel_labels.labels_of_pixels`."""
     batch, classes, height, width = logits.shape
     maps = logits.detach().float().permute(0, 2, 3, 1).contiguous().view(batch * height, width, classes).numpy()
     group_of = np.arange(classes) if broader is None else np.array(broader)

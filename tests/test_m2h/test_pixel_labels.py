@@ -11,7 +11,7 @@ import torch
 from network_helpers import tiny_model
 from nyu13 import NYU13_OF_NYU40, NYU40_BROADER
 
-from m2h.naming import most_likely, named, named_by_maps
+from m2h.pixel_labels import labels_by_maps, labels_of_pixels, most_likely
 from m2h.record import CheckpointRecord
 from scenegraph.labels import load_label_space
 
@@ -46,12 +46,12 @@ def test_competing_classes_of_one_group_are_named_by_what_they_have_in_common() 
         {wall: 0.4, chair: 0.4},
         {person: 0.45, clothes: 0.4},  # a person is no prop
     ]
-    confidence, labels = named(logits_of(*pixels), NYU40_BROADER, 0.5)
+    confidence, labels = labels_of_pixels(logits_of(*pixels), NYU40_BROADER, 0.5)
     assert labels[0, 0].tolist() == [table, 39, 15, 0, 0]
     torch.testing.assert_close(confidence[0, 0, :3], torch.tensor([0.55, 0.6, 0.7]), atol=0.04, rtol=0)
 
 
-@pytest.mark.parametrize("naming", [named, named_by_maps])
+@pytest.mark.parametrize("naming", [labels_of_pixels, labels_by_maps])
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.7])
 def test_naming_agrees_with_a_loop_over_pixels(threshold: float, naming: Callable[..., Any]) -> None:
     logits = 2 * torch.randn(2, 41, 6, 7, generator=torch.Generator().manual_seed(3))
@@ -70,7 +70,7 @@ def test_naming_agrees_with_a_loop_over_pixels(threshold: float, naming: Callabl
 @pytest.mark.parametrize("classes", [7, 300])
 def test_without_groups_each_class_is_alone(classes: int) -> None:
     logits = 4 * torch.randn(2, classes, 9, 11, generator=torch.Generator().manual_seed(classes))
-    confidence, labels = named(logits.to(memory_format=torch.channels_last), None, 0.5)
+    confidence, labels = labels_of_pixels(logits.to(memory_format=torch.channels_last), None, 0.5)
     expected, numbers = logits.softmax(dim=1).max(dim=1)
     torch.testing.assert_close(confidence, expected)
     assert torch.equal(labels, torch.where(expected >= 0.5, numbers, 0))

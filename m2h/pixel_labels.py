@@ -17,7 +17,7 @@ def most_likely(logits: Tensor) -> tuple[Tensor, Tensor]:
     return 1 / (logits - top).exp_().sum(dim=1), _first((logits == top).transpose(0, 1))
 
 
-def named(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tuple[Tensor, Tensor]:
+def labels_of_pixels(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tuple[Tensor, Tensor]:
     """Labels with their probabilities: logits [B, C, H, W] to probability and number, [B, H, W] each; number 0 has no name.
 
     `broader` gives for each class the one that stands for its group; without it each class is alone. The likeliest group
@@ -26,13 +26,13 @@ def named(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tu
     and the group's where nothing is.
     """
     if logits.device.type == "cpu":
-        from m2h.naming_kernel import named_on_cpu
+        from m2h.pixel_labels_kernel import labels_on_cpu
 
-        return named_on_cpu(logits, broader, threshold)
-    return named_by_maps(logits, broader, threshold)
+        return labels_on_cpu(logits, broader, threshold)
+    return labels_by_maps(logits, broader, threshold)
 
 
-def named_by_maps(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tuple[Tensor, Tensor]:
+def labels_by_maps(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tuple[Tensor, Tensor]:
     """The same by operations on whole maps, for other devices."""
     confidence, labels = most_likely(logits)
     if broader is None:
@@ -41,12 +41,12 @@ def named_by_maps(logits: Tensor, broader: Sequence[int] | None, threshold: floa
     doubtful = confidence < max(threshold, 0.5)
     if doubtful.any():
         odds = logits.transpose(0, 1)[:, doubtful].softmax(dim=0)
-        confidence[doubtful], labels[doubtful] = _named_by_group(odds, broader, threshold)
+        confidence[doubtful], labels[doubtful] = _labels_by_group(odds, broader, threshold)
     return confidence, labels
 
 
-def _named_by_group(odds: Tensor, broader: Sequence[int], threshold: float) -> tuple[Tensor, Tensor]:
-    """`named` of probabilities [C, N]: two [N]."""
+def _labels_by_group(odds: Tensor, broader: Sequence[int], threshold: float) -> tuple[Tensor, Tensor]:
+    """`labels_of_pixels` of probabilities [C, N]: two [N]."""
     groups = sorted(set(broader))
     members = odds.new_tensor([[each == group for each in broader] for group in groups])
     sums = members @ odds
