@@ -22,7 +22,7 @@ from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import SceneGraphConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import TrackNode
-from scenegraph.visits.presence import PlacedVisit, fill_visit_presence
+from scenegraph.visits.joined_presence import PlacedVisit, fill_visit_presence
 
 if TYPE_CHECKING:
     from mapping.tsdf.volume import TSDFVolume
