@@ -16,7 +16,7 @@ from scenegraph.graph import SceneGraph
 from scenegraph.nodes import ObjectNode
 from scenegraph.visits.diff_config import DiffConfig
 from scenegraph.visits.items import MOST_POINTS
-from scenegraph.visits.space import CONFIRMED, DENIED, ObservedSpace, VisitMap, object_vertices
+from scenegraph.visits.space import CONFIRMED, CONTRADICTED, ObservedSpace, VisitMap, object_vertices
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -66,10 +66,10 @@ def _span(visits: Sequence[PlacedVisit]) -> Interval:
 def _within(node: ObjectNode, points: Array, visit: PlacedVisit, config: DiffConfig) -> tuple[Interval, ...] | None:
     """The intervals of a visit in which an object was there; None where the visit does not know."""
     states = visit.space.states(points, of_object=True)
-    confirmed, denied = int((states == CONFIRMED).sum()), int((states == DENIED).sum())
-    if confirmed + denied < config.min_known * max(len(states), 1):
+    confirmed, contradicted = int((states == CONFIRMED).sum()), int((states == CONTRADICTED).sum())
+    if confirmed + contradicted < config.min_known * max(len(states), 1):
         return None
-    if denied >= config.denied_share * (confirmed + denied):
+    if contradicted >= config.contradicted_share * (confirmed + contradicted):
         return ()
     best = max(
         (
