@@ -23,7 +23,7 @@ from scenegraph.objects.extract import extract_objects, extract_unlabelled_objec
 from scenegraph.objects.relations import object_relations
 from scenegraph.objects.structure import correct_structure, has_labels, label_structure
 from scenegraph.objects.views import count_views
-from scenegraph.rooms.find import RoomLayout, find_rooms, room_node
+from scenegraph.rooms.layout import RoomLayout, find_rooms, room_node
 from scenegraph.rooms.measured import observed_shares
 from scenegraph.rooms.places import Places, extract_places
 from scenegraph.rooms.storeys import find_storeys

@@ -1,7 +1,7 @@
 import numpy as np
 
 from scenegraph.graph_config import RoomConfig
-from scenegraph.rooms.filtration import component_counts, filter_places
+from scenegraph.rooms.place_filtration import component_counts, filter_places
 from scenegraph.rooms.places import Places
 
 CONFIG = RoomConfig()

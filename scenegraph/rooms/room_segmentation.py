@@ -77,7 +77,7 @@ class OpeningEvidence:
         self.lintels = [(*_extent(cells, walls), _around(cells, walls.lintel.shape)) for cells in _pieces(walls.lintel)]
 
 
-def segment(walls: WallMap, config: RoomConfig, place_rooms: Indices) -> Segments:
+def segment_rooms(walls: WallMap, config: RoomConfig, place_rooms: Indices) -> Segments:
     """Regions of the storey that are rooms; `place_rooms` (X, Y) is the room of the place graph at each cell, -1 unknown.
 
     Neighbouring basins are merged in increasing order of the opening's score until only doors remain; then regions too

@@ -15,11 +15,11 @@ from scenegraph.faces import Faces
 from scenegraph.graph_config import RoomConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import RoomNode
-from scenegraph.rooms.filtration import Filtration, filter_places
 from scenegraph.rooms.names import name_room
+from scenegraph.rooms.place_filtration import Filtration, filter_places
 from scenegraph.rooms.places import Places
 from scenegraph.rooms.polygons import region_polygon, snap_to_walls
-from scenegraph.rooms.segments import RegionOpening, Segments, segment
+from scenegraph.rooms.room_segmentation import RegionOpening, Segments, segment_rooms
 from scenegraph.rooms.storeys import storey_of
 from scenegraph.rooms.wall_map import WallMap, WallSurface, build_wall_map, nearest_label
 
@@ -145,7 +145,7 @@ def _segments(walls: WallMap, places: Places, filtration: Filtration, config: Ro
     place_rooms = np.full(walls.wall.shape, -1, np.int64)
     place_rooms[tuple(walls.cell_of(places.positions).T)] = filtration.rooms
     place_rooms = nearest_label(place_rooms, walls.open, reach=1.5 / walls.cell_size)
-    segments = segment(walls, config, place_rooms)
+    segments = segment_rooms(walls, config, place_rooms)
     if segments.count:
         return segments
     everything = walls.open if walls.open.any() else walls.observed

@@ -7,7 +7,7 @@ from mapping.distance_field import build_free_space
 from mapping.mesh.mesh import concatenate
 from scenegraph.faces import Faces
 from scenegraph.graph_config import PlaceConfig, RoomConfig, StoreyConfig
-from scenegraph.rooms.find import find_rooms, room_node
+from scenegraph.rooms.layout import find_rooms, room_node
 from scenegraph.rooms.places import extract_places
 from scenegraph.rooms.storeys import find_storeys
 
