@@ -23,9 +23,9 @@ from pipelines.checks.conventions import (
 from pipelines.checks.depth_scale import DepthScale, measure_depth_scale
 from pipelines.checks.focal import FocalLength, measure_focal_length
 from pipelines.checks.matches import MatchedPair, matched_pairs, tracked_pairs
+from pipelines.checks.pose_unit_check import PoseUnit, measure_unit
 from pipelines.checks.sampler import PAIRS, FrameSampler, PairLimits
 from pipelines.checks.timing import TimeOffset, measure_time_offset
-from pipelines.checks.unit import PoseUnit, measure_unit
 from pipelines.frame import Frame, FrameSequence
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention
 from pipelines.sequences.evidence import evidence_of

@@ -14,7 +14,8 @@ from mapping.files import make_folder, move, remove_abandoned, remove_folder, wr
 from mapping.reading.files import read_bytes
 from pipelines.frame import FrameSequence, SequenceError, poses_of
 from pipelines.images import read_mask, write_png
-from pipelines.posing.floor import camera_height
+from pipelines.posing.carried_height import camera_height
+from pipelines.posing.level_surfaces import Predict, surface_heights
 from pipelines.posing.picking import look_at_recording, pick
 from pipelines.posing.reconstruction import (
     Reconstruction,
@@ -24,9 +25,8 @@ from pipelines.posing.reconstruction import (
 )
 from pipelines.posing.recording import PlainRecording, open_plain
 from pipelines.posing.report import PosesReport, evidence_for, finished_report, header_of, notes_of, report_of
-from pipelines.posing.scale import ScaleEstimate, estimate_scale
+from pipelines.posing.scale_estimate import ScaleEstimate, estimate_scale
 from pipelines.posing.single_images import SingleImages
-from pipelines.posing.surfaces import Predict, surface_heights
 from pipelines.reduced import reduced
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.ingest import ingest

@@ -18,7 +18,7 @@ from mapping.packages import require_networks
 from pipelines.frame import SequenceError
 from pipelines.posing.joining import DepthOf, JoinedPart, Links, SparseModel, best_attempt, join_models
 from pipelines.posing.quiet import quiet_pycolmap
-from pipelines.posing.scale import SparseView
+from pipelines.posing.scale_estimate import SparseView
 from pipelines.sequences.masks import MASKS
 
 Array = NDArray[np.float64]

@@ -26,8 +26,8 @@ from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence, SequenceError, poses_of
 from pipelines.levelling import floor_ids
 from pipelines.loading import CachedSequence, chosen_positions
-from pipelines.posing.surfaces import surface_heights
-from pipelines.posing.unit import estimate_unit
+from pipelines.posing.level_surfaces import surface_heights
+from pipelines.posing.pose_unit import estimate_unit
 from pipelines.scaled import ScaledSequence
 from pipelines.settings import NetworkConfig, PipelineConfig
 from pipelines.sources.refinement import refined

@@ -15,7 +15,7 @@ from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
 from mapping.files import remove_file
 from mapping.se3 import inverse, transform_points
 from pipelines.frame import FrameSequence
-from pipelines.posing.scale import SCENE_DEVIATION
+from pipelines.posing.scale_estimate import SCENE_DEVIATION
 from pipelines.sequences.colmap_points import sparse_points_of
 from pipelines.sequences.evidence import GIVEN, evidence_of
 from pipelines.sources.source import DepthOrigin

@@ -16,15 +16,15 @@ from mapping.se3 import inverse, transform_points
 from pipelines.cli import main
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
-from pipelines.posing import poses, surfaces
-from pipelines.posing.floor import CameraHeight
-from pipelines.posing.heights import corrected_by_heights
+from pipelines.posing import level_surfaces, poses
+from pipelines.posing.carried_height import CameraHeight
+from pipelines.posing.furniture_heights import corrected_by_heights
 from pipelines.posing.joining import JoinedPart
 from pipelines.posing.opening import open_or_pose
 from pipelines.posing.poses import pose_recording
 from pipelines.posing.reconstruction import MissingExtraError, Reconstruction, image_pairs, import_pycolmap
 from pipelines.posing.report import notes_of
-from pipelines.posing.scale import CARRIED_HEIGHT, SCENE_DEVIATION, ScaleEstimate, SparseView
+from pipelines.posing.scale_estimate import CARRIED_HEIGHT, SCENE_DEVIATION, ScaleEstimate, SparseView
 from pipelines.sequences.detect import open_sequence
 from pipelines.sequences.evidence import evidence_of
 from pipelines.settings import PosingConfig
@@ -167,7 +167,7 @@ def test_level_surfaces_are_part_of_the_scale_and_said(wall, tmp_path, monkeypat
         asked.append((sequence, up))
         return (lambda frame: Predictions(depth=np.full(frame.rgb.shape[:2], 2.0, np.float32))), None
 
-    monkeypatch.setattr(surfaces, "level_heights", lambda mesh, cameras, floor: [0.64])
+    monkeypatch.setattr(level_surfaces, "level_heights", lambda mesh, cameras, floor: [0.64])
     report = pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="m2h poses", views=views)
     correction = corrected_by_heights([0.64], SCENE_DEVIATION)
     assert report.surfaces == pytest.approx((0.64 * correction.factor,), abs=1e-3)

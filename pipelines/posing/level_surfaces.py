@@ -12,7 +12,7 @@ from mapping.camera import Intrinsics
 from mapping.evenly import evenly
 from pipelines.frame import Frame, FrameSequence, SequenceError, only_within
 from pipelines.levelling import coarse_mesh, faces_of_floor
-from pipelines.posing.heights import level_heights
+from pipelines.posing.furniture_heights import level_heights
 from scenegraph.labels import LabelSpace
 
 Array = NDArray[np.float64]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.posing.scale import (
+from pipelines.posing.scale_estimate import (
     CARRIED_DEVIATION,
     CARRIED_HEIGHT,
     LEAST_POINTS,

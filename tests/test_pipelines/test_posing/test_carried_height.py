@@ -6,8 +6,8 @@ from scipy.spatial.transform import Rotation
 
 from mapping.camera import Intrinsics
 from mapping.se3 import from_rotation_translation, inverse, transform_points
-from pipelines.posing.floor import camera_height
-from pipelines.posing.scale import SparseView
+from pipelines.posing.carried_height import camera_height
+from pipelines.posing.scale_estimate import SparseView
 
 CAMERA = Intrinsics(200.0, 200.0, 159.5, 119.5, 320, 240)
 WORLD = from_rotation_translation(

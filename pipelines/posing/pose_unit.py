@@ -14,8 +14,8 @@ from mapping.se3 import inverse, transform_points
 from pipelines.features import MOST_FEATURES
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import read_frames
-from pipelines.posing.floor import camera_height
-from pipelines.posing.scale import ScaleEstimate, SparseView, estimate_scale
+from pipelines.posing.carried_height import camera_height
+from pipelines.posing.scale_estimate import ScaleEstimate, SparseView, estimate_scale
 from pipelines.posing.tracks import REFINED, find_tracks, match_frames
 from pipelines.sequences.colmap_points import SparsePoints, sparse_points_of
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mapping.depth.robust import frame_outliers, weighted_spread
 from mapping.evenly import evenly
-from pipelines.posing.heights import corrected_by_heights
+from pipelines.posing.furniture_heights import corrected_by_heights
 
 Array = NDArray[np.float64]
 LEAST_POINTS = 12

@@ -8,8 +8,8 @@ from apartments import box, table, two_rooms
 from helpers import random_se3
 
 from mapping.se3 import transform_points
-from pipelines.posing.heights import STANDARD, corrected_by_heights, level_heights
-from pipelines.posing.scale import CARRIED_HEIGHT, ScaleEstimate
+from pipelines.posing.furniture_heights import STANDARD, corrected_by_heights, level_heights
+from pipelines.posing.scale_estimate import CARRIED_HEIGHT, ScaleEstimate
 
 ANY_UNIT = random_se3(np.random.default_rng(3))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from mapping.evenly import evenly
 from mapping.se3 import transform_points
-from pipelines.posing.scale import SparseView
+from pipelines.posing.scale_estimate import SparseView
 
 Array = NDArray[np.float64]
 MOST_VIEWS = 48

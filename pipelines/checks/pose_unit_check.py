@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mapping.multiview.features import epipolar_distance
 from mapping.se3 import inverse
 from pipelines.checks.matches import MatchedPair
-from pipelines.posing.scale import SparseView, estimate_scale
+from pipelines.posing.scale_estimate import SparseView, estimate_scale
 
 PROBES = 16
 """Images, spread over those with matches, whose depth is predicted."""

@@ -15,8 +15,8 @@ from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.frame import Frame, FrameSequence, poses_of
 from pipelines.images import write_png
-from pipelines.posing.scale import SCENE_DEVIATION, SparseView
-from pipelines.posing.unit import estimate_unit, sparse_views
+from pipelines.posing.pose_unit import estimate_unit, sparse_views
+from pipelines.posing.scale_estimate import SCENE_DEVIATION, SparseView
 from pipelines.scaled import ScaledSequence
 from pipelines.settings import PipelineConfig
 from pipelines.sources.network import PosedNetwork
@@ -88,7 +88,7 @@ def test_the_height_of_a_carried_camera_is_evidence_of_the_unit(
             views[position] = SparseView(np.stack([columns, rows], axis=1).astype(float), depth[rows, columns] / UNIT)
         return views
 
-    monkeypatch.setattr("pipelines.posing.unit.sparse_views", everywhere)
+    monkeypatch.setattr("pipelines.posing.pose_unit.sparse_views", everywhere)
 
     def nearly_true(frame: Frame) -> np.ndarray:
         return 1.1 * true_depth(frame)
