@@ -35,8 +35,8 @@ from pipelines.stages.hint import FOLDER, fuse_first, predict_again
 from pipelines.stages.map_files import GRAPH_FILES, GRAPH_INPUTS
 from pipelines.stages.motion import find_motion
 from pipelines.stages.motion_file import FILE as MOTION_FILE
-from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
+from pipelines.stages.refine_poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.versions import package_versions
 from pipelines.warm_up import compiling_ahead

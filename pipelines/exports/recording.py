@@ -25,7 +25,7 @@ from pipelines.sequences.evidence import GIVEN, WorldEvidence, evidence_of
 from pipelines.settings import PipelineConfig
 from pipelines.stages.alignment_file import FILE as ALIGNMENT_FILE
 from pipelines.stages.alignment_file import Alignment, read_alignment
-from pipelines.stages.poses import POSES_FILE, with_refined_poses
+from pipelines.stages.refine_poses import POSES_FILE, with_refined_poses
 from pipelines.workspace import Workspace, input_fingerprint
 
 Array = NDArray[np.float64]

@@ -16,12 +16,13 @@ from mapping.se3 import inverse, transform_points
 from pipelines.cli import main
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
-from pipelines.posing import level_surfaces, poses
+from pipelines.posing import level_surfaces
+from pipelines.posing import pose_recording as posing
 from pipelines.posing.carried_height import CameraHeight
 from pipelines.posing.furniture_heights import corrected_by_heights
 from pipelines.posing.joining import JoinedPart
-from pipelines.posing.opening import open_or_pose
-from pipelines.posing.poses import pose_recording
+from pipelines.posing.open_or_pose import open_or_pose
+from pipelines.posing.pose_recording import pose_recording
 from pipelines.posing.reconstruction import MissingExtraError, Reconstruction, image_pairs, import_pycolmap
 from pipelines.posing.report import notes_of
 from pipelines.posing.scale_estimate import CARRIED_HEIGHT, SCENE_DEVIATION, ScaleEstimate, SparseView
@@ -83,9 +84,9 @@ def wall(tmp_path, monkeypatch):
         (i,) = (i for i in range(COUNT) if np.array_equal(truth[i].rgb, rgb))
         return truth.depth(i)
 
-    monkeypatch.setattr(poses, "reconstruct", reconstruct)
-    monkeypatch.setattr(poses, "import_pycolmap", lambda command: None)
-    monkeypatch.setattr(poses, "focal_from_exif", lambda path: None)
+    monkeypatch.setattr(posing, "reconstruct", reconstruct)
+    monkeypatch.setattr(posing, "import_pycolmap", lambda command: None)
+    monkeypatch.setattr(posing, "focal_from_exif", lambda path: None)
     monkeypatch.setattr("m2h.infer.Predictor.from_checkpoint", lambda *_: Network(predict))
     return SimpleNamespace(folder=folder, truth=truth, calls=calls)
 
@@ -100,7 +101,7 @@ def test_photos_that_phones_store_on_their_side_are_posed_and_kept_upright(wall,
         write_png(wall.folder / f"{i:06d}.png", np.rot90(wall.truth[i].rgb, -turns))
         known = turns % 2 == 1 and i % 2 == 1
         write_png(wall.folder / "masks" / f"{i:06d}.png", used if known else np.rot90(used, -turns))
-    monkeypatch.setattr("pipelines.posing.recording.turns_to_upright_shown", lambda *_: turns)
+    monkeypatch.setattr("pipelines.posing.plain_recording.turns_to_upright_shown", lambda *_: turns)
     pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="m2h poses")
     sequence = open_sequence(tmp_path / "out")
     for i, info in enumerate(sequence.infos):
@@ -138,14 +139,14 @@ def test_poses_are_in_metres_and_what_is_lost_is_listed(wall, tmp_path):
         np.testing.assert_allclose(info.T_world_camera, truth.T_world_camera, atol=1e-4)
         assert info.intrinsics == CAMERA
     table = (out / "frames.csv").read_text()
-    assert f"{LOST},0,{poses.NOT_REGISTERED}" in table
+    assert f"{LOST},0,{posing.NOT_REGISTERED}" in table
     assert table.count("\n") == COUNT + 1
     assert {path.name for path in tmp_path.iterdir()} == {"walk", "out"}  # nothing temporary is left
 
 
 def test_the_height_of_a_carried_camera_is_part_of_the_scale_and_said(wall, tmp_path, monkeypatch):
     above = CameraHeight(height=1.6 / UNIT, spread=0.02, points=500)
-    monkeypatch.setattr(poses, "camera_height", lambda *_: above)
+    monkeypatch.setattr(posing, "camera_height", lambda *_: above)
     report = pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="m2h poses")
     factor = (CARRIED_HEIGHT / 1.6) ** (225 / 421)  # of deviations of 15 and 14 %
     assert report.carried_height == pytest.approx(1.6 * factor, abs=2e-3)
@@ -198,7 +199,7 @@ def test_masks_are_used_and_copied(wall, tmp_path):
         given.extend(sorted(path.name for path in (work / "masks").iterdir()))
         return found(images, names, work, **options)
 
-    found, poses.reconstruct = poses.reconstruct, reconstruct  # the fixture puts it back
+    found, posing.reconstruct = posing.reconstruct, reconstruct  # the fixture puts it back
     pose_recording(wall.folder, out, PosingConfig(), command="")
     assert given == [f"{i:06d}.png.png" for i in range(1, COUNT)]
     sequence = open_sequence(out)
@@ -226,18 +227,18 @@ def test_a_stopped_call_leaves_no_result_and_is_resumed(wall, tmp_path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(poses, "_scale", stop)
+        stopped.setattr(posing, "_scale", stop)
         with pytest.raises(KeyboardInterrupt):
             pose_recording(wall.folder, out, PosingConfig(), command="")
     assert not out.exists()
-    monkeypatch.setattr(poses, "look_at_recording", None)  # what was picked is known
+    monkeypatch.setattr(posing, "look_at_recording", None)  # what was picked is known
     pose_recording(wall.folder, out, PosingConfig(), command="")
     assert open_sequence(out).infos
 
 
 def test_hardly_anything_registered_is_an_error(wall, tmp_path, monkeypatch):
     alone = Reconstruction(CAMERA, {LOST: np.eye(4)}, {}, ())
-    monkeypatch.setattr(poses, "reconstruct", lambda *_, **__: alone)
+    monkeypatch.setattr(posing, "reconstruct", lambda *_, **__: alone)
     with pytest.raises(SequenceError, match=r"walk: structure from motion poses only 1 of 9 frames"):
         pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="")
     assert not (tmp_path / "out").exists()
@@ -247,7 +248,7 @@ def test_without_reliable_points_there_is_no_scale_and_no_result(wall, tmp_path,
     empty = SparseView(np.zeros((0, 2)), np.zeros(0))
     names = [f"{i:06d}.png" for i in range(COUNT)]
     bare = Reconstruction(CAMERA, dict.fromkeys(names, np.eye(4)), dict.fromkeys(names, empty), ())
-    monkeypatch.setattr(poses, "reconstruct", lambda *_, **__: bare)
+    monkeypatch.setattr(posing, "reconstruct", lambda *_, **__: bare)
     with pytest.raises(SequenceError, match="the scale cannot be estimated"):
         pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="")
     assert not (tmp_path / "out").exists()
@@ -262,16 +263,16 @@ def test_a_picture_that_stands_still_is_refused(wall, tmp_path):
 
 def test_the_lens_is_removed_and_the_size_restored(wall, tmp_path, monkeypatch):
     """Structure from motion saw images of half the size through a lens."""
-    truth = poses.reconstruct
+    truth = posing.reconstruct
 
     def reconstruct(images, names, work, **options):
         found = truth(images, names, work, **options)
         return replace(found, camera=replace(CAMERA.resized(40, 30), distortion=(0.01, 0.0, 0.0, 0.0)))
 
-    monkeypatch.setattr(poses, "reconstruct", reconstruct)
-    monkeypatch.setattr(poses, "_reduced_size", lambda size, config: (40, 30))
+    monkeypatch.setattr(posing, "reconstruct", reconstruct)
+    monkeypatch.setattr(posing, "_reduced_size", lambda size, config: (40, 30))
     views_at_half = ScaleEstimate(UNIT, 0.1, 8)
-    monkeypatch.setattr(poses, "_scale", lambda *_: views_at_half)
+    monkeypatch.setattr(posing, "_scale", lambda *_: views_at_half)
     pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="")
     frame = open_sequence(tmp_path / "out")[0]
     assert frame.rgb.shape == (60, 80, 3)
@@ -306,7 +307,7 @@ def test_without_the_extra_the_commands_to_type_are_shown(wall, tmp_path, monkey
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", no_pycolmap)
-    monkeypatch.setattr(poses, "import_pycolmap", import_pycolmap)
+    monkeypatch.setattr(posing, "import_pycolmap", import_pycolmap)
     with pytest.raises(MissingExtraError):
         pose_recording(wall.folder, tmp_path / "out", PosingConfig(), command="")
     for command in (["poses", wall.folder, tmp_path / "out"], ["run", wall.folder, "--out", tmp_path / "run"]):

@@ -10,8 +10,8 @@ from mapping.reading.pictures import turns_to_upright_shown
 from pipelines.frame import SequenceError
 from pipelines.images import encode_jpeg, write_png
 from pipelines.posing import reconstruction
+from pipelines.posing.plain_recording import is_plain, open_plain
 from pipelines.posing.reconstruction import focal_from_exif
-from pipelines.posing.recording import is_plain, open_plain
 
 
 def write_images(folder, names, size=(8, 6)):

@@ -17,13 +17,13 @@ from pipelines.images import read_mask, write_png
 from pipelines.posing.carried_height import camera_height
 from pipelines.posing.level_surfaces import Predict, surface_heights
 from pipelines.posing.picking import look_at_recording, pick
+from pipelines.posing.plain_recording import PlainRecording, open_plain
 from pipelines.posing.reconstruction import (
     Reconstruction,
     focal_from_exif,
     import_pycolmap,
     reconstruct,
 )
-from pipelines.posing.recording import PlainRecording, open_plain
 from pipelines.posing.report import PosesReport, evidence_for, finished_report, header_of, notes_of, report_of
 from pipelines.posing.scale_estimate import ScaleEstimate, estimate_scale
 from pipelines.posing.single_images import SingleImages

@@ -20,9 +20,9 @@ from pipelines.checks.matches import MatchedPair, matched_pairs
 from pipelines.checks.sampler import FrameSampler
 from pipelines.frame import FrameSequence, SequenceError
 from pipelines.loading import read_frames
-from pipelines.posing.adjusted import AdjustedSequence
+from pipelines.posing.adjusted_sequence import AdjustedSequence
 from pipelines.posing.adjustment import Adjustment, adjust_poses, can_adjust, neighbours_moved
-from pipelines.posing.quiet import quiet_pycolmap
+from pipelines.posing.pycolmap_import import quiet_pycolmap
 from pipelines.sources.source import FOUND_BY_POSES, SourceError
 from pipelines.stages.context import RunContext
 from pipelines.stages.prepare import CHECK_FILE, POSTPONED

@@ -20,7 +20,7 @@ from pipelines.frame import SequenceError
 from pipelines.images import read_rgb, write_png
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import SourceError
-from pipelines.stages.poses import POSES_FILE, with_refined_poses
+from pipelines.stages.refine_poses import POSES_FILE, with_refined_poses
 
 TRUE = folders.room_poses(30)
 ROUGH = roughened(TRUE, 0.01, 1.5)
@@ -117,7 +117,7 @@ def test_of_more_frames_than_are_adjusted_every_third_is_and_the_others_move_wit
     tmp_path: Path, sfm: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow drift."""
-    from pipelines.stages import poses as stage
+    from pipelines.stages import refine_poses as stage
 
     asked, adjust = [], stage.adjust_poses
     monkeypatch.setattr(

@@ -6,8 +6,8 @@ import copy
 from pathlib import Path
 
 from pipelines.frame import FrameSequence
-from pipelines.posing.poses import Progress, Views, pose_recording
-from pipelines.posing.recording import is_plain
+from pipelines.posing.plain_recording import is_plain
+from pipelines.posing.pose_recording import Progress, Views, pose_recording
 from pipelines.sequences import detect
 from pipelines.settings import PosingConfig
 from pipelines.workspace import Workspace, is_run_folder
