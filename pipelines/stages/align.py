@@ -21,7 +21,7 @@ from pipelines.sequences.evidence import GIVEN, evidence_of
 from pipelines.sources.source import DepthOrigin
 from pipelines.stages.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
 from pipelines.stages.context import RunContext
-from pipelines.stages.fuse import static_weight
+from pipelines.stages.depth_weight import weight_without_movers
 from pipelines.stages.wanted import wants_alignment
 from pipelines.workspace import StageRecord
 
@@ -70,7 +70,7 @@ def _sample_all(context: RunContext) -> dict[int, DepthSamples]:
     shape = None
     for done, frame in enumerate(context.posed_frames(aligned=False, levelled=False)):
         depth, normals = frame.predictions.depth, frame.predictions.normals
-        weight = static_weight(frame, config=context.config, label_space=context.source.label_space)
+        weight = weight_without_movers(frame, config=context.config, label_space=context.source.label_space)
         shape = shape or sample_shape(frame.intrinsics)
         if sample_shape(frame.intrinsics) == shape:  # a frame of another form stays as it is
             pose = frame.T_world_camera
