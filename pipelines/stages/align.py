@@ -22,7 +22,7 @@ from pipelines.sources.source import DepthOrigin
 from pipelines.stages.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
 from pipelines.stages.context import RunContext
 from pipelines.stages.depth_weight import weight_without_movers
-from pipelines.stages.wanted import wants_alignment
+from pipelines.stages.optional_stages import wants_alignment
 from pipelines.workspace import StageRecord
 
 POINT_DEVIATION = 0.05

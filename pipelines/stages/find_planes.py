@@ -11,8 +11,8 @@ from mapping.evenly import evenly
 from mapping.files import remove_file
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.on_planes import kinds_of, normals_of
+from pipelines.stages.optional_stages import wants_planes
 from pipelines.stages.planes_file import FILE, write_planes
-from pipelines.stages.wanted import wants_planes
 from pipelines.workspace import StageRecord
 
 MOST_FRAMES = 400

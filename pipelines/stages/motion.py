@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mapping.depth.weights import depth_weight
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.motion_file import FILE, Motion, Runs, write_motion
-from pipelines.stages.wanted import wants_motion
+from pipelines.stages.optional_stages import wants_motion
 from pipelines.workspace import StageRecord
 from scenegraph.labels import nyu40
 from scenegraph.motion.views import ViewsBuilder

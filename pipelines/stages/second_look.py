@@ -14,8 +14,8 @@ from mapping.evenly import evenly
 from pipelines.sources.source import DepthOrigin
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.depth_weight import weight_without_movers
-from pipelines.stages.surfaces import TransientSurface
-from pipelines.stages.transient import contradicting_depth, surfaces_of
+from pipelines.stages.graph_mesh import TransientSurface
+from pipelines.stages.transient_surfaces import contradicting_depth, surfaces_of
 from scenegraph.objects.samples import PixelSamples, SampleCollector, SampledFrame
 
 if TYPE_CHECKING:

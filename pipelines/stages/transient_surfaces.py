@@ -19,7 +19,7 @@ from mapping.mesh.mesh import Mesh
 from mapping.se3 import transform_points
 from mapping.tsdf.grid import HALF_CONFIDENCE_WEIGHT
 from pipelines.stages.context import PosedFrame
-from pipelines.stages.surfaces import TransientSurface
+from pipelines.stages.graph_mesh import TransientSurface
 from scenegraph.labels import LabelSpace
 from scenegraph.tracks.track_config import PresenceConfig
 

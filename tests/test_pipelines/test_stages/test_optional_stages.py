@@ -8,7 +8,7 @@ from m2h import Predictions
 from pipelines.config import config_from_mapping
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import DepthOrigin, Source
-from pipelines.stages.wanted import wants_alignment, wants_motion, wants_planes
+from pipelines.stages.optional_stages import wants_alignment, wants_motion, wants_planes
 from scenegraph.labels import nyu40
 
 SENSOR, POSES = DepthOrigin.SENSOR, DepthOrigin.POSES
