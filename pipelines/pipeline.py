@@ -22,9 +22,9 @@ from pipelines.reduced import reduced
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources.cost import is_costly
+from pipelines.sources.provenance_text import trust_lines
 from pipelines.sources.refinement import Refine, refined
 from pipelines.sources.source import Source, open_source
-from pipelines.sources.trust import trust_lines
 from pipelines.spacing import with_frames_decided
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext

@@ -8,8 +8,8 @@ import pytest
 from m2h import Predictions
 from pipelines.cli.run import print_summary
 from pipelines.pipeline import STAGE_NAMES
+from pipelines.sources.provenance_text import depth_sentence, labels_sentence, trust_lines
 from pipelines.sources.source import DepthOrigin, Source
-from pipelines.sources.trust import depth_sentence, labels_sentence, trust_lines
 from scenegraph.labels import nyu40
 
 

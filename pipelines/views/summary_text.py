@@ -55,10 +55,10 @@ def sentences(graph: SceneGraph, measured: Measured) -> list[str]:
 
 def _contents(graph: SceneGraph) -> str:
     objects, tracks = graph.nodes("object"), graph.nodes("track")
-    kinds = Counter(words(node.label) for _, node in objects if not says_little(node.label))
+    kinds = Counter(words(node.label) for _, node in objects if not is_uninformative_label(node.label))
     sizes = dict.fromkeys(kinds, 0.0)
     for _, node in objects:
-        if not says_little(node.label):
+        if not is_uninformative_label(node.label):
             sizes[words(node.label)] += float(np.prod(node.box.size))
     moving = _movers([node for _, node in tracks])
     if not objects:
@@ -140,6 +140,6 @@ def area_text(room: RoomNode) -> str:
     return "– m²" if area is None else f"{area:.1f} m²"
 
 
-def says_little(label: str) -> bool:
+def is_uninformative_label(label: str) -> bool:
     """Whether a label is no name of a thing."""
     return label == "unknown" or label.startswith("other")
