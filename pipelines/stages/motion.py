@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.weights import depth_weight
+from mapping.depth.depth_weights import depth_weight
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.motion_file import FILE, Motion, Runs, write_motion
 from pipelines.stages.optional_stages import wants_motion

@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from mapping.depth.weights import normals_from_depth
+from mapping.depth.depth_weights import normals_from_depth
 from mapping.se3 import transform_points
 from scenegraph.labels import LabelSpace
 from scenegraph.tracks.appearance import NO_LOOK, look

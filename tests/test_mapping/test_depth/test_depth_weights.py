@@ -8,7 +8,7 @@ import pytest
 from mapping.camera import Intrinsics
 from mapping.depth import reference
 from mapping.depth.depth_config import DepthWeightConfig
-from mapping.depth.weights import depth_weight, normals_from_depth
+from mapping.depth.depth_weights import depth_weight, normals_from_depth
 
 CAMERA = Intrinsics(100.0, 110.0, 39.5, 29.5, 80, 60)
 
