@@ -28,7 +28,7 @@ from pipelines.sources.source import Source, open_source
 from pipelines.spacing import with_frames_decided
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
-from pipelines.stages.find_planes import find_surface_planes
+from pipelines.stages.find_depth_planes import find_surface_planes
 from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.gravity import level
+from mapping.histogram_planes import weighted_peaks
 from mapping.mesh.mesh import Mesh
-from mapping.planes import weighted_peaks
 
 Array = NDArray[np.float64]
 STANDARD = ((0.45, 0.04, 0.25), (0.735, 0.025, 0.45), (0.91, 0.03, 0.30))

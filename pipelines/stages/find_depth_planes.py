@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.building_planes import PlaneSamples, Surface, find_planes, joined
+from mapping.depth.depth_planes import PlaneSamples, Surface, find_planes, joined
 from mapping.depth.samples import sample_pixels
 from mapping.evenly import evenly
 from mapping.files import remove_file
 from pipelines.stages.context import PosedFrame, RunContext
-from pipelines.stages.on_planes import kinds_of, normals_of
+from pipelines.stages.depth_on_planes import kinds_of, normals_of
 from pipelines.stages.optional_stages import wants_planes
 from pipelines.stages.planes_file import FILE, write_planes
 from pipelines.workspace import StageRecord

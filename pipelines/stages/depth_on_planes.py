@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from mapping.depth.building_planes import Surface, SurfacePlane, SurfaceView, placed
+from mapping.depth.depth_planes import Surface, SurfacePlane, SurfaceView, placed
 from mapping.depth.depth_weights import normals_from_depth
 from scenegraph.labels import LabelSpace
 

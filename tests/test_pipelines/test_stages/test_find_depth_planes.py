@@ -13,7 +13,7 @@ from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import DepthOrigin, open_source
 from pipelines.stages.context import RunContext
-from pipelines.stages.find_planes import find_surface_planes
+from pipelines.stages.find_depth_planes import find_surface_planes
 from pipelines.stages.planes_file import FILE, read_planes
 from pipelines.workspace import Workspace, WorkspaceError
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.planes import Plane, dominant_yaw, turned_yaw, weighted_peaks
+from mapping.histogram_planes import Plane, dominant_yaw, turned_yaw, weighted_peaks
 
 Array = NDArray[np.float64]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mapping.planes import assign_to_planes, dominant_yaw, vertical_planes, weighted_peaks
+from mapping.histogram_planes import assign_to_planes, dominant_yaw, vertical_planes, weighted_peaks
 
 
 def test_peaks_are_found_where_weight_concentrates_whatever_the_bins():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mapping.depth.building_planes import (
+from mapping.depth.depth_planes import (
     PlaneSamples,
     Surface,
     SurfaceView,
