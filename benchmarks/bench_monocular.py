@@ -27,9 +27,9 @@ from simulated_network import MonocularConfig, MonocularNetwork
 from m2h import Predictions
 from mapping import TSDFConfig, TSDFVolume
 from mapping.depth.depth_config import AlignmentConfig, DepthWeightConfig
+from mapping.depth.depth_weights import depth_weight
 from mapping.depth.joint_alignment import SequenceAlignment, align_sequence
 from mapping.depth.samples import sample_frame
-from mapping.depth.weights import depth_weight
 from mapping.mesh.io import read_mesh
 from mapping.mesh.mesh_metrics import doubled_share, mesh_metrics, rim_per_area
 from mapping.mesh.raycast import MeshCaster

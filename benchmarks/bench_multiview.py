@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mapping import Intrinsics, Mesh, TSDFConfig, TSDFVolume
 from mapping.depth.depth_config import DepthWeightConfig
-from mapping.depth.weights import depth_weight
+from mapping.depth.depth_weights import depth_weight
 from mapping.mesh.mesh_metrics import mesh_metrics
 from mapping.mesh.raycast import MeshCaster
 from mapping.multiview.multiview import MultiviewDepth, sweep_depth

@@ -34,7 +34,7 @@ from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.frame import DerivedSequence, Frame, FrameSequence, only_range
 from pipelines.images import write_png
-from pipelines.posing.poses import pose_recording
+from pipelines.posing.pose_recording import pose_recording
 from pipelines.sequences.ingest import ingest
 from pipelines.settings import FramesConfig, PipelineConfig, PosingConfig
 from pipelines.sources.network import open_network, shipped_views

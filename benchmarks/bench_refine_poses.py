@@ -31,7 +31,7 @@ from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.frame import poses_of
 from pipelines.settings import PipelineConfig
-from pipelines.stages.poses import POSES_FILE, with_refined_poses
+from pipelines.stages.refine_poses import POSES_FILE, with_refined_poses
 from pipelines.synth.generate import WorldConfig
 from pipelines.synth.simulate import SynthConfig, simulate
 from pipelines.workspace import load_run

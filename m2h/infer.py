@@ -23,7 +23,7 @@ from m2h.detection.detector import Detector
 from m2h.detection.evidence import LEAST_SCORE, add_evidence
 from m2h.model import M2H, Neighbours, prepare_for_inference
 from m2h.model.blocks import normalize_vectors
-from m2h.naming import named
+from m2h.pixel_labels import labels_of_pixels
 from m2h.predictions import GOOD_DEPTH, Predictions
 from m2h.preprocess import Placement, place, prepare, restore
 from m2h.record import CheckpointRecord
@@ -296,7 +296,7 @@ class Predictor:
             fields["confidence"] = 1 - torch.exp(-GOOD_DEPTH / scale)
         if "semantics" in at_image:
             logits = at_image["semantics"] / self.record.label_temperature
-            confidence, labels = named(logits, self.record.broader, self.record.label_threshold)
+            confidence, labels = labels_of_pixels(logits, self.record.broader, self.record.label_threshold)
             fields["label_confidence"] = confidence.clamp(0, 1)
             fields["labels"] = labels.to(torch.uint8 if self.record.config.classes <= 256 else torch.int32)
         if "normals" in at_image:

@@ -20,7 +20,7 @@ def initial_model(config: TrainConfig) -> M2H:
     if config.init:
         model, record = load_weights(config.init)
         if record.config != config.model:
-            raise TrainError(f"init {config.init}: contains another network than model describes")
+            raise TrainError(f"init {config.init}: contains a different network from the one that model describes")
         return model
     model = build_model(config.model)
     if config.backbone_weights:
@@ -52,5 +52,5 @@ def load_backbone(model: M2H, path: Path) -> None:
         state = dict(zip(own, given, strict=False))
     wrong = sorted(name for name in own if name not in state or state[name].shape != own[name].shape)
     if wrong:
-        raise TrainError(f"{path}: missing or of another shape for {model.config.backbone}: {', '.join(wrong[:6])}")
+        raise TrainError(f"{path}: missing or of a different shape for {model.config.backbone}: {', '.join(wrong[:6])}")
     network.load_state_dict({name: state[name] for name in own}, strict=False)

@@ -140,7 +140,8 @@ def save_state(path: Path, state: TrainState, config: TrainConfig, sums: list[Su
 def load_state(path: Path, state: TrainState, config: TrainConfig, rank: int = 0, count: int = 1) -> None:
     """Put a saved state into a new one of the same configuration, in process `rank` of `count`.
 
-    Raises TrainError when the file is damaged or belongs to a run of another configuration, naming the first field that differs.
+    Raises TrainError when the file is damaged or belongs to a run of a different configuration, naming the first field that
+    differs.
     """
     check_regular(path, TrainError)
     try:
@@ -158,7 +159,7 @@ def load_state(path: Path, state: TrainState, config: TrainConfig, rank: int = 0
 def _restore(tensors: dict[str, Tensor], counters: Any, path: Path, state: TrainState, config: TrainConfig) -> None:
     difference = _first_difference(counters["config"], config.to_mapping())
     if difference:
-        raise TrainError(f"{path}: belongs to a run with another {difference}; choose another output folder")
+        raise TrainError(f"{path}: belongs to a run with a different {difference}; choose a different output folder")
     state.model.load_state_dict(_below(tensors, "model"))
     if state.average is not None:
         state.average.load_state_dict(_below(tensors, "average"))

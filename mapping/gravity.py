@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mapping.histogram_planes import dominant_yaw, weighted_peaks
 from mapping.mesh.mesh import Mesh
-from mapping.planes import dominant_yaw, weighted_peaks
 from mapping.se3 import from_rotation_translation, inverse
 
 Array = NDArray[np.float64]

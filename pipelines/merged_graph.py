@@ -11,8 +11,8 @@ import numpy as np
 from mapping.se3 import transform_points
 from pipelines.merged_surface import ChangingSurface
 from pipelines.settings import PipelineConfig
+from pipelines.stages.graph_mesh import PredictedLabels, labelled_mesh
 from pipelines.stages.map_files import graph_summary, write_map
-from pipelines.stages.surfaces import PredictedLabels, labelled_mesh
 from pipelines.workspace import StageRecord, Workspace
 from scenegraph.build import CameraTrajectory, build_scene_graph
 from scenegraph.corrections.corrected import corrected
@@ -22,7 +22,7 @@ from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import SceneGraphConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import TrackNode
-from scenegraph.visits.presence import PlacedVisit, fill_visit_presence
+from scenegraph.visits.joined_presence import PlacedVisit, fill_visit_presence
 
 if TYPE_CHECKING:
     from mapping.tsdf.volume import TSDFVolume

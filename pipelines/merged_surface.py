@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from mapping.mesh.mesh import Mesh
-from pipelines.stages.surfaces import TransientSurface
+from pipelines.stages.graph_mesh import TransientSurface
 from scenegraph.visits.diff_config import DiffConfig
 from scenegraph.visits.items import Candidate, as_changed, items_of
-from scenegraph.visits.presence import PlacedVisit, visit_points
+from scenegraph.visits.joined_presence import PlacedVisit, visit_points
 
 if TYPE_CHECKING:
     from mapping.tsdf.volume import TSDFVolume

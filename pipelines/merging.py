@@ -35,7 +35,7 @@ from pipelines.visits import Register, load_visit, place, place_by_poses
 from pipelines.workspace import StageRecord, Workspace, WorkspaceError, digest
 from scenegraph.build import CameraTrajectory
 from scenegraph.files import json_values as values
-from scenegraph.visits.presence import PlacedVisit
+from scenegraph.visits.joined_presence import PlacedVisit
 from scenegraph.visits.space import VisitMap
 
 VISITS_FILE = "visits.json"

@@ -22,21 +22,21 @@ from pipelines.reduced import reduced
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources.cost import is_costly
+from pipelines.sources.provenance_text import trust_lines
 from pipelines.sources.refinement import Refine, refined
 from pipelines.sources.source import Source, open_source
-from pipelines.sources.trust import trust_lines
 from pipelines.spacing import with_frames_decided
 from pipelines.stages.align import align
 from pipelines.stages.context import Progress, RunContext
-from pipelines.stages.find_planes import find_surface_planes
+from pipelines.stages.find_depth_planes import find_surface_planes
 from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import build_graph
 from pipelines.stages.hint import FOLDER, fuse_first, predict_again
 from pipelines.stages.map_files import GRAPH_FILES, GRAPH_INPUTS
 from pipelines.stages.motion import find_motion
 from pipelines.stages.motion_file import FILE as MOTION_FILE
-from pipelines.stages.poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
+from pipelines.stages.refine_poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.report import REPORT_FILES, write_report_files
 from pipelines.versions import package_versions
 from pipelines.warm_up import compiling_ahead

@@ -38,7 +38,7 @@ def _take(steps: Iterator[None], stop: threading.Event) -> None:
 
 def use_kernels() -> Iterator[None]:
     """Do step by step what the stages do with volumes; labels are uint8, as most sequences and the network have them."""
-    from mapping.depth.weights import depth_weight
+    from mapping.depth.depth_weights import depth_weight
     from mapping.mesh.raycast import MeshCaster
     from mapping.tsdf.tsdf_config import TSDFConfig
     from mapping.tsdf.volume import TSDFVolume

@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenegraph.graph import SceneGraph
-from scenegraph.naming import (
+from scenegraph.nodes import ObjectNode, RoomNode, TrackNode
+from scenegraph.query import Hit, objects, sightings, tracked, tracks
+from scenegraph.references import (
     QueryError,
     Spot,
     inventory,
     label_called,
+    resolve_spots,
     room_list,
     room_name,
     rooms_called,
-    spots,
     start_time,
     without_article,
 )
-from scenegraph.nodes import ObjectNode, RoomNode, TrackNode
-from scenegraph.query import Hit, objects, sightings, tracked, tracks
 from scenegraph.tracks.positions import LEAST_PATH, path_length
 
 EXAMPLES = (
@@ -171,7 +171,7 @@ def found_hits(graph: SceneGraph, question: Question) -> list[Hit]:
     if time is not None:
         moving = tracks(graph, time=time, **where)
         if question.near is not None:
-            around = spots(graph, question.near)
+            around = resolve_spots(graph, question.near)
             away = [min(float(np.linalg.norm(s.nearest_to(h.position) - h.position)) for s in around) for h in moving]
             moving = [replace(h, distance=d) for h, d in zip(moving, away, strict=True) if d <= question.radius]
         hits += moving
@@ -239,7 +239,7 @@ def _described(graph: SceneGraph, question: Question, text: str) -> Question:
         question, text = replace(question, time=float(match[1])), text[: match.start()]
     if (match := NEAR.search(text)) is not None:
         near = without_article(match[2])
-        spots(graph, near)
+        resolve_spots(graph, near)
         radius = float(match[1]) if match[1] else NEAR_RADIUS
         question, text = replace(question, near=near, radius=radius), text[: match.start()]
     if question.kind in ("size", "on"):
@@ -296,7 +296,7 @@ def _room_size(room: RoomNode) -> str:
 
 def _sizes(graph: SceneGraph, question: Question) -> Answer:
     lines = []
-    for spot in spots(graph, question.goal):
+    for spot in resolve_spots(graph, question.goal):
         node = None if spot.key is None else graph[spot.key]
         if isinstance(node, RoomNode):
             lines.append(f"{room_name(graph, spot.name)}: {_room_size(node)}")
@@ -309,7 +309,7 @@ def _sizes(graph: SceneGraph, question: Question) -> Answer:
 
 def _distance(graph: SceneGraph, question: Question) -> Answer:
     """The distance on a straight line, between the nearest two of what the words mean."""
-    starts, goals = spots(graph, question.start), spots(graph, question.goal)
+    starts, goals = resolve_spots(graph, question.start), resolve_spots(graph, question.goal)
     pairs = [(_apart(a, b), a, b) for a in starts for b in goals if a.key is None or a.key != b.key]
     if not pairs:
         raise QueryError(f"{question.start} and {question.goal} are the same")
@@ -324,7 +324,7 @@ def _apart(a: Spot, b: Spot) -> float:
 
 
 def _on(graph: SceneGraph, question: Question) -> Answer:
-    below = {spot.key for spot in spots(graph, question.goal)}
+    below = {spot.key for spot in resolve_spots(graph, question.goal)}
     keys = [edge.source for edge in graph.edges("on") if edge.target in below]
     hits = [hit for hit in objects(graph) if hit.key in keys]
     lines = [described(graph, hit) for hit in hits] or [f"nothing found on {question.goal}"]

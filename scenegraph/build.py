@@ -17,13 +17,13 @@ from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import AgentConfig, SceneGraphConfig
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import AgentNode, BuildingNode, ObjectNode, PlaceNode, StoreyNode, TrackNode
+from scenegraph.objects.accepted import accepted_objects
 from scenegraph.objects.evidence import EvidentMesh
 from scenegraph.objects.extract import extract_objects, extract_unlabelled_objects
 from scenegraph.objects.relations import object_relations
-from scenegraph.objects.settle import settled
 from scenegraph.objects.structure import correct_structure, has_labels, label_structure
 from scenegraph.objects.views import count_views
-from scenegraph.rooms.find import RoomLayout, find_rooms, room_node
+from scenegraph.rooms.layout import RoomLayout, find_rooms, room_node
 from scenegraph.rooms.measured import observed_shares
 from scenegraph.rooms.places import Places, extract_places
 from scenegraph.rooms.storeys import find_storeys
@@ -152,7 +152,7 @@ def _surface_objects(
             faces, label_space, config.objects, floors=floors, evidence=known.evidence, samples=known.samples
         )
         if config.structure.corrects_labels:
-            objects, mesh = settled(objects, mesh, config.objects)
+            objects, mesh = accepted_objects(objects, mesh, config.objects)
     else:
         faces = faces.with_mesh(label_structure(faces, label_space, storeys, config.structure))
         objects, mesh = extract_unlabelled_objects(faces, label_space, config.structure, config.objects, floors=floors)

@@ -173,7 +173,7 @@ def _shifted(
 
     def partly(item: Candidate) -> bool:
         whole = is_whole(item.node.label, item.box.size)
-        return whole and item.known >= config.denied_share and item.denied >= config.shifted_share
+        return whole and item.known >= config.contradicted_share and item.contradicted >= config.shifted_share
 
     return [(i, j) for i, j in pairs if partly(a[i]) and partly(b[j]) and a[i].node.label == b[j].node.label]
 
@@ -218,7 +218,7 @@ def _judged_by_boxes(
         for i, item in enumerate(items[side]):
             there = i in matched or _is_covered(item, items[1 - side], config)
             known = 1.0 if there or looked[1 - side](item.box) else 0.0
-            judged.append(replace(item, denied=0.0 if there else 1.0, known=known))
+            judged.append(replace(item, contradicted=0.0 if there else 1.0, known=known))
         sides.append(judged)
     return sides[0], sides[1]
 

@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from scenegraph.naming import QueryError, Spot
+from scenegraph.references import QueryError, Spot
 
 if TYPE_CHECKING:
     from mapping.distance_field import FreeSpace

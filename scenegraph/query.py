@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from shapely.geometry import Point, Polygon
 
 from scenegraph.graph import SceneGraph
-from scenegraph.naming import QueryError, Spot, label_called, rooms_called, spots
 from scenegraph.nodes import ObjectNode, PlaceNode, RoomNode, TrackNode
+from scenegraph.references import QueryError, Spot, label_called, resolve_spots, rooms_called
 from scenegraph.tracks.positions import MAX_GAP, positions_at
 
 Array = NDArray[np.float64]
@@ -66,8 +66,9 @@ def objects(
     """Objects that meet every given condition, in the order of their keys or, with `near`, nearest first.
 
     label is a class name, also in the plural; room a key ("R0") or a name ("kitchen", which may be several rooms); near a point
-    (3,) or what `spots` understands ("door", "table in kitchen"), from the nearest of which the object's box is at most `radius`
-    metres away and which is itself no answer; time a moment at which it was present (an object without presence always was).
+    (3,) or what `resolve_spots` understands ("door", "table in kitchen"), from the nearest of which the object's box is at most
+    `radius` metres away and which is itself no answer; time a moment at which it was present (an object without presence always
+    was).
 
     Raises QueryError for a label or room that the graph does not have, with the nearest known name and what there is.
     """
@@ -242,7 +243,7 @@ def _free_lines(graph: SceneGraph, min_clearance: float) -> nx.Graph[str]:
 def _around(graph: SceneGraph, end: str | ArrayLike) -> list[Spot]:
     """What a text means, or the point itself."""
     if isinstance(end, str):
-        return spots(graph, end)
+        return resolve_spots(graph, end)
     position = np.asarray(end, dtype=np.float64)
     if position.shape != (3,) or not np.isfinite(position).all():
         raise QueryError(f"expected a node's key or a point of three numbers, got {end!r}")

@@ -20,7 +20,7 @@ from pipelines.sources.predictions import read_predictions
 from pipelines.sources.source import DepthOrigin
 from pipelines.sources.stored import index_of
 from pipelines.stages import fuse as fusion
-from pipelines.stages import poses
+from pipelines.stages import refine_poses
 from pipelines.stages.alignment_file import read_alignment
 from pipelines.stages.context import RunContext
 from pipelines.stages.motion_file import Motion, Runs, read_motion, write_motion
@@ -180,7 +180,7 @@ def read_poses(path):
     camera = Intrinsics(20.0, 20.0, 7.5, 5.5, 16, 12)
     infos = (FrameInfo(0, 0.0, "0.png", True, "", np.eye(4), camera),)
     known = {"name": "s", "path": path.parent, "format": "tum", "world_up": None, "is_metric": True}
-    return poses.with_refined_poses(SimpleNamespace(**known, label_space=None, infos=infos), path)
+    return refine_poses.with_refined_poses(SimpleNamespace(**known, label_space=None, infos=infos), path)
 
 
 def context_of(path):
@@ -192,7 +192,7 @@ def context_of(path):
 
 def read_check(path):
     """What check.json says of the poses."""
-    return [poses._postponed(context_of(path)), poses._reason_against(context_of(path))]
+    return [refine_poses._postponed(context_of(path)), refine_poses._reason_against(context_of(path))]
 
 
 def read_record_of(path):

@@ -1,4 +1,4 @@
-"""The definition of what `mapping.depth.weights` computes, in plain numpy. The compiled kernels are tested against it."""
+"""The definition of what `mapping.depth.depth_weights` computes, in plain numpy. The compiled kernels are tested against it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mapping.depth.depth_config import MIN_AGREEMENT, DepthWeightConfig
 def normals_from_depth(
     depth: NDArray[np.float32], intrinsics: Intrinsics, *, radius: int = 1, jump: float = 0.05
 ) -> NDArray[np.float32]:
-    """Unit normals (H, W, 3); see `mapping.depth.weights`."""
+    """Unit normals (H, W, 3); see `mapping.depth.depth_weights`."""
     inverse = _inverse(depth)
     slope_u, known_u = _slope(inverse, 1, radius, jump)
     slope_v, known_v = _slope(inverse, 0, radius, jump)
@@ -61,7 +61,7 @@ def depth_weight(
     confidence: NDArray[np.float32] | None = None,
     config: DepthWeightConfig | None = None,
 ) -> NDArray[np.float32]:
-    """The weight (H, W) float32 of each pixel; see `mapping.depth.weights`."""
+    """The weight (H, W) float32 of each pixel; see `mapping.depth.depth_weights`."""
     config = config or DepthWeightConfig()
     known = np.isfinite(depth) & (depth > 0)
     z = np.where(known, depth, np.float32(config.reference_depth))

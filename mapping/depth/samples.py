@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
-from mapping.depth.weights import normals_from_depth
+from mapping.depth.depth_weights import normals_from_depth
 from mapping.evenly import evenly
 from mapping.se3 import inverse
 

@@ -31,7 +31,7 @@ QUITE_ANOTHER = 2.0
 CELL = 0.6
 """Metres: faces of one cell and direction begin with one view."""
 TOGETHER = 0.6
-"""What a neighbour of the same view is worth, as a logarithm of quality."""
+"""What a neighbour of the same view adds, as a logarithm of quality."""
 ROUNDS = 12
 
 
@@ -85,10 +85,10 @@ def agreeing(mesh: Mesh, seen: Sequence[Sightings], gains: Array, neighbours: In
     for s, off, limit in zip(seen, np.split(away, ends), np.split(allowed, ends), strict=True):
         wrong = np.zeros(faces, bool)
         wrong[s.faces[off > QUITE_ANOTHER * limit]] = True
-        beside = np.zeros(faces, bool)
+        adjacent = np.zeros(faces, bool)
         for a, b in (neighbours.T, neighbours.T[::-1]):
-            beside[a[wrong[b]]] = True
-        kept.append((off <= limit) & ~beside[s.faces])
+            adjacent[a[wrong[b]]] = True
+        kept.append((off <= limit) & ~adjacent[s.faces])
     return kept
 
 
@@ -130,8 +130,8 @@ class _Qualities:
         pairs, index = np.unique(cells[self.face] * self.count + self.view, return_inverse=True)
         # A view counts by how near it comes to the best one for each face that it sees.
         near = np.exp(self.quality - top[self.face])
-        worth = np.bincount(index.ravel(), near, minlength=len(pairs)).astype(np.float64)
-        of_cell = self._best(pairs // self.count, worth, int(cells.max(initial=0)) + 1, pairs % self.count)
+        gain = np.bincount(index.ravel(), near, minlength=len(pairs)).astype(np.float64)
+        of_cell = self._best(pairs // self.count, gain, int(cells.max(initial=0)) + 1, pairs % self.count)
         wanted = of_cell[cells]
         return np.where(np.isfinite(self.value(np.arange(self.faces), wanted)), wanted, best)
 

@@ -102,7 +102,7 @@ class Board:
         return step.kind == "map" and not (self.plan.run_folder(step.unit) / "manifest.json").is_file()
 
 
-def settled(statuses: Mapping[str, StepStatus], busy: Collection[str] = ()) -> bool:
+def is_finished(statuses: Mapping[str, StepStatus], busy: Collection[str] = ()) -> bool:
     """Whether nothing is left to be done, by anyone; `busy` are steps that count as under way."""
     return not busy and all(status.state in ("done", "failed", "blocked") for status in statuses.values())
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from mapping.available_memory import available_bytes
 from mapping.files import remove_abandoned
-from pipelines.batch.board import MOST_DEATHS, Board, StepStatus, settled, under_way
+from pipelines.batch.board import MOST_DEATHS, Board, StepStatus, is_finished, under_way
 from pipelines.batch.executors import Executor
 from pipelines.batch.leases import LeaseWatch, give_back, read_leases
 from pipelines.batch.listing import BatchError
@@ -89,7 +89,7 @@ class _Loop:
         order = self._order()
         while True:
             statuses = self._read()
-            if settled(statuses, self.running.values()):
+            if is_finished(statuses, self.running.values()):
                 self.report(statuses)
                 return statuses
             for name in order:

@@ -10,7 +10,7 @@ from mapping.files import remove_folder
 from pipelines.batch.plan import Kind, Plan, Step
 from pipelines.frame import FrameSequence
 from pipelines.pipeline import STAGE_NAMES, run, stage_context
-from pipelines.posing.opening import open_or_pose
+from pipelines.posing.open_or_pose import open_or_pose
 from pipelines.settings import PipelineConfig
 from pipelines.sources.network import shipped_views
 from pipelines.stages.context import Progress, RunContext

@@ -67,7 +67,7 @@ def extent_problem(size: NDArray[np.float64], config: SceneGraphConfig) -> str:
     return (
         f"the map spans {size[0]:.0f} x {size[1]:.0f} x {size[2]:.0f} m, too much for floor plans in cells of "
         f"graph.rooms.plan_cell={plan:g} m and free space in cells of graph.places.cell_size={cell:g} m: are poses wrong, or in "
-        "another unit than metres? If they are right, make both larger"
+        "a different unit from metres? If they are right, make both larger"
     )
 
 
@@ -80,7 +80,7 @@ def step_problem(places: NDArray[np.float64], config: TSDFConfig) -> str:
     reach = f"but depth is used up to tsdf.max_depth={config.max_depth:g} m"
     if step > MOST_VIEWS_PER_STEP * config.max_depth:
         return (
-            f"successive cameras are {step:.3g} m apart, {reach}: are the poses in another unit than metres? Give it with "
+            f"successive cameras are {step:.3g} m apart, {reach}: are the poses in a different unit from metres? Give it with "
             "--scale METRES_PER_UNIT, or --trust the sequence"
         )
     if jump > MOST_VIEWS_PER_JUMP * config.max_depth:

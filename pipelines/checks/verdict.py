@@ -25,9 +25,9 @@ from pipelines.checks.depth_matches import depth_matches
 from pipelines.checks.depth_scale import DepthScale, error_at, measure_depth_scale, scale_by_depth
 from pipelines.checks.focal import FocalLength, measure_focal_length
 from pipelines.checks.matches import MatchedPair, matched_pairs, tracked_pairs
+from pipelines.checks.pose_unit_check import PoseUnit, measure_unit
 from pipelines.checks.sampler import PAIRS, FrameSampler, PairLimits
 from pipelines.checks.timing import TimeOffset, measure_time_offset
-from pipelines.checks.unit import PoseUnit, measure_unit
 from pipelines.frame import Frame, FrameSequence
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention
 from pipelines.sequences.evidence import evidence_of
@@ -84,7 +84,7 @@ class ConventionVerdict:
         """As a sentence for users: how much agrees as it is read, and under the best other reading."""
         assumed, rival = self.assumed_score, self.best_rival
         if assumed is None or rival is None:
-            return "conventions: cannot tell, no two frames overlap enough"
+            return "conventions: undetermined, no two frames overlap enough"
         fits = f"{100 * assumed.agreement:.0f} % of {WHAT[self.evidence]} agree between frames as read"
         other = f"{100 * rival.agreement:.0f} % under the best other reading ({rival.convention.describe()})"
         if self.verdict == "wrong":
@@ -92,10 +92,10 @@ class ConventionVerdict:
         if self.verdict == "unclear":
             return f"conventions: UNCLEAR, no reading fits: {fits}, {other}"
         if self.verdict == "undecided" and not self.undecided:
-            return f"conventions: cannot tell, frames hardly overlap ({fits}, {other})"
+            return f"conventions: undetermined, frames hardly overlap ({fits}, {other})"
         if self.verdict == "undecided":
             others = "; ".join(convention.describe() for convention in self.undecided)
-            return f"conventions: cannot tell, {fits}, but too little motion to rule out: {others}"
+            return f"conventions: undetermined, {fits}, but too little motion to rule out: {others}"
         certainty = "right" if self.verdict == "right" else "likely right, but imprecise"
         return f"conventions: {certainty}, {fits}, {other}"
 
@@ -155,7 +155,7 @@ class SequenceCheck:
         """A few words for the table of a run."""
         score = self.conventions.assumed_score
         agree = f" ({100 * score.agreement:.0f} % of {WHAT[self.conventions.evidence]} agree)" if score else ""
-        said = {"undecided": "cannot tell", "likely": "likely right"}.get(
+        said = {"undecided": "undetermined", "likely": "likely right"}.get(
             self.conventions.verdict, self.conventions.verdict
         )
         focal = self.focal_length
@@ -167,7 +167,7 @@ class SequenceCheck:
 
     def lines(self) -> list[str]:
         """As sentences for users."""
-        focal = self.focal_length.describe() if self.focal_length else "focal length: cannot tell"
+        focal = self.focal_length.describe() if self.focal_length else "focal length: undetermined"
         times = self.time_offset.describe() if self.time_offset else None
         return [self.conventions.line(), *([f"times: {times}"] if times else []), focal, *self._scale_lines()]
 
@@ -176,7 +176,7 @@ class SequenceCheck:
         if not self.is_metric or self.is_estimate or scales:
             return scales
         if self.conventions.evidence == "depth":
-            return ["depth scale: cannot tell whether it is some per cent off, too little parallax"]
+            return ["depth scale: undetermined to some per cent, too little parallax"]
         return ["unit of the poses: assumed to be the metre, as the files say; nothing here proves it"]
 
     def to_json(self) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def merge(run_folder: Path, keys: tuple[str, ...]) -> None:
 @click.pass_obj
 def split(run_folder: Path, key: str, points: tuple[str, ...]) -> None:
     """Make one object several: each piece of its surface belongs to the nearest of the points."""
-    from scenegraph.naming import point_of
+    from scenegraph.references import point_of
 
     if len(points) < 2:
         raise click.UsageError("split: expected --at X,Y,Z at least twice")

@@ -30,7 +30,7 @@ def poses(
     A stopped call is resumed. Needs pip install 'm2h-mapping[sfm]'. `m2h run VIDEO --out RUN` does this step itself.
     """
     from pipelines.config import config_path, load_config
-    from pipelines.posing.poses import pose_recording
+    from pipelines.posing.pose_recording import pose_recording
     from pipelines.posing.report import notes_of
     from pipelines.settings import PipelineConfig
     from pipelines.sources.network import shipped_views

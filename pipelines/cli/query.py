@@ -60,7 +60,7 @@ def query(
     m2h query run/ --path bed "table in kitchen" --ground --height 1.2 --radius 0.3
     """
     from pipelines.workspace import load_graph
-    from scenegraph.naming import QueryError
+    from scenegraph.references import QueryError
 
     if ground and not ends:
         raise QueryError("--ground: expected together with --path FROM TO")
@@ -116,8 +116,8 @@ def ask(run_folder: Path, question: tuple[str, ...], quiet: bool, as_json: bool,
 def show_hits(graph: Any, conditions: dict[str, Any], *, as_json: bool) -> None:
     """The objects that meet the conditions of `query`, and the nearest sightings of what is not there at its time."""
     from scenegraph.ask import Question, described, found_hits, nothing_found, position_text
-    from scenegraph.naming import QueryError, start_time
     from scenegraph.query import sightings
+    from scenegraph.references import QueryError, start_time
 
     at, near, radius = conditions["at"], conditions["near"], conditions["radius"]
     if radius is not None and (near is None or not radius > 0):
@@ -165,15 +165,15 @@ def ground_answer(
     """The shortest path on the floor for something of that height and radius."""
     from pipelines.workspace import load_ground
     from scenegraph.ground import GroundEnd, ground_path
-    from scenegraph.naming import spots
     from scenegraph.query import room_at
+    from scenegraph.references import resolve_spots
 
     def outlined(spot: Any) -> GroundEnd:
         key = spot.key if spot.key in dict(graph.nodes("room")) else None
         key = key or (spot.key and graph.ancestor(spot.key, "room")) or room_at(graph, spot.position)
         return GroundEnd(spot, None if key is None else graph[key].polygon)
 
-    starts, goals = ([outlined(spot) for spot in spots(graph, end)] for end in ends)
+    starts, goals = ([outlined(spot) for spot in resolve_spots(graph, end)] for end in ends)
     ground = load_ground(run_folder)
     points, storey = ground_path(ground, starts, goals, height=height, radius=radius)
     clearance = ground.clearance(points, storey, height=height)
@@ -198,7 +198,7 @@ def path_mapping(graph: Any, points: Any, clearance: float) -> dict[str, Any]:
 def show_path(graph: Any, answer: dict[str, Any], *, as_json: bool) -> None:
     """A path, for people or for machines."""
     from scenegraph.ask import position_text
-    from scenegraph.naming import room_name
+    from scenegraph.references import room_name
 
     if as_json:
         print_json(answer)

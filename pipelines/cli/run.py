@@ -151,7 +151,7 @@ def execute(
     """Open, run and report the result; returns the manifest."""
     from pipelines.config import config_path, load_config
     from pipelines.pipeline import run as run_pipeline
-    from pipelines.posing.opening import open_or_pose
+    from pipelines.posing.open_or_pose import open_or_pose
     from pipelines.settings import PipelineConfig
     from pipelines.sources.network import shipped_views
 

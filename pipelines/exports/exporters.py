@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mapping.files import atomic_folder, make_folder, remove_abandoned, remove_folder
 from pipelines.exports.finished import ExportOptions, FinishedRun
 from pipelines.plugins import resolve
-from pipelines.sources.trust import about_sizes
+from pipelines.sources.provenance_text import about_sizes
 from pipelines.workspace import Workspace, WorkspaceError, load_run, refuse_links
 
 Writer = Callable[[FinishedRun, Path], None]

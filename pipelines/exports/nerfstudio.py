@@ -9,7 +9,7 @@ import numpy as np
 from mapping.mesh.io import write_mesh
 from mapping.mesh.mesh import Mesh
 from pipelines.exports.finished import ExportError, FinishedRun
-from pipelines.exports.recording import open_recording
+from pipelines.exports.reopened_recording import open_recording
 from pipelines.exports.surface_points import seen_points
 from pipelines.sequences.ingest import CanonicalWriter
 

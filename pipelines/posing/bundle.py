@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from mapping.multiview.features import Features
 from mapping.se3 import inverse
-from pipelines.posing.quiet import quiet_pycolmap
+from pipelines.posing.pycolmap_import import quiet_pycolmap
 from pipelines.posing.tracks import TYPICAL_STEP, Tracks, typical_distance
 
 Array = NDArray[np.float64]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from mapping.multiview.features import epipolar_distance
 from mapping.se3 import inverse, transform_points
-from pipelines.posing.scale import SparseView, log_scale_of
+from pipelines.posing.scale_estimate import SparseView, log_scale_of
 from pipelines.posing.similarity import LIMIT, Common, Joint, Similarity, find_joint
 
 Array = NDArray[np.float64]

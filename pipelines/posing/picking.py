@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.frame import SequenceError
-from pipelines.posing.recording import PlainRecording
+from pipelines.posing.plain_recording import PlainRecording
 
 CANDIDATE_RATE = 12.0
 """Frames of a video per second that are looked at; those between hardly differ."""

@@ -17,8 +17,8 @@ from mapping.files import make_folder, remove_folder, write_text_atomic
 from mapping.packages import require_networks
 from pipelines.frame import SequenceError
 from pipelines.posing.joining import DepthOf, JoinedPart, Links, SparseModel, best_attempt, join_models
-from pipelines.posing.quiet import quiet_pycolmap
-from pipelines.posing.scale import SparseView
+from pipelines.posing.pycolmap_import import quiet_pycolmap
+from pipelines.posing.scale_estimate import SparseView
 from pipelines.sequences.masks import MASKS
 
 Array = NDArray[np.float64]

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.posing.joining import JoinedPart
 from pipelines.posing.reconstruction import Reconstruction
-from pipelines.posing.scale import CARRIED_HEIGHT, ScaleEstimate
+from pipelines.posing.scale_estimate import CARRIED_HEIGHT, ScaleEstimate
 from pipelines.sequences.evidence import WorldEvidence, read_evidence
 from pipelines.sequences.text import read_json
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
-from mapping.depth.weights import normals_from_depth
+from mapping.depth.depth_weights import normals_from_depth
 from mapping.evenly import evenly
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.loading import chosen_positions

@@ -7,8 +7,8 @@ from dataclasses import replace
 from m2h import Predictions
 from pipelines.frame import Frame, FrameSequence
 from pipelines.settings import PipelineConfig
+from pipelines.sources.provenance_text import depth_sentence, labels_sentence
 from pipelines.sources.source import Hint, Source, SourceError, open_source
-from pipelines.sources.trust import depth_sentence, labels_sentence
 
 PARTS = {
     "depth": ("depth", "confidence"),

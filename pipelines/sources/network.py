@@ -26,8 +26,8 @@ from pipelines.config import config_to_mapping
 from pipelines.frame import Frame, FrameSequence, SequenceError, poses_of
 from pipelines.levelling import floor_ids
 from pipelines.loading import CachedSequence, chosen_positions
-from pipelines.posing.surfaces import surface_heights
-from pipelines.posing.unit import estimate_unit
+from pipelines.posing.level_surfaces import surface_heights
+from pipelines.posing.pose_unit import estimate_unit
 from pipelines.scaled import ScaledSequence
 from pipelines.settings import NetworkConfig, PipelineConfig
 from pipelines.sources.refinement import refined
@@ -82,14 +82,14 @@ def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Sou
     predictor = Predictor.from_checkpoint(name)
     label_space = load_label_space(predictor.record.label_space) if "semantics" in predictor.tasks else None
     if label_space is not None:
-        predictor = naming(predictor, label_space, config.network)
+        predictor = predictor_for_run(predictor, label_space, config.network)
     fingerprint = f"{predictor.record.to_json()} {folder_fingerprint(path)} {detector_fingerprint(predictor)}"
     title = f"m2h:{Path(name).name}"
     poses = poses_of(sequence)
     trust = predictor.record.notes or "how good the network is has not been measured"
     if predictor.detector is not None and name == DEFAULT_NAME:
         trust += f" {WITH_DETECTOR}"
-    if not predictor.sees_neighbours or not moves(poses):
+    if not predictor.sees_neighbours or not has_baseline(poses):
 
         def predict(frame: Frame) -> Predictions:
             return predictor(frame.rgb, frame.intrinsics)
@@ -145,7 +145,7 @@ def depth_alone_of(predictor: Predictor) -> Callable[[Frame], NDArray[np.float32
     return lambda frame: predictor.depth_alone(frame.rgb, frame.intrinsics)
 
 
-def naming(predictor: Predictor, label_space: LabelSpace, config: NetworkConfig) -> Predictor:
+def predictor_for_run(predictor: Predictor, label_space: LabelSpace, config: NetworkConfig) -> Predictor:
     """The predictor as a run asks it for labels: without vague names, and, for a network that matches neighbouring frames, with
     the detector's evidence if that is wanted."""
     from m2h.detection.detector import Detector
@@ -370,7 +370,7 @@ def precision_of(confidence: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.minimum(1, (CERTAIN / scale) ** 2).astype(np.float32)
 
 
-def moves(poses: NDArray[np.float64]) -> bool:
+def has_baseline(poses: NDArray[np.float64]) -> bool:
     """Whether two cameras stand apart, without which there is nothing to match."""
     places = poses[np.isfinite(poses).all(axis=(1, 2)), :3, 3]
     return len(places) > 1 and bool(np.ptp(places, axis=0).any())

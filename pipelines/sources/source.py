@@ -86,9 +86,9 @@ class Source:
     one unit of the poses where the source found them. `predicts_labels` says that labels are guesses, which give way where
     geometry contradicts them. `files` are the files and folders that it reads while it answers, besides the sequence. `networks`
     are those of others that it asks. `about_depth` and `about_labels` are sentences on where these come from and how good they
-    are known to be, in place of those of `trust.py`. `depth_alone` predicts depth (H, W) in metres of a single image, for what
-    poses cannot tell; None for a source that cannot. `turns` gives the quarter turns (N,) counter-clockwise, by position in the
-    sequence, that brought the images upright which a network was shown; None where they were shown as they are.
+    are known to be, in place of those of `provenance_text.py`. `depth_alone` predicts depth (H, W) in metres of a single image,
+    for what poses cannot tell; None for a source that cannot. `turns` gives the quarter turns (N,) counter-clockwise, by position
+    in the sequence, that brought the images upright which a network was shown; None where they were shown as they are.
     """
 
     name: str

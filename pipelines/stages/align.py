@@ -15,14 +15,14 @@ from mapping.depth.samples import DepthSamples, sample_frame, sample_shape
 from mapping.files import remove_file
 from mapping.se3 import inverse, transform_points
 from pipelines.frame import FrameSequence
-from pipelines.posing.scale import SCENE_DEVIATION
+from pipelines.posing.scale_estimate import SCENE_DEVIATION
 from pipelines.sequences.colmap_points import sparse_points_of
 from pipelines.sequences.evidence import GIVEN, evidence_of
 from pipelines.sources.source import DepthOrigin
 from pipelines.stages.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
 from pipelines.stages.context import RunContext
-from pipelines.stages.fuse import static_weight
-from pipelines.stages.wanted import wants_alignment
+from pipelines.stages.depth_weight import weight_without_movers
+from pipelines.stages.optional_stages import wants_alignment
 from pipelines.workspace import StageRecord
 
 POINT_DEVIATION = 0.05
@@ -70,7 +70,7 @@ def _sample_all(context: RunContext) -> dict[int, DepthSamples]:
     shape = None
     for done, frame in enumerate(context.posed_frames(aligned=False, levelled=False)):
         depth, normals = frame.predictions.depth, frame.predictions.normals
-        weight = static_weight(frame, config=context.config, label_space=context.source.label_space)
+        weight = weight_without_movers(frame, config=context.config, label_space=context.source.label_space)
         shape = shape or sample_shape(frame.intrinsics)
         if sample_shape(frame.intrinsics) == shape:  # a frame of another form stays as it is
             pose = frame.T_world_camera

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from mapping.depth.building_planes import SurfacePlane
+from mapping.depth.depth_planes import SurfacePlane
 from mapping.se3 import inverse
 from pipelines.features import FrameFeatures
 from pipelines.frame import Frame, FrameSequence, only_within
@@ -24,7 +24,7 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources.source import Source, SourceError
 from pipelines.sources.stored import read_answer
 from pipelines.stages import alignment_file, planes_file
-from pipelines.stages.on_planes import on_planes
+from pipelines.stages.depth_on_planes import on_planes
 from pipelines.stages.raised_floor import without_raised_floor
 from pipelines.workspace import Workspace, read_record
 from scenegraph.files import json_values as values

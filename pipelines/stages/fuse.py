@@ -6,13 +6,11 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m2h import Predictions
-from mapping.depth.weights import depth_weight
 from mapping.files import remove_file, write_text_atomic
 from mapping.reading.documents import read_json
 from mapping.tsdf.observation import FusionError
@@ -22,13 +20,15 @@ from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
 from pipelines.sources.source import Source
 from pipelines.stages.context import PosedFrame, RunContext
+from pipelines.stages.depth_weight import weight_without_movers
+from pipelines.stages.label_votes import pixel_votes
 from pipelines.stages.motion_file import FILE, Motion, read_motion
 from pipelines.stages.watching import show_fused
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace, nyu40
 from scenegraph.tracks.detection import Detection, LabelledView, detections_from_json, detections_to_json
-from scenegraph.tracks.detector import detect, widened
+from scenegraph.tracks.detector import detect
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_FILES = ("fusing.npz", "fusing.json")
@@ -118,31 +118,6 @@ def _check_mapped(context: RunContext, state: FusionState) -> None:
         ) from error
 
 
-def static_weight(
-    frame: PosedFrame,
-    *,
-    config: PipelineConfig,
-    label_space: LabelSpace | None,
-    moving: NDArray[np.uint16] | None = None,
-) -> NDArray[np.float32]:
-    """(H, W) the weight of the depth of each pixel, 0 for what may move by its label or is `moving` (H, W)."""
-    seen = frame.predictions
-    weight = depth_weight(
-        seen.depth,
-        frame.intrinsics,
-        normals=seen.normals,
-        edges=seen.edges,
-        confidence=seen.confidence,
-        config=config.depth,
-    )
-    mask = np.zeros(weight.shape, dtype=bool) if moving is None else moving > 0
-    if seen.labels is not None and label_space is not None:
-        mask |= label_space.mask_of_kind("dynamic", seen.labels)
-    dilate_px = round(config.dynamics.detection.dilation * frame.intrinsics.width)
-    weight[widened(mask, dilate_px=dilate_px, depth=seen.depth)] = 0
-    return weight
-
-
 def fuse_frame(
     volume: TSDFVolume,
     frame: PosedFrame,
@@ -153,41 +128,14 @@ def fuse_frame(
 ) -> None:
     """Weigh the frame's depth pixel by pixel, ignore what may move, and add the rest to the volume.
 
-    Of predicted labels, that a pixel has no name is evidence as well, and labels count as far as they are sure (`voted`).
+    Of predicted labels, that a pixel has no name is evidence as well, and labels count as far as they are sure (`pixel_votes`).
     """
     seen = frame.predictions
-    weight = static_weight(frame, config=config, label_space=source.label_space, moving=moving)
+    weight = weight_without_movers(frame, config=config, label_space=source.label_space, moving=moving)
     labels = seen.labels
     if labels is not None and source.label_space is not None and source.predicts_labels:
-        labels = voted(labels, seen.label_confidence, source.label_space, frame.index)
+        labels = pixel_votes(labels, seen.label_confidence, source.label_space, frame.index)
     volume.integrate(seen.depth, frame.intrinsics, frame.T_world_camera, rgb=frame.rgb, labels=labels, weight=weight)
-
-
-def voted(
-    labels: NDArray[Any], confidence: NDArray[np.float32] | None, label_space: LabelSpace, index: int
-) -> NDArray[Any]:
-    """What the pixels of frame `index` vote for (H, W): a label, the space's `unnamed`, or 0 for nothing.
-
-    A pixel has one vote or none, so the probability (H, W) that its label is right decides how many of such pixels vote: a share
-    `confidence` of the named ones for their label, and a share 1 - `confidence` of those without a name, whose best guess has
-    that probability, for no name. Which ones is spread evenly over the image and from frame to frame. Without confidences all
-    pixels vote.
-    """
-    unnamed = label_space.unnamed
-    wide = labels if unnamed <= np.iinfo(labels.dtype).max else labels.astype(np.uint16)
-    no_name = wide.dtype.type(unnamed)
-    if confidence is None:
-        return np.where(wide == 0, no_name, wide)
-    sure = threshold(labels.shape, index) < confidence
-    return np.where(sure, wide, np.where(wide == 0, no_name, 0)).astype(wide.dtype)
-
-
-def threshold(shape: tuple[int, ...], index: int) -> NDArray[np.float32]:
-    """(H, W) numbers evenly spread over [0, 1), alike in every run: an additive recurrence over columns, rows and frames, whose
-    steps are the powers of one over the root of x^4 = x + 1."""
-    steps = [1.2207440846057596**-power for power in (1, 2, 3)]
-    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
-    return ((0.5 + columns * steps[0] + rows * steps[1] + index * steps[2]) % 1).astype(np.float32)
 
 
 def _labelled_view(

@@ -12,10 +12,10 @@ from pipelines.checks.bounds import extent_problem
 from pipelines.frame import SequenceError
 from pipelines.sources.source import DepthOrigin
 from pipelines.stages.context import RunContext
+from pipelines.stages.graph_mesh import PredictedLabels, labelled_mesh
 from pipelines.stages.map_files import graph_summary, write_map
-from pipelines.stages.presence import fill_presence
+from pipelines.stages.object_presence import fill_presence
 from pipelines.stages.second_look import second_look
-from pipelines.stages.surfaces import PredictedLabels, labelled_mesh
 from pipelines.workspace import StageRecord, WorkspaceError
 from scenegraph.build import CameraTrajectory, build_scene_graph
 from scenegraph.corrections.corrected import corrected

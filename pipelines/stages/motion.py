@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.weights import depth_weight
+from mapping.depth.depth_weights import depth_weight
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.motion_file import FILE, Motion, Runs, write_motion
-from pipelines.stages.wanted import wants_motion
+from pipelines.stages.optional_stages import wants_motion
 from pipelines.workspace import StageRecord
 from scenegraph.labels import nyu40
 from scenegraph.motion.views import ViewsBuilder

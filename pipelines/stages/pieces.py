@@ -114,7 +114,7 @@ def place_sum(context: RunContext, folder: Path, pieces: int) -> None:
     """Give the sum of all pieces to the fusion stage of the run, as its checkpoint after the last frame.
 
     Where more frames are broken than the settings allow nothing is given, so that the stage itself says so. Raises
-    WorkspaceError where the pieces are of another input or other settings.
+    WorkspaceError where the pieces are of a different input or different settings.
     """
     workspace = Workspace(context.workspace.root)
     with workspace.lock():
@@ -123,7 +123,9 @@ def place_sum(context: RunContext, folder: Path, pieces: int) -> None:
         name = piece_name(0, pieces)
         notes = _read_notes(folder, name)
         if notes.key != context.key:
-            raise WorkspaceError(f"{folder}: its pieces are of another input or other settings; run it with --retry")
+            raise WorkspaceError(
+                f"{folder}: its pieces are of a different input or different settings; run it with --retry"
+            )
         if len(notes.broken) > context.config.frames.max_broken * len(context.positions):
             return
         volume = TSDFVolume.load(_in_order(folder, name, pieces), max_memory=context.config.tsdf.max_memory)

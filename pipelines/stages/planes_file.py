@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.building_planes import CELL, Surface, SurfacePlane
+from mapping.depth.depth_planes import CELL, Surface, SurfacePlane
 from mapping.files import write_text_atomic
-from mapping.planes import Plane
+from mapping.histogram_planes import Plane
 from pipelines.workspace import read_record
 from scenegraph.files import json_values as values
 

@@ -13,9 +13,9 @@ from mapping.camera import Intrinsics
 from mapping.evenly import evenly
 from pipelines.sources.source import DepthOrigin
 from pipelines.stages.context import PosedFrame, RunContext
-from pipelines.stages.fuse import static_weight
-from pipelines.stages.surfaces import TransientSurface
-from pipelines.stages.transient import contradicting_depth, surfaces_of
+from pipelines.stages.depth_weight import weight_without_movers
+from pipelines.stages.graph_mesh import TransientSurface
+from pipelines.stages.transient_surfaces import contradicting_depth, surfaces_of
 from scenegraph.objects.samples import PixelSamples, SampleCollector, SampledFrame
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def second_look(context: RunContext, volume: TSDFVolume) -> SecondLook:
     second = TSDFVolume(replace(volume.config, carve=False))
     chosen = presence_frames(context)
     for done, frame in enumerate(context.posed_frames(chosen)):
-        weight = static_weight(frame, config=context.config, label_space=label_space)
+        weight = weight_without_movers(frame, config=context.config, label_space=label_space)
         view = PlainView.of(frame)
         room -= view.nbytes
         if room >= 0:

@@ -15,9 +15,9 @@ from pipelines.views.measured import Measured
 from pipelines.views.pictures import Picture, ReportPictures, Strip
 from pipelines.views.plan.compose import storey_drawings
 from pipelines.views.plan.svg import drawing_svg
-from pipelines.views.story import sentences, warnings_of, words
+from pipelines.views.summary_text import sentences, warnings_of, words
 from scenegraph.graph import SceneGraph
-from scenegraph.naming import start_time
+from scenegraph.references import start_time
 from scenegraph.tracks.positions import path_length
 
 MANY_OBJECTS = 20

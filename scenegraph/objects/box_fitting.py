@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from mapping.planes import Plane, dominant_yaw
+from mapping.histogram_planes import Plane, dominant_yaw
 from scenegraph.boxes import smallest_rectangle_yaw, yaw_rotation
 from scenegraph.graph_config import ObjectConfig
 from scenegraph.nodes import OrientedBox

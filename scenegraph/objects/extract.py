@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from mapping.histogram_planes import assign_to_planes, vertical_planes
 from mapping.mesh.mesh import Mesh
-from mapping.planes import assign_to_planes, vertical_planes
 from scenegraph.faces import Faces
 from scenegraph.graph_config import ObjectConfig, StructureConfig
 from scenegraph.labels import LabelSpace

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from mapping.histogram_planes import assign_to_planes, vertical_planes
 from mapping.mesh.mesh import Mesh
-from mapping.planes import assign_to_planes, vertical_planes
 from scenegraph.faces import Faces
 from scenegraph.graph_config import StructureConfig
 from scenegraph.labels import LabelSpace

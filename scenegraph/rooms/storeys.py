@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mapping.planes import Peak, weighted_peaks
+from mapping.histogram_planes import Peak, weighted_peaks
 from scenegraph.faces import Faces
 from scenegraph.graph_config import StoreyConfig
 from scenegraph.labels import LabelSpace

@@ -26,7 +26,7 @@ PEOPLE_SPREAD = 0.35  # between different things of a class
 MISTAKEN = 0.01  # share of stays whose features are those of something else
 
 
-def look(rgb: NDArray[np.uint8], heights: Array) -> Look:
+def appearance_features(rgb: NDArray[np.uint8], heights: Array) -> Look:
     """Features (3,) of the upper and the lower band from the pixels (N, 3) and their heights (N,) over the floor.
 
     A band with fewer than 20 pixels is None. The features are two logarithms of colour ratios, which are nearly independent
@@ -44,7 +44,7 @@ def mean_look(looks: Sequence[Look]) -> Look:
     return upper, lower
 
 
-def unlikeness(a: Look, b: Look) -> float:
+def appearance_distance(a: Look, b: Look) -> float:
     """Squared difference in standard deviations, the mean of the bands that both have, at most 9; 0 when they share none."""
     squared = [
         float(np.sum((x - y) ** 2)) / SPREAD**2 for x, y in zip(a, b, strict=True) if x is not None and y is not None
@@ -71,7 +71,7 @@ def summarise_looks(looks: Sequence[Look]) -> LookSummary:
     return LookSummary(middle, views)
 
 
-def look_odds(a: LookSummary, b: LookSummary) -> float:
+def log_odds_same(a: LookSummary, b: LookSummary) -> float:
     """Log odds that two looks belong to one thing rather than to two; 0 when they share no band.
 
     Differences are normal, narrow between stays of one thing and wide between two things; a few stays are outliers.

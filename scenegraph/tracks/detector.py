@@ -12,10 +12,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from mapping.depth.weights import normals_from_depth
+from mapping.depth.depth_weights import normals_from_depth
 from mapping.se3 import transform_points
 from scenegraph.labels import LabelSpace
-from scenegraph.tracks.appearance import NO_LOOK, look
+from scenegraph.tracks.appearance import NO_LOOK, appearance_features
 from scenegraph.tracks.detection import Detection, LabelledView
 from scenegraph.tracks.track_config import DetectionConfig
 
@@ -249,7 +249,7 @@ def _describe(view: LabelledView, part: Mask, label_id: int, ground: _Ground, co
         high=high,
         cut=cut,
         floor=level,
-        look=NO_LOOK if view.rgb is None or base is None else look(view.rgb[part], inside[:, 2] - base),
+        look=NO_LOOK if view.rgb is None or base is None else appearance_features(view.rgb[part], inside[:, 2] - base),
     )
 
 

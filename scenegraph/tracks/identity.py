@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from scenegraph.tracks.appearance import Look, LookSummary, look_odds, summarise_looks
+from scenegraph.tracks.appearance import Look, LookSummary, log_odds_same, summarise_looks
 from scenegraph.tracks.track_config import TrackingConfig
 
 Array = NDArray[np.float64]
@@ -115,7 +115,7 @@ def _compare_pair(groups: Sequence[_Group], odds: Array, i: int, j: int, links: 
     value = -np.inf
     if not links.apart[np.ix_(a.members, b.members)].any():
         together = links.chain(sorted((*a.members, *b.members)))
-        value = together - links.chain(a.members) - links.chain(b.members) + look_odds(a.look, b.look)
+        value = together - links.chain(a.members) - links.chain(b.members) + log_odds_same(a.look, b.look)
         value += _height_odds(a.height, b.height)
     odds[i, j] = odds[j, i] = value
 

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 H = np.hstack([np.eye(3), np.zeros((3, 3))])
 
 
-def motion(dt: float, acceleration: ArrayLike) -> tuple[Array, Array]:
+def transition(dt: float, acceleration: ArrayLike) -> tuple[Array, Array]:
     """Transition (6, 6) and process noise (..., 6, 6) over dt seconds under white-noise acceleration.
 
     acceleration (..., 3) is the root of its spectral density along each axis, m / s^1.5 (Bar-Shalom, Estimation with Applications
@@ -30,7 +30,7 @@ def motion(dt: float, acceleration: ArrayLike) -> tuple[Array, Array]:
     return F, Q
 
 
-def start(position: Array, covariance: Array, speed: Array) -> tuple[Array, Array]:
+def initial_state(position: Array, covariance: Array, speed: Array) -> tuple[Array, Array]:
     """State at rest at a measured position; speed (3,) is the standard deviation of its unknown velocity, m/s."""
     P = np.zeros((6, 6))
     P[:3, :3], P[3:, 3:] = covariance, np.diag(np.asarray(speed, dtype=np.float64) ** 2)
@@ -39,7 +39,7 @@ def start(position: Array, covariance: Array, speed: Array) -> tuple[Array, Arra
 
 def predict(x: Array, P: Array, dt: float, acceleration: ArrayLike) -> tuple[Array, Array]:
     """State and covariance dt seconds later."""
-    F, Q = motion(dt, acceleration)
+    F, Q = transition(dt, acceleration)
     return x @ F.T, F @ P @ F.T + Q
 
 
@@ -52,8 +52,9 @@ def update(x: Array, P: Array, position: Array, covariance: Array) -> tuple[Arra
     return x + (gain @ away)[..., 0], keep @ P @ transposed[0] + gain @ covariance @ transposed[1]
 
 
-def surprise(x: Array, P: Array, position: Array, covariance: Array) -> Array:
-    """(...) squared Mahalanobis distance of a measured position from the predicted one, plus the log determinant."""
+def deviance(x: Array, P: Array, position: Array, covariance: Array) -> Array:
+    """(...) minus twice the log likelihood of a measured position, but for a constant: its squared Mahalanobis distance from the
+    predicted one plus the log determinant."""
     S = P[..., :3, :3] + covariance
     away = (position - x[..., :3])[..., None]
     squared = (np.swapaxes(away, -1, -2) @ np.linalg.inv(S) @ away)[..., 0, 0]
@@ -72,7 +73,7 @@ def smooth(
     Parameters
     ----------
     times : (T,) increasing seconds. measured : (position, covariance) or None per time, the first not None.
-    speed : (3,) m/s, standard deviation of the first velocity. accelerations : (K, 3), as in `motion`, the candidates.
+    speed : (3,) m/s, standard deviation of the first velocity. accelerations : (K, 3), as in `transition`, the candidates.
 
     The third value is the index of the acceleration under which the measurements are most likely; the states are those under it.
     """
@@ -83,7 +84,7 @@ def smooth(
     count = len(times)
     x, P = np.zeros((count, len(tried), 6)), np.zeros((count, len(tried), 6, 6))
     x_before, P_before = x.copy(), P.copy()
-    x[0], P[0] = start(*first, speed)
+    x[0], P[0] = initial_state(*first, speed)
     total = np.zeros(len(tried))
     for k in range(1, count):
         x_before[k], P_before[k] = predict(x[k - 1], P[k - 1], times[k] - times[k - 1], tried)
@@ -91,11 +92,11 @@ def smooth(
         measurement = measured[k]
         if measurement is not None:
             x[k], P[k] = update(x[k], P[k], *measurement)
-            total += surprise(x_before[k], P_before[k], *measurement)
+            total += deviance(x_before[k], P_before[k], *measurement)
     best = int(np.argmin(total))
     states, covariances = x[:, best], P[:, best]
     for k in range(count - 2, -1, -1):
-        F, _ = motion(times[k + 1] - times[k], tried[best])
+        F, _ = transition(times[k + 1] - times[k], tried[best])
         gain = np.linalg.solve(P_before[k + 1, best], F @ covariances[k]).T
         states[k] += gain @ (states[k + 1] - x_before[k + 1, best])
         covariances[k] += gain @ (covariances[k + 1] - P_before[k + 1, best]) @ gain.T

@@ -65,10 +65,10 @@ def frame_evidence(
     labels: NDArray[np.integer[Any]] | None = None,
     label_space: LabelSpace | None = None,
 ) -> tuple[Counts, Counts]:
-    """(count,) points of each object that a frame confirms, and (count,) that it denies.
+    """(count,) points of each object that a frame confirms, and (count,) that it contradicts.
 
     depth (H, W) metres along z, 0 unknown. With labels (H, W) and their space, depth that ends at a point where the image shows
-    floor, wall or ceiling denies it as well, the only evidence that a picture was taken off its wall.
+    floor, wall or ceiling contradicts it as well, the only evidence that a picture was taken off its wall.
     """
     T_camera_world = inverse(T_world_camera)
     local = transform_points(T_camera_world, surface.points)
@@ -96,7 +96,7 @@ def presence_intervals(
 ) -> list[tuple[Interval, ...]]:
     """The intervals [t0, t1] in which each of K objects was present, within times (T,) of the frames, increasing seconds.
 
-    confirmed and denied (T, K) are what `frame_evidence` gives; frames with fewer than `least_points` (K,) of both carry
+    confirmed and contradicted (T, K) are what `frame_evidence` gives; frames with fewer than `least_points` (K,) of both carry
     no evidence on an object. A change is placed halfway between the last frame of one kind and the first of the other;
     before the first such frame and after the last the state is extended. No intervals without evidence, or where the
     object was never present.

@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import TrackNode
 from scenegraph.tracks import kalman
-from scenegraph.tracks.appearance import Look, look_odds, mean_look, summarise_looks, unlikeness
+from scenegraph.tracks.appearance import Look, appearance_distance, log_odds_same, mean_look, summarise_looks
 from scenegraph.tracks.completion import (
     BodySize,
     body_size,
@@ -191,7 +191,7 @@ def _associate(
         for d, detection in enumerate(detections):
             rivals = [measured[other][0] for other in taken if detections[other].pixels > 2 * detection.pixels]
             if d not in taken and not _part_of_another(measured[d][0], rivals, sizes[detection.label_id]):
-                tracks.append(_Track(detection.label_id, *kalman.start(*measured[d], speed), [detection]))
+                tracks.append(_Track(detection.label_id, *kalman.initial_state(*measured[d], speed), [detection]))
     return finished + tracks
 
 
@@ -212,8 +212,8 @@ def _costs(
             away = position - each.state[:3]
             squared = float(away @ np.linalg.solve(each.covariance[:3, :3] + noise, away))
             if squared <= config.gate**2:
-                unlike = unlikeness(look, detection.look)
-                costs[t, d] = float(kalman.surprise(each.state, each.covariance, position, noise)) + unlike
+                unlike = appearance_distance(look, detection.look)
+                costs[t, d] = float(kalman.deviance(each.state, each.covariance, position, noise)) + unlike
     return costs
 
 
@@ -292,7 +292,7 @@ def _gap_around(known: Array, time: float) -> float:
 
 
 def _look_odds(each: _Track, other: _Track) -> float:
-    return look_odds(*(summarise_looks([d.look for d in track.detections]) for track in (each, other)))
+    return log_odds_same(*(summarise_looks([d.look for d in track.detections]) for track in (each, other)))
 
 
 def _times(each: _Track) -> set[float]:

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from mapping.se3 import from_rotation_translation, inverse, transform_points
 from scenegraph.boxes import yaw_rotation
 from scenegraph.nodes import OrientedBox
-from scenegraph.visits.space import DENIED, StatesOf
+from scenegraph.visits.space import CONTRADICTED, StatesOf
 
 Array = NDArray[np.float64]
 
@@ -131,7 +131,7 @@ def _judged(
     for own, other, motion in ((0, 1, T), (1, 0, inverse(T))):
         moved = transform_points(motion, points[own])
         near = trees[other].query(moved)[0] < TOLERANCE
-        free = states[other](moved[~near]) == DENIED
+        free = states[other](moved[~near]) == CONTRADICTED
         if near.mean() < LEAST_AGREEING:
             return ObjectMotion(T, 0.0)
         shares.append(float(near.mean()))

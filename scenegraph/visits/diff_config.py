@@ -28,7 +28,7 @@ class DiffConfig:
     known."""
     min_known: float = Field(default=0.3, gt=0, le=1)
     """Share of an object's surface of which the other visit must know whether it is there."""
-    denied_share: float = Field(default=0.65, gt=0, le=1)
+    contradicted_share: float = Field(default=0.65, gt=0, le=1)
     """Share of what the other visit knows of an object's surface that it must have seen free, for the object to be absent."""
     shifted_share: float = Field(default=0.2, gt=0, le=1)
     """The same, in both visits, of an object that was moved by less than its own size."""

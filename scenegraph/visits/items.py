@@ -16,7 +16,7 @@ from scenegraph.boxes import box_around, box_iou, points_in_box, transform_box, 
 from scenegraph.nodes import ObjectNode, OrientedBox
 from scenegraph.objects.sizes import is_whole, plausible
 from scenegraph.visits.diff_config import DiffConfig
-from scenegraph.visits.space import CONFIRMED, DENIED, UNKNOWN, ObservedSpace, States, VisitMap, object_vertices
+from scenegraph.visits.space import CONFIRMED, CONTRADICTED, UNKNOWN, ObservedSpace, States, VisitMap, object_vertices
 
 Array = NDArray[np.float64]
 
@@ -25,9 +25,9 @@ MOST_POINTS = 1500
 HALF_SURE = 20.0
 """Known points at which the confidence in what they say is one half."""
 PART_POINTS, PART_PURITY = 40, 0.8
-"""Least denied points of a part of an object that alone is absent, and their least share of all known ones in its box."""
+"""Least contradicted points of a part of an object that alone is absent, and their least share of all known ones in its box."""
 PART_LINK = 3.0
-"""Voxels within which denied points belong to one part."""
+"""Voxels within which contradicted points belong to one part."""
 PART_OVERLAP = 0.5
 """Intersection over union with an object of the other visit from which an object has no absent part."""
 PIECE_GAP = 0.5
@@ -38,8 +38,8 @@ PIECE_GAP = 0.5
 class Candidate:
     """An object of one visit, a part of one, or several pieces of one, in the common world.
 
-    points (N, 3) of its surface, colors (N, 3) uint8 or None, states (N,) in the other visit; denied, known in [0, 1]: the share
-    of the surface of which the other visit knows, and how much of that it saw free; count: the points that it knows.
+    points (N, 3) of its surface, colors (N, 3) uint8 or None, states (N,) in the other visit; contradicted, known in [0, 1]: how
+    much the other visit saw free of what it knows of the surface, and the share that it knows; count: the points that it knows.
     """
 
     key: str
@@ -48,7 +48,7 @@ class Candidate:
     points: Array
     colors: NDArray[np.uint8] | None = None
     states: States | None = None
-    denied: float = 0.0
+    contradicted: float = 0.0
     known: float = 0.0
     count: float = 0.0
 
@@ -60,18 +60,18 @@ class Candidate:
     @property
     def certainty(self) -> float:
         """How sure it is that the object is absent in the other visit, in [0, 1]."""
-        return self.denied * self.count / (self.count + HALF_SURE)
+        return self.contradicted * self.count / (self.count + HALF_SURE)
 
     def judged(self, states: States) -> Candidate:
         """The item with what the other visit says of its points."""
-        confirmed, denied = int((states == CONFIRMED).sum()), int((states == DENIED).sum())
-        count = confirmed + denied
+        confirmed, contradicted = int((states == CONFIRMED).sum()), int((states == CONTRADICTED).sum())
+        count = confirmed + contradicted
         known = count / max(len(states), 1)
-        return replace(self, states=states, denied=denied / max(count, 1), known=known, count=float(count))
+        return replace(self, states=states, contradicted=contradicted / max(count, 1), known=known, count=float(count))
 
     def is_absent(self, config: DiffConfig) -> bool:
         """Whether the other visit knows enough of its surface and saw most of that free."""
-        return self.known >= config.min_known and self.denied >= config.denied_share
+        return self.known >= config.min_known and self.contradicted >= config.contradicted_share
 
 
 def items_of(visit: VisitMap, T_common_visit: Array, other: ObservedSpace | None) -> list[Candidate]:
@@ -107,10 +107,10 @@ def _with_part(item: Candidate, others: Sequence[Candidate], voxel_size: float, 
     states = item.states
     if states is None or item.is_absent(config) or _is_matched(item, others):
         return [item]
-    denied = np.flatnonzero(states == DENIED)
-    if len(denied) < PART_POINTS or (states == CONFIRMED).sum() < PART_POINTS:
+    contradicted = np.flatnonzero(states == CONTRADICTED)
+    if len(contradicted) < PART_POINTS or (states == CONFIRMED).sum() < PART_POINTS:
         return [item]
-    part = denied[_largest_component(item.points[denied], PART_LINK * voxel_size)]
+    part = contradicted[_largest_component(item.points[contradicted], PART_LINK * voxel_size)]
     box = box_around(item.points[part])
     within = points_in_box(item.points, box, margin=1e-9)
     purity = len(part) / max(int((states[within] != UNKNOWN).sum()), 1)

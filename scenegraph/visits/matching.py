@@ -72,7 +72,7 @@ def moved(
 
     def cost(i: int, j: int) -> float:
         x, y = a[i], b[j]
-        partly = min(x.denied, y.denied) < config.denied_share
+        partly = min(x.contradicted, y.contradicted) < config.contradicted_share
         if _common_names(x, y) < SAME_NAME or (partly and (x.key, y.key) not in shifted):
             return FORBIDDEN
         move = COST_PER_METRE * float(np.linalg.norm(x.box.center - y.box.center))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 States = NDArray[np.int8]
 
-CONFIRMED, UNKNOWN, DENIED = np.int8(1), np.int8(0), np.int8(-1)
+CONFIRMED, UNKNOWN, CONTRADICTED = np.int8(1), np.int8(0), np.int8(-1)
 
 AT_SURFACE, CLEAR = 1.25, 2.5
 """Voxels from the surface up to which a point lies on it, and from which it lies in free space; at least so many are needed
@@ -68,9 +68,9 @@ class ObservedSpace:
         return bare if mesh.objects is None else np.asarray(bare & (mesh.objects == 0))
 
     def states(self, points: ArrayLike, *, of_object: bool = False) -> States:
-        """(N,) CONFIRMED where there is surface at points (N, 3), DENIED where there is free space, UNKNOWN elsewhere.
+        """(N,) CONFIRMED where there is surface at points (N, 3), CONTRADICTED where there is free space, UNKNOWN elsewhere.
 
-        With `of_object` surface of floor, walls and ceiling denies a point of an object as well.
+        With `of_object` surface of floor, walls and ceiling contradicts a point of an object as well.
         """
         volume = self.visit.volume
         assert volume is not None
@@ -80,13 +80,13 @@ class ObservedSpace:
             return states
         distance, weight = volume.sample(local)
         voxel, known = volume.config.voxel_size, weight >= LEAST_WEIGHT
-        states[known & (distance >= CLEAR * voxel)] = DENIED
+        states[known & (distance >= CLEAR * voxel)] = CONTRADICTED
         states[known & (np.abs(distance) <= AT_SURFACE * voxel)] = CONFIRMED
         if of_object and self._is_bare.any():
             at = np.flatnonzero(states == CONFIRMED)
             away, nearest = self._tree.query(local[at], distance_upper_bound=2 * AT_SURFACE * voxel)
             found = np.isfinite(away)
-            states[at[found][self._is_bare[nearest[found]]]] = DENIED
+            states[at[found][self._is_bare[nearest[found]]]] = CONTRADICTED
         return states
 
 

@@ -21,7 +21,7 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources.predictions import read_predictions
 from pipelines.sources.stored import index_of
 from pipelines.stages import fuse as fusion
-from pipelines.stages import poses
+from pipelines.stages import refine_poses
 from pipelines.workspace import WorkspaceError, read_record
 
 
@@ -122,7 +122,7 @@ def test_an_error_of_poses_that_no_image_has_is_refused(tmp_path, number):
     """In check.json, in pixels of images of 16 x 12."""
     (tmp_path / "check.json").write_text(f'{{"epipolar_error": {number}}}')
     path = tmp_path / "check.json"
-    assert refused(lambda: poses.refine_poses(context_of(path))).startswith(f"{path}: ")
+    assert refused(lambda: refine_poses.refine_poses(context_of(path))).startswith(f"{path}: ")
 
 
 @pytest.mark.parametrize("done", ["NaN", "-1", "-2", "4", "1e30", "2.5", '"2"', "9" * 400])

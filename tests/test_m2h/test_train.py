@@ -146,7 +146,9 @@ def test_half_precision_trains(base: Path, tmp_path: Path, precision: str) -> No
 def test_another_configuration_is_refused(base: Path, tmp_path: Path) -> None:
     train(tiny_training(epochs=1), tmp_path, base=base)
     other = tiny_training(epochs=1, optimizer=OptimizerConfig(learning_rate=1e-4))
-    with pytest.raises(TrainError, match=r"run with another optimizer\.backbone_factor; choose another output folder"):
+    with pytest.raises(
+        TrainError, match=r"run with a different optimizer\.backbone_factor; choose a different output folder"
+    ):
         train(other, tmp_path, base=base)
     (tmp_path / "state.safetensors").write_bytes(b"broken")
     with pytest.raises(TrainError, match=r"state\.safetensors: not a saved training state"):
@@ -168,7 +170,7 @@ def test_starting_from_weights(base: Path, tmp_path: Path) -> None:
     state = tensors(tmp_path / "out")
     torch.testing.assert_close(state["model/heads.edges.out.weight"], model.state_dict()["heads.edges.out.weight"])
     other = replace(config, model=replace(config.model, channels=32), init=str(tmp_path / "start.safetensors"))
-    with pytest.raises(TrainError, match="contains another network"):
+    with pytest.raises(TrainError, match="contains a different network"):
         train(other, tmp_path / "other", base=base)
 
     backbone = {name: (value + 1).contiguous() for name, value in model.backbone.vit.state_dict().items()}
@@ -179,7 +181,7 @@ def test_starting_from_weights(base: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(fresh.backbone.vit.cls_token, backbone["cls_token"])
     del backbone["cls_token"]
     save_file(backbone, tmp_path / "b.safetensors")
-    with pytest.raises(TrainError, match=r"b\.safetensors: missing or of another shape .*: cls_token"):
+    with pytest.raises(TrainError, match=r"b\.safetensors: missing or of a different shape .*: cls_token"):
         load_backbone(build_model(config.model), tmp_path / "b.safetensors")
 
 

@@ -8,8 +8,8 @@ from helpers import random_se3, sphere_mesh
 
 from mapping import Intrinsics, TSDFConfig, TSDFVolume
 from mapping.gravity import estimate_up, level
+from mapping.histogram_planes import dominant_yaw
 from mapping.mesh.mesh import Mesh, concatenate
-from mapping.planes import dominant_yaw
 from mapping.se3 import from_rotation_translation, inverse, is_se3, look_at, rotation_from_quat_xyzw, transform_points
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

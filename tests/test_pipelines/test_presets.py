@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from mapping.camera import Intrinsics
-from mapping.depth.weights import depth_weight
+from mapping.depth.depth_weights import depth_weight
 from pipelines import open_sequence, run
 from pipelines.cli import main
 from pipelines.config import ConfigError, config_path, load_config, read_yaml_mapping

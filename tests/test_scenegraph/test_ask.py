@@ -7,8 +7,8 @@ import pytest
 from scenes import make_object, small_flat
 
 from scenegraph.ask import EXAMPLES, Question, answered, nothing_found, position_text, understood
-from scenegraph.naming import QueryError
 from scenegraph.nodes import AgentNode, RoomNode, TrackNode
+from scenegraph.references import QueryError
 
 
 @pytest.fixture

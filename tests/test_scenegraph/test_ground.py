@@ -9,8 +9,8 @@ from mapping.distance_field import build_free_space, dense_surface_points
 from mapping.mesh.mesh import concatenate
 from scenegraph.files.ground_file import read_ground, write_ground
 from scenegraph.ground import BAND, CELL, GroundEnd, GroundError, build_ground, ground_path, grown
-from scenegraph.naming import QueryError, Spot
 from scenegraph.nodes import OrientedBox
+from scenegraph.references import QueryError, Spot
 
 DOOR = (0.9, 2.0)
 

@@ -14,7 +14,7 @@ from pipelines.views.plan.drawing import Color, Drawing
 from pipelines.views.plan.names import add_names
 from pipelines.views.plan.paths import smoothed
 from pipelines.views.plan.walls import Doorway, doorways, wall_areas
-from pipelines.views.story import words
+from pipelines.views.summary_text import words
 from scenegraph.graph import SceneGraph
 
 ROOM_FILLS: tuple[Color, ...] = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.views.measured import Measured
 from pipelines.views.plan.drawing import Drawing, Label, overlaps
-from pipelines.views.story import says_little, words
+from pipelines.views.summary_text import is_uninformative_label, words
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ def add_names(
         drawing.labels += _room_labels(drawing, room.polygon, lines, footprints)
     for _, node in objects:
         short, long = sorted(node.box.size[:2])
-        if not says_little(node.label) and long >= SHORTEST_NAMED and short >= THINNEST_NAMED:
+        if not is_uninformative_label(node.label) and long >= SHORTEST_NAMED and short >= THINNEST_NAMED:
             label = _object_label(drawing, node)
             if label is not None:
                 drawing.labels.append(label)

@@ -136,7 +136,7 @@ def test_surfaces_without_texture_take_the_prior():
 
 def test_prior_normals_do_no_harm_and_are_used(room):
     truth = room.depth(room.poses[4])
-    from mapping.depth.weights import normals_from_depth
+    from mapping.depth.depth_weights import normals_from_depth
 
     normals = normals_from_depth(truth, CAMERA)
     neighbours = [room.views[i] for i in (1, 7)]

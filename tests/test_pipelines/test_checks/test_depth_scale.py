@@ -16,8 +16,8 @@ from pipelines.checks.depth_scale import DepthScale, fit_ratio, measure_depth_sc
 from pipelines.checks.focal import FocalLength
 from pipelines.checks.inspection import fix_entries, inspect_sequence
 from pipelines.checks.matches import MatchedPair, matched_pairs
+from pipelines.checks.pose_unit_check import PoseUnit, measure_unit
 from pipelines.checks.sampler import FrameSampler
-from pipelines.checks.unit import PoseUnit, measure_unit
 from pipelines.checks.verdict import check_sequence
 from pipelines.sequences.evidence import WorldEvidence
 

@@ -17,7 +17,7 @@ from mapping.se3 import interpolate, inverse
 from pipelines import open_sequence
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
-from pipelines.posing.adjusted import AdjustedSequence
+from pipelines.posing.adjusted_sequence import AdjustedSequence
 from pipelines.posing.adjustment import adjust_poses
 from pipelines.posing.tracks import REFINED, Tracks, find_tracks, match_frames, matched_frames
 

@@ -10,7 +10,7 @@ from mapping.camera import Intrinsics
 from mapping.se3 import inverse, look_at, transform_points
 from pipelines.posing.joining import SparseModel, agreement, best_attempt, join_models
 from pipelines.posing.reconstruction import image_pairs, pairs_across
-from pipelines.posing.scale import SparseView
+from pipelines.posing.scale_estimate import SparseView
 from pipelines.posing.similarity import LEAST_POINTS, Similarity
 
 CAMERA = Intrinsics(90.0, 90.0, 79.5, 59.5, 160, 120)

@@ -16,7 +16,7 @@ from pipelines.posing.picking import (
     relative_sharpness,
     sharpness_of,
 )
-from pipelines.posing.recording import open_plain
+from pipelines.posing.plain_recording import open_plain
 
 
 def looks(motion, sharpness=None, rate=10.0):

@@ -12,7 +12,7 @@ from m2h.infer import Predictor
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.settings import NetworkConfig, PipelineConfig
-from pipelines.sources.network import naming
+from pipelines.sources.network import predictor_for_run
 from pipelines.sources.source import NetworkOrigin, open_source
 from scenegraph.labels import load_label_space, nyu40
 
@@ -65,9 +65,9 @@ def test_it_changes_what_the_source_is(images_only, checkpoint):
 
 def test_networks_of_other_labels_and_of_single_images_are_not_given_it(checkpoint):
     predictor = Predictor.from_checkpoint(checkpoint)
-    assert naming(predictor, nyu40(), NetworkConfig()).detector is not None
+    assert predictor_for_run(predictor, nyu40(), NetworkConfig()).detector is not None
     other = Predictor(predictor.network, replace(predictor.record, label_space="ade20k"), predictor.config)
-    assert naming(other, load_label_space("ade20k"), NetworkConfig()).detector is None
+    assert predictor_for_run(other, load_label_space("ade20k"), NetworkConfig()).detector is None
     tiny = replace(predictor.record, config=M2HConfig.tiny())
     alone = Predictor(predictor.network, tiny, predictor.config)
-    assert naming(alone, nyu40(), NetworkConfig()).detector is None
+    assert predictor_for_run(alone, nyu40(), NetworkConfig()).detector is None

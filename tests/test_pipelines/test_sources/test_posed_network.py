@@ -24,7 +24,7 @@ from pipelines.sources.network import CERTAIN, PosedNetwork, precision_of, witho
 from pipelines.sources.refinement import refined
 from pipelines.sources.source import DepthOrigin, Hint, open_source
 from pipelines.stages.hint import hint_of
-from pipelines.stages.wanted import wants_alignment
+from pipelines.stages.optional_stages import wants_alignment
 from scenegraph.labels import nyu40
 
 SETTINGS = {"frames": {"stride": 6}, "tsdf": {"voxel_size": 0.1}}

@@ -9,8 +9,8 @@ from box_room import write_box_room
 from pipelines.pipeline import run
 from pipelines.sequences.detect import open_sequence
 from pipelines.sequences.evidence import GIVEN, WorldEvidence
+from pipelines.sources.provenance_text import trust_lines
 from pipelines.sources.source import open_source
-from pipelines.sources.trust import trust_lines
 
 ESTIMATE = WorldEvidence("network, furniture", 0.12, 0.07, "level surfaces")
 SENTENCE = (

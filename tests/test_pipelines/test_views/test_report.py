@@ -14,7 +14,7 @@ from pipelines.views.measured import Measured, measured_of
 from pipelines.views.pictures import Picture, ReportPictures, chosen_frames, make_pictures
 from pipelines.views.report import MANY_OBJECTS, write_report
 from pipelines.views.scene_page import _extent
-from pipelines.views.story import advice_of, sentences
+from pipelines.views.summary_text import advice_of, sentences
 from scenegraph import SceneGraph
 from scenegraph.labels import nyu40
 from scenegraph.nodes import BuildingNode, ObjectNode, OrientedBox, RoomNode, StoreyNode

@@ -10,9 +10,9 @@ from scenegraph.boxes import box_iou
 from scenegraph.faces import Faces
 from scenegraph.graph_config import ObjectConfig
 from scenegraph.nodes import OrientedBox
+from scenegraph.objects.accepted import accepted_objects
 from scenegraph.objects.evidence import NameEvidence
 from scenegraph.objects.extract import extract_objects
-from scenegraph.objects.settle import settled
 
 CONFIG = ObjectConfig(least_extent=0.2)
 UNNAMED = LABELS.unnamed
@@ -90,7 +90,7 @@ def test_an_object_has_a_name_where_it_is_right_more_often_than_not(share, name)
     (node,) = objects
     assert node.label_scores == pytest.approx({"dresser": share, "cabinet": 0.05}, abs=1e-3)
     assert node.confidence == pytest.approx(share, abs=1e-3)
-    (node,), labelled = settled(objects, numbered, CONFIG)
+    (node,), labelled = accepted_objects(objects, numbered, CONFIG)
     assert node.label == name
     assert node.label_scores == pytest.approx({"dresser": share, "cabinet": 0.05}, abs=1e-3)
     assert (node.confidence > 0) is (name != "unknown")
@@ -104,7 +104,7 @@ def test_without_a_name_a_single_face_is_no_object():
     mesh = concatenate([thin, whole])
     objects, numbered = objects_of(mesh, evidence_of(mesh, (np.ones(len(mesh.vertices), bool), {"dresser": 1, "-": 3})))
     assert [node.number for node in objects] == [1, 2]
-    (node,), labelled = settled(objects, numbered, CONFIG)
+    (node,), labelled = accepted_objects(objects, numbered, CONFIG)
     assert node.label == "unknown"
     assert node.number == 1
     assert node.box.center == pytest.approx([3.9, 1.25, 0.45], abs=0.05)
@@ -117,9 +117,9 @@ def test_what_is_smaller_than_the_errors_of_depth_is_dropped():
     mesh = concatenate([box((1, 1, 1), (1.1, 1.1, 1.15), "box"), box((2, 1, 1), (2.1, 1.1, 1.4), "box")])
     objects, numbered = objects_of(mesh, evidence_of(mesh, (np.ones(len(mesh.vertices), bool), {"box": 1})))
     assert len(objects) == 2
-    kept, _ = settled(objects, numbered, CONFIG)
+    kept, _ = accepted_objects(objects, numbered, CONFIG)
     assert [node.box.center[0] for node in kept] == pytest.approx([2.05], abs=0.01)
-    assert len(settled(objects, numbered, ObjectConfig(least_extent=0.0))[0]) == 2
+    assert len(accepted_objects(objects, numbered, ObjectConfig(least_extent=0.0))[0]) == 2
 
 
 def test_the_box_is_around_what_is_certain():
@@ -129,7 +129,7 @@ def test_the_box_is_around_what_is_certain():
     on_wall = mesh.vertices[:, 0] > 2.01
     evidence = evidence_of(mesh, (~on_wall, {"cabinet": 3, "-": 1}), (on_wall, {"cabinet": 1, "-": 2, "wall": 0.5}))
     objects, numbered = objects_of(mesh, evidence)
-    (node,) = settled(objects, numbered, CONFIG)[0]
+    (node,) = accepted_objects(objects, numbered, CONFIG)[0]
     true = OrientedBox(np.array([1.5, 1.25, 0.5]), np.array([1, 0.5, 1.0]), np.eye(3))
     assert box_iou(node.box, true) > 0.9
 
@@ -144,7 +144,7 @@ def test_what_is_too_large_for_its_class_is_cut_at_its_narrowest_place():
     first[index.ravel()[::-1]] = np.arange(len(index))[::-1]
     joined = Mesh(mesh.vertices, first[index.ravel()][mesh.faces].astype(np.int32), labels=mesh.labels)
     evidence = evidence_of(joined, (np.ones(len(joined.vertices), bool), {"books": 1}))
-    kept, _ = settled(*objects_of(joined, evidence), CONFIG)
+    kept, _ = accepted_objects(*objects_of(joined, evidence), CONFIG)
     heights = sorted(node.box.center[2] for node in kept)
     assert [node.label for node in kept] == ["books", "books"]
     assert heights[0] < 0.65 < 0.9 < heights[1]

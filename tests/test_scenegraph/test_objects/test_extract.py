@@ -9,9 +9,9 @@ from scenegraph.boxes import box_iou
 from scenegraph.faces import Faces
 from scenegraph.graph_config import ObjectConfig
 from scenegraph.nodes import OrientedBox
+from scenegraph.objects.accepted import accepted_objects
 from scenegraph.objects.extract import extract_objects
 from scenegraph.objects.pieces import prepare_surface
-from scenegraph.objects.settle import settled
 from scenegraph.objects.sizes import SIZES, excess, is_scrap, is_whole, plausible
 from scenegraph.objects.split import best_cut
 from scenegraph.objects.views import count_views
@@ -298,7 +298,7 @@ def test_names_that_no_box_of_their_class_bears_out_are_withheld():
     mesh = room(sliver, box((2, 2.5, 0), (4, 4, 0.5), "bed"), box((3.5, 1, 0), (4.3, 1.5, 0.9), "dresser"))
     objects, numbered = objects_of(mesh)
     assert sorted(node.label for node in objects) == ["bed", "bed", "dresser"]
-    kept, relabelled = settled(objects, numbered, ObjectConfig(unnamed_extent=0.0))
+    kept, relabelled = accepted_objects(objects, numbered, ObjectConfig(unnamed_extent=0.0))
     assert sorted(node.label for node in kept) == ["bed", "dresser", "unknown"]
     (doubtful,) = (node for node in kept if node.label == "unknown")
     assert doubtful.label_id == 0

@@ -5,7 +5,7 @@ from helpers import box_mesh
 
 from scenegraph.faces import Faces
 from scenegraph.rooms.polygons import region_polygon, snap_to_walls
-from scenegraph.rooms.segments import basins
+from scenegraph.rooms.room_segmentation import basins
 
 
 def test_basins_follow_the_ascent():

@@ -7,7 +7,7 @@ import pytest
 from walkers import as_frames, walk
 
 from scenegraph.labels import nyu40
-from scenegraph.tracks.appearance import look_odds, summarise_looks
+from scenegraph.tracks.appearance import log_odds_same, summarise_looks
 from scenegraph.tracks.identity import group_stays
 from scenegraph.tracks.track_config import TrackingConfig
 from scenegraph.tracks.tracking import track
@@ -128,10 +128,10 @@ def test_how_likely_people_return_is_a_setting():
 
 def test_odds_of_looks():
     red, blue, nothing = (summarise_looks([look] * 10) for look in (RED, BLUE, (None, None)))
-    assert look_odds(red, red) > 3
-    assert look_odds(red, blue) < -3
-    assert look_odds(red, nothing) == 0
+    assert log_odds_same(red, red) > 3
+    assert log_odds_same(red, blue) < -3
+    assert log_odds_same(red, nothing) == 0
     once = summarise_looks([RED])
-    assert look_odds(red, once) < look_odds(red, red)  # a single view has less evidence
+    assert log_odds_same(red, once) < log_odds_same(red, red)  # a single view has less evidence
     stray = summarise_looks([RED] * 9 + [BLUE] * 2)
     np.testing.assert_allclose(stray.middle, red.middle)

@@ -30,7 +30,7 @@ def test_smoother_is_the_least_squares_solution():
             information[6 * k : 6 * k + 3, 6 * k : 6 * k + 3] += np.linalg.inv(noise)
             vector[6 * k : 6 * k + 3] += np.linalg.solve(noise, position)
     for k in range(4):
-        F, Q = kalman.motion(times[k + 1] - times[k], acceleration)
+        F, Q = kalman.transition(times[k + 1] - times[k], acceleration)
         J = np.zeros((6, 30))
         J[:, 6 * k : 6 * k + 6], J[:, 6 * k + 6 : 6 * k + 12] = -F, np.eye(6)
         information += J.T @ np.linalg.solve(Q, J)
@@ -49,7 +49,7 @@ def test_smoothing_starts_with_a_measurement():
 def test_the_likeliest_acceleration_is_taken(true):
     rng = np.random.default_rng(2)
     times = np.arange(300) * 0.1
-    F, Q = kalman.motion(0.1, np.full(3, true))
+    F, Q = kalman.transition(0.1, np.full(3, true))
     x, measured = np.zeros(6), []
     for _ in times:
         x = rng.multivariate_normal(F @ x, Q)

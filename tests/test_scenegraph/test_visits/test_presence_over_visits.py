@@ -5,7 +5,7 @@ import pytest
 from visit_maps import block, visit_of
 
 from mapping.se3 import from_rotation_translation, inverse
-from scenegraph.visits.presence import PlacedVisit, fill_visit_presence, joined_presence
+from scenegraph.visits.joined_presence import PlacedVisit, fill_visit_presence, joined_presence
 from scenegraph.visits.space import VisitMap
 
 SPAN = (0.0, 30.0)
