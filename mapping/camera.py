@@ -60,6 +60,13 @@ class Intrinsics:
         if len(self.distortion) not in counts:
             raise ValueError(f"Intrinsics.distortion must have {counts} coefficients, got {len(self.distortion)}")
 
+    def is_like(self, other: Intrinsics, tolerance: float = 0.01) -> bool:
+        """Whether another camera is the same but for focal lengths and a centre that differ by a small share, as those do that
+        phones report of every frame."""
+        mine, others = ((c.width, c.height, c.distortion, c.distortion_model) for c in (self, other))
+        off = (self.fx / other.fx - 1, self.fy / other.fy - 1, (self.cx - other.cx) / self.width)
+        return mine == others and max(map(abs, (*off, (self.cy - other.cy) / self.height))) <= tolerance
+
     def _check_lens(self) -> None:
         """No lens is as long or as short, or as far from its image, as numbers of files can be; kernels rely on it."""
         size = max(self.width, self.height)

@@ -9,10 +9,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.camera import Intrinsics
 from mapping.se3 import inverse, transform_points
 from pipelines.checks.conventions import AGREEMENT, GRID_POINTS, LEAST_OVERLAP, pixels_of
-from pipelines.checks.matches import LIMITS, MATCHED_PAIRS, Kind
+from pipelines.checks.matches import LIMITS, MATCHED_PAIRS, Kind, Lens
 from pipelines.checks.sampler import FrameSampler
 from pipelines.frame import FrameInfo
 
@@ -21,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class DepthMatch:
-    """Two frames of one camera: pixels (N, 2) of the first with their depth (N,), and the depth (H, W) of the second."""
+    """Two frames: pixels (N, 2) of the first with their depth (N,), and the depth (H, W) of the second."""
 
     kind: ClassVar[Kind] = "depth"
     a: FrameInfo
@@ -39,18 +38,16 @@ class DepthMatch:
         """The same frames with another scale of depth."""
         return replace(self, depths=factor * self.depths, other=(factor * self.other).astype(np.float32))
 
-    def error(self, camera: Intrinsics, T_b_a: Array | None = None, depth_factor: float = 1.0) -> float:
-        """Mean relative difference of the depths, each clipped at `AGREEMENT`, with `camera` for both frames and both depths
-        times `depth_factor`. Points are counted as wrong where too few of them are seen.
-
-        The relative pose is by default that of the frames.
-        """
+    def error(self, T_b_a: Array | None = None, lens: Lens | None = None, depth_factor: float = 1.0) -> float:
+        """Mean relative difference of the depths, each clipped at `AGREEMENT`, with both depths times `depth_factor`; see
+        `ComparedPair`. Points are counted as wrong where too few of them are seen."""
+        a, b = (frame.intrinsics if lens is None else lens(frame.intrinsics) for frame in (self.a, self.b))
         assert self.a.T_world_camera is not None
         assert self.b.T_world_camera is not None
         T = inverse(self.b.T_world_camera) @ self.a.T_world_camera if T_b_a is None else T_b_a
-        points = camera.pixel_rays(self.pixels) * (depth_factor * self.depths)[:, None]
+        points = a.pixel_rays(self.pixels) * (depth_factor * self.depths)[:, None]
         seen = transform_points(np.asarray(T), points)
-        u, v, inside = pixels_of(camera, seen)
+        u, v, inside = pixels_of(b, seen)
         there = depth_factor * self.other[v, u]
         known = inside & (there > 0)
         differences = np.minimum(np.abs(there[known] - seen[known, 2]) / seen[known, 2], AGREEMENT)
@@ -59,11 +56,11 @@ class DepthMatch:
 
 
 def depth_matches(sampler: FrameSampler) -> list[DepthMatch]:
-    """Pairs spread over a sequence, of frames of one camera that have turned and moved and have depth."""
+    """Pairs spread over a sequence, of frames that have turned and moved and have depth."""
     found = []
     for first, second in sampler.pairs(LIMITS, MATCHED_PAIRS):
         a, b = sampler.frame(first), sampler.frame(second)
-        if a is None or b is None or a.intrinsics != b.intrinsics:
+        if a is None or b is None:
             continue
         if a.recorded.depth is None or b.recorded.depth is None:
             continue
@@ -79,4 +76,4 @@ def depth_matches(sampler: FrameSampler) -> list[DepthMatch]:
 
 def depth_factor_errors(pairs: Sequence[DepthMatch], factors: Array) -> Array:
     """(F, pairs) the errors with depths times the factors (F,)."""
-    return np.array([[pair.error(pair.a.intrinsics, depth_factor=float(f)) for pair in pairs] for f in factors])
+    return np.array([[pair.error(depth_factor=float(f)) for pair in pairs] for f in factors])

@@ -110,8 +110,8 @@ def scale_by_depth(pairs: Sequence[DepthMatch]) -> DepthScale | None:
     if not has_minimum(errors, GAIN["depth"]):
         return None
     factor, spread = best_factor(DEPTH_FACTORS, errors)
-    found = [pair.error(pair.a.intrinsics, depth_factor=factor) for pair in pairs]
-    given = [pair.error(pair.a.intrinsics) for pair in pairs]
+    found = [pair.error(depth_factor=factor) for pair in pairs]
+    given = [pair.error() for pair in pairs]
     if not is_clear_gain(given, found, GAIN["depth"]):
         factor = 1.0
     focal = measure_focal_length([pair.with_depth_times(factor) for pair in pairs])
@@ -120,7 +120,7 @@ def scale_by_depth(pairs: Sequence[DepthMatch]) -> DepthScale | None:
 
 def error_at(pairs: Sequence[DepthMatch], scale: DepthScale) -> float:
     """The mean error of pairs with depth brought to the scale of the poses."""
-    return float(np.mean([pair.error(pair.a.intrinsics, depth_factor=1 / scale.ratio) for pair in pairs]))
+    return float(np.mean([pair.error(depth_factor=1 / scale.ratio) for pair in pairs]))
 
 
 def _focal_deviation(focal: FocalLength | None) -> float:
@@ -142,7 +142,7 @@ def _independent(stretches: Sequence[tuple[int, int]]) -> int:
 def _log_ratio(sampler: FrameSampler, pair: MatchedPair, focal: FocalLength | None) -> tuple[float, float] | None:
     """The log of the ratio and its standard deviation: the mean of what the depth of either frame says."""
     if focal is not None and focal.is_wrong:
-        pair = pair.with_focal_length(focal.found)
+        pair = pair.with_focal_factor(focal.found / focal.given)
     both = [_by_depth_of_first(sampler, one) for one in (pair, _turned(pair))]
     known = [found for found in both if found is not None and found[1] < LARGEST_DEVIATION]
     if not known:

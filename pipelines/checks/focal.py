@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from pipelines.checks.matches import ComparedPair, Kind, errors_shown, is_clear_gain, with_focal_factor
+from mapping.camera import Intrinsics
+from pipelines.checks.matches import ComparedPair, Kind, Lens, errors_shown, is_clear_gain, with_focal_factor
 
 LEAST_PAIRS = 3
 LEAST_MATCHES = 60
@@ -26,7 +28,8 @@ DRAWS = 100
 class FocalLength:
     """What the images say of the focal length, or the depth of frames.
 
-    given and found are in pixels, along the width, spread is the standard deviation of the second; error_given and error_found
+    given and found are in pixels, along the width (of the median frame, where frames have cameras of their own), spread is the
+    standard deviation of the second; error_given and error_found
     are the mean errors with each: epipolar ones in pixels, or relative ones of depth. k1 is the radial distortion that the images
     still have, 0 where none is proved. is_wrong is whether the given one is clearly off by more than 3 %.
     """
@@ -61,24 +64,25 @@ def measure_focal_length(pairs: Sequence[ComparedPair]) -> FocalLength | None:
     """
     if len(pairs) < LEAST_PAIRS or sum(pair.count for pair in pairs) < LEAST_MATCHES:
         return None
-    cameras = {pair.a.intrinsics for pair in pairs}
-    if len(cameras) > 1:
-        return None
-    camera, kind = cameras.pop(), pairs[0].kind
-    errors = np.array([[pair.error(with_focal_factor(camera, f)) for pair in pairs] for f in FACTORS])
+    kind, focal = pairs[0].kind, float(np.median([pair.a.intrinsics.fx for pair in pairs]))
+
+    def times(factor: float) -> Lens:
+        return partial(with_focal_factor, factor=factor)
+
+    errors = np.array([[pair.error(lens=times(f)) for pair in pairs] for f in FACTORS])
     if not has_minimum(errors, GAIN[kind]):
         return None
     count = len(pairs)
     factor, spread = best_factor(FACTORS, errors)
-    given = [pair.error(camera) for pair in pairs]
-    found = [pair.error(with_focal_factor(camera, factor)) for pair in pairs]
+    given = [pair.error() for pair in pairs]
+    found = [pair.error(lens=times(factor)) for pair in pairs]
     k1 = 0.0
     if kind == "images":  # whose distortion the reader has removed; depth has none of its own
         factor, k1, found = _with_distortion(pairs, factor, found)
     return FocalLength(
-        given=float(camera.fx),
-        found=float(camera.fx * factor),
-        spread=float(camera.fx * spread),
+        given=focal,
+        found=focal * factor,
+        spread=focal * spread,
         error_given=float(np.mean(given)),
         error_found=float(np.mean(found)),
         k1=k1,
@@ -117,12 +121,13 @@ def _with_distortion(
     pairs: Sequence[ComparedPair], factor: float, errors: list[float]
 ) -> tuple[float, float, list[float]]:
     """Factor, k1 and errors with the radial distortion that lowers them clearly; as they are where none does."""
-    camera = pairs[0].a.intrinsics
 
     def of(values: NDArray[np.float64]) -> list[float]:
-        seen_through = with_focal_factor(camera, float(np.exp(values[0])))
-        lens = replace(seen_through, distortion=(float(np.clip(values[1], -0.5, 0.5)), 0.0, 0.0, 0.0))
-        return [pair.error(lens) for pair in pairs]
+        def lens(camera: Intrinsics) -> Intrinsics:
+            seen_through = with_focal_factor(camera, float(np.exp(values[0])))
+            return replace(seen_through, distortion=(float(np.clip(values[1], -0.5, 0.5)), 0.0, 0.0, 0.0))
+
+        return [pair.error(lens=lens) for pair in pairs]
 
     start = np.log(factor)
     simplex = np.array([[start, 0.0], [start + 0.01, 0.0], [start, 0.03]])

@@ -213,8 +213,9 @@ def fix_entries(inspection: Inspection) -> dict[str, Any]:
         entries["depth_scale"] = float(f"{check.conventions.assumed.depth_scale * scale.ratio:.5g}")
     if check.time_offset is not None:
         entries["time_offset"] = check.time_offset.seconds
-    focal = check.focal_length
-    if focal is not None and focal.is_wrong:
+    focal, cameras = check.focal_length, [camera for camera, _ in inspection.cameras]
+    # One focal length stands for those of all frames where these hardly differ.
+    if focal is not None and focal.is_wrong and all(camera.is_like(cameras[0]) for camera in cameras):
         entries["focal_length"] = round(focal.found, 1)
         if focal.k1:
             entries["k1"] = round(focal.k1, 4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, ClassVar, Literal, Protocol
@@ -32,6 +32,10 @@ Kind = Literal["images", "depth"]
 """What of two frames is compared: features of their images, in pixels from their epipolar lines, or their depths, relatively."""
 
 
+Lens = Callable[[Intrinsics], Intrinsics]
+"""Another camera in place of each frame's."""
+
+
 class ComparedPair(Protocol):
     """Two frames of which something in the one is looked for in the other."""
 
@@ -52,8 +56,9 @@ class ComparedPair(Protocol):
         """Features or points that are compared."""
         ...
 
-    def error(self, camera: Intrinsics, T_b_a: Array | None = None) -> float:
-        """How far they are from where poses and a camera have them, on average."""
+    def error(self, T_b_a: Array | None = None, lens: Lens | None = None) -> float:
+        """How far they are from where poses and cameras have them, on average: by default those of the frames, else the relative
+        pose (4, 4), and what `lens` makes of each frame's camera."""
         ...
 
 
@@ -85,35 +90,33 @@ class MatchedPair:
         assert self.b.T_world_camera is not None
         return self.a.T_world_camera, self.b.T_world_camera
 
-    def with_focal_length(self, fx: float) -> MatchedPair:
-        """The same matches of frames whose camera has another focal length, in pixels."""
-        camera = with_focal_factor(self.a.intrinsics, fx / self.a.intrinsics.fx)
-        return replace(self, a=replace(self.a, intrinsics=camera), b=replace(self.b, intrinsics=camera))
+    def with_focal_factor(self, factor: float) -> MatchedPair:
+        """The same matches of frames whose cameras have focal lengths times a factor."""
+        a, b = (replace(frame, intrinsics=with_focal_factor(frame.intrinsics, factor)) for frame in (self.a, self.b))
+        return replace(self, a=a, b=b)
 
-    def error(self, camera: Intrinsics, T_b_a: Array | None = None) -> float:
-        """Mean epipolar error in pixels, each match's clipped, with `camera` for both frames, which may be distorted.
+    def error(self, T_b_a: Array | None = None, lens: Lens | None = None) -> float:
+        """Mean epipolar error in pixels, each match's clipped, with cameras that may be distorted; see `ComparedPair`."""
+        return float(self._distances(T_b_a, lens).mean())
 
-        The relative pose is by default that of the frames.
-        """
-        return float(self._distances(camera, T_b_a).mean())
-
-    def median_error(self, camera: Intrinsics, T_b_a: Array | None = None) -> float:
+    def median_error(self, T_b_a: Array | None = None, lens: Lens | None = None) -> float:
         """The same, but the median over the matches, which wrong ones hardly change."""
-        return float(np.median(self._distances(camera, T_b_a)))
+        return float(np.median(self._distances(T_b_a, lens)))
 
-    def _distances(self, camera: Intrinsics, T_b_a: Array | None) -> Array:
+    def _distances(self, T_b_a: Array | None, lens: Lens | None) -> Array:
         T_a, T_b = self.poses
         T = inverse(T_b) @ T_a if T_b_a is None else T_b_a
-        rays = camera.pixel_rays(self.pixels_a), camera.pixel_rays(self.pixels_b)
-        most = CLIP * camera.width
-        distance = np.nan_to_num(epipolar_distance(np.asarray(T), *rays) * camera.fx, nan=most)
+        a, b = (frame.intrinsics if lens is None else lens(frame.intrinsics) for frame in (self.a, self.b))
+        rays = a.pixel_rays(self.pixels_a), b.pixel_rays(self.pixels_b)
+        most = CLIP * a.width
+        distance = np.nan_to_num(epipolar_distance(np.asarray(T), *rays) * a.fx, nan=most)
         return np.asarray(np.minimum(distance, most))
 
 
 def matched_pairs(sampler: FrameSampler, limits: PairLimits = LIMITS, count: int = MATCHED_PAIRS) -> list[MatchedPair]:
-    """Pairs spread over a sequence, of frames of one camera, that have enough matches."""
+    """Pairs spread over a sequence, of frames of one size, that have enough matches."""
     pairs = []
-    for a, b in _alike(sampler, sampler.pairs(limits, count)):
+    for a, b in of_one_size(sampler, sampler.pairs(limits, count)):
         in_a, in_b = sampler.features(a), sampler.features(b)
         if in_a is None or in_b is None:
             continue
@@ -126,17 +129,17 @@ def matched_pairs(sampler: FrameSampler, limits: PairLimits = LIMITS, count: int
 def tracked_pairs(sampler: FrameSampler, limits: PairLimits) -> list[MatchedPair]:
     """Pairs of frames that have hardly turned, with features followed from one image to the other."""
     pairs = []
-    for a, b in _alike(sampler, sampler.pairs(limits)):
+    for a, b in of_one_size(sampler, sampler.pairs(limits)):
         in_a, in_b = sampler.frame(a), sampler.frame(b)
         if in_a is not None and in_b is not None:
             pairs.append(_matched(sampler, (a, b), *_tracked(in_a, in_b)))
     return [pair for pair in pairs if len(pair.pixels_a) >= LEAST_TRACKED]
 
 
-def _alike(sampler: FrameSampler, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Those of one camera."""
-    infos = sampler.sequence.infos
-    return [(a, b) for a, b in pairs if infos[a].intrinsics == infos[b].intrinsics]
+def of_one_size(sampler: FrameSampler, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Those whose images have one size: phones state a camera of its own for every frame."""
+    cameras = [info.intrinsics for info in sampler.sequence.infos]
+    return [(a, b) for a, b in pairs if (cameras[a].width, cameras[a].height) == (cameras[b].width, cameras[b].height)]
 
 
 def _matched(sampler: FrameSampler, pair: tuple[int, int], pixels_a: Array, pixels_b: Array) -> MatchedPair:

@@ -57,8 +57,8 @@ def measure_time_offset(pairs: Sequence[ComparedPair], infos: Sequence[FrameInfo
         moved = [(pair, T) for pair in pairs if (T := _moved(pair, times, poses, seconds)) is not None]
         if len(moved) < max(LEAST_PAIRS, len(pairs) / 2):
             continue
-        given = [pair.error(pair.a.intrinsics) for pair, _ in moved]
-        found = [pair.error(pair.a.intrinsics, T) for pair, T in moved]
+        given = [pair.error() for pair, _ in moved]
+        found = [pair.error(T) for pair, T in moved]
         offset = TimeOffset(seconds, float(np.mean(given)), float(np.mean(found)), pairs[0].kind)
         if (
             is_clear_gain(given, found, GAIN)
@@ -72,8 +72,8 @@ def measure_time_offset(pairs: Sequence[ComparedPair], infos: Sequence[FrameInfo
 def _is_worse_backwards(moved: list[tuple[ComparedPair, Array]], times: Array, poses: Array, seconds: float) -> bool:
     """Whether the opposite offset raises the error. Poses between noisy ones are smoother, which helps whatever the direction."""
     other = [(pair, T) for pair, _ in moved if (T := _moved(pair, times, poses, -seconds)) is not None]
-    given = [pair.error(pair.a.intrinsics) for pair, _ in other]
-    return not other or float(np.mean([pair.error(pair.a.intrinsics, T) for pair, T in other])) > float(np.mean(given))
+    given = [pair.error() for pair, _ in other]
+    return not other or float(np.mean([pair.error(T) for pair, T in other])) > float(np.mean(given))
 
 
 def _moved(pair: ComparedPair, times: Array, poses: Array, seconds: float) -> Array | None:

@@ -232,13 +232,13 @@ def check_sequence(
         far = tuple(score for score in conventions.scores if not _is_near(assumed, score.convention))
         conventions = _verdict(assumed, conventions.evidence, far, matches)
     if conventions.verdict == "unclear" and focal is not None and focal.is_wrong:
-        seen = [pair.with_focal_length(focal.found) for pair in matches]
+        seen = [pair.with_focal_factor(focal.found / focal.given) for pair in matches]
         conventions = judge_by_matches(assumed, seen)
     unit, is_estimate = None, evidence_of(sequence).is_estimate
     asks = metric and not is_estimate and offset is None and conventions.evidence == "images"
     if asks and depth_alone is not None:
         unit = measure_unit(matches, _by_position(sampler, depth_alone))
-    error = float(np.median([pair.median_error(pair.a.intrinsics) for pair in matches])) if matches else None
+    error = float(np.median([pair.median_error() for pair in matches])) if matches else None
     told_focal = focal if conventions.verdict != "unclear" else None
     return SequenceCheck(conventions, offset, told_focal, error, scale, unit, metric, is_estimate)
 

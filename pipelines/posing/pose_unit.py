@@ -84,7 +84,7 @@ def _recorded_view(sequence: FrameSequence, sparse: SparsePoints, position: int)
 def _triangulated_views(sequence: FrameSequence, positions: Sequence[int]) -> dict[int, SparseView]:
     """Points of features that several frames show, of frames with the camera of the first one."""
     camera = sequence.infos[positions[0]].intrinsics
-    alike = [position for position in positions if sequence.infos[position].intrinsics == camera]
+    alike = [position for position in positions if sequence.infos[position].intrinsics.is_like(camera)]
     chosen = evenly(alike, MOST_FRAMES)
     place_of = {sequence.infos[position].index: position for position in chosen}
     places: list[int] = []

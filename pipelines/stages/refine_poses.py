@@ -137,7 +137,9 @@ def _reason_against(context: RunContext) -> str | None:
     mode = context.config.poses.refine
     if mode == "off":
         return "--refine-poses off"
-    if len({context.sequence.infos[position].intrinsics for position in context.all_positions}) > 1:
+    if not all(
+        context.sequence.infos[position].intrinsics.is_like(context.camera) for position in context.all_positions
+    ):
         return "the frames have different cameras"
     if mode == "auto":
         if context.source.depth_from not in FOUND_BY_POSES:
@@ -187,11 +189,10 @@ def _compared(
     pairs: Sequence[MatchedPair], camera: Intrinsics, found: Adjustment, poses: Array, place: dict[int, int]
 ) -> Refinement:
     """The adjustment compared with the given poses, on pairs of frames that are matched for this alone."""
-    before = [pair.median_error(camera) for pair in pairs]
+    before = [pair.median_error() for pair in pairs]
     after = [
         pair.median_error(
-            found.camera,
-            np.asarray(inverse(found.poses[place[b]]) @ found.poses[place[a]]),
+            np.asarray(inverse(found.poses[place[b]]) @ found.poses[place[a]]), lambda given: found.camera
         )
         for pair in pairs
         for a, b in [pair.positions]
@@ -212,7 +213,7 @@ def _record(context: RunContext, adjustment: Adjustment) -> dict[str, Any]:
     """The camera and the poses of all frames that it took: of those that were not chosen, which are neighbours of others, too."""
     infos = context.sequence.infos
     chosen = dict(zip(context.all_positions, adjustment.poses, strict=True))
-    same = [i for i, info in enumerate(infos) if info.used and info.intrinsics == context.camera]
+    same = [i for i, info in enumerate(infos) if info.used and info.intrinsics.is_like(context.camera)]
     given = np.array([infos[i].T_world_camera for i in same])
     found = np.array([chosen.get(i, T) for i, T in zip(same, given, strict=True)])
     times = np.array([infos[i].timestamp for i in same])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -176,3 +178,12 @@ def test_fisheye_without_coefficients_is_the_equidistant_lens():
         np.testing.assert_allclose(fisheye.project([[1.0, 0.0, 1.0]]), [[50 + 100 * np.pi / 4, 40]])
         np.testing.assert_allclose(fisheye.rays()[40, 90], [np.tan(0.4), 0, 1], atol=1e-6)
         assert fisheye.undistorted() == Intrinsics(100.0, 100.0, 50.0, 40.0, 100, 80)
+
+
+def test_cameras_of_frames_of_a_phone_are_alike():
+    camera = Intrinsics(1500.0, 1500.0, 959.5, 719.5, 1920, 1440)
+    assert camera.is_like(replace(camera, fx=1503.0, cx=962.0))
+    assert not camera.is_like(replace(camera, fx=1530.0))
+    assert not camera.is_like(replace(camera, cy=750.0))
+    assert not camera.is_like(replace(camera, width=1919))
+    assert not camera.is_like(replace(camera, distortion=(0.1, 0.0, 0.0, 0.0)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sequence_folders as folders
@@ -47,6 +49,23 @@ def test_focal_length_is_told_by_a_camera_that_turns(factor: float) -> None:
     assert found is not None
     assert found.found == pytest.approx(CAMERA.fx, rel=0.01)
     assert found.is_wrong == (factor != 1)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.0, 1.15])
+def test_frames_with_cameras_of_their_own_tell_what_all_are_off_by(factor: float) -> None:
+    """Phones state other intrinsics for every frame, which differ by fractions of a per cent."""
+    true, rng = folders.room_poses(40), np.random.default_rng(1)
+    cameras = [with_focal_factor(CAMERA, factor * float(1 + rng.normal(0, 0.002))) for _ in true]
+    infos = [replace(info, intrinsics=camera) for info, camera in zip(infos_of(true), cameras, strict=True)]
+    assert len({info.intrinsics for info in infos}) == 40
+    found = measure_focal_length(pairs_of(infos, true))
+    assert found is not None
+    assert found.found == pytest.approx(CAMERA.fx, rel=0.01)
+    assert found.is_wrong == (factor != 1)
+    late = [replace(info, timestamp=info.timestamp + 0.2) for info in infos]
+    assert factor != 1 or measure_time_offset(pairs_of(late, true), late) is None  # all are, with their poses
+    moved = pairs_of(infos_of(true[:-2]), true[2:])
+    assert factor != 1 or measure_time_offset(moved, infos_of(true[:-2])).seconds == pytest.approx(0.2, abs=0.03)
 
 
 @pytest.mark.parametrize("axis", [0, 2])
