@@ -23,12 +23,12 @@ class ScaledSequence(DerivedSequence):
                 for info in sequence.infos
             ),
         )
-        self.is_metric, self._scale = True, scale
+        self.is_metric, self.pose_scale = True, scale
 
     def __getitem__(self, index: int) -> Frame:
         """The frame with its pose in metres; raises SequenceError as the sequence does."""
         frame = self._sequence[index]
-        return replace(frame, T_world_camera=in_metres(frame.T_world_camera, self._scale))
+        return replace(frame, T_world_camera=in_metres(frame.T_world_camera, self.pose_scale))
 
 
 def in_metres(T_world_camera: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

@@ -83,6 +83,11 @@ class DepthPair:
     camera: Intrinsics
 
 
+def is_usual(convention: Convention, assumed: Convention) -> bool:
+    """Whether a format has the depth scale of a convention, or it was assumed."""
+    return convention.depth_scale in (*DEPTH_SCALES, assumed.depth_scale)
+
+
 def candidate_conventions(assumed: Convention, *, depth: bool) -> list[Convention]:
     """The assumed convention first, then every other pose direction, camera axes and, with depth, usual scale and kind of it."""
     scales = (assumed.depth_scale, *DEPTH_SCALES) if depth else (assumed.depth_scale,)

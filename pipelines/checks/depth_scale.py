@@ -47,6 +47,8 @@ class DepthScale:
     pairs: int
     focal_known: bool
     by: Kind = "images"
+    pose_scale: float = 1.0
+    """By which the poses of the files were multiplied before."""
 
     @property
     def is_wrong(self) -> bool:
@@ -73,7 +75,7 @@ class DepthScale:
         cause = "the unit of the poses" if self.focal_known else "the unit of the poses, or the focal length"
         return (
             f"the scale of depth does not fit the poses: as read, depth is {fits}; either it is off, or {cause}: "
-            f"--scale {self.ratio:.4g} maps in the unit of depth"
+            f"--scale {self.ratio * self.pose_scale:.4g} maps in the unit of depth"
         )
 
 

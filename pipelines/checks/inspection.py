@@ -200,7 +200,7 @@ def fix_entries(inspection: Inspection) -> dict[str, Any]:
     check = inspection.check
     entries: dict[str, Any] = {}
     best = check.conventions.best
-    if check.conventions.verdict == "wrong" and best is not None:
+    if check.conventions.verdict == "wrong" and best is not None and check.conventions.unit_ratio is None:
         kind = {"depth_kind": best.convention.depth_kind} if best.convention.depth_kind != "z" else {}
         entries |= {
             "pose_convention": best.convention.pose_direction,

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mapping.evenly import evenly
 from pipelines.checks.conventions import (
-    DEPTH_SCALES,
     LEAST_OVERLAP,
     DepthPair,
     Score,
     candidate_conventions,
     depth_pair,
     fitted_depth_scale,
+    is_usual,
     score_by_depth,
     score_by_images,
 )
-from pipelines.checks.depth_matches import depth_matches
-from pipelines.checks.depth_scale import DepthScale, error_at, measure_depth_scale, scale_by_depth
-from pipelines.checks.focal import FocalLength, measure_focal_length
+from pipelines.checks.depth_scale import DepthScale
+from pipelines.checks.focal import FocalLength
 from pipelines.checks.matches import MatchedPair, matched_pairs, tracked_pairs
+from pipelines.checks.measurements import measured_by_depth, measured_by_images
 from pipelines.checks.pose_unit_check import PoseUnit, measure_unit
 from pipelines.checks.sampler import PAIRS, FrameSampler, PairLimits
-from pipelines.checks.timing import TimeOffset, measure_time_offset
+from pipelines.checks.timing import TimeOffset
 from pipelines.frame import Frame, FrameSequence
 from pipelines.sequences.conventions import OVERRIDE_FILE, Convention
 from pipelines.sequences.evidence import evidence_of
@@ -39,7 +39,7 @@ CLOSE = 0.96
 """A usual depth scale is accepted when its fit is at least this share of the best scale's fit."""
 NEAR = 1.2
 """Factor between depth scales up to which they are one reading, whose scale may be off."""
-NEAR_UNUSUAL = 2.0
+NEAR_UNUSUAL = 1.5
 """The same of scales that no format has."""
 SURE = {"depth": 0.8, "images": 0.75}
 """Agreement from which a reading that no other one reaches is called right; below, poses, depth or camera are imprecise."""
@@ -69,6 +69,18 @@ class ConventionVerdict:
     def best(self) -> Score | None:
         """The best convention, None without evidence."""
         return self.scores[0] if self.scores else None
+
+    @property
+    def unit_ratio(self) -> float | None:
+        """Where only another scale of depth fits, which no format has: depth as it is read over what the poses say. Which of the
+        two is in another unit nothing tells."""
+        if self.verdict != "wrong" or self.best is None:
+            return None
+        found = self.best.convention
+        only_scale = replace(found, depth_scale=self.assumed.depth_scale) == self.assumed
+        return (
+            found.depth_scale / self.assumed.depth_scale if only_scale and not is_usual(found, self.assumed) else None
+        )
 
     @property
     def assumed_score(self) -> Score | None:
@@ -116,6 +128,8 @@ class SequenceCheck:
     """Whether the poses are read as metres."""
     is_estimate: bool = False
     """Whether these were estimated of predicted depth, which would only say the same again."""
+    pose_scale: float = 1.0
+    """By which the poses of the files were multiplied before they were checked."""
 
     @property
     def _scales(self) -> list[DepthScale | PoseUnit]:
@@ -146,6 +160,11 @@ class SequenceCheck:
 
     def advice(self) -> str:
         """What a user can do about contradictions."""
+        if (ratio := self.conventions.unit_ratio) is not None:
+            return (
+                f"poses or depth are in a different unit: `--scale {ratio * self.pose_scale:.4g}` maps in that of depth, "
+                f"`depth_scale` in {OVERRIDE_FILE} in that of the poses, `--trust` as it is read"
+            )
         is_scaled = self.depth_scale is not None and self.depth_scale.is_beyond_doubt
         known = self.conventions.verdict == "wrong" or self.time_offset is not None or is_scaled
         fix = f"`m2h inspect --fix` writes the reading that fits to {OVERRIDE_FILE}, " if known else ""
@@ -214,6 +233,15 @@ def check_sequence(
     An offset of time is looked for where the conventions are not wrong, and the focal length where poses and images go
     together: each would be estimated from the errors of the other.
     """
+    found = _checked(sequence, sampler, metric=metric, depth_alone=depth_alone)
+    pose_scale = getattr(sequence, "pose_scale", 1.0)
+    scale = None if found.depth_scale is None else replace(found.depth_scale, pose_scale=pose_scale)
+    return replace(found, depth_scale=scale, pose_scale=pose_scale)
+
+
+def _checked(
+    sequence: FrameSequence, sampler: FrameSampler, *, metric: bool, depth_alone: DepthAlone | None
+) -> SequenceCheck:
     assumed = getattr(sequence, "convention", Convention())
     matches = matched_pairs(sampler)
     judge = judge_conventions if metric else judge_up_to_scale
@@ -221,9 +249,9 @@ def check_sequence(
     is_near = metric and conventions.verdict == "wrong" and _is_near(assumed, conventions.scores[0].convention)
     if conventions.verdict == "wrong" and not is_near:
         return SequenceCheck(conventions, None, None, is_metric=metric)
-    found = _measured(sampler, matches, metric=metric)
+    found = measured_by_images(sampler, matches, metric=metric)
     if metric and found.offset is None and conventions.evidence == "depth":
-        found = _measured_by_depth(sampler, found)
+        found = measured_by_depth(sampler, found)
     offset, focal, scale = found
     is_explained = offset is not None or scale is not None or (focal is not None and focal.is_wrong)
     if is_near and not is_explained:
@@ -243,44 +271,11 @@ def check_sequence(
     return SequenceCheck(conventions, offset, told_focal, error, scale, unit, metric, is_estimate)
 
 
-class _Measured(NamedTuple):
-    """An offset of the poses' times, else the focal length and the scale of depth; None where nothing tells."""
-
-    offset: TimeOffset | None = None
-    focal: FocalLength | None = None
-    scale: DepthScale | None = None
-
-
-def _measured(sampler: FrameSampler, matches: Sequence[MatchedPair], *, metric: bool) -> _Measured:
-    """By features of the images."""
-    offset = measure_time_offset(matches, sampler.used_infos)
-    if offset is not None:
-        return _Measured(offset)
-    focal = measure_focal_length(matches)
-    return _Measured(None, focal, measure_depth_scale(sampler, matches, focal) if metric else None)
-
-
-def _measured_by_depth(sampler: FrameSampler, by_images: _Measured) -> _Measured:
-    """The same by the depth of frames too: bare rooms have few features, and an offset shows in depth of all pixels."""
-    pairs = depth_matches(sampler)
-    offset = measure_time_offset(pairs, sampler.used_infos)
-    if offset is not None:
-        return _Measured(offset)
-    if by_images.focal is not None or by_images.scale is not None:
-        return by_images
-    focal, scale = measure_focal_length(pairs), scale_by_depth(pairs)
-    if focal is None or not focal.is_wrong:
-        return _Measured(None, focal, scale)
-    # Each explains some of what the other one does: the better explanation counts.
-    by_scale = scale is not None and error_at(pairs, scale) < focal.error_found
-    return _Measured(None, None, scale) if by_scale else _Measured(None, focal)
-
-
 def _is_near(assumed: Convention, other: Convention) -> bool:
     """Whether another convention is the assumed one but for a factor on depth that is measured apart: a small one, or a larger
     one that no format has, which may be another focal length or other times as well."""
     off = abs(np.log(other.depth_scale / assumed.depth_scale))
-    limit = NEAR if other.depth_scale in DEPTH_SCALES else NEAR_UNUSUAL
+    limit = NEAR if is_usual(other, assumed) else NEAR_UNUSUAL
     return bool(0 < off < np.log(limit)) and replace(other, depth_scale=assumed.depth_scale) == assumed
 
 

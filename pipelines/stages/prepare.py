@@ -23,9 +23,10 @@ from pipelines.levelling import FRAMES, coarse_mesh, faces_of_floor
 from pipelines.loading import read_frames
 from pipelines.posing.adjustment import can_adjust
 from pipelines.recentred import as_given, moved
+from pipelines.scaled import ScaledSequence
 from pipelines.sequences.evidence import WorldEvidence, evidence_of
 from pipelines.sources.predictions import prediction_path, stored_frames, write_predictions
-from pipelines.sources.source import FOUND_BY_POSES
+from pipelines.sources.source import FOUND_BY_POSES, DepthOrigin
 from pipelines.sources.stored import INDEX, has_answer, index_of
 from pipelines.stages.context import LEVELLING_FILE, PREDICTIONS_FOLDER, RunContext
 from pipelines.stages.watching import show_prediction
@@ -68,7 +69,10 @@ def check_input(context: RunContext) -> StageRecord:
     Raises SequenceError where they contradict it, unless the settings say to trust it. Poses that no image fits, in any reading,
     may be imprecise ones: where they are refined before they are used, that decides.
     """
-    frames, sequence = context.config.frames, as_given(context.sequence)
+    frames, given = context.config.frames, context.config.align.pose_scale
+    sequence, metric = as_given(context.sequence), context.sequence.is_metric and given in (None, 1.0)
+    if given is not None and context.source.depth_from is DepthOrigin.SENSOR:  # which tells whether the scale is right
+        sequence, metric = ScaledSequence(sequence, given), True
     sampler = FrameSampler(
         sequence,
         [
@@ -78,12 +82,12 @@ def check_input(context: RunContext) -> StageRecord:
         ],
         context.features,
     )
-    metric = context.sequence.is_metric and context.config.align.pose_scale in (None, 1.0)
     found = check_sequence(sequence, sampler, metric=metric, depth_alone=context.source.depth_alone)
     trusts = context.config.check.trust
     postponed = bool(found.contradictions) and not trusts and found.may_be_imprecise and _are_refined(context)
     if found.contradictions and not trusts and not postponed:
-        raise SequenceError(f"{context.sequence.path}: {found.contradictions[0]}; {found.advice()}")
+        scaled = "" if given is None else f"with --scale {given:g}, by which the poses are multiplied first: "
+        raise SequenceError(f"{context.sequence.path}: {scaled}{found.contradictions[0]}; {found.advice()}")
     data = found.to_json() | {POSTPONED: found.contradictions[0] if postponed else None}
     write_text_atomic(context.workspace.path(CHECK_FILE), json.dumps(data, indent=2, allow_nan=False) + "\n")
     summary = data | {"lines": found.lines(), "text": found.summary()}

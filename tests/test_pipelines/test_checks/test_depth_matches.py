@@ -1,18 +1,23 @@
 """Rooms without texture: their depth tells a wrong focal length, poses of other times, and another scale."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 
-from pipelines import open_sequence
+from pipelines import open_sequence, run
 from pipelines.checks.depth_matches import depth_matches
 from pipelines.checks.depth_scale import scale_by_depth
 from pipelines.checks.focal import measure_focal_length
+from pipelines.checks.inspection import fix_entries, inspect_sequence
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.timing import measure_time_offset
 from pipelines.checks.verdict import check_sequence
+from pipelines.config import config_from_mapping
+from pipelines.frame import SequenceError
+from pipelines.settings import PipelineConfig
 
 
 @pytest.fixture
@@ -92,3 +97,36 @@ def test_poses_of_another_time_are_found(changed, frames):
     found = check_sequence(sequence, sampler)
     assert found.time_offset.seconds == pytest.approx(frames / 10, abs=0.06)  # steps of 0.05 s
     assert "fit the depth (depths of frames differ by" in found.contradictions[0]
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_a_given_scale_is_compared_with_recorded_depth(box_room, tmp_path, scale):
+    def mapped(given):
+        settings = {"tsdf": {"voxel_size": 0.1}, "align": {"pose_scale": given}}
+        config = config_from_mapping(PipelineConfig, settings, "test")
+        return run(open_sequence(box_room), tmp_path / f"{given}", source="recorded", config=config, until="check")
+
+    with pytest.raises(
+        SequenceError, match=f"with --scale {scale:g}, by which the poses are multiplied first: "
+    ) as told:
+        mapped(scale)
+    advised = float(re.search(r"--scale ([0-9.]+)[` ]*maps in", str(told.value)).group(1))
+    assert advised == pytest.approx(1, abs=0.02)
+    assert mapped(1.0)["stages"]["check"]["warnings"] == []
+
+
+def test_poses_in_a_unit_of_their_own_do_not_rescale_recorded_depth(changed):
+    """As those of structure from motion next to millimetres of a sensor."""
+
+    def change(header):
+        for frame in header["frames"]:
+            for row in frame["transform_matrix"][:3]:
+                row[3] /= 0.37
+
+    sequence, _ = changed(change)
+    found = inspect_sequence(sequence)
+    assert found.check.conventions.verdict == "wrong"
+    assert found.check.conventions.unit_ratio == pytest.approx(0.37, rel=0.02)
+    assert "`--scale 0.369" in found.check.advice()
+    assert "--fix" not in found.check.advice()
+    assert fix_entries(found) == {}
