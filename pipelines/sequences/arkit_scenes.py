@@ -81,9 +81,10 @@ def _trajectory(path: Path) -> Trajectory:
 def _times(files: list[Path]) -> Array:
     """Seconds from names `ID_TIME.suffix`."""
     try:
-        return np.array([float(file.stem.rpartition("_")[2]) for file in files], dtype=np.float64)
+        stamps = np.array([float(file.stem.rpartition("_")[2]) for file in files], dtype=np.float64)
     except ValueError:
         raise SequenceError(f"{files[0].parent}: expected files named ID_TIME, with the time in seconds") from None
+    return to_seconds(stamps, f"{files[0].parent}: names") if files else stamps
 
 
 def _at(times: Array, files: list[Path]) -> list[Path | None]:

@@ -7,6 +7,7 @@ low (0).
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipelines.images import list_images
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
 from pipelines.sequences.text import number_of, read_json
+from pipelines.sequences.times import to_seconds
 
 FOLDERS = (("corrected_images", "corrected_cameras"), ("images", "cameras"))
 MATRIX_KEYS = tuple(f"t_{row}{column}" for row in range(3) for column in range(4))
@@ -32,16 +34,27 @@ def open_polycam(path: Path) -> RecordedSequence:
         raise SequenceError(
             f"{folder}: expected images and cameras in {' or '.join('/ and '.join(f) + '/' for f in FOLDERS)}"
         )
-    records = [_record(file, folder, folder / cameras / f"{file.stem}.json") for file in files]
+    times = _times(files)
+    records = [
+        _record(file, time, folder, folder / cameras / f"{file.stem}.json")
+        for file, time in zip(files, times, strict=True)
+    ]
     notes = [] if images == FOLDERS[0][0] else ["poses are those of ARKit: Polycam did not optimise them"]
     convention = Convention("camera_to_world", "opengl")
     details = Details(convention, world_up=(0.0, 1.0, 0.0), notes=tuple(notes), root=folder)
     return RecordedSequence(path, "polycam", records, details)
 
 
-def _record(file: Path, folder: Path, camera_file: Path) -> FrameRecord:
-    if not file.stem.isdecimal():
-        raise SequenceError(f"{file}: expected a name of microseconds")
+def _times(files: list[Path]) -> list[float]:
+    """Seconds from the names."""
+    for file in files:
+        if not re.fullmatch(r"[0-9]{1,20}", file.stem):
+            raise SequenceError(f"{file}: expected a name of microseconds")
+    stamps = to_seconds([float(file.stem) for file in files], f"{files[0].parent}: names", unit="us")
+    return [float(time) for time in stamps]
+
+
+def _record(file: Path, time: float, folder: Path, camera_file: Path) -> FrameRecord:
     if not camera_file.is_file():
         raise SequenceError(f"{camera_file}: camera of {file.name} is missing")
     keys = read_json(camera_file)
@@ -53,7 +66,7 @@ def _record(file: Path, folder: Path, camera_file: Path) -> FrameRecord:
     depth, confidence = folder / "depth" / f"{file.stem}.png", folder / "confidence" / f"{file.stem}.png"
     return FrameRecord(
         file,
-        int(file.stem) / 1e6,
+        time,
         matrix,
         camera,
         depth=depth if depth.is_file() else None,

@@ -19,6 +19,7 @@ from pipelines.images import list_images
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
 from pipelines.sequences.text import last_number, number_of, read_json
+from pipelines.sequences.times import to_seconds
 
 Array = NDArray[np.float64]
 INNER = "EXR_RGBD"
@@ -96,4 +97,5 @@ def _times(keys: Mapping[str, Any], count: int, file: Path) -> list[float]:
         return [i / rate for i in range(count)]
     if not isinstance(stamps, list) or len(stamps) != count:
         raise SequenceError(f"{file}: frameTimestamps must be {count} numbers, one per pose")
-    return [number_of({"frameTimestamps": stamp}, "frameTimestamps", file) for stamp in stamps]
+    numbers = [number_of({"frameTimestamps": stamp}, "frameTimestamps", file) for stamp in stamps]
+    return [float(time) for time in to_seconds(numbers, f"{file}: frameTimestamps")]
