@@ -41,6 +41,11 @@ def open_arkit_scenes(path: Path) -> RecordedSequence:
     times = _times(files)
     pincams = _at(times, sorted((folder / "lowres_wide_intrinsics").glob("*.pincam")))
     depths, confidences = (_at(times, list_images(folder / name)) for name in ("lowres_depth", "confidence"))
+    if (depth_files := list_images(folder / "lowres_depth")) and files and not any(depths):
+        raise SequenceError(
+            f"{folder / 'lowres_depth'}: no depth image is within {MAX_DIFFERENCE:g} s of an image: images are named as "
+            f"{files[0].name}, these as {depth_files[0].name}"
+        )
     if not any(pincams):
         raise SequenceError(
             f"{folder / 'lowres_wide_intrinsics'}: no .pincam file within {MAX_DIFFERENCE:g} s of an image"
