@@ -41,6 +41,11 @@ def open_arkit_scenes(path: Path) -> RecordedSequence:
     times = _times(files)
     pincams = _at(times, sorted((folder / "lowres_wide_intrinsics").glob("*.pincam")))
     depths, confidences = (_at(times, list_images(folder / name)) for name in ("lowres_depth", "confidence"))
+    if (depth_files := list_images(folder / "lowres_depth")) and files and not any(depths):
+        raise SequenceError(
+            f"{folder / 'lowres_depth'}: no depth image is within {MAX_DIFFERENCE:g} s of an image: images are named as "
+            f"{files[0].name}, these as {depth_files[0].name}"
+        )
     if not any(pincams):
         raise SequenceError(
             f"{folder / 'lowres_wide_intrinsics'}: no .pincam file within {MAX_DIFFERENCE:g} s of an image"
@@ -81,9 +86,10 @@ def _trajectory(path: Path) -> Trajectory:
 def _times(files: list[Path]) -> Array:
     """Seconds from names `ID_TIME.suffix`."""
     try:
-        return np.array([float(file.stem.rpartition("_")[2]) for file in files], dtype=np.float64)
+        stamps = np.array([float(file.stem.rpartition("_")[2]) for file in files], dtype=np.float64)
     except ValueError:
         raise SequenceError(f"{files[0].parent}: expected files named ID_TIME, with the time in seconds") from None
+    return to_seconds(stamps, f"{files[0].parent}: names") if files else stamps
 
 
 def _at(times: Array, files: list[Path]) -> list[Path | None]:

@@ -49,7 +49,7 @@ class CameraFile:
     poses: str | None = None
     """Pose file: TUM lines `stamp tx ty tz qx qy qz qw`, or KITTI lines of 12 (or 16) matrix elements, one line per image."""
     times: str | None = None
-    """File of one time stamp in seconds per image; else the file names are stamps, or `fps` counts."""
+    """File of one time stamp in seconds per image; else the file names are stamps, or `fps` divides their numbers."""
     depth: str | None = None
     """Folder of depth images with the names of the images."""
     masks: str | None = None
@@ -59,7 +59,7 @@ class CameraFile:
     label_space: str | None = None
     """What labels mean: a built-in name, nyu40 when omitted, or a YAML file."""
     fps: float | None = None
-    """Images per second, when there is no other source of times."""
+    """Images per second: the time of an image is its number over it; an error when there is another source of times."""
     time_offset: float = 0.0
     """Seconds to add to an image's time to get the pose file's."""
     max_gap: float | None = None

@@ -1,7 +1,7 @@
 """The EuRoC layout: `mav0/cam0/{data.csv,data/,sensor.yaml}` and a trajectory of the body, `mav0/state_groundtruth_estimate0/`.
 
 Poses are those of a body in a world with +z up; the camera and the body of the trajectory each have their pose in `T_BS` of their
-`sensor.yaml`. Stamps are nanoseconds. The first camera is read; there is no depth.
+`sensor.yaml`. Stamps are nanoseconds, or since 1970 in any unit. The first camera is read; there is no depth.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from pipelines.sequences.association import Trajectory
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions, rigid_pose
 from pipelines.sequences.recorded import NO_LENS, Details, FrameRecord, Lens, RecordedSequence, camera_for_images
 from pipelines.sequences.text import content_lines, number_rows, slashed
-from pipelines.sequences.times import check_repeats
+from pipelines.sequences.times import check_repeats, to_seconds
 from pipelines.sequences.trajectory_file import named_order
 
 Array = NDArray[np.float64]
 TRUTHS = ("state_groundtruth_estimate0", "mocap0", "vicon0")
 ORDER = ("stamp", "tx", "ty", "tz", "qw", "qx", "qy", "qz")
 MAX_GAP = 0.1
-NANOSECONDS = 1e9
 LENS_MODELS = {
     "radial-tangential": "opencv",
     "radtan": "opencv",
@@ -67,7 +66,7 @@ def open_euroc(path: Path) -> RecordedSequence:
 def _trajectory(path: Path) -> Trajectory:
     rows = number_rows(path, (8, 17), "a stamp, a position and a quaternion with w first")
     rows = rows[:, named_order(path, ORDER)]
-    times = rows[:, 0] / NANOSECONDS
+    times = to_seconds(rows[:, 0], str(path), unit="ns")
     check_repeats(times, rows[:, 1:], str(path))
     quat_xyzw = np.roll(rows[:, 4:], -1, axis=1)
     return Trajectory(times, matrices_from_quaternions(rows[:, 1:4], quat_xyzw, str(path)), max_gap=MAX_GAP)
@@ -75,13 +74,14 @@ def _trajectory(path: Path) -> Trajectory:
 
 def _images(path: Path) -> list[tuple[float, str]]:
     """Seconds and file name of each line."""
-    images = []
+    stamps, names = [], []
     for number, line in content_lines(path):
         stamp, comma, name = line.partition(",")
         if not comma or not re.fullmatch(r"[0-9]{1,20}", stamp.strip()) or not name.strip():
             raise SequenceError(f"{path} line {number}: expected `nanoseconds,file`, found {line[:60]!r}")
-        images.append((int(stamp) / NANOSECONDS, slashed(name.strip())))
-    return images
+        stamps.append(float(stamp))
+        names.append(slashed(name.strip()))
+    return list(zip(to_seconds(stamps, str(path), unit="ns").tolist(), names, strict=True))
 
 
 def _sensor(path: Path) -> tuple[Intrinsics, Array]:

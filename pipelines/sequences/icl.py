@@ -30,7 +30,9 @@ def open_icl(path: Path) -> RecordedSequence:
     found = sorted(path.glob(TRAJECTORIES))
     if len(found) != 1:
         raise SequenceError(f"{path}: expected one {TRAJECTORIES} file, found {len(found)}")
-    trajectory = read_trajectory(found[0], max_gap=1e-6)  # stamps are image numbers: no interpolation between them
+    trajectory = read_trajectory(
+        found[0], max_gap=1e-6, has_times=False
+    )  # image numbers: no interpolation between them
     pairs = _associations(path / "associations.txt")
     camera, convention, world_up = CAMERA, CONVENTION, WORLD_UP
     if (path / CAMERA_FILE).is_file():

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipelines.frame import SequenceError
-from pipelines.images import list_images
+from pipelines.images import IMAGE_SUFFIXES, list_images
 from pipelines.sequences.pairing import Pairs, files_by_name
 
 MASKS = "masks"
@@ -23,7 +23,7 @@ def mask_folder(folder: Path, used: Iterable[Path] = ()) -> Path | None:
     `used` are files that are read as something else: a folder that has one of them is none of masks. Raises SequenceError where
     there are two.
     """
-    taken = {path.parent for path in used}
+    taken = _folders_of(used)
     found = [place for place in _speaking_of_masks(folder) if place.name.lower() in MASK_FOLDERS and place not in taken]
     if len(found) > 1:
         names = " and ".join(f"{place.name}/" for place in found)
@@ -38,20 +38,58 @@ def mask_notes(masks: Sequence[Path | None], folder: Path, used: Iterable[Path])
     """
     masked = sum(mask is not None for mask in masks)
     notes = [f"{masked} of {len(masks)} images have a mask: what is black in it is unknown"] if masked else []
-    taken = {path.parent for path in used}
+    taken = _folders_of(used)
     if unread := [f"{place.name}/" for place in _speaking_of_masks(folder) if place not in taken]:
         notes.append(f"{', '.join(unread)}: not read; masks are read from masks/ or mask/, black where nothing is used")
     return notes
 
 
 def masks_by_name(files: Sequence[Path], folder: Path) -> Pairs:
-    """The mask in a folder of each image, None where there is none; raises SequenceError where names leave it open."""
-    return files_by_name(files, list_images(folder), str(folder))
+    """The mask in a folder of each image, None where there is none.
+
+    Masks in a subfolder, as COLMAP's `masks/cam0/000000.png.png`, are those of the images in the folder of the same name
+    (`images/cam0/`). Raises SequenceError where names leave it open, and for a subfolder that no folder of images is named as.
+    """
+    inner = sorted({file.parent.relative_to(folder) for file in _all_images(folder)})
+    if inner in ([], [Path()]):
+        return files_by_name(files, list_images(folder), str(folder))
+    pairs: Pairs = [None] * len(files)
+    parents = sorted({file.parent for file in files})
+    named = {part: [parent for parent in parents if _ends_with(parent, part)] for part in inner if part.parts}
+    for part, found in named.items():
+        if len(found) != 1:
+            problem = "no folder of images is" if not found else f"{len(found)} folders of images are"
+            raise SequenceError(
+                f"{folder / part}: {problem} named {part.as_posix()}/; name masks as images/SUBFOLDER/NAME"
+            )
+    rest = [parent for parent in parents if [parent] not in named.values()]
+    groups = list(named.items()) + ([(Path(), rest)] if Path() in inner else [])
+    for part, found in groups:
+        chosen = [i for i, file in enumerate(files) if file.parent in found]
+        masks = files_by_name([files[i] for i in chosen], list_images(folder / part), str(folder / part))
+        for i, mask in zip(chosen, masks, strict=True):
+            pairs[i] = mask
+    return pairs
+
+
+def _ends_with(folder: Path, part: Path) -> bool:
+    return folder.parts[-len(part.parts) :] == part.parts
+
+
+def _folders_of(files: Iterable[Path]) -> set[Path]:
+    """All folders around files."""
+    return {folder for parent in {file.parent for file in files} for folder in (parent, *parent.parents)}
+
+
+def _all_images(folder: Path) -> list[Path]:
+    """Images of a folder and its subfolders."""
+    found = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    return [file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
 
 
 def _speaking_of_masks(folder: Path) -> list[Path]:
-    """Folders in a sequence's folder that have images and "mask" in their names."""
+    """Folders in a sequence's folder that have images, perhaps in subfolders, and "mask" in their names."""
     if not folder.is_dir():
         return []
     named = sorted(entry for entry in folder.iterdir() if "mask" in entry.name.lower() and entry.name[0] != ".")
-    return [entry for entry in named[:MOST_FOLDERS] if list_images(entry)]
+    return [entry for entry in named[:MOST_FOLDERS] if entry.is_dir() and _all_images(entry)]

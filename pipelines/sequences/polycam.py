@@ -7,15 +7,19 @@ low (0).
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pipelines.frame import SequenceError
-from pipelines.images import list_images
+from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.conventions import Convention
+from pipelines.sequences.pairing import files_by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
 from pipelines.sequences.text import number_of, read_json
+from pipelines.sequences.times import to_seconds
 
 FOLDERS = (("corrected_images", "corrected_cameras"), ("images", "cameras"))
 MATRIX_KEYS = tuple(f"t_{row}{column}" for row in range(3) for column in range(4))
@@ -32,16 +36,29 @@ def open_polycam(path: Path) -> RecordedSequence:
         raise SequenceError(
             f"{folder}: expected images and cameras in {' or '.join('/ and '.join(f) + '/' for f in FOLDERS)}"
         )
-    records = [_record(file, folder, folder / cameras / f"{file.stem}.json") for file in files]
+    times = _times(files)
+    depths = files_by_name(files, list_depth_images(folder / "depth"), str(folder / "depth"))
+    confidences = files_by_name(files, list_images(folder / "confidence"), str(folder / "confidence"))
+    records = [
+        replace(_record(file, time, folder / cameras / f"{file.stem}.json"), depth=depth, depth_confidence=confidence)
+        for file, time, depth, confidence in zip(files, times, depths, confidences, strict=True)
+    ]
     notes = [] if images == FOLDERS[0][0] else ["poses are those of ARKit: Polycam did not optimise them"]
     convention = Convention("camera_to_world", "opengl")
     details = Details(convention, world_up=(0.0, 1.0, 0.0), notes=tuple(notes), root=folder)
     return RecordedSequence(path, "polycam", records, details)
 
 
-def _record(file: Path, folder: Path, camera_file: Path) -> FrameRecord:
-    if not file.stem.isdecimal():
-        raise SequenceError(f"{file}: expected a name of microseconds")
+def _times(files: list[Path]) -> list[float]:
+    """Seconds from the names."""
+    for file in files:
+        if not re.fullmatch(r"[0-9]{1,20}", file.stem):
+            raise SequenceError(f"{file}: expected a name of microseconds")
+    stamps = to_seconds([float(file.stem) for file in files], f"{files[0].parent}: names", unit="us")
+    return [float(time) for time in stamps]
+
+
+def _record(file: Path, time: float, camera_file: Path) -> FrameRecord:
     if not camera_file.is_file():
         raise SequenceError(f"{camera_file}: camera of {file.name} is missing")
     keys = read_json(camera_file)
@@ -50,12 +67,4 @@ def _record(file: Path, folder: Path, camera_file: Path) -> FrameRecord:
     camera = camera_for_images((fx, fy, cx, cy), size, str(camera_file), states_size=True)
     matrix = np.eye(4)
     matrix[:3] = np.array([number_of(keys, key, camera_file) for key in MATRIX_KEYS]).reshape(3, 4)
-    depth, confidence = folder / "depth" / f"{file.stem}.png", folder / "confidence" / f"{file.stem}.png"
-    return FrameRecord(
-        file,
-        int(file.stem) / 1e6,
-        matrix,
-        camera,
-        depth=depth if depth.is_file() else None,
-        depth_confidence=confidence if confidence.is_file() else None,
-    )
+    return FrameRecord(file, time, matrix, camera)

@@ -17,7 +17,7 @@ from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images, unread_images
 from pipelines.sequences.camera_file import CameraFile, read_camera_file
 from pipelines.sequences.conventions import CAMERA_FILE, matrices_from_quaternions
-from pipelines.sequences.pairing import files_by_name, images_in_pose_order, in_order
+from pipelines.sequences.pairing import changing_numbers, files_by_name, images_in_pose_order, in_order
 from pipelines.sequences.recorded import (
     Details,
     FrameRecord,
@@ -157,26 +157,45 @@ def _image_folder(path: Path, camera: CameraFile) -> Path:
 
 
 def _times(path: Path, camera: CameraFile, sources: Sequence[Source], *, needed: bool) -> tuple[Array, tuple[str, ...]]:
-    """Seconds of each image, and the assumptions made: from the times file, the video, the file names or `fps`."""
+    """Seconds of each image, and the assumptions made: from the times file, the video, the file names or `fps`.
+
+    Raises SequenceError for `fps` next to another source of times.
+    """
     if camera.times is not None:
         file = path / slashed(camera.times)
         times = to_seconds(number_rows(file, (1,), "one time in seconds")[:, 0], str(file))
         if len(times) != len(sources):
             raise SequenceError(f"{path / camera.times}: has {len(times)} times for {len(sources)} images")
         return times, ()
-    if camera.fps is not None:
-        return np.arange(len(sources)) / camera.fps, ()
     first = sources[0]
-    if isinstance(first, VideoFrame):
-        return first.video.times, ()
-    stamps = stamps_in_names([source for source in sources if isinstance(source, Path)])
-    if stamps is not None:
-        return stamps, ()
+    files = [source for source in sources if isinstance(source, Path)]
+    known = first.video.times if isinstance(first, VideoFrame) else stamps_in_names(files)
+    if known is not None:
+        if camera.fps is not None:
+            source = (
+                "the video has its own times" if isinstance(first, VideoFrame) else f"{first.name} is named by time"
+            )
+            raise SequenceError(f"{path / CAMERA_FILE}: fps has no effect: {source}")
+        return known, ()
+    if camera.fps is not None:
+        return _counted(files, path) / camera.fps, ()
     if needed:
         raise SequenceError(
             f"{path / CAMERA_FILE}: the poses have time stamps but the images do not: give times, fps, or files named by time"
         )
     return np.arange(len(sources)) / ASSUMED_RATE, (f"no time stamps: {ASSUMED_RATE:g} images per second assumed",)
+
+
+def _counted(files: Sequence[Path], path: Path) -> Array:
+    """The numbers (N,) of images by their names; their positions where no name has a number."""
+    numbers = changing_numbers(files)
+    if numbers is not None:
+        return np.array(numbers, dtype=np.float64)
+    if any(character.isdecimal() for file in files for character in file.stem):
+        raise SequenceError(
+            f"{path / CAMERA_FILE}: fps: the images have no one number that counts them ({files[0].name}); give times instead"
+        )
+    return np.arange(len(files), dtype=np.float64)
 
 
 def _timed(rows: Array, times: Array, camera: CameraFile, pose_file: Path) -> list[tuple[Array | None, str]]:

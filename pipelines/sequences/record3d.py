@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
-from pipelines.images import list_images
+from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
+from pipelines.sequences.pairing import files_by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
 from pipelines.sequences.text import last_number, number_of, read_json
+from pipelines.sequences.times import to_seconds
 
 Array = NDArray[np.float64]
 INNER = "EXR_RGBD"
@@ -38,15 +40,15 @@ def open_record3d(path: Path) -> RecordedSequence:
     cameras, times = _cameras(keys, len(poses), file), _times(keys, len(poses), file)
     records: list[FrameRecord] = []
     notes: list[str] = []
-    for image in sorted(list_images(folder / images), key=lambda image: last_number(image.name) or 0):
+    files = sorted(list_images(folder / images), key=lambda image: last_number(image.name) or 0)
+    depths = files_by_name(files, list_depth_images(folder / "depth"), str(folder / "depth"))
+    for image, depth in zip(files, depths, strict=True):
         number = last_number(image.name)
         if number is None or number >= len(poses):
             problem = f"no pose of its number in {name} (it has {len(poses)})"
             records.append(FrameRecord(image, float(len(records)) + times[-1] + 1, None, cameras[0], problem=problem))
             continue
-        depth = folder / "depth" / f"{image.stem}.exr"
-        depth_file = depth if depth.is_file() else None
-        records.append(FrameRecord(image, times[number], matrices[number], cameras[number], depth=depth_file))
+        records.append(FrameRecord(image, times[number], matrices[number], cameras[number], depth=depth))
     if next((folder / images).glob("*.depth"), None) is not None:
         notes.append(f"depth is not read: {images}/*.depth is compressed by LZFSE; export as `EXR + JPG` instead")
     convention = Convention("camera_to_world", "opengl", 1.0)
@@ -96,4 +98,5 @@ def _times(keys: Mapping[str, Any], count: int, file: Path) -> list[float]:
         return [i / rate for i in range(count)]
     if not isinstance(stamps, list) or len(stamps) != count:
         raise SequenceError(f"{file}: frameTimestamps must be {count} numbers, one per pose")
-    return [number_of({"frameTimestamps": stamp}, "frameTimestamps", file) for stamp in stamps]
+    numbers = [number_of({"frameTimestamps": stamp}, "frameTimestamps", file) for stamp in stamps]
+    return [float(time) for time in to_seconds(numbers, f"{file}: frameTimestamps")]

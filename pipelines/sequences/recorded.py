@@ -28,7 +28,7 @@ from pipelines.sequences.masks import mask_folder, mask_notes, masks_by_name
 from pipelines.sequences.plausible import check_depth_scale, without_far_poses
 from pipelines.sequences.resampling import checked, fitted, layer, like_image, ray_lengths, resampled
 from pipelines.sequences.times import LATEST_TIME
-from pipelines.sequences.unread import check_unread_files
+from pipelines.sequences.unread import check_unread_files, unread_depth_notes
 from pipelines.sequences.video import VideoFrame
 from pipelines.turning import like_shown, turned_array
 from scenegraph.labels import LabelSpace
@@ -118,6 +118,8 @@ class RecordedSequence:
         masked = _with_found_masks(records, folder)
         self._records = tuple(sorted(masked, key=lambda record: record.timestamp))
         self.notes = (*details.notes, *mask_notes([record.mask for record in masked], folder, _files_of(masked)))
+        if not any("depth is not read" in note for note in details.notes):
+            self.notes += unread_depth_notes(folder, format, details.root or folder, _files_of(masked))
         self._sizes = _stored_sizes(self._records)
         self._records = tuple(self._with_corrected_camera(record, overrides) for record in self._records)
         infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)], folder)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
-from pipelines.images import list_images
+from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.conventions import Convention
+from pipelines.sequences.pairing import files_by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
 from pipelines.sequences.text import last_number, matrix_rows, read_json
 
@@ -28,14 +29,14 @@ def open_replica(path: Path) -> RecordedSequence:
     matrices = matrix_rows(path / "traj.txt")
     files = [file for file in list_images(path / "results") if file.name.startswith("frame")]
     camera, scale = _camera(path)
+    depth_files = [file for file in list_depth_images(path / "results") if file.name.startswith("depth")]
+    depths = files_by_name(files, depth_files, f"{path / 'results'}: depth")
     records = []
-    for file in files:
+    for file, depth in zip(files, depths, strict=True):
         number = last_number(file.name)
         matrix = matrices[number] if number is not None and number < len(matrices) else None
-        depth = file.with_name(f"depth{file.stem.removeprefix('frame')}.png")
         problem = "" if matrix is not None else f"no line {number} in traj.txt (it has {len(matrices)})"
-        depth_file = depth if depth.is_file() else None
-        records.append(FrameRecord(file, (number or 0) / RATE, matrix, camera, depth=depth_file, problem=problem))
+        records.append(FrameRecord(file, (number or 0) / RATE, matrix, camera, depth=depth, problem=problem))
     notes = (f"time stamps are frame numbers at {RATE:g} per second",)
     details = Details(Convention(depth_scale=scale), world_up=(0.0, 0.0, 1.0), notes=notes)
     return RecordedSequence(path, "replica", records, details)

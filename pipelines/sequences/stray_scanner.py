@@ -15,8 +15,9 @@ from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
+from pipelines.sequences.pairing import files_by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images, camera_from_matrix
-from pipelines.sequences.text import csv_columns, last_number, read_matrix
+from pipelines.sequences.text import csv_columns, read_matrix
 from pipelines.sequences.times import to_seconds
 from pipelines.sequences.video import VideoFile, VideoFrame
 
@@ -39,8 +40,9 @@ def open_stray_scanner(path: Path) -> RecordedSequence:
     rows = {int(number): row for row, number in enumerate(table["frame"])}
     if len(rows) < len(times):
         raise SequenceError(f"{file}: frame numbers repeat")
-    depths = {last_number(depth.name): depth for depth in list_depth_images(path / "depth")}
-    confidences = {last_number(image.name): image for image in list_images(path / "confidence")}
+    numbers = [Path(f"{number:06d}") for number in range(len(video.times))]
+    depths = files_by_name(numbers, list_depth_images(path / "depth"), str(path / "depth"))
+    confidences = files_by_name(numbers, list_images(path / "confidence"), str(path / "confidence"))
     records = []
     for number, video_time in enumerate(video.times):
         row = rows.get(number)
@@ -50,8 +52,8 @@ def open_stray_scanner(path: Path) -> RecordedSequence:
                 FrameRecord(VideoFrame(video, number), time, None, cameras[0], problem="no line in odometry.csv")
             )
             continue
-        depth = depths.get(number)
-        confidence = confidences.get(number) if depth is not None else None
+        depth = depths[number]
+        confidence = confidences[number] if depth is not None else None
         records.append(
             FrameRecord(
                 VideoFrame(video, number),

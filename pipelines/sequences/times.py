@@ -1,7 +1,12 @@
-"""Time stamps in seconds, milliseconds, microseconds or nanoseconds, distinguished by their magnitude."""
+"""Time stamps in seconds, milliseconds, microseconds or nanoseconds: the one rule by which all formats read them.
+
+Times since 1970 are distinguished by their magnitude. Times since any other start have the unit of their format, and are refused
+where frames would then be closer or farther apart than those of a recording.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,32 +23,43 @@ UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 """Units of time stamps since 1970, and how many make a second."""
 LATEST_TIME = 1e11
 """Seconds; larger numbers (beyond the year 5138) are in another unit."""
-LONGEST_INTERVAL = 1000.0
-"""Seconds between the frames of a recording, in the median; microseconds between those of a video are more."""
+STEPS, STEPS_SINCE_1970 = (5e-4, 5.0), (0.0, 1000.0)
+"""Seconds between successive stamps of a recording, in the median: of times since any start, whose unit is an assumption, and of
+those since 1970, whose magnitude shows it and between which there may be minutes, as between photos."""
+USUAL_STEP = 1 / 30
+"""Seconds between frames; of two readings the one that comes nearer to it by its factor is meant."""
 MOST_REPEATED = 0.01
 """Share of poses that may have the time stamp of another pose: more of them means that stamps were rounded."""
 
 
-def to_seconds(stamps: ArrayLike, where: str) -> Array:
-    """Time stamps (N,) of one list in seconds: in milli-, micro- or nanoseconds when they are such times since 1970.
+def to_seconds(stamps: ArrayLike, where: str, *, unit: str = "s", checks_steps: bool = True) -> Array:
+    """Time stamps (N,) of one list in seconds.
 
-    Raises SequenceError that begins with `where` for numbers that are no time since 1970 in any unit and too large for seconds,
-    and for numbers as far apart as no recording's frames are: times since its start in another unit.
+    Parameters
+    ----------
+    stamps : in any order. Times since 1970 may be in s, ms, us or ns, which their magnitude shows.
+    where : what an error begins with.
+    unit : a name of `UNITS`: the format's unit, which times since another start are in.
+    checks_steps : False where the file states the unit of its stamps, so that frames may be any time apart.
+
+    Raises SequenceError that names the median step and the likely unit where the median step is outside of `STEPS` in the
+    format's unit, and for numbers that are too large and no time since 1970 in any unit.
     """
     times = np.asarray(stamps, dtype=np.float64)
-    finite = times[np.isfinite(times)]
+    finite = np.unique(times[np.isfinite(times)])
     largest = float(np.abs(finite).max(initial=0.0))
-    if largest < LATEST_TIME:
-        gaps = np.diff(np.unique(finite))
-        if len(gaps) > 1 and np.median(gaps) >= LONGEST_INTERVAL:
-            raise SequenceError(
-                f"{where}: time stamps are {np.median(gaps):g} apart, expected seconds (or times since 1970 in s, ms, us or ns)"
-            )
-        return times
-    for units in UNITS.values():
-        if EPOCH[0] <= largest / units <= EPOCH[1]:
-            return times / units
-    raise SequenceError(f"{where}: {largest:g} is not a time stamp in seconds, nor a time since 1970 in ms, us or ns")
+    step = float(np.median(np.diff(finite))) if len(finite) > 2 else None
+    factor = UNITS[unit]
+    since_1970 = _unit(largest)
+    if since_1970 is not None and _is_since_1970(step, UNITS[since_1970], factor):
+        return times / UNITS[since_1970]
+    if step is not None and checks_steps and not _is_plausible(finite, step, factor):
+        raise SequenceError(_wrong_step(where, step, unit))
+    if largest / factor >= LATEST_TIME:
+        raise SequenceError(
+            f"{where}: {largest:g} is not a time stamp in seconds, nor a time since 1970 in ms, us or ns"
+        )
+    return times / factor
 
 
 def stamps_in_names(paths: Sequence[Path]) -> Array | None:
@@ -80,6 +96,35 @@ def check_repeats(stamps: ArrayLike, poses: Array, where: str) -> None:
 def describe_seconds(seconds: float) -> str:
     """A difference of times as text: two decimals, or three digits where it is large."""
     return f"{seconds:.2f} s" if abs(seconds) < 1e6 else f"{seconds:.3g} s"
+
+
+def _is_since_1970(step: float | None, factor: float, format_factor: float) -> bool:
+    """Whether stamps that could be times since 1970 with `factor` per second are, rather than times since another start in the
+    format's unit: a clock that started an hour ago shows such numbers of nanoseconds, too."""
+    if step is None:
+        return True
+    return step / factor < STEPS_SINCE_1970[1] and _strangeness(step / factor) <= _strangeness(step / format_factor)
+
+
+def _is_plausible(stamps: Array, step: float, factor: float) -> bool:
+    """Whether sorted stamps are as far apart as those of a recording; pairs of cameras have stamps that are hardly apart."""
+    mean = float(stamps[-1] - stamps[0]) / (len(stamps) - 1)
+    return max(step, mean) / factor >= STEPS[0] and step / factor <= STEPS[1]
+
+
+def _wrong_step(where: str, step: float, unit: str) -> str:
+    likely = [name for name, factor in UNITS.items() if STEPS[0] <= step / factor <= STEPS[1] and name != unit]
+    likely.sort(key=lambda name: _strangeness(step / UNITS[name]))
+    guess = f"they are likely in {likely[0]}" if likely else "they are in no known unit"
+    return (
+        f"{where}: time stamps are {step:g} {unit} apart in the median, expected {STEPS[0]:g} to {STEPS[1]:g} s: {guess}; "
+        f"write {unit}, or times since 1970"
+    )
+
+
+def _strangeness(seconds: float) -> float:
+    """How far a step is from a usual one, as the logarithm of their factor."""
+    return abs(math.log(max(seconds, 1e-300) / USUAL_STEP))
 
 
 def _stamp(stem: str) -> float | None:

@@ -26,15 +26,18 @@ WORDS = (
 TIME_NAMES = frozenset({"timestamp", "time", "stamp", "t", "ts"})
 
 
-def read_trajectory(path: Path, *, max_gap: float) -> Trajectory:
-    """The timed poses of a file; raises SequenceError naming the line, an unusable unit of time, or repeated stamps."""
-    return trajectory_from_rows(number_rows(path, (8,), POSE_LINE), path, max_gap=max_gap)
+def read_trajectory(path: Path, *, max_gap: float, has_times: bool = True) -> Trajectory:
+    """The timed poses of a file; `has_times` is False where stamps are numbers of images.
+
+    Raises SequenceError naming the line, an unusable unit of time, or repeated stamps.
+    """
+    return trajectory_from_rows(number_rows(path, (8,), POSE_LINE), path, max_gap=max_gap, has_times=has_times)
 
 
-def trajectory_from_rows(rows: Array, path: Path, *, max_gap: float) -> Trajectory:
+def trajectory_from_rows(rows: Array, path: Path, *, max_gap: float, has_times: bool = True) -> Trajectory:
     """Rows (N, 8) of a file as a trajectory, the columns in the order that the file names; raises as `read_trajectory`."""
     rows = rows[:, named_order(path, ORDER)]
-    times = to_seconds(rows[:, 0], str(path))
+    times = to_seconds(rows[:, 0], str(path)) if has_times else rows[:, 0]
     check_repeats(times, rows[:, 1:], str(path))
     return Trajectory(times, matrices_from_quaternions(rows[:, 1:4], rows[:, 4:], str(path)), max_gap=max_gap)
 

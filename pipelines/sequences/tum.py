@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
+from pipelines.images import list_depth_images
 from pipelines.sequences.association import MAX_TIME_DIFFERENCE, nearest_pairs
 from pipelines.sequences.camera_file import CAMERA_ENTRIES, CameraFile, read_camera_file
 from pipelines.sequences.conventions import CAMERA_FILE, Convention
+from pipelines.sequences.pairing import files_by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
 from pipelines.sequences.text import read_text, stamped_files
 from pipelines.sequences.times import describe_seconds, to_seconds
@@ -51,8 +53,8 @@ def open_tum(path: Path) -> RecordedSequence:
     times, names = _listed(path / "rgb.txt")
     files = [path / name for name in names]
     present = [file.is_file() for file in files]
-    depths = iter(_depth_files(path, times[present]))
     there = [file for file, exists in zip(files, present, strict=True) if exists]
+    depths = iter(_depth_files(path, there, times[present]))
     camera, intrinsics = _camera(path, there)
     max_gap = MAX_POSE_GAP if camera is None else camera.max_gap or MAX_POSE_GAP
     trajectory = read_trajectory(path / "groundtruth.txt", max_gap=max_gap)
@@ -74,10 +76,10 @@ def _listed(path: Path) -> tuple[NDArray[np.float64], list[str]]:
     return to_seconds(stamps, str(path)), names
 
 
-def _depth_files(path: Path, times: NDArray[np.float64]) -> list[Path | None]:
-    """The depth file of each image time, of those that exist."""
+def _depth_files(path: Path, files: list[Path], times: NDArray[np.float64]) -> list[Path | None]:
+    """The depth file of each image and its time, of those that exist: by `depth.txt`, without one by the names in `depth/`."""
     if not (path / "depth.txt").is_file():
-        return [None] * len(times)
+        return files_by_name(files, list_depth_images(path / "depth"), f"{path / 'depth'} (without a depth.txt)")
     depth_times, names = _listed(path / "depth.txt")
     there = [i for i, name in enumerate(names) if (path / name).is_file()]
     partners = nearest_pairs(times, depth_times[there], MAX_TIME_DIFFERENCE)

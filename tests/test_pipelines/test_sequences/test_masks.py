@@ -70,6 +70,45 @@ def test_masks_folder_of_any_format(tmp_path: Path, format: str, folder: str) ->
     assert not any("not read" in note for note in sequence.notes)
 
 
+def write_cameras(path: Path) -> None:
+    """A COLMAP project with the images of two cameras in subfolders, of the same names, and a third of one of them."""
+    folders.write_colmap_text(path)
+    text = (path / "sparse/0/images.txt").read_text()
+    for i, name in enumerate(["cam0/000000.png", "cam1/000000.png", "cam1/000001.png"]):
+        (path / "images" / name).parent.mkdir(exist_ok=True)
+        (path / f"images/shot {i}.png").rename(path / "images" / name)
+        text = text.replace(f"shot {i}.png", name)
+    (path / "sparse/0/images.txt").write_text(text)
+
+
+def test_masks_in_subfolders_are_those_of_images_in_subfolders(tmp_path: Path) -> None:
+    write_cameras(tmp_path)
+    names = [info.image for info in open_sequence(tmp_path).infos]
+    assert names == ["images/cam0/000000.png", "images/cam1/000000.png", "images/cam1/000001.png"]
+    for camera in ("cam0", "cam1"):
+        (tmp_path / "masks" / camera).mkdir(parents=True)
+    write_png(tmp_path / "masks/cam0/000000.png.png", np.full(USED.shape, 255, np.uint8))
+    write_png(tmp_path / "masks/cam1/000001.png.png", (USED * 255).astype(np.uint8))
+    sequence = open_sequence(tmp_path)
+    frames = [sequence[i] for i in range(3)]
+    assert frames[0].mask is not None
+    assert frames[0].mask.all()
+    assert frames[1].mask is None
+    check(frames[2], 2, has_depth=False)
+    assert any("2 of 3 images have a mask" in note for note in sequence.notes)
+
+
+@pytest.mark.parametrize("name", ["right/000000.png", "cam1/left/000000.png", "cam1/left.png"])
+def test_masks_in_subfolders_of_no_image_are_an_error(tmp_path: Path, name: str) -> None:
+    write_cameras(tmp_path)
+    (tmp_path / "masks" / name).parent.mkdir(parents=True)
+    write_png(tmp_path / "masks" / name, np.zeros((12, 16), np.uint8))
+    with pytest.raises(
+        SequenceError, match=r"masks/(right|cam1/left): no folder of images is named|masks/cam1: the names"
+    ):
+        open_sequence(tmp_path)
+
+
 def test_two_folders_of_masks_are_an_error(tmp_path: Path) -> None:
     folders.write_nerfstudio(tmp_path / "seq")
     for folder in ("mask", "masks"):

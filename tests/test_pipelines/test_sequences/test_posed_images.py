@@ -84,6 +84,37 @@ def test_times_from_a_file_or_a_rate(tmp_path: Path) -> None:
         open_sequence(tmp_path)
 
 
+def test_rate_divides_the_numbers_of_images(tmp_path: Path) -> None:
+    """Every fifth image of a recording at 30 per second: the pose of image 10 is that of a third of a second."""
+    write_images(tmp_path, ["frame_000000.png", "frame_000005.png", "frame_000010.png"])
+    (tmp_path / "poses.txt").write_text("0 0 0 0 0 0 0 1\n0.2 6 0 0 0 0 0 1\n0.4 12 0 0 0 0 0 1\n")
+    folders.write_camera_yaml(tmp_path, "fps: 30\n")
+    sequence = open_sequence(tmp_path)
+    np.testing.assert_allclose([info.timestamp for info in sequence.infos], [0, 5 / 30, 10 / 30])
+    np.testing.assert_allclose([info.T_world_camera[0, 3] for info in sequence.infos], [0, 5, 10])
+    for file in (tmp_path / "images").iterdir():
+        file.rename(file.with_stem(f"{file.stem}_{int(file.stem[-6:]) + 7}"))
+    with pytest.raises(
+        SequenceError, match=r"camera\.yaml: fps: the images have no one number .* \(frame_000000_7\.png"
+    ):
+        open_sequence(tmp_path)
+
+
+def test_rate_next_to_other_times_is_an_error(tmp_path: Path) -> None:
+    write_images(tmp_path / "stamps", ["1400000000.000000.png", "1400000000.100000.png"])
+    write_video(tmp_path / "video.avi")
+    (tmp_path / "video").mkdir()
+    (tmp_path / "video.avi").rename(tmp_path / "video/walk.avi")
+    for name, source in (
+        ("stamps", r"1400000000\.000000\.png is named by time"),
+        ("video", "the video has its own times"),
+    ):
+        (tmp_path / name / "poses.txt").write_text(TUM_LINES)
+        (tmp_path / name / "camera.yaml").write_text("fx: 20\nfps: 30\n")
+        with pytest.raises(SequenceError, match=rf"camera\.yaml: fps has no effect: {source}$"):
+            open_sequence(tmp_path / name)
+
+
 def test_conventions_of_the_camera_file(tmp_path: Path) -> None:
     """World-to-camera with OpenGL axes: stored [R | t] of a camera at x = 4 looking along +y (its z axis is -y)."""
     write_images(tmp_path, ["0.png"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,135 @@ def test_small_numbers_are_seconds() -> None:
     np.testing.assert_array_equal(to_seconds([0.0, 17.5, np.nan], "t.txt"), [0.0, 17.5, np.nan])
 
 
-@pytest.mark.parametrize("gap", [33_333.3, 33_333_333.3])
-def test_times_since_the_start_in_another_unit_are_an_error(gap: float) -> None:
-    with pytest.raises(SequenceError, match=r"list: time stamps are 3.* apart, expected seconds"):
-        to_seconds(np.arange(5) * gap, "list")
-    assert to_seconds([0.0, 5000.0, 5000.1, 5000.2], "list")[1] == 5000.0  # a pause is none
+@pytest.mark.parametrize(
+    ("gap", "unit", "likely"),
+    [
+        (33.3, "s", "likely in ms"),
+        (33_333.3, "s", "likely in us"),
+        (33_333_333.3, "s", "likely in ns"),
+        (1e-5, "s", "in no known unit"),
+        (33.3, "us", "likely in ms"),
+        (33_333_333.3, "us", "likely in ns"),
+        (33.3, "ns", "likely in ms"),
+        (33_333.3, "ns", "likely in us"),
+    ],
+)
+@pytest.mark.parametrize("start", [0.0, 5e9])
+def test_times_since_another_start_in_another_unit_are_an_error(
+    gap: float, unit: str, likely: str, start: float
+) -> None:
+    with pytest.raises(
+        SequenceError, match=rf"list: time stamps are [\d.e+-]+ {unit} apart in the median.*{likely}; write"
+    ):
+        to_seconds(start + np.arange(5) * gap, "list", unit=unit)
+
+
+def test_times_that_are_close_or_far_apart_and_right() -> None:
+    assert to_seconds([0.0, 5000.0, 5000.1, 5000.2], "list")[1] == 5000.0  # a pause
+    pairs = np.repeat(np.arange(4) * 0.1, 2) + np.tile([0, 2e-5], 4)  # of two cameras
+    np.testing.assert_array_equal(to_seconds(pairs, "list"), pairs)
+    minutes = np.arange(5) * 300.0  # between photos: times since 1970 show their unit, and so do files that state it
+    np.testing.assert_array_equal(to_seconds(START + minutes, "list"), START + minutes)
+    np.testing.assert_allclose(to_seconds((START + minutes) * 1e6, "list"), START + minutes)
+    np.testing.assert_array_equal(to_seconds(minutes, "list", checks_steps=False), minutes)
+    with pytest.raises(SequenceError, match="300 s apart"):
+        to_seconds(minutes, "list")
+
+
+@pytest.mark.parametrize(("start", "unit"), [(900.0, "ns"), (1.0, "ns"), (2000.0, "us"), (1e6, "us")])
+def test_clocks_that_started_with_the_machine_are_not_times_since_1970(start: float, unit: str) -> None:
+    """Numbers of nanoseconds an hour after the start are those of milliseconds in the year 2000."""
+    times = start + np.arange(9) / 30
+    np.testing.assert_allclose(to_seconds(times * UNITS[unit], "t.txt", unit=unit), times, rtol=1e-12)
+
+
+def restamp(path: Path, name: str, since: float, unit: float) -> None:
+    """Give a folder of a format the stamps `since`, and 0.25 s and 0.5 s later, as whole numbers in a unit."""
+    stamps = [round((since + 0.25 * i) * unit) for i in range(folders.COUNT)]
+    if name == "polycam":
+        for folder in (path / "keyframes").iterdir():
+            for stamp, file in zip(stamps, sorted(folder.iterdir()), strict=True):
+                file.rename(file.with_stem(str(stamp)))
+    elif name == "record3d":
+        file = path / "EXR_RGBD/metadata.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"frameTimestamps": stamps}))
+    elif name == "stray_scanner":
+        lines = [line.split(",") for line in (path / "odometry.csv").read_text().splitlines()]
+        rows = [[str(stamp), *line[1:]] for stamp, line in zip(stamps, lines[1:], strict=True)]
+        (path / "odometry.csv").write_text("\n".join(map(",".join, [lines[0], *rows])))
+    elif name == "nerfstudio":
+        header = json.loads((path / "transforms.json").read_text())
+        header["frames"] = [frame | {"timestamp": stamp} for frame, stamp in zip(header["frames"], stamps, strict=True)]
+        (path / "transforms.json").write_text(json.dumps(header))
+    elif name == "euroc":
+        for file in path.rglob("data.csv"):
+            head, *lines = file.read_text().splitlines()
+            rows = [f"{stamp},{line.partition(',')[2]}" for stamp, line in zip(stamps, lines, strict=True)]
+            file.write_text("\n".join([head, *rows]))
+    else:
+        folder = path / "47331_frames"
+        for inner in (entry for entry in folder.iterdir() if entry.is_dir()):
+            for stamp, file in zip(stamps, sorted(inner.iterdir()), strict=True):
+                file.rename(file.with_name(f"47331_{stamp}{file.suffix}"))
+        rows = np.loadtxt(folder / "lowres_wide.traj")
+        rows[:, 0] = stamps
+        np.savetxt(folder / "lowres_wide.traj", rows, fmt="%.17g")
+
+
+OWN_UNITS = {"polycam": "us", "euroc": "ns"}
+STAMPED = ["polycam", "euroc", "record3d", "stray_scanner", "nerfstudio", "arkit_scenes"]
+
+
+@pytest.mark.parametrize("name", STAMPED)
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_units_of_every_format_with_stamps(tmp_path: Path, name: str, unit: str) -> None:
+    folders.WRITERS[name][1](tmp_path / "since_1970")
+    restamp(tmp_path / "since_1970", name, START, UNITS[unit])
+    sequence = open_sequence(tmp_path / "since_1970")
+    np.testing.assert_allclose([info.timestamp - START for info in sequence.infos], [0, 0.25, 0.5], atol=1e-6)
+    np.testing.assert_allclose(sequence.infos[1].T_world_camera, folders.POSES[1], atol=1e-6)
+    folders.WRITERS[name][1](tmp_path / "seq")
+    restamp(tmp_path / "seq", name, 93.0, UNITS[unit])
+    if unit == OWN_UNITS.get(name, "s"):
+        infos = open_sequence(tmp_path / "seq").infos
+        np.testing.assert_allclose([info.timestamp for info in infos], [93, 93.25, 93.5])
+    else:
+        with pytest.raises(SequenceError, match=rf"seq.*: time stamps are .* apart .*likely in {unit}; write"):
+            open_sequence(tmp_path / "seq")
+
+
+@pytest.mark.parametrize("source", ["times", "names", "tum"])
+def test_milliseconds_of_image_lists_are_an_error(tmp_path: Path, source: str) -> None:
+    if source == "tum":
+        folders.write_tum(tmp_path)
+        lines = [line.split() for line in (tmp_path / "rgb.txt").read_text().splitlines() if line[0] != "#"]
+        listed = [f"{(float(stamp) % 1000) * 1e3:.1f} {name}\n" for stamp, name in lines]
+        (tmp_path / "rgb.txt").write_text("".join(listed))
+    else:
+        folders.write_posed_images(tmp_path)
+        (tmp_path / "t.txt").write_text("0\n33.3\n66.7\n")
+        folders.write_camera_yaml(tmp_path, "times: t.txt\n" if source == "times" else "")
+        for i, file in enumerate(sorted((tmp_path / "images").iterdir()) if source == "names" else []):
+            file.rename(file.with_stem(f"{33.3 * i:.1f}"))
+    with pytest.raises(SequenceError, match=r"(t\.txt|0\.0\.png|rgb\.txt): time stamps are .* s apart .*likely in ms"):
+        open_sequence(tmp_path)
+
+
+def test_numbers_of_images_are_no_times(tmp_path: Path) -> None:
+    """Poses of ICL-NUIM by the numbers of images, of which there may be every twentieth."""
+    folders.write_icl(tmp_path)
+    (truth,) = tmp_path.glob("*.gt.freiburg")
+    lines = [line.split() for line in truth.read_text().splitlines()]
+    truth.write_text("".join(" ".join([str(20 * int(float(line[0]))), *line[1:]]) + "\n" for line in lines))
+    for folder in ("rgb", "depth"):
+        for file in sorted((tmp_path / folder).iterdir(), reverse=True):
+            file.rename(file.with_stem(str(20 * int(file.stem))))
+    pairs = [line.split() for line in (tmp_path / "associations.txt").read_text().splitlines()]
+    numbers = [20 * int(pair[0]) for pair in pairs]
+    (tmp_path / "associations.txt").write_text("".join(f"{n} depth/{n}.png {n} rgb/{n}.png\n" for n in numbers))
+    infos = open_sequence(tmp_path).infos
+    assert all(info.used for info in infos)
+    assert [info.timestamp for info in infos] == [n / 30 for n in numbers]
 
 
 @pytest.mark.parametrize("stamp", [3.2e14, 1e13, 5e20])
