@@ -72,7 +72,7 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
     times = np.arange(len(records)) / ASSUMED_RATE
     if has_times:
         stamps = [record.timestamp for record in records]
-        times = to_seconds(stamps, f"{file}: timestamp", checks_steps=header.get("format") != FORMAT)
+        times = to_seconds(stamps, f"{file}: timestamp", states_unit=header.get("format") == FORMAT)
     records = [replace(record, timestamp=float(time)) for record, time in zip(records, times, strict=True)]
     notes = [] if has_times else [_no_times(entries)]
     if path.is_dir() and (others := _other_files(folder, file)):

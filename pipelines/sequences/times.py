@@ -23,16 +23,16 @@ UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 """Units of time stamps since 1970, and how many make a second."""
 LATEST_TIME = 1e11
 """Seconds; larger numbers (beyond the year 5138) are in another unit."""
-STEPS, STEPS_SINCE_1970 = (5e-4, 5.0), (0.0, 1000.0)
+STEPS, STEPS_OF_KNOWN_UNIT = (9e-4, 5.0), (0.0, 1000.0)
 """Seconds between successive stamps of a recording, in the median: of times since any start, whose unit is an assumption, and of
-those since 1970, whose magnitude shows it and between which there may be minutes, as between photos."""
+those whose unit is known, by their magnitude since 1970 or by the file, and between which may be minutes, as between photos."""
 USUAL_STEP = 1 / 30
 """Seconds between frames; of two readings the one that comes nearer to it by its factor is meant."""
 MOST_REPEATED = 0.01
 """Share of poses that may have the time stamp of another pose: more of them means that stamps were rounded."""
 
 
-def to_seconds(stamps: ArrayLike, where: str, *, unit: str = "s", checks_steps: bool = True) -> Array:
+def to_seconds(stamps: ArrayLike, where: str, *, unit: str = "s", states_unit: bool = False) -> Array:
     """Time stamps (N,) of one list in seconds.
 
     Parameters
@@ -40,10 +40,10 @@ def to_seconds(stamps: ArrayLike, where: str, *, unit: str = "s", checks_steps: 
     stamps : in any order. Times since 1970 may be in s, ms, us or ns, which their magnitude shows.
     where : what an error begins with.
     unit : a name of `UNITS`: the format's unit, which times since another start are in.
-    checks_steps : False where the file states the unit of its stamps, so that frames may be any time apart.
+    states_unit : whether the file states the unit of its stamps, so that frames may be minutes apart.
 
-    Raises SequenceError that names the median step and the likely unit where the median step is outside of `STEPS` in the
-    format's unit, and for numbers that are too large and no time since 1970 in any unit.
+    Raises SequenceError that names the median step and the likely unit where it is outside of `STEPS` in the format's unit (of
+    `STEPS_OF_KNOWN_UNIT` where the file states it), and for numbers that are too large and no time since 1970 in any unit.
     """
     times = np.asarray(stamps, dtype=np.float64)
     finite = np.unique(times[np.isfinite(times)])
@@ -53,8 +53,9 @@ def to_seconds(stamps: ArrayLike, where: str, *, unit: str = "s", checks_steps: 
     since_1970 = _unit(largest)
     if since_1970 is not None and _is_since_1970(step, UNITS[since_1970], factor):
         return times / UNITS[since_1970]
-    if step is not None and checks_steps and not _is_plausible(finite, step, factor):
-        raise SequenceError(_wrong_step(where, step, unit))
+    steps = STEPS_OF_KNOWN_UNIT if states_unit else STEPS
+    if step is not None and not _is_plausible(finite / factor, step / factor, steps):
+        raise SequenceError(_wrong_step(where, step, unit, steps))
     if largest / factor >= LATEST_TIME:
         raise SequenceError(
             f"{where}: {largest:g} is not a time stamp in seconds, nor a time since 1970 in ms, us or ns"
@@ -103,21 +104,21 @@ def _is_since_1970(step: float | None, factor: float, format_factor: float) -> b
     format's unit: a clock that started an hour ago shows such numbers of nanoseconds, too."""
     if step is None:
         return True
-    return step / factor < STEPS_SINCE_1970[1] and _strangeness(step / factor) <= _strangeness(step / format_factor)
+    return step / factor < STEPS_OF_KNOWN_UNIT[1] and _strangeness(step / factor) <= _strangeness(step / format_factor)
 
 
-def _is_plausible(stamps: Array, step: float, factor: float) -> bool:
-    """Whether sorted stamps are as far apart as those of a recording; pairs of cameras have stamps that are hardly apart."""
-    mean = float(stamps[-1] - stamps[0]) / (len(stamps) - 1)
-    return max(step, mean) / factor >= STEPS[0] and step / factor <= STEPS[1]
+def _is_plausible(times: Array, step: float, steps: tuple[float, float]) -> bool:
+    """Whether sorted times are as far apart as those of a recording; pairs of cameras have stamps that are hardly apart."""
+    mean = float(times[-1] - times[0]) / (len(times) - 1)
+    return max(step, mean) >= steps[0] and step <= steps[1]
 
 
-def _wrong_step(where: str, step: float, unit: str) -> str:
+def _wrong_step(where: str, step: float, unit: str, steps: tuple[float, float]) -> str:
     likely = [name for name, factor in UNITS.items() if STEPS[0] <= step / factor <= STEPS[1] and name != unit]
     likely.sort(key=lambda name: _strangeness(step / UNITS[name]))
     guess = f"they are likely in {likely[0]}" if likely else "they are in no known unit"
     return (
-        f"{where}: time stamps are {step:g} {unit} apart in the median, expected {STEPS[0]:g} to {STEPS[1]:g} s: {guess}; "
+        f"{where}: time stamps are {step:g} {unit} apart in the median, expected {steps[0]:g} to {steps[1]:g} s: {guess}; "
         f"write {unit}, or times since 1970"
     )
 

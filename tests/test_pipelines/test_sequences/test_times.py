@@ -59,9 +59,13 @@ def test_times_that_are_close_or_far_apart_and_right() -> None:
     minutes = np.arange(5) * 300.0  # between photos: times since 1970 show their unit, and so do files that state it
     np.testing.assert_array_equal(to_seconds(START + minutes, "list"), START + minutes)
     np.testing.assert_allclose(to_seconds((START + minutes) * 1e6, "list"), START + minutes)
-    np.testing.assert_array_equal(to_seconds(minutes, "list", checks_steps=False), minutes)
-    with pytest.raises(SequenceError, match="300 s apart"):
+    np.testing.assert_array_equal(to_seconds(minutes, "list", states_unit=True), minutes)
+    with pytest.raises(SequenceError, match=r"300 s apart in the median, expected 0\.0009 to 5 s"):
         to_seconds(minutes, "list")
+    with pytest.raises(
+        SequenceError, match=r"33333 s apart in the median, expected 0 to 1000 s: they are likely in us"
+    ):
+        to_seconds(np.arange(5) * 33333.0, "list", states_unit=True)
 
 
 @pytest.mark.parametrize(("start", "unit"), [(900.0, "ns"), (1.0, "ns"), (2000.0, "us"), (1e6, "us")])
