@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -119,7 +119,10 @@ class RecordedSequence:
         self._records = tuple(sorted(masked, key=lambda record: record.timestamp))
         self.notes = (*details.notes, *mask_notes([record.mask for record in masked], folder, _files_of(masked)))
         self._sizes = _stored_sizes(self._records)
-        self._records = tuple(self._with_corrected_camera(record, overrides) for record in self._records)
+        first = {
+            _size_of(r.intrinsics): size for r, size in reversed(list(zip(self._records, self._sizes, strict=True)))
+        }
+        self._records = tuple(self._with_corrected_camera(record, first, overrides) for record in self._records)
         infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)], folder)
         self.infos = with_pose_times_moved(without_far_poses(infos), overrides.time_offset)
         self._check_usable()
@@ -167,9 +170,12 @@ class RecordedSequence:
         """The record of the i-th frame."""
         return self._records[index]
 
-    def _with_corrected_camera(self, record: FrameRecord, overrides: Overrides) -> FrameRecord:
+    def _with_corrected_camera(
+        self, record: FrameRecord, first: Mapping[tuple[int, int], tuple[int, int]], overrides: Overrides
+    ) -> FrameRecord:
+        """The record with corrections, which are in pixels of the first image of its camera; `first` has its size."""
         camera = record.intrinsics
-        corrected = corrected_camera(camera, self._sizes[_size_of(camera)][0], overrides, str(self.path))
+        corrected = corrected_camera(camera, first[_size_of(camera)][0], overrides, str(self.path))
         return record if corrected == camera else replace(record, intrinsics=corrected)
 
     def _info(self, index: int, record: FrameRecord) -> FrameInfo:
@@ -180,7 +186,7 @@ class RecordedSequence:
         reason = record.problem or reason
         pose = None if T is None else self.convention.T_world_camera(T)
         shown, has_depth = self._shown(record.image), record.depth is not None
-        camera = fitted(record.intrinsics, self._sizes[_size_of(record.intrinsics)], shown).undistorted()
+        camera = fitted(record.intrinsics, self._sizes[index], shown).undistorted()
         return FrameInfo(index, record.timestamp, shown, not reason, reason, pose, camera, has_depth)
 
     def _shown(self, image: Path | VideoFrame) -> str:
@@ -260,24 +266,30 @@ def _files_of(records: Sequence[FrameRecord]) -> list[Path]:
     return [value for record in records for value in vars(record).values() if isinstance(value, Path)]
 
 
-def _stored_sizes(records: Sequence[FrameRecord]) -> dict[tuple[int, int], tuple[int, int]]:
-    """By (width, height) of a camera that of its images on disk, which may be resampled copies: as the first readable one is.
+def _stored_sizes(records: Sequence[FrameRecord]) -> tuple[tuple[int, int], ...]:
+    """(width, height) of each image on disk, which may be a resampled copy of what its camera describes.
 
-    The camera's own where no image can be read or the first has another shape: reading the frame then says what is wrong.
+    An image that cannot be read, or has another shape than its camera, has the size of the first one of its camera that can, else
+    the camera's own: reading the frame then says what is wrong.
     """
-    sizes: dict[tuple[int, int], tuple[int, int]] = {}
-    for record in records:
-        camera = _size_of(record.intrinsics)
-        if camera in sizes or record.problem:
-            continue
-        try:
-            image = record.image
-            stored = image.video.size() if isinstance(image, VideoFrame) else images.image_size(image)
-            stored = stored if record.turns % 2 == 0 else stored[::-1]
-            sizes[camera] = _size_of(fitted(record.intrinsics, stored, str(image)))
-        except SequenceError:
-            continue
-    return {_size_of(record.intrinsics): _size_of(record.intrinsics) for record in records} | sizes
+    by_camera: dict[tuple[int, int], tuple[int, int]] = {}
+    found = [None if record.problem else _stored_size(record) for record in records]
+    for record, size in zip(records, found, strict=True):
+        if size is not None:
+            by_camera.setdefault(_size_of(record.intrinsics), size)
+    cameras = [_size_of(record.intrinsics) for record in records]
+    return tuple(size or by_camera.get(camera, camera) for size, camera in zip(found, cameras, strict=True))
+
+
+def _stored_size(record: FrameRecord) -> tuple[int, int] | None:
+    """(width, height) of an image on disk by its header, None where it is unreadable or of another shape than its camera."""
+    try:
+        image = record.image
+        stored = image.video.size() if isinstance(image, VideoFrame) else images.image_size(image)
+        stored = stored if record.turns % 2 == 0 else stored[::-1]
+        return _size_of(fitted(record.intrinsics, stored, str(image)))
+    except SequenceError:
+        return None
 
 
 def _size_of(intrinsics: Intrinsics) -> tuple[int, int]:
