@@ -6,6 +6,7 @@ Poses are those of a body in a world with +z up; the camera and the body of the 
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pipelines.config import ConfigError, read_yaml_mapping
 from pipelines.frame import SequenceError
 from pipelines.sequences.association import Trajectory
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions, rigid_pose
+from pipelines.sequences.ignored_keys import check_ignored_keys
 from pipelines.sequences.recorded import NO_LENS, Details, FrameRecord, Lens, RecordedSequence, camera_for_images
 from pipelines.sequences.text import content_lines, number_rows, slashed
 from pipelines.sequences.times import check_repeats, to_seconds
@@ -29,6 +31,9 @@ Array = NDArray[np.float64]
 TRUTHS = ("state_groundtruth_estimate0", "mocap0", "vicon0")
 ORDER = ("stamp", "tx", "ty", "tz", "qw", "qx", "qy", "qz")
 MAX_GAP = 0.1
+DELAY = "timeshift_cam_imu"
+SENSOR_KEYS = frozenset({"distortion_model", "distortion_coefficients", DELAY})
+"""Keys that are read and whose names would be errors in other files."""
 LENS_MODELS = {
     "radial-tangential": "opencv",
     "radtan": "opencv",
@@ -49,10 +54,11 @@ def open_euroc(path: Path) -> RecordedSequence:
     T_body_marker = _pose_of_sensor(truth / "sensor.yaml") if (truth / "sensor.yaml").is_file() else np.eye(4)
     T_marker_camera = inverse(T_body_marker) @ T_body_camera
     trajectory = _trajectory(truth / "data.csv")
+    delay = _delay(camera_folder / "sensor.yaml", truth.name)
     records = []
     for time, name in _images(camera_folder / "data.csv"):
         file = camera_folder / "data" / name
-        matrix, problem = trajectory.at(time)
+        matrix, problem = trajectory.at(time + delay)
         if not file.is_file():
             problem = "image file is missing"
         pose = None if matrix is None else matrix @ T_marker_camera
@@ -100,6 +106,21 @@ def _sensor(path: Path) -> tuple[Intrinsics, Array]:
     fx, fy, cx, cy = values
     camera = camera_for_images((fx, fy, cx, cy), (size[0], size[1]), str(path), lens=lens, states_size=True)
     return camera, _pose_of_sensor(path)
+
+
+def _delay(path: Path, truth: str) -> float:
+    """Seconds to add to an image's time to get that of the body's clock, as Kalibr has them in `timeshift_cam_imu`.
+
+    Raises SequenceError where the poses have another clock, and for keys of a `sensor.yaml` that would have no effect.
+    """
+    entries = _entries(path)
+    check_ignored_keys(entries, SENSOR_KEYS, str(path))
+    delay = entries.get(DELAY) or 0.0
+    if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not math.isfinite(delay):
+        raise SequenceError(f"{path}: {DELAY} must be a number of seconds, got {shown(delay)}")
+    if delay and truth != TRUTHS[0]:
+        raise SequenceError(f"{path}: {DELAY} has no effect on the poses of {truth}; give time_offset in m2h.yaml")
+    return float(delay)
 
 
 def _pose_of_sensor(path: Path) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 from pipelines.frame import SequenceError
@@ -44,15 +44,16 @@ def mask_notes(masks: Sequence[Path | None], folder: Path, used: Iterable[Path])
     return notes
 
 
-def masks_by_name(files: Sequence[Path], folder: Path) -> Pairs:
+def masks_by_name(files: Sequence[Path], folder: Path, others: Container[Path | None] = ()) -> Pairs:
     """The mask in a folder of each image, None where there is none.
 
     Masks in a subfolder, as COLMAP's `masks/cam0/000000.png.png`, are those of the images in the folder of the same name
-    (`images/cam0/`). Raises SequenceError where names leave it open, and for a subfolder that no folder of images is named as.
+    (`images/cam0/`). `others` are masks of other images. Raises SequenceError where names leave it open, and for a subfolder that
+    no folder of images is named as.
     """
     inner = sorted({file.parent.relative_to(folder) for file in _all_images(folder)})
     if inner in ([], [Path()]):
-        return files_by_name(files, list_images(folder), str(folder))
+        return files_by_name(files, _own_masks(folder, others), str(folder))
     pairs: Pairs = [None] * len(files)
     parents = sorted({file.parent for file in files})
     named = {part: [parent for parent in parents if _ends_with(parent, part)] for part in inner if part.parts}
@@ -66,10 +67,14 @@ def masks_by_name(files: Sequence[Path], folder: Path) -> Pairs:
     groups = list(named.items()) + ([(Path(), rest)] if Path() in inner else [])
     for part, found in groups:
         chosen = [i for i, file in enumerate(files) if file.parent in found]
-        masks = files_by_name([files[i] for i in chosen], list_images(folder / part), str(folder / part))
+        masks = files_by_name([files[i] for i in chosen], _own_masks(folder / part, others), str(folder / part))
         for i, mask in zip(chosen, masks, strict=True):
             pairs[i] = mask
     return pairs
+
+
+def _own_masks(folder: Path, others: Container[Path | None]) -> list[Path]:
+    return [mask for mask in list_images(folder) if mask not in others]
 
 
 def _ends_with(folder: Path, part: Path) -> bool:

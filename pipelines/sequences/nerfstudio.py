@@ -24,7 +24,7 @@ from pipelines.sequences.evidence import WorldEvidence, read_evidence
 from pipelines.sequences.nerfstudio_camera import FRAME_KEYS, HEADER_KEYS, check_keys, read_intrinsics, read_number
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
 from pipelines.sequences.text import natural_key, read_json, slashed
-from pipelines.sequences.times import to_seconds
+from pipelines.sequences.times import UNITS, to_seconds
 from scenegraph.labels import LabelSpace, LabelSpaceError, load_label_space
 
 FORMAT, NEWEST_VERSION = "m2h-sequence", 1
@@ -50,6 +50,8 @@ ARBITRARY_UNIT_KEYS = (
     "sharpness",
 )
 """Keys of header and frames that nerfstudio and instant-ngp write with the poses of structure from motion."""
+TIME_UNITS = {"seconds": "s", "milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
+"""Names of units in full."""
 NAMES = ("transforms.json", "transforms_train.json")
 """Files that are looked for in a folder; the first is used."""
 
@@ -71,8 +73,9 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
     has_times = all("timestamp" in entry for entry in entries)
     times = np.arange(len(records)) / ASSUMED_RATE
     if has_times:
-        stamps = [record.timestamp for record in records]
-        times = to_seconds(stamps, f"{file}: timestamp", states_unit=header.get("format") == FORMAT)
+        stamps = [record.timestamp / _time_unit(header, file) for record in records]
+        states_unit = header.get("format") == FORMAT or "timestamp_unit" in header
+        times = to_seconds(stamps, f"{file}: timestamp", states_unit=states_unit)
     records = [replace(record, timestamp=float(time)) for record, time in zip(records, times, strict=True)]
     notes = [] if has_times else [_no_times(entries)]
     if path.is_dir() and (others := _other_files(folder, file)):
@@ -146,6 +149,15 @@ def _no_times(entries: list[Mapping[str, Any]]) -> str:
     keys = sorted({key for entry in entries for key in entry if "time" in key.lower() or "stamp" in key.lower()})
     ignored = f"; {', '.join(keys)} is not read: write seconds as timestamp in every frame" if keys else ""
     return f"no time stamps: {ASSUMED_RATE:g} frames per second assumed, in the order of the names{ignored}"
+
+
+def _time_unit(header: Mapping[str, Any], file: Path) -> float:
+    """Stored units of time per second, where the header states the unit; else 1: large ones are recognised."""
+    unit = header.get("timestamp_unit") or "s"
+    name = TIME_UNITS.get(str(unit).lower(), str(unit).lower())
+    if name not in UNITS:
+        raise SequenceError(f"{file}: timestamp_unit must be one of {', '.join(UNITS)}, got {shown(unit)}")
+    return UNITS[name]
 
 
 def _other_files(folder: Path, file: Path) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from mapping.camera import Intrinsics
 from mapping.reading.files import shown
 from pipelines.frame import SequenceError
+from pipelines.sequences.ignored_keys import NOT_SUPPORTED, ignored_key
 from pipelines.sequences.recorded import Lens, camera_for_images
 
 LENS_KEYS: dict[str, tuple[str, ...]] = {
@@ -28,27 +29,28 @@ HEADER_KEYS = CAMERA_KEYS | {
     "enable_depth_loading",
     "applied_scale",
     "aabb_scale",
+    "timestamp_unit",
 }
 FRAME_KEYS = CAMERA_KEYS | {"depth_file_path", "depth_path", "mask_path"}
 """Keys about lenses, depth, masks and scale that are read there, or (`aabb_scale`) do not change what is recorded."""
-CRITICAL = re.compile(
-    r"[kp]\d+|s[1-4x]\d?|b[12]|.*(lens|fisheye|ftheta|distort|equirect|latlong|omni|depth|mask|shutter).*|.*_scale|crop.*|"
-    r".*convention|.*_axes|axes|.*coordinate.*|time_?offset|max_gap"
-)
-"""Names of keys that change what pixels, depths, poses or times mean."""
+INSTEAD = {
+    "left_handed": "is not read; give camera_axes: left_handed in m2h.yaml",
+    "up": "is not read; give the direction as world_up",
+}
+"""What to write instead of a key that is not read."""
+FOCAL_KEYS, MATRIX_KEYS = ("fx", "fy"), ("K", "intrinsics", "intrinsic", "intrinsic_matrix", "camera_matrix")
+"""Keys of other files for the camera; they may say the same as the keys that are read, to within `SAME_PIXEL`."""
+SAME_PIXEL = 1.0
 
 
 def check_keys(keys: Mapping[str, Any], known: Set[str], where: str) -> None:
-    """Raises SequenceError for a key about lens, depth or mask that would have no effect; false, null and zeros are harmless."""
-    for key, value in keys.items():
-        parts = value if isinstance(value, list) else [value]
-        is_set = any(part not in (0, False, None, "") for part in parts)
-        if is_set and key not in known and CRITICAL.fullmatch(key.lower()):
-            other = "a frame" if key in FRAME_KEYS else "the header" if key in HEADER_KEYS else ""
-            place = (
-                f"has no effect here but in {other}" if other else "is not supported; remove it if it changes nothing"
-            )
-            raise SequenceError(f"{where}: {key} {place}")
+    """Raises SequenceError for a key about lens, depth, mask, poses or times that would have no effect; false, null and zeros
+    are harmless."""
+    key = ignored_key(keys, known)
+    if key is not None:
+        other = "a frame" if key in FRAME_KEYS else "the header" if key in HEADER_KEYS else ""
+        place = f"has no effect here but in {other}" if other else INSTEAD.get(key, NOT_SUPPORTED)
+        raise SequenceError(f"{where}: {key} {place}")
 
 
 def read_intrinsics(keys: Mapping[str, Any], size: tuple[int, int], where: str) -> Intrinsics:
@@ -61,12 +63,35 @@ def read_intrinsics(keys: Mapping[str, Any], size: tuple[int, int], where: str) 
     fx = read_number(keys, "fl_x", _focal(keys, "camera_angle_x", width, where), where)
     fy = read_number(keys, "fl_y", _focal(keys, "camera_angle_y", height, where) or fx, where)
     if not fx:
-        raise SequenceError(f"{where}: needs fl_x or camera_angle_x")
+        others = [key for key in (*FOCAL_KEYS, *MATRIX_KEYS) if keys.get(key)]
+        raise SequenceError(f"{where}: needs fl_x or camera_angle_x" + (f"; {others[0]} is not read" if others else ""))
     if lens[1] == "fisheye" and "fl_x" not in keys:
         raise SequenceError(f"{where}: camera_angle_x is that of a pinhole camera; a fisheye needs fl_x")
     cx, cy = read_number(keys, "cx", width / 2, where) - 0.5, read_number(keys, "cy", height / 2, where) - 0.5
     states_size = "w" in keys and "h" in keys
+    _check_same_camera(keys, (fx, fy, cx, cy), where)
     return camera_for_images((fx, fy, cx, cy), (width, height), where, lens=lens, states_size=states_size)
+
+
+def _check_same_camera(keys: Mapping[str, Any], values: tuple[float, ...], where: str) -> None:
+    """Raises SequenceError for a focal length or camera matrix under another key that differs from (fx, fy, cx, cy)."""
+    fx, fy, cx, cy = values
+    given = {key: [(keys[key], value)] for key, value in zip(FOCAL_KEYS, (fx, fy), strict=True) if key in keys}
+    for key in MATRIX_KEYS:
+        rows = keys.get(key)
+        if (
+            isinstance(rows, list)
+            and len(rows) >= 2
+            and all(isinstance(row, list) and len(row) >= 3 for row in rows[:2])
+        ):
+            given[key] = [(rows[0][0], fx), (rows[1][1], fy), (rows[0][2], cx), (rows[1][2], cy)]
+        elif rows:
+            given[key] = [(rows, fx)]
+    for key, numbers in given.items():
+        if not all(isinstance(found, (int, float)) and abs(found - value) <= SAME_PIXEL for found, value in numbers):
+            raise SequenceError(
+                f"{where}: {key} is not read and differs from the camera that is; give fl_x, fl_y, cx and cy in pixels"
+            )
 
 
 def read_number(keys: Mapping[str, Any], key: str, default: float, where: str) -> float:

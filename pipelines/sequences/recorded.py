@@ -121,6 +121,9 @@ class RecordedSequence:
         if not any("depth is not read" in note for note in details.notes):
             self.notes += unread_depth_notes(folder, format, details.root or folder, _files_of(masked))
         self._sizes = _stored_sizes(self._records)
+        self._first_sizes: dict[tuple[int, int], tuple[int, int]] = {}
+        for record, size in zip(self._records, self._sizes, strict=True):
+            self._first_sizes.setdefault(_size_of(record.intrinsics), size)
         self._records = tuple(self._with_corrected_camera(record, overrides) for record in self._records)
         infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)], folder)
         self.infos = with_pose_times_moved(without_far_poses(infos), overrides.time_offset)
@@ -170,8 +173,9 @@ class RecordedSequence:
         return self._records[index]
 
     def _with_corrected_camera(self, record: FrameRecord, overrides: Overrides) -> FrameRecord:
+        """The record with corrections, which are in pixels of the first image of its camera."""
         camera = record.intrinsics
-        corrected = corrected_camera(camera, self._sizes[_size_of(camera)][0], overrides, str(self.path))
+        corrected = corrected_camera(camera, self._first_sizes[_size_of(camera)][0], overrides, str(self.path))
         return record if corrected == camera else replace(record, intrinsics=corrected)
 
     def _info(self, index: int, record: FrameRecord) -> FrameInfo:
@@ -182,7 +186,7 @@ class RecordedSequence:
         reason = record.problem or reason
         pose = None if T is None else self.convention.T_world_camera(T)
         shown, has_depth = self._shown(record.image), record.depth is not None
-        camera = fitted(record.intrinsics, self._sizes[_size_of(record.intrinsics)], shown).undistorted()
+        camera = fitted(record.intrinsics, self._sizes[index], shown).undistorted()
         return FrameInfo(index, record.timestamp, shown, not reason, reason, pose, camera, has_depth)
 
     def _shown(self, image: Path | VideoFrame) -> str:
@@ -195,7 +199,7 @@ class RecordedSequence:
             raise SequenceError(f"{self.path}: no image found in this {self.format} sequence")
         if not any(info.used for info in self.infos):
             reasons = Counter(info.reason.partition("(")[0].strip() for info in self.infos)
-            examples = {info.reason.partition("(")[0].strip(): info.reason for info in reversed(self.infos)}
+            examples = {info.reason.partition("(")[0].strip(): _example(info) for info in reversed(self.infos)}
             summary = ", ".join(f"{count} {examples[reason]}" for reason, count in reasons.most_common(3))
             raise SequenceError(f"{self.path}: none of {len(self.infos)} frames are usable: {summary}")
 
@@ -244,16 +248,19 @@ def _mask(record: FrameRecord, lens: Intrinsics) -> NDArray[np.bool_] | None:
 
 
 def with_masks(records: Sequence[FrameRecord], folder: Path) -> list[FrameRecord]:
-    """The records with their masks in a folder; raises SequenceError when the names do not show which belongs to which image."""
-    files = [Path(str(r.image.number)) if isinstance(r.image, VideoFrame) else r.image for r in records]
-    return [replace(r, mask=mask) for r, mask in zip(records, masks_by_name(files, folder), strict=True)]
+    """The records, those without a mask with theirs in a folder; raises SequenceError when the names do not show which belongs
+    to which image."""
+    without = [record for record in records if record.mask is None]
+    files = [Path(str(r.image.number)) if isinstance(r.image, VideoFrame) else r.image for r in without]
+    masks = iter(masks_by_name(files, folder, {record.mask for record in records}))
+    return [replace(record, mask=next(masks)) if record.mask is None else record for record in records]
 
 
 def _with_found_masks(records: Sequence[FrameRecord], folder: Path) -> list[FrameRecord]:
-    """The records, with the masks of the sequence's folder where no record has one of its own."""
-    if any(record.mask is not None for record in records):
+    """The records, with the masks of the sequence's folder where they have none of their own."""
+    if all(record.mask is not None for record in records):
         return list(records)
-    masks = mask_folder(folder, _files_of(records))
+    masks = mask_folder(folder, _files_of([replace(record, mask=None) for record in records]))
     return list(records) if masks is None else with_masks(records, masks)
 
 
@@ -262,28 +269,39 @@ def _files_of(records: Sequence[FrameRecord]) -> list[Path]:
     return [value for record in records for value in vars(record).values() if isinstance(value, Path)]
 
 
-def _stored_sizes(records: Sequence[FrameRecord]) -> dict[tuple[int, int], tuple[int, int]]:
-    """By (width, height) of a camera that of its images on disk, which may be resampled copies: as the first readable one is.
+def _stored_sizes(records: Sequence[FrameRecord]) -> tuple[tuple[int, int], ...]:
+    """(width, height) of each image on disk, which may be a resampled copy of what its camera describes.
 
-    The camera's own where no image can be read or the first has another shape: reading the frame then says what is wrong.
+    An image that cannot be read, or has another shape than its camera, has the size of the first one of its camera that can, else
+    the camera's own: reading the frame then says what is wrong.
     """
-    sizes: dict[tuple[int, int], tuple[int, int]] = {}
-    for record in records:
-        camera = _size_of(record.intrinsics)
-        if camera in sizes or record.problem:
-            continue
-        try:
-            image = record.image
-            stored = image.video.size() if isinstance(image, VideoFrame) else images.image_size(image)
-            stored = stored if record.turns % 2 == 0 else stored[::-1]
-            sizes[camera] = _size_of(fitted(record.intrinsics, stored, str(image)))
-        except SequenceError:
-            continue
-    return {_size_of(record.intrinsics): _size_of(record.intrinsics) for record in records} | sizes
+    by_camera: dict[tuple[int, int], tuple[int, int]] = {}
+    found = [None if record.problem else _stored_size(record) for record in records]
+    for record, size in zip(records, found, strict=True):
+        if size is not None:
+            by_camera.setdefault(_size_of(record.intrinsics), size)
+    cameras = [_size_of(record.intrinsics) for record in records]
+    return tuple(size or by_camera.get(camera, camera) for size, camera in zip(found, cameras, strict=True))
+
+
+def _stored_size(record: FrameRecord) -> tuple[int, int] | None:
+    """(width, height) of an image on disk by its header, None where it is unreadable or of another shape than its camera."""
+    try:
+        image = record.image
+        stored = image.video.size() if isinstance(image, VideoFrame) else images.image_size(image)
+        stored = stored if record.turns % 2 == 0 else stored[::-1]
+        return _size_of(fitted(record.intrinsics, stored, str(image)))
+    except SequenceError:
+        return None
 
 
 def _size_of(intrinsics: Intrinsics) -> tuple[int, int]:
     return intrinsics.width, intrinsics.height
+
+
+def _example(info: FrameInfo) -> str:
+    """The reason why a frame is unusable, with the path of an image that is missing."""
+    return f"{info.reason} ({info.image})" if info.reason == "image file is missing" else info.reason
 
 
 def _one_a_time(infos: list[FrameInfo], folder: Path) -> tuple[FrameInfo, ...]:

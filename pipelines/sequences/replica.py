@@ -8,12 +8,14 @@ folder, else it is the published one.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.conventions import Convention
+from pipelines.sequences.ignored_keys import check_ignored_keys
 from pipelines.sequences.pairing import files_by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
 from pipelines.sequences.text import last_number, matrix_rows, read_json
@@ -22,6 +24,8 @@ CAMERA = Intrinsics(600.0, 600.0, 599.5, 339.5, 1200, 680)
 DEPTH_SCALE = 6553.5
 RATE = 30.0
 CAMERA_KEYS = ("fx", "fy", "cx", "cy", "w", "h")
+SCALE_KEYS = ("scale", "depth_scale", "png_depth_scale")
+"""Names of the depth units per metre, in `camera` or next to it."""
 
 
 def open_replica(path: Path) -> RecordedSequence:
@@ -48,16 +52,28 @@ def _camera(path: Path) -> tuple[Intrinsics, float]:
         if not file.is_file():
             continue
         try:
-            camera = read_json(file)["camera"]
+            content = read_json(file)
+            camera = content["camera"]
             numbers = {key: float(camera[key]) for key in CAMERA_KEYS}
-            scale = float(camera.get("scale", DEPTH_SCALE))
+            scales = {key: float(part[key]) for part in (content, camera) for key in SCALE_KEYS if key in part}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, SequenceError):
                 raise
             expected = ", ".join(CAMERA_KEYS)
             raise SequenceError(f"{file}: expected an object camera with the numbers {expected}: {error}") from error
-        if not (math.isfinite(scale) and scale > 0):
-            raise SequenceError(f"{file}: camera.scale must be a positive number of depth units per metre, got {scale}")
+        for part in (content, camera):
+            check_ignored_keys(part, set(SCALE_KEYS), str(file))
         values, size = [numbers[key] for key in ("fx", "fy", "cx", "cy")], (numbers["w"], numbers["h"])
-        return camera_for_images(values, size, str(file), states_size=True), scale
+        return camera_for_images(values, size, str(file), states_size=True), _scale(scales, file)
     return CAMERA, DEPTH_SCALE
+
+
+def _scale(scales: Mapping[str, float], file: Path) -> float:
+    """The depth units per metre that the file has under one or more names, else the published ones."""
+    for key, scale in scales.items():
+        if not (math.isfinite(scale) and scale > 0):
+            raise SequenceError(f"{file}: {key} must be a positive number of depth units per metre, got {scale}")
+    if len(set(scales.values())) > 1:
+        found = " and ".join(f"{key} {scale:g}" for key, scale in scales.items())
+        raise SequenceError(f"{file}: states several depth scales: {found}")
+    return next(iter(scales.values()), DEPTH_SCALE)

@@ -31,6 +31,7 @@ class VideoFile:
         self._lock = threading.Lock()
         self._capture: Any = None
         self._next = 0
+        self._size: tuple[int, int] | None = None
         self.times = self._scan()
         """(N,) seconds from the start of each frame, as stored: constant rates are not assumed."""
 
@@ -46,9 +47,11 @@ class VideoFile:
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
     def size(self) -> tuple[int, int]:
-        """(width, height) of the first frame as it is read."""
-        height, width = self.read_rgb(0).shape[:2]
-        return width, height
+        """(width, height) of the first frame as it is read; it is decoded once."""
+        if self._size is None:
+            height, width = self.read_rgb(0).shape[:2]
+            self._size = width, height
+        return self._size
 
     def _open(self) -> Any:
         capture = cv2.VideoCapture(str(self.path)) if self.path.is_file() else None
