@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 from pipelines.frame import SequenceError
@@ -44,9 +44,12 @@ def mask_notes(masks: Sequence[Path | None], folder: Path, used: Iterable[Path])
     return notes
 
 
-def masks_by_name(files: Sequence[Path], folder: Path) -> Pairs:
-    """The mask in a folder of each image, None where there is none; raises SequenceError where names leave it open."""
-    return files_by_name(files, list_images(folder), str(folder))
+def masks_by_name(files: Sequence[Path], folder: Path, others: Container[Path | None] = ()) -> Pairs:
+    """The mask in a folder of each image, None where there is none; raises SequenceError where names leave it open.
+
+    `others` are masks of other images.
+    """
+    return files_by_name(files, [mask for mask in list_images(folder) if mask not in others], str(folder))
 
 
 def _speaking_of_masks(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -119,10 +119,10 @@ class RecordedSequence:
         self._records = tuple(sorted(masked, key=lambda record: record.timestamp))
         self.notes = (*details.notes, *mask_notes([record.mask for record in masked], folder, _files_of(masked)))
         self._sizes = _stored_sizes(self._records)
-        first = {
-            _size_of(r.intrinsics): size for r, size in reversed(list(zip(self._records, self._sizes, strict=True)))
-        }
-        self._records = tuple(self._with_corrected_camera(record, first, overrides) for record in self._records)
+        self._first_sizes: dict[tuple[int, int], tuple[int, int]] = {}
+        for record, size in zip(self._records, self._sizes, strict=True):
+            self._first_sizes.setdefault(_size_of(record.intrinsics), size)
+        self._records = tuple(self._with_corrected_camera(record, overrides) for record in self._records)
         infos = _one_a_time([self._info(i, record) for i, record in enumerate(self._records)], folder)
         self.infos = with_pose_times_moved(without_far_poses(infos), overrides.time_offset)
         self._check_usable()
@@ -170,12 +170,10 @@ class RecordedSequence:
         """The record of the i-th frame."""
         return self._records[index]
 
-    def _with_corrected_camera(
-        self, record: FrameRecord, first: Mapping[tuple[int, int], tuple[int, int]], overrides: Overrides
-    ) -> FrameRecord:
-        """The record with corrections, which are in pixels of the first image of its camera; `first` has its size."""
+    def _with_corrected_camera(self, record: FrameRecord, overrides: Overrides) -> FrameRecord:
+        """The record with corrections, which are in pixels of the first image of its camera."""
         camera = record.intrinsics
-        corrected = corrected_camera(camera, first[_size_of(camera)][0], overrides, str(self.path))
+        corrected = corrected_camera(camera, self._first_sizes[_size_of(camera)][0], overrides, str(self.path))
         return record if corrected == camera else replace(record, intrinsics=corrected)
 
     def _info(self, index: int, record: FrameRecord) -> FrameInfo:
@@ -199,7 +197,7 @@ class RecordedSequence:
             raise SequenceError(f"{self.path}: no image found in this {self.format} sequence")
         if not any(info.used for info in self.infos):
             reasons = Counter(info.reason.partition("(")[0].strip() for info in self.infos)
-            examples = {info.reason.partition("(")[0].strip(): info.reason for info in reversed(self.infos)}
+            examples = {info.reason.partition("(")[0].strip(): _example(info) for info in reversed(self.infos)}
             summary = ", ".join(f"{count} {examples[reason]}" for reason, count in reasons.most_common(3))
             raise SequenceError(f"{self.path}: none of {len(self.infos)} frames are usable: {summary}")
 
@@ -248,16 +246,19 @@ def _mask(record: FrameRecord, lens: Intrinsics) -> NDArray[np.bool_] | None:
 
 
 def with_masks(records: Sequence[FrameRecord], folder: Path) -> list[FrameRecord]:
-    """The records with their masks in a folder; raises SequenceError when the names do not show which belongs to which image."""
-    files = [Path(str(r.image.number)) if isinstance(r.image, VideoFrame) else r.image for r in records]
-    return [replace(r, mask=mask) for r, mask in zip(records, masks_by_name(files, folder), strict=True)]
+    """The records, those without a mask with theirs in a folder; raises SequenceError when the names do not show which belongs
+    to which image."""
+    without = [record for record in records if record.mask is None]
+    files = [Path(str(r.image.number)) if isinstance(r.image, VideoFrame) else r.image for r in without]
+    masks = iter(masks_by_name(files, folder, {record.mask for record in records}))
+    return [replace(record, mask=next(masks)) if record.mask is None else record for record in records]
 
 
 def _with_found_masks(records: Sequence[FrameRecord], folder: Path) -> list[FrameRecord]:
-    """The records, with the masks of the sequence's folder where no record has one of its own."""
-    if any(record.mask is not None for record in records):
+    """The records, with the masks of the sequence's folder where they have none of their own."""
+    if all(record.mask is not None for record in records):
         return list(records)
-    masks = mask_folder(folder, _files_of(records))
+    masks = mask_folder(folder, _files_of([replace(record, mask=None) for record in records]))
     return list(records) if masks is None else with_masks(records, masks)
 
 
@@ -294,6 +295,11 @@ def _stored_size(record: FrameRecord) -> tuple[int, int] | None:
 
 def _size_of(intrinsics: Intrinsics) -> tuple[int, int]:
     return intrinsics.width, intrinsics.height
+
+
+def _example(info: FrameInfo) -> str:
+    """The reason why a frame is unusable, with the path of an image that is missing."""
+    return f"{info.reason} ({info.image})" if info.reason == "image file is missing" else info.reason
 
 
 def _one_a_time(infos: list[FrameInfo], folder: Path) -> tuple[FrameInfo, ...]:

@@ -29,6 +29,7 @@ from pipelines.sequences.text import last_number, read_matrix, read_text
 from scenegraph.labels import nyu40
 
 LABEL_TABLE = "scannetv2-labels.combined.tsv"
+CALIBRATION_FOLDERS = ("intrinsic", "intrinsics")
 RATE = 30.0
 RECORDED_SIZE = (1296, 968)
 """Pixels of ScanNet's colour images as they were recorded."""
@@ -41,8 +42,8 @@ def open_scannet(path: Path) -> RecordedSequence:
     depth_files = list_depth_images(path / "depth")
     depth_camera = None
     if depth_files:
-        file = _calibration(path) / "intrinsic_depth.txt"
-        depth_camera = camera_from_matrix(read_matrix(file, 4, 4), depth_size(depth_files[0]), str(file))
+        file, K = _calibration(path, "intrinsic_depth.txt")
+        depth_camera = camera_from_matrix(K, depth_size(depth_files[0]), str(file))
     label_files, label_map = _labels(path)
     depths = files_by_name(files, depth_files, str(path / "depth"))
     labels = files_by_name(files, label_files, str(label_files[0].parent) if label_files else "")
@@ -74,8 +75,7 @@ def open_scannet(path: Path) -> RecordedSequence:
 
 def _color_camera(path: Path, size: tuple[int, int]) -> tuple[Intrinsics, tuple[str, ...]]:
     """The colour camera; users often shrink the images and keep the matrix, which shows in its principal point."""
-    file = _calibration(path) / "intrinsic_color.txt"
-    K = read_matrix(file, 4, 4)
+    file, K = _calibration(path, "intrinsic_color.txt")
     if size[0] < RECORDED_SIZE[0] and K[0, 2] > 0.75 * size[0] and abs(K[0, 2] / RECORDED_SIZE[0] - 0.5) < 0.1:
         width, height = RECORDED_SIZE
         note = f"images are {size[0]}x{size[1]}, the colour camera is that of {width}x{height}: scaled"
@@ -83,9 +83,17 @@ def _color_camera(path: Path, size: tuple[int, int]) -> tuple[Intrinsics, tuple[
     return camera_from_matrix(K, size, str(file)), ()
 
 
-def _calibration(path: Path) -> Path:
-    """The folder of the camera matrices: `intrinsic/`, or `intrinsics/` of other exporters."""
-    return path / "intrinsic" if (path / "intrinsic").is_dir() else path / "intrinsics"
+def _calibration(path: Path, name: str) -> tuple[Path, NDArray[np.float64]]:
+    """A camera matrix and its file: in `intrinsic/`, or `intrinsics/` of other exporters.
+
+    Raises SequenceError where both have one and they differ.
+    """
+    places = [path / folder / name for folder in CALIBRATION_FOLDERS]
+    files = [file for file in places if file.is_file()] or places[:1]
+    matrices = [read_matrix(file, 4, 4) for file in files]
+    if not np.allclose(matrices[0], matrices[-1]):
+        raise SequenceError(f"{files[0]}: differs from {files[-1]}; remove the one that is not meant")
+    return files[0], matrices[0]
 
 
 def _labels(path: Path) -> tuple[list[Path], NDArray[Any] | None]:

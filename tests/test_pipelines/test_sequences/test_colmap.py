@@ -159,3 +159,10 @@ def test_quaternion_of_another_length_is_an_error(tmp_path: Path) -> None:
     file.write_text("\n".join(lines) + "\n")
     with pytest.raises(SequenceError, match=r"the quaternion of pose 1 of 3 has length 1\.5"):
         open_sequence(tmp_path)
+
+
+def test_images_in_a_folder_that_is_not_searched(tmp_path: Path) -> None:
+    folders.write_colmap_text(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "rgb")
+    with pytest.raises(SequenceError, match=r"3 image file is missing \(images/shot 0\.png\)$"):
+        open_sequence(tmp_path)

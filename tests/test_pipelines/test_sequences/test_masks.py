@@ -231,3 +231,18 @@ def test_everything_outside_of_a_mask_is_unknown(box_room: Path) -> None:
             np.testing.assert_array_equal(array[mask], before[mask])
             assert not array[~mask].any()
     assert only_within(recorded, None) is recorded
+
+
+@pytest.mark.parametrize("own", ["masks/m.png", "masks/frame_00001.png", "hidden/m.png"])
+def test_mask_path_of_one_frame_leaves_the_folder_to_the_others(tmp_path: Path, own: str) -> None:
+    folders.write_nerfstudio(tmp_path / "seq")
+    for name in ("masks/frame_00002.png", "masks/frame_00003.png", own):
+        (tmp_path / "seq" / name).parent.mkdir(exist_ok=True)
+        write_png(tmp_path / "seq" / name, (USED * 255).astype(np.uint8))
+    header = json.loads((tmp_path / "seq/transforms.json").read_text())
+    next(entry for entry in header["frames"] if "frame_00001" in entry["file_path"])["mask_path"] = own
+    (tmp_path / "seq/transforms.json").write_text(json.dumps(header))
+    sequence = open_sequence(tmp_path / "seq")
+    for i in range(3):
+        check(sequence[i], i)
+    assert any("3 of 3 images have a mask" in note for note in sequence.notes)

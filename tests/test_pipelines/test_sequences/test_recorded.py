@@ -230,3 +230,18 @@ def test_scannet_with_intrinsics_folder_and_padded_depth(tmp_path: Path) -> None
     depth = sequence[2].recorded.depth
     assert depth is not None
     np.testing.assert_allclose(depth[::2, ::2], folders.depth(2), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["intrinsic_color.txt", "intrinsic_depth.txt"])
+def test_scannet_with_two_folders_of_intrinsics(tmp_path: Path, name: str) -> None:
+    folders.write_scannet(tmp_path)
+    before = open_sequence(tmp_path)[0].intrinsics
+    (tmp_path / "intrinsics").mkdir()
+    for file in (tmp_path / "intrinsic").iterdir():
+        (tmp_path / "intrinsics" / file.name).write_text(file.read_text())
+    assert open_sequence(tmp_path)[0].intrinsics == before
+    np.savetxt(tmp_path / "intrinsics" / name, np.diag([50.0, 50.0, 1, 1]))
+    with pytest.raises(SequenceError, match=rf"intrinsic/{name}: differs from .*intrinsics/{name}; remove the one"):
+        open_sequence(tmp_path)
+    (tmp_path / "intrinsic" / name).rename(tmp_path / "intrinsics" / name)
+    assert open_sequence(tmp_path)[0].intrinsics == before
