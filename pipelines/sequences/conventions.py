@@ -219,3 +219,9 @@ def matrices_from_quaternions(translations: ArrayLike, quat_xyzw: ArrayLike, whe
     R = rotation_from_quat_xyzw(np.where(known[:, None], q, [0.0, 0.0, 0.0, 1.0]))
     R[~known] = np.nan
     return from_rotation_translation(R, t)
+
+
+def unit_vector(vector: tuple[float, float, float]) -> tuple[float, float, float]:
+    """The vector with a length of 1."""
+    x, y, z = (float(component / np.linalg.norm(vector)) for component in vector)
+    return x, y, z

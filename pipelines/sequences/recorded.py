@@ -21,7 +21,14 @@ from mapping.camera import Intrinsics
 from mapping.text import table_html
 from pipelines import images
 from pipelines.frame import Frame, FrameInfo, SequenceError
-from pipelines.sequences.conventions import OVERRIDE_FILE, Convention, Overrides, read_overrides, rigid_pose
+from pipelines.sequences.conventions import (
+    OVERRIDE_FILE,
+    Convention,
+    Overrides,
+    read_overrides,
+    rigid_pose,
+    unit_vector,
+)
 from pipelines.sequences.corrections import corrected_camera, with_pose_times_moved
 from pipelines.sequences.evidence import WorldEvidence
 from pipelines.sequences.masks import mask_folder, mask_notes, masks_by_name
@@ -111,7 +118,7 @@ class RecordedSequence:
         if any(record.depth for record in records):
             check_depth_scale(self.convention.depth_scale, str(folder))
         up = overrides.world_up or details.world_up
-        self.world_up = None if up is None else self.convention.world_vector(_unit(up))
+        self.world_up = None if up is None else self.convention.world_vector(unit_vector(up))
         self.is_metric = details.is_metric
         self.evidence = replace(details.evidence, up_source="") if overrides.world_up else details.evidence
         self._details, self.label_space = details, details.label_space
@@ -395,8 +402,3 @@ def first_image_size(paths: Sequence[Path], folder: Path) -> tuple[int, int]:
         except SequenceError as error:
             problem = str(error)
     raise SequenceError(f"{folder}: no readable image, so the size is unknown: {problem}")
-
-
-def _unit(vector: tuple[float, float, float]) -> tuple[float, float, float]:
-    x, y, z = (float(component / np.linalg.norm(vector)) for component in vector)
-    return x, y, z
