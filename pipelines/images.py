@@ -8,6 +8,7 @@ Pixels are returned as stored: an EXIF rotation is not applied, because the intr
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,14 @@ def _encode(suffix: str, image: NDArray[Any], parameters: list[int]) -> bytes:
     if not ok:
         raise ValueError(f"cannot encode {image.dtype} {image.shape} as {suffix}")
     return bytes(data)
+
+
+def first_image_size(paths: Sequence[Path], folder: Path) -> tuple[int, int]:
+    """(width, height) of the first image whose header can be read; raises SequenceError when there is none."""
+    problem = "no image found"
+    for path in paths:
+        try:
+            return image_size(path)
+        except SequenceError as error:
+            problem = str(error)
+    raise SequenceError(f"{folder}: no readable image, so the size is unknown: {problem}")

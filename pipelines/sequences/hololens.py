@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.images import list_depth_images, list_images
+from pipelines.images import first_image_size, list_depth_images, list_images
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.pairing import files_by_name, images_in_pose_order
 from pipelines.sequences.recorded import (
@@ -15,7 +15,6 @@ from pipelines.sequences.recorded import (
     FrameRecord,
     RecordedSequence,
     camera_from_matrix,
-    first_image_size,
 )
 from pipelines.sequences.text import matrix_rows, read_matrix
 

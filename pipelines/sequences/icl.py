@@ -11,9 +11,10 @@ from pathlib import Path
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
+from pipelines.images import first_image_size
 from pipelines.sequences.camera_file import CAMERA_ENTRIES, read_camera_file
 from pipelines.sequences.conventions import CAMERA_FILE, Convention
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import content_lines, last_number, slashed
 from pipelines.sequences.trajectory_file import read_trajectory
 

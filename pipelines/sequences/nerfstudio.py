@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from mapping.reading.files import shown
 from pipelines.frame import SequenceError
+from pipelines.images import first_image_size
 from pipelines.sequences.conventions import Convention, is_direction
 from pipelines.sequences.evidence import WorldEvidence, read_evidence
 from pipelines.sequences.nerfstudio_camera import FRAME_KEYS, HEADER_KEYS, check_keys, read_intrinsics, read_number
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import natural_key, read_json, slashed
 from pipelines.sequences.times import UNITS, to_seconds
 from scenegraph.labels import LabelSpace, LabelSpaceError, load_label_space

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipelines.config import ConfigError, read_yaml_mapping
 from pipelines.frame import SequenceError
-from pipelines.images import list_depth_images, list_images, unread_images
+from pipelines.images import first_image_size, list_depth_images, list_images, unread_images
 from pipelines.sequences.camera_file import CameraFile, read_camera_file
 from pipelines.sequences.conventions import CAMERA_FILE, matrices_from_quaternions
 from pipelines.sequences.pairing import changing_numbers, files_by_name, images_in_pose_order, in_order
@@ -22,7 +22,6 @@ from pipelines.sequences.recorded import (
     Details,
     FrameRecord,
     RecordedSequence,
-    first_image_size,
     with_masks,
 )
 from pipelines.sequences.text import full_matrices, number_rows, slashed

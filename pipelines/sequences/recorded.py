@@ -391,14 +391,3 @@ def depth_size(path: Path) -> tuple[int, int]:
         return images.image_size(path)
     height, width = images.read_depth(path, 1.0).shape
     return width, height
-
-
-def first_image_size(paths: Sequence[Path], folder: Path) -> tuple[int, int]:
-    """(width, height) of the first image whose header can be read; raises SequenceError when there is none."""
-    problem = "no image found"
-    for path in paths:
-        try:
-            return images.image_size(path)
-        except SequenceError as error:
-            problem = str(error)
-    raise SequenceError(f"{folder}: no readable image, so the size is unknown: {problem}")

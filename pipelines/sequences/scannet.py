@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
-from pipelines.images import list_depth_images, list_images
+from pipelines.images import first_image_size, list_depth_images, list_images
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.pairing import files_by_name
 from pipelines.sequences.recorded import (
@@ -23,7 +23,6 @@ from pipelines.sequences.recorded import (
     RecordedSequence,
     camera_from_matrix,
     depth_size,
-    first_image_size,
 )
 from pipelines.sequences.text import last_number, read_matrix, read_text
 from scenegraph.labels import nyu40

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
+from pipelines.images import first_image_size
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.recorded import (
     Details,
     FrameRecord,
     RecordedSequence,
     camera_from_matrix,
-    first_image_size,
 )
 from pipelines.sequences.text import last_number, read_matrix
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
-from pipelines.images import list_depth_images
+from pipelines.images import first_image_size, list_depth_images
 from pipelines.sequences.association import MAX_TIME_DIFFERENCE, nearest_pairs
 from pipelines.sequences.camera_file import CAMERA_ENTRIES, CameraFile, read_camera_file
 from pipelines.sequences.conventions import CAMERA_FILE, Convention
 from pipelines.sequences.pairing import files_by_name
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, first_image_size
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import read_text, stamped_files
 from pipelines.sequences.times import describe_seconds, to_seconds
 from pipelines.sequences.trajectory_file import read_trajectory
