@@ -44,6 +44,8 @@ Array = NDArray[np.float64]
 VERSION = 4
 """Counts changes of the code that change the result, so that older results are not taken for it; also of how the shipped network
 is asked and of how surfaces are levelled."""
+PICTURES = "images"
+"""The folder of the pictures from which poses are found, in that of a stopped call."""
 LEAST_REGISTERED = 5
 NOT_REGISTERED = "not registered by structure from motion"
 Progress = Callable[[str, int, int], None]
@@ -166,7 +168,7 @@ def _write_pictures(
 ) -> Path:
     """The picked frames in `work`/images, grown no larger than `config.image_size`, and their masks in `work`/masks; returns the
     first folder."""
-    folder = work / "images"
+    folder = work / PICTURES
     make_folder(folder)
     width, height = _reduced_size(recording.size, config)
     for done, position in enumerate(picked, 1):
@@ -284,8 +286,8 @@ def _sequence(
         mask = recording.masks[position] if recording.masks else None
         time, turns = float(recording.times[position]), recording.turns_of(position)
         records.append(FrameRecord(source, time, matrix, camera, mask=mask, turns=turns, problem=reason))
-    # Opened from the hidden folder, so that no m2h.yaml next to the images changes what was found.
-    return RecordedSequence(work, recording.kind, records, Details(Convention()))
+    # Opened from the hidden folder, so that no m2h.yaml next to the images changes what was found, and no masks are sought.
+    return RecordedSequence(work / PICTURES, recording.kind, records, Details(Convention()))
 
 
 def _write(
