@@ -101,7 +101,7 @@ def depth_pair(a: Frame, b: Frame, assumed: Convention) -> DepthPair | None:
     """What is compared of two frames; None where one has no depth."""
     if a.recorded.depth is None or b.recorded.depth is None:
         return None
-    step = max(1, round((a.rgb[..., 0].size / GRID_POINTS) ** 0.5))
+    step = grid_step(a)
     poses = _StoredPoses(assumed.stored_matrix(a.T_world_camera), assumed.stored_matrix(b.T_world_camera))
     return DepthPair(poses, grid_points(a, step), b.recorded.depth, b.intrinsics)
 
@@ -161,6 +161,11 @@ def _score(convention: Convention, results: Array) -> Score:
     """From (pairs, 3) fits, agreements and overlaps."""
     fit, agreement, overlap = map(float, results.mean(axis=0))
     return Score(convention, fit, agreement, overlap, tuple(map(float, results[:, 0])))
+
+
+def grid_step(frame: Frame) -> int:
+    """Pixels from one to the next of those of a frame that are compared."""
+    return max(1, round((frame.rgb[..., 0].size / GRID_POINTS) ** 0.5))
 
 
 def grid_points(frame: Frame, step: int) -> Array:

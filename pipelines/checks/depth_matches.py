@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.se3 import inverse, transform_points
-from pipelines.checks.conventions import AGREEMENT, GRID_POINTS, LEAST_OVERLAP, pixels_of
+from pipelines.checks.conventions import AGREEMENT, LEAST_OVERLAP, grid_step, pixels_of
 from pipelines.checks.matches import LIMITS, MATCHED_PAIRS, Kind, Lens
 from pipelines.checks.sampler import FrameSampler
 from pipelines.frame import FrameInfo
@@ -64,7 +64,7 @@ def depth_matches(sampler: FrameSampler) -> list[DepthMatch]:
             continue
         if a.recorded.depth is None or b.recorded.depth is None:
             continue
-        step = max(1, round((a.recorded.depth.size / GRID_POINTS) ** 0.5))
+        step = grid_step(a)
         v, u = np.nonzero(a.recorded.depth[::step, ::step])
         if len(u):
             pixels = step * np.stack([u, v], axis=1).astype(np.float64)

@@ -88,8 +88,8 @@ def _with_cameras(camera: Intrinsics) -> Any:
         )
     )
     rig = pycolmap.Rig(rig_id=1)
-    rig.add_ref_sensor(_sensor(CAMERA))
-    rig.add_sensor(_sensor(COARSE), pycolmap.Rigid3d())
+    rig.add_ref_sensor(_sensor(pycolmap, CAMERA))
+    rig.add_sensor(_sensor(pycolmap, COARSE), pycolmap.Rigid3d())
     model.add_rig(rig)
     return model
 
@@ -99,8 +99,7 @@ def _coarse_focal() -> float:
     return float(1 / (PRIOR_TURN * np.sqrt(TIMES_SEEN * len(DIRECTIONS))))
 
 
-def _sensor(number: int) -> Any:
-    pycolmap = quiet_pycolmap()
+def _sensor(pycolmap: Any, number: int) -> Any:
     return pycolmap.sensor_t(type=pycolmap.SensorType.CAMERA, id=number)
 
 
@@ -112,7 +111,7 @@ def _add_frame(model: Any, i: int, count: int, pixels: Array, T_camera_world: Ar
     seen = {CAMERA: (i + 1, pixels), COARSE: (i + 1 + count, directions)}
     frame = pycolmap.Frame(frame_id=i + 1, rig_id=1, rig_from_world=pycolmap.Rigid3d(T_camera_world[:3]))
     for number, (image_id, _) in seen.items():
-        frame.add_data_id(pycolmap.data_t(sensor_id=_sensor(number), id=image_id))
+        frame.add_data_id(pycolmap.data_t(sensor_id=_sensor(pycolmap, number), id=image_id))
     model.add_frame(frame)
     for number, (image_id, keypoints) in seen.items():
         image = pycolmap.Image(name=f"{image_id:06d}", keypoints=keypoints, camera_id=number, image_id=image_id)
