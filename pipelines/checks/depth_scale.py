@@ -12,7 +12,7 @@ from mapping.depth.robust import biweight, weighted_median, weighted_spread
 from mapping.se3 import inverse
 from pipelines.checks.depth_matches import DepthMatch, depth_factor_errors
 from pipelines.checks.focal import GAIN, FocalLength, best_factor, has_minimum, measure_focal_length
-from pipelines.checks.matches import Kind, MatchedPair, is_clear_gain
+from pipelines.checks.matches import Kind, MatchedPair, count_apart, is_clear_gain
 from pipelines.checks.sampler import FrameSampler
 
 Array = NDArray[np.float64]
@@ -89,7 +89,7 @@ def measure_depth_scale(
     the path are independent, and that of the focal length, which is the one that the images say where the given one is wrong.
     """
     found = [(pair, *estimate) for pair in matches if (estimate := _log_ratio(sampler, pair, focal)) is not None]
-    apart = _independent([pair.positions for pair, _, _ in found])
+    apart = count_apart([pair.positions for pair, _, _ in found])
     if len(found) < LEAST_PAIRS or apart < LEAST_APART:
         return None
     logs = np.array([log for _, log, _ in found])
@@ -130,15 +130,6 @@ def _focal_deviation(focal: FocalLength | None) -> float:
     if focal is None:
         return 0.0
     return focal.spread / focal.found if focal.is_wrong else abs(focal.found / focal.given - 1) / 2
-
-
-def _independent(stretches: Sequence[tuple[int, int]]) -> int:
-    """How many of the stretches (first, last) can be chosen so that no two overlap."""
-    count, end = 0, -1
-    for first, last in sorted(stretches, key=lambda stretch: stretch[1]):
-        if first >= end:
-            count, end = count + 1, last
-    return count
 
 
 def _log_ratio(sampler: FrameSampler, pair: MatchedPair, focal: FocalLength | None) -> tuple[float, float] | None:

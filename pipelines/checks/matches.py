@@ -92,7 +92,11 @@ class MatchedPair:
 
     def with_focal_factor(self, factor: float) -> MatchedPair:
         """The same matches of frames whose cameras have focal lengths times a factor."""
-        a, b = (replace(frame, intrinsics=with_focal_factor(frame.intrinsics, factor)) for frame in (self.a, self.b))
+        return self.seen_through(partial(with_focal_factor, factor=factor))
+
+    def seen_through(self, lens: Lens) -> MatchedPair:
+        """The same matches of frames whose cameras are what `lens` makes of each."""
+        a, b = (replace(frame, intrinsics=lens(frame.intrinsics)) for frame in (self.a, self.b))
         return replace(self, a=a, b=b)
 
     def error(self, T_b_a: Array | None = None, lens: Lens | None = None) -> float:
@@ -161,6 +165,15 @@ def _tracked(a: Frame, b: Frame) -> tuple[Array, Array]:
     size = np.array([b.intrinsics.width, b.intrinsics.height])
     good = returned & (found.ravel() == 1) & (found_back.ravel() == 1) & ((end > 0) & (end < size - 1)).all(axis=1)
     return start[good].astype(np.float64), end[good].astype(np.float64)
+
+
+def count_apart(stretches: Sequence[tuple[int, int]]) -> int:
+    """How many of the stretches (first, last) can be chosen so that no two overlap."""
+    count, end = 0, -1
+    for first, last in sorted(stretches, key=lambda stretch: stretch[1]):
+        if first >= end:
+            count, end = count + 1, last
+    return count
 
 
 def with_focal_factor(camera: Intrinsics, factor: float) -> Intrinsics:

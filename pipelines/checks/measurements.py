@@ -1,10 +1,11 @@
-"""What features of images, and depth, say of the times of poses, of the focal length and of the scale of depth."""
+"""What features of images, and depth, say of the times of poses, of the camera and of the scale of depth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipelines.checks.camera_fit import CameraFit, measure_camera
 from pipelines.checks.depth_matches import depth_matches
 from pipelines.checks.depth_scale import DepthScale, error_at, measure_depth_scale, scale_by_depth
 from pipelines.checks.focal import FocalLength, measure_focal_length
@@ -14,11 +15,14 @@ from pipelines.checks.timing import TimeOffset, measure_time_offset
 
 
 class MeasuredInput(NamedTuple):
-    """An offset of the poses' times, else the focal length and the scale of depth; None where nothing tells."""
+    """An offset of the poses' times, else the scale of depth and the focal length, or the camera where no focal length makes it
+    fit; None where nothing tells. `seen` are the matches as that camera has them."""
 
     offset: TimeOffset | None = None
     focal: FocalLength | None = None
     scale: DepthScale | None = None
+    camera: CameraFit | None = None
+    seen: Sequence[MatchedPair] = ()
 
 
 def measured_by_images(sampler: FrameSampler, matches: Sequence[MatchedPair], *, metric: bool) -> MeasuredInput:
@@ -27,7 +31,12 @@ def measured_by_images(sampler: FrameSampler, matches: Sequence[MatchedPair], *,
     if offset is not None:
         return MeasuredInput(offset)
     focal = measure_focal_length(matches)
-    return MeasuredInput(None, focal, measure_depth_scale(sampler, matches, focal) if metric else None)
+    camera, change = measure_camera(matches, focal)
+    seen = matches
+    if change is not None:
+        focal, seen = None, [pair.seen_through(change) for pair in matches]
+    scale = measure_depth_scale(sampler, seen, focal) if metric else None
+    return MeasuredInput(None, focal, scale, camera, seen)
 
 
 def measured_by_depth(sampler: FrameSampler, by_images: MeasuredInput) -> MeasuredInput:
@@ -36,12 +45,18 @@ def measured_by_depth(sampler: FrameSampler, by_images: MeasuredInput) -> Measur
     offset = measure_time_offset(pairs, sampler.used_infos)
     if offset is not None:
         return MeasuredInput(offset)
-    if by_images.focal is not None:
-        unknown = by_images.scale is None and not by_images.focal.is_wrong
-        return by_images._replace(scale=scale_by_depth(pairs) if unknown else by_images.scale)
+    if by_images.camera is not None or (by_images.focal is not None and by_images.focal.is_wrong):
+        return by_images
     focal, scale = measure_focal_length(pairs), by_images.scale or scale_by_depth(pairs)
-    if focal is None or not focal.is_wrong:
-        return MeasuredInput(None, focal, scale)
+    camera, change = measure_camera(pairs, focal)
+    if by_images.focal is not None:  # where both tell it, features are more precise
+        focal = by_images.focal
+    lens = camera or (focal if focal is not None and focal.is_wrong else None)
+    if lens is None:
+        return by_images._replace(focal=focal, scale=scale)
     # Each explains some of what the other one does: the better explanation counts.
-    by_scale = scale is not None and error_at(pairs, scale) < focal.error_found
-    return MeasuredInput(None, None, scale) if by_scale else MeasuredInput(None, focal)
+    if scale is not None and error_at(pairs, scale) < lens.error_found:
+        return by_images._replace(scale=scale)
+    if change is None:
+        return by_images._replace(focal=focal, scale=None)
+    return MeasuredInput(None, None, None, camera, [pair.seen_through(change) for pair in by_images.seen])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.evenly import evenly
+from pipelines.checks.camera_fit import CameraFit
 from pipelines.checks.conventions import (
     LEAST_OVERLAP,
     DepthPair,
@@ -124,6 +125,8 @@ class SequenceCheck:
     depth_scale: DepthScale | None = None
     unit: PoseUnit | None = None
     """That of poses which are read as metres, where no recorded depth proves it."""
+    camera: CameraFit | None = None
+    """The one that fits, where it is not the given one with another focal length."""
     is_metric: bool = True
     """Whether the poses are read as metres."""
     is_estimate: bool = False
@@ -141,6 +144,8 @@ class SequenceCheck:
         if self.time_offset is not None:
             return [self.time_offset.describe()]
         scale = [scale.describe() for scale in self._scales if scale.is_beyond_doubt]
+        if self.conventions.verdict == "unclear" and self.camera is not None:
+            return [*scale, self.camera.describe()]
         return scale + ([self.conventions.line()] if self.conventions.verdict in ("wrong", "unclear") else [])
 
     @property
@@ -148,13 +153,14 @@ class SequenceCheck:
         """Whether what contradicts the poses may be that they are far off: features fit them in no reading, at no other time."""
         found = self.conventions
         is_sure = any(scale.is_beyond_doubt for scale in self._scales) or self.time_offset is not None
-        return found.verdict == "unclear" and found.evidence == "images" and not is_sure
+        return found.verdict == "unclear" and found.evidence == "images" and not is_sure and self.camera is None
 
     @property
     def doubts(self) -> list[str]:
         """Sentences on what makes a map worse."""
         conventions = [self.conventions.line()] if self.conventions.verdict == "likely" else []
         focal = [self.focal_length.describe()] if self.focal_length and self.focal_length.is_wrong else []
+        focal += [self.camera.describe()] if self.camera is not None and self.conventions.verdict != "unclear" else []
         scales = [scale.describe() for scale in self._scales if scale.is_wrong and not scale.is_beyond_doubt]
         return conventions + focal + scales
 
@@ -179,6 +185,7 @@ class SequenceCheck:
         )
         focal = self.focal_length
         lens = "not known" if focal is None else f"{focal.given:.0f} px, images say {focal.found:.0f}"
+        lens = lens if self.camera is None else "and principal point do not fit"
         scale = f"; depth {self.depth_scale.ratio:.3f} times that of the poses" if self.depth_scale else ""
         if self.unit is not None:
             scale = f"; one unit of the poses is about {self.unit.metres:.2g} m"
@@ -186,7 +193,8 @@ class SequenceCheck:
 
     def lines(self) -> list[str]:
         """As sentences for users."""
-        focal = self.focal_length.describe() if self.focal_length else "focal length: undetermined"
+        lens = self.focal_length or self.camera
+        focal = lens.describe() if lens else "focal length: undetermined"
         times = self.time_offset.describe() if self.time_offset else None
         return [self.conventions.line(), *([f"times: {times}"] if times else []), focal, *self._scale_lines()]
 
@@ -212,6 +220,7 @@ class SequenceCheck:
             "scores": scores,
             "time_offset": asdict(self.time_offset) if self.time_offset else None,
             "focal_length": asdict(self.focal_length) if self.focal_length else None,
+            "camera": asdict(self.camera) if self.camera else None,
             "epipolar_error": self.epipolar_error,
             "depth_scale": asdict(self.depth_scale) if self.depth_scale else None,
             "unit": asdict(self.unit) if self.unit else None,
@@ -252,23 +261,25 @@ def _checked(
     found = measured_by_images(sampler, matches, metric=metric)
     if metric and found.offset is None and conventions.evidence == "depth":
         found = measured_by_depth(sampler, found)
-    offset, focal, scale = found
-    is_explained = offset is not None or scale is not None or (focal is not None and focal.is_wrong)
+    offset, focal, camera, seen = found.offset, found.focal, found.camera, found.seen
+    is_off = camera is not None or (focal is not None and focal.is_wrong)
+    is_explained = offset is not None or found.scale is not None or is_off
     if is_near and not is_explained:
         return SequenceCheck(conventions, None, None, is_metric=metric)
     if is_near:
         far = tuple(score for score in conventions.scores if not _is_near(assumed, score.convention))
         conventions = _verdict(assumed, conventions.evidence, far, matches)
-    if conventions.verdict == "unclear" and focal is not None and focal.is_wrong:
-        seen = [pair.with_focal_factor(focal.found / focal.given) for pair in matches]
+    if focal is not None and focal.is_wrong:
+        seen = [pair.with_focal_factor(focal.found / focal.given) for pair in seen]
+    if conventions.verdict == "unclear" and is_off:
         conventions = judge_by_matches(assumed, seen)
     unit, is_estimate = None, evidence_of(sequence).is_estimate
     asks = metric and not is_estimate and offset is None and conventions.evidence == "images"
     if asks and depth_alone is not None:
-        unit = measure_unit(matches, _by_position(sampler, depth_alone))
+        unit = measure_unit(seen, _by_position(sampler, depth_alone))
     error = float(np.median([pair.median_error() for pair in matches])) if matches else None
     told_focal = focal if conventions.verdict != "unclear" else None
-    return SequenceCheck(conventions, offset, told_focal, error, scale, unit, metric, is_estimate)
+    return SequenceCheck(conventions, offset, told_focal, error, found.scale, unit, camera, metric, is_estimate)
 
 
 def _is_near(assumed: Convention, other: Convention) -> bool:

@@ -14,7 +14,7 @@ from helpers import m2h
 
 from mapping.se3 import interpolate, inverse
 from pipelines import open_sequence
-from pipelines.checks.inspection import Inspection, inspect_sequence, write_fix
+from pipelines.checks.inspection import Inspection, fix_entries, inspect_sequence, write_fix
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import check_sequence
 from pipelines.frame import SequenceError
@@ -192,6 +192,25 @@ def test_wrong_focal_length_is_measured_and_corrected(tmp_path: Path, factor: fl
     again = inspect_sequence(corrected).check.focal_length
     assert again is not None
     assert not again.is_wrong
+
+
+@pytest.mark.parametrize("change", [{"fy": 1.12}, {"cx": 1.15}])
+def test_no_focal_length_is_claimed_where_another_camera_fits(tmp_path: Path, change: dict[str, float]) -> None:
+    path, poses = tmp_path / "seq", folders.room_poses(48)
+    folders.write_room(path, poses, poses, depth_scale=None, detail=25.0)
+    camera = folders.ROOM_CAMERA
+    given = replace(camera, **{name: factor * getattr(camera, name) for name, factor in change.items()})
+    np.savetxt(path / "K.txt", given.matrix)
+    found = inspect_sequence(open_sequence(path))
+    check = found.check
+    assert (check.contradictions, check.focal_length) == ([], None)
+    assert check.camera is not None
+    assert check.camera.found == pytest.approx((camera.fx, camera.fy, camera.cx, camera.cy), rel=0.02)
+    assert any(text.startswith("the camera is given as") for text in check.doubts)
+    assert not any("the focal length is given" in text for text in check.doubts)
+    assert any(line.startswith("the camera is given as") for line in found.lines())
+    assert check.to_json()["camera"]["by"] == "images"
+    assert "focal_length" not in fix_entries(found)
 
 
 @pytest.mark.parametrize("late", [0.2, -0.15])

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from mapping.camera import Intrinsics
 from mapping.se3 import inverse
+from pipelines.checks.camera_fit import CameraChange, measure_camera
 from pipelines.checks.focal import measure_focal_length
 from pipelines.checks.matches import MatchedPair, with_focal_factor
 from pipelines.checks.timing import measure_time_offset
@@ -66,6 +67,40 @@ def test_frames_with_cameras_of_their_own_tell_what_all_are_off_by(factor: float
     assert factor != 1 or measure_time_offset(pairs_of(late, true), late) is None  # all are, with their poses
     moved = pairs_of(infos_of(true[:-2]), true[2:])
     assert factor != 1 or measure_time_offset(moved, infos_of(true[:-2])).seconds == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        CameraChange(1, 1.1, 0, 0),
+        CameraChange(0.75, 1, 0, 0),
+        CameraChange(1, 1, 0.05, 0),
+        CameraChange(1.1, 1.1, 0, -0.1),
+    ],
+)
+def test_a_camera_that_is_off_in_more_than_its_focal_length_is_measured(change: CameraChange) -> None:
+    true = folders.room_poses(40)
+    pairs = pairs_of(infos_of(true, change(CAMERA)), true)
+    found, back = measure_camera(pairs, measure_focal_length(pairs))
+    assert found is not None
+    assert found.given == pytest.approx((change(CAMERA).fx, change(CAMERA).fy, change(CAMERA).cx, change(CAMERA).cy))
+    assert found.found == pytest.approx((CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy), rel=0.015)
+    assert back(change(CAMERA)).fy == pytest.approx(CAMERA.fy, rel=0.015)
+    assert "correct the calibration" in found.describe()
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.0, 1.15])
+def test_a_focal_length_that_explains_all_is_not_called_another_camera(factor: float) -> None:
+    true = folders.room_poses(40)
+    pairs = pairs_of(infos_of(true, with_focal_factor(CAMERA, factor)), true)
+    assert measure_camera(pairs, measure_focal_length(pairs)) == (None, None)
+
+
+def test_pairs_of_one_stretch_of_the_path_tell_no_camera() -> None:
+    """Their errors are one and the same, which four numbers fit."""
+    true = folders.room_poses(40)
+    pairs = pairs_of(infos_of(true, CameraChange(1, 1.1, 0, 0)(CAMERA)), true)[:6]
+    assert measure_camera(pairs, None) == (None, None)
 
 
 @pytest.mark.parametrize("axis", [0, 2])
