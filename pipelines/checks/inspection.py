@@ -16,6 +16,7 @@ from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
 from mapping.se3 import transform_points
 from mapping.tsdf.tsdf_config import TSDFConfig
+from pipelines.checks.advice import entries_that_fit
 from pipelines.checks.conventions import grid_points
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import DepthAlone, SequenceCheck, check_sequence
@@ -198,21 +199,7 @@ def inspect_sequence(
 def fix_entries(inspection: Inspection) -> dict[str, Any]:
     """The entries of `m2h.yaml` with which the sequence is read as it fits best; empty where nothing is to be corrected."""
     check = inspection.check
-    entries: dict[str, Any] = {}
-    best = check.conventions.best
-    if check.conventions.verdict == "wrong" and best is not None and check.conventions.unit_ratio is None:
-        kind = {"depth_kind": best.convention.depth_kind} if best.convention.depth_kind != "z" else {}
-        entries |= {
-            "pose_convention": best.convention.pose_direction,
-            "camera_axes": best.convention.camera_axes,
-            "depth_scale": best.convention.depth_scale,
-            **kind,
-        }
-    scale = check.depth_scale
-    if scale is not None and scale.is_wrong and "depth_scale" not in entries:
-        entries["depth_scale"] = float(f"{check.conventions.assumed.depth_scale * scale.ratio:.5g}")
-    if check.time_offset is not None:
-        entries["time_offset"] = check.time_offset.seconds
+    entries = entries_that_fit(check)
     focal, cameras = check.focal_length, [camera for camera, _ in inspection.cameras]
     # One focal length stands for those of all frames where these hardly differ.
     if focal is not None and focal.is_wrong and all(camera.is_like(cameras[0]) for camera in cameras):

@@ -30,7 +30,7 @@ from pipelines.checks.pose_unit_check import PoseUnit, measure_unit
 from pipelines.checks.sampler import PAIRS, FrameSampler, PairLimits
 from pipelines.checks.timing import TimeOffset
 from pipelines.frame import Frame, FrameSequence
-from pipelines.sequences.conventions import OVERRIDE_FILE, Convention
+from pipelines.sequences.conventions import Convention
 from pipelines.sequences.evidence import evidence_of
 
 Evidence = Literal["depth", "images", "none"]
@@ -163,18 +163,6 @@ class SequenceCheck:
         focal += [self.camera.describe()] if self.camera is not None and self.conventions.verdict != "unclear" else []
         scales = [scale.describe() for scale in self._scales if scale.is_wrong and not scale.is_beyond_doubt]
         return conventions + focal + scales
-
-    def advice(self) -> str:
-        """What a user can do about contradictions."""
-        if (ratio := self.conventions.unit_ratio) is not None:
-            return (
-                f"poses or depth are in a different unit: `--scale {ratio * self.pose_scale:.4g}` maps in that of depth, "
-                f"`depth_scale` in {OVERRIDE_FILE} in that of the poses, `--trust` as it is read"
-            )
-        is_scaled = self.depth_scale is not None and self.depth_scale.is_beyond_doubt
-        known = self.conventions.verdict == "wrong" or self.time_offset is not None or is_scaled
-        fix = f"`m2h inspect --fix` writes the reading that fits to {OVERRIDE_FILE}, " if known else ""
-        return f"{fix}`--trust` maps it as it is read"
 
     def summary(self) -> str:
         """A few words for the table of a run."""

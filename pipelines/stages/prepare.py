@@ -16,6 +16,7 @@ from m2h.runtime import prefetched
 from mapping.camera import Intrinsics
 from mapping.evenly import evenly
 from mapping.files import flush_files, make_folder, remove_file, write_text_atomic
+from pipelines.checks.advice import advice
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import check_sequence
 from pipelines.frame import Frame, SequenceError
@@ -87,7 +88,7 @@ def check_input(context: RunContext) -> StageRecord:
     postponed = bool(found.contradictions) and not trusts and found.may_be_imprecise and _are_refined(context)
     if found.contradictions and not trusts and not postponed:
         scaled = "" if given is None else f"with --scale {given:g}, by which the poses are multiplied first: "
-        raise SequenceError(f"{context.sequence.path}: {scaled}{found.contradictions[0]}; {found.advice()}")
+        raise SequenceError(f"{context.sequence.path}: {scaled}{found.contradictions[0]}; {advice(found)}")
     data = found.to_json() | {POSTPONED: found.contradictions[0] if postponed else None}
     write_text_atomic(context.workspace.path(CHECK_FILE), json.dumps(data, indent=2, allow_nan=False) + "\n")
     summary = data | {"lines": found.lines(), "text": found.summary()}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines import open_sequence, run
+from pipelines.checks.advice import advice
 from pipelines.checks.depth_matches import depth_matches
 from pipelines.checks.depth_scale import scale_by_depth
 from pipelines.checks.focal import measure_focal_length
@@ -99,7 +100,7 @@ def test_poses_of_another_time_are_found(changed, frames):
     assert "fit the depth (depths of frames differ by" in found.contradictions[0]
 
 
-@pytest.mark.parametrize("scale", [0.5, 2.0])
+@pytest.mark.parametrize("scale", [0.2, 0.87, 1.16, 2.0])
 def test_a_given_scale_is_compared_with_recorded_depth(box_room, tmp_path, scale):
     def mapped(given):
         settings = {"tsdf": {"voxel_size": 0.1}, "align": {"pose_scale": given}}
@@ -112,6 +113,8 @@ def test_a_given_scale_is_compared_with_recorded_depth(box_room, tmp_path, scale
         mapped(scale)
     advised = float(re.search(r"--scale ([0-9.]+)[` ]*maps in", str(told.value)).group(1))
     assert advised == pytest.approx(1, abs=0.02)
+    assert "depth_scale" in str(told.value)
+    assert "inspect --fix" not in str(told.value)  # inspect sees the poses as they are, to which depth fits
     assert mapped(1.0)["stages"]["check"]["warnings"] == []
 
 
@@ -127,6 +130,6 @@ def test_poses_in_a_unit_of_their_own_do_not_rescale_recorded_depth(changed):
     found = inspect_sequence(sequence)
     assert found.check.conventions.verdict == "wrong"
     assert found.check.conventions.unit_ratio == pytest.approx(0.37, rel=0.02)
-    assert "`--scale 0.369" in found.check.advice()
-    assert "--fix" not in found.check.advice()
+    assert "`--scale 0.369" in advice(found.check)
+    assert "--fix" not in advice(found.check)
     assert fix_entries(found) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from helpers import m2h
 
 from mapping.se3 import interpolate, inverse
 from pipelines import open_sequence
+from pipelines.checks.advice import advice
 from pipelines.checks.inspection import Inspection, fix_entries, inspect_sequence, write_fix
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.verdict import check_sequence
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
+from pipelines.scaled import ScaledSequence
 from pipelines.sequences.conventions import CAMERA_AXES, POSE_DIRECTIONS, Convention, PoseDirection
 from pipelines.sequences.recorded import Details, RecordedSequence
 
@@ -192,6 +195,20 @@ def test_wrong_focal_length_is_measured_and_corrected(tmp_path: Path, factor: fl
     again = inspect_sequence(corrected).check.focal_length
     assert again is not None
     assert not again.is_wrong
+
+
+@pytest.mark.parametrize("scale", [0.8, 2.0])
+def test_advice_with_a_given_scale_names_the_entries(tmp_path: Path, scale: float) -> None:
+    """`m2h inspect --fix` would write what fits without the scale."""
+    folders.write_room(tmp_path / "seq", inverse(POSES), POSES)
+    sequence = ScaledSequence(open_sequence(tmp_path / "seq"), scale)
+    check = check_sequence(sequence, FrameSampler(sequence, list(range(len(sequence)))))
+    said = advice(check)
+    assert "`pose_convention: world_to_camera` in m2h.yaml" in said
+    assert float(re.search(r"`--scale ([0-9.]+)` maps in the unit of depth", said)[1]) == pytest.approx(1, rel=0.02)
+    assert float(re.search(r"`depth_scale: ([0-9.]+)` in m2h.yaml", said)[1]) == pytest.approx(1000 / scale, rel=0.02)
+    assert "--fix" not in said
+    assert "--fix" in advice(replace(check, pose_scale=1.0))
 
 
 @pytest.mark.parametrize("change", [{"fy": 1.12}, {"cx": 1.15}])
