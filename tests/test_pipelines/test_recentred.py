@@ -12,6 +12,7 @@ import sequence_folders as folders
 from mapping.mesh.io import read_mesh
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
+from pipelines.exports.exporters import export_run
 from pipelines.loading import CachedSequence
 from pipelines.recentred import as_given, origin_of, recentred
 from pipelines.sequences.colmap_points import sparse_points_of
@@ -48,6 +49,42 @@ def test_a_room_in_utm_coordinates_is_mapped_as_at_the_origin(tmp_path: Path) ->
     np.testing.assert_allclose(T_far[:3, :3], T_near[:3, :3], atol=1e-8)
     np.testing.assert_allclose(T_far[:3, 3] - T_near[:3, 3], OFFSET, atol=1e-7)
     assert np.abs(cameras).max() < 10
+
+
+def points_of_glb(file: Path) -> np.ndarray:
+    """(N, 3) the positions of all nodes of a GLB file in the order of its chunks."""
+    data = file.read_bytes()
+    size = int.from_bytes(data[12:16], "little")
+    document, binary = json.loads(data[20 : 20 + size]), data[28 + size :]
+    assert not any(key in node for node in document["nodes"] for key in ("matrix", "translation", "scale"))
+    points = []
+    for mesh in document["meshes"]:
+        for primitive in mesh["primitives"]:
+            accessor = document["accessors"][primitive["attributes"]["POSITION"]]
+            view = document["bufferViews"][accessor["bufferView"]]
+            start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
+            count = 3 * accessor["count"]
+            points.append(np.frombuffer(binary, "<f4", count, start).reshape(-1, 3))
+    return np.concatenate(points).astype(np.float64)
+
+
+def points_of_dsg(file: Path) -> np.ndarray:
+    return np.array(json.loads(file.read_text())["mesh"]["points"])
+
+
+def test_exported_meshes_of_utm_coordinates_are_as_sharp_as_at_the_origin(tmp_path: Path) -> None:
+    """Single precision at 5400 km has steps of half a metre."""
+    for name, offset in (("near", np.zeros(3)), ("far", OFFSET)):
+        mapped(tmp_path / name, offset)
+        export_run(tmp_path / name / "run", "glb", tmp_path / name / "out.glb")
+        export_run(tmp_path / name / "run", "spark_dsg", tmp_path / name / "out.json")
+    for names, read in ((("run/mesh.glb", "out.glb"), points_of_glb), (("run/dsg.json", "out.json"), points_of_dsg)):
+        for name in names:
+            near, far = read(tmp_path / "near" / name), read(tmp_path / "far" / name)
+            assert len(near) > 1000
+            np.testing.assert_allclose(
+                far, near, atol=1.1e-3 if read is points_of_dsg else 1e-4
+            )  # it has whole millimetres
 
 
 def test_only_far_sequences_are_recentred_and_the_files_poses_stay_known(tmp_path: Path) -> None:
