@@ -103,6 +103,8 @@ def _at(times: Array, files: list[Path]) -> list[Path | None]:
 def _camera(path: Path) -> Intrinsics:
     """The camera of a `.pincam` file: width, height, fx, fy, cx, cy."""
     rows = number_rows(path, (6,), "`width height fx fy cx cy`")
+    if len(rows) > 1:
+        raise SequenceError(f"{path}: expected one line, the camera of one image, found {len(rows)}")
     width, height, *values = rows[0].tolist()
     fx, fy, cx, cy = values
     return camera_for_images((fx, fy, cx, cy), (width, height), str(path), states_size=True)

@@ -17,6 +17,7 @@ from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
+from pipelines.sequences.ignored_keys import check_ignored_keys
 from pipelines.sequences.pairing import files_by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
 from pipelines.sequences.text import last_number, number_of, read_json
@@ -33,6 +34,7 @@ def open_record3d(path: Path) -> RecordedSequence:
     name, images = next(((n, i) for n, i in LAYOUTS if (folder / n).is_file() and (folder / i).is_dir()), LAYOUTS[0])
     file = folder / name
     keys = read_json(file)
+    check_ignored_keys(keys, set(), str(file))
     poses = _table(keys, "poses", 7, file)
     if poses is None:
         raise SequenceError(f"{file}: poses must be a list of 7 numbers per frame")

@@ -15,6 +15,7 @@ from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
+from pipelines.sequences.ignored_keys import check_ignored_keys
 from pipelines.sequences.pairing import files_by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images, camera_from_matrix
 from pipelines.sequences.text import csv_columns, read_matrix
@@ -31,6 +32,7 @@ def open_stray_scanner(path: Path) -> RecordedSequence:
     video = VideoFile(path / "rgb.mp4")
     file = path / "odometry.csv"
     table = csv_columns(file, COLUMNS)
+    check_ignored_keys({name: column.tolist() for name, column in table.items()}, set(), f"{file}: column")
     times = to_seconds(table["timestamp"], f"{file}: timestamp")
     positions, quats = (np.stack([table[name] for name in names], axis=1) for names in (COLUMNS[2:5], COLUMNS[5:]))
     matrices = matrices_from_quaternions(positions, quats, str(file))
@@ -70,6 +72,10 @@ def open_stray_scanner(path: Path) -> RecordedSequence:
 def _cameras(path: Path, table: dict[str, NDArray[np.float64]], size: tuple[int, int]) -> list[Intrinsics]:
     """The camera of each line: its own where the table has one, else that of `camera_matrix.csv`."""
     count = len(table["frame"])
+    given = [name for name in CAMERA_COLUMNS if name in table]
+    if given and len(given) < len(CAMERA_COLUMNS):
+        missing = ", ".join(name for name in CAMERA_COLUMNS if name not in table)
+        raise SequenceError(f"{path / 'odometry.csv'}: has the columns {', '.join(given)} without {missing}")
     if all(name in table for name in CAMERA_COLUMNS):
         rows = list(map(tuple, np.stack([table[name] for name in CAMERA_COLUMNS], axis=1).tolist()))
         where = str(path / "odometry.csv")

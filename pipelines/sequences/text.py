@@ -52,6 +52,8 @@ def csv_columns(path: Path, required: tuple[str, ...]) -> dict[str, Array]:
         raise SequenceError(
             f"{path}: expected a header with the columns {', '.join(required)}; missing: {', '.join(missing)}"
         )
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise SequenceError(f"{path}: columns repeat: {', '.join(repeated)}")
     rows = []
     for number, line in lines:
         try:

@@ -145,3 +145,54 @@ def test_unit_of_times_that_the_header_states(tmp_path: Path, unit: str, stamps:
     with_keys(tmp_path / "transforms.json", {"timestamp_unit": "ticks"})
     with pytest.raises(SequenceError, match=r"transforms\.json: timestamp_unit must be one of s, ms, us, ns, got"):
         open_sequence(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "key", ["k1", "lensDistortion", "depthScale", "depth_scale", "time_offset", "coordinateSystem"]
+)
+def test_record3d_metadata_key_without_effect(tmp_path: Path, key: str) -> None:
+    folders.write_record3d(tmp_path)
+    file = tmp_path / "EXR_RGBD/metadata.json"
+    with_keys(file, {key: 0.5})
+    with pytest.raises(SequenceError, match=rf"metadata\.json: {key} {UNSUPPORTED}"):
+        open_sequence(tmp_path)
+    with_keys(file, {key: 0, "dw": 8, "dh": 6, "initPose": [0, 0, 0, 1, 0, 0, 0], "cameraType": 1})
+    open_sequence(tmp_path)
+
+
+def add_columns(file: Path, names: str, values: str) -> None:
+    """More columns of a table with a header line."""
+    head, *lines = file.read_text().splitlines()
+    file.write_text("\n".join([f"{head}, {names}", *(f"{line}, {values}" for line in lines)]) + "\n")
+
+
+@pytest.mark.parametrize("column", ["k1", "time_offset", "depth_scale"])
+def test_stray_scanner_column_without_effect(tmp_path: Path, column: str) -> None:
+    for name, value in (("zero", "0"), ("set", "0.5")):
+        folders.write_stray_scanner(tmp_path / name)
+        add_columns(tmp_path / name / "odometry.csv", column, value)
+    open_sequence(tmp_path / "zero")
+    with pytest.raises(SequenceError, match=rf"odometry\.csv: column: {column} {UNSUPPORTED}"):
+        open_sequence(tmp_path / "set")
+
+
+def test_stray_scanner_camera_with_a_part_of_its_columns(tmp_path: Path) -> None:
+    folders.write_stray_scanner(tmp_path)
+    add_columns(tmp_path / "odometry.csv", "fx, fy", "20, 21")
+    with pytest.raises(SequenceError, match=r"odometry\.csv: has the columns fx, fy without cx, cy"):
+        open_sequence(tmp_path)
+
+
+def test_stray_scanner_columns_of_one_name(tmp_path: Path) -> None:
+    folders.write_stray_scanner(tmp_path)
+    add_columns(tmp_path / "odometry.csv", "x", "7")
+    with pytest.raises(SequenceError, match=r"odometry\.csv: columns repeat: x"):
+        open_sequence(tmp_path)
+
+
+def test_arkit_scenes_camera_file_of_two_lines(tmp_path: Path) -> None:
+    folders.write_arkit_scenes(tmp_path)
+    file = next(tmp_path.rglob("*.pincam"))
+    file.write_text(file.read_text() + "\n8 6 10 10 4 3\n")
+    with pytest.raises(SequenceError, match=r"pincam: expected one line, the camera of one image, found 2"):
+        open_sequence(tmp_path)
