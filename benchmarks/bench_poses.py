@@ -4,9 +4,10 @@
 
 takes the images alone of DATA/hololens_office and DATA/redkitchen, and of synthetic walks (canonical folders, as by
 `m2h synth FOLDER --seed 61 --rooms 1 --frames 160 --size 640x480`), lets `m2h poses` find their poses, and compares these with
-the recorded or true ones. With --maps the office is mapped from its images, once with the poses found and once with the recorded
-ones, and both meshes are compared with the map of the sensor's depth. With --scale alone the metres are measured: how a run
-finds them of images with true poses in an unknown unit, as of COLMAP.
+the recorded or true ones. With --maps the office and the walks are mapped from their images, once with the poses found and once
+with the recorded or true ones. All meshes are compared with the map of the recorded depth of the same images, which of a walk is
+rendered without error: a walk's whole mesh also has what no image shows, of which no map from images can be expected. With
+--scale alone the metres are measured: how a run finds them of images with true poses in an unknown unit, as of COLMAP.
 Writes benchmarks/results/poses.json, where those of other sequences are kept.
 """
 
@@ -80,7 +81,9 @@ def main() -> None:
     parser.add_argument("--halves", action="store_true", help="with --scale, of each half of the recordings apart")
     parser.add_argument("--stride", type=int, default=1, help="every n-th image of the recordings")
     parser.add_argument(
-        "--maps", action="store_true", help="map the office with the poses found and with the recorded ones"
+        "--maps",
+        action="store_true",
+        help="map the office and the walks with the poses found and with the recorded ones",
     )
     parser.add_argument(
         "--keep", type=Path, help="folder for the posed folders and the runs, where they are found again"
@@ -105,7 +108,7 @@ def main() -> None:
                 open_sequence(folder),
                 work / folder.name,
                 stride=stride,
-                is_mapped=options.maps and folder.name == MAPPED,
+                is_mapped=options.maps and (folder.name == MAPPED or folder in options.walks),
             )
             if figures["minutes"] is None:  # the posed folder was kept
                 figures["minutes"] = before.get(folder.name, {}).get("minutes")

@@ -251,9 +251,9 @@ SECTIONS = (
         "network's depth and the heights of the camera and of furniture against that similarity, *stated* the uncertainty that a "
         "run showed (two standard deviations). How furniture is used was developed on the office and the kitchen. "
         "`walk...` are synthetic, whose smooth walls give features "
-        "little to hold. The kitchen's file states the depth camera's focal length. The office is also mapped from the "
-        "images alone, with the poses found (aligned rigidly, and with the true scale) and with the recorded ones, and "
-        "compared with the map of the sensor's depth.",
+        "little to hold. The kitchen's file states the depth camera's focal length. The office and the walk are also mapped "
+        "from the images alone, with the poses found (aligned rigidly, and with the true scale) and with the recorded or true "
+        "ones, and compared with the map of the recorded depth of the images that got a pose.",
         poses,
         ("pycolmap", "torch"),
     ),
