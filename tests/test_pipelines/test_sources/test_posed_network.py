@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sequence_folders as folders
 import torch
 from network_helpers import write_cross_checkpoint
 from nyu13 import NYU40_BROADER
+from scipy.spatial.transform import Rotation
 
 import pipelines.sources.network
 from m2h.config import M2HConfig
@@ -20,7 +22,7 @@ from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.frame import poses_of
 from pipelines.settings import PipelineConfig
-from pipelines.sources.network import CERTAIN, PosedNetwork, precision_of, without_vague_names
+from pipelines.sources.network import CERTAIN, PosedNetwork, network_neighbours, precision_of, without_vague_names
 from pipelines.sources.refinement import refined
 from pipelines.sources.source import DepthOrigin, Hint, open_source
 from pipelines.stages.hint import hint_of
@@ -104,6 +106,28 @@ def test_an_exported_network_is_given_the_same(images_only, checkpoint, asked):
     assert asked[0] == asked[1]
     assert asked[0][0] > 0
     np.testing.assert_allclose(found[1], found[0], rtol=1e-3)
+
+
+@pytest.mark.full
+def test_a_frame_without_a_baseline_weighs_little(tmp_path):
+    """The shipped network, of the same image: with those of a walk, and with those of a turn on the spot."""
+    walk = folders.room_poses(17, turn_deg=2.0, step=0.08)
+    turns = np.repeat(walk[8:9], 5, axis=0)
+    turns[:, :3, :3] = (
+        Rotation.from_rotvec(np.deg2rad([[0, 0, d] for d in (0, 4, 8, -4, -8)])).as_matrix() @ turns[:, :3, :3]
+    )
+    away = walk[:1].copy()
+    away[0, :3, :3] = away[0, :3, :3] @ Rotation.from_euler("y", 180, degrees=True).as_matrix()
+    weights, given = [], []
+    for name, poses, index in (("walk", walk, 8), ("turn", np.concatenate([turns, away]), 0)):
+        folders.write_room(tmp_path / name, poses, poses, depth_scale=None, detail=25.0)
+        sequence = open_sequence(str(tmp_path / name))
+        source = open_source("m2h", sequence, settings())
+        assert source.depth_from is DepthOrigin.POSES
+        weights.append(float(np.median(source.predict(sequence[index]).confidence)))
+        given.append(network_neighbours(poses, sequence[index].intrinsics, index, settings().network))
+    assert (len(given[0]) > 3, given[1]) == (True, [])
+    assert 0 < weights[1] < 0.5 * weights[0]
 
 
 def test_another_unit_of_the_poses_gives_depth_in_that_unit(images_only, checkpoint):
