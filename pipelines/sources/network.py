@@ -54,6 +54,7 @@ MARGIN = 0.02
 """Share of the image's width around what may move whose depth is not shown, since it may be of either."""
 SHOWN_CONFIDENCE = 0.9
 """Confidence with which the rest is shown."""
+TURNS_ONLY = "the camera does not leave its place: depth is the network's of single images, which nothing confirms"
 CERTAIN = 0.03
 """Scale of the error of log depth from which on a pixel weighs as much as any in fusion."""
 
@@ -101,6 +102,7 @@ def _open(argument: str, sequence: FrameSequence, config: PipelineConfig) -> Sou
             label_space,
             DepthOrigin.NETWORK,
             is_costly=True,
+            notes=[TURNS_ONLY] if predictor.sees_neighbours and np.isfinite(poses).all(axis=(1, 2)).sum() > 1 else [],
             trust=trust,
             predicts_labels="semantics" in predictor.tasks,
             networks=detector_origin(predictor),

@@ -22,7 +22,14 @@ from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.frame import poses_of
 from pipelines.settings import PipelineConfig
-from pipelines.sources.network import CERTAIN, PosedNetwork, network_neighbours, precision_of, without_vague_names
+from pipelines.sources.network import (
+    CERTAIN,
+    TURNS_ONLY,
+    PosedNetwork,
+    network_neighbours,
+    precision_of,
+    without_vague_names,
+)
 from pipelines.sources.refinement import refined
 from pipelines.sources.source import DepthOrigin, Hint, open_source
 from pipelines.stages.hint import hint_of
@@ -87,6 +94,22 @@ def test_depth_is_that_of_the_poses(images_only, checkpoint):
     source = open_source(f"m2h:{checkpoint}", open_sequence(str(images_only)), settings())
     assert source.depth_from is DepthOrigin.POSES
     assert source.predict_hinted is not None
+
+
+def test_a_recording_from_one_place_is_noted(images_only, checkpoint, tmp_path):
+    shutil.copytree(images_only, tmp_path / "turns")
+    file = tmp_path / "turns/transforms.json"
+    header = json.loads(file.read_text())
+    for frame in header["frames"]:
+        for row in frame["transform_matrix"][:3]:
+            row[3] = 1.0
+    file.write_text(json.dumps(header))
+    source = open_source(f"m2h:{checkpoint}", open_sequence(str(tmp_path / "turns")), settings())
+    assert source.depth_from is DepthOrigin.NETWORK
+    assert source.notes == [TURNS_ONLY]
+    header["frames"] = header["frames"][:1]
+    file.write_text(json.dumps(header))
+    assert open_source(f"m2h:{checkpoint}", open_sequence(str(tmp_path / "turns")), settings()).notes == []
 
 
 @pytest.mark.slow
