@@ -3,10 +3,10 @@
     python benchmarks/bench_checks.py DATA [--worlds FOLDER] [--seeds SEED...] [--noisy-seeds SEED...]
 
 takes the recordings of DATA and synthetic worlds as they are, rendered into FOLDER where they are not there, which must raise
-no alarm, and each world, with and without its depth, with a wrong focal length, inverted poses, swapped axes, poses of another
-time, depth in another unit, off by some per cent and along the ray, and without depth poses in feet and the like. An error is
-*found* where `m2h run` would stop or warn of it. Of some worlds the poses are also off as those of hand-held trackers are, at
-two levels. Writes benchmarks/results/checks.json.
+no alarm, and each world, with and without its depth, with a wrong focal length or principal point, inverted poses, swapped axes,
+poses of another time, depth in another unit, off by some per cent and along the ray. An error is *found* where `m2h run` would
+stop or warn of it. Of some worlds the poses are also off as those of hand-held trackers are, at two levels. Writes
+benchmarks/results/checks.json.
 """
 
 from __future__ import annotations
@@ -50,10 +50,19 @@ class Fault:
     needs_depth: bool | None = None
 
 
-def focal(factor: float) -> Edit:
+def focal(factor: float, keys: Sequence[str] = ("fl_x", "fl_y")) -> Edit:
     def make(folder: Path, header: dict[str, Any]) -> None:
-        for key in ("fl_x", "fl_y"):
+        for key in keys:
             header[key] *= factor
+
+    return make
+
+
+def principal_point(share: float) -> Edit:
+    """Off to the right by a share of the width."""
+
+    def make(folder: Path, header: dict[str, Any]) -> None:
+        header["cx"] += share * header["w"]
 
     return make
 
@@ -113,14 +122,12 @@ def scaled(factor: float) -> Edit:
     return other_depth(lambda depth, header: factor * depth)
 
 
-def in_unit(metres: float) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda T: np.block([[T[:3, :3], T[:3, 3:] / metres], [T[3:]]])
-
-
 OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 AS_IT_IS = Fault("as it is", lambda folder, header: None)
 FAULTS = (
     *(Fault(f"focal length {100 * (f - 1):+.0f} %", focal(f)) for f in (0.85, 0.9, 0.95, 1.05, 1.1, 1.15)),
+    Fault("focal length along y +10 %", focal(1.1, ["fl_y"])),
+    Fault("principal point off by 5 %", principal_point(0.05)),
     Fault("poses inverted", poses(np.linalg.inv)),
     Fault("OpenCV axes read as OpenGL", poses(lambda T: T @ OPENCV)),
     Fault("poses 0.2 s late", late(0.2)),

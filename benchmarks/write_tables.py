@@ -273,7 +273,8 @@ SECTIONS = (
         "How often `m2h run` would stop or warn on synthetic worlds as they are, and with one thing wrong, with depth and with "
         "images alone; and what it says of recordings as they are. Of some worlds the poses are also off as those of hand-held "
         "trackers are: a slow drift of this standard deviation and a jitter of a fifth of it in every frame. There a warning of "
-        "imprecise poses is right, and an error counts as found where the run stops or warns at all.",
+        "imprecise poses is right, and an error counts as found where the run stops or warns at all. Where no reading fits the "
+        "features of images, a stop is counted: a run that can refine the poses does that first, and then stops or warns.",
         checks,
         noise=SAME_ON_ALL,
     ),
