@@ -39,7 +39,7 @@ names."""
 MOST_COUNTED = 3
 """Objects of one class that vote; a fourth chair adds no information."""
 PLAIN = "room"
-HALLWAY_ELONGATION = 2.5
+HALLWAY_ELONGATION, HALLWAY_DOORS = 2.5, 4
 DOOR_VOTE, ELONGATION_VOTE = 0.9, 1.0
 LARGE_ROOM, LARGE_ROOM_VOTE = 15.0, 0.7
 STORAGE_AREA = 8.0
@@ -55,13 +55,15 @@ def name_room(
     `objects` are the class names of the objects in it; `doors` the openings to other rooms; `elongation` the long over the
     short side of the box around its floor; `area` in square metres. Shape votes too: a hallway has many doors or is
     long, a store room is small, a living room large. Rooms without votes are named `room`, and so are those of objects
-    whose names are `predicted`, unless several classes agree and have most of the votes: one wrong bed makes no bedroom.
+    whose names are `predicted`, unless several classes agree and have most of the votes: one wrong bed makes no bedroom. Where
+    names are predicted, that there is no furniture is no evidence: a hallway must be long or have many doors.
     """
     counts: dict[str, int] = {}
     for name in objects:
         counts[name] = counts.get(name, 0) + 1
     scores = {room: _votes(counts, weights) for room, weights in VOTES.items()}
-    scores["hallway"] += DOOR_VOTE * min(max(doors - 1, 0), 4) + ELONGATION_VOTE * (elongation >= HALLWAY_ELONGATION)
+    is_long = elongation >= HALLWAY_ELONGATION
+    scores["hallway"] += DOOR_VOTE * min(max(doors - 1, 0), 4) + ELONGATION_VOTE * is_long
     scores["storage"] *= min(max((STORAGE_AREA - area) / (0.5 * STORAGE_AREA), 0.0), 1.0)
     if area >= LARGE_ROOM and doors < 3:
         scores["living_room"] += LARGE_ROOM_VOTE
@@ -69,8 +71,8 @@ def name_room(
     best = max(scores, key=lambda room: (scores[room], room), default=PLAIN)
     agreeing = sum(weight >= AGREEING for name, weight in VOTES.get(best, {}).items() if name in counts)
     total = sum(scores.values())
-    # A hallway is recognised by its doors and shape, which are measured: no classes need agree, but the rest counts.
-    doubtful = predicted and ((best != "hallway" and agreeing < 2) or scores.get(best, 0.0) < 0.5 * total)
+    certain = doors >= (2 if is_long else HALLWAY_DOORS) if best == "hallway" else agreeing >= 2
+    doubtful = predicted and (not certain or scores.get(best, 0.0) < 0.5 * total)
     if doubtful or scores.get(best, 0.0) < MIN_VOTE:
         return PLAIN, _normalised({**scores, PLAIN: total + MIN_VOTE if doubtful else MIN_VOTE})
     return best, _normalised(scores)

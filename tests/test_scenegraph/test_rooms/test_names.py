@@ -47,6 +47,11 @@ def test_predicted_objects_name_a_room_only_where_several_classes_agree(objects,
 
 def test_a_hallway_is_known_by_its_shape_whatever_predicts_its_objects():
     assert name_room([], doors=4, elongation=1.0, area=8, predicted=True)[0] == "hallway"
+    assert name_room([], doors=2, elongation=3.0, area=8, predicted=True)[0] == "hallway"
+    # A bathroom of which nothing was recognised has two doors, too.
+    assert name_room([], doors=2, elongation=1.2, area=7)[0] == "hallway"
+    assert name_room([], doors=2, elongation=1.2, area=7, predicted=True)[0] == "room"
+    assert name_room([], doors=1, elongation=3.0, area=7, predicted=True)[0] == "room"
     furnished = ["table", "chair", "cabinet"]
     assert name_room(furnished, doors=5, elongation=1.0, area=12)[0] == "hallway"
     assert name_room(furnished, doors=5, elongation=1.0, area=12, predicted=True)[0] == "room"
