@@ -296,18 +296,18 @@ class Predictor:
             fields["confidence"] = 1 - torch.exp(-GOOD_DEPTH / scale)
         if "semantics" in at_image:
             logits = at_image["semantics"] / self.record.label_temperature
-            confidence, labels = labels_of_pixels(logits, self.record.broader, self.record.label_threshold)
-            fields["label_confidence"] = confidence.clamp(0, 1)
-            fields["labels"] = labels.to(torch.uint8 if self.record.config.classes <= 256 else torch.int32)
+            found = labels_of_pixels(logits, self.record.broader, self.record.label_threshold)
+            fields["label_confidence"] = found.confidence.clamp(0, 1)
+            number = torch.uint8 if self.record.config.classes <= 256 else torch.int32
+            fields["labels"], fields["sampled_labels"] = found.labels.to(number), found.sampled.to(number)
         if "normals" in at_image:
             signs = at_image["normals"].new_tensor(self.record.normal_signs).view(1, 3, 1, 1)
             fields["normals"] = normalize_vectors(at_image["normals"] * signs).permute(0, 2, 3, 1)
         if "edges" in at_image:
             fields["edges"] = torch.sigmoid(at_image["edges"][:, 0])
         arrays = {name: np.ascontiguousarray(value.cpu().numpy()) for name, value in fields.items()}
-        if "labels" in arrays and arrays["labels"].dtype != np.uint8:
-            arrays["labels"] = arrays["labels"].astype(np.uint16)
-        return arrays
+        wide = {name: array.astype(np.uint16) for name, array in arrays.items() if array.dtype == np.int32}
+        return arrays | wide
 
     def _depth_factor(self, placement: Placement, intrinsics: SizedCamera | None) -> float:
         """Metres per unit of the network's depth for this camera: a longer lens makes things look nearer than they are."""

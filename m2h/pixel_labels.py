@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from m2h.dithering import dither_pattern
+
+
+class PixelLabels(NamedTuple):
+    """Of each pixel [B, H, W] the probability of what is named, the number of what is named, 0 for nothing, and a class that is
+    sampled with the probabilities of all of them: its share among many pixels of a thing is its mean probability there."""
+
+    confidence: Tensor
+    labels: Tensor
+    sampled: Tensor
 
 
 def most_likely(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -17,32 +29,40 @@ def most_likely(logits: Tensor) -> tuple[Tensor, Tensor]:
     return 1 / (logits - top).exp_().sum(dim=1), _first((logits == top).transpose(0, 1))
 
 
-def labels_of_pixels(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tuple[Tensor, Tensor]:
-    """Labels with their probabilities: logits [B, C, H, W] to probability and number, [B, H, W] each; number 0 has no name.
+def labels_of_pixels(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> PixelLabels:
+    """Labels with their probabilities, of logits [B, C, H, W].
 
     `broader` gives for each class the one that stands for its group; without it each class is alone. The likeliest group
     decides: its likeliest class is the name where that is as probable as `threshold`, the class that stands for the group where
     the group is, otherwise there is none. So desk and table of 0.4 each are a table. The probability is that of what is named,
-    and the group's where nothing is.
+    and the group's where nothing is. Classes are sampled by `dither_pattern`, so the same in every run.
     """
     if logits.device.type == "cpu":
         from m2h.pixel_labels_kernel import labels_on_cpu
 
-        return labels_on_cpu(logits, broader, threshold)
+        return PixelLabels(*labels_on_cpu(logits, broader, threshold))
     return labels_by_maps(logits, broader, threshold)
 
 
-def labels_by_maps(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tuple[Tensor, Tensor]:
+def labels_by_maps(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> PixelLabels:
     """The same by operations on whole maps, for other devices."""
     confidence, labels = most_likely(logits)
+    sampled = _sampled(logits)
     if broader is None:
-        return confidence, torch.where(confidence >= threshold, labels, 0)
+        return PixelLabels(confidence, torch.where(confidence >= threshold, labels, 0), sampled)
     # A class of more than half of the probability has the likeliest group, too: the rest is asked for the doubtful pixels alone.
     doubtful = confidence < max(threshold, 0.5)
     if doubtful.any():
         odds = logits.transpose(0, 1)[:, doubtful].softmax(dim=0)
         confidence[doubtful], labels[doubtful] = _labels_by_group(odds, broader, threshold)
-    return confidence, labels
+    return PixelLabels(confidence, labels, sampled)
+
+
+def _sampled(logits: Tensor) -> Tensor:
+    """A class [B, H, W] of logits [B, C, H, W]: the first at which the sum of the probabilities passes the pixel's number."""
+    numbers = torch.from_numpy(dither_pattern((logits.shape[2], logits.shape[3]))).to(logits.device)
+    passed = logits.float().softmax(dim=1).cumsum(dim=1) <= numbers
+    return passed.sum(dim=1).clamp_max(logits.shape[1] - 1)
 
 
 def _labels_by_group(odds: Tensor, broader: Sequence[int], threshold: float) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from numba import float32
 from numpy.typing import NDArray
 from torch import Tensor
 
+from m2h.dithering import dither_pattern
 from mapping.compiling import FAST, kernel
 from mapping.threads import run_parts, split
 
@@ -23,38 +25,47 @@ LEAST_LOG = np.float32(-17.0)
 """Log of the ratio to the likeliest class below which a class adds nothing to a sum of 32-bit numbers."""
 
 
-def labels_on_cpu(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> tuple[Tensor, Tensor]:
-    """As `m2h.pixel_labels.labels_of_pixels`."""
+class NamedRows(NamedTuple):
+    """What is found of the pixels [R, W] of R rows, as in `m2h.pixel_labels.PixelLabels`."""
+
+    confidence: Floats
+    labels: NDArray[np.int64]
+    sampled: NDArray[np.int64]
+
+
+def labels_on_cpu(logits: Tensor, broader: Sequence[int] | None, threshold: float) -> list[Tensor]:
+    """The fields of what `m2h.pixel_labels.labels_of_pixels` returns."""
     batch, classes, height, width = logits.shape
     maps = logits.detach().float().permute(0, 2, 3, 1).contiguous().view(batch * height, width, classes).numpy()
     group_of = np.arange(classes) if broader is None else np.array(broader)
-    confidence = np.zeros(maps.shape[:2], np.float32)
-    labels = np.zeros(maps.shape[:2], np.int64)
+    size = maps.shape[:2]
+    found = NamedRows(np.zeros(size, np.float32), np.zeros(size, np.int64), np.zeros(size, np.int64))
+    numbers = np.tile(dither_pattern((height, width)), (batch, 1))
     rows = split(len(maps), torch.get_num_threads())
     certain = threshold if broader is None else max(threshold, 0.5)
 
     def work(part: int) -> None:
-        name_rows(maps, group_of, np.float32(threshold), np.float32(certain), rows[part], confidence, labels)
+        name_rows(maps, group_of, (np.float32(threshold), np.float32(certain)), rows[part], numbers, found)
 
     run_parts(work, len(rows))
-    shape = (batch, height, width)
-    return torch.from_numpy(confidence.reshape(shape)), torch.from_numpy(labels.reshape(shape))
+    return [torch.from_numpy(each.reshape(batch, height, width)) for each in found]
 
 
 @kernel(nogil=True, error_model="numpy", fastmath=FAST)
 def name_rows(
     logits: Floats,
     group_of: NDArray[np.int64],
-    threshold: np.float32,
-    certain: np.float32,
+    limits: tuple[np.float32, np.float32],
     rows: tuple[int, int],
-    confidence: Floats,
-    labels: NDArray[np.int64],
+    numbers: Floats,
+    found: NamedRows,
 ) -> None:
-    """The confidence and the label of the pixels from row rows[0] to before rows[1] of logits [R, W, C].
+    """What is found of the pixels from row rows[0] to before rows[1] of logits [R, W, C].
 
-    `group_of` [C] is the class that stands for the group of each, which is asked where the likeliest has less than `certain`.
+    `group_of` [C] is the class that stands for the group of each. limits are the probability from which a class is named, and the
+    one of the likeliest below which groups are asked. `numbers` [R, W] in [0, 1) say which class is sampled.
     """
+    threshold, certain = limits
     width, classes = logits.shape[1], logits.shape[2]
     share, group_share = np.zeros(classes, np.float32), np.zeros(classes, np.float32)
     for row in range(rows[0], rows[1]):
@@ -68,6 +79,10 @@ def name_rows(
                 log = logits[row, column, c] - logits[row, column, top]
                 share[c] = math.exp(log) if log > LEAST_LOG else float32(0)
                 total += share[c]
+            sampled, passed, number = 0, share[0], numbers[row, column] * total
+            while passed <= number and sampled < classes - 1:
+                sampled += 1
+                passed += share[sampled]
             label, sure = top, float32(1) / total
             if sure < certain:
                 group_share[:] = 0
@@ -85,5 +100,6 @@ def name_rows(
                         likeliest, inside = c, share[c] / total
                 if inside >= threshold:
                     label, sure = likeliest, inside
-            confidence[row, column] = sure
-            labels[row, column] = label if sure >= threshold else 0
+            found.confidence[row, column] = sure
+            found.labels[row, column] = label if sure >= threshold else 0
+            found.sampled[row, column] = sampled

@@ -12,7 +12,7 @@ from pipelines.sources.source import Hint, Source, SourceError, open_source
 
 PARTS = {
     "depth": ("depth", "confidence"),
-    "semantics": ("labels", "label_confidence", "instances"),
+    "semantics": ("labels", "label_confidence", "sampled_labels", "instances"),
     "normals": ("normals",),
     "edges": ("edges",),
 }

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from m2h import Predictions
+from m2h.predictions import LABELS
 from pipelines.config import config_from_mapping, read_yaml_mapping
 from pipelines.frame import Frame, FrameSequence
 from pipelines.settings import PipelineConfig
@@ -73,10 +75,7 @@ def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineCon
 
     def predict(frame: Frame) -> Predictions:
         predictions = _read(folder, frame)
-        labels = predictions.labels
-        if labels is None or table is None:
-            return predictions
-        return replace(predictions, labels=np.where(labels < len(table), table[np.minimum(labels, len(table) - 1)], 0))
+        return predictions if table is None else _translated(predictions, table)
 
     source = Source(
         f"precomputed:{folder.name}",
@@ -91,6 +90,15 @@ def open_precomputed(argument: str, sequence: FrameSequence, config: PipelineCon
     if header.depth in ORIGINS:
         return source
     return fitted(source, DepthShape(header.depth), sequence, config)
+
+
+def _translated(predictions: Predictions, table: NDArray[np.uint8]) -> Predictions:
+    """The predictions with labels by a table (N,) from their ids; 0 for those that it lacks."""
+    found = {name: array for name in LABELS if (array := getattr(predictions, name)) is not None}
+    return replace(
+        predictions,
+        **{name: np.where(ids < len(table), table[np.minimum(ids, len(table) - 1)], 0) for name, ids in found.items()},
+    )
 
 
 def _has_labels(folder: Path) -> bool:

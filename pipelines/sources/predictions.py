@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from m2h import Predictions
 from mapping.files import atomic_path
 from mapping.reading.arrays import read_npz
 
-FIELDS = ("depth", "labels", "label_confidence", "normals", "edges", "confidence", "instances")
+FIELDS = tuple(field.name for field in fields(Predictions))
 HALF = (
     "label_confidence",
     "normals",

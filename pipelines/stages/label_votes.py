@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from m2h.dithering import dither_pattern
 from scenegraph.labels import LabelSpace
 
 
@@ -27,11 +28,3 @@ def pixel_votes(
         return np.where(wide == 0, no_name, wide)
     sure = dither_pattern(labels.shape, index) < confidence
     return np.where(sure, wide, np.where(wide == 0, no_name, 0)).astype(wide.dtype)
-
-
-def dither_pattern(shape: tuple[int, ...], index: int) -> NDArray[np.float32]:
-    """(H, W) numbers evenly spread over [0, 1), alike in every run: an additive recurrence over columns, rows and frames, whose
-    steps are the powers of one over the root of x^4 = x + 1."""
-    steps = [1.2207440846057596**-power for power in (1, 2, 3)]
-    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
-    return ((0.5 + columns * steps[0] + rows * steps[1] + index * steps[2]) % 1).astype(np.float32)

@@ -46,7 +46,7 @@ def test_competing_classes_of_one_group_are_named_by_what_they_have_in_common() 
         {wall: 0.4, chair: 0.4},
         {person: 0.45, clothes: 0.4},  # a person is no prop
     ]
-    confidence, labels = labels_of_pixels(logits_of(*pixels), NYU40_BROADER, 0.5)
+    confidence, labels, _ = labels_of_pixels(logits_of(*pixels), NYU40_BROADER, 0.5)
     assert labels[0, 0].tolist() == [table, 39, 15, 0, 0]
     torch.testing.assert_close(confidence[0, 0, :3], torch.tensor([0.55, 0.6, 0.7]), atol=0.04, rtol=0)
 
@@ -55,7 +55,7 @@ def test_competing_classes_of_one_group_are_named_by_what_they_have_in_common() 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.7])
 def test_naming_agrees_with_a_loop_over_pixels(threshold: float, naming: Callable[..., Any]) -> None:
     logits = 2 * torch.randn(2, 41, 6, 7, generator=torch.Generator().manual_seed(3))
-    confidence, labels = naming(logits, NYU40_BROADER, threshold)
+    confidence, labels, _ = naming(logits, NYU40_BROADER, threshold)
     broader = np.array(NYU40_BROADER)
     for b, y, x in np.ndindex(2, 6, 7):
         share = logits[b, :, y, x].softmax(dim=0).numpy()
@@ -67,10 +67,23 @@ def test_naming_agrees_with_a_loop_over_pixels(threshold: float, naming: Callabl
         assert float(confidence[b, y, x]) == pytest.approx(share[label] if sure else sums[group], abs=1e-5)
 
 
+@pytest.mark.parametrize("naming", [labels_of_pixels, labels_by_maps])
+def test_labels_are_sampled_with_the_probabilities_of_all_classes(naming: Callable[..., Any]) -> None:
+    shares = {5: 0.4, 7: 0.3, 2: 0.2, 6: 0.08}
+    logits = logits_of(shares).expand(2, 41, 60, 80)
+    sampled = naming(logits, NYU40_BROADER, 0.5).sampled
+    assert sampled.shape == (2, 60, 80)
+    for half in (sampled[:, :30, :40], sampled[:, 30:, 40:]):
+        found = np.bincount(half.numpy().ravel(), minlength=41) / half.numel()
+        assert {label: found[label] for label in shares} == pytest.approx(shares, abs=0.01)
+    certain = naming(logits_of({0: 1 - 1e-9}, {40: 1 - 1e-9}).expand(1, 41, 9, 2), None, 0.5).sampled
+    assert (certain == torch.tensor([0, 40])).all()
+
+
 @pytest.mark.parametrize("classes", [7, 300])
 def test_without_groups_each_class_is_alone(classes: int) -> None:
     logits = 4 * torch.randn(2, classes, 9, 11, generator=torch.Generator().manual_seed(classes))
-    confidence, labels = labels_of_pixels(logits.to(memory_format=torch.channels_last), None, 0.5)
+    confidence, labels, _ = labels_of_pixels(logits.to(memory_format=torch.channels_last), None, 0.5)
     expected, numbers = logits.softmax(dim=1).max(dim=1)
     torch.testing.assert_close(confidence, expected)
     assert torch.equal(labels, torch.where(expected >= 0.5, numbers, 0))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pipelines.stages.label_votes import dither_pattern, pixel_votes
+from m2h.dithering import dither_pattern
+from pipelines.stages.label_votes import pixel_votes
 from scenegraph.labels import LabelClass, LabelSpace, nyu40
 
 
