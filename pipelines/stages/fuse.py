@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from mapping.tsdf.volume import TSDFVolume
 from pipelines.frame import SequenceError
 from pipelines.sequences.frame_table import write_frame_table
 from pipelines.settings import PipelineConfig
-from pipelines.sources.source import Source
+from pipelines.sources.source import DepthOrigin, Source
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.depth_weight import weight_without_movers
 from pipelines.stages.label_votes import pixel_votes
@@ -29,6 +29,7 @@ from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace, nyu40
 from scenegraph.tracks.detection import Detection, LabelledView, detections_from_json, detections_to_json
 from scenegraph.tracks.detector import detect
+from scenegraph.tracks.track_config import DetectionConfig
 
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_FILES = ("fusing.npz", "fusing.json")
@@ -98,12 +99,20 @@ def add_frame(context: RunContext, state: FusionState, frame: PosedFrame, motion
     fuse_frame(state.volume, frame, config=config, source=context.source, moving=moving)
     if moving is not None or (frame.predictions.labels is not None and label_space is not None):
         view = _labelled_view(frame, moving, label_space)
-        found = detect(view, label_space or nyu40(), config.dynamics.detection)
+        found = detect(view, label_space or nyu40(), detection_config_of(context))
         state.moving.append((frame.timestamp, found))
     else:
         state.moving.append((frame.timestamp, []))
     if frame.foreign_labels:
         state.foreign_labels[frame.index] = frame.foreign_labels
+
+
+def detection_config_of(context: RunContext) -> DetectionConfig:
+    """The settings, with what they leave to the source: whether people have one distance."""
+    config = context.config.dynamics.detection
+    if config.one_distance is not None:
+        return config
+    return replace(config, one_distance=context.source.depth_from is not DepthOrigin.SENSOR)
 
 
 def _check_mapped(context: RunContext, state: FusionState) -> None:

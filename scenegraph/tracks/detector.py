@@ -17,6 +17,7 @@ from mapping.se3 import transform_points
 from scenegraph.labels import LabelSpace
 from scenegraph.tracks.appearance import NO_LOOK, appearance_features
 from scenegraph.tracks.detection import Detection, LabelledView
+from scenegraph.tracks.one_distance import at_one_distance
 from scenegraph.tracks.track_config import DetectionConfig
 
 Array = NDArray[np.float64]
@@ -75,6 +76,8 @@ def detect_parts(
     if moving.sum() < config.min_pixels:
         return []
     ground = _ground(view, label_space)
+    if config.one_distance:
+        view = at_one_distance(view, moving)
     window = _window(view, moving)
     whole, view = moving.shape, _cropped(view, window)
     groups, moving = groups[window], moving[window]

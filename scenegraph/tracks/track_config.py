@@ -34,6 +34,8 @@ class DetectionConfig:
     """Metres by which something must be nearer to count as an occluder."""
     floor_radius: float = Field(default=1.5, gt=0)
     """Metres around a thing within which its floor is searched."""
+    one_distance: bool | None = None
+    """Whether what is connected in the image is one thing, whatever its depth; None is yes where depth is not measured."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -187,3 +187,7 @@ def test_settings_decide_and_else_the_source_does(hinted, predicts):
         assert graph_config_of(context(**settings)).structure.corrects_labels is given
     assert graph_config_of(context()).objects.least_extent == (0.2 if predicts else 0)
     assert graph_config_of(context(graph={"objects": {"least_extent": 0.1}})).objects.least_extent == 0.1
+    assert fuse.detection_config_of(context()).one_distance is predicts
+    for given in (False, True):
+        settings = {"dynamics": {"detection": {"one_distance": given}}}
+        assert fuse.detection_config_of(context(**settings)).one_distance is given

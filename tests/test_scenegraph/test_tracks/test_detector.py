@@ -101,6 +101,27 @@ def test_two_people_who_overlap_at_different_depths_are_two(blur):
     assert near.cut == frozenset()
 
 
+def test_a_person_of_whom_depth_is_wrong_in_parts_is_one():
+    """Matching takes a part of what moves for the wall behind it."""
+    view = seen([standing(0.0, 2.0)])
+    (right,) = detect(view, SPACE)
+    rows, columns = np.nonzero(view.labels == PERSON)
+    depth = view.depth.copy()
+    wrong = rows < np.quantile(rows, 0.4)
+    depth[rows[wrong], columns[wrong]] *= 1.8
+    view = replace(view, depth=depth)
+    assert len(detect(view, SPACE)) == 2
+    (found,) = detect(view, SPACE, DetectionConfig(one_distance=True))
+    assert found.center[1] == pytest.approx(right.center[1], abs=0.15)
+    np.testing.assert_allclose(found.high[1:] - found.low[1:], right.high[1:] - right.low[1:], atol=0.05)
+
+
+def test_people_apart_in_the_image_stay_apart_with_one_distance_each():
+    view = seen([standing(-0.8, 2), standing(0.8, 3)])
+    found = detect(view, SPACE, DetectionConfig(one_distance=True))
+    assert sorted(round(each.center[1], 1) for each in found) == pytest.approx([1.85, 2.85], abs=0.15)
+
+
 def test_two_people_side_by_side_are_two():
     assert len(detect(seen([standing(-0.35, 2), standing(0.35, 2)]), SPACE)) == 2
 
