@@ -48,10 +48,23 @@ def smallest_rectangle_yaw(points_xy: ArrayLike) -> float:
 
 
 def box_iou(a: OrientedBox, b: OrientedBox) -> float:
-    """Intersection over union of two upright boxes, exact: clipped footprints times the common height; 0 without volume.
+    """Intersection over union of two upright boxes, exact; 0 without volume.
 
     Raises ValueError when a box is tilted by more than a degree (see `upright`).
     """
+    common = common_volume(a, b)
+    return float(np.clip(common / (a.volume + b.volume - common), 0.0, 1.0)) if common > 0 else 0.0
+
+
+def share_inside(a: OrientedBox, b: OrientedBox) -> float:
+    """Share of the volume of one upright box that lies in another one; 0 without volume. Raises ValueError as `box_iou` does."""
+    common = common_volume(a, b)
+    return float(np.clip(common / a.volume, 0.0, 1.0)) if common > 0 else 0.0
+
+
+def common_volume(a: OrientedBox, b: OrientedBox) -> float:
+    """Cubic metres that two upright boxes have in common, exact: clipped footprints times the common height. Raises ValueError as
+    `box_iou` does."""
     base_a, base_b = a.center[2] - a.size[2] / 2, b.center[2] - b.size[2] / 2
     height = min(base_a + a.size[2], base_b + b.size[2]) - max(base_a, base_b)
     corners_a, corners_b = footprint(a), footprint(b)
@@ -59,8 +72,7 @@ def box_iou(a: OrientedBox, b: OrientedBox) -> float:
     apart = height <= 0 or np.linalg.norm(a.center[:2] - b.center[:2]) >= reach
     if apart or min(a.volume, b.volume) <= 0:
         return 0.0
-    common = height * polygon_area(clip_convex(corners_a, corners_b))
-    return float(np.clip(common / (a.volume + b.volume - common), 0.0, 1.0))
+    return float(height * polygon_area(clip_convex(corners_a, corners_b)))
 
 
 def points_in_box(points: ArrayLike, box: OrientedBox, *, margin: float = 0.0) -> NDArray[np.bool_]:

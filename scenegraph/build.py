@@ -149,7 +149,13 @@ def _surface_objects(
     floors = [floor for floor, _ in storeys]
     if has_labels(faces.mesh):
         objects, mesh = extract_objects(
-            faces, label_space, config.objects, floors=floors, evidence=known.evidence, samples=known.samples
+            faces,
+            label_space,
+            config.objects,
+            floors=floors,
+            evidence=known.evidence,
+            samples=known.samples,
+            structure=config.structure,
         )
         if config.structure.corrects_labels:
             objects, mesh = accepted_objects(objects, mesh, config.objects)

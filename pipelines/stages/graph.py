@@ -45,8 +45,9 @@ def build_graph(context: RunContext) -> StageRecord:
     if not len(mesh.faces):
         raise SequenceError(f"{context.sequence.path}: no surface came out of fusion (mesh.min_weight={weight:g})")
     label_space = context.source.label_space
-    look = second_look(context, volume)
-    labelled = replace(labelled_mesh(volume, mesh, _predicted(context), look.transient), samples=look.samples)
+    look = second_look(context, volume, mesh)
+    labelled = labelled_mesh(volume, mesh, _predicted(context), look.transient, look.sampled)
+    labelled = replace(labelled, samples=look.samples)
     mesh = labelled.mesh
     context.advance(1, 4)
     trajectory = _levelled_trajectory(context)

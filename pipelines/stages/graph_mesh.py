@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import vstack
+from scipy.sparse import csr_matrix, vstack
 
 from mapping.mesh.mesh import Mesh, concatenate
 from scenegraph.files import json_values as values
@@ -46,14 +46,21 @@ class PredictedLabels:
 
 
 def labelled_mesh(
-    volume: TSDFVolume, mesh: Mesh, predicted: PredictedLabels | None, transient: Sequence[TransientSurface] = ()
+    volume: TSDFVolume,
+    mesh: Mesh,
+    predicted: PredictedLabels | None,
+    transient: Sequence[TransientSurface] = (),
+    sampled: csr_matrix | None = None,
 ) -> EvidentMesh:
     """The mesh of a volume with the transient surfaces; where labels are predicted, with those that the evidence of all frames
-    is for, and that evidence."""
+    is for, and that evidence, to which belongs how often labels were `sampled` (V, number of label ids) at the volume's own."""
     whole = concatenate([mesh, *(surface.mesh for surface in transient)])
     if predicted is None:
         return EvidentMesh(whole)
     seen = [(volume, mesh.vertices), *((surface.volume, surface.vertices) for surface in transient)]
     weights = [NameEvidence.of(one.label_evidence(at), len(at), predicted.space).weights for one, at in seen]
-    evidence = NameEvidence(vstack(weights).tocsr()).smoothed(whole.faces)
+    if sampled is not None:
+        sampled = sampled.copy()
+        sampled.resize(len(whole.vertices), sampled.shape[1])  # none at transient surface
+    evidence = NameEvidence(vstack(weights).tocsr(), sampled).smoothed(whole.faces)
     return EvidentMesh(evidence.labelled(whole, predicted.space), evidence, predicted.certainty)

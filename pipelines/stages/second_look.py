@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from mapping.camera import Intrinsics
 from mapping.evenly import evenly
+from mapping.mesh.mesh import Mesh
 from pipelines.sources.source import DepthOrigin
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.depth_weight import weight_without_movers
 from pipelines.stages.graph_mesh import TransientSurface
 from pipelines.stages.transient_surfaces import contradicting_depth, surfaces_of
+from scenegraph.objects.sampled_labels import SampledLabels
 from scenegraph.objects.samples import PixelSamples, SampleCollector, SampledFrame
 
 if TYPE_CHECKING:
@@ -56,19 +59,23 @@ class PlainView:
 class SecondLook:
     """What some frames show when the map is known.
 
-    transient : surface of what was there only for a time; samples : pixels of objects; views : by the frame's index, as many as
-    may be kept so that their frames need not be read again.
+    transient : surface of what was there only for a time; samples : pixels of objects; sampled : how often frames sampled each
+    label at the vertices of the map, (V, number of label ids); views : by the frame's index, as many as may be kept so that their
+    frames need not be read again.
     """
 
     transient: Sequence[TransientSurface] = ()
     samples: PixelSamples | None = None
+    sampled: csr_matrix | None = None
     views: Mapping[int, PlainView] = field(default_factory=dict)
 
 
-def second_look(context: RunContext, volume: TSDFVolume) -> SecondLook:
-    """What some evenly chosen frames saw in space that the map of all of them takes for free, and their pixels of objects.
+def second_look(context: RunContext, volume: TSDFVolume, mesh: Mesh) -> SecondLook:
+    """What some evenly chosen frames saw in space that the map of all of them takes for free, their pixels of objects, and the
+    labels that they sampled at the vertices of the map's mesh.
 
-    Nothing where depth is not exact enough to tell, and no pixels where labels are predicted or there are none.
+    Nothing where depth is not exact enough to tell, no pixels where labels are predicted or there are none, and no sampled labels
+    where a network gives none.
     """
     from mapping.tsdf.volume import TSDFVolume
 
@@ -78,13 +85,19 @@ def second_look(context: RunContext, volume: TSDFVolume) -> SecondLook:
     collector = (
         SampleCollector(label_space) if measured and label_space and not context.source.predicts_labels else None
     )
-    if not transient and collector is None:
-        return SecondLook()
+    sampled = SampledLabels(mesh.vertices, label_space) if label_space and context.source.predicts_labels else None
     views: dict[int, PlainView] = {}
     room = KEPT_BYTES
     second = TSDFVolume(replace(volume.config, carve=False))
     chosen = presence_frames(context)
     for done, frame in enumerate(context.posed_frames(chosen)):
+        seen = frame.predictions
+        if seen.sampled_labels is None:
+            sampled = None
+        if not transient and collector is None and sampled is None:
+            return SecondLook()
+        if sampled is not None and seen.sampled_labels is not None:
+            sampled.add(seen.depth, seen.sampled_labels, frame.intrinsics, frame.T_world_camera)
         weight = weight_without_movers(frame, config=context.config, label_space=label_space)
         view = PlainView.of(frame)
         room -= view.nbytes
@@ -94,12 +107,14 @@ def second_look(context: RunContext, volume: TSDFVolume) -> SecondLook:
             _collect(collector, frame, weight)
         depth = contradicting_depth(volume, frame, weight, config) if transient else None
         if depth is not None:
-            seen = frame.predictions
             pose = frame.T_world_camera
             second.integrate(depth, frame.intrinsics, pose, rgb=frame.rgb, labels=seen.labels)  # each frame counts once
         context.progress("transient", done + 1, len(chosen))
     return SecondLook(
-        surfaces_of(second, label_space, config), None if collector is None else collector.samples(), views
+        surfaces_of(second, label_space, config),
+        None if collector is None else collector.samples(),
+        None if sampled is None else sampled.counts(),
+        views,
     )
 
 

@@ -23,9 +23,13 @@ MORE_OFTEN_THAN_NOT = 0.5
 
 @dataclass(frozen=True, eq=False)
 class NameEvidence:
-    """The evidence (V, number of label ids) of each label at a mesh's vertices, in columns by id; column 0 is that of no name."""
+    """The evidence (V, number of label ids) of each label at a mesh's vertices, in columns by id; column 0 is that of no name.
+
+    sampled, of the same shape, is how often frames sampled each label with its probability (`SampledLabels`), where they did.
+    """
 
     weights: csr_matrix
+    sampled: csr_matrix | None = None
 
     @staticmethod
     def of(evidence: LabelEvidence, count: int, label_space: LabelSpace) -> NameEvidence:
@@ -45,7 +49,7 @@ class NameEvidence:
         ends = np.concatenate([a, b, c, b, c, a]), np.concatenate([b, c, a, a, b, c])
         neighbours = csr_matrix((np.ones(len(ends[0])), ends), shape=(count, count))
         neighbours.data[:] = 1.0  # an edge between two faces was added twice
-        return NameEvidence((2 * self.weights + neighbours @ self.weights).tocsr())
+        return replace(self, weights=(2 * self.weights + neighbours @ self.weights).tocsr())
 
     def labelled(self, mesh: Mesh, label_space: LabelSpace) -> Mesh:
         """The mesh with the label of most evidence at each vertex, 0 without a name.
@@ -71,8 +75,17 @@ class NameEvidence:
     def shares(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """(number of label ids,) share of each label in the evidence of vertices (N,), which count by `weights` (N,), such as
         their areas; column 0 is the share of no name. All 0 without evidence."""
-        sums = np.asarray(self.weights[vertices].T @ weights, dtype=np.float64)
-        return sums / max(float(sums.sum()), 1e-12)
+        return _shares(self.weights, vertices, weights)
+
+    def probabilities(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """(number of label ids,) mean probability of each label at vertices (N,), which count by `weights` (N,); column 0 is that
+        of none. All 0 where no frame saw them, None where labels were not sampled."""
+        return None if self.sampled is None else _shares(self.sampled, vertices, weights)
+
+
+def _shares(counts: csr_matrix, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    sums = np.asarray(counts[vertices].T @ weights, dtype=np.float64)
+    return sums / max(float(sums.sum()), 1e-12)
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,7 +69,8 @@ class PreparedMesh:
 class Piece:
     """Vertices (N,) of one class that belong together, with their box and area.
 
-    Pieces with the same `family`, unless it is 0, were separated by what single frames show.
+    Pieces with the same `family`, unless it is 0, were separated by what single frames show. `probability` is that of a label
+    that was found for the piece as a whole; None where frames named it.
     """
 
     label: int
@@ -77,6 +78,7 @@ class Piece:
     box: OrientedBox
     area: float
     family: int = 0
+    probability: float | None = None
 
 
 def prepare_surface(
@@ -145,10 +147,28 @@ def fragments(surface: PreparedMesh, label_space: LabelSpace, config: ObjectConf
 
 def unlabelled_pieces(surface: PreparedMesh, structure: StructureConfig, config: ObjectConfig) -> list[Piece]:
     """Surface without a label, between structure and concave creases."""
-    vertices = np.flatnonzero(surface.labels == 0)
+    return concave_pieces(np.flatnonzero(surface.labels == 0), surface, structure, config)
+
+
+def left_over(
+    pieces: list[Piece], surface: PreparedMesh, label_space: LabelSpace, settings: tuple[StructureConfig, ObjectConfig]
+) -> list[Piece]:
+    """Surface of neither the pieces nor structure, between concave creases: what has no name is there all the same."""
+    free = ~label_space.mask_of_kind("structure", surface.labels)
+    for piece in pieces:
+        free[piece.vertices] = False
+    found = concave_pieces(np.flatnonzero(free), surface, *settings)
+    return [replace(piece, label=0) for piece in found]
+
+
+def concave_pieces(
+    vertices: Indices, surface: PreparedMesh, structure: StructureConfig, config: ObjectConfig
+) -> list[Piece]:
+    """The surface of some vertices (N,), cut at concave creases, without pieces of less than the least area."""
     edges = _edges_within(vertices, surface)
     segment = concave_segments(surface.mesh.vertices[vertices], surface.normals[vertices], edges, structure)
-    return [make_piece(part, surface, config) for part in _grouped(vertices, segment)]
+    pieces = [make_piece(part, surface, config) for part in _grouped(vertices, segment)]
+    return [piece for piece in pieces if piece.area >= structure.min_area]
 
 
 def _edges_within(vertices: Indices, surface: PreparedMesh) -> Indices:

@@ -122,6 +122,26 @@ def test_what_is_smaller_than_the_errors_of_depth_is_dropped():
     assert len(accepted_objects(objects, numbered, ObjectConfig(least_extent=0.0))[0]) == 2
 
 
+def test_what_has_no_name_and_lies_in_an_object_with_one_is_part_of_it():
+    counter, drawer = box((1, 1, 0), (3, 1.6, 0.9), "counter"), box((1.5, 0.95, 0.2), (1.9, 1.5, 0.6), "box")
+    beside = box((3.5, 1, 0), (3.9, 1.4, 0.9), "bag")
+    mesh = concatenate([counter, drawer, beside])
+    no_name = {"-": 1, "towel": 0.2}
+    evidence = evidence_of(
+        mesh,
+        (has(mesh, "counter"), {"counter": 1}),
+        (has(mesh, "box"), {**no_name, "box": 0.3}),
+        (has(mesh, "bag"), {**no_name, "bag": 0.3}),
+    )
+    kept, numbered = accepted_objects(*objects_of(mesh, evidence), CONFIG)
+    assert [node.label for node in kept] == ["counter", "unknown"]
+    assert kept[0].box.center[0] == pytest.approx(2, abs=0.02)
+    assert kept[1].box.center[0] == pytest.approx(3.7, abs=0.02)
+    for name, number in (("counter", 1), ("box", 1), ("bag", 2)):
+        assert (numbered.objects[has(mesh, name)] == number).all()
+    assert not numbered.labels[has(mesh, "box")].any()
+
+
 def test_the_box_is_around_what_is_certain():
     """Labels spill from a cabinet onto the wall next to it in the few frames that see it from afar."""
     cabinet, spill = box((1, 1, 0), (2, 1.5, 1), "cabinet"), box((2.0, 1.4, 0), (2.4, 1.5, 1), "cabinet")
