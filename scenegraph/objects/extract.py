@@ -19,7 +19,7 @@ from scenegraph.labels import LabelSpace
 from scenegraph.nodes import ObjectNode
 from scenegraph.objects.box_fitting import LEVEL_COS, Surroundings, completed_box, robust_box
 from scenegraph.objects.evidence import NameEvidence
-from scenegraph.objects.naming import LEAST_SHARE, found_name, is_named
+from scenegraph.objects.naming import IMPROBABLE, found_name, is_named
 from scenegraph.objects.pieces import (
     Array,
     Indices,
@@ -83,7 +83,7 @@ def _renamed(
     assert probabilities is not None
     share = evidence.shares(piece.vertices, areas)[piece.label] if piece.label else 0.0
     named = is_named(label_space.name_of(piece.label), piece.box.size, share)
-    if named and probabilities[piece.label] >= LEAST_SHARE:
+    if named and probabilities[piece.label] >= IMPROBABLE:
         return piece
     below = [floor for floor in floors if floor < piece.box.center[2]]
     found = found_name(probabilities, piece.box, max(below, default=min(floors, default=0.0)), label_space)

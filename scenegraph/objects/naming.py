@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scenegraph.labels import LabelSpace
 from scenegraph.nodes import OrientedBox
 from scenegraph.objects.evidence import MORE_OFTEN_THAN_NOT
-from scenegraph.objects.sizes import is_whole, plausible
+from scenegraph.objects.sizes import ON_LEGS, is_whole, plausible
 from scenegraph.objects.typical_boxes import box_ratios
 
 Array = NDArray[np.float64]
@@ -31,6 +31,8 @@ LIKELY, LEAST_SHARE = 0.5, 0.2
 
 In three rendered worlds the class is right for 17 of 26 objects that are named by this, and not by half of the frames (script not
 kept)."""
+IMPROBABLE = 0.1
+"""Mean probability below which even what frames name more often than not is no name: few near frames have outvoted all others."""
 LEAST_EXTENT = 0.3
 """Metres; of smaller objects the box says next to nothing, and what frames name is all that is known."""
 VAGUE = frozenset({"otherfurniture", "otherprop"})
@@ -59,8 +61,13 @@ def likely_name(shares: Array, box: OrientedBox, floor: float, label_space: Labe
     """
     ids = np.array([each.id for each in label_space.classes if each.kind == "object"])
     names = [label_space.name_of(int(label)) for label in ids]
-    ratios = box_ratios(box.size, box.center[2] - box.size[2] / 2 - floor, names)
-    possible = np.array([plausible(name, box.size) and is_whole(name, box.size) for name in names])
+    base = float(box.center[2] - box.size[2] / 2 - floor)
+    standing = box.size + np.array([0.0, 0.0, max(base, 0.0)])
+    sizes = [standing if name in ON_LEGS else box.size for name in names]  # the lower part is often not mapped
+    ratios = box_ratios(box.size, base, names)
+    possible = np.array(
+        [plausible(name, size) and is_whole(name, size) for name, size in zip(names, sizes, strict=True)]
+    )
     weights = np.where(possible, (shares[ids] + LEAST_SEEN) * ratios, 0.0)
     against = NO_OBJECT * max(1.0 - float(shares[ids].sum()), 0.0)
     best = int(np.argmax(weights))
