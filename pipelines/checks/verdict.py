@@ -133,6 +133,8 @@ class SequenceCheck:
     """Whether these were estimated of predicted depth, which would only say the same again."""
     pose_scale: float = 1.0
     """By which the poses of the files were multiplied before they were checked."""
+    images: ConventionVerdict | None = None
+    """That of the images, where the depth of frames agrees with the poses and they do not."""
 
     @property
     def _scales(self) -> list[DepthScale | PoseUnit]:
@@ -162,7 +164,16 @@ class SequenceCheck:
         focal = [self.focal_length.describe()] if self.focal_length and self.focal_length.is_wrong else []
         focal += [self.camera.describe()] if self.camera is not None and self.conventions.verdict != "unclear" else []
         scales = [scale.describe() for scale in self._scales if scale.is_wrong and not scale.is_beyond_doubt]
-        return conventions + focal + scales
+        return conventions + focal + scales + self._denied_by_images()
+
+    def _denied_by_images(self) -> list[str]:
+        score = self.images.assumed_score if self.images else None
+        if score is None:
+            return []
+        return [
+            f"depth agrees with the poses, but only {100 * score.agreement:.0f} % of {WHAT['images']} do: the calibration, or "
+            "which image belongs to which depth, may be wrong"
+        ]
 
     def summary(self) -> str:
         """A few words for the table of a run."""
@@ -267,7 +278,11 @@ def _checked(
         unit = measure_unit(seen, _by_position(sampler, depth_alone))
     error = float(np.median([pair.median_error() for pair in matches])) if matches else None
     told_focal = focal if conventions.verdict != "unclear" else None
-    return SequenceCheck(conventions, offset, told_focal, error, found.scale, unit, camera, metric, is_estimate)
+    check = SequenceCheck(conventions, offset, told_focal, error, found.scale, unit, camera, metric, is_estimate)
+    if conventions.evidence != "depth" or conventions.verdict == "unclear" or check.contradictions or check.doubts:
+        return check
+    by_images = judge_by_matches(assumed, tracked_pairs(sampler, LIMITS["images"]) or matches)
+    return replace(check, images=by_images if by_images.verdict == "unclear" else None)
 
 
 def _is_near(assumed: Convention, other: Convention) -> bool:

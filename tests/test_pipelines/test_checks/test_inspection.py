@@ -197,6 +197,23 @@ def test_wrong_focal_length_is_measured_and_corrected(tmp_path: Path, factor: fl
     assert not again.is_wrong
 
 
+def test_images_that_belong_to_other_depth_are_told(tmp_path: Path) -> None:
+    """Depth and poses go together, and images are those of other frames."""
+    path, poses = tmp_path / "seq", folders.room_poses(24)
+    folders.write_room(path, poses, poses, detail=25.0)
+    assert inspect_sequence(open_sequence(path)).check.doubts == []
+    images = sorted((path / "images").iterdir())
+    pictures = [image.read_bytes() for image in images]
+    for image, picture in zip(images, [*pictures[7:], *pictures[:7]], strict=True):
+        image.write_bytes(picture)
+    check = inspect_sequence(open_sequence(path)).check
+    assert check.conventions.evidence == "depth"
+    said = [*check.contradictions, *check.doubts]
+    assert any(
+        "depth agrees with the poses, but only" in text and "image belongs to which depth" in text for text in said
+    )
+
+
 @pytest.mark.parametrize("scale", [0.8, 2.0])
 def test_advice_with_a_given_scale_names_the_entries(tmp_path: Path, scale: float) -> None:
     """`m2h inspect --fix` would write what fits without the scale."""
