@@ -114,7 +114,8 @@ class ObjectNode:
     """A static object; `number` is its value in the mesh's object field, `presence` the intervals [t0, t1] in which it was there.
 
     confidence in [0, 1] : the share of its surface that had its label, times n / (n + 1) for n views. Where labels are predicted
-    it is the share of its label in what all frames said of its surface, times how sure their source was of that label on average.
+    it is the share of its label in what all frames said of its surface, or the probability of a name that was found for it as a
+    whole, times how sure their source was of that label on average.
     """
 
     layer: ClassVar[str] = "object"

@@ -19,13 +19,15 @@ from scipy.cluster.vq import kmeans2
 from pipelines.synth.base.world import Body, World
 from pipelines.synth.generate import WorldConfig, generate_world
 from scenegraph.labels import nyu40
-from scenegraph.objects.typical_boxes import box_features
+from scenegraph.objects.typical_boxes import BASE_SPREAD, THINNEST
 
 Array = NDArray[np.float64]
 ROOMS = 3
-FIRST_SEED = 70_000
+FIRST_SEED = 70_100
 MOST_GROUPS = 6
-NEAR = 0.6
+LENGTH_SPREAD = 0.3
+"""Of the log of a length within a group: of furniture itself, less than that of boxes of maps."""
+NEAR = 0.8
 """Mean distance of the boxes of a group, in spreads, below which more groups add nothing."""
 
 
@@ -56,7 +58,8 @@ def box_above_floor(world: World, body: Body) -> Array:
 
 def groups_of(boxes: Array) -> list[tuple[Array, float]]:
     """The median box of each group of boxes (N, 4), and the share of the boxes in it."""
-    features = np.array([box_features(*box) for box in boxes])
+    lengths = np.log(np.maximum(boxes[:, :3], THINNEST)) / LENGTH_SPREAD
+    features = np.column_stack([lengths, boxes[:, 3] / BASE_SPREAD])
     for count in range(1, MOST_GROUPS + 1):
         middles, group = kmeans2(features, count, minit="++", seed=0, iter=30)
         if np.linalg.norm(features - middles[group], axis=1).mean() < NEAR:

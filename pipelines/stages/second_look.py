@@ -98,18 +98,20 @@ def second_look(context: RunContext, volume: TSDFVolume, mesh: Mesh) -> SecondLo
             return SecondLook()
         if sampled is not None and seen.sampled_labels is not None:
             sampled.add(seen.depth, seen.sampled_labels, frame.intrinsics, frame.T_world_camera)
-        weight = weight_without_movers(frame, config=context.config, label_space=label_space)
         view = PlainView.of(frame)
         room -= view.nbytes
         if room >= 0:
             views[frame.index] = view
+        context.progress("transient", done + 1, len(chosen))
+        if not transient and collector is None:
+            continue
+        weight = weight_without_movers(frame, config=context.config, label_space=label_space)
         if collector is not None:
             _collect(collector, frame, weight)
         depth = contradicting_depth(volume, frame, weight, config) if transient else None
         if depth is not None:
             pose = frame.T_world_camera
             second.integrate(depth, frame.intrinsics, pose, rgb=frame.rgb, labels=seen.labels)  # each frame counts once
-        context.progress("transient", done + 1, len(chosen))
     return SecondLook(
         surfaces_of(second, label_space, config),
         None if collector is None else collector.samples(),

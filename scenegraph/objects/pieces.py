@@ -70,7 +70,7 @@ class Piece:
     """Vertices (N,) of one class that belong together, with their box and area.
 
     Pieces with the same `family`, unless it is 0, were separated by what single frames show. `probability` is that of a label
-    that was found for the piece as a whole; None where frames named it.
+    that was found for the piece as a whole, 0 where none was; None where what frames name it counts.
     """
 
     label: int

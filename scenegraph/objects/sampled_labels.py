@@ -36,10 +36,10 @@ class SampledLabels:
         """
         points = transform_points(inverse(T_world_camera), self._vertices)
         ahead = np.flatnonzero(points[:, 2] > NEAR)
-        x, y, z = points[ahead].T
-        u, v = np.rint(camera.fx * x / z + camera.cx), np.rint(camera.fy * y / z + camera.cy)
-        inside = (u >= 0) & (v >= 0) & (u < camera.width) & (v < camera.height)
-        ahead, z, u, v = ahead[inside], z[inside], u[inside].astype(int), v[inside].astype(int)
+        pixels = np.rint(camera.project(points[ahead]))
+        inside = ((pixels >= 0) & (pixels < [camera.width, camera.height])).all(axis=1)
+        ahead, (u, v) = ahead[inside], pixels[inside].astype(np.int64).T
+        z = points[ahead, 2]
         seen = np.abs(depth[v, u] - z) < NEAR + NEAR_SHARE * z
         labels = sampled[v[seen], u[seen]].astype(np.int64)
         known = self._known[np.minimum(labels, len(self._known) - 1)] & (labels < len(self._known))

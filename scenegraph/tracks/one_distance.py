@@ -30,9 +30,8 @@ def at_one_distance(view: LabelledView, moving: Mask) -> LabelledView:
     rows, columns = np.nonzero(moving)
     if not len(rows):
         return view
-    K = view.intrinsics
-    rays = np.stack([(columns - K.cx) / K.fx, (rows - K.cy) / K.fy, np.ones(len(rows))], axis=1)
-    across = np.maximum(np.linalg.norm((rays @ view.T_world_camera[:3, :3].T)[:, :2], axis=1), 1e-6)
+    rays = view.intrinsics.rays()[rows, columns] @ view.T_world_camera[:3, :3].T
+    across = np.maximum(np.linalg.norm(rays[:, :2], axis=1), 1e-6)
     depth = view.depth.copy()
     distance = depth[rows, columns] * across
     part = _parts(moving)[rows, columns]
