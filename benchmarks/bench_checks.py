@@ -26,7 +26,7 @@ from common import machine, write_json
 from mapping.se3 import interpolate_at
 from pipelines import open_sequence
 from pipelines.checks.sampler import FrameSampler
-from pipelines.checks.verdict import SequenceCheck, check_sequence
+from pipelines.checks.sequence_check import SequenceCheck, check_sequence
 from pipelines.features import FrameFeatures
 from pipelines.images import read_depth, write_png
 from pipelines.sources.network import shipped_depth_alone

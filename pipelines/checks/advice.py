@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.checks.verdict import SequenceCheck
+from pipelines.checks.sequence_check import SequenceCheck
 from pipelines.sequences.conventions import OVERRIDE_FILE
 
 

@@ -19,7 +19,7 @@ from mapping.tsdf.tsdf_config import TSDFConfig
 from pipelines.checks.advice import entries_that_fit
 from pipelines.checks.conventions import grid_points
 from pipelines.checks.sampler import FrameSampler
-from pipelines.checks.verdict import DepthAlone, SequenceCheck, check_sequence
+from pipelines.checks.sequence_check import DepthAlone, SequenceCheck, check_sequence
 from pipelines.frame import Frame, FrameSequence, SequenceError, depth_notes
 from pipelines.sequences.conventions import OVERRIDE_FILE, read_overrides
 from pipelines.sequences.evidence import WorldEvidence, evidence_of

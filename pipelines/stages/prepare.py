@@ -18,7 +18,7 @@ from mapping.evenly import evenly
 from mapping.files import flush_files, make_folder, remove_file, write_text_atomic
 from pipelines.checks.advice import advice
 from pipelines.checks.sampler import FrameSampler
-from pipelines.checks.verdict import check_sequence
+from pipelines.checks.sequence_check import check_sequence
 from pipelines.frame import Frame, SequenceError
 from pipelines.levelling import FRAMES, coarse_mesh, faces_of_floor
 from pipelines.loading import read_frames

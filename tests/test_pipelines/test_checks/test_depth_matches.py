@@ -14,8 +14,8 @@ from pipelines.checks.depth_scale import scale_by_depth
 from pipelines.checks.focal import measure_focal_length
 from pipelines.checks.inspection import fix_entries, inspect_sequence
 from pipelines.checks.sampler import FrameSampler
+from pipelines.checks.sequence_check import check_sequence
 from pipelines.checks.timing import measure_time_offset
-from pipelines.checks.verdict import check_sequence
 from pipelines.config import config_from_mapping
 from pipelines.frame import SequenceError
 from pipelines.settings import PipelineConfig

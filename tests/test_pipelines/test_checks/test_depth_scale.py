@@ -18,7 +18,7 @@ from pipelines.checks.inspection import fix_entries, inspect_sequence
 from pipelines.checks.matches import MatchedPair, matched_pairs
 from pipelines.checks.pose_unit_check import PoseUnit, measure_unit
 from pipelines.checks.sampler import FrameSampler
-from pipelines.checks.verdict import check_sequence
+from pipelines.checks.sequence_check import check_sequence
 from pipelines.sequences.evidence import WorldEvidence
 
 DATA = Path(__file__).parents[3].parent / "shared" / "data"

@@ -16,7 +16,7 @@ from mapping.se3 import interpolate, inverse
 from pipelines import open_sequence
 from pipelines.checks.inspection import Inspection, inspect_sequence, write_fix
 from pipelines.checks.sampler import FrameSampler
-from pipelines.checks.verdict import check_sequence
+from pipelines.checks.sequence_check import check_sequence
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
 from pipelines.sequences.conventions import CAMERA_AXES, POSE_DIRECTIONS, Convention, PoseDirection
