@@ -19,7 +19,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ from pipelines.turning import turned_array
 from pipelines.workspace import load_run
 
 KITCHEN_FOCAL = 525.0
+PARTS = ("worlds", "office", "kitchen", "photos", "speed")
 FOLDERS = {"office": "hololens_office", "kitchen": "redkitchen"}
 VOXEL = 0.05
 """Metres, of the maps and of the map of the sensor's depth that they are compared with."""
@@ -74,44 +75,44 @@ def main() -> None:
     parser.add_argument("--source", help="what the maps are made from, instead of the checkpoint")
     parser.add_argument("--refine", default="auto", help="as that of m2h run, for the maps")
     parser.add_argument("--keep", type=Path, help="folder for the runs of the maps")
-    parser.add_argument("--only", nargs="*", help="recordings to measure: office, kitchen; photos are omitted then")
     parser.add_argument(
-        "--photos-alone", action="store_true", help="measure the photographs, and keep all else in --out"
+        "--only", nargs="+", choices=PARTS, default=PARTS, help="what to measure; all else in --out is kept"
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "from_images.json")
     arguments = parser.parse_args()
     predictor = Predictor.from_checkpoint(arguments.checkpoint)
     detector = Detector.shipped(predictor.device) if predictor.record.label_space == DETECTED_SPACE else None
     detecting = Predictor(predictor.network, predictor.record, predictor.config, detector)
-    results: dict[str, Any] = {"machine": machine(), "checkpoint": Path(arguments.checkpoint).name}
-    quiet: dict[str, Any] = {}
-    photos = arguments.data / "nyu13_photos"
-    if arguments.photos_alone:
-        kept = json.loads(arguments.out.read_text(encoding="utf-8"))
-        write_json(arguments.out, kept | measure_all_photos(photos, detecting, predictor))
-        return
-    with noise(quiet):
-        if arguments.worlds:
-            results["worlds"] = measure_worlds(arguments.checkpoint, arguments.worlds, arguments.world_frames)
-            for key, asked in (("world labels", detecting), ("world labels without detector", predictor)):
-                results[key] = measure_world_labels(asked, arguments.worlds, arguments.world_frames)
-                print_scores(key, results[key])
-            print_scores("worlds", results["worlds"])
-        for name, frames, caster in recordings(arguments.data):
-            if arguments.only and name not in arguments.only:
-                continue
-            truths = truths_of(frames, caster, arguments.every)
-            results[name] = measure_recording(predictor, frames, truths)
-            print_scores(name, results[name])
-            if not arguments.no_maps:
-                results[f"{name} map"] = measure_map(arguments.data / FOLDERS[name], frames, truths, arguments)
-                print_scores(f"{name} map", results[f"{name} map"])
-        if photos.is_dir() and not arguments.only:
-            results |= measure_all_photos(photos, detecting, predictor)
-        results["speed"] = measure_speed(detecting)
-        print_scores("speed", results["speed"])
-    results |= quiet
+    results: dict[str, Any] = {}
+    if len(arguments.only) < len(PARTS) and arguments.out.is_file():
+        results = json.loads(arguments.out.read_text(encoding="utf-8"))
+    results |= {"machine": machine(), "checkpoint": Path(arguments.checkpoint).name}
+    with noise(results):
+        for measured in measure(arguments, predictor, detecting):
+            for key, scores in measured.items():
+                print_scores(key, scores)
+            results |= measured
+            write_json(arguments.out, results)
     write_json(arguments.out, results)
+
+
+def measure(arguments: argparse.Namespace, predictor: Predictor, detecting: Predictor) -> Iterator[dict[str, Any]]:
+    """Figures by name, as they are found, by the network alone and with the detector."""
+    if arguments.worlds and "worlds" in arguments.only:
+        for key, asked in (("world labels", detecting), ("world labels without detector", predictor)):
+            yield {key: measure_world_labels(asked, arguments.worlds, arguments.world_frames)}
+        yield {"worlds": measure_worlds(arguments.checkpoint, arguments.worlds, arguments.world_frames)}
+    for name, frames, caster in recordings(arguments.data, arguments.only):
+        truths = truths_of(frames, caster, arguments.every)
+        yield {name: measure_recording(predictor, frames, truths)}
+        if not arguments.no_maps:
+            yield {f"{name} map": measure_map(arguments.data / FOLDERS[name], frames, truths, arguments)}
+    photos = arguments.data / "nyu13_photos"
+    if photos.is_dir() and "photos" in arguments.only:
+        yield {"photos": measure_photos(detecting, photos)}
+        yield {"photos without detector": measure_photos(predictor, photos)}
+    if "speed" in arguments.only:
+        yield {"speed": measure_speed(detecting)}
 
 
 def measure_worlds(checkpoint: str, folder: Path, frames: int) -> dict[str, Any]:
@@ -120,14 +121,6 @@ def measure_worlds(checkpoint: str, folder: Path, frames: int) -> dict[str, Any]
         name: evaluate_checkpoint(checkpoint, f"folder:{folder}", limit=frames, neighbours=count)
         for name, count in (("neighbours", NEIGHBOURS), ("alone", 0))
     }
-
-
-def measure_all_photos(photos: Path, detecting: Predictor, alone: Predictor) -> dict[str, Any]:
-    """Labels of the photographs by the network with the detector and without."""
-    results = {"photos": measure_photos(detecting, photos), "photos without detector": measure_photos(alone, photos)}
-    for key, scores in results.items():
-        print_scores(key, scores)
-    return results
 
 
 def measure_world_labels(predictor: Predictor, folder: Path, frames: int) -> dict[str, float]:
@@ -140,12 +133,14 @@ def measure_world_labels(predictor: Predictor, folder: Path, frames: int) -> dic
     return scores.summary()
 
 
-def recordings(data: Path) -> Iterator[tuple[str, list[Frame], MeshCaster | None]]:
+def recordings(
+    data: Path, wanted: Collection[str] = ("office", "kitchen")
+) -> Iterator[tuple[str, list[Frame], MeshCaster | None]]:
     """The recorded sequences that are there: name, frames, and the map that is the truth where the sensor's camera is another."""
-    if (data / "hololens_office").is_dir():
+    if "office" in wanted and (data / "hololens_office").is_dir():
         sequence = open_sequence(str(data / "hololens_office"))
         yield "office", [sequence[i] for i in range(len(sequence) // 2, len(sequence))], None
-    if (data / "redkitchen").is_dir():
+    if "kitchen" in wanted and (data / "redkitchen").is_dir():
         sequence = open_sequence(str(data / "redkitchen"))
         frames = [sequence[i] for i, info in enumerate(sequence.infos) if info.used]
         caster = MeshCaster(sensor_mesh(frames, 0.03))
@@ -184,7 +179,7 @@ def measure_map(
     folder: Path, frames: list[Frame], truths: dict[int, NDArray[np.float32]], arguments: argparse.Namespace
 ) -> dict[str, float]:
     """`m2h run --source m2h` as by default: its mesh against the map of the recorded depth, and the depth that it fused against
-    the truth of some of the frames.
+    the truth of those of the frames that it used.
 
     The run reads the recording with the camera of `frames`, and maps those frames alone. Seconds are those of all stages.
     """
@@ -199,8 +194,10 @@ def measure_map(
         manifest = run(sequence, out, source=source, refine=arguments.refine, config=config)
         mesh, graph = load_run(out)
         errors = DepthErrors()
-        for i, truth in truths.items():
-            errors.add(read_predictions(prediction_path(out / PREDICTIONS_FOLDER, frames[i].index)), truth)
+        stored = {i: prediction_path(out / PREDICTIONS_FOLDER, frames[i].index) for i in truths}
+        for i, path in stored.items():
+            if path.is_file():  # not of frames at which the camera had hardly moved
+                errors.add(read_predictions(path), truths[i])
         if arguments.keep:
             shutil.copytree(out, arguments.keep / folder.name, dirs_exist_ok=True)
     mesh = mesh.transformed(graph.T_input_world)
