@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -49,8 +50,7 @@ def measured_by_depth(sampler: FrameSampler, by_images: MeasuredInput) -> Measur
         return by_images
     focal, scale = measure_focal_length(pairs), by_images.scale or scale_by_depth(pairs)
     camera, change = measure_camera(pairs, focal)
-    if by_images.focal is not None:  # where both tell it, features are more precise
-        focal = by_images.focal
+    focal = more_certain(by_images.focal, focal)
     lens = camera or (focal if focal is not None and focal.is_wrong else None)
     if lens is None:
         return by_images._replace(focal=focal, scale=scale)
@@ -60,3 +60,12 @@ def measured_by_depth(sampler: FrameSampler, by_images: MeasuredInput) -> Measur
     if change is None:
         return by_images._replace(focal=focal, scale=None)
     return MeasuredInput(None, None, None, camera, [pair.seen_through(change) for pair in by_images.seen])
+
+
+def more_certain(by_images: FocalLength | None, by_depth: FocalLength | None) -> FocalLength | None:
+    """Where both say a focal length, that of the images, which are more precise; that of depth where it alone proves that the
+    given one is wrong, and the images, of which few match, say nearly the same."""
+    if by_images is None or by_depth is None or by_images.is_wrong or not by_depth.is_wrong:
+        return by_images or by_depth
+    off_depth, off_given = (abs(math.log(by_images.found / other)) for other in (by_depth.found, by_images.given))
+    return by_depth if off_depth < off_given else by_images

@@ -11,8 +11,9 @@ from pipelines import open_sequence, run
 from pipelines.checks.advice import advice
 from pipelines.checks.depth_matches import depth_matches
 from pipelines.checks.depth_scale import scale_by_depth
-from pipelines.checks.focal import measure_focal_length
+from pipelines.checks.focal import FocalLength, measure_focal_length
 from pipelines.checks.inspection import fix_entries, inspect_sequence
+from pipelines.checks.measurements import more_certain
 from pipelines.checks.sampler import FrameSampler
 from pipelines.checks.sequence_check import check_sequence
 from pipelines.checks.timing import measure_time_offset
@@ -79,6 +80,24 @@ def test_a_wrong_focal_length_is_found(changed, factor):
     assert found.focal_length.found == pytest.approx(90, rel=0.01)
     assert f"{90 * factor:.0f} pixels, but 90 pixels fit the depth" in found.doubts[0]
     assert found.depth_scale is None  # which the focal length explains
+
+
+CERTAIN = [
+    ((95.3, False), (95.3, True), "depth"),  # three pairs of images prove nothing, and say the same
+    ((95.1, True), (95.3, True), "images"),
+    ((100.2, False), (95.3, True), "images"),  # depth of another camera
+    ((100.2, False), (100.1, False), "images"),
+]
+
+
+@pytest.mark.parametrize(("by_images", "by_depth", "chosen"), CERTAIN)
+def test_depth_says_the_focal_length_where_few_images_match(by_images, by_depth, chosen):
+    given = 100.0
+    images = FocalLength(given, by_images[0], 0.6, 2.6, 1.8, 0.0, 3, by_images[1])
+    depth = FocalLength(given, by_depth[0], 0.1, 0.016, 0.008, 0.0, 13, by_depth[1], by="depth")
+    assert more_certain(images, depth).by == chosen
+    assert more_certain(None, depth) is depth
+    assert more_certain(images, None) is images
 
 
 @pytest.mark.parametrize("factor", [0.85, 0.95, 1.05, 1.15])
