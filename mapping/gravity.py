@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mapping.histogram_planes import dominant_yaw, weighted_peaks
 from mapping.mesh.mesh import Mesh
-from mapping.se3 import from_rotation_translation, inverse
+from mapping.se3 import from_rotation_translation, inverse, yaw_rotation
 
 Array = NDArray[np.float64]
 
@@ -29,20 +29,14 @@ DISTINCT = 1.2  # ... or so many times the share that any other direction near t
 LABELLED_SHARE = 0.8  # of that surface must be level or upright for the up direction of labelled floor too
 MIN_FLOOR_AREA = 0.3  # m^2 of labelled floor that suffice without other evidence
 CONTRADICTION = np.deg2rad(20.0)  # a given up vector is contradicted by one that is found farther from it than this ...
-CONTRADICTING_SUPPORT, CONTRADICTING_GAIN = (
-    0.5,
-    1.5,
-)  # ... with this support, which is so many times that of the given one
+CONTRADICTING_SUPPORT = 0.5  # ... with this support ...
+CONTRADICTING_GAIN = 1.5  # ... which is so many times that of the given one
 ROLLED_CAMERA = np.deg2rad(35.0)  # from the camera's x axis to an up that a camera on its side (portrait) explains
 LOW_CAMERA = 1.2  # m; cameras that are lower above a floor may look at a table top ...
 BELOW_FLOOR = 0.3  # ... when there is surface so many metres below it
-SURFACE_BELOW = (
-    0.05  # share of all surface so far below the floor from which a warning says that it may not be the floor
-)
-MIN_LOWER_AREA, MIN_LOWER_SHARE = (
-    0.1,
-    0.02,
-)  # m^2 of level surface there and its share of the largest that make it the floor
+SURFACE_BELOW = 0.05  # share of all surface so far below the floor, from which a warning says that it may not be one
+MIN_LOWER_AREA = 0.1  # m^2 of level surface there that make it the floor ...
+MIN_LOWER_SHARE = 0.02  # ... with so much of the area of the largest
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +95,7 @@ def level(
     yaw, wall_share = dominant_yaw(normals @ R_level_input.T, areas)
     if wall_share < 0.2:  # round or cluttered: no dominant direction
         yaw = 0.0
-    c, s = np.cos(-yaw), np.sin(-yaw)
-    R_world_input = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ R_level_input
+    R_world_input = yaw_rotation(-yaw) @ R_level_input
     heights = mesh.vertices[mesh.faces].mean(axis=1) @ R_world_input[2]
     level_up = normals @ R_world_input[2] > np.cos(np.deg2rad(15.0))
     if floor_faces is not None and areas[floor_faces & level_up].sum() >= MIN_FLOOR_AREA:

@@ -38,6 +38,26 @@ def inverse(T: ArrayLike) -> Array:
     return from_rotation_translation(R_t, -(R_t @ T[..., :3, 3, None])[..., 0])
 
 
+def yaw_rotation(yaw: float) -> Array:
+    """(3, 3) rotation about z by `yaw` radians, counter-clockwise seen from above."""
+    c, s = np.cos(yaw), np.sin(yaw)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def turn_between(T_a: ArrayLike, T_b: ArrayLike) -> Array:
+    """The angle (...) in degrees between the rotations of poses (..., 4, 4), by the trace of one times the other's inverse."""
+    A, B = (np.asarray(T, dtype=np.float64)[..., :3, :3] for T in (T_a, T_b))
+    cosine = (np.einsum("...ij,...ij->...", A, B) - 1) / 2
+    return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+
+
+def scaled_translation(T: ArrayLike, scale: float) -> Array:
+    """Poses (..., 4, 4) of whose unit one is `scale` of the new one."""
+    moved = np.array(T, dtype=np.float64)
+    moved[..., :3, 3] *= scale
+    return moved
+
+
 def transform_points(T_a_b: ArrayLike, points_b: ArrayLike) -> Array:
     """Points (..., 3) in frame b to frame a."""
     T, points = np.asarray(T_a_b, dtype=np.float64), np.asarray(points_b, dtype=np.float64)

@@ -23,14 +23,14 @@ from mapping.mesh.io import read_mesh
 from mapping.mesh.mesh import Mesh, sample_surface
 from mapping.mesh.mesh_metrics import SAMPLES, TruthError, mesh_metrics
 from mapping.mesh.raycast import MeshCaster
-from mapping.se3 import from_rotation_translation, inverse, transform_points
+from mapping.se3 import from_rotation_translation, inverse, transform_points, yaw_rotation
 from pipelines.frame import FrameSequence
 from pipelines.network_evaluation import evaluate_network, translated
 from pipelines.sequences.detect import open_sequence
 from pipelines.track_views import LEAST_SHARE, BodyViews, pixels_of
 from pipelines.workspace import Workspace, input_fingerprint
 from scenegraph import SceneGraph, load_scene_graph
-from scenegraph.boxes import upright, yaw_rotation
+from scenegraph.boxes import upright
 from scenegraph.graph import SYMMETRIC_KINDS
 from scenegraph.graph_metrics import (
     Triple,

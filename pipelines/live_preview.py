@@ -24,7 +24,7 @@ from mapping.tsdf.volume import TSDFVolume
 from pipelines.frame import Frame
 from pipelines.stages.context import PosedFrame
 
-FILE = "preview.rrd"
+PREVIEW_FILE = "preview.rrd"
 """The recording's name in a run folder."""
 MESHES = 20
 """How often the mesh is shown in a run: making it costs about as much as fusing some frames."""

@@ -16,8 +16,7 @@ from pipelines.stages.map_files import graph_summary, write_map
 from pipelines.workspace import StageRecord, Workspace
 from scenegraph.build import CameraTrajectory, build_scene_graph
 from scenegraph.corrections.corrected import corrected
-from scenegraph.corrections.entries import FILE as CORRECTIONS_FILE
-from scenegraph.corrections.entries import load_corrections
+from scenegraph.corrections.entries import CORRECTIONS_FILE, load_corrections
 from scenegraph.graph import SceneGraph
 from scenegraph.graph_config import SceneGraphConfig
 from scenegraph.labels import LabelSpace

@@ -8,7 +8,6 @@ gone: its surface is taken from the visit that saw most of it, and it gets prese
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,9 +29,9 @@ from pipelines.settings import PipelineConfig
 from pipelines.stages.context import Progress
 from pipelines.stages.map_files import GRAPH_FILES, GRAPH_INPUTS
 from pipelines.stages.report import REPORT_FILES
-from pipelines.versions import package_versions
+from pipelines.versions import command_line, package_versions
 from pipelines.visits import Register, load_visit, place, place_by_poses
-from pipelines.workspace import StageRecord, Workspace, WorkspaceError, digest
+from pipelines.workspace import VOLUME_FILE, StageRecord, Workspace, WorkspaceError, digest
 from scenegraph.build import CameraTrajectory
 from scenegraph.files import json_values as values
 from scenegraph.visits.joined_presence import PlacedVisit
@@ -82,7 +81,7 @@ def merge_runs(
         merger = _Merger(workspace, folders, register, progress)
         stages = (
             ("register", (VISITS_FILE,), merger.register),
-            ("fuse", ("volume.npz",), merger.fuse),
+            ("fuse", (VOLUME_FILE,), merger.fuse),
             ("graph", GRAPH_FILES, merger.graph),
             ("report", REPORT_FILES, merger.report),
         )
@@ -107,7 +106,7 @@ def _check_folders(folders: Sequence[Path], out: Path) -> None:
     if out.resolve() in names:
         raise MergeError(f"--out {out}: is one of the runs to be merged; choose another folder")
     for folder in folders:
-        for name in ("scene_graph.json", "mesh.ply", "volume.npz", "trajectory.tum"):
+        for name in ("scene_graph.json", "mesh.ply", VOLUME_FILE, "trajectory.tum"):
             if not Workspace.open(folder).path(name).is_file():
                 raise MergeError(f"{folder / name}: is missing; finish the run with `m2h run` first")
 
@@ -122,7 +121,7 @@ def _write_header(workspace: Workspace, folders: Sequence[Path], register: Regis
     name = " + ".join(str(Workspace.open(folder).manifest["input"]["name"]) for folder in folders)
     workspace.manifest |= {
         "versions": package_versions(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": command_line(),
         "input": {"name": name, "format": FORMAT, "path": str(folders[0].resolve()), "fingerprint": key},
         "source": "several runs",
     }
@@ -184,7 +183,7 @@ class _Merger:
     def fuse(self) -> StageRecord:
         """The sum of all volumes, without what changes between the visits, in volume.npz."""
         volume = summed_volume(self.visits(), self.changing, partial(self.progress, "fuse"))
-        volume.save(self.workspace.path("volume.npz"))
+        volume.save(self.workspace.path(VOLUME_FILE))
         manifests = [Workspace.open(folder).manifest["stages"] for folder in self.folders]
         frames = sum(int(stages.get("fuse", {}).get("summary", {}).get("frames", 0)) for stages in manifests)
         text = f"{len(self.folders)} volumes, {frames} frames, {volume.memory_bytes / 2**20:.0f} MiB"
@@ -194,7 +193,7 @@ class _Merger:
         """Mesh and scene graph of the sum."""
         from mapping.tsdf.volume import TSDFVolume
 
-        volume = TSDFVolume.load(self.workspace.path("volume.npz"))
+        volume = TSDFVolume.load(self.workspace.path(VOLUME_FILE))
         visits, first = self.visits(), self.runs[0]
         how = GraphMaking.of(_settings_of(first.folder), first.how, first.visit.graph.label_space)
         merged = MergedMap(volume, visits, joined_trajectory(self.runs, visits), self.changing, how)

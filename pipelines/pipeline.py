@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mapping.files import write_text_atomic
 from mapping.reading.files import file_sha256, read_bytes
@@ -27,20 +26,23 @@ from pipelines.sources.refinement import Refine, refined
 from pipelines.sources.source import Source, open_source
 from pipelines.spacing import with_frames_decided
 from pipelines.stages.align import align
-from pipelines.stages.context import Progress, RunContext
+from pipelines.stages.alignment_file import ALIGNMENT_FILE
+from pipelines.stages.context import LEVELLING_FILE, Progress, RunContext
 from pipelines.stages.find_depth_planes import find_surface_planes
 from pipelines.stages.fuse import fuse
 from pipelines.stages.graph import build_graph
-from pipelines.stages.hint import FOLDER, fuse_first, predict_again
+from pipelines.stages.hint import FIRST_FOLDER, fuse_first, predict_again
 from pipelines.stages.map_files import GRAPH_FILES, GRAPH_INPUTS
 from pipelines.stages.motion import find_motion
-from pipelines.stages.motion_file import FILE as MOTION_FILE
+from pipelines.stages.motion_file import MOTION_FILE
+from pipelines.stages.planes_file import PLANES_FILE
 from pipelines.stages.prepare import CHECK_FILE, check_input, find_level, list_frames, store_predictions
 from pipelines.stages.refine_poses import POSES_FILE, refine_poses, with_refined_poses
 from pipelines.stages.report import REPORT_FILES, write_report_files
-from pipelines.versions import package_versions
+from pipelines.versions import command_line, package_versions
 from pipelines.warm_up import compiling_ahead
 from pipelines.workspace import (
+    VOLUME_FILE,
     InputWatch,
     StageRecord,
     Workspace,
@@ -72,7 +74,7 @@ class Stage:
 
 REPORT = "report"
 FUSE_SETTINGS = ("frames", "depth", "tsdf", "dynamics")
-FUSE_FILES = ("volume.npz", "detections.json", "frames.csv")
+FUSE_FILES = (VOLUME_FILE, "detections.json", "frames.csv")
 GRAPH_SETTINGS = ("frames", "mesh", "graph", "dynamics", "depth")
 INPUT_STAGES = (
     Stage("sequence", 3, ("frames",), (), list_frames),
@@ -83,9 +85,9 @@ INPUT_STAGES = (
 STAGES = (
     *INPUT_STAGES,
     Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
-    Stage("align", 3, ("frames", "align", "depth", "tsdf", "dynamics"), ("alignment.json",), align),
-    Stage("level", 3, ("frames", "up"), ("levelling.json",), find_level, uses_kernels=True),
-    Stage("planes", 2, ("frames", "planes"), ("planes.json",), find_surface_planes),
+    Stage("align", 3, ("frames", "align", "depth", "tsdf", "dynamics"), (ALIGNMENT_FILE,), align),
+    Stage("level", 3, ("frames", "up"), (LEVELLING_FILE,), find_level, uses_kernels=True),
+    Stage("planes", 2, ("frames", "planes"), (PLANES_FILE,), find_surface_planes),
     Stage("motion", 1, ("frames", "depth", "dynamics"), (MOTION_FILE,), find_motion, uses_kernels=True),
     Stage("fuse", 6, FUSE_SETTINGS, FUSE_FILES, fuse, uses_kernels=True),
     Stage("graph", 12, GRAPH_SETTINGS, GRAPH_FILES, build_graph, inputs=GRAPH_INPUTS),
@@ -94,8 +96,23 @@ STAGES = (
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 FIRST_PASS = (
-    Stage("first predict", 1, ("frames",), (f"{FOLDER}/predictions/index.json",), store_predictions, FOLDER),
-    Stage("first fuse", 3, FUSE_SETTINGS, (f"{FOLDER}/volume.npz",), fuse_first, FOLDER, uses_kernels=True),
+    Stage(
+        "first predict",
+        1,
+        ("frames",),
+        (f"{FIRST_FOLDER}/predictions/index.json",),
+        store_predictions,
+        FIRST_FOLDER,
+    ),
+    Stage(
+        "first fuse",
+        3,
+        FUSE_SETTINGS,
+        (f"{FIRST_FOLDER}/{VOLUME_FILE}",),
+        fuse_first,
+        FIRST_FOLDER,
+        uses_kernels=True,
+    ),
 )
 """What goes before the prediction of a source that takes hints."""
 
@@ -116,7 +133,7 @@ def run(
     source: str = "auto",
     refine: Refine = "none",
     config: PipelineConfig | None = None,
-    until: str = "report",
+    until: str = REPORT,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """Map a sequence into the run folder `out` and return its manifest.
@@ -134,7 +151,8 @@ def run(
 
     Raises SequenceError, SourceError, WorkspaceError and the packages' errors, each with one line that names file and field.
     """
-    sequence, shared, opened, config = _opened(sequence, source, config or PipelineConfig())
+    given = _opened(sequence, source, config or PipelineConfig())
+    sequence, opened, config = given.sequence, given.source, given.config
     check_bounds(sequence, config)
     workspace = Workspace(Path(out))
     with workspace.lock(), ExitStack() as ahead:
@@ -148,7 +166,7 @@ def run(
         chain.run(INPUT_STAGES[: INPUT_NAMES.index(until) + 1] if until in INPUT_NAMES else INPUT_STAGES, context)
         if until in INPUT_NAMES:
             return workspace.manifest
-        context = _posed_context(context, shared, source, refine)
+        context = _posed_context(context, given.shared, source, refine)
         two_passes = _has_two_passes(context)
         opened = context.source
         _note(workspace, {"source": opened.name, "networks": list(map(asdict, opened.networks))})
@@ -175,14 +193,15 @@ def stage_context(
 
     Raises WorkspaceError where a stage before it was not done with this input and these settings, and what `run` raises.
     """
-    sequence, shared, opened, config = _opened(sequence, source, config or PipelineConfig())
+    given = _opened(sequence, source, config or PipelineConfig())
+    sequence, opened, config = given.sequence, given.source, given.config
     workspace = Workspace.open(out)
     with ExitStack() as ahead:
         key = digest(input_fingerprint(sequence), opened.name, opened.fingerprint, can_adjust())
         chain = _Chain(workspace, config_to_mapping(config), ahead, InputWatch(()), key)
         chain.pass_over(INPUT_STAGES)
         context = RunContext(workspace, sequence, opened, config, progress)
-        context = _posed_context(context, shared, source, refine)
+        context = _posed_context(context, given.shared, source, refine)
         chain.pose(context)
         planned = [
             each for each in stages_until(stage, two_passes=_has_two_passes(context)) if each not in INPUT_STAGES
@@ -191,30 +210,41 @@ def stage_context(
         return replace(context, stage=stage, key=chain.next_key(planned[-1]), folder=planned[-1].folder)
 
 
-def _opened(
-    sequence: FrameSequence, source: str, config: PipelineConfig
-) -> tuple[FrameSequence, FrameSequence, Source, PipelineConfig]:
-    """The sequence about its origin with the frames that the source can answer for, the same with all frames as sources share it,
-    the source, and the settings with what depends on the source decided."""
+class _Input(NamedTuple):
+    """What a run works on: the sequence about its origin with the frames that the source can answer for, the same with all frames
+    as sources share it, the source, and the settings with what depends on the source decided."""
+
+    sequence: FrameSequence
+    shared: FrameSequence
+    source: Source
+    config: PipelineConfig
+
+
+def _opened(sequence: FrameSequence, source: str, config: PipelineConfig) -> _Input:
     costly = is_costly(source, sequence, config)
     if costly is None:
         costly = open_source(source, CachedSequence(recentred(sequence)), config).is_costly
     decided = with_frames_decided(config, sequence, is_costly=costly)
-    sequence = recentred(reduced(sequence, _side(decided)))
+    sequence = recentred(reduced(sequence, _longest_side(decided)))
     shared = CachedSequence(sequence)
-    opened = _asked(source, shared, decided)
-    return only_with_depth(sequence) if opened.needs_depth else sequence, shared, opened, decided
+    opened = _source_of(source, shared, decided)
+    answered = only_with_depth(sequence) if opened.needs_depth else sequence
+    return _Input(answered, shared, opened, decided)
 
 
-def _side(config: PipelineConfig) -> int | None:
+def _longest_side(config: PipelineConfig) -> int | None:
     side = config.frames.longest_side
     return None if side == "auto" else side
 
 
-def _asked(source: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
-    """The source of images that may be reduced; what it said of larger ones is not taken for its answers."""
+def _source_of(source: str, sequence: FrameSequence, config: PipelineConfig) -> Source:
+    """The source of images that may be reduced; its answers for larger ones are not reused."""
     opened = open_source(source, sequence, config)
-    return replace(opened, fingerprint=digest(opened.fingerprint, _side(config))) if _side(config) else opened
+    return (
+        replace(opened, fingerprint=digest(opened.fingerprint, _longest_side(config)))
+        if _longest_side(config)
+        else opened
+    )
 
 
 def _posed_context(context: RunContext, shared: FrameSequence, source: str, refine: Refine) -> RunContext:
@@ -234,8 +264,8 @@ def _has_two_passes(context: RunContext) -> bool:
 
 
 def _reopened(source: str, sequence: FrameSequence, config: PipelineConfig, poses: Path) -> Source:
-    """The source of the sequence with refined poses; what it said of others is not taken for its answers."""
-    opened = _asked(source, sequence, config)
+    """The source of the sequence with refined poses; its answers for other poses are not reused."""
+    opened = _source_of(source, sequence, config)
     return replace(opened, fingerprint=digest(opened.fingerprint, file_sha256(poses, WorkspaceError)))
 
 
@@ -323,7 +353,7 @@ def _broken_frames_noted(context: RunContext) -> Iterator[None]:
 def _write_header(workspace: Workspace, sequence: FrameSequence, fingerprint: str, config: PipelineConfig) -> None:
     header = {
         "versions": package_versions(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": command_line(),
         "input": {
             "name": sequence.name,
             "format": sequence.format,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from mapping.se3 import scaled_translation
 from pipelines.frame import DerivedSequence, Frame, FrameSequence
 
 
@@ -18,7 +16,10 @@ class ScaledSequence(DerivedSequence):
             sequence,
             (
                 replace(
-                    info, T_world_camera=None if info.T_world_camera is None else in_metres(info.T_world_camera, scale)
+                    info,
+                    T_world_camera=None
+                    if info.T_world_camera is None
+                    else scaled_translation(info.T_world_camera, scale),
                 )
                 for info in sequence.infos
             ),
@@ -28,11 +29,4 @@ class ScaledSequence(DerivedSequence):
     def __getitem__(self, index: int) -> Frame:
         """The frame with its pose in metres; raises SequenceError as the sequence does."""
         frame = self._sequence[index]
-        return replace(frame, T_world_camera=in_metres(frame.T_world_camera, self.pose_scale))
-
-
-def in_metres(T_world_camera: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """The pose (4, 4), of whose unit one has `scale` metres, in metres."""
-    moved = np.array(T_world_camera, dtype=np.float64)
-    moved[:3, 3] *= scale
-    return moved
+        return replace(frame, T_world_camera=scaled_translation(frame.T_world_camera, self.pose_scale))

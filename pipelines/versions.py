@@ -1,9 +1,11 @@
-"""Versions of what a run depends on, for its manifest."""
+"""Versions of what a run depends on and the command that made it, for its manifest."""
 
 from __future__ import annotations
 
 import platform
+import sys
 from importlib import metadata
+from pathlib import Path
 
 REPORTED_PACKAGES = (
     "m2h-mapping",
@@ -27,3 +29,8 @@ def package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def command_line() -> list[str]:
+    """The command of this process: `m2h` with its arguments, or the program from which `run` was called."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

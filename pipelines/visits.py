@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.se3 import inverse
-from pipelines.workspace import Workspace, load_graph
+from pipelines.workspace import VOLUME_FILE, Workspace, load_graph
 
 if TYPE_CHECKING:
     from mapping.registration import Registration
@@ -28,7 +28,7 @@ def load_visit(run_folder: Path) -> VisitMap:
     from scenegraph.visits.space import VisitMap
 
     graph = load_graph(run_folder)
-    mesh, volume = (Workspace.open(run_folder).path(name) for name in ("mesh.ply", "volume.npz"))
+    mesh, volume = (Workspace.open(run_folder).path(name) for name in ("mesh.ply", VOLUME_FILE))
     if not (mesh.is_file() and volume.is_file()):
         return VisitMap(graph)
     return VisitMap(graph, read_mesh(mesh), TSDFVolume.load(volume))

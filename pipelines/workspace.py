@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RUN_FORMAT, MANIFEST_VERSION = "m2h-run", 1
 LOCK = ".lock"
+VOLUME_FILE = "volume.npz"
 STAGE_FIELDS: dict[str, type | tuple[type, ...]] = {
     "key": str,
     "seconds": (int, float),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import ConvexHull, QhullError
 
-from mapping.se3 import transform_points
+from mapping.se3 import transform_points, yaw_rotation
 from scenegraph.nodes import OrientedBox
 
 Array = NDArray[np.float64]
@@ -16,12 +16,6 @@ Array = NDArray[np.float64]
 UPRIGHT_TOLERANCE_DEG = 1.0
 SAME_AREA = 1e-9  # relative: between rectangles whose areas are closer than this the yaw decides, not rounding
 SAME_YAW = 1e-9  # radians
-
-
-def yaw_rotation(yaw: float) -> Array:
-    """(3, 3) rotation about z by `yaw` radians, counter-clockwise seen from above."""
-    c, s = np.cos(yaw), np.sin(yaw)
-    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
 def smallest_rectangle_yaw(points_xy: ArrayLike) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.robust import weighted_median, weighted_spread
+from mapping.depth.robust import frame_outliers, weighted_spread
 from mapping.depth.samples import DepthSamples
 from mapping.evenly import evenly
 from mapping.se3 import inverse
@@ -22,7 +22,8 @@ RANGE = 64.0  # factor by which the unit may be larger or smaller than a metre
 TOLERANCE = 0.15  # log ratio of depths at which agreement ends
 MIN_SEEN_SHARE = 0.02  # share of all points that must be seen by other frames for a scale to be scored
 MIN_GAIN = 0.02  # agreement by which a scale must exceed that of a camera that does not move
-MIN_RATIOS = 10
+LEAST_POINTS = 12
+"""Points of a frame from which a scale is estimated."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,16 @@ class PoseScale:
 def pose_scale_from_points(ratios: Sequence[Array]) -> PoseScale | None:
     """The scale from `depth in metres / depth of a sparse point in the poses' unit`, an array (n,) per frame.
 
-    The median over frames of each frame's median: half the points of a frame and half the frames may be wrong. None where no
-    frame has ten points.
+    Of each frame the median of the log ratios, half of whose points may be wrong; of all frames the mean without outliers. A
+    network that is unsure tends to middle distances: near views come out too large and far ones too small. The mean balances the
+    two, where the median follows the more frequent ones. None where no frame has twelve points.
     """
-    logs = [float(np.median(np.log(ratio))) for ratio in ratios if len(ratio) >= MIN_RATIOS]
+    logs = [float(np.median(np.log(ratio))) for ratio in ratios if len(ratio) >= LEAST_POINTS]
     if not logs:
         return None
-    values, weight = np.array(logs), np.ones(len(logs))
-    return PoseScale(float(np.exp(weighted_median(values, weight))), weighted_spread(values, weight))
+    values = np.array(logs)
+    kept = np.delete(values, list(frame_outliers(values)))
+    return PoseScale(float(np.exp(kept.mean())), weighted_spread(values, np.ones(len(values))))
 
 
 def pose_scale_from_overlap(frames: Sequence[DepthSamples]) -> PoseScale | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mapping.evenly import evenly
 from mapping.lru_cache import LruCache
 from mapping.multiview.features import Features
+from mapping.se3 import turn_between
 from pipelines.features import FrameFeatures
 from pipelines.frame import Frame, FrameInfo, FrameSequence, SequenceError
 
@@ -108,9 +109,7 @@ class FrameSampler:
     def _motion(self, a: int, b: int) -> tuple[float, float]:
         """Degrees and distance between the poses of two used frames."""
         T_a, T_b = self._pose(a), self._pose(b)
-        cosine = (np.trace(T_a[:3, :3].T @ T_b[:3, :3]) - 1) / 2
-        turn = float(np.rad2deg(np.arccos(np.clip(cosine, -1, 1))))
-        return turn, float(np.linalg.norm(T_a[:3, 3] - T_b[:3, 3]))
+        return float(turn_between(T_a, T_b)), float(np.linalg.norm(T_a[:3, 3] - T_b[:3, 3]))
 
     def _pose(self, index: int) -> NDArray[np.float64]:
         pose = self.sequence.infos[index].T_world_camera

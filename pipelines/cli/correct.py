@@ -122,9 +122,9 @@ def undo(run_folder: Path, number: int) -> None:
 
 def _load(run_folder: Path) -> tuple[Path, list[Correction]]:
     from pipelines.workspace import Workspace
-    from scenegraph.corrections.entries import FILE, load_corrections
+    from scenegraph.corrections.entries import CORRECTIONS_FILE, load_corrections
 
-    path = Workspace.open(run_folder).path(FILE)
+    path = Workspace.open(run_folder).path(CORRECTIONS_FILE)
     return path, load_corrections(path)
 
 

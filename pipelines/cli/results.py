@@ -79,8 +79,8 @@ def export(
     m2h export run/ splats/ --to colmap
     m2h export run/ robot/ --to occupancy --height 0.4
     """
+    from pipelines.exports.export_input import ExportError, ExportOptions
     from pipelines.exports.exporters import export_notes, export_run
-    from pipelines.exports.finished import ExportError, ExportOptions
 
     if height is not None and form != "occupancy":
         raise ExportError(f"--height: has no effect with --to {form}; expected together with --to occupancy")

@@ -183,12 +183,12 @@ def execute(
 @contextmanager
 def preview(out: Path) -> Iterator[None]:
     """Within, runs are shown in a viewer and recorded in the run folder."""
-    from pipelines.live_preview import FILE, live_preview
+    from pipelines.live_preview import PREVIEW_FILE, live_preview
     from pipelines.stages.watching import watched_by
 
-    with live_preview(out / FILE) as watcher, watched_by(watcher):
+    with live_preview(out / PREVIEW_FILE) as watcher, watched_by(watcher):
         yield
-    say(f"wrote {out / FILE}", err=True)
+    say(f"wrote {out / PREVIEW_FILE}", err=True)
 
 
 def announced(progress: Progress, text: Callable[[], str]) -> Progress:

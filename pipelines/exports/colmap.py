@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from mapping.files import flush_files, make_folder, write_bytes_atomic
 from mapping.se3 import inverse, quat_xyzw_from_rotation
-from pipelines.exports.finished import ExportError, FinishedRun
+from pipelines.exports.export_input import ExportError, FinishedRun
 from pipelines.exports.reopened_recording import MappedRecording, open_recording
 from pipelines.exports.surface_points import SeenPoints, seen_points
 from pipelines.images import encode_png

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mapping.files import atomic_folder, make_folder, remove_abandoned, remove_folder
-from pipelines.exports.finished import ExportOptions, FinishedRun
+from pipelines.exports.export_input import ExportOptions, FinishedRun
 from pipelines.plugins import resolve
 from pipelines.sources.provenance_text import about_sizes
 from pipelines.workspace import Workspace, WorkspaceError, load_run, refuse_links

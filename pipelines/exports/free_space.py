@@ -8,9 +8,9 @@ import numpy as np
 
 from mapping.files import atomic_path
 from pipelines.config import load_config
-from pipelines.exports.finished import ExportError, FinishedRun
+from pipelines.exports.export_input import ExportError, FinishedRun
 from pipelines.settings import PipelineConfig
-from pipelines.workspace import Workspace
+from pipelines.workspace import VOLUME_FILE, Workspace
 
 FORMAT, VERSION = "m2h-free-space", 1
 
@@ -24,7 +24,7 @@ def write_free_space(run: FinishedRun, path: Path) -> None:
     from mapping.tsdf.volume import TSDFVolume
 
     workspace = Workspace.open(run.folder)
-    volume = workspace.path("volume.npz")
+    volume = workspace.path(VOLUME_FILE)
     if not volume.is_file():
         raise ExportError(f"{volume}: is missing, and --to free_space needs it; run the run again")
     config = load_config(PipelineConfig, workspace.path("config.yaml"), ())

@@ -8,7 +8,7 @@ import numpy as np
 
 from mapping.mesh.io import write_mesh
 from mapping.mesh.mesh import Mesh
-from pipelines.exports.finished import ExportError, FinishedRun
+from pipelines.exports.export_input import ExportError, FinishedRun
 from pipelines.exports.reopened_recording import open_recording
 from pipelines.exports.surface_points import seen_points
 from pipelines.sequences.ingest import CanonicalWriter

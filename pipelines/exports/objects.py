@@ -10,7 +10,7 @@ from mapping.files import write_text_atomic
 from mapping.mesh.glb import GlbNode, write_glb
 from mapping.mesh.ply import write_ply
 from mapping.text import for_name
-from pipelines.exports.finished import FinishedRun
+from pipelines.exports.export_input import FinishedRun
 from pipelines.views.scene_nodes import scene_nodes
 from scenegraph.nodes import ObjectNode
 

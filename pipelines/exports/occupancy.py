@@ -9,7 +9,7 @@ import yaml
 from numpy.typing import NDArray
 
 from mapping.files import write_bytes_atomic, write_text_atomic
-from pipelines.exports.finished import ExportError, FinishedRun
+from pipelines.exports.export_input import ExportError, FinishedRun
 from pipelines.workspace import load_ground
 from scenegraph.ground import BAND, BANDS, CELL, Ground
 

@@ -14,7 +14,7 @@ from mapping.camera import Intrinsics
 from mapping.reading.files import read_bytes
 from mapping.se3 import inverse
 from pipelines.config import load_config
-from pipelines.exports.finished import ExportError, FinishedRun
+from pipelines.exports.export_input import ExportError, FinishedRun
 from pipelines.frame import Frame, FrameSequence, SequenceError
 from pipelines.images import encode_png, read_rgb
 from pipelines.loading import chosen_positions, read_frames
@@ -23,8 +23,7 @@ from pipelines.recentred import moved, origin_of, recentred
 from pipelines.sequences.detect import open_sequence
 from pipelines.sequences.evidence import GIVEN, WorldEvidence, evidence_of
 from pipelines.settings import PipelineConfig
-from pipelines.stages.alignment_file import FILE as ALIGNMENT_FILE
-from pipelines.stages.alignment_file import Alignment, read_alignment
+from pipelines.stages.alignment_file import ALIGNMENT_FILE, Alignment, read_alignment
 from pipelines.stages.refine_poses import POSES_FILE, with_refined_poses
 from pipelines.workspace import Workspace, input_fingerprint
 

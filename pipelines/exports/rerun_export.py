@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mapping.files import atomic_path
 from mapping.mesh.mesh import Mesh
 from mapping.se3 import quat_xyzw_from_rotation
-from pipelines.exports.finished import ExportError, FinishedRun
+from pipelines.exports.export_input import ExportError, FinishedRun
 from pipelines.views.summary_text import area_text
 from scenegraph.graph import SceneGraph
 from scenegraph.tracks.positions import stretches

@@ -9,7 +9,7 @@ from mapping.mesh.glb import write_glb
 from mapping.mesh.io import write_mesh
 from mapping.mesh.obj import write_obj
 from mapping.text import for_name
-from pipelines.exports.finished import FinishedRun
+from pipelines.exports.export_input import FinishedRun
 from pipelines.views.scene_nodes import scene_nodes
 from pipelines.workspace import run_name
 

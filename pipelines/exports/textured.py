@@ -12,7 +12,7 @@ from mapping.mesh.glb import GlbNode, GlbTexture, write_glb
 from mapping.mesh.mesh import Mesh
 from mapping.texture.textured import AtlasPage, textured
 from mapping.texture.views import TextureView, sharpness_of
-from pipelines.exports.finished import ExportError, FinishedRun
+from pipelines.exports.export_input import ExportError, FinishedRun
 from pipelines.exports.reopened_recording import MappedRecording, open_recording
 from pipelines.frame import Frame
 from pipelines.images import encode_jpeg

@@ -15,7 +15,7 @@ from mapping.files import atomic_path
 from mapping.mesh.glb import linear_from_srgb
 from mapping.mesh.mesh import Mesh
 from mapping.text import for_name
-from pipelines.exports.finished import ExportError, FinishedRun
+from pipelines.exports.export_input import ExportError, FinishedRun
 from pipelines.views.scene_nodes import scene_nodes
 from scenegraph.nodes import ObjectNode, RoomNode
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
 from mapping.multiview.features import Features
-from mapping.se3 import inverse
+from mapping.se3 import inverse, turn_between
 from pipelines.posing.pycolmap_import import quiet_pycolmap
 from pipelines.posing.tracks import TYPICAL_STEP, Tracks, typical_distance
 
@@ -159,8 +159,7 @@ def _options(poses: Array) -> Any:
 def _tells_focal_length(poses: Array) -> bool:
     """Whether the camera turns enough: of one that only moves along, any focal length goes with other depths."""
     step = min(TYPICAL_STEP, len(poses) - 1)
-    cosines = (np.einsum("nij,nij->n", poses[step:, :3, :3], poses[:-step, :3, :3]) - 1) / 2
-    return bool(np.degrees(np.median(np.arccos(np.clip(cosines, -1, 1)))) > LEAST_TURN_DEG)
+    return bool(np.median(turn_between(poses[step:], poses[:-step])) > LEAST_TURN_DEG)
 
 
 def _position_priors(model: Any, poses: Array, used: NDArray[np.bool_]) -> list[Any]:

@@ -39,8 +39,6 @@ from pipelines.turning import like_shown, turned_pose
 from pipelines.workspace import digest, folder_fingerprint
 from scenegraph.labels import LabelSpace
 
-Array = NDArray[np.float64]
-
 VERSION = 4
 """Counts changes of the code that change the result, so that older results are not taken for it; also of how the shipped network
 is asked and of how surfaces are levelled."""

@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.robust import frame_outliers, weighted_spread
+from mapping.depth.pose_scale import LEAST_POINTS, pose_scale_from_points
 from mapping.evenly import evenly
 from pipelines.posing.furniture_heights import corrected_by_heights
 
 Array = NDArray[np.float64]
-LEAST_POINTS = 12
-"""Points that a view needs to be compared."""
 LEAST_VIEWS = 3
 MOST_VIEWS = 48
 SCENE_DEVIATION = 0.15
@@ -106,26 +104,28 @@ def estimate_scale(
     predict : the depth (H, W) in metres, 0 unknown, of the image of `views[i]`.
     most_views : how many images are predicted, spread over those with enough points.
 
-    Of each view the median of the log ratios over its points, of all views the mean without outliers. A network that is unsure
-    tends to middle distances: near views come out too large and far ones too small. The mean balances the two, where the
-    median follows the more frequent ones.
+    The scale is that of `pose_scale_from_points`.
     """
     useful = [i for i, view in enumerate(views) if (view.depths > 0).sum() >= LEAST_POINTS]
-    logs = [log for i in evenly(useful, most_views) if (log := log_scale_of(views[i], predict(i))) is not None]
-    if len(logs) < LEAST_VIEWS:
+    ratios = [ratios_of(views[i], predict(i)) for i in evenly(useful, most_views)]
+    compared = sum(len(ratio) >= LEAST_POINTS for ratio in ratios)
+    found = pose_scale_from_points(ratios)
+    if found is None or compared < LEAST_VIEWS:
         return None
-    values = np.array(logs)
-    kept = np.delete(values, list(frame_outliers(values)))
-    return ScaleEstimate(float(np.exp(kept.mean())), weighted_spread(values, np.ones(len(values))), len(values))
+    return ScaleEstimate(found.scale, found.spread or 0.0, compared)
 
 
 def log_scale_of(view: SparseView, depth: NDArray[np.float32]) -> float | None:
     """The median of log(predicted depth / depth of the point); None where too few points lie on predicted depth (H, W)."""
+    ratios = ratios_of(view, depth)
+    return float(np.median(np.log(ratios))) if len(ratios) >= LEAST_POINTS else None
+
+
+def ratios_of(view: SparseView, depth: NDArray[np.float32]) -> Array:
+    """Predicted depth (H, W) over that of the point (n,), where the points lie on predicted depth."""
     height, width = depth.shape
     pixels = np.rint(view.pixels).astype(int)
     inside = ((pixels >= 0) & (pixels < [width, height])).all(axis=1) & (view.depths > 0)
     predicted = depth[pixels[inside, 1], pixels[inside, 0]].astype(np.float64)
     known = predicted > 0
-    if known.sum() < LEAST_POINTS:
-        return None
-    return float(np.median(np.log(predicted[known] / view.depths[inside][known])))
+    return np.asarray(predicted[known] / view.depths[inside][known])

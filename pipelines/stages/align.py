@@ -19,7 +19,7 @@ from pipelines.posing.scale_estimate import SCENE_DEVIATION
 from pipelines.sequences.colmap_points import sparse_points_of
 from pipelines.sequences.evidence import GIVEN, evidence_of
 from pipelines.sources.source import DepthOrigin
-from pipelines.stages.alignment_file import FILE, Alignment, FrameAlignment, write_alignment
+from pipelines.stages.alignment_file import ALIGNMENT_FILE, Alignment, FrameAlignment, write_alignment
 from pipelines.stages.context import RunContext
 from pipelines.stages.depth_weight import weight_without_movers
 from pipelines.stages.optional_stages import wants_alignment
@@ -33,7 +33,7 @@ FEW_MATCHES_SHARE = 0.2
 
 def align(context: RunContext) -> StageRecord:
     """Corrections of all frames into alignment.json; an empty one where depth is left as it is."""
-    path, settings = context.path(FILE), context.config.align
+    path, settings = context.path(ALIGNMENT_FILE), context.config.align
     if not wants_alignment(context.config, context.source):
         return _leave_depth(context)
     remove_file(path)
@@ -60,7 +60,7 @@ def _leave_depth(context: RunContext) -> StageRecord:
     record.summary["text"] += _unit_text(record)
     from_poses = context.source.depth_from is DepthOrigin.POSES  # such depth is in their unit
     depth_scale = scale if from_poses and scale is not None else 1.0
-    write_alignment(context.path(FILE), Alignment(pose_scale=scale or 1.0, depth_scale=depth_scale))
+    write_alignment(context.path(ALIGNMENT_FILE), Alignment(pose_scale=scale or 1.0, depth_scale=depth_scale))
     return record
 
 
@@ -68,7 +68,7 @@ def _sample_all(context: RunContext) -> dict[int, DepthSamples]:
     """The samples of every readable frame by its index; what may move is unknown."""
     samples: dict[int, DepthSamples] = {}
     shape = None
-    for done, frame in enumerate(context.posed_frames(aligned=False, levelled=False)):
+    for done, frame in enumerate(context.posed_frames(corrected="as given")):
         depth, normals = frame.predictions.depth, frame.predictions.normals
         weight = weight_without_movers(frame, config=context.config, label_space=context.source.label_space)
         shape = shape or sample_shape(frame.intrinsics)

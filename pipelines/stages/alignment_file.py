@@ -14,8 +14,9 @@ from m2h import Predictions
 from mapping.depth.correction import DepthField
 from mapping.files import write_text_atomic
 from mapping.reading.documents import read_json
+from mapping.se3 import scaled_translation
 
-FILE = "alignment.json"
+ALIGNMENT_FILE = "alignment.json"
 FORMAT, VERSION = "m2h-alignment", 2
 LARGEST_SCALE, LARGEST_LOG, MOST_NODES = 1e9, 20, 4096
 """Larger corrections are damage."""
@@ -55,9 +56,7 @@ class Alignment:
         """The pose (4, 4) in metres."""
         if self.pose_scale == 1:
             return T_world_camera
-        T = np.array(T_world_camera, dtype=np.float64)
-        T[:3, 3] *= self.pose_scale
-        return T
+        return scaled_translation(T_world_camera, self.pose_scale)
 
 
 def write_alignment(path: Path, alignment: Alignment) -> None:

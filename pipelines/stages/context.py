@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ from scenegraph.labels import LabelSpace
 Progress = Callable[[str, int, int], None]
 Array = NDArray[np.float64]
 LEVELLING_FILE = "levelling.json"
+Corrected = Literal["as given", "aligned", "levelled", "on planes"]
 LEAST_FLOOR = 0.1
 """Square metres of surface at z = 0 from which there is a floor."""
 PREDICTIONS_FOLDER = "predictions"
@@ -115,12 +117,12 @@ class RunContext:
     @cached_property
     def alignment(self) -> alignment_file.Alignment:
         """What the alignment stage found, as long as this stage runs."""
-        return alignment_file.read_alignment(self.path(alignment_file.FILE))
+        return alignment_file.read_alignment(self.path(alignment_file.ALIGNMENT_FILE))
 
     @cached_property
     def planes(self) -> list[SurfacePlane]:
         """What the planes stage found, as long as this stage runs."""
-        return planes_file.read_planes(self.path(planes_file.FILE))
+        return planes_file.read_planes(self.path(planes_file.PLANES_FILE))
 
     @cached_property
     def T_input_world(self) -> Array:
@@ -150,9 +152,7 @@ class RunContext:
         self,
         positions: Sequence[int] | None = None,
         *,
-        aligned: bool = True,
-        levelled: bool = True,
-        planes: bool = True,
+        corrected: Corrected = "on planes",
         broken: dict[int, str] | None = None,
         max_broken: float = math.inf,
     ) -> Iterator[PosedFrame]:
@@ -160,10 +160,10 @@ class RunContext:
 
         Parameters
         ----------
-        aligned : depth corrected as the alignment stage found, and depth and poses in metres; else both as they are given.
-        levelled : poses in the levelled world, for which they are `aligned`, and predicted labels of floor unknown where no
-            floor can be; else in that of the sequence.
-        planes : predicted depth of floors, ceilings, walls and tables on the planes found of them, where poses are `levelled`.
+        corrected : how far, each with what is before it. *as given*: depth and poses as the source and the sequence give them.
+            *aligned*: depth as the alignment stage found, depth and poses in metres. *levelled*: poses in the levelled world, and
+            predicted labels of floor unknown where no floor can be. *on planes*: predicted depth of floors, ceilings, walls and
+            tables on the planes found of them.
         broken : gets the reason of each frame that cannot be read, by index; such frames are omitted.
         max_broken : raises BrokenFramesError when there are more of them.
 
@@ -173,14 +173,15 @@ class RunContext:
         for frame in read_frames(self.sequence, chosen, broken, max_broken=max_broken):
             found = self._predicted(frame)
             pose = frame.T_world_camera
-            if aligned:
+            if corrected != "as given":
                 found, pose = self.alignment.corrected(frame.index, found), self.alignment.metric_pose(pose)
-            if levelled:
+            is_levelled = corrected in ("levelled", "on planes")
+            if is_levelled:
                 pose = self.levelled_pose(frame.T_world_camera)
             known, foreign = only_known_labels(found, self.source.label_space)
-            if levelled and self._doubted_floor_ids:
+            if is_levelled and self._doubted_floor_ids:
                 known = without_raised_floor(known, frame.intrinsics, pose, self._doubted_floor_ids)
-            if levelled and planes and self.source.label_space is not None:
+            if corrected == "on planes" and self.source.label_space is not None:
                 known = on_planes(known, frame.intrinsics, pose, self.planes, self.source.label_space)
             predictions = DepthPredictions(**vars(known))
             yield PosedFrame(frame.index, frame.timestamp, frame.rgb, frame.intrinsics, pose, predictions, foreign)

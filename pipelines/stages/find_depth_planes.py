@@ -12,7 +12,7 @@ from mapping.files import remove_file
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.depth_on_planes import kinds_of, normals_of
 from pipelines.stages.optional_stages import wants_planes
-from pipelines.stages.planes_file import FILE, write_planes
+from pipelines.stages.planes_file import PLANES_FILE, write_planes
 from pipelines.workspace import StageRecord
 
 MOST_FRAMES = 400
@@ -21,7 +21,7 @@ MOST_FRAMES = 400
 
 def find_surface_planes(context: RunContext) -> StageRecord:
     """The planes of the building in planes.json; none where depth is measured or has no predicted labels."""
-    path = context.path(FILE)
+    path = context.path(PLANES_FILE)
     remove_file(path)
     space = context.source.label_space
     if space is None or not wants_planes(context.config, context.source):
@@ -29,7 +29,7 @@ def find_surface_planes(context: RunContext) -> StageRecord:
         return StageRecord({"applied": False, "text": f"depth of {context.source.name} is left as it is"})
     chosen = evenly(context.positions, MOST_FRAMES)
     samples, kinds = [], kinds_of(space)
-    for done, frame in enumerate(context.posed_frames(chosen, planes=False, max_broken=len(chosen) - 1)):
+    for done, frame in enumerate(context.posed_frames(chosen, corrected="levelled", max_broken=len(chosen) - 1)):
         samples.append(samples_of(frame, kinds))
         context.advance(done + 1, len(chosen))
     planes = find_planes(joined(samples))

@@ -22,9 +22,9 @@ from pipelines.sources.source import DepthOrigin, Source
 from pipelines.stages.context import PosedFrame, RunContext
 from pipelines.stages.depth_weight import weight_without_movers
 from pipelines.stages.label_votes import pixel_votes
-from pipelines.stages.motion_file import FILE, Motion, read_motion
+from pipelines.stages.motion_file import MOTION_FILE, Motion, read_motion
 from pipelines.stages.watching import show_fused
-from pipelines.workspace import StageRecord, WorkspaceError
+from pipelines.workspace import VOLUME_FILE, StageRecord, WorkspaceError
 from scenegraph.files import json_values as values
 from scenegraph.labels import LabelSpace, nyu40
 from scenegraph.tracks.detection import Detection, LabelledView, detections_from_json, detections_to_json
@@ -69,7 +69,7 @@ def fuse(context: RunContext) -> StageRecord:
     """All chosen frames into volume.npz and detections.json, resuming from the last checkpoint of a killed run."""
     positions, config = context.positions, context.config
     state = _load_checkpoint(context) or FusionState(0, TSDFVolume(config.tsdf))
-    motion = read_motion(context.path(FILE))
+    motion = read_motion(context.path(MOTION_FILE))
     first, start = state.done, time.perf_counter()
     saved_at = start
     max_broken = config.frames.max_broken * len(positions)
@@ -84,7 +84,7 @@ def fuse(context: RunContext) -> StageRecord:
             saved_at = time.perf_counter()
     context.advance(len(positions), len(positions))
     _check_mapped(context, state)
-    state.volume.save(context.path("volume.npz"))
+    state.volume.save(context.path(VOLUME_FILE))
     write_text_atomic(context.path("detections.json"), json.dumps(detections_to_json(state.moving)) + "\n")
     write_frame_table(context.path("frames.csv"), context.sequence, set(positions), state.broken)
     for name in CHECKPOINT_FILES:

@@ -16,11 +16,10 @@ from pipelines.stages.graph_mesh import PredictedLabels, labelled_mesh
 from pipelines.stages.map_files import graph_summary, write_map
 from pipelines.stages.object_presence import fill_presence
 from pipelines.stages.second_look import second_look
-from pipelines.workspace import StageRecord, WorkspaceError
+from pipelines.workspace import VOLUME_FILE, StageRecord, WorkspaceError
 from scenegraph.build import CameraTrajectory, build_scene_graph
 from scenegraph.corrections.corrected import corrected
-from scenegraph.corrections.entries import FILE as CORRECTIONS_FILE
-from scenegraph.corrections.entries import load_corrections
+from scenegraph.corrections.entries import CORRECTIONS_FILE, load_corrections
 from scenegraph.faces import Faces
 from scenegraph.graph_config import SceneGraphConfig
 from scenegraph.labels import nyu40
@@ -39,7 +38,7 @@ def build_graph(context: RunContext) -> StageRecord:
     from mapping.distance_field import free_space_from_volume
     from mapping.tsdf.volume import TSDFVolume
 
-    volume = TSDFVolume.load(context.path("volume.npz"))
+    volume = TSDFVolume.load(context.path(VOLUME_FILE))
     weight = context.config.mesh.min_weight
     mesh = volume.extract_mesh(min_weight=weight, min_share=min_share_of(context))
     if not len(mesh.faces):

@@ -15,10 +15,9 @@ from pipelines.sources.source import Hint
 from pipelines.stages.context import RunContext
 from pipelines.stages.fuse import fuse_frame
 from pipelines.stages.prepare import store_answers
-from pipelines.workspace import StageRecord, digest
+from pipelines.workspace import VOLUME_FILE, StageRecord, digest
 
-FOLDER = "first_pass"
-VOLUME = "volume.npz"
+FIRST_FOLDER = "first_pass"
 HINT_WIDTH = 160
 """Pixels across a hint: the network takes it at a quarter of its input's size."""
 TRUSTED_WEIGHT = 2.0
@@ -29,16 +28,16 @@ def fuse_first(context: RunContext) -> StageRecord:
     """The first pass's predictions in a volume, in the unit and the world of the sequence's poses."""
     volume = TSDFVolume(context.config.tsdf)
     count = len(context.positions)
-    for done, frame in enumerate(context.posed_frames(aligned=False, levelled=False)):
+    for done, frame in enumerate(context.posed_frames(corrected="as given")):
         fuse_frame(volume, frame, config=context.config, source=context.source)
         context.advance(done + 1, count)
-    volume.save(context.path(VOLUME))
+    volume.save(context.path(VOLUME_FILE))
     return StageRecord({"text": f"{count} frames, volume {volume.memory_bytes / 2**20:.0f} MiB"})
 
 
 def predict_again(context: RunContext) -> StageRecord:
     """The predictions of every frame, given what the first pass's volume shows in it."""
-    volume = TSDFVolume.load(context.workspace.path(FOLDER) / VOLUME)
+    volume = TSDFVolume.load(context.workspace.path(FIRST_FOLDER) / VOLUME_FILE)
     ask = context.source.predict_hinted
     assert ask is not None
 

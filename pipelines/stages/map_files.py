@@ -14,7 +14,7 @@ from mapping.mesh.io import write_mesh
 from mapping.mesh.mesh import Mesh
 from pipelines.views.scene_nodes import scene_nodes
 from scenegraph.build import CameraTrajectory
-from scenegraph.corrections.entries import FILE as CORRECTIONS_FILE
+from scenegraph.corrections.entries import CORRECTIONS_FILE
 from scenegraph.files.export import export_floorplan, export_objects_csv, write_trajectory_tum
 from scenegraph.files.ground_file import write_ground
 from scenegraph.files.json_io import save_scene_graph

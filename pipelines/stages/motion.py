@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mapping.depth.depth_weights import depth_weight
 from pipelines.stages.context import PosedFrame, RunContext
-from pipelines.stages.motion_file import FILE, Motion, Runs, write_motion
+from pipelines.stages.motion_file import MOTION_FILE, Motion, Runs, write_motion
 from pipelines.stages.optional_stages import wants_motion
 from pipelines.workspace import StageRecord
 from scenegraph.labels import nyu40
@@ -21,7 +21,7 @@ def find_motion(context: RunContext) -> StageRecord:
     """motion.json of all chosen frames; one without any pixels where the settings do not ask for it."""
     from scenegraph.motion.movers import find_movers  # imports numba, which commands that only read do without
 
-    path, config = context.path(FILE), context.config.dynamics
+    path, config = context.path(MOTION_FILE), context.config.dynamics
     if not wants_motion(context.config, context.source):
         write_motion(path, Motion())
         return StageRecord({"text": "what moves is known by its label alone"})

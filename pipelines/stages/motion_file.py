@@ -15,7 +15,7 @@ from pipelines.workspace import WorkspaceError
 from scenegraph.files import json_values as values
 from scenegraph.motion.full_size import enlarged
 
-FILE = "motion.json"
+MOTION_FILE = "motion.json"
 FORMAT, VERSION = "m2h-motion", 1
 LARGEST_SIDE, LARGEST_NUMBER = 4096, 65535
 """Of a reduced image in pixels, and of the number of a thing."""

@@ -29,7 +29,7 @@ from mapping.tsdf.volume import TSDFVolume
 from mapping.tsdf.volume_io import read_volume, write_volume
 from pipelines.stages.context import RunContext
 from pipelines.stages.fuse import FusionState, add_frame, frame_confidence, fuse_frame, save_checkpoint
-from pipelines.stages.motion_file import FILE, read_motion
+from pipelines.stages.motion_file import MOTION_FILE, read_motion
 from pipelines.workspace import Workspace, WorkspaceError
 from scenegraph.files import json_values as values
 from scenegraph.tracks.detection import Detection, detections_from_json, detections_to_json
@@ -55,7 +55,7 @@ def fuse_piece(context: RunContext, folder: Path, number: int, pieces: int) -> N
         return
     span = _span(context, number, pieces)
     state, notes = FusionState(0, TSDFVolume(context.config.tsdf)), PieceNotes(context.key)
-    motion = read_motion(context.path(FILE))
+    motion = read_motion(context.path(MOTION_FILE))
     for frame in context.posed_frames(span, broken=state.broken):
         add_frame(context, state, frame, motion)
         notes.confidences.append(frame_confidence(frame.predictions))
@@ -100,7 +100,7 @@ def list_labels(context: RunContext, folder: Path, number: int, pieces: int) -> 
     if not len(crowded):
         return
     span, found = _span(context, number, pieces), []
-    motion = read_motion(context.path(FILE))
+    motion = read_motion(context.path(MOTION_FILE))
     for frame in context.posed_frames(span, broken={}):
         moving = motion.numbers(frame.index, frame.predictions.depth)
         single = TSDFVolume(context.config.tsdf)

@@ -15,7 +15,7 @@ from mapping.histogram_planes import Plane
 from pipelines.workspace import read_record
 from scenegraph.files import json_values as values
 
-FILE = "planes.json"
+PLANES_FILE = "planes.json"
 MOST_CELLS, FARTHEST = 1 << 24, 1e6
 """More cells, and planes and cells farther out, are damage."""
 

@@ -114,7 +114,7 @@ def find_level(context: RunContext) -> StageRecord:
     poses: list[NDArray[np.float64]] = []
 
     def seen() -> Iterator[tuple[Predictions, Intrinsics, NDArray[np.float64]]]:
-        for done, frame in enumerate(context.posed_frames(few, levelled=False, max_broken=len(few) - 1)):
+        for done, frame in enumerate(context.posed_frames(few, corrected="aligned", max_broken=len(few) - 1)):
             yield frame.predictions, frame.intrinsics, frame.T_world_camera
             poses.append(turned_pose(frame.T_world_camera, turns.get(frame.index, 0)))
             context.advance(done + 1, len(few))

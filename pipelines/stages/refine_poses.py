@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from mapping.files import write_text_atomic
 from mapping.multiview.features import LARGEST_SIDE, Features
-from mapping.se3 import inverse
+from mapping.se3 import inverse, turn_between
 from pipelines.checks.conventions import EPIPOLAR_TOLERANCE
 from pipelines.checks.matches import MatchedPair, matched_pairs
 from pipelines.checks.sampler import FrameSampler
@@ -77,7 +77,7 @@ def refine_poses(context: RunContext) -> StageRecord:
     Raises SourceError where refinement is demanded and its library is missing or the images do not allow it, and SequenceError
     where the given poses fit no image and refined ones are not found or do not fit either.
     """
-    hopeless = _postponed(context)
+    contradiction = _postponed(context)
     reason = _reason_against(context)
     if reason is None:
         found = _adjusted(context)
@@ -85,14 +85,14 @@ def refine_poses(context: RunContext) -> StageRecord:
             reason = "too few features are common to the frames"
         else:
             adjustment, refinement = found
-            if refinement.helps and not (hopeless and not refinement.fits):
+            if refinement.helps and not (contradiction and not refinement.fits):
                 _write(context, {"refined": True, **asdict(refinement), **_record(context, adjustment)})
                 return StageRecord({"refined": True, **asdict(refinement), "text": refinement.describe()})
             better = "not well enough" if refinement.helps else "hardly better"
             reason = f"refined ones fit {better} ({refinement.describe()})"
-    if hopeless:
+    if contradiction:
         raise SequenceError(
-            f"{context.sequence.path}: {hopeless}; poses are not refined: {reason}; `--trust` maps it as it is read"
+            f"{context.sequence.path}: {contradiction}; poses are not refined: {reason}; `--trust` maps it as it is read"
         )
     if context.config.poses.refine == "on":
         raise SourceError(f"--refine-poses on: {context.sequence.path}: {reason}")
@@ -198,14 +198,13 @@ def _compared(
         for a, b in [pair.positions]
     ]
     moved = np.linalg.norm(found.poses[:, :3, 3] - poses[:, :3, 3], axis=1)
-    cosines = (np.einsum("nij,nij->n", found.poses[:, :3, :3], poses[:, :3, :3]) - 1) / 2
     return Refinement(
         float(np.median(before)) if before else 0.0,
         float(np.median(after)) if after else 0.0,
         float(camera.fx),
         float(found.camera.fx),
         float(np.median(moved)),
-        float(np.degrees(np.median(np.arccos(np.clip(cosines, -1, 1))))),
+        float(np.median(turn_between(found.poses, poses))),
     )
 
 

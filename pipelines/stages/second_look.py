@@ -87,7 +87,7 @@ def second_look(context: RunContext, volume: TSDFVolume, mesh: Mesh) -> SecondLo
     )
     sampled = SampledLabels(mesh.vertices, label_space) if label_space and context.source.predicts_labels else None
     views: dict[int, PlainView] = {}
-    room = KEPT_BYTES
+    bytes_left = KEPT_BYTES
     second = TSDFVolume(replace(volume.config, carve=False))
     chosen = presence_frames(context)
     for done, frame in enumerate(context.posed_frames(chosen)):
@@ -99,8 +99,8 @@ def second_look(context: RunContext, volume: TSDFVolume, mesh: Mesh) -> SecondLo
         if sampled is not None and seen.sampled_labels is not None:
             sampled.add(seen.depth, seen.sampled_labels, frame.intrinsics, frame.T_world_camera)
         view = PlainView.of(frame)
-        room -= view.nbytes
-        if room >= 0:
+        bytes_left -= view.nbytes
+        if bytes_left >= 0:
             views[frame.index] = view
         context.progress("transient", done + 1, len(chosen))
         if not transient and collector is None:

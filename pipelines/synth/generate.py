@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from mapping.se3 import from_rotation_translation, transform_points
+from mapping.se3 import from_rotation_translation, transform_points, yaw_rotation
 from pipelines.synth.base.materials import Style, room_finish
 from pipelines.synth.base.plan import BuildingPlan, Construction, StoreyPlan
 from pipelines.synth.base.world import Body, Light, Opening, SynthRoom, World
@@ -115,8 +115,7 @@ def set_down(world: World, turn: float) -> World:
     """The world rotated about the vertical by `turn` radians, the centre of its rooms' bounds above the origin."""
     corners = np.concatenate([room.polygon for room in world.rooms])
     middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
-    c, s = np.cos(turn), np.sin(turn)
-    R = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    R = yaw_rotation(turn)
     T = from_rotation_translation(R, -R @ [*middle, 0.0])
 
     def polygon(points: Array) -> Array:

@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 Layer = Literal["object", "room", "track"]
 Kind = Literal["rename", "merge", "split", "room", "delete"]
 
-FILE = "corrections.yaml"
+CORRECTIONS_FILE = "corrections.yaml"
 DECIMALS = 3
 LONGEST_NAME = 100
 HEADER = "# Corrections of this map, applied whenever its graph is built; `m2h correct` writes them, positions are the input's.\n"

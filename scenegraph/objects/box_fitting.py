@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from mapping.histogram_planes import Plane, dominant_yaw
-from scenegraph.boxes import smallest_rectangle_yaw, yaw_rotation
+from mapping.se3 import yaw_rotation
+from scenegraph.boxes import smallest_rectangle_yaw
 from scenegraph.graph_config import ObjectConfig
 from scenegraph.nodes import OrientedBox
 from scenegraph.objects.sizes import FLAT, ON_LEGS, ON_WALLS, SIZES

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from scenegraph.boxes import smallest_rectangle_yaw, yaw_rotation
+from mapping.se3 import yaw_rotation
+from scenegraph.boxes import smallest_rectangle_yaw
 from scenegraph.nodes import OrientedBox
 from scenegraph.objects.samples import PlacedSamples
 

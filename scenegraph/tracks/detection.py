@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapping.camera import Intrinsics
+from mapping.se3 import yaw_rotation
 from scenegraph.files import json_values as values
 from scenegraph.files.json_io import plain
 from scenegraph.tracks.appearance import NO_LOOK, Look
@@ -74,8 +75,7 @@ class Detection:
     @property
     def axes(self) -> Array:
         """(3, 3) world-from-detection rotation about z: columns point away from the camera, left and up."""
-        c, s = np.cos(self.bearing), np.sin(self.bearing)
-        return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+        return yaw_rotation(self.bearing)
 
     @property
     def center(self) -> Array:

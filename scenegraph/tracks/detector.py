@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from mapping.depth.depth_weights import normals_from_depth
-from mapping.se3 import transform_points
+from mapping.se3 import transform_points, yaw_rotation
 from scenegraph.labels import LabelSpace
 from scenegraph.tracks.appearance import NO_LOOK, appearance_features
 from scenegraph.tracks.detection import Detection, LabelledView
@@ -230,8 +230,7 @@ def _describe(view: LabelledView, part: Mask, label_id: int, ground: _Ground, co
     middle = np.median(inside, axis=0)
     towards = middle[:2] - camera[:2]
     bearing = float(np.arctan2(towards[1], towards[0]))
-    c, s = np.cos(bearing), np.sin(bearing)
-    axes = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    axes = yaw_rotation(bearing)
     local = inside @ axes
     # Quantiles, not extremes: labels spill over silhouettes, and a few outlying pixels must not stretch the box. What an even
     # spread loses by that is added back; along the line of sight a surface is not spread evenly

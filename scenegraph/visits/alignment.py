@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from mapping.se3 import from_rotation_translation, inverse, transform_points
-from scenegraph.boxes import yaw_rotation
+from mapping.se3 import from_rotation_translation, inverse, transform_points, yaw_rotation
 from scenegraph.nodes import OrientedBox
 from scenegraph.visits.space import CONTRADICTED, StatesOf
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from mapping.se3 import from_rotation_translation, inverse
-from scenegraph.boxes import box_iou
+from scenegraph.boxes import box_iou, transform_box
 from scenegraph.nodes import OrientedBox
 from scenegraph.objects.sizes import is_whole
 from scenegraph.visits.alignment import ObjectMotion, SeenObject, align
@@ -131,7 +131,7 @@ def carried(
                 or not _touch(a[i].box, a[move.i].box)
             ):
                 continue
-            there = _moved_box(move.motion.T, a[i].box)
+            there = transform_box(move.motion.T, a[i].box)
             partner = _at_place(there, a[i], [(j, b[j]) for j in free[1] if all(other.j != j for other in found)])
             if (
                 partner is not None
@@ -153,13 +153,9 @@ def carried(
                 or not _touch(b[j].box, b[move.j].box)
             ):
                 continue
-            if _covered(_moved_box(back, b[j].box), a[move.i].box):
+            if _covered(transform_box(back, b[j].box), a[move.i].box):
                 parts[1].add(j)
     return found, parts
-
-
-def _moved_box(T: Array, box: OrientedBox) -> OrientedBox:
-    return OrientedBox(T[:3, :3] @ box.center + T[:3, 3], box.size, T[:3, :3] @ box.rotation)
 
 
 def _at_place(box: OrientedBox, item: Candidate, others: Sequence[tuple[int, Candidate]]) -> int | None:

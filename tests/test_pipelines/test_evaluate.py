@@ -16,7 +16,7 @@ from mapping.camera import Intrinsics
 from mapping.mesh.io import write_mesh
 from mapping.mesh.mesh import Mesh, concatenate
 from mapping.mesh.raycast import MeshCaster
-from mapping.se3 import from_rotation_translation, inverse, look_at
+from mapping.se3 import from_rotation_translation, inverse, look_at, yaw_rotation
 from pipelines import evaluate as evaluation
 from pipelines.evaluate import EvaluationError, without_tilt
 from pipelines.frame import Frame
@@ -24,7 +24,6 @@ from pipelines.network_evaluation import translated
 from pipelines.sequences.ingest import CanonicalWriter
 from pipelines.sources.predictions import write_predictions
 from scenegraph import SceneGraph, save_scene_graph
-from scenegraph.boxes import yaw_rotation
 from scenegraph.labels import LabelClass, LabelSpace, nyu40
 from scenegraph.nodes import BuildingNode, ObjectNode, OrientedBox, RoomNode, StoreyNode, TrackNode
 

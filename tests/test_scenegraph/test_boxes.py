@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
+from mapping.se3 import yaw_rotation
 from scenegraph.boxes import (
     box_iou,
     clip_convex,
@@ -15,7 +16,6 @@ from scenegraph.boxes import (
     smallest_rectangle_yaw,
     transform_box,
     upright,
-    yaw_rotation,
 )
 from scenegraph.nodes import OrientedBox
 

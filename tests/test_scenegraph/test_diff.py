@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mapping.se3 import from_rotation_translation, inverse, transform_points
-from scenegraph.boxes import yaw_rotation
+from mapping.se3 import from_rotation_translation, inverse, transform_points, yaw_rotation
 from scenegraph.diff import DiffConfig, DiffError, diff_graphs
 from scenegraph.graph import SceneGraph
 from scenegraph.labels import nyu40

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from mapping.mesh.mesh_metrics import harmonic_mean
-from scenegraph.boxes import yaw_rotation
+from mapping.se3 import yaw_rotation
 from scenegraph.graph_metrics import (
     Change,
     change_metrics,

@@ -12,8 +12,8 @@ from helpers import m2h
 from mapping.mesh.io import read_mesh
 from mapping.mesh.raycast import MeshCaster
 from mapping.se3 import rotation_from_quat_xyzw
+from pipelines.exports.export_input import ExportError, ExportOptions
 from pipelines.exports.exporters import export_run
-from pipelines.exports.finished import ExportError, ExportOptions
 from pipelines.sequences.detect import open_sequence
 from scenegraph import load_scene_graph
 

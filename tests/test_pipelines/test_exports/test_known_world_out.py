@@ -6,8 +6,8 @@ import shutil
 import pytest
 from helpers import m2h
 
+from pipelines.exports.export_input import ExportOptions
 from pipelines.exports.exporters import export_notes, export_run
-from pipelines.exports.finished import ExportOptions
 from pipelines.sequences.detect import open_sequence
 from pipelines.sequences.evidence import GIVEN, WorldEvidence, evidence_of
 

@@ -12,8 +12,8 @@ from helpers import m2h
 from pxr import Usd, UsdGeom, UsdSemantics, UsdValidation
 
 from mapping.mesh.io import read_mesh
+from pipelines.exports.export_input import ExportError
 from pipelines.exports.exporters import export_run
-from pipelines.exports.finished import ExportError
 from scenegraph import load_scene_graph
 
 Y_UP_FROM_Z_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])

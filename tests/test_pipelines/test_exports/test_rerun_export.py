@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from helpers import box_mesh
 
+from pipelines.exports.export_input import ExportError
 from pipelines.exports.exporters import export_run
-from pipelines.exports.finished import ExportError
 from pipelines.exports.rerun_export import export_rerun
 from scenegraph import SceneGraph
 from scenegraph.labels import nyu40

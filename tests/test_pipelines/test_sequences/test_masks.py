@@ -252,7 +252,7 @@ def test_no_source_gives_depth_in_a_mask(box_room: Path, tmp_path: Path) -> None
         masked: Any = Masked()
         source = open_source(spec, masked, config)
         context = RunContext(Workspace(tmp_path / "run"), masked, source, config, lambda what, done, total: None)
-        frame = next(context.posed_frames([3], aligned=False, levelled=False))
+        frame = next(context.posed_frames([3], corrected="as given"))
         assert not frame.predictions.depth[~used].any()
         assert (frame.predictions.depth[used] > 0).all()
         assert not frame.rgb[~used].any()

@@ -14,7 +14,7 @@ from pipelines.settings import PipelineConfig
 from pipelines.sources.source import DepthOrigin, open_source
 from pipelines.stages.context import RunContext
 from pipelines.stages.find_depth_planes import find_surface_planes
-from pipelines.stages.planes_file import FILE, read_planes
+from pipelines.stages.planes_file import PLANES_FILE, read_planes
 from pipelines.workspace import Workspace, WorkspaceError
 
 
@@ -52,27 +52,27 @@ def test_predicted_depth_of_a_room_lies_on_its_planes(room, tmp_path):
     assert record.summary["applied"]
     assert record.summary["floor"] == 1
     assert record.summary["wall"] >= 2
-    errors = {True: [], False: []}
-    for planes, found in errors.items():
-        for frame in context.posed_frames([3, 9, 17], planes=planes):
+    errors = {"on planes": [], "levelled": []}
+    for corrected, found in errors.items():
+        for frame in context.posed_frames([3, 9, 17], corrected=corrected):
             truth = room[frame.index].recorded.depth
             known = truth > 0
             found.append(np.abs(frame.predictions.depth[known] / truth[known] - 1))
-            assert (frame.predictions.confidence.max() > 0.2) == planes
-    assert np.concatenate(errors[True]).mean() < 0.5 * np.concatenate(errors[False]).mean()
+            assert (frame.predictions.confidence.max() > 0.2) == (corrected == "on planes")
+    assert np.concatenate(errors["on planes"]).mean() < 0.5 * np.concatenate(errors["levelled"]).mean()
 
 
 def test_measured_depth_is_left_alone(room, tmp_path):
     context = context_of(room, open_source("recorded", room), tmp_path / "run")
     assert find_surface_planes(context).summary["applied"] is False
-    assert read_planes(tmp_path / "run" / FILE) == []
+    assert read_planes(tmp_path / "run" / PLANES_FILE) == []
     (frame,) = context.posed_frames([3])
     np.testing.assert_array_equal(frame.predictions.depth, room[3].recorded.depth)
 
 
 def test_the_file_of_planes_is_read_as_it_was_written(room, tmp_path):
     find_surface_planes(context_of(room, guessed(room), tmp_path / "run"))
-    planes = read_planes(tmp_path / "run" / FILE)
+    planes = read_planes(tmp_path / "run" / PLANES_FILE)
     assert planes
     for each in planes:
         assert np.linalg.norm(each.plane.normal) == pytest.approx(1)
@@ -92,7 +92,7 @@ def test_the_file_of_planes_is_read_as_it_was_written(room, tmp_path):
 )
 def test_a_damaged_file_of_planes_is_refused(room, tmp_path, old, new):
     find_surface_planes(context_of(room, guessed(room), tmp_path / "run"))
-    path = tmp_path / "run" / FILE
+    path = tmp_path / "run" / PLANES_FILE
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises((WorkspaceError, ValueError), match=r"planes\.json: planes\[0\]"):

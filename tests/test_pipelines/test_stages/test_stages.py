@@ -54,10 +54,10 @@ def test_posed_frames_come_in_the_unit_and_the_world_that_are_asked_for(room, tm
     T_input_world[:3, 3] = 1, 2, 3
     context.workspace.path("levelling.json").write_text(f'{{"T_input_world": {T_input_world.tolist()}}}')
     given = context.sequence[5]
-    (as_given,) = context.posed_frames([5], aligned=False, levelled=False)
+    (as_given,) = context.posed_frames([5], corrected="as given")
     np.testing.assert_array_equal(as_given.T_world_camera, given.T_world_camera)
     np.testing.assert_array_equal(as_given.predictions.depth, given.recorded.depth)
-    (metric,) = context.posed_frames([5], levelled=False)
+    (metric,) = context.posed_frames([5], corrected="aligned")
     np.testing.assert_allclose(metric.T_world_camera[:3, 3], 2 * given.T_world_camera[:3, 3])
     np.testing.assert_allclose(metric.predictions.depth, 2 * given.recorded.depth)
     (levelled,) = context.posed_frames([5])
@@ -66,7 +66,7 @@ def test_posed_frames_come_in_the_unit_and_the_world_that_are_asked_for(room, tm
 
 
 def test_labels_that_the_label_space_lacks_are_unknown_and_counted(room, tmp_path):
-    frames = list(context_of(room, tmp_path / "run").posed_frames([2, 3], aligned=False, levelled=False))
+    frames = list(context_of(room, tmp_path / "run").posed_frames([2, 3], corrected="as given"))
     assert [frame.foreign_labels for frame in frames] == [{}, {255: 200}]
     assert not frames[1].predictions.labels[:10, :20].any()
 
@@ -74,7 +74,7 @@ def test_labels_that_the_label_space_lacks_are_unknown_and_counted(room, tmp_pat
 @pytest.mark.parametrize("predicts", [False, True])
 def test_that_a_pixel_has_no_name_is_evidence_where_labels_are_predicted(room, tmp_path, predicts):
     context = context_of(room, tmp_path / "run")
-    (frame,) = context.posed_frames([2], aligned=False, levelled=False)
+    (frame,) = context.posed_frames([2], corrected="as given")
     blank = replace(frame, predictions=replace(frame.predictions, labels=np.zeros_like(frame.predictions.labels)))
     volume = TSDFVolume(CONFIG.tsdf)
     for seen in (frame, blank, blank):
@@ -87,7 +87,7 @@ def test_that_a_pixel_has_no_name_is_evidence_where_labels_are_predicted(room, t
 
 def test_what_frames_are_surer_of_outvotes_the_others(room, tmp_path):
     context = context_of(room, tmp_path / "run")
-    (frame,) = context.posed_frames([2], aligned=False, levelled=False)
+    (frame,) = context.posed_frames([2], corrected="as given")
     volume = TSDFVolume(CONFIG.tsdf)
     for label, confidence in ((5, 0.9), (6, 0.55), (0, 0.45)):
         shape = frame.rgb.shape[:2]

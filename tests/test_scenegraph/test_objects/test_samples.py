@@ -3,8 +3,8 @@ import pytest
 from apartments import LABELS, box
 
 from mapping import Intrinsics
-from mapping.se3 import look_at
-from scenegraph.boxes import box_iou, yaw_rotation
+from mapping.se3 import look_at, yaw_rotation
+from scenegraph.boxes import box_iou
 from scenegraph.nodes import OrientedBox
 from scenegraph.objects.sampled_boxes import LEAST_SAMPLES, sampled_box
 from scenegraph.objects.samples import (

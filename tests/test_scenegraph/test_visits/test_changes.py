@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from visit_maps import EYES, block, visit_of
 
-from mapping.se3 import from_rotation_translation, inverse
-from scenegraph.boxes import yaw_rotation
+from mapping.se3 import from_rotation_translation, inverse, yaw_rotation
 from scenegraph.diff import diff_visits
 from scenegraph.visits.space import VisitMap
 
