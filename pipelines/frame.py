@@ -94,10 +94,11 @@ class FrameInfo:
 class FrameSequence(Protocol):
     """A readable sequence: random access, no hidden state, frames are decoded when asked for.
 
-    `infos` lists every image found, in time order, usable or not. `sequence[i]` is the i-th of `infos` and raises SequenceError
-    for a frame that is not used or whose files are broken. `world_up` is a unit vector in the sequence's world or None when
-    gravity is unknown. `is_metric` is False when the unit of the poses is not known to be the metre. `label_space` is None when
-    there are no labels. `path` is the folder or file it was opened from.
+    `infos` lists every image found, in time order, usable or not; the index of the i-th is i. `sequence[i]` is its frame, of the
+    same index, and raises SequenceError for one that is not used or whose files are broken. `world_up` is a unit vector in its
+    world, None when gravity is unknown. `is_metric` is False when the unit of the poses is not known to be the metre.
+    `label_space` is None when there are no labels. `path` is the folder or file it was opened from. It may have more, which
+    derived sequences pass on: `notes`, `convention`, `origin` and `evidence`.
     """
 
     name: str
@@ -130,6 +131,15 @@ class DerivedSequence:
 
     def __len__(self) -> int:
         return len(self.infos)
+
+
+def check_indices(sequence: FrameSequence) -> None:
+    """Raise SequenceError where the index of an image is not its place in `infos`."""
+    for place, info in enumerate(sequence.infos):
+        if info.index != place:
+            raise SequenceError(
+                f"{sequence.path}: {info.image}: has the index {info.index} at place {place} of infos, which must be equal"
+            )
 
 
 def poses_of(sequence: FrameSequence) -> NDArray[np.float64]:

@@ -63,7 +63,7 @@ def read_frames(
             if isinstance(frame, Frame):
                 yield frame
                 continue
-            broken[sequence.infos[position].index] = str(frame)
+            broken[position] = str(frame)
             if len(broken) > max_broken:
                 first = next(iter(broken.values()))
                 raise BrokenFramesError(

@@ -13,7 +13,7 @@ from mapping.files import write_text_atomic
 from mapping.reading.files import file_sha256, read_bytes
 from pipelines.checks.bounds import check_bounds
 from pipelines.config import config_to_mapping, dump_config
-from pipelines.frame import FrameSequence, SequenceError, only_with_depth
+from pipelines.frame import FrameSequence, SequenceError, check_indices, only_with_depth
 from pipelines.loading import BrokenFramesError, CachedSequence
 from pipelines.posing.adjustment import can_adjust
 from pipelines.recentred import recentred
@@ -221,6 +221,7 @@ class _Input(NamedTuple):
 
 
 def _opened(sequence: FrameSequence, source: str, config: PipelineConfig) -> _Input:
+    check_indices(sequence)
     costly = is_costly(source, sequence, config)
     if costly is None:
         costly = open_source(source, CachedSequence(recentred(sequence)), config).is_costly

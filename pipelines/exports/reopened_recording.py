@@ -62,7 +62,6 @@ class MappedRecording:
     def frames(self, positions: list[int] | None = None) -> Iterator[tuple[int, Frame]]:
         """(position, frame) of those that can be read, in order; the frame's pose and recorded depth are the map's."""
         wanted = list(self.cameras) if positions is None else positions
-        by_index = {self.sequence.infos[position].index: position for position in wanted}
         for frame in read_frames(self.sequence, wanted):
             recorded = frame.recorded
             if self.corrects_depth:
@@ -70,7 +69,7 @@ class MappedRecording:
             elif self.alignment.pose_scale != 1:
                 recorded = replace(recorded, depth=None)
             pose = self._levelled(frame.T_world_camera)
-            yield by_index[frame.index], replace(frame, T_world_camera=pose, recorded=recorded)
+            yield frame.index, replace(frame, T_world_camera=pose, recorded=recorded)
 
     def encoded(self, position: int, frame: Frame) -> tuple[str, bytes]:
         """Suffix and bytes of the image of a frame: its own file where that shows the very same pixels, else a PNG."""

@@ -86,12 +86,11 @@ def _triangulated_views(sequence: FrameSequence, positions: Sequence[int]) -> di
     camera = sequence.infos[positions[0]].intrinsics
     alike = [position for position in positions if sequence.infos[position].intrinsics.is_like(camera)]
     chosen = evenly(alike, MOST_FRAMES)
-    place_of = {sequence.infos[position].index: position for position in chosen}
     places: list[int] = []
     features: list[Features] = []
     poses: list[Array] = []
     for frame in read_frames(sequence, chosen):
-        places.append(place_of[frame.index])
+        places.append(frame.index)
         features.append(find_features(frame.rgb, MOST_FEATURES))
         poses.append(frame.T_world_camera)
     if len(places) < 2:

@@ -149,7 +149,7 @@ class _Fitter:
             if problem := self._frames.lack_of_neighbours(self._depths):
                 raise SourceError(problem)
             self._base.notes.extend(self._frames.notes(self._depths))
-        proved, _ = self._depths(self._frames.position[frame.index], frame.rgb.shape[:2])
+        proved, _ = self._depths(frame.index, frame.rgb.shape[:2])
         fit = fit_depth(answer.depth, proved, self._shape)
         if fit is None:
             self._note_unfitted(frame.index)

@@ -52,7 +52,7 @@ class _DepthFinder:
             if problem := self._frames.lack_of_neighbours(self._depths):
                 raise SourceError(problem)
             self.notes += self._frames.notes(self._depths)
-        depth, confidence = self._depths(self._frames.position[frame.index], frame.rgb.shape[:2])
+        depth, confidence = self._depths(frame.index, frame.rgb.shape[:2])
         return Predictions(depth=depth, confidence=confidence)
 
 
@@ -61,7 +61,6 @@ class MultiviewFrames:
 
     def __init__(self, sequence: FrameSequence, config: PipelineConfig) -> None:
         self.name, self.chosen = sequence.name, chosen_positions(sequence, config.frames)
-        self.position = {info.index: position for position, info in enumerate(sequence.infos)}
         self.fingerprint = digest("multiview", VERSION, *map(config_to_mapping, (config.multiview, config.frames)))
         self.sequence, self._settings = sequence, config.multiview
         self._poses = poses_of(sequence)

@@ -204,7 +204,6 @@ class PosedNetwork:
 
     def __post_init__(self) -> None:
         self.notes: list[str] = []
-        self._position = {info.index: position for position, info in enumerate(self.sequence.infos)}
         self._matched: LruCache[MatchedView] = LruCache(
             KEPT_FEATURE_BYTES, lambda view: view.features.element_size() * view.features.nelement()
         )
@@ -276,7 +275,7 @@ class PosedNetwork:
         """The same, given what a map in the unit of the poses shows of the frame."""
         from m2h.infer import DepthHint
 
-        position, factor = self._position[frame.index], np.float32(self._factor)
+        position, factor = frame.index, np.float32(self._factor)
         matches = map(self._match, self._neighbours(position, frame.intrinsics))
         matched = [match for match in matches if match is not None]
         asked = None if hint is None else DepthHint(hint.depth * factor, hint.confidence)

@@ -105,7 +105,7 @@ class _Refiner:
     def predict(self, frame: Frame) -> Predictions:
         """What the other source says of a frame, its depth and confidence refined."""
         self._decide()
-        position = self._frames.position[frame.index]
+        position = frame.index
         if self._completes and self._depths is not None:
             assert self._base.predict_hinted is not None
             return self._base.predict_hinted(frame, hint_from(self._depths, position, frame))
@@ -127,7 +127,7 @@ class _Refiner:
             return self._base.predict_hinted(frame, hint)
         if not self._completes:
             return self.predict(frame)
-        seen = hint_from(self._depths, self._frames.position[frame.index], frame)
+        seen = hint_from(self._depths, frame.index, frame)
         mapped = (hint.depth > 0) & (seen.confidence < PROVED)
         confidence = np.where(mapped, np.minimum(hint.confidence, PROVED), seen.confidence)
         return self._base.predict_hinted(frame, Hint(np.where(mapped, hint.depth, seen.depth), confidence))

@@ -6,7 +6,7 @@ The turns follow from the up direction where it is known, else from what the shi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -68,10 +68,6 @@ class _Upright:
     as_stored: Source
     known_turns: NDArray[np.int64] | None
     uncertainty: Uncertainty | None
-    _position: dict[int, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._position = {info.index: position for position, info in enumerate(self.sequence.infos)}
 
     @cached_property
     def turns(self) -> NDArray[np.int64]:
@@ -117,7 +113,7 @@ class _Upright:
         return turned_array(ask(turned_frame(frame, turns)), -turns)
 
     def _turns_of(self, frame: Frame) -> int:
-        return int(self.turns[self._position[frame.index]])
+        return int(self.turns[frame.index])
 
     def _back(self, answer: Predictions, turns: int) -> Predictions:
         if self.turned is not self.as_stored:

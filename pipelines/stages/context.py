@@ -112,7 +112,7 @@ class RunContext:
         """By index the quarter turns by which images were turned before a network was shown them."""
         if self.source.turns is None:
             return {}
-        return dict(zip((info.index for info in self.sequence.infos), self.source.turns().tolist(), strict=True))
+        return dict(enumerate(self.source.turns().tolist()))
 
     @cached_property
     def alignment(self) -> alignment_file.Alignment:

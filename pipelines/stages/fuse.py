@@ -180,7 +180,7 @@ def save_checkpoint(context: RunContext, state: FusionState) -> None:
 
 
 def _load_checkpoint(context: RunContext) -> FusionState | None:
-    """What an interrupted run of the same stage key left; None when there is nothing of use."""
+    """What an interrupted run of the same stage key left; None when there is none that can be used."""
     volume, header = (context.path(name) for name in CHECKPOINT_FILES)
     try:
         data = read_json(header, WorkspaceError)

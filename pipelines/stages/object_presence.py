@@ -56,8 +56,7 @@ def fill_presence(context: RunContext, graph: SceneGraph, mesh: Mesh, views: Map
 
 def _views(context: RunContext, positions: Sequence[int], views: Mapping[int, PlainView]) -> Iterator[PlainView]:
     """The views of the frames at some positions, those that are known first."""
-    infos = context.sequence.infos
-    yield from (views[infos[p].index] for p in positions if infos[p].index in views)
-    missing = [p for p in positions if infos[p].index not in views]
+    yield from (views[position] for position in positions if position in views)
+    missing = [position for position in positions if position not in views]
     if missing:
         yield from map(PlainView.of, context.posed_frames(missing))

@@ -181,8 +181,7 @@ def store_answers(context: RunContext, predict: Callable[[Frame], Predictions], 
         for stale in stored_frames(folder):
             remove_file(prediction_path(folder, stale))
         write_text_atomic(marker, json.dumps(index))
-    infos = context.sequence.infos
-    missing = [p for p in context.positions if not has_answer(folder, infos[p].index, known)]
+    missing = [p for p in context.positions if not has_answer(folder, p, known)]
     max_broken = context.config.frames.max_broken * len(context.positions)
     frames = read_frames(context.sequence, missing, max_broken=max_broken)
     answers = ((frame, predict(frame)) for frame in frames)

@@ -32,7 +32,7 @@ from scenegraph.files import json_values as values
 Array = NDArray[np.float64]
 POSES_FILE = "poses.json"
 LEAST_ERROR = 0.4
-"""Pixels of epipolar error from which poses are worth refining, in images no larger than those in which features are found."""
+"""Pixels of epipolar error from which poses are refined, in images no larger than those in which features are found."""
 LEAST_GAIN = 0.2
 """Share by which it must fall for refined poses to be used."""
 LARGEST_TURN_DEG = 8.0
@@ -177,9 +177,9 @@ def _features(context: RunContext, positions: Sequence[int]) -> list[Features]:
     """Of each chosen frame; none of those that are not adjusted themselves."""
     every, known = -(-len(positions) // context.config.poses.most_frames), context.features
     wanted = positions[::every]
-    missing = {context.sequence.infos[position].index: position for position in wanted if position not in known}
-    for done, frame in enumerate(read_frames(context.sequence, list(missing.values()))):
-        known.find(missing[frame.index], frame)
+    missing = [position for position in wanted if position not in known]
+    for done, frame in enumerate(read_frames(context.sequence, missing)):
+        known.find(frame.index, frame)
         context.advance(done + 1, len(missing))
     found = {position: known[position] for position in wanted if position in known}
     return [found.get(position, NO_FEATURES) for position in positions]

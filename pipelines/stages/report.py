@@ -68,15 +68,14 @@ def _write(
 
 def _keyframes(context: RunContext, mesh: Mesh, graph: SceneGraph) -> dict[str, Any]:
     """Images of the chosen frames that have a pose."""
-    infos = {context.sequence.infos[position].index: position for position in context.positions}
     cameras = {}
-    for index, position in infos.items():
+    for position in context.positions:
         info = context.sequence.infos[position]
         if info.T_world_camera is not None:
-            cameras[index] = (info.intrinsics, context.levelled_pose(info.T_world_camera))
+            cameras[position] = (info.intrinsics, context.levelled_pose(info.T_world_camera))
 
     def frames_at(indices: Sequence[int]) -> Iterator[PosedFrame]:
-        return context.posed_frames([infos[index] for index in indices], broken={})
+        return context.posed_frames(indices, broken={})
 
     return find_keyframes(mesh, graph, cameras, frames_at)
 

@@ -66,12 +66,12 @@ class Segments:
 
 
 class OpeningEvidence:
-    """Evidence on the openings of a storey, computed once: depth (X, Y) metres from walls and lintels, the connected
+    """Evidence on the openings of a storey, computed once: clearance (X, Y), metres to walls and lintels, the connected
     lintels, cells near walls and near doors, and the place graph's room (X, Y) of each cell (-1 unknown)."""
 
     def __init__(self, walls: WallMap, place_rooms: Indices) -> None:
         self.walls, self.place_rooms = walls, place_rooms
-        self.depth: Array = distance_transform_edt(~walls.barrier) * walls.cell_size
+        self.clearance: Array = distance_transform_edt(~walls.barrier) * walls.cell_size
         self.near_wall = binary_dilation(walls.wall, EIGHT)
         self.near_door = binary_dilation(walls.door, EIGHT, iterations=max(round(0.2 / walls.cell_size), 1))
         self.lintels = [(*_extent(cells, walls), _around(cells, walls.lintel.shape)) for cells in _pieces(walls.lintel)]
@@ -84,34 +84,34 @@ def segment_rooms(walls: WallMap, config: RoomConfig, place_rooms: Indices) -> S
     small for a room are merged into the neighbour behind their widest opening.
     """
     evidence = OpeningEvidence(walls, place_rooms)
-    depth = evidence.depth
-    regions = _persistent(basins(depth, walls.open), depth)
+    clearance = evidence.clearance
+    regions = _persistent(basins(clearance, walls.open), clearance)
     basin_count = int(regions.max(initial=-1)) + 1
     while True:
         openings = find_openings(regions, evidence, config)
         weakest = min(openings, key=lambda pair: (openings[pair].score, -openings[pair].ratio, pair), default=None)
         if weakest is None or openings[weakest].score >= DECISION:
-            weakest = _of_smallest(regions, depth, openings, walls.cell_size, config)
+            weakest = _of_smallest(regions, clearance, openings, walls.cell_size, config)
         if weakest is None:
             break
         regions[regions == weakest[1]] = weakest[0]
-    return _numbered(_without_small(regions, depth, walls.cell_size, config), openings, basin_count)
+    return _numbered(_without_small(regions, clearance, walls.cell_size, config), openings, basin_count)
 
 
-def basins(depth: Array, inside: Mask) -> Indices:
-    """Basin number (X, Y) of each inside cell, -1 outside: cells from which ascent leads to the same local maximum of `depth`.
+def basins(clearance: Array, inside: Mask) -> Indices:
+    """Basin number (X, Y) of each inside cell, -1 outside: cells whose ascent leads to the same maximum of `clearance`.
 
-    Cells of equal depth are ordered by their position, so plateaus are assigned to basins too, identically in every run.
+    Cells of equal clearance are ordered by their position, so plateaus are assigned to basins too, identically in every run.
     """
     flat_inside = np.flatnonzero(inside)
     rank = np.full(inside.size, -1, np.int64)
-    by_depth = flat_inside[np.argsort(depth.ravel()[flat_inside], kind="stable")]
-    rank[by_depth] = np.arange(len(by_depth))
+    by_clearance = flat_inside[np.argsort(clearance.ravel()[flat_inside], kind="stable")]
+    rank[by_clearance] = np.arange(len(by_clearance))
     padded = np.pad(rank.reshape(inside.shape), 1, constant_values=-1)
     width, height = inside.shape
     around = [padded[i : i + width, j : j + height] for i in range(3) for j in range(3)]
     uphill = np.arange(inside.size)
-    uphill[flat_inside] = by_depth[np.max(around, axis=0).ravel()[flat_inside]]
+    uphill[flat_inside] = by_clearance[np.max(around, axis=0).ravel()[flat_inside]]
     while not np.array_equal(uphill[uphill], uphill):  # pointer jumping: every cell ends at its maximum
         uphill = uphill[uphill]
     numbers = np.full(inside.size, -1, np.int64)
@@ -121,9 +121,9 @@ def basins(depth: Array, inside: Mask) -> Indices:
 
 def find_openings(regions: Indices, evidence: OpeningEvidence, config: RoomConfig) -> dict[Pair, RegionOpening]:
     """Every place where two regions meet, through free space or under a lintel, with its evidence and score."""
-    walls, peaks = evidence.walls, _peaks(regions, evidence.depth)
+    walls, peaks = evidence.walls, _peaks(regions, evidence.clearance)
     found: dict[Pair, RegionOpening] = {}
-    for pair, saddle, cell in _passes(regions, evidence.depth):
+    for pair, saddle, cell in _passes(regions, evidence.clearance):
         x, y = walls.centers(np.array(cell)).tolist()
         found[pair] = RegionOpening(2 * saddle, (x, y), jambs=_has_jambs(evidence, cell, saddle))
     for pair, opening in _lintels(regions, evidence):
@@ -154,43 +154,43 @@ def _score(opening: RegionOpening, config: RoomConfig) -> float:
     return score + DOOR_BONUS * opening.door + JAMB_BONUS * opening.jambs
 
 
-def _persistent(regions: Indices, depth: Array) -> Indices:
+def _persistent(regions: Indices, clearance: Array) -> Indices:
     """Basins without those that rise less than `PERSISTENCE` above their highest pass, which are merged into the basin
     beyond it."""
     parent = np.arange(int(regions.max(initial=-1)) + 1)
-    peaks = _peaks(regions, depth)
+    peaks = _peaks(regions, clearance)
 
     def root(a: int) -> int:
         while parent[a] != a:
             a = int(parent[a])
         return a
 
-    for crossing in sorted(_passes(regions, depth), key=lambda crossing: (-crossing.depth, crossing.regions)):
+    for crossing in sorted(_passes(regions, clearance), key=lambda crossing: (-crossing.clearance, crossing.regions)):
         a, b = (root(region) for region in crossing.regions)
         low, high = sorted((a, b), key=lambda region: (peaks[region], -region))
-        if a != b and peaks[low] - crossing.depth < PERSISTENCE:
+        if a != b and peaks[low] - crossing.clearance < PERSISTENCE:
             parent[low] = high
     roots = np.array([root(a) for a in range(len(parent))], dtype=np.int64)
     return np.where(regions >= 0, roots[regions], -1) if len(roots) else regions.copy()
 
 
 class _Pass(NamedTuple):
-    """Where two regions touch: the greatest depth at which a path leads from one to the other, and the cell there."""
+    """Where two regions touch: the greatest clearance at which a path leads from one to the other, and the cell there."""
 
     regions: Pair
-    depth: float
+    clearance: float
     cell: Pair
 
 
-def _passes(regions: Indices, depth: Array) -> list[_Pass]:
+def _passes(regions: Indices, clearance: Array) -> list[_Pass]:
     """The pass between each pair of regions that touch, in the order of the pairs."""
     pairs, saddles, cells = [], [], []
     index = np.arange(regions.size).reshape(regions.shape)
     for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
         touch = (regions[a] != regions[b]) & (regions[a] >= 0) & (regions[b] >= 0)
         pairs.append(np.sort(np.stack([regions[a][touch], regions[b][touch]], axis=1), axis=1))
-        saddles.append(np.minimum(depth[a][touch], depth[b][touch]))
-        cells.append(np.where(depth[a][touch] <= depth[b][touch], index[a][touch], index[b][touch]))
+        saddles.append(np.minimum(clearance[a][touch], clearance[b][touch]))
+        cells.append(np.where(clearance[a][touch] <= clearance[b][touch], index[a][touch], index[b][touch]))
     pair, saddle, cell = np.concatenate(pairs), np.concatenate(saddles), np.concatenate(cells)
     order = np.lexsort((cell, -saddle, pair[:, 1], pair[:, 0]))
     pair, saddle, cell = pair[order], saddle[order], cell[order]
@@ -262,10 +262,10 @@ def _has_jambs(evidence: OpeningEvidence, cell: Pair, half_width: float) -> bool
     return True
 
 
-def _peaks(regions: Indices, depth: Array) -> Array:
-    """Greatest depth of each region by number."""
+def _peaks(regions: Indices, clearance: Array) -> Array:
+    """Greatest clearance of each region by number."""
     peaks = np.zeros(int(regions.max(initial=-1)) + 1)
-    np.maximum.at(peaks, regions[regions >= 0], depth[regions >= 0])
+    np.maximum.at(peaks, regions[regions >= 0], clearance[regions >= 0])
     return peaks
 
 
@@ -279,27 +279,27 @@ def _difference(rooms_a: Indices, rooms_b: Indices) -> float:
     return 1 - 2 * same
 
 
-def _too_small(regions: Indices, depth: Array, cell_size: float, config: RoomConfig) -> Indices:
+def _too_small(regions: Indices, clearance: Array, cell_size: float, config: RoomConfig) -> Indices:
     """Numbers of regions that are not rooms by themselves, smallest first."""
     areas = np.bincount(regions[regions >= 0]) * cell_size**2
-    is_small = (areas < config.min_area) | (2 * _peaks(regions, depth) < config.min_width)
+    is_small = (areas < config.min_area) | (2 * _peaks(regions, clearance) < config.min_width)
     small = np.flatnonzero((areas > 0) & is_small)
     return small[np.argsort(areas[small], kind="stable")]
 
 
 def _of_smallest(
-    regions: Indices, depth: Array, openings: dict[Pair, RegionOpening], cell_size: float, config: RoomConfig
+    regions: Indices, clearance: Array, openings: dict[Pair, RegionOpening], cell_size: float, config: RoomConfig
 ) -> Pair | None:
     """The widest opening of the smallest region that is not a room by itself; None when all remaining ones have no neighbour."""
-    for region in _too_small(regions, depth, cell_size, config).tolist():
+    for region in _too_small(regions, clearance, cell_size, config).tolist():
         pairs = [pair for pair in openings if region in pair]
         if pairs:
             return max(pairs, key=lambda pair: (openings[pair].width, pair))
     return None
 
 
-def _without_small(regions: Indices, depth: Array, cell_size: float, config: RoomConfig) -> Indices:
-    return np.where(np.isin(regions, _too_small(regions, depth, cell_size, config)), -1, regions)
+def _without_small(regions: Indices, clearance: Array, cell_size: float, config: RoomConfig) -> Indices:
+    return np.where(np.isin(regions, _too_small(regions, clearance, cell_size, config)), -1, regions)
 
 
 def _numbered(regions: Indices, openings: dict[Pair, RegionOpening], basin_count: int) -> Segments:

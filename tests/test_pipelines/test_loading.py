@@ -7,7 +7,7 @@ import pytest
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-from pipelines.frame import Frame, FrameInfo, SequenceError
+from pipelines.frame import Frame, FrameInfo, SequenceError, check_indices
 from pipelines.loading import CachedSequence, chosen_positions, read_frames
 from pipelines.settings import FramesConfig
 
@@ -75,3 +75,11 @@ def test_a_cached_sequence_decodes_a_frame_once_while_memory_lasts():
             cached[3]
     assert cached._own.read == [5, 0, 8, 0, 3, 3]
     assert sequence.read == []  # of which a stream may be read at the same time
+
+
+def test_the_index_of_an_image_is_its_place():
+    sequence = FakeSequence()
+    check_indices(sequence)
+    sequence.infos = (*sequence.infos[:2], *sequence.infos[3:])
+    with pytest.raises(SequenceError, match=r"3\.png: has the index 3 at place 2"):
+        check_indices(sequence)
