@@ -224,12 +224,12 @@ SECTIONS = (
     Section(
         "From images and poses alone",
         "from_images",
-        "The shipped network on synthetic worlds with seeds that it was not trained on (`--worlds FOLDER`: seeds 9401, 9402, 9403, 9501 and 9502 as "
-        "`bench_quality.py --rooms 3 --people 1 --keep` leaves them), on the second half "
-        "of an office whose first half it was trained on, on a kitchen and on photographs that it has never seen. Depth is "
-        "measured over all pixels with truth; *confident* are the 75 % of them with the highest confidence. Labels are those of "
-        "NYU13; *named* are the pixels whose label is probable enough to be given. Maps are those of `m2h run` as by default, in "
-        "which the network is shown what the images prove of each frame; *depth* is what it then says of all pixels.",
+        "The shipped network on synthetic worlds with seeds that it was not trained on (`--worlds FOLDER`: seeds 9401, 9402, "
+        "9403, 9501 and 9502 as `bench_quality.py --rooms 3 --people 1 --keep` leaves them), on the second half of an office "
+        "whose first half it was trained on, on a kitchen and on photographs that it has never seen. Depth is measured over all "
+        "pixels with truth; *confident* are the 75 % of them with the highest confidence. Labels are those of NYU13; *named* are "
+        "the pixels whose label is probable enough to be given. Maps are those of `m2h run` as by default, in which the network "
+        "is shown what the images prove of each frame; *depth* is what it then says of all pixels.",
         from_images,
         ("torch",),
     ),

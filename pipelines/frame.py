@@ -78,7 +78,8 @@ class FrameInfo:
 
     `used` is False when it has no usable pose or image, and `reason` then says why in a few words.
     `T_world_camera` is None when lost. `intrinsics` are those of the decoded frame, without distortion.
-    `has_depth` is False when no depth image belongs to it.
+    `has_depth` is False when no depth image belongs to it. `file_bytes` is the size of the image's file, 0 where it has none of
+    its own or none is there.
     """
 
     index: int
@@ -89,6 +90,7 @@ class FrameInfo:
     T_world_camera: NDArray[np.float64] | None
     intrinsics: Intrinsics
     has_depth: bool = True
+    file_bytes: int = 0
 
 
 class FrameSequence(Protocol):

@@ -194,7 +194,9 @@ class RecordedSequence:
         pose = None if T is None else self.convention.T_world_camera(T)
         shown, has_depth = self._shown(record.image), record.depth is not None
         camera = fitted(record.intrinsics, self._sizes[index], shown).undistorted()
-        return FrameInfo(index, record.timestamp, shown, not reason, reason, pose, camera, has_depth)
+        return FrameInfo(
+            index, record.timestamp, shown, not reason, reason, pose, camera, has_depth, _bytes_of(record.image)
+        )
 
     def _shown(self, image: Path | VideoFrame) -> str:
         path = image.path if isinstance(image, VideoFrame) else image
@@ -304,6 +306,10 @@ def _stored_size(record: FrameRecord) -> tuple[int, int] | None:
 
 def _size_of(intrinsics: Intrinsics) -> tuple[int, int]:
     return intrinsics.width, intrinsics.height
+
+
+def _bytes_of(image: Path | VideoFrame) -> int:
+    return image.stat().st_size if isinstance(image, Path) and image.is_file() else 0
 
 
 def _example(info: FrameInfo) -> str:

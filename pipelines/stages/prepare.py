@@ -49,7 +49,7 @@ def list_frames(context: RunContext) -> StageRecord:
     if skipped := sum(info.used for info in infos) - len(context.all_positions):
         unused["excluded by stride or range"] = skipped
     if near := len(context.all_positions) - len(chosen):
-        unused["close to the frame before"] = near
+        unused["close to a sharper frame"] = near
     omitted = "".join(f", {count} {reason}" for reason, count in unused.most_common(3))
     summary = {
         "found": len(infos),

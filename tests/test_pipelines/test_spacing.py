@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sequence_folders import room_poses, write_room
 from textured_wall import CAMERA, CONFIG, Wall
 
+from pipelines import open_sequence
 from pipelines.estimate import expected
 from pipelines.frame import FrameInfo
 from pipelines.loading import chosen_positions
@@ -46,6 +48,26 @@ def test_frames_far_apart_are_all_taken():
     assert apart(infos) == [0, 1, 2, 3, 4]
     lost = [*infos[:2], replace(infos[2], T_world_camera=None), *infos[3:]]
     assert apart(lost) == [0, 1, 3, 4]
+
+
+def test_the_sharpest_of_a_stretch_is_taken():
+    """Blurred images take fewer bytes; other formats, other sizes and frames without a pose are not compared."""
+    infos = frames([0, 0.04, 0.08, 0.12, 0.16, 0.2], np.zeros(6), np.arange(6) / 10)
+    sized = [replace(info, file_bytes=n) for info, n in zip(infos, (5, 9, 7, 4, 4, 3), strict=True)]
+    assert apart(sized) == [1, 3]
+    assert apart([replace(sized[0], file_bytes=0), *sized[1:]]) == [1, 3]
+    lost = replace(sized[1], T_world_camera=None)
+    assert apart([sized[0], lost, *sized[2:]]) == [2, 3]
+    assert apart([sized[0], replace(sized[1], image="1.jpg"), *sized[2:]]) == [2, 3]
+    large = replace(sized[1], intrinsics=CAMERA.resized(2 * CAMERA.width, 2 * CAMERA.height))
+    assert apart([sized[0], large, *sized[2:]]) == [2, 3]
+
+
+def test_readers_say_how_large_the_file_of_an_image_is(tmp_path):
+    folder = tmp_path / "seq"
+    write_room(folder, *(2 * [room_poses(3)]))
+    infos = open_sequence(folder).infos
+    assert [info.file_bytes for info in infos] == [(folder / info.image).stat().st_size for info in infos]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +111,6 @@ def test_a_run_from_images_leaves_out_what_is_close_and_says_so(tmp_path, monkey
     # 0.021 m and 0.1 s a frame: every second frame is more than 0.04 m on.
     summary = manifest["stages"]["sequence"]["summary"]
     assert summary["used"] == 12
-    assert summary["unused"] == {"close to the frame before": 12}
+    assert summary["unused"] == {"close to a sharper frame": 12}
     assert expected(wall, "multiview", CONFIG).frames == 12
     assert expected(wall, "recorded", CONFIG).frames == 24
