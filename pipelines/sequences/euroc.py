@@ -20,9 +20,10 @@ from mapping.se3 import inverse
 from pipelines.config import ConfigError, read_yaml_mapping
 from pipelines.frame import SequenceError
 from pipelines.sequences.association import Trajectory
+from pipelines.sequences.cameras import NO_LENS, Lens, camera_for_images
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions, rigid_pose
 from pipelines.sequences.ignored_keys import check_ignored_keys
-from pipelines.sequences.recorded import NO_LENS, Details, FrameRecord, Lens, RecordedSequence, camera_for_images
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import content_lines, number_rows, slashed
 from pipelines.sequences.times import check_repeats, to_seconds
 from pipelines.sequences.trajectory_file import named_order

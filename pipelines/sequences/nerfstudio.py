@@ -22,7 +22,14 @@ from pipelines.frame import SequenceError
 from pipelines.images import first_image_size
 from pipelines.sequences.conventions import Convention, is_direction
 from pipelines.sequences.evidence import WorldEvidence, read_evidence
-from pipelines.sequences.nerfstudio_camera import FRAME_KEYS, HEADER_KEYS, check_keys, read_intrinsics, read_number
+from pipelines.sequences.nerfstudio_camera import (
+    FRAME_KEYS,
+    HEADER_KEYS,
+    check_keys,
+    frame_keys,
+    read_intrinsics,
+    read_number,
+)
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import natural_key, read_json, slashed
 from pipelines.sequences.times import UNITS, to_seconds
@@ -194,7 +201,7 @@ def _record(
         image,
         read_number(entry, "timestamp", 0.0, where),
         _matrix(entry, scale, where),
-        read_intrinsics({**header, **entry}, size, where),
+        read_intrinsics(frame_keys(header, entry), size, where),
         depth=folder / depths.pop() if depths else None,
         problem="" if image.is_file() else "image file is missing",
         **layers,

@@ -15,10 +15,11 @@ import numpy as np
 
 from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images
+from pipelines.sequences.cameras import camera_for_images
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.ignored_keys import LENS, check_ignored_keys
 from pipelines.sequences.pairing import files_by_name
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import number_of, read_json
 from pipelines.sequences.times import to_seconds
 
