@@ -11,7 +11,7 @@ from mapping.camera import Intrinsics
 from mapping.reading.files import shown
 from pipelines.frame import SequenceError
 from pipelines.sequences.cameras import Lens, camera_for_images
-from pipelines.sequences.ignored_keys import NOT_SUPPORTED, ignored_key
+from pipelines.sequences.ignored_keys import ignored_key, not_supported
 from pipelines.sequences.same_camera import ANGLE_KEYS, OTHER_KEYS, check_same_camera
 
 LENS_KEYS: dict[str, tuple[str, ...]] = {
@@ -31,6 +31,7 @@ HEADER_KEYS = CAMERA_KEYS | {
     "applied_scale",
     "aabb_scale",
     "timestamp_unit",
+    "has_mask",
 }
 FRAME_KEYS = CAMERA_KEYS | {"depth_file_path", "depth_path", "mask_path"}
 """Keys about lenses, depth, masks and scale that are read there, or (`aabb_scale`) do not change what is recorded."""
@@ -48,7 +49,7 @@ def check_keys(keys: Mapping[str, Any], known: Set[str], where: str) -> None:
     key = ignored_key(keys, known)
     if key is not None:
         other = "a frame" if key in FRAME_KEYS else "the header" if key in HEADER_KEYS else ""
-        place = f"has no effect here but in {other}" if other else INSTEAD.get(key, NOT_SUPPORTED)
+        place = f"has no effect here but in {other}" if other else INSTEAD.get(key) or not_supported(keys[key])
         raise SequenceError(f"{where}: {key} {place}")
 
 
