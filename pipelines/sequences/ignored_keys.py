@@ -53,8 +53,8 @@ def check_ignored_keys(keys: Mapping[str, Any], known: Set[str], where: str) -> 
 
 
 def not_supported(value: object) -> str:
-    """What to say of a key of this value that is not read; a number or word is shown."""
-    found = "" if isinstance(value, (list, dict, bool)) else f" (found {shown(value)})"
+    """What to say of a key of this value that is not read; numbers and words are shown."""
+    found = "" if isinstance(value, (dict, bool)) else f" (found {shown(value)})"
     return f"is not supported{found}; remove it if it changes nothing"
 
 

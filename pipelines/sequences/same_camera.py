@@ -33,10 +33,12 @@ SAME_PIXEL, SAME_FOCAL = 1.0, 0.01
 def check_same_camera(keys: Mapping[str, Any], camera: Intrinsics, where: str) -> None:
     """Raises SequenceError that begins with `where` for a key that states another camera than the one that was read."""
     for key, numbers in _stated(keys, camera, where).items():
-        if not all(isinstance(found, (int, float)) and abs(found - value) <= SAME_PIXEL for found, value in numbers):
-            raise SequenceError(
-                f"{where}: {key} is not read and differs from the camera that is; give fl_x, fl_y, cx and cy in pixels"
-            )
+        for found, value in numbers:
+            if not (isinstance(found, (int, float)) and abs(found - value) <= SAME_PIXEL):
+                raise SequenceError(
+                    f"{where}: {key} is not read and differs from the camera that is; give fl_x, fl_y, cx and cy in pixels "
+                    f"(found {shown(found)}, read {value:g})"
+                )
     if camera.distortion_model == "fisheye":  # whose angles of view follow from its coefficients, too
         return
     for key, focal_key in ANGLE_KEYS.items():

@@ -125,7 +125,7 @@ def test_stray_scanner_column_of_a_skew(tmp_path: Path) -> None:
         folders.write_stray_scanner(tmp_path / str(skew))
         in_columns(tmp_path / str(skew), {"skew": skew})
     open_sequence(tmp_path / "0.2")
-    with pytest.raises(SequenceError, match=r"odometry\.csv: column: skew is not supported"):
+    with pytest.raises(SequenceError, match=r"odometry\.csv: column: skew is not supported \(found \[2\.0, "):
         open_sequence(tmp_path / "2")
 
 
