@@ -25,6 +25,7 @@ from mapping.reading.pictures import (
     check_exr_size,
     image_file_size,
     may_be_transparent,
+    placed_in_display,
     read_image,
     read_image_bytes,
 )
@@ -218,7 +219,7 @@ def encode_png(image: NDArray[Any], *, compression: int = 1) -> bytes:
 
 
 def _one_channel(path: Path) -> NDArray[Any]:
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         raw = read_npy(path, SequenceError)
         raw = raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw
     elif path.suffix.lower() == ".exr":
@@ -231,7 +232,8 @@ def _one_channel(path: Path) -> NDArray[Any]:
 
 
 def _read_exr(path: Path) -> NDArray[Any]:
-    """The depth channel of an OpenEXR file: Z, Y or V, else the only one, or the red of three equal ones."""
+    """The depth channel of an OpenEXR file: Z, Y or V, else the only one, or the red of three equal ones; at the pixels of the
+    image (its display window), 0 where the file has none."""
     data = read_image_bytes(path, SequenceError)
     if not data.startswith(EXR_SIGNATURE):
         raise SequenceError(f"{path}: is not an OpenEXR file")
@@ -246,8 +248,13 @@ def _read_exr(path: Path) -> NDArray[Any]:
     try:
         with OpenEXR.File(str(path), separate_channels=True) as file:
             channels = {name: np.array(channel.pixels) for name, channel in file.channels().items()}
+            data_window, display_window = (np.array(file.header()[name]) for name in ("dataWindow", "displayWindow"))
     except Exception as error:  # the binding raises RuntimeError, ValueError and its own kinds
         raise SequenceError(f"{path}: is not a readable OpenEXR file: {str(error).splitlines()[0]}") from error
+    return placed_in_display(_depth_channel(channels, path), data_window, display_window, str(path), SequenceError)
+
+
+def _depth_channel(channels: dict[str, NDArray[Any]], path: Path) -> NDArray[Any]:
     for name in ("Z", "Y", "V"):
         if name in channels:
             return channels[name]

@@ -84,7 +84,7 @@ def _read_member(
 
 
 def _read_array(file: IO[bytes], size: int, most: int) -> NDArray[Any]:
-    """The array at the position of a file, or member, of `size` bytes."""
+    """The array at the position of a file, or member, of `size` bytes, in this machine's order of bytes."""
     try:
         shape, fortran, dtype = _read_header(file)
     except (ValueError, EOFError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as problem:
@@ -108,7 +108,7 @@ def _read_array(file: IO[bytes], size: int, most: int) -> NDArray[Any]:
             raise _FormatError(f"is truncated: shape {shown(shape)} of {dtype} takes {needed} bytes, it has {at}")
         view[at : at + len(piece)] = piece
         at += len(piece)
-    array: NDArray[Any] = np.frombuffer(data, dtype)
+    array: NDArray[Any] = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)
     return array.reshape(shape, order="F" if fortran else "C")
 
 

@@ -146,7 +146,7 @@ def read_yaml(path: str | os.PathLike[str], error: type[ValueError]) -> Any:
 
 def parse_yaml(text: str, where: str, error: type[ValueError]) -> Any:
     """YAML text as plain Python values, without objects of other kinds, and without aliases that repeat too much or contain
-    themselves. Raises `error` in one line that begins with `where`."""
+    themselves, and without keys that appear twice. Raises `error` in one line that begins with `where`."""
     import yaml
 
     try:
@@ -169,7 +169,7 @@ def _loader() -> Callable[[str], yaml.SafeLoader]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """`yaml.SafeLoader` that counts what it composes."""
+        """`yaml.SafeLoader` that counts what it composes and refuses a key that a mapping has twice."""
 
         def __init__(self, text: str) -> None:
             super().__init__(text)
@@ -195,6 +195,16 @@ def _loader() -> Callable[[str], yaml.SafeLoader]:
                 self._counts[id(node)] = self._values - before
             if self._values > MOST_YAML_VALUES:
                 raise _LimitError(f"too large: more than {MOST_YAML_VALUES} values, repeated ones counted each time")
+            return node
+
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+            names: set[tuple[str, str]] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if (name := (key.tag, key.value)) in names:
+                        raise _LimitError(f"{shown(key.value)} appears twice, again in line {key.start_mark.line + 1}")
+                    names.add(name)
             return node
 
         def construct_yaml_int(self, node: Any) -> int:

@@ -115,6 +115,34 @@ def check_exr_size(data: bytes, where: str, error: type[ValueError]) -> None:
     _checked_size(_exr_size(data), where, error, len(data))
 
 
+def placed_in_display(
+    pixels: NDArray[Any], data_window: NDArray[Any], display_window: NDArray[Any], where: str, error: type[ValueError]
+) -> NDArray[Any]:
+    """The pixels (H, W) of an OpenEXR file's data window as those of its display window, which is the image: 0 where the file
+    has none, and without those outside of it.
+
+    Windows are the first and the last pixel (2, 2), each as x and y. Raises `error` that begins with `where` for pixels of
+    another size than the data window, and for windows without a common pixel.
+    """
+    (left, top), (right, bottom) = data_window.tolist()
+    (x0, y0), (x1, y1) = display_window.tolist()
+    width, height = _checked_size((x1 - x0 + 1, y1 - y0 + 1), where, error)
+    if pixels.shape != (bottom - top + 1, right - left + 1):
+        raise error(f"{where}: has {pixels.shape[1]}x{pixels.shape[0]} pixels in a window of another size")
+    if (left, top, right, bottom) == (x0, y0, x1, y1):
+        return pixels
+    columns, rows = slice(max(left, x0), min(right, x1) + 1), slice(max(top, y0), min(bottom, y1) + 1)
+    if columns.start >= columns.stop or rows.start >= rows.stop:
+        raise error(
+            f"{where}: its pixels (from {left}, {top}) lie outside of its image ({width}x{height} from {x0}, {y0})"
+        )
+    image = np.zeros((height, width), pixels.dtype)
+    image[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0] = pixels[
+        rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+    ]
+    return image
+
+
 def _checked_size(size: Size | None, where: str, error: type[ValueError], count: int = 0) -> Size:
     if size is None:
         raise error(f"{where}: not an image that can be decoded ({count} bytes)")

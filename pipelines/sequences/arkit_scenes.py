@@ -18,8 +18,9 @@ from mapping.se3 import from_rotation_translation, inverse
 from pipelines.frame import SequenceError
 from pipelines.images import list_images
 from pipelines.sequences.association import Trajectory, nearest_pairs
+from pipelines.sequences.cameras import camera_for_images
 from pipelines.sequences.conventions import Convention
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import number_rows
 from pipelines.sequences.times import check_repeats, to_seconds
 

@@ -13,8 +13,8 @@ from pydantic.dataclasses import dataclass
 from mapping.camera import Intrinsics
 from pipelines.config import ConfigError, config_from_mapping, read_yaml_mapping
 from pipelines.frame import SequenceError
+from pipelines.sequences.cameras import NEGATIVE_FOCAL_LENGTH, camera_for_images
 from pipelines.sequences.conventions import CameraAxes, Convention, PoseDirection, is_direction
-from pipelines.sequences.recorded import NEGATIVE_FOCAL_LENGTH, camera_for_images
 
 CAMERA_ENTRIES = frozenset({"fx", "fy", "cx", "cy", "hfov_deg", "width", "height", "distortion", "distortion_model"})
 """The entries that describe the camera itself."""

@@ -19,9 +19,10 @@ from mapping.camera import Intrinsics
 from mapping.reading.files import read_bytes, read_lines
 from pipelines.frame import SequenceError
 from pipelines.images import IMAGE_SUFFIXES
+from pipelines.sequences.cameras import Lens, camera_for_images
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
 from pipelines.sequences.masks import MASK_FOLDERS
-from pipelines.sequences.recorded import Details, FrameRecord, Lens, RecordedSequence, camera_for_images
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import content_lines, natural_key, slashed
 
 ASSUMED_RATE = 30.0

@@ -20,9 +20,10 @@ from mapping.se3 import inverse
 from pipelines.config import ConfigError, read_yaml_mapping
 from pipelines.frame import SequenceError
 from pipelines.sequences.association import Trajectory
+from pipelines.sequences.cameras import NO_LENS, Lens, camera_for_images
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions, rigid_pose
 from pipelines.sequences.ignored_keys import check_ignored_keys
-from pipelines.sequences.recorded import NO_LENS, Details, FrameRecord, Lens, RecordedSequence, camera_for_images
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import content_lines, number_rows, slashed
 from pipelines.sequences.times import check_repeats, to_seconds
 from pipelines.sequences.trajectory_file import named_order
@@ -32,7 +33,7 @@ TRUTHS = ("state_groundtruth_estimate0", "mocap0", "vicon0")
 ORDER = ("stamp", "tx", "ty", "tz", "qw", "qx", "qy", "qz")
 MAX_GAP = 0.1
 DELAY = "timeshift_cam_imu"
-SENSOR_KEYS = frozenset({"distortion_model", "distortion_coefficients", DELAY})
+SENSOR_KEYS = frozenset({"camera_model", "distortion_model", "distortion_coefficients", DELAY})
 """Keys that are read and whose names would be errors in other files."""
 LENS_MODELS = {
     "radial-tangential": "opencv",
@@ -51,13 +52,16 @@ def open_euroc(path: Path) -> RecordedSequence:
     truth = next((folder / name for name in TRUTHS if (folder / name / "data.csv").is_file()), None)
     if truth is None:
         raise SequenceError(f"{folder}: no trajectory: expected data.csv in {', '.join(TRUTHS)}")
-    T_body_marker = _pose_of_sensor(truth / "sensor.yaml") if (truth / "sensor.yaml").is_file() else np.eye(4)
+    T_body_marker = np.eye(4)
+    if (truth / "sensor.yaml").is_file():
+        check_ignored_keys(_entries(truth / "sensor.yaml"), set(), str(truth / "sensor.yaml"))
+        T_body_marker = _pose_of_sensor(truth / "sensor.yaml")
     T_marker_camera = inverse(T_body_marker) @ T_body_camera
     trajectory = _trajectory(truth / "data.csv")
     delay = _delay(camera_folder / "sensor.yaml", truth.name)
     records = []
     for time, name in _images(camera_folder / "data.csv"):
-        file = camera_folder / "data" / name
+        file = camera_folder / (name if name.startswith("data/") else f"data/{name}")
         matrix, problem = trajectory.at(time + delay)
         if not file.is_file():
             problem = "image file is missing"

@@ -8,14 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.images import first_image_size, list_depth_images, list_images
+from pipelines.sequences.cameras import camera_from_matrix
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.pairing import files_by_name, images_in_pose_order
-from pipelines.sequences.recorded import (
-    Details,
-    FrameRecord,
-    RecordedSequence,
-    camera_from_matrix,
-)
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import matrix_rows, read_matrix
 
 ASSUMED_RATE = 30.0

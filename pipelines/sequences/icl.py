@@ -17,6 +17,7 @@ from pipelines.sequences.conventions import CAMERA_FILE, Convention
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import content_lines, last_number, slashed
 from pipelines.sequences.trajectory_file import read_trajectory
+from pipelines.sequences.unread import missing_depth_notes
 
 CAMERA = Intrinsics(481.20, 480.0, 319.5, 239.5, 640, 480)
 CONVENTION, WORLD_UP = Convention("camera_to_world", "left_handed", 5000.0), (0.0, 1.0, 0.0)
@@ -50,7 +51,8 @@ def open_icl(path: Path) -> RecordedSequence:
         depth_file = path / depth if (path / depth).is_file() else None
         time = (number or 0) / RATE
         records.append(FrameRecord(path / rgb, time, matrix, camera, depth=depth_file, problem=problem))
-    notes = (f"time stamps are image numbers at {RATE:g} per second",)
+    missing = missing_depth_notes(path / "associations.txt", [depth for depth, _ in pairs])
+    notes = (f"time stamps are image numbers at {RATE:g} per second", *missing)
     return RecordedSequence(
         path, "icl", records, Details(convention, world_up=world_up, notes=notes, reads_camera_file=True)
     )

@@ -22,7 +22,14 @@ from pipelines.frame import SequenceError
 from pipelines.images import first_image_size
 from pipelines.sequences.conventions import Convention, is_direction
 from pipelines.sequences.evidence import WorldEvidence, read_evidence
-from pipelines.sequences.nerfstudio_camera import FRAME_KEYS, HEADER_KEYS, check_keys, read_intrinsics, read_number
+from pipelines.sequences.nerfstudio_camera import (
+    FRAME_KEYS,
+    HEADER_KEYS,
+    check_keys,
+    frame_keys,
+    read_intrinsics,
+    read_number,
+)
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import natural_key, read_json, slashed
 from pipelines.sequences.times import UNITS, to_seconds
@@ -32,6 +39,10 @@ FORMAT, NEWEST_VERSION = "m2h-sequence", 1
 UNFINISHED = ".unfinished"
 """A file in a canonical folder while it is being written."""
 ASSUMED_RATE = 30.0
+RATE_KEYS = ("fps", "frame_rate")
+"""Keys of the header for the frames per second where frames have no `timestamp`."""
+NOT_USED = {"is_bad": True, "ignore": True, "exclude": True, "valid": False, "is_valid": False}
+"""Keys of frames, and their values by which a frame is not to be used; the first one is ScanNet++'s."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".JPG", ".PNG", ".JPEG")
 LAYER_KEYS = {
     "mask": "mask_path",
@@ -72,13 +83,14 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
     records = [_record(entry, file, header, (size, scale)) for entry in entries]
     is_metric = _is_metric(header, entries, file)
     has_times = all("timestamp" in entry for entry in entries)
-    times = np.arange(len(records)) / ASSUMED_RATE
+    rate = _frame_rate(header, file)
+    times = np.arange(len(records)) / (rate or ASSUMED_RATE)
     if has_times:
         stamps = [record.timestamp / _time_unit(header, file) for record in records]
         states_unit = header.get("format") == FORMAT or "timestamp_unit" in header
         times = to_seconds(stamps, f"{file}: timestamp", states_unit=states_unit)
     records = [replace(record, timestamp=float(time)) for record, time in zip(records, times, strict=True)]
-    notes = [] if has_times else [_no_times(entries)]
+    notes = [] if has_times else [_no_times(entries, rate)]
     if path.is_dir() and (others := _other_files(folder, file)):
         notes.append(f"{file.name} is read, not {', '.join(others)}")
     if header.get("enable_depth_loading") is False and any(record.depth is not None for record in records):
@@ -100,7 +112,12 @@ def open_nerfstudio(path: Path) -> RecordedSequence:
         label_space=_label_space(header, file) if has_labels else None,
         notes=tuple(notes),
     )
-    return RecordedSequence(folder, "nerfstudio", records, details)
+    sequence = RecordedSequence(folder, "nerfstudio", records, details)
+    if header.get("has_mask") and not any(sequence.files(i).mask for i in range(len(sequence))):
+        raise SequenceError(
+            f"{file}: has_mask: no frame has a mask: give mask_path, or masks/ with the names of the images"
+        )
+    return sequence
 
 
 def _read_header(file: Path) -> Mapping[str, Any]:
@@ -145,11 +162,21 @@ def _ordered(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(entries, key=lambda entry: natural_key(slashed(entry["file_path"])))
 
 
-def _no_times(entries: list[Mapping[str, Any]]) -> str:
+def _frame_rate(header: Mapping[str, Any], file: Path) -> float:
+    """Frames per second where the header states them, else 0."""
+    key = next((key for key in RATE_KEYS if header.get(key)), RATE_KEYS[0])
+    rate = read_number(header, key, 0.0, str(file)) if header.get(key) is not None else 0.0
+    if rate < 0:
+        raise SequenceError(f"{file}: {key} must be a positive number of frames per second, got {rate:g}")
+    return rate
+
+
+def _no_times(entries: list[Mapping[str, Any]], rate: float) -> str:
     """What is assumed of frames without `timestamp`, and which of their keys may have been meant."""
     keys = sorted({key for entry in entries for key in entry if "time" in key.lower() or "stamp" in key.lower()})
     ignored = f"; {', '.join(keys)} is not read: write seconds as timestamp in every frame" if keys else ""
-    return f"no time stamps: {ASSUMED_RATE:g} frames per second assumed, in the order of the names{ignored}"
+    stated = f"{rate:g} frames per second, as the file says" if rate else f"{ASSUMED_RATE:g} frames per second assumed"
+    return f"no time stamps: {stated}, in the order of the names{ignored}"
 
 
 def _time_unit(header: Mapping[str, Any], file: Path) -> float:
@@ -194,11 +221,19 @@ def _record(
         image,
         read_number(entry, "timestamp", 0.0, where),
         _matrix(entry, scale, where),
-        read_intrinsics({**header, **entry}, size, where),
+        read_intrinsics(frame_keys(header, entry), size, where),
         depth=folder / depths.pop() if depths else None,
-        problem="" if image.is_file() else "image file is missing",
+        problem=_problem(entry, image),
         **layers,
     )
+
+
+def _problem(entry: Mapping[str, Any], image: Path) -> str:
+    """Why a frame is not used, empty where it is."""
+    mark = next((key for key, value in NOT_USED.items() if entry.get(key) is value), None)
+    if mark is not None:
+        return f"marked as {mark}: {json.dumps(entry[mark])}"
+    return "" if image.is_file() else "image file is missing"
 
 
 def _image_path(folder: Path, name: str) -> Path:

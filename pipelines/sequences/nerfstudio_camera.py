@@ -10,8 +10,9 @@ from typing import Any
 from mapping.camera import Intrinsics
 from mapping.reading.files import shown
 from pipelines.frame import SequenceError
-from pipelines.sequences.ignored_keys import NOT_SUPPORTED, ignored_key
-from pipelines.sequences.recorded import Lens, camera_for_images
+from pipelines.sequences.cameras import Lens, camera_for_images
+from pipelines.sequences.ignored_keys import ignored_key, not_supported
+from pipelines.sequences.same_camera import ANGLE_KEYS, OTHER_KEYS, check_same_camera
 
 LENS_KEYS: dict[str, tuple[str, ...]] = {
     "OPENCV": ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),
@@ -30,17 +31,16 @@ HEADER_KEYS = CAMERA_KEYS | {
     "applied_scale",
     "aabb_scale",
     "timestamp_unit",
+    "has_mask",
 }
 FRAME_KEYS = CAMERA_KEYS | {"depth_file_path", "depth_path", "mask_path"}
 """Keys about lenses, depth, masks and scale that are read there, or (`aabb_scale`) do not change what is recorded."""
 INSTEAD = {
     "left_handed": "is not read; give camera_axes: left_handed in m2h.yaml",
     "up": "is not read; give the direction as world_up",
+    "from_na": "says that cameras have OpenCV's axes; remove it and give camera_axes: opencv in m2h.yaml",
 }
 """What to write instead of a key that is not read."""
-FOCAL_KEYS, MATRIX_KEYS = ("fx", "fy"), ("K", "intrinsics", "intrinsic", "intrinsic_matrix", "camera_matrix")
-"""Keys of other files for the camera; they may say the same as the keys that are read, to within `SAME_PIXEL`."""
-SAME_PIXEL = 1.0
 
 
 def check_keys(keys: Mapping[str, Any], known: Set[str], where: str) -> None:
@@ -49,8 +49,14 @@ def check_keys(keys: Mapping[str, Any], known: Set[str], where: str) -> None:
     key = ignored_key(keys, known)
     if key is not None:
         other = "a frame" if key in FRAME_KEYS else "the header" if key in HEADER_KEYS else ""
-        place = f"has no effect here but in {other}" if other else INSTEAD.get(key, NOT_SUPPORTED)
+        place = f"has no effect here but in {other}" if other else INSTEAD.get(key) or not_supported(keys[key])
         raise SequenceError(f"{where}: {key} {place}")
+
+
+def frame_keys(header: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a frame: the header's and its own, without an angle of the header where it has a focal length of its own."""
+    replaced = [angle for angle, focal in ANGLE_KEYS.items() if focal in entry]
+    return {**{key: value for key, value in header.items() if key not in replaced}, **entry}
 
 
 def read_intrinsics(keys: Mapping[str, Any], size: tuple[int, int], where: str) -> Intrinsics:
@@ -63,35 +69,15 @@ def read_intrinsics(keys: Mapping[str, Any], size: tuple[int, int], where: str) 
     fx = read_number(keys, "fl_x", _focal(keys, "camera_angle_x", width, where), where)
     fy = read_number(keys, "fl_y", _focal(keys, "camera_angle_y", height, where) or fx, where)
     if not fx:
-        others = [key for key in (*FOCAL_KEYS, *MATRIX_KEYS) if keys.get(key)]
+        others = [key for key in OTHER_KEYS if keys.get(key)]
         raise SequenceError(f"{where}: needs fl_x or camera_angle_x" + (f"; {others[0]} is not read" if others else ""))
     if lens[1] == "fisheye" and "fl_x" not in keys:
         raise SequenceError(f"{where}: camera_angle_x is that of a pinhole camera; a fisheye needs fl_x")
     cx, cy = read_number(keys, "cx", width / 2, where) - 0.5, read_number(keys, "cy", height / 2, where) - 0.5
     states_size = "w" in keys and "h" in keys
-    _check_same_camera(keys, (fx, fy, cx, cy), where)
-    return camera_for_images((fx, fy, cx, cy), (width, height), where, lens=lens, states_size=states_size)
-
-
-def _check_same_camera(keys: Mapping[str, Any], values: tuple[float, ...], where: str) -> None:
-    """Raises SequenceError for a focal length or camera matrix under another key that differs from (fx, fy, cx, cy)."""
-    fx, fy, cx, cy = values
-    given = {key: [(keys[key], value)] for key, value in zip(FOCAL_KEYS, (fx, fy), strict=True) if key in keys}
-    for key in MATRIX_KEYS:
-        rows = keys.get(key)
-        if (
-            isinstance(rows, list)
-            and len(rows) >= 2
-            and all(isinstance(row, list) and len(row) >= 3 for row in rows[:2])
-        ):
-            given[key] = [(rows[0][0], fx), (rows[1][1], fy), (rows[0][2], cx), (rows[1][2], cy)]
-        elif rows:
-            given[key] = [(rows, fx)]
-    for key, numbers in given.items():
-        if not all(isinstance(found, (int, float)) and abs(found - value) <= SAME_PIXEL for found, value in numbers):
-            raise SequenceError(
-                f"{where}: {key} is not read and differs from the camera that is; give fl_x, fl_y, cx and cy in pixels"
-            )
+    camera = camera_for_images((fx, fy, cx, cy), (width, height), where, lens=lens, states_size=states_size)
+    check_same_camera(keys, camera, where)
+    return camera
 
 
 def read_number(keys: Mapping[str, Any], key: str, default: float, where: str) -> float:

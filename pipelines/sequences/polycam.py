@@ -15,14 +15,17 @@ import numpy as np
 
 from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images
+from pipelines.sequences.cameras import camera_for_images
 from pipelines.sequences.conventions import Convention
-from pipelines.sequences.ignored_keys import LENS, check_ignored_keys
+from pipelines.sequences.ignored_keys import check_ignored_keys
 from pipelines.sequences.pairing import files_by_name
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import number_of, read_json
 from pipelines.sequences.times import to_seconds
 
 FOLDERS = (("corrected_images", "corrected_cameras"), ("images", "cameras"))
+HARMLESS_KEYS = frozenset({"center_depth"})
+"""What Polycam writes of a frame besides: metres to what is in its middle."""
 MATRIX_KEYS = tuple(f"t_{row}{column}" for row in range(3) for column in range(4))
 
 
@@ -64,7 +67,7 @@ def _record(file: Path, time: float, camera_file: Path) -> FrameRecord:
         raise SequenceError(f"{camera_file}: camera of {file.name} is missing")
     keys = read_json(camera_file)
     fx, fy, cx, cy = (number_of(keys, key, camera_file) for key in ("fx", "fy", "cx", "cy"))
-    check_ignored_keys(keys, set(), str(camera_file), LENS)
+    check_ignored_keys(keys, HARMLESS_KEYS, str(camera_file))
     size = number_of(keys, "width", camera_file), number_of(keys, "height", camera_file)
     camera = camera_for_images((fx, fy, cx, cy), size, str(camera_file), states_size=True)
     matrix = np.eye(4)

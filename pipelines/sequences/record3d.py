@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images
+from pipelines.sequences.cameras import camera_for_images, check_camera_matrix
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
 from pipelines.sequences.ignored_keys import check_ignored_keys
 from pipelines.sequences.pairing import files_by_name
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import last_number, number_of, read_json
 from pipelines.sequences.times import to_seconds
 
@@ -79,9 +80,11 @@ def _cameras(keys: Mapping[str, Any], count: int, file: Path) -> list[Intrinsics
         K = keys.get("K")
         if not isinstance(K, list) or len(K) != 9:
             raise SequenceError(f"{file}: K must be 9 numbers, a matrix column by column")
-        values = {str(i): value for i, value in enumerate(K)}
-        centre = ("6", "7") if values["2"] == values["5"] == 0 else ("2", "5")  # some write it row by row
-        coefficients = np.tile([number_of(values, i, file) for i in ("0", "4", *centre)], (count, 1))
+        numbers = [number_of({"K": value}, "K", file) for value in K]
+        matrix = np.array(numbers).reshape(3, 3)
+        matrix = matrix if matrix[:2, 2].any() else matrix.T  # some write it row by row
+        check_camera_matrix(matrix, f"{file}: K")
+        coefficients = np.tile(matrix[[0, 1, 0, 1], [0, 1, 2, 2]], (count, 1))
     if len(coefficients) != count:
         raise SequenceError(f"{file}: perFrameIntrinsicCoeffs has {len(coefficients)} entries for {count} poses")
     cameras: dict[tuple[float, ...], Intrinsics] = {}

@@ -6,12 +6,11 @@ are undistorted, intrinsics follow the image's real size, depth and labels are r
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +40,6 @@ from pipelines.turning import like_shown, turned_array
 from scenegraph.labels import LabelSpace
 
 Array = NDArray[np.float64]
-OFF_CENTRE, SAME_FACTOR = 0.15, 0.05
-"""A camera is that of larger or smaller images when its principal point lies off their centre by this share of half the size,
-in both directions by the same factor to within the second share."""
 MOST_REPEATED = 0.5
 """Share of the usable images that may have the time stamp of another one, as both images of a pair of cameras have."""
 
@@ -338,57 +334,6 @@ def _one_a_time(infos: list[FrameInfo], folder: Path) -> tuple[FrameInfo, ...]:
             "stamps were rounded; write them with more digits"
         )
     return tuple(checked)
-
-
-Lens = tuple[tuple[float, ...], Literal["opencv", "fisheye"]]
-"""Coefficients and model of a lens, as in `Intrinsics`."""
-NO_LENS: Lens = ((), "opencv")
-NEGATIVE_FOCAL_LENGTH = (
-    "a negative one means that the camera's y axis points up: give it without its sign, and the axes in camera_axes (opengl or "
-    "left_handed; icl has its own)"
-)
-
-
-def camera_for_images(
-    values: Sequence[float],
-    size: tuple[float, float],
-    where: str,
-    *,
-    lens: Lens = NO_LENS,
-    states_size: bool = False,
-) -> Intrinsics:
-    """Intrinsics from (fx, fy, cx, cy) and (width, height); `states_size` says that the file gives the size itself.
-
-    Raises SequenceError that begins with `where` when it is not a valid camera or is that of images of another size: its
-    principal point is outside the image or, where no size is stated, off the centre by the same factor in both directions.
-    """
-    fx, fy, cx, cy = values
-    if min(fx, fy) < 0:
-        raise SequenceError(
-            f"{where}: is not a valid camera: fx and fy must be positive, got {fx:g} and {fy:g}; {NEGATIVE_FOCAL_LENGTH}"
-        )
-    try:
-        width, height = (int(n) if math.isfinite(n) else 0 for n in size)
-        camera = Intrinsics(fx, fy, cx, cy, width, height, *lens)
-    except ValueError as error:
-        raise SequenceError(f"{where}: is not a valid camera: {error}") from error
-    if not (0 <= cx <= width - 1 and 0 <= cy <= height - 1):
-        raise SequenceError(
-            f"{where}: principal point {cx:g}, {cy:g} lies outside of the {width}x{height} image: is it for another size?"
-        )
-    factors = (2 * cx + 1) / width, (2 * cy + 1) / height
-    has_same_factor = abs(factors[0] / factors[1] - 1) < SAME_FACTOR
-    if not states_size and has_same_factor and abs(factors[0] - 1) > OFF_CENTRE:
-        raise SequenceError(
-            f"{where}: principal point {cx:g}, {cy:g} is not near the centre of the {width}x{height} image but of one of "
-            f"{factors[0] * width:.0f}x{factors[1] * height:.0f}: it is for another size; give the size it is for"
-        )
-    return camera
-
-
-def camera_from_matrix(K: Array, size: tuple[int, int], where: str) -> Intrinsics:
-    """Intrinsics from the first two rows of a camera matrix; raises as `camera_for_images`."""
-    return camera_for_images((float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2])), size, where)
 
 
 def depth_size(path: Path) -> tuple[int, int]:

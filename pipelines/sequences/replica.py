@@ -14,10 +14,11 @@ from pathlib import Path
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images
+from pipelines.sequences.cameras import camera_for_images
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.ignored_keys import check_ignored_keys
 from pipelines.sequences.pairing import files_by_name
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import last_number, matrix_rows, read_json
 
 CAMERA = Intrinsics(600.0, 600.0, 599.5, 339.5, 1200, 680)

@@ -15,15 +15,10 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import first_image_size, list_depth_images, list_images
+from pipelines.sequences.cameras import camera_from_matrix
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.pairing import files_by_name
-from pipelines.sequences.recorded import (
-    Details,
-    FrameRecord,
-    RecordedSequence,
-    camera_from_matrix,
-    depth_size,
-)
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, depth_size
 from pipelines.sequences.text import last_number, read_matrix, read_text
 from scenegraph.labels import nyu40
 

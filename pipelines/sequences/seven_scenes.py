@@ -11,13 +11,9 @@ from pathlib import Path
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import first_image_size
+from pipelines.sequences.cameras import camera_from_matrix
 from pipelines.sequences.conventions import Convention
-from pipelines.sequences.recorded import (
-    Details,
-    FrameRecord,
-    RecordedSequence,
-    camera_from_matrix,
-)
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import last_number, read_matrix
 
 CAMERA = Intrinsics(585.0, 585.0, 320.0, 240.0, 640, 480)

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from mapping.camera import Intrinsics
 from pipelines.frame import SequenceError
 from pipelines.images import list_depth_images, list_images
+from pipelines.sequences.cameras import camera_for_images, camera_from_matrix
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
 from pipelines.sequences.ignored_keys import check_ignored_keys
 from pipelines.sequences.pairing import files_by_name
-from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, camera_for_images, camera_from_matrix
+from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import csv_columns, read_matrix
 from pipelines.sequences.times import to_seconds
 from pipelines.sequences.video import VideoFile, VideoFrame

@@ -29,8 +29,9 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
-    """A JSON file with an object; raises SequenceError naming the file and the line. NaN is a number: lost poses have it."""
-    data = read_json_file(path, SequenceError, finite=False)
+    """A JSON file with an object; raises SequenceError naming the file and the line, also for a name that an object has
+    twice. NaN is a number: lost poses have it."""
+    data = read_json_file(path, SequenceError, finite=False, unique=True)
     if not isinstance(data, Mapping):
         raise SequenceError(f"{path}: expected an object, found {type(data).__name__}")
     return data

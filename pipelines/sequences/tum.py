@@ -24,6 +24,7 @@ from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import read_text, stamped_files
 from pipelines.sequences.times import describe_seconds, to_seconds
 from pipelines.sequences.trajectory_file import read_trajectory
+from pipelines.sequences.unread import missing_depth_notes
 
 DEPTH_SCALE = 5000.0
 MAX_POSE_GAP = 0.1
@@ -55,7 +56,7 @@ def open_tum(path: Path) -> RecordedSequence:
     present = [file.is_file() for file in files]
     there = [file for file, exists in zip(files, present, strict=True) if exists]
     depths = iter(_depth_files(path, there, times[present]))
-    camera, intrinsics = _camera(path, there)
+    camera, intrinsics = _camera(path, there or files)
     max_gap = MAX_POSE_GAP if camera is None else camera.max_gap or MAX_POSE_GAP
     trajectory = read_trajectory(path / "groundtruth.txt", max_gap=max_gap)
     offset = 0.0 if camera is None else camera.time_offset
@@ -67,7 +68,11 @@ def open_tum(path: Path) -> RecordedSequence:
         records.append(FrameRecord(file, float(times[i]), matrix, intrinsics, depth=depth, problem=problem))
     convention = Convention(depth_scale=DEPTH_SCALE) if camera is None else camera.convention(DEPTH_SCALE)
     world_up = WORLD_UP if camera is None else camera.world_up or WORLD_UP
-    return RecordedSequence(path, "tum", records, Details(convention, world_up=world_up, reads_camera_file=True))
+    notes: tuple[str, ...] = ()
+    if (path / "depth.txt").is_file():
+        notes = missing_depth_notes(path / "depth.txt", _listed(path / "depth.txt")[1])
+    details = Details(convention, world_up=world_up, notes=notes, reads_camera_file=True)
+    return RecordedSequence(path, "tum", records, details)
 
 
 def _listed(path: Path) -> tuple[NDArray[np.float64], list[str]]:
@@ -92,10 +97,10 @@ def _depth_files(path: Path, files: list[Path], times: NDArray[np.float64]) -> l
     return [None if partner is None else path / names[there[partner]] for partner in partners]
 
 
-def _camera(path: Path, present: list[Path]) -> tuple[CameraFile | None, Intrinsics]:
+def _camera(path: Path, files: list[Path]) -> tuple[CameraFile | None, Intrinsics]:
     """The entries of `camera.yaml` where there is one, and the camera."""
     if (path / CAMERA_FILE).is_file():
-        size = first_image_size(present, path)
+        size = first_image_size(files, path)
         camera = read_camera_file(path / CAMERA_FILE, CAMERA_FILE_ENTRIES, "a TUM sequence")
         return camera, camera.intrinsics(size, path / CAMERA_FILE)
     header = "".join(line for line in read_text(path / "rgb.txt").splitlines()[:5] if line.startswith("#"))

@@ -66,6 +66,14 @@ def unread_depth_notes(folder: Path, format: str, root: Path, used: Sequence[Pat
     return tuple(notes)
 
 
+def missing_depth_notes(listing: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """A note on the depth files that a list names and that are not there, with an example."""
+    missing = [name for name in names if not (listing.parent / name).is_file()]
+    if not missing:
+        return ()
+    return (f"{listing.name}: {len(missing)} of {len(names)} depth files are missing (such as {missing[0]})",)
+
+
 def _speaks_of_depth(name: str) -> bool:
     """Whether a folder may have depth by its name; one of confidences has none."""
     return "depth" in name.lower() and "conf" not in name.lower() and not name.startswith(".")

@@ -56,6 +56,15 @@ def test_float_depth_from_numpy_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images.read_depth(tmp_path / "d.npy", 1.0), np.array([[1.5, 0], [0, 0]], np.float32))
 
 
+@pytest.mark.parametrize("dtype", [">u2", "<u2"])
+@pytest.mark.parametrize("name", ["d.npy", "D.NPY"])
+def test_depth_of_16_bits_from_numpy_file(tmp_path: Path, dtype: str, name: str) -> None:
+    with (tmp_path / name).open("wb") as file:
+        np.save(file, np.array([[65535, 1500]], dtype))
+    np.testing.assert_array_equal(images.read_depth(tmp_path / name, 1000.0), np.array([[0, 1.5]], np.float32))
+    assert images.read_labels(tmp_path / name).tolist() == [[65535, 1500]]
+
+
 def test_depth_codec_is_exact_in_its_own_units(rng: np.random.Generator) -> None:
     stored = rng.integers(0, 65535, (20, 30), dtype=np.uint16)
     np.testing.assert_array_equal(images.encode_depth(stored / np.float32(1000), 1000), stored)
@@ -163,9 +172,9 @@ def test_writer_rejects(tmp_path: Path, image: np.ndarray) -> None:
         images.write_png(tmp_path / "a.png", image)
 
 
-def write_exr(path, channels):
+def write_exr(path, channels, **more):
     exr = pytest.importorskip("OpenEXR")
-    header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage}
+    header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage, **more}
     with exr.File(header, channels) as file:
         file.write(str(path))
 
@@ -178,6 +187,24 @@ def test_depth_from_openexr(tmp_path):
         np.testing.assert_array_equal(images.read_depth(tmp_path / "d.exr", 1.0), expected)
     write_exr(tmp_path / "d.exr", {"R": depth, "G": depth + 1, "B": depth})
     with pytest.raises(SequenceError, match=r"d\.exr: expected one channel of depth, found"):
+        images.read_depth(tmp_path / "d.exr", 1.0)
+
+
+def window(left, top, right, bottom):
+    return np.array([left, top], np.int32), np.array([right, bottom], np.int32)
+
+
+def test_depth_from_openexr_with_a_part_of_the_image(tmp_path):
+    depth = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    windows = {"dataWindow": window(1, 2, 3, 3), "displayWindow": window(0, 0, 5, 3)}
+    write_exr(tmp_path / "d.exr", {"Z": depth}, **windows)
+    expected = np.zeros((4, 6), np.float32)
+    expected[2:, 1:4] = depth
+    np.testing.assert_array_equal(images.read_depth(tmp_path / "d.exr", 1.0), expected)
+    write_exr(tmp_path / "d.exr", {"Z": depth}, **(windows | {"dataWindow": window(7, 2, 9, 3)}))
+    with pytest.raises(
+        SequenceError, match=r"d\.exr: its pixels \(from 7, 2\) lie outside of its image \(6x4 from 0, 0\)"
+    ):
         images.read_depth(tmp_path / "d.exr", 1.0)
 
 

@@ -34,6 +34,15 @@ def test_arrays_are_read_as_numpy_reads_them(stored, tmp_path):
         np.testing.assert_array_equal(read_npy(tmp_path / "b.npy", BadFileError), np.arange(6).reshape(2, 3))
 
 
+@pytest.mark.parametrize("dtype", [">u2", ">f4", "<u2", "<f8"])
+def test_arrays_have_the_order_of_bytes_of_this_machine(tmp_path, dtype):
+    array = np.array([[1, 256], [65535, 7]], dtype)
+    np.save(tmp_path / "a.npy", array)
+    found = read_npy(tmp_path / "a.npy", BadFileError)
+    assert found.dtype == np.dtype(dtype).newbyteorder("=")
+    np.testing.assert_array_equal(found, array)
+
+
 def zeros(path, count):
     """A member that declares, and when unpacked has, `count` bytes of zeros."""
     with (

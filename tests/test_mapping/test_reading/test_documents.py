@@ -90,6 +90,10 @@ def merging(levels):
         ('a: "\\ud800"', "half of a surrogate pair"),
         ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
         ("? [a]\n: b", "unhashable"),
+        ("a: 1\nb: 2\na: 3", "'a' appears twice, again in line 3"),
+        ("a: [{b: 1, 'b': 2}]", "'b' appears twice, again in line 1"),
+        ("1: a\n1: a", "'1' appears twice"),
+        ("a: &x {k: 1}\nb: {<<: *x, <<: *x}", "'<<' appears twice, again in line 2"),
     ],
 )
 def test_yaml_is_refused(text, message):
@@ -102,6 +106,8 @@ def test_yaml_within_the_limits_is_read():
         "b": [1, 16, 1000, math.inf],
         "c": {"d": 2},
     }
+    merged = "a: &x {k: 1, l: 1}\nb: {<<: *x, l: 2, 1: 3, '1': 4}"
+    assert parse_yaml(merged, "f", BadFileError)["b"] == {"k": 1, "l": 2, 1: 3, "1": 4}
     assert parse_yaml("", "f", BadFileError) is None
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mapping.reading.pictures import MOST_PIXELS, image_file_size, read_image
+from mapping.reading.pictures import MOST_PIXELS, image_file_size, placed_in_display, read_image
 
 
 class BadFileError(ValueError):
@@ -105,3 +105,35 @@ def test_cut_and_flipped_images_are_refused_or_decoded(tmp_path, suffix):
             for read in (lambda: image_file_size(path, BadFileError), lambda: read_image(path, -1, BadFileError)):
                 with contextlib.suppress(BadFileError):
                     read()
+
+
+PIXELS = np.arange(1, 7, dtype=np.float32).reshape(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "display", "expected"),
+    [
+        (((0, 0), (2, 1)), ((0, 0), (2, 1)), [[1, 2, 3], [4, 5, 6]]),
+        (((1, 1), (3, 2)), ((0, 0), (4, 2)), [[0, 0, 0, 0, 0], [0, 1, 2, 3, 0], [0, 4, 5, 6, 0]]),
+        (((-1, -1), (1, 0)), ((0, 0), (1, 1)), [[5, 6], [0, 0]]),
+        (((5, 5), (7, 6)), ((6, 4), (8, 5)), [[0, 0, 0], [2, 3, 0]]),
+    ],
+)
+def test_pixels_of_a_window_are_placed_in_the_image(data, display, expected):
+    found = placed_in_display(PIXELS, np.array(data), np.array(display), "f", BadFileError)
+    assert found.dtype == np.float32
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "display", "message"),
+    [
+        (((0, 0), (3, 1)), ((0, 0), (3, 1)), "f: has 3x2 pixels in a window of another size"),
+        (((0, 0), (2, 1)), ((3, 0), (5, 1)), "lie outside of its image"),
+        (((0, 0), (2, 1)), ((0, 0), (1 << 20, 1 << 20)), "is too large"),
+        (((0, 0), (2, 1)), ((0, 0), (-1, 1)), "not an image"),
+    ],
+)
+def test_windows_that_are_refused(data, display, message):
+    with pytest.raises(BadFileError, match=message):
+        placed_in_display(PIXELS, np.array(data), np.array(display), "f", BadFileError)

@@ -16,7 +16,7 @@ from pipelines.frame import SequenceError
 
 CAMERA = {"fl_x": 10, "fl_y": 11, "cx": 4, "cy": 3, "w": 8, "h": 6}
 K = [[10, 0, 4], [0, 11, 3], [0, 0, 1]]
-UNSUPPORTED = r"is not supported; remove it if it changes nothing$"
+UNSUPPORTED = r"is not supported( \(found .+\))?; remove it if it changes nothing$"
 
 
 def with_keys(file: Path, keys: dict[str, Any], part: str = "") -> None:

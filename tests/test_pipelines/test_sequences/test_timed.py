@@ -235,3 +235,20 @@ def test_images_and_poses_without_times() -> None:
     for names, poses in ((["a", "b"], 3), (["0", "1", "2"], 2), (["0", "9"], 3), ([], 3)):
         with pytest.raises(SequenceError, match="do not determine the assignment"):
             images_in_pose_order(pose_file, [Path(f"{name}.png") for name in names], poses)
+
+
+def test_tum_list_with_the_paths_of_another_machine(tmp_path: Path) -> None:
+    folders.write_tum(tmp_path / "a")
+    file = tmp_path / "a/rgb.txt"
+    file.write_text(file.read_text().replace("rgb/", "C:\\data\\rgb\\"))
+    with pytest.raises(SequenceError, match=r"C:/data/rgb/.*\.png: image file is missing"):
+        open_sequence(tmp_path / "a")
+
+
+@pytest.mark.parametrize("folder", ["data\\", "data/", ""])
+def test_euroc_list_with_the_folder_of_the_images(tmp_path: Path, folder: str) -> None:
+    folders.write_euroc(tmp_path / "a")
+    file = tmp_path / "a/mav0/cam0/data.csv"
+    head, *lines = file.read_text().splitlines()
+    file.write_text("\n".join([head, *(line.replace(",", f",{folder}") for line in lines)]))
+    assert all(info.used for info in open_sequence(tmp_path / "a").infos)

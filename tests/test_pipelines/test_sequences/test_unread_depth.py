@@ -105,3 +105,21 @@ def test_depth_that_nothing_names_is_noted(tmp_path: Path, name: str, remedy: st
 def test_depth_that_is_read_is_not_noted(tmp_path: Path, name: str) -> None:
     folders.WRITERS[name][1](tmp_path / "seq")
     assert not any("depth files are not read" in note for note in open_sequence(tmp_path / "seq").notes)
+
+
+@pytest.mark.parametrize(("name", "listing"), [("tum", "depth.txt"), ("icl", "associations.txt")])
+def test_depth_that_is_listed_and_missing_is_noted(tmp_path: Path, name: str, listing: str) -> None:
+    folders.WRITERS[name][1](tmp_path)
+    files = sorted((tmp_path / "depth").iterdir())
+    assert not any("missing" in note for note in open_sequence(tmp_path).notes)
+    files[0].unlink()
+    assert any(
+        note.startswith(f"{listing}: 1 of {len(files)} depth files are missing")
+        for note in open_sequence(tmp_path).notes
+    )
+    for file in files[1:]:
+        file.unlink()
+    sequence = open_sequence(tmp_path)
+    expected = f"{listing}: {len(files)} of {len(files)} depth files are missing (such as depth/{files[0].name})"
+    assert expected in sequence.notes
+    assert not any(info.has_depth for info in sequence.infos)
