@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipelines.frame import FrameSequence, SequenceError
 from pipelines.loading import read_frames
 from pipelines.posing.adjusted_sequence import AdjustedSequence
 from pipelines.posing.adjustment import Adjustment, adjust_poses, can_adjust, neighbours_moved
+from pipelines.posing.drift import Drift, measure_drift, unlinked_stretches
 from pipelines.posing.pycolmap_import import quiet_pycolmap
 from pipelines.sources.source import FOUND_BY_POSES, SourceError
 from pipelines.stages.context import RunContext
@@ -37,13 +38,18 @@ LEAST_GAIN = 0.2
 """Share by which it must fall for refined poses to be used."""
 LARGEST_TURN_DEG = 8.0
 """Median angle between given and refined poses from which the adjustment has turned the world, not corrected the poses."""
+SHOWN_GAPS = 5
 NO_FEATURES = Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32))
 
 
 @dataclass(frozen=True)
 class Refinement:
     """How refined poses compare with the given ones, by pairs of frames: median epipolar errors in pixels before and after,
-    focal lengths in pixels, the median distance in the unit of the poses and angle in degrees by which frames moved."""
+    focal lengths in pixels, the median distance in the unit of the poses and angle in degrees by which frames moved.
+
+    drift is that of the given poses, None for a short path; gaps are the first and last index of stretches of frames that share
+    too few features with others to be adjusted, which moved as their neighbours did.
+    """
 
     error_given: float
     error_refined: float
@@ -51,6 +57,8 @@ class Refinement:
     focal_refined: float
     moved: float
     turned_deg: float
+    drift: Drift | None = None
+    gaps: tuple[tuple[int, int], ...] = ()
 
     @property
     def helps(self) -> bool:
@@ -68,7 +76,18 @@ class Refinement:
         return (
             f"epipolar error {self.error_given:.2f} -> {self.error_refined:.2f} px, focal length {self.focal_given:.0f} -> "
             f"{self.focal_refined:.0f} px, moved by {self.moved:.3f} and {self.turned_deg:.2f} degrees (medians)"
+            + (f"; {self.drift.describe()}" if self.drift else "")
         )
+
+    def warnings(self) -> list[str]:
+        """A sentence on the frames that nothing links to the others."""
+        if not self.gaps:
+            return []
+        shown = ", ".join(f"{first} to {last}" for first, last in self.gaps[:SHOWN_GAPS])
+        more = f" and {len(self.gaps) - SHOWN_GAPS} more" if len(self.gaps) > SHOWN_GAPS else ""
+        return [
+            f"frames {shown}{more} share too few features with others: their poses are moved as those around them are"
+        ]
 
 
 def refine_poses(context: RunContext) -> StageRecord:
@@ -87,7 +106,8 @@ def refine_poses(context: RunContext) -> StageRecord:
             adjustment, refinement = found
             if refinement.helps and not (contradiction and not refinement.fits):
                 _write(context, {"refined": True, **asdict(refinement), **_record(context, adjustment)})
-                return StageRecord({"refined": True, **asdict(refinement), "text": refinement.describe()})
+                summary = {"refined": True, **asdict(refinement), "text": refinement.describe()}
+                return StageRecord(summary, refinement.warnings())
             better = "not well enough" if refinement.helps else "hardly better"
             reason = f"refined ones fit {better} ({refinement.describe()})"
     if contradiction:
@@ -170,7 +190,9 @@ def _adjusted(context: RunContext) -> tuple[Adjustment, Refinement] | None:
         return None
     pairs = matched_pairs(FrameSampler(context.sequence, positions, context.features))
     place = {position: i for i, position in enumerate(positions)}
-    return found, _compared(pairs, context.camera, found, poses, place)
+    asked = np.flatnonzero([len(shown.pixels) > 0 for shown in features])
+    gaps = tuple((infos[asked[a]].index, infos[asked[b]].index) for a, b in unlinked_stretches(found.adjusted[asked]))
+    return found, replace(_compared(pairs, context.camera, found, poses, place), gaps=gaps)
 
 
 def _features(context: RunContext, positions: Sequence[int]) -> list[Features]:
@@ -205,6 +227,7 @@ def _compared(
         float(found.camera.fx),
         float(np.median(moved)),
         float(np.median(turn_between(found.poses, poses))),
+        measure_drift(poses, found.poses),
     )
 
 

@@ -63,6 +63,9 @@ def test_a_run_refines_poses_that_are_off(tmp_path: Path, sfm: None) -> None:
     before, after = relative_errors(ROUGH, TRUE), relative_errors(refined_poses(tmp_path / "run", len(TRUE)), TRUE)
     assert after[0] < 0.6 * before[0]
     assert after[1] < 0.2 * before[1]
+    assert record["drift"]["turn_deg"] > 0.5
+    assert "given poses drift by" in record["text"]
+    assert record["gaps"] == ()
 
 
 def run_without_trust(tmp_path: Path, poses: np.ndarray, refine: str) -> dict:
