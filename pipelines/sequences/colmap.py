@@ -159,7 +159,7 @@ def _image_folder(path: Path, folder: Path, registered: list[RegisteredImage]) -
 def _all_images(folder: Path) -> set[str]:
     files = folder.rglob("*") if folder.is_dir() else ()
     names = [file.relative_to(folder) for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    return {name.as_posix() for name in names if name.parts[0].lower() not in MASK_FOLDERS}
+    return {name.as_posix() for name in names if not any(part.lower() in MASK_FOLDERS for part in name.parts[:-1])}
 
 
 def _intrinsics(model: str, size: tuple[int, int], values: tuple[float, ...], where: str) -> Intrinsics:
