@@ -21,6 +21,7 @@ from pipelines.frame import SequenceError
 from pipelines.images import IMAGE_SUFFIXES
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
 from pipelines.sequences.masks import MASK_FOLDERS
+from pipelines.sequences.pairing import by_name
 from pipelines.sequences.recorded import Details, FrameRecord, Lens, RecordedSequence, camera_for_images
 from pipelines.sequences.text import content_lines, natural_key, slashed
 
@@ -74,7 +75,9 @@ def open_colmap(path: Path) -> RecordedSequence:
     if not cameras:
         raise SequenceError(f"{folder}: the model has no camera")
     images = _image_folder(path, folder, registered)
-    names = sorted({image.name for image in registered} | _all_images(images), key=natural_key)
+    found = sorted({image.name for image in registered} | _all_images(images))
+    places = {file: i for i, file in enumerate(by_name([Path(name) for name in found]))}
+    names = sorted(found, key=lambda name: places[Path(name)])
     quat_xyzw = np.roll([image.quat_wxyz for image in registered], -1, axis=1)
     matrices = matrices_from_quaternions([image.translation for image in registered], quat_xyzw, str(folder))
     known = {image.name: (image, matrix) for image, matrix in zip(registered, matrices, strict=True)}
