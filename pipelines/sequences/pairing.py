@@ -16,6 +16,8 @@ from pipelines.sequences.times import last_decimals, stamps_in_names
 
 Pairs = list[Path | None]
 Keys = Sequence[Hashable | None]
+DENSE = 0.8
+"""Share of the numbers from its first to its last that a list has which is counted without gaps."""
 MOST_MISSING = 0.1
 """Share of the images, at the end, that may be without depth and no note."""
 LEAST_SHARE = 0.5
@@ -209,17 +211,19 @@ def _contradict(pairs: Pairs, others: Pairs) -> bool:
 def _shift(numbers: Sequence[tuple[int, ...]], others: Sequence[tuple[int, ...]]) -> int:
     """The difference by which one of two lists of numbered names counts from another number than the other; 0 for none.
 
-    It is one that joins more of the names than equal numbers do, and the first or the last ones, or all of the shorter list.
+    It is one that joins more of the names than equal numbers do, and the first or the last ones, or all of the shorter list. A
+    few numbers here and there, as of masks, say nothing: any difference joins them to some of the others.
     """
     columns = [[_column(part, i) for i in _changing(part)] for part in (numbers, others)]
     for a, b in product(*columns):
         first, second = ({number for number in part if isinstance(number, int)} for part in (a, b))
-        least = min(len(first), len(second))
-        if least < 2 or len(first) < len(a) or len(second) < len(b):
+        shorter, longer = sorted((first, second), key=len)
+        least, joined = len(shorter), len(first & second)
+        if least < 2 or len(first) < len(a) or len(second) < len(b) or joined == least:
             continue
+        is_dense = least >= DENSE * (max(shorter) - min(shorter) + 1)
         is_only = {len(entry) for entry in [*numbers, *others]} == {1}
-        joined = len(first & second)
-        if joined == least or not (is_only or joined >= LEAST_SHARE * least):
+        if not (is_dense or least >= LEAST_SHARE * len(longer)) or not (is_only or joined >= LEAST_SHARE * least):
             continue
         ends = (min(second) - min(first), max(second) - max(first))
         for shift in dict.fromkeys((*ends, 1, -1)):

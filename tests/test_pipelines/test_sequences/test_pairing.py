@@ -93,6 +93,7 @@ def test_by_time_where_names_are_times(units: float) -> None:
         (["1", "2", "3", "5", "6"], ["0", "1", "3", "4", "5"], "is numbered -1"),
         (["0", "1", "2", "3", "4"], ["1", "2", "4", "5"], r"is numbered \+1"),
         ([f"rgb_{i}_cam2" for i in range(1, 7)], [f"depth_{i}_cam2" for i in range(5)], "is numbered -1"),
+        ([str(i) for i in range(1, 21)], [str(i) for i in range(9)], "is numbered -1"),
         ([str(i) for i in range(10, 30)], [str(i) for i in range(15)], "is numbered -10"),
         (["a_0001", "a_0002", "a_0003"], ["b_0101", "b_0117", "b_0203"], "the names do not show which belong"),
     ],
@@ -146,6 +147,7 @@ def test_images_in_the_order_of_pose_lines(names: list[str]) -> None:
         ([1, 2, 3, 5, 6], [0, 1, 2, 3, 4, 5, 6]),  # images are missing
         ([0, 1, 2, 3, 4], [1, 2, 3, 4]),  # the first depth is
         ([0, 1, 2, 4, 5, 6], [0, 1, 2, 3, 5, 6]),  # one of each
+        ([*range(5), *range(6, 40)], [5, 12, 20, 33]),  # few masks, and the image of one is missing
     ],
 )
 def test_missing_files_are_no_other_numbering(names: list[int], others: list[int]) -> None:
