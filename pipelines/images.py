@@ -22,6 +22,7 @@ from mapping.reading.files import read_head
 from mapping.reading.pictures import (
     ALPHA_HEAD,
     EXR_SIGNATURE,
+    UNKNOWN_16_BIT,
     check_exr_size,
     image_file_size,
     may_be_transparent,
@@ -29,6 +30,7 @@ from mapping.reading.pictures import (
     read_image,
     read_image_bytes,
 )
+from mapping.reading.pictures import read_mask as read_stored_mask
 from pipelines.frame import SequenceError
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
@@ -38,11 +40,6 @@ UNREAD_SUFFIXES = frozenset(
 )
 """Of images that no reader takes for pictures."""
 DEPTH_SUFFIXES = IMAGE_SUFFIXES | {".exr", ".npy"}
-UNKNOWN_16_BIT = 65535
-"""The largest value of 16 bits, which cameras and programs store where they measured nothing."""
-BLACK_SHARE, MOST_BETWEEN = 0.2, 0.05
-"""A mask is black up to the first share of its largest value, and as far from it white; the second share of its pixels may lie
-between, as blurred borders do."""
 _READ_COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -90,16 +87,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     Black is less than half of the image's largest value, so that masks of 0 and 1, of 0 and 255, and JPEG files are the same.
     Raises SequenceError naming the file when it has many values between, as images of labels and distances have.
     """
-    brightest = np.asarray(read_image(path, cv2.IMREAD_UNCHANGED, SequenceError))
-    if brightest.ndim == 3:
-        brightest = brightest[..., :3].max(axis=2)  # without an alpha channel
-    share = brightest.astype(np.float64) / max(float(brightest.max(initial=0)), 1.0)
-    between = (share > BLACK_SHARE) & (share < 1 - BLACK_SHARE)
-    if between.mean() > MOST_BETWEEN:
-        raise SequenceError(
-            f"{path}: expected a mask of black and one other value, found {len(np.unique(brightest))} values; are these labels?"
-        )
-    return np.where(share >= 0.5, np.uint8(255), np.uint8(0))
+    return read_stored_mask(path, SequenceError)
 
 
 def read_opacity(path: Path) -> NDArray[np.uint8] | None:

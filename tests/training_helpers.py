@@ -76,7 +76,14 @@ def write_world(path: Path, count: int, seed: int = 0) -> Path:
         layers = {f"{layer}_file_path": f"{layer}/{i:06d}.png" for layer in ("depth", "semantics", "normals", "edges")}
         frames.append({"file_path": f"images/{i:06d}.png", **layers})
     camera = {"fl_x": FOCAL, "fl_y": FOCAL, "cx": WIDTH / 2, "cy": HEIGHT / 2, "w": WIDTH, "h": HEIGHT}
-    header = {**camera, "label_space": "nyu40", "depth_unit_scale_factor": 0.001, "frames": frames}
+    header = {
+        "format": "m2h-sequence",
+        "version": 1,
+        **camera,
+        "label_space": "nyu40",
+        "depth_unit_scale_factor": 0.001,
+        "frames": frames,
+    }
     (path / "transforms.json").write_text(json.dumps(header))
     return path
 

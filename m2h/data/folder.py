@@ -1,4 +1,8 @@
-"""The canonical sequence folder as training data: a nerfstudio `transforms.json` with more keys per frame."""
+"""The canonical sequence folder as training data: a nerfstudio `transforms.json` with more keys per frame.
+
+Files of other programs, whose lenses, units and names the readers of sequences know, are refused: `m2h ingest` writes them as
+canonical sequences.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from numpy.typing import NDArray
 
 from m2h.camera import Camera
 from m2h.data.sample import (
+    UNKNOWN_EDGE,
     DatasetError,
     Sample,
     clean_depth,
@@ -26,8 +31,15 @@ from mapping.files import without_temporaries
 from mapping.reading.arrays import read_npz
 from mapping.reading.documents import read_json, read_yaml
 from mapping.reading.files import shown
+from mapping.reading.pictures import UNKNOWN_16_BIT, read_mask
 
 CLASSES = {"nyu40": 41}
+FORMAT, VERSION = "m2h-sequence", 1
+OVERRIDE_FILE, MASK_FOLDERS = "m2h.yaml", ("masks", "mask")
+"""What readers of sequences find next to the header."""
+MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE")
+LENS = ("is_fisheye", "k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
+REMEDY = "write the sequence with `m2h ingest` first"
 HINTS = "hints"
 """Folder of a sequence with `NAME.npz` for the images NAME.* that have a hint: `depth` (H, W) in metres and `confidence`."""
 
@@ -42,7 +54,8 @@ class _Frame:
 class FolderDataset:
     """All frames of one canonical sequence, or of every canonical sequence below a folder, in the order of their names.
 
-    Raises DatasetError naming the file and the key for headers that lack what is needed, and for label spaces that differ.
+    What is black in a frame's mask is unknown, and black in the image. Raises DatasetError naming the file and the key for files
+    of other programs or versions, for headers that lack what is needed, and for label spaces that differ.
     """
 
     splits: tuple[str, ...] = ()
@@ -70,6 +83,7 @@ class FolderDataset:
         frames = header.get("frames") if isinstance(header, dict) else None
         if not isinstance(frames, list) or not all(isinstance(f, dict) and "file_path" in f for f in frames):
             raise DatasetError(f"{path}: frames must be a list of entries with file_path")
+        _check_canonical(path, header)
         shared = {key: value for key, value in header.items() if key != "frames"}
         first = len(self._frames)
         self._frames += [
@@ -87,7 +101,10 @@ class FolderDataset:
         depth = labels = normals = edges = None
         if "depth_file_path" in path:
             factor = _number(entry, "depth_unit_scale_factor", folder, default=0.001)
-            depth = clean_depth(read_plane(path["depth_file_path"]) * np.float32(factor))
+            stored = read_plane(path["depth_file_path"])
+            depth = clean_depth(stored * np.float32(factor))
+            if stored.dtype == np.uint16:
+                depth[stored == UNKNOWN_16_BIT] = 0
         if "semantics_file_path" in path:
             labels = read_labels(path["semantics_file_path"], self.classes)
         if "normals_file_path" in path:
@@ -96,14 +113,16 @@ class FolderDataset:
             stored = read_plane(path["edges_file_path"])
             edges = stored.astype(np.float32) / np.float32(np.iinfo(stored.dtype).max)
         hint = _read_hint(folder / HINTS / f"{path['file_path'].stem}.npz")
-        return replace(self.view(index), depth=depth, labels=labels, normals=normals, edges=edges, hint=hint)
+        sample = replace(self.view(index), depth=depth, labels=labels, normals=normals, edges=edges, hint=hint)
+        return _masked(sample, _mask(entry, folder))
 
     def view(self, index: int) -> Sample:
-        """Image, camera and pose of a frame alone."""
+        """Image, camera and pose of a frame alone, the image black where its mask is."""
         folder, entry = self._frames[index].folder, self._frames[index].entry
         rgb = read_rgb(folder / str(entry["file_path"]))
         pose = _pose(entry, folder)
-        return Sample(f"{folder.name}/{entry['file_path']}", rgb, camera=_camera(entry, folder), T_world_camera=pose)
+        sample = Sample(f"{folder.name}/{entry['file_path']}", rgb, camera=_camera(entry, folder), T_world_camera=pose)
+        return _masked(sample, _mask(entry, folder))
 
     def sequence(self, index: int) -> range:
         """The frames of the sequence that frame `index` belongs to."""
@@ -116,6 +135,24 @@ class FolderDataset:
         return np.stack([unknown if pose is None else pose for pose in found])
 
 
+def _check_canonical(path: Path, header: Mapping[str, Any]) -> None:
+    """Raises DatasetError for what only the readers of sequences know: other programs' files, corrections, and masks by name."""
+    found, frames = (header.get("format"), header.get("version")), header["frames"]
+    if found != (FORMAT, VERSION):
+        problem = f"expected format {FORMAT}, version {VERSION}, got {shown(found[0])}, version {shown(found[1])}"
+        raise DatasetError(f"{path}: {problem}: {REMEDY}")
+    if (path.parent / OVERRIDE_FILE).is_file():
+        raise DatasetError(f"{path.parent / OVERRIDE_FILE}: is not read for training: {REMEDY}")
+    masks = [path.parent / name for name in MASK_FOLDERS if (path.parent / name).is_dir()]
+    if masks and any(masks[0].iterdir()) and not any(frame.get("mask_path") for frame in frames):
+        raise DatasetError(f"{path}: has no mask_path, but there is {masks[0].name}/: {REMEDY}")
+    for keys in (header, *frames):
+        model, lens = keys.get("camera_model", MODELS[0]), [key for key in LENS if keys.get(key)]
+        if lens or model not in MODELS:
+            problem = f"{lens[0]} {shown(keys[lens[0]])}" if lens else f"camera_model {shown(model)}"
+            raise DatasetError(f"{path}: {problem}: expected a pinhole camera: {REMEDY}")
+
+
 def _read_hint(path: Path) -> NDArray[np.float32] | None:
     """Depth and confidence (H, W, 2) of a hint; None where there is no such file."""
     if not path.is_file():
@@ -123,6 +160,25 @@ def _read_hint(path: Path) -> NDArray[np.float32] | None:
     with reading(path):
         stored = read_npz(path, DatasetError)
         return np.stack([clean_depth(stored["depth"]), stored["confidence"].astype(np.float32)], axis=-1)
+
+
+def _mask(entry: Mapping[str, Any], folder: Path) -> NDArray[np.bool_] | None:
+    """Where (H, W) an image must not be used; None without a mask."""
+    return None if not entry.get("mask_path") else read_mask(folder / str(entry["mask_path"]), DatasetError) == 0
+
+
+def _masked(sample: Sample, hidden: NDArray[np.bool_] | None) -> Sample:
+    """The sample without what a mask hides; raises DatasetError for a mask of another size."""
+    if hidden is None:
+        return sample
+    if hidden.shape != sample.rgb.shape[:2]:
+        raise DatasetError(f"{sample.name}: mask must be {sample.rgb.shape[:2]}, got {hidden.shape}")
+    changed = {}
+    for name in ("rgb", "depth", "labels", "normals", "edges", "hint"):
+        if (layer := getattr(sample, name)) is not None:
+            changed[name] = layer.copy()
+            changed[name][hidden] = UNKNOWN_EDGE if name == "edges" else 0
+    return replace(sample, **changed)
 
 
 def _camera(entry: Mapping[str, Any], folder: Path) -> Camera | None:

@@ -24,6 +24,11 @@ MOST_PIXELS = 64 * MIB
 MOST_IMAGE_BYTES = 512 * MIB
 ALPHA_HEAD = 26
 """Bytes of a file in which its header announces an alpha channel."""
+UNKNOWN_16_BIT = 65535
+"""The largest value of 16 bits, which cameras and programs store in depth where they measured nothing."""
+BLACK_SHARE, MOST_BETWEEN = 0.2, 0.05
+"""A mask is black up to the first share of its largest value, and as far from it white; the second share of its pixels may lie
+between, as blurred borders do."""
 EXR_SIGNATURE = b"\x76\x2f\x31\x01"
 _HEAD_BYTES = 1 << 16
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
@@ -47,6 +52,24 @@ def read_image(path: Path, flags: int, error: type[ValueError]) -> NDArray[Any]:
     if data.startswith(EXR_SIGNATURE):
         raise error(f"{path}: is an OpenEXR (EXR) file, which is read as depth from a name that ends with .exr")
     return decode_image(data, flags, str(path), error)
+
+
+def read_mask(path: Path, error: type[ValueError]) -> NDArray[np.uint8]:
+    """A mask image as (H, W) uint8: 255 where an image may be used, 0 where the mask is black.
+
+    Black is less than half of the image's largest value, so that masks of 0 and 1, of 0 and 255, and JPEG files are the same.
+    Raises `error` naming the file when it has many values between, as images of labels and distances have.
+    """
+    brightest = read_image(path, cv2.IMREAD_UNCHANGED, error)
+    if brightest.ndim == 3:
+        brightest = brightest[..., :3].max(axis=2)  # without an alpha channel
+    share = brightest.astype(np.float64) / max(float(brightest.max(initial=0)), 1.0)
+    between = (share > BLACK_SHARE) & (share < 1 - BLACK_SHARE)
+    if between.mean() > MOST_BETWEEN:
+        raise error(
+            f"{path}: expected a mask of black and one other value, found {len(np.unique(brightest))} values; are these labels?"
+        )
+    return np.where(share >= 0.5, np.uint8(255), np.uint8(0))
 
 
 def read_image_bytes(path: Path, error: type[ValueError]) -> bytes:

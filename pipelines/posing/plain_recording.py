@@ -13,7 +13,7 @@ from mapping.reading.pictures import turns_to_upright_shown
 from pipelines.frame import SequenceError
 from pipelines.images import image_size, list_images, read_rgb, unread_images
 from pipelines.sequences.masks import mask_folder, masks_by_name
-from pipelines.sequences.text import natural_key
+from pipelines.sequences.pairing import by_name
 from pipelines.sequences.video import VIDEO_SUFFIXES, VideoFile, VideoFrame
 from pipelines.turning import turned_array
 
@@ -85,7 +85,7 @@ def open_plain(path: Path) -> PlainRecording:
         return PlainRecording(path, "video", frames, video.times, video.size(), {})
     if not path.exists():
         raise SequenceError(f"{path}: no such file or folder")
-    files = sorted(list_images(path), key=lambda file: natural_key(file.name))
+    files = by_name(list_images(path))
     if not files:
         suffixes = " ".join(sorted(VIDEO_SUFFIXES))
         raise SequenceError(f"{path}: expected a video ({suffixes}) or a folder of images{unread_images(path)}")

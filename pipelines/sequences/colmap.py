@@ -22,6 +22,7 @@ from pipelines.images import IMAGE_SUFFIXES
 from pipelines.sequences.cameras import Lens, camera_for_images
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
 from pipelines.sequences.masks import MASK_FOLDERS
+from pipelines.sequences.pairing import by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import content_lines, natural_key, slashed
 
@@ -75,7 +76,9 @@ def open_colmap(path: Path) -> RecordedSequence:
     if not cameras:
         raise SequenceError(f"{folder}: the model has no camera")
     images = _image_folder(path, folder, registered)
-    names = sorted({image.name for image in registered} | _all_images(images), key=natural_key)
+    found = sorted({image.name for image in registered} | _all_images(images))
+    places = {file: i for i, file in enumerate(by_name([Path(name) for name in found]))}
+    names = sorted(found, key=lambda name: places[Path(name)])
     quat_xyzw = np.roll([image.quat_wxyz for image in registered], -1, axis=1)
     matrices = matrices_from_quaternions([image.translation for image in registered], quat_xyzw, str(folder))
     known = {image.name: (image, matrix) for image, matrix in zip(registered, matrices, strict=True)}
@@ -160,7 +163,7 @@ def _image_folder(path: Path, folder: Path, registered: list[RegisteredImage]) -
 def _all_images(folder: Path) -> set[str]:
     files = folder.rglob("*") if folder.is_dir() else ()
     names = [file.relative_to(folder) for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    return {name.as_posix() for name in names if name.parts[0].lower() not in MASK_FOLDERS}
+    return {name.as_posix() for name in names if not any(part.lower() in MASK_FOLDERS for part in name.parts[:-1])}
 
 
 def _intrinsics(model: str, size: tuple[int, int], values: tuple[float, ...], where: str) -> Intrinsics:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipelines.images import first_image_size, list_depth_images, list_images
 from pipelines.sequences.cameras import camera_from_matrix
 from pipelines.sequences.conventions import Convention
-from pipelines.sequences.pairing import files_by_name, images_in_pose_order
+from pipelines.sequences.pairing import depth_by_name, images_in_pose_order
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import matrix_rows, read_matrix
 
@@ -24,7 +24,7 @@ def open_hololens(path: Path) -> RecordedSequence:
     present = [file for file in files if file.is_file()]
     K = read_matrix(path / "K.txt", 3, 3)
     camera = camera_from_matrix(K, first_image_size(present, path), str(path / "K.txt"))
-    depths = files_by_name(files, list_depth_images(path / "depth"), str(path / "depth"))
+    depths, depth_notes = depth_by_name(files, list_depth_images(path / "depth"), str(path / "depth"))
     records = [
         FrameRecord(
             file,
@@ -36,5 +36,5 @@ def open_hololens(path: Path) -> RecordedSequence:
         )
         for i, file in enumerate(files)
     ]
-    notes = (f"no time stamps: {ASSUMED_RATE:g} images per second assumed",)
+    notes = (f"no time stamps: {ASSUMED_RATE:g} images per second assumed", *depth_notes)
     return RecordedSequence(path, "hololens", records, Details(Convention(), world_up=(0.0, 1.0, 0.0), notes=notes))

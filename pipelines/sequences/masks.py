@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pipelines.frame import SequenceError
@@ -13,35 +13,37 @@ MASKS = "masks"
 """The folder of masks in a canonical sequence."""
 MASK_FOLDERS = frozenset({MASKS, "mask"})
 """Names, in small letters, of folders whose images are masks."""
+MASK_KINDS = "PNG, JPEG, WebP, BMP, TIFF or PNM"
+"""Kinds of files that masks may be."""
 MOST_FOLDERS = 100
 """Entries of a folder that are searched for those whose names speak of masks."""
 
 
 def mask_folder(folder: Path, used: Iterable[Path] = ()) -> Path | None:
-    """The folder of masks in a sequence's folder, None where it has none.
+    """The folder of masks directly in a folder, None where it has none.
 
     `used` are files that are read as something else: a folder that has one of them is none of masks. Raises SequenceError where
-    there are two.
+    there are two, and for one whose files are all of kinds that are not read.
     """
     taken = _folders_of(used)
-    found = [place for place in _speaking_of_masks(folder) if place.name.lower() in MASK_FOLDERS and place not in taken]
+    named = [place for place in _speaking_of_masks(folder) if place.name.lower() in MASK_FOLDERS and place not in taken]
+    found = [place for place in named if _all_images(place)]
+    if named and not found:
+        example = min(_all_files(named[0])).relative_to(named[0])
+        raise SequenceError(
+            f"{named[0]}: has no image, but {example}: expected masks as {MASK_KINDS} images, named as the images are; "
+            "convert them, or rename the folder if they are no masks"
+        )
     if len(found) > 1:
         names = " and ".join(f"{place.name}/" for place in found)
         raise SequenceError(f"{folder}: {names} both have images; remove the one that is not meant as masks")
     return found[0] if found else None
 
 
-def mask_notes(masks: Sequence[Path | None], folder: Path, used: Iterable[Path]) -> list[str]:
-    """What a user should know of the masks of a sequence's images, and of folders that speak of masks and are not read.
-
-    `used` are the files that are read.
-    """
-    masked = sum(mask is not None for mask in masks)
-    notes = [f"{masked} of {len(masks)} images have a mask: what is black in it is unknown"] if masked else []
+def unread_masks(places: Iterable[Path], used: Iterable[Path]) -> list[Path]:
+    """Folders in any of some places that speak of masks, have files, and of which none of the `used` files is."""
     taken = _folders_of(used)
-    if unread := [f"{place.name}/" for place in _speaking_of_masks(folder) if place not in taken]:
-        notes.append(f"{', '.join(unread)}: not read; masks are read from masks/ or mask/, black where nothing is used")
-    return notes
+    return [found for place in places for found in _speaking_of_masks(place) if found not in taken]
 
 
 def masks_by_name(files: Sequence[Path], folder: Path, others: Container[Path | None] = ()) -> Pairs:
@@ -88,13 +90,18 @@ def _folders_of(files: Iterable[Path]) -> set[Path]:
 
 def _all_images(folder: Path) -> list[Path]:
     """Images of a folder and its subfolders."""
-    found = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-    return [file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+    return [file for file in _all_files(folder) if file.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def _all_files(folder: Path) -> Iterator[Path]:
+    """Files of a folder and its subfolders that are not hidden."""
+    inner = (file for file in folder.rglob("*") if not any(part[0] == "." for part in file.relative_to(folder).parts))
+    return (file for file in inner if file.is_file())
 
 
 def _speaking_of_masks(folder: Path) -> list[Path]:
-    """Folders in a sequence's folder that have images, perhaps in subfolders, and "mask" in their names."""
+    """Folders in a folder that have files, perhaps in subfolders, and "mask" in their names."""
     if not folder.is_dir():
         return []
     named = sorted(entry for entry in folder.iterdir() if "mask" in entry.name.lower() and entry.name[0] != ".")
-    return [entry for entry in named[:MOST_FOLDERS] if entry.is_dir() and _all_images(entry)]
+    return [entry for entry in named[:MOST_FOLDERS] if entry.is_dir() and any(_all_files(entry))]

@@ -30,8 +30,9 @@ from pipelines.sequences.nerfstudio_camera import (
     read_intrinsics,
     read_number,
 )
+from pipelines.sequences.pairing import by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
-from pipelines.sequences.text import natural_key, read_json, slashed
+from pipelines.sequences.text import read_json, slashed
 from pipelines.sequences.times import UNITS, to_seconds
 from scenegraph.labels import LabelSpace, LabelSpaceError, load_label_space
 
@@ -159,7 +160,9 @@ def _ordered(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """By time where all have one, else by name: COLMAP lists images in arbitrary order."""
     if all(isinstance(entry.get("timestamp"), (int, float)) for entry in entries):
         return sorted(entries, key=lambda entry: float(entry["timestamp"]))
-    return sorted(entries, key=lambda entry: natural_key(slashed(entry["file_path"])))
+    files = [Path(slashed(entry["file_path"])) for entry in entries]
+    places = {file: i for i, file in enumerate(by_name(files))}
+    return sorted(entries, key=lambda entry: places[Path(slashed(entry["file_path"]))])
 
 
 def _frame_rate(header: Mapping[str, Any], file: Path) -> float:

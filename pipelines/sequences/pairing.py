@@ -12,10 +12,14 @@ import numpy as np
 from pipelines.frame import SequenceError
 from pipelines.sequences.association import MAX_TIME_DIFFERENCE, nearest_pairs
 from pipelines.sequences.text import natural_key
-from pipelines.sequences.times import stamps_in_names
+from pipelines.sequences.times import last_decimals, stamps_in_names
 
 Pairs = list[Path | None]
 Keys = Sequence[Hashable | None]
+DENSE = 0.8
+"""Share of the numbers from its first to its last that a list has which is counted without gaps."""
+MOST_MISSING = 0.1
+"""Share of the images, at the end, that may be without depth and no note."""
 LEAST_SHARE = 0.5
 """Share of the shorter list that must find a partner for a rule to count as the one by which files were named."""
 
@@ -50,7 +54,8 @@ def files_by_name(files: Sequence[Path], others: Sequence[Path], what: str) -> P
     file_numbers, other_numbers = _numbers(files), _numbers(others)
     if shift := _shift(file_numbers, other_numbers):
         raise SequenceError(
-            f"{what}: is numbered {shift:+d} against the images: {_example(files, others)}; name them as the images"
+            f"{what}: is numbered {shift:+d} against the images, or some images are missing: {_example(files, others)}; "
+            "name them as the images, and remove those of no image"
         )
     whole = _joined(file_numbers, other_numbers, others)
     if whole is not None and _count(whole) == min(len(files), len(others)):
@@ -77,31 +82,87 @@ def changing_numbers(files: Sequence[Path]) -> list[int] | None:
     return [int(value) for value in columns[0] if isinstance(value, int)]
 
 
+def depth_by_name(files: Sequence[Path], others: Sequence[Path], what: str) -> tuple[Pairs, list[str]]:
+    """The depth file of each image as by `files_by_name`, and a note where only the first images have one by their numbers: depth
+    that was recorded at a lower rate and counted on its own looks the same."""
+    pairs = files_by_name(files, others, what)
+    count = _count(pairs)
+    numbers = changing_numbers(files) if count else None
+    if numbers is None or len(files) - count <= MOST_MISSING * len(files) or stamps_in_names(files) is not None:
+        return pairs, []
+    first = sorted((number, pair is not None) for number, pair in zip(numbers, pairs, strict=True))[:count]
+    is_dense = first[-1][0] - first[0][0] == count - 1
+    if count < len(others) or not is_dense or not all(has_depth for _, has_depth in first):
+        return pairs, []
+    note = (
+        f"{what}: only the first {count} of {len(files)} images have depth, by equal numbers: this is wrong if depth was "
+        "recorded at a lower rate and counted on its own"
+    )
+    return pairs, [note]
+
+
 def in_order(files: Sequence[Path]) -> list[Path]:
-    """Files by the time in their names, else by their names with numbers by value."""
+    """Files of a folder by the time in their names, else as by `by_name`."""
     times = stamps_in_names(files)
-    if times is not None:
-        return [files[i] for i in np.argsort(times, kind="stable")]
-    return sorted(files, key=lambda file: natural_key(file.name))
+    return by_name(files) if times is None else [files[i] for i in np.argsort(times, kind="stable")]
+
+
+def by_name(files: Sequence[Path]) -> list[Path]:
+    """Files by their names, with numbers by value: those of one folder by the decimal numbers at their ends where they have some,
+    of which `1.5` is before `1.25` in the order of whole numbers."""
+    decimals = last_decimals(files) if len({file.parent for file in files}) == 1 else None
+    if decimals is not None:
+        return [files[i] for i in np.argsort(decimals, kind="stable")]
+    return sorted(files, key=lambda file: natural_key(file.as_posix()))
 
 
 def images_in_pose_order(pose_file: Path, files: Sequence[Path], poses: int) -> list[Path]:
     """The image of each line of a pose file without time stamps, existing or not.
 
-    Line i belongs to the i-th image, in the order of `in_order`. With fewer images than lines the numbers in the names decide
-    (counted from 0 if they fit, else from the first); raises SequenceError when they are ambiguous.
+    Line i belongs to the i-th image, in the order of `in_order`. With fewer images than lines the numbers in the names decide, as
+    by `first_number`; raises SequenceError when they are ambiguous.
     """
     files = in_order(files)
     if len(files) == poses:
         return files
-    known = (changing_numbers(files) if files else None) or []
-    first = 0 if known and max(known) < poses else min(known, default=0)
-    if not 0 < len(files) == len(set(known)) < poses or max(known) - first >= poses:
-        raise SequenceError(
-            f"{pose_file}: has {poses} lines for {len(files)} images, and the images' numbers do not determine the assignment"
-        )
+    is_counted = bool(files) and last_decimals(files) is None
+    known = (changing_numbers(files) if is_counted else None) or []
+    first = first_number(known, poses)
+    if first is None or not 0 < len(files) == len(set(known)) < poses or max(known) - first >= poses:
+        raise undetermined(pose_file, known or len(files), poses)
     by_number = {number - first: file for number, file in zip(known, files, strict=True)}
     return [by_number.get(i, _renumbered(files[0], known[0], i + first)) for i in range(poses)]
+
+
+def first_number(numbers: Sequence[int], poses: int) -> int | None:
+    """The number of the image of the first pose in a list without numbers; None where the images' numbers leave it open.
+
+    It is 0 unless images are counted from another number: as many as there are poses follow each other, or there are those of 1
+    and of the number of poses. Fewer images from 1 may as well be those from 0 without the first one.
+    """
+    low, high = min(numbers, default=0), max(numbers, default=0)
+    spans_all = high - low == poses - 1
+    if low == 0 or (low > 1 and high != poses and not (spans_all and len(numbers) == poses)):
+        return 0
+    return low if spans_all else None
+
+
+def undetermined(pose_file: Path, images: Sequence[int] | int, poses: int) -> SequenceError:
+    """The error for images, by their numbers or their count, whose poses in a file are not known."""
+    count, numbers = (images, "") if isinstance(images, int) else (len(images), f" ({min(images)} to {max(images)})")
+    return SequenceError(
+        f"{pose_file}: has {poses} poses for {count} images, and the images' numbers{numbers} do not determine the assignment; "
+        "give one pose per image"
+    )
+
+
+def numbering_note(pose_file: Path, first: int) -> list[str]:
+    """What to note of images that are not counted from 0, as `first_number` found."""
+    return (
+        [f"images are numbered from {first}: the first pose of {pose_file.name} is that of image {first}"]
+        if first
+        else []
+    )
 
 
 def _renumbered(file: Path, number: int, other: int) -> Path:
@@ -148,11 +209,28 @@ def _contradict(pairs: Pairs, others: Pairs) -> bool:
 
 
 def _shift(numbers: Sequence[tuple[int, ...]], others: Sequence[tuple[int, ...]]) -> int:
-    """The difference of two lists of numbered names of which one counts from another number than the other; 0 for none."""
-    if len(numbers) != len(others) or len(numbers) < 2 or {len(entry) for entry in [*numbers, *others]} != {1}:
-        return 0
-    shifts = {b[0] - a[0] for a, b in zip(sorted(numbers), sorted(others), strict=True)}
-    return shifts.pop() if len(shifts) == 1 else 0
+    """The difference by which one of two lists of numbered names counts from another number than the other; 0 for none.
+
+    It is one that joins more of the names than equal numbers do, and the first or the last ones, or all of the shorter list. A
+    few numbers here and there, as of masks, say nothing: any difference joins them to some of the others.
+    """
+    columns = [[_column(part, i) for i in _changing(part)] for part in (numbers, others)]
+    for a, b in product(*columns):
+        first, second = ({number for number in part if isinstance(number, int)} for part in (a, b))
+        shorter, longer = sorted((first, second), key=len)
+        least, joined = len(shorter), len(first & second)
+        if least < 2 or len(first) < len(a) or len(second) < len(b) or joined == least:
+            continue
+        is_dense = least >= DENSE * (max(shorter) - min(shorter) + 1)
+        is_only = {len(entry) for entry in [*numbers, *others]} == {1}
+        if not (is_dense or least >= LEAST_SHARE * len(longer)) or not (is_only or joined >= LEAST_SHARE * least):
+            continue
+        ends = (min(second) - min(first), max(second) - max(first))
+        for shift in dict.fromkeys((*ends, 1, -1)):
+            shifted = len({number + shift for number in first} & second)
+            if shift and shifted > max(joined, LEAST_SHARE * least) and (shift in ends or shifted == least):
+                return shift
+    return 0
 
 
 def _count(pairs: Pairs) -> int:

@@ -17,7 +17,7 @@ from pipelines.frame import SequenceError
 from pipelines.images import first_image_size, list_depth_images, list_images, unread_images
 from pipelines.sequences.camera_file import CameraFile, read_camera_file
 from pipelines.sequences.conventions import CAMERA_FILE, matrices_from_quaternions
-from pipelines.sequences.pairing import changing_numbers, files_by_name, images_in_pose_order, in_order
+from pipelines.sequences.pairing import changing_numbers, depth_by_name, files_by_name, images_in_pose_order, in_order
 from pipelines.sequences.recorded import (
     Details,
     FrameRecord,
@@ -66,7 +66,8 @@ def open_posed_images(path: Path) -> RecordedSequence:
     times, notes = _times(path, camera, sources, needed=is_timed)
     poses = _timed(rows, times, camera, pose_file) if is_timed else _numbered(rows, len(sources), pose_file)
     intrinsics = camera.intrinsics(size, path / CAMERA_FILE)
-    depths, labels = _layer(path, "depth", camera.depth, sources), _layer(path, "labels", camera.labels, sources)
+    depths, depth_notes = _layer(path, "depth", camera.depth, sources)
+    labels, _ = _layer(path, "labels", camera.labels, sources)
     records = [
         FrameRecord(
             source,
@@ -87,7 +88,7 @@ def open_posed_images(path: Path) -> RecordedSequence:
         camera.convention(DEPTH_SCALE),
         world_up=camera.world_up,
         label_space=_label_space(path, camera) if any(labels) else None,
-        notes=notes,
+        notes=(*notes, *depth_notes),
         reads_camera_file=True,
     )
     return RecordedSequence(path, "images", records, details)
@@ -203,25 +204,29 @@ def _timed(rows: Array, times: Array, camera: CameraFile, pose_file: Path) -> li
 
 
 def _numbered(rows: Array, count: int, pose_file: Path) -> list[tuple[Array | None, str]]:
+    if len(rows) != count:  # of a video: there is an image for each line
+        raise SequenceError(
+            f"{pose_file}: has {len(rows)} poses for the {count} frames of the video: give one per frame, or poses with times"
+        )
     if rows.shape[1] == 7:
         rows = rows[:, named_order(pose_file, ORDER[1:])]
         matrices = matrices_from_quaternions(rows[:, :3], rows[:, 3:], str(pose_file))
     else:
         matrices = full_matrices(rows)
-    missing = (None, f"no line for it in {pose_file.name} (it has {len(rows)})")
-    return [(matrices[i], "") if i < len(matrices) else missing for i in range(count)]
+    return [(matrix, "") for matrix in matrices]
 
 
-def _layer(path: Path, entry: str, name: str | None, sources: Sequence[Source]) -> list[Path | None]:
-    """The depth or label image of each image: by its name, for a video's frame by its number."""
+def _layer(path: Path, entry: str, name: str | None, sources: Sequence[Source]) -> tuple[list[Path | None], list[str]]:
+    """The depth or label image of each image, by its name, for a video's frame by its number; and what to note of depth."""
     if name is None:
-        return [None] * len(sources)
+        return [None] * len(sources), []
     folder = path / slashed(name)
     files = list_depth_images(folder) if entry == "depth" else list_images(folder)
     if not files:
         raise SequenceError(f"{path / CAMERA_FILE}: {entry}: no image in {name}/")
     names = [Path(str(source.number)) if isinstance(source, VideoFrame) else source for source in sources]
-    return files_by_name(names, files, f"{path / CAMERA_FILE}: {entry}: {name}/")
+    what = f"{path / CAMERA_FILE}: {entry}: {name}/"
+    return depth_by_name(names, files, what) if entry == "depth" else (files_by_name(names, files, what), [])
 
 
 def _label_space(path: Path, camera: CameraFile) -> LabelSpace:

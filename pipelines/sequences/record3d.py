@@ -19,7 +19,7 @@ from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.cameras import camera_for_images, check_camera_matrix
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
 from pipelines.sequences.ignored_keys import check_ignored_keys
-from pipelines.sequences.pairing import files_by_name
+from pipelines.sequences.pairing import depth_by_name, first_number, numbering_note, undetermined
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import last_number, number_of, read_json
 from pipelines.sequences.times import to_seconds
@@ -42,12 +42,17 @@ def open_record3d(path: Path) -> RecordedSequence:
     matrices = matrices_from_quaternions(poses[:, 4:], poses[:, :4], str(file))
     cameras, times = _cameras(keys, len(poses), file), _times(keys, len(poses), file)
     records: list[FrameRecord] = []
-    notes: list[str] = []
     files = sorted(list_images(folder / images), key=lambda image: last_number(image.name) or 0)
-    depths = files_by_name(files, list_depth_images(folder / "depth"), str(folder / "depth"))
-    for image, depth in zip(files, depths, strict=True):
-        number = last_number(image.name)
-        if number is None or number >= len(poses):
+    depths, notes = depth_by_name(files, list_depth_images(folder / "depth"), str(folder / "depth"))
+    numbers = [last_number(image.name) for image in files]
+    known = [number for number in numbers if number is not None]
+    first = first_number(known, len(poses))
+    if first is None:
+        raise undetermined(file, known, len(poses))
+    notes += numbering_note(file, first)
+    for image, counted, depth in zip(files, numbers, depths, strict=True):
+        number = len(poses) if counted is None else counted - first
+        if number >= len(poses):
             problem = f"no pose of its number in {name} (it has {len(poses)})"
             records.append(FrameRecord(image, float(len(records)) + times[-1] + 1, None, cameras[0], problem=problem))
             continue

@@ -30,7 +30,7 @@ from pipelines.sequences.conventions import (
 )
 from pipelines.sequences.corrections import corrected_camera, with_pose_times_moved
 from pipelines.sequences.evidence import WorldEvidence
-from pipelines.sequences.masks import mask_folder, mask_notes, masks_by_name
+from pipelines.sequences.found_masks import mask_notes, masks_of, places_of_masks, with_found_masks
 from pipelines.sequences.plausible import check_depth_scale, without_far_poses
 from pipelines.sequences.resampling import checked, fitted, layer, like_image, ray_lengths, resampled
 from pipelines.sequences.times import LATEST_TIME
@@ -98,7 +98,8 @@ class Details:
 class RecordedSequence:
     """A FrameSequence over records; `convention` is that of its files and `notes` inform the user.
 
-    `folder` may contain an `m2h.yaml` that overrides the format's convention, and masks of the images in `masks/` or `mask/`.
+    `folder` may contain an `m2h.yaml` that overrides the format's convention, and masks of the images in `masks/` or `mask/`,
+    which may also lie between it and the images.
     Records are ordered by time; of equal times the first is used.
     Raises SequenceError when there is no image, and, with the counted reasons, when none is usable.
     """
@@ -118,9 +119,10 @@ class RecordedSequence:
         self.is_metric = details.is_metric
         self.evidence = replace(details.evidence, up_source="") if overrides.world_up else details.evidence
         self._details, self.label_space = details, details.label_space
-        masked = _with_found_masks(records, folder)
+        places = places_of_masks([record.image for record in records], folder, details.root or folder)
+        masked = _with_found_masks(records, places)
         self._records = tuple(sorted(masked, key=lambda record: record.timestamp))
-        self.notes = (*details.notes, *mask_notes([record.mask for record in masked], folder, _files_of(masked)))
+        self.notes = (*details.notes, *mask_notes([record.mask for record in masked], places, _files_of(masked)))
         if not any("depth is not read" in note for note in details.notes):
             self.notes += unread_depth_notes(folder, format, details.root or folder, _files_of(masked))
         self._sizes = _stored_sizes(self._records)
@@ -255,18 +257,15 @@ def _mask(record: FrameRecord, lens: Intrinsics) -> NDArray[np.bool_] | None:
 def with_masks(records: Sequence[FrameRecord], folder: Path) -> list[FrameRecord]:
     """The records, those without a mask with theirs in a folder; raises SequenceError when the names do not show which belongs
     to which image."""
-    without = [record for record in records if record.mask is None]
-    files = [Path(str(r.image.number)) if isinstance(r.image, VideoFrame) else r.image for r in without]
-    masks = iter(masks_by_name(files, folder, {record.mask for record in records}))
-    return [replace(record, mask=next(masks)) if record.mask is None else record for record in records]
+    masks = masks_of([record.image for record in records], [record.mask for record in records], folder)
+    return [replace(record, mask=mask) for record, mask in zip(records, masks, strict=True)]
 
 
-def _with_found_masks(records: Sequence[FrameRecord], folder: Path) -> list[FrameRecord]:
-    """The records, with the masks of the sequence's folder where they have none of their own."""
-    if all(record.mask is not None for record in records):
-        return list(records)
-    masks = mask_folder(folder, _files_of([replace(record, mask=None) for record in records]))
-    return list(records) if masks is None else with_masks(records, masks)
+def _with_found_masks(records: Sequence[FrameRecord], places: Sequence[Path]) -> list[FrameRecord]:
+    """The records, with masks of the sequence's folders where they have none of their own."""
+    used = _files_of([replace(record, mask=None) for record in records])
+    masks = with_found_masks([record.image for record in records], [record.mask for record in records], places, used)
+    return [replace(record, mask=mask) for record, mask in zip(records, masks, strict=True)]
 
 
 def _files_of(records: Sequence[FrameRecord]) -> list[Path]:

@@ -2,7 +2,7 @@
 numbers per line).
 
 Line i of `traj.txt` is the camera-to-world pose of frame number i. The camera comes from `cam_params.json` in or above the
-folder, else it is the published one.
+folder, else it is the published one. Frames that are numbered from 1 are recognised by their count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.cameras import camera_for_images
 from pipelines.sequences.conventions import Convention
 from pipelines.sequences.ignored_keys import check_ignored_keys
-from pipelines.sequences.pairing import files_by_name
+from pipelines.sequences.pairing import depth_by_name, first_number, numbering_note, undetermined
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import last_number, matrix_rows, read_json
 
@@ -35,14 +35,22 @@ def open_replica(path: Path) -> RecordedSequence:
     files = [file for file in list_images(path / "results") if file.name.startswith("frame")]
     camera, scale = _camera(path)
     depth_files = [file for file in list_depth_images(path / "results") if file.name.startswith("depth")]
-    depths = files_by_name(files, depth_files, f"{path / 'results'}: depth")
+    depths, depth_notes = depth_by_name(files, depth_files, f"{path / 'results'}: depth")
+    numbers = [last_number(file.name) for file in files]
+    known = [number for number in numbers if number is not None]
+    first = first_number(known, len(matrices))
+    if first is None:
+        raise undetermined(path / "traj.txt", known, len(matrices))
     records = []
-    for file, depth in zip(files, depths, strict=True):
-        number = last_number(file.name)
-        matrix = matrices[number] if number is not None and number < len(matrices) else None
+    for file, number, depth in zip(files, numbers, depths, strict=True):
+        matrix = matrices[number - first] if number is not None and number - first < len(matrices) else None
         problem = "" if matrix is not None else f"no line {number} in traj.txt (it has {len(matrices)})"
         records.append(FrameRecord(file, (number or 0) / RATE, matrix, camera, depth=depth, problem=problem))
-    notes = (f"time stamps are frame numbers at {RATE:g} per second",)
+    notes = (
+        f"time stamps are frame numbers at {RATE:g} per second",
+        *numbering_note(path / "traj.txt", first),
+        *depth_notes,
+    )
     details = Details(Convention(depth_scale=scale), world_up=(0.0, 0.0, 1.0), notes=notes)
     return RecordedSequence(path, "replica", records, details)
 

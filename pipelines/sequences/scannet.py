@@ -17,7 +17,7 @@ from pipelines.frame import SequenceError
 from pipelines.images import first_image_size, list_depth_images, list_images
 from pipelines.sequences.cameras import camera_from_matrix
 from pipelines.sequences.conventions import Convention
-from pipelines.sequences.pairing import files_by_name
+from pipelines.sequences.pairing import depth_by_name, files_by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence, depth_size
 from pipelines.sequences.text import last_number, read_matrix, read_text
 from scenegraph.labels import nyu40
@@ -39,12 +39,13 @@ def open_scannet(path: Path) -> RecordedSequence:
         file, K = _calibration(path, "intrinsic_depth.txt")
         depth_camera = camera_from_matrix(K, depth_size(depth_files[0]), str(file))
     label_files, label_map = _labels(path)
-    depths = files_by_name(files, depth_files, str(path / "depth"))
+    depths, depth_notes = depth_by_name(files, depth_files, str(path / "depth"))
+    poses = files_by_name(files, sorted((path / "pose").glob("*.txt")), str(path / "pose"))
     labels = files_by_name(files, label_files, str(label_files[0].parent) if label_files else "")
     records = []
     for i, file in enumerate(files):
-        pose = path / "pose" / f"{file.stem}.txt"
-        matrix = read_matrix(pose, 4, 4) if pose.is_file() else None
+        pose = poses[i]
+        matrix = None if pose is None else read_matrix(pose, 4, 4)
         records.append(
             FrameRecord(
                 file,
@@ -62,7 +63,7 @@ def open_scannet(path: Path) -> RecordedSequence:
         world_up=(0.0, 0.0, 1.0),
         label_space=nyu40() if label_files else None,
         label_map=label_map,
-        notes=(f"time stamps are frame numbers at {RATE:g} per second", *note),
+        notes=(f"time stamps are frame numbers at {RATE:g} per second", *note, *depth_notes),
     )
     return RecordedSequence(path, "scannet", records, details)
 

@@ -13,6 +13,7 @@ from pipelines.frame import SequenceError
 from pipelines.images import first_image_size
 from pipelines.sequences.cameras import camera_from_matrix
 from pipelines.sequences.conventions import Convention
+from pipelines.sequences.pairing import depth_by_name, files_by_name
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import last_number, read_matrix
 
@@ -31,15 +32,14 @@ def open_seven_scenes(path: Path) -> RecordedSequence:
     if (path / "camera-intrinsics.txt").is_file():
         K = read_matrix(path / "camera-intrinsics.txt", 3, 3)
         camera = camera_from_matrix(K, first_image_size(files, path), str(path / "camera-intrinsics.txt"))
+    poses = files_by_name(files, sorted(path.glob("frame-*.pose.txt")), f"{path}: frame-*.pose.txt")
+    depths, depth_notes = depth_by_name(files, sorted(path.glob("frame-*.depth.png")), f"{path}: frame-*.depth.png")
     records = []
-    for file in files:
-        stem = file.name.partition(".")[0]
-        pose, depth = path / f"{stem}.pose.txt", path / f"{stem}.depth.png"
-        matrix = read_matrix(pose, 4, 4) if pose.is_file() else None
-        time = (last_number(stem) or 0) / RATE
+    for file, pose, depth in zip(files, poses, depths, strict=True):
+        matrix = None if pose is None else read_matrix(pose, 4, 4)
         problem = "" if matrix is not None else "pose file is missing"
         records.append(
-            FrameRecord(file, time, matrix, camera, depth=depth if depth.is_file() else None, problem=problem)
+            FrameRecord(file, (last_number(file.name) or 0) / RATE, matrix, camera, depth=depth, problem=problem)
         )
-    notes = (f"time stamps are frame numbers at {RATE:g} per second",)
+    notes = (f"time stamps are frame numbers at {RATE:g} per second", *depth_notes)
     return RecordedSequence(path, "7scenes", records, Details(Convention(), notes=notes))

@@ -17,7 +17,7 @@ from pipelines.images import list_depth_images, list_images
 from pipelines.sequences.cameras import camera_for_images, camera_from_matrix
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
 from pipelines.sequences.ignored_keys import check_ignored_keys
-from pipelines.sequences.pairing import files_by_name
+from pipelines.sequences.pairing import depth_by_name, files_by_name, first_number, numbering_note
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import csv_columns, read_matrix
 from pipelines.sequences.times import to_seconds
@@ -43,12 +43,19 @@ def open_stray_scanner(path: Path) -> RecordedSequence:
     rows = {int(number): row for row, number in enumerate(table["frame"])}
     if len(rows) < len(times):
         raise SequenceError(f"{file}: frame numbers repeat")
-    numbers = [Path(f"{number:06d}") for number in range(len(video.times))]
-    depths = files_by_name(numbers, list_depth_images(path / "depth"), str(path / "depth"))
+    first = first_number(list(rows), len(video.times))
+    if first is None:
+        raise SequenceError(
+            f"{file}: the frame numbers {min(rows)} to {max(rows)} do not show which is the first of the video's "
+            f"{len(video.times)} frames; number them from 0"
+        )
+    numbers = [Path(f"{number + first:06d}") for number in range(len(video.times))]
+    depths, notes = depth_by_name(numbers, list_depth_images(path / "depth"), str(path / "depth"))
+    notes += numbering_note(file, first)
     confidences = files_by_name(numbers, list_images(path / "confidence"), str(path / "confidence"))
     records = []
     for number, video_time in enumerate(video.times):
-        row = rows.get(number)
+        row = rows.get(number + first)
         if row is None:
             time = float(times[0] + video_time)
             records.append(
@@ -67,7 +74,9 @@ def open_stray_scanner(path: Path) -> RecordedSequence:
                 depth_confidence=confidence,
             )
         )
-    return RecordedSequence(path, "stray_scanner", records, Details(Convention(), world_up=(0.0, 1.0, 0.0)))
+    return RecordedSequence(
+        path, "stray_scanner", records, Details(Convention(), world_up=(0.0, 1.0, 0.0), notes=tuple(notes))
+    )
 
 
 def _cameras(path: Path, table: dict[str, NDArray[np.float64]], size: tuple[int, int]) -> list[Intrinsics]:

@@ -89,7 +89,7 @@ def number_rows(path: Path, columns: tuple[int, ...], what: str) -> Array:
         try:
             row = [float(field) for field in fields]
         except ValueError:
-            if not rows and re.fullmatch(r"[a-zA-Z_][\w.\[\]()/]*", fields[0]) and len(fields) in columns:
+            if not rows and re.fullmatch(r"%?[a-zA-Z_][\w.\[\]()/]*", fields[0]) and len(fields) in columns:
                 continue  # a header line of names
             raise SequenceError(f"{path} line {number}: expected {what}, found {line[:60]!r}") from None
         if len(row) not in columns or (rows and len(row) != len(rows[0])):

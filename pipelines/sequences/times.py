@@ -28,6 +28,7 @@ STEPS, STEPS_OF_KNOWN_UNIT = (9e-4, 5.0), (0.0, 1000.0)
 those whose unit is known, by their magnitude since 1970 or by the file, and between which may be minutes, as between photos."""
 USUAL_STEP = 1 / 30
 """Seconds between frames; of two readings the one that comes nearer to it by its factor is meant."""
+NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 MOST_REPEATED = 0.01
 """Share of poses that may have the time stamp of another pose: more of them means that stamps were rounded."""
 
@@ -66,17 +67,35 @@ def to_seconds(stamps: ArrayLike, where: str, *, unit: str = "s", states_unit: b
 def stamps_in_names(paths: Sequence[Path]) -> Array | None:
     """Seconds (N,) of files that are named by time, None when one of them is not.
 
-    A name is a time when it is a decimal number (`0.05.png`), or ends with a time since 1970 in s, ms, us or ns.
+    Names are times when they are decimal numbers (`0.05.png`; whole ones among them have lost a fraction of zeros), or end with
+    times since 1970 in s, ms, us or ns.
     """
-    found = [_stamp(path.stem) for path in paths]
-    if not found or any(stamp is None for stamp in found):
+    stems = [path.stem for path in paths]
+    if any("." in stem for stem in stems) and all(re.fullmatch(NUMBER, stem) for stem in stems):
+        decimals = last_decimals(paths)
+        return None if decimals is None else to_seconds(decimals, str(paths[0]))
+    stamps = [_stamp(stem) for stem in stems]
+    units = {None if stamp is None else _unit(stamp) for stamp in stamps}
+    if None in units or len(units) != 1:
         return None
-    stamps = np.array(found, dtype=np.float64)
-    if not all(_is_decimal(path.stem) for path in paths):
-        units = {_unit(stamp) for stamp in stamps}
-        if None in units or len(units) > 1:
-            return None
-    return to_seconds(stamps, str(paths[0]))
+    return to_seconds(np.array(stamps, dtype=np.float64), str(paths[0]))
+
+
+def last_decimals(paths: Sequence[Path]) -> Array | None:
+    """The numbers (N,) with which names end after equal beginnings, where some have a fraction; None for other names.
+
+    Numbers after a point that are counted (`1.9.png`, `1.10.png`) are no fractions: those have one length, or no zeros at their
+    ends.
+    """
+    found = [re.fullmatch(rf"(.*?)({NUMBER})", path.stem) for path in paths]
+    if not found or any(match is None for match in found):
+        return None
+    parts = [(match[1], match[2]) for match in found if match is not None]
+    fractions = [number.partition(".")[2] for _, number in parts]
+    is_counted = len(set(map(len, fractions))) > 1 and any(len(part) > 1 and part.endswith("0") for part in fractions)
+    if not any(fractions) or is_counted or len({prefix for prefix, _ in parts}) > 1:
+        return None
+    return np.array([float(number) for _, number in parts])
 
 
 def check_repeats(stamps: ArrayLike, poses: Array, where: str) -> None:
@@ -129,15 +148,9 @@ def _strangeness(seconds: float) -> float:
 
 
 def _stamp(stem: str) -> float | None:
-    found = re.search(r"(?:^|[^\d.])(\d+(?:\.\d+)?)$", stem)
-    if found is None:
-        return None
-    stamp = float(found[1])
-    return stamp if _is_decimal(stem) or _unit(stamp) is not None else None
-
-
-def _is_decimal(stem: str) -> bool:
-    return re.fullmatch(r"\d+\.\d+", stem) is not None
+    """The number with which a name ends."""
+    found = re.search(rf"(?:^|[^\d.])({NUMBER})$", stem)
+    return None if found is None else float(found[1])
 
 
 def _unit(stamp: float) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,22 @@ from pipelines.sequences.times import check_repeats, to_seconds
 Array = NDArray[np.float64]
 POSE_LINE = "a pose `stamp tx ty tz qx qy qz qw`"
 ORDER = ("stamp", "tx", "ty", "tz", "qx", "qy", "qz", "qw")
-WORDS = (
-    (r"\bw\W+x\W+y\W+z\b|wxyz\b|\b(?:scalar|real|w)\W*first\b", ["qw", "qx", "qy", "qz"]),
-    (r"\bx\W+y\W+z\W+w\b|xyzw\b|\b(?:scalar|real|w)\W*last\b", ["qx", "qy", "qz", "qw"]),
+W_FIRST, W_LAST = ["qw", "qx", "qy", "qz"], ["qx", "qy", "qz", "qw"]
+LISTS = ((r"\bw\W+x\W+y\W+z\b|wxyz\b", W_FIRST), (r"\bx\W+y\W+z\W+w\b|xyzw\b", W_LAST))
+"""Orders of a quaternion as comments list them, of which the first that is found counts: `x y z w x y z` is a position first."""
+SENTENCES = (
+    (r"\b(?:scalar|real|q?w) first\b|\b(?:vector|imaginary) last\b", W_FIRST),
+    (r"\b(?:scalar|real|q?w) last\b|\b(?:vector|imaginary) first\b", W_LAST),
+    (r"\bfirst (?:scalar|q?w)\b|\b(?:starts|starting|begins|beginning) (?:scalar|real|q?w)\b", W_FIRST),
+    (r"\blast (?:scalar|q?w)\b|\b(?:ends|ending) (?:scalar|real|q?w)\b", W_LAST),
 )
-"""Orders of a quaternion as comments have them, of which the first that is found counts: `x y z w x y z` is a position first."""
+"""The same in sentences without the words of `FILLERS`: `the real part comes first`."""
+FILLERS = frozenset(
+    "a as is are its of the with part parts component element entry value term number coordinate quaternion quaternions "
+    "orientation rotation being comes come goes stands stored written given listed".split()
+)
+ROTATION = r"(?:q|quat|quaternion|r|rot|rotation|ori|orientation)"
+POSITION = r"(?:t|p|pos|position|trans|translation)"
 TIME_NAMES = frozenset({"timestamp", "time", "stamp", "t", "ts"})
 
 
@@ -58,7 +70,7 @@ def named_order(path: Path, expected: tuple[str, ...]) -> list[int]:
             return [names.index(name) for name in expected]
         parts = [name for name in names if name.startswith("q")]
         if sorted(parts) != ["qw", "qx", "qy", "qz"]:
-            parts = next((order for pattern, order in WORDS if re.search(pattern, text.lower())), [])
+            parts = _order_in_words(text.lower())
             if not parts:
                 _check_quaternion(words, names, path, len(expected))
         if parts:
@@ -67,15 +79,31 @@ def named_order(path: Path, expected: tuple[str, ...]) -> list[int]:
     return list(range(len(expected)))
 
 
+def _order_in_words(text: str) -> list[str]:
+    """The parts of a quaternion in the order that a comment in small letters lists or describes, none where it does neither."""
+    sentence = " ".join(word for word in re.findall(r"[a-z]+", text) if word not in FILLERS)
+    listed = (order for pattern, order in LISTS if re.search(pattern, text))
+    described = (order for pattern, order in SENTENCES if re.search(pattern, sentence))
+    return next(chain(listed, described), [])
+
+
 def _column_words(text: str) -> list[str]:
     """The words of a comment or header in small letters, those of a quaternion `w i j k` or `q0 q1 q2 q3` as qw, qx, qy, qz."""
-    words = [re.sub(r"[\[(].*", "", word).strip("`'\":").lower() for word in re.split(r"[\s,;|]+", text.lstrip("#"))]
+    words = [_bare(word) for word in re.split(r"[\s,;|]+", text.lstrip("#"))]
     words = [re.sub(r"^q_(\d)$", r"q\1", word) for word in words if word]
     for parts in (("q0", "q1", "q2", "q3"), ("w", "i", "j", "k")):
         if set(parts) <= set(words):
             named = dict(zip(parts, ("qw", "qx", "qy", "qz"), strict=True))
             return [named.get(word, word) for word in words]
     return words
+
+
+def _bare(word: str) -> str:
+    """A word in small letters without signs around it, nor a unit in brackets, which names of a quaternion's parts are none."""
+    word = word.lower().strip("`'\":%=")
+    if re.match(r"[\[({](?!.*q)[^\[({]*[\])}]$", word):
+        return ""
+    return re.sub(r"[\[({].*", "", word.lstrip("[({")).rstrip("])}.`'\":=")
 
 
 def _check_quaternion(words: list[str], names: list[str], path: Path, columns: int) -> None:
@@ -89,10 +117,13 @@ def _check_quaternion(words: list[str], names: list[str], path: Path, columns: i
 
 
 def _column_name(word: str) -> str:
-    """`qw` for qw, q_w, q.w, r_w or q_RS_w, `tx` for x, tx or p_RS_R_x, `stamp` for a time; empty for other words."""
-    if word in TIME_NAMES:
+    """`qw` for qw, q_w, q.w, r_w, q_RS_w or pose.orientation.w, `tx` for x, tx, p_RS_R_x or pose.position.x, `stamp` for a time;
+    empty for other words."""
+    if re.split(r"[./]", word)[-1] in TIME_NAMES:
         return "stamp"
-    if found := re.fullmatch(r"(?:q(?:uat(?:ernion)?)?|r(?:ot(?:ation)?)?)[_.]?(?:[a-z]+_)*([wxyz])", word):
+    word = re.sub(rf"^.*[./](?={ROTATION}[._/]?[wxyz]$|{POSITION}[._/]?[xyz]$)", "", word)
+    word = re.sub(r"^(?:[a-z]+_)+(?=(?:orientation|quaternion|quat|position)_[wxyz]$)", "", word)
+    if found := re.fullmatch(rf"{ROTATION}[_./]?(?:[a-z]+_)*([wxyz])", word):
         return f"q{found[1]}"
-    found = re.fullmatch(r"(?:[tp]|pos|position|trans|translation)?[_.]?(?:[a-z]+_)*([xyz])", word)
+    found = re.fullmatch(rf"{POSITION}?[_./]?(?:[a-z]+_)*([xyz])", word)
     return f"t{found[1]}" if found else ""

@@ -48,7 +48,8 @@ def write_sequence(path: Path, **changes: Any) -> Path:
         write(path / f"edges/{i:06d}.png", np.full((6, 8), 255 * i, np.uint8))
         layers = {f"{layer}_file_path": f"{layer}/{i:06d}.png" for layer in ("depth", "semantics", "normals", "edges")}
         frames.append({"file_path": f"images/{i:06d}.png", "transform_matrix": np.eye(4).tolist(), **layers})
-    header = {"fl_x": 7.0, "fl_y": 8.0, "cx": 4.0, "cy": 3.0, "label_space": "nyu40", "depth_unit_scale_factor": 0.001}
+    header: dict[str, Any] = {"format": "m2h-sequence", "version": 1}
+    header |= {"fl_x": 7.0, "fl_y": 8.0, "cx": 4.0, "cy": 3.0, "label_space": "nyu40", "depth_unit_scale_factor": 0.001}
     (path / "transforms.json").write_text(json.dumps({**header, "frames": frames, **changes}))
     return path
 
@@ -104,6 +105,77 @@ def test_broken_sequences_are_named(tmp_path: Path, changes: dict[str, Any], mes
     write_sequence(tmp_path, **changes)
     with pytest.raises(DatasetError, match=message):
         open_dataset(f"folder:{tmp_path}")[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"format": None},
+            r"transforms\.json: expected format m2h-sequence, version 1, got None, version 1: write the .* `m2h ingest`",
+        ),
+        ({"version": 2}, "got 'm2h-sequence', version 2: write"),
+        (
+            {"k1": 0.3, "is_fisheye": True},
+            "is_fisheye True: expected a pinhole camera: write the sequence with `m2h ingest` first",
+        ),
+        ({"k1": 0.3}, r"k1 0\.3: expected a pinhole camera"),
+        ({"camera_model": "OPENCV_FISHEYE"}, "camera_model 'OPENCV_FISHEYE': expected a pinhole camera"),
+    ],
+)
+def test_sequences_of_other_programs_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    """Their lenses, units and names are known to the readers of sequences alone."""
+    write_sequence(tmp_path, camera_model="OPENCV", k1=0.0, is_fisheye=False)
+    open_dataset(f"folder:{tmp_path}")
+    write_sequence(tmp_path, **changes)
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(f"folder:{tmp_path}")
+
+
+def test_corrections_and_masks_that_only_readers_of_sequences_find_are_refused(tmp_path: Path) -> None:
+    write_sequence(tmp_path)
+    write(tmp_path / "masks/000000.png", np.zeros((6, 8), np.uint8))
+    with pytest.raises(
+        DatasetError, match=r"transforms\.json: has no mask_path, but there is masks/: write the sequence with"
+    ):
+        open_dataset(f"folder:{tmp_path}")
+    (tmp_path / "masks").rename(tmp_path / "other")
+    (tmp_path / "m2h.yaml").write_text("depth_scale: 5000\n")
+    with pytest.raises(DatasetError, match=r"m2h\.yaml: is not read for training: write the sequence with"):
+        open_dataset(f"folder:{tmp_path}")
+
+
+def test_masked_pixels_and_the_largest_value_are_unknown(tmp_path: Path) -> None:
+    header = json.loads((write_sequence(tmp_path) / "transforms.json").read_text())
+    header["frames"][0]["mask_path"] = "masks/000001.png"
+    (tmp_path / "transforms.json").write_text(json.dumps(header))
+    mask = np.full((6, 8), 255, np.uint8)
+    mask[4:, 2:5] = 0
+    write(tmp_path / "masks/000001.png", mask)
+    depth = np.full((6, 8), 1501, np.uint16)
+    depth[0] = 65535
+    write(tmp_path / "depth/000001.png", depth)
+    (tmp_path / "hints").mkdir()
+    np.savez(tmp_path / "hints/000001.npz", depth=np.ones((6, 8), np.float32), confidence=np.ones((6, 8), np.float32))
+    dataset = open_dataset(f"folder:{tmp_path}")
+    sample, hidden = dataset[1], mask == 0
+    for layer, unknown in (("rgb", 0), ("depth", 0), ("labels", 0), ("normals", 0), ("edges", -1), ("hint", 0)):
+        values = getattr(sample, layer)
+        assert (values[hidden] == unknown).all(), layer
+        assert (
+            (values[2:4] != unknown).any(axis=-1).all()
+            if layer in ("normals", "rgb")
+            else (values[2:4] != unknown).all()
+        )
+    assert sample.depth is not None
+    assert not sample.depth[0].any()
+    np.testing.assert_array_equal(sample.depth[1:4], np.float32(1.501))
+    np.testing.assert_array_equal(dataset.view(1).rgb, sample.rgb)  # type: ignore[attr-defined]
+    assert dataset[0].labels is not None
+    assert dataset[0].labels.all()
+    write(tmp_path / "masks/000001.png", np.zeros((6, 9), np.uint8))
+    with pytest.raises(DatasetError, match=r"images/000001\.png: mask must be \(6, 8\), got \(6, 9\)"):
+        dataset[1]
 
 
 def test_broken_images_are_named(tmp_path: Path) -> None:

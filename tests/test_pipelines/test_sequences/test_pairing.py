@@ -11,7 +11,14 @@ import sequence_folders as folders
 from pipelines import open_sequence
 from pipelines.frame import SequenceError
 from pipelines.images import write_png
-from pipelines.sequences.pairing import changing_numbers, files_by_name, images_in_pose_order
+from pipelines.sequences.pairing import (
+    by_name,
+    changing_numbers,
+    depth_by_name,
+    files_by_name,
+    first_number,
+    images_in_pose_order,
+)
 
 
 def paths(names: list[str], folder: str = "x") -> list[Path]:
@@ -82,6 +89,12 @@ def test_by_time_where_names_are_times(units: float) -> None:
         (["left", "right"], ["near", "far"], "the names do not show which belong"),
         (["1", "2", "3"], ["0", "1", "2"], "is numbered -1 against the images"),
         (["a_10", "a_20"], ["d_11", "d_21"], "is numbered"),
+        (["1", "2", "3", "4", "5"], ["0", "1", "2", "4"], "is numbered -1"),
+        (["1", "2", "3", "5", "6"], ["0", "1", "3", "4", "5"], "is numbered -1"),
+        (["0", "1", "2", "3", "4"], ["1", "2", "4", "5"], r"is numbered \+1"),
+        ([f"rgb_{i}_cam2" for i in range(1, 7)], [f"depth_{i}_cam2" for i in range(5)], "is numbered -1"),
+        ([str(i) for i in range(1, 21)], [str(i) for i in range(9)], "is numbered -1"),
+        ([str(i) for i in range(10, 30)], [str(i) for i in range(15)], "is numbered -10"),
         (["a_0001", "a_0002", "a_0003"], ["b_0101", "b_0117", "b_0203"], "the names do not show which belong"),
     ],
 )
@@ -126,3 +139,71 @@ def test_two_files_of_one_name_are_an_error() -> None:
 def test_images_in_the_order_of_pose_lines(names: list[str]) -> None:
     """By value, not by letters: line i of a pose file belongs to the i-th image."""
     assert [file.stem for file in images_in_pose_order(Path("p.txt"), paths(sorted(names)), 3)] == names
+
+
+@pytest.mark.parametrize(
+    ("names", "others"),
+    [
+        ([1, 2, 3, 5, 6], [0, 1, 2, 3, 4, 5, 6]),  # images are missing
+        ([0, 1, 2, 3, 4], [1, 2, 3, 4]),  # the first depth is
+        ([0, 1, 2, 4, 5, 6], [0, 1, 2, 3, 5, 6]),  # one of each
+        ([*range(5), *range(6, 40)], [5, 12, 20, 33]),  # few masks, and the image of one is missing
+    ],
+)
+def test_missing_files_are_no_other_numbering(names: list[int], others: list[int]) -> None:
+    expected = [str(name) if name in others else None for name in names]
+    assert partners([str(name) for name in names], [str(other) for other in others]) == expected
+
+
+@pytest.mark.parametrize(
+    ("images", "depths", "is_noted"), [(10, 5, True), (10, 3, True), (20, 19, False), (10, 10, False)]
+)
+def test_depth_of_the_first_images_alone_is_noted(images: int, depths: int, is_noted: bool) -> None:
+    """Half of the depth is missing, or it was recorded at half the rate: the names do not show it."""
+    names, others = paths([f"{i:04d}" for i in range(images)]), paths([f"{i:04d}" for i in range(depths)])
+    pairs, notes = depth_by_name(names, others, "depth/")
+    assert pairs == others + [None] * (images - depths)
+    assert len(notes) == is_noted
+    if is_noted:
+        assert f"only the first {depths} of {images} images have depth" in notes[0]
+    assert depth_by_name(names, others[::2], "depth/")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("numbers", "poses", "expected"),
+    [
+        ([0, 1, 2], 3, 0),
+        ([1, 2, 3], 3, 1),
+        ([1, 3], 3, 1),
+        ([100, 101, 102], 3, 100),
+        ([0, 10, 20], 1000, 0),
+        ([10, 20], 1000, 0),
+        ([0, 1, 2, 3], 3, 0),
+        ([7], 1, 7),
+        ([], 3, 0),
+        ([1, 2], 3, None),
+        ([2, 3], 3, None),
+        ([1, 2, 3, 4], 3, None),
+    ],
+)
+def test_the_number_of_the_first_pose(numbers: list[int], poses: int, expected: int | None) -> None:
+    assert first_number(numbers, poses) == expected
+
+
+@pytest.mark.parametrize("prefix", ["", "rgb_"])
+def test_decimals_that_lost_a_fraction_of_zeros(prefix: str) -> None:
+    """`%g` writes 0.96, 1, 1.04, and 0.6 after 0.56."""
+    names = [f"{prefix}{0.52 + 0.04 * i:g}" for i in range(20)]
+    assert f"{prefix}1" in names
+    files = paths(names)
+    assert by_name(sorted(files)) == files
+    assert images_in_pose_order(Path("p.txt"), sorted(files), 20) == files
+    assert partners(names, names[1:]) == [None, *names[1:]]
+    with pytest.raises(SequenceError, match="do not determine the assignment"):
+        images_in_pose_order(Path("p.txt"), files, 100)
+
+
+def test_numbers_after_a_point_that_are_counted() -> None:
+    names = [f"1.{i}" for i in range(1, 13)]
+    assert [file.stem for file in by_name(paths(names[::-1]))] == names
+    assert [file.stem for file in images_in_pose_order(Path("p.txt"), paths(names[::-1]), 12)] == names

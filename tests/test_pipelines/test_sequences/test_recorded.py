@@ -74,7 +74,7 @@ def test_hololens_images_are_joined_by_number_when_one_is_missing(tmp_path: Path
 def test_hololens_fewer_poses_than_images(tmp_path: Path) -> None:
     folders.write_hololens(tmp_path / "seq")
     np.savetxt(tmp_path / "seq/poses.txt", folders.POSES[:2].reshape(2, 16))
-    with pytest.raises(SequenceError, match=r"poses\.txt: has 2 lines for 3 images"):
+    with pytest.raises(SequenceError, match=r"poses\.txt: has 2 poses for 3 images"):
         open_sequence(tmp_path / "seq")
 
 

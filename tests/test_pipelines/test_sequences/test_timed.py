@@ -230,6 +230,10 @@ def test_images_and_poses_without_times() -> None:
     files = [Path(f"a/{i:03d}.png") for i in (0, 1, 3)]
     assert images_in_pose_order(pose_file, files, 3) == files
     assert [f.name for f in images_in_pose_order(pose_file, files, 4)] == ["000.png", "001.png", "002.png", "003.png"]
+    with pytest.raises(
+        SequenceError, match=r"has 4 poses for 3 images, and the images' numbers \(1 to 3\) do not determine"
+    ):
+        images_in_pose_order(pose_file, [Path(f"{i}.png") for i in (1, 2, 3)], 4)
     from_one = [Path(f"a/f{i}.png") for i in (1, 2, 4)]
     assert [f.name for f in images_in_pose_order(pose_file, from_one, 4)][3] == "f4.png"
     for names, poses in ((["a", "b"], 3), (["0", "1", "2"], 2), (["0", "9"], 3), ([], 3)):

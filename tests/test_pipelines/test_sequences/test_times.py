@@ -298,3 +298,19 @@ def test_quaternions_are_normalised_up_to_a_hundredth(tmp_path: Path) -> None:
     write(1.02)
     with pytest.raises(SequenceError, match=r"groundtruth\.txt: the quaternion of pose 1 of 3 has length 1\.02"):
         open_sequence(tmp_path / "seq")
+
+
+@pytest.mark.parametrize(
+    ("stems", "expected"),
+    [
+        (["0.96", "1", "1.04"], [0.96, 1, 1.04]),
+        (["0.5", "1.0", "1.25", "10.0"], [0.5, 1, 1.25, 10]),
+        (["1403636580.5", "1403636581", "1403636581.25"], [1403636580.5, 1403636581, 1403636581.25]),
+        (["0", "1", "2"], None),
+        (["1.8", "1.9", "1.10"], None),
+        (["0.5", "b"], None),
+    ],
+)
+def test_names_of_decimals_and_whole_numbers(stems: list[str], expected: list[float] | None) -> None:
+    found = stamps_in_names([Path(f"{stem}.png") for stem in stems])
+    assert (None if found is None else found.tolist()) == expected
