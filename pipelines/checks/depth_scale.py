@@ -31,6 +31,8 @@ PAIR_DEVIATION = 0.02
 ITERATIONS = 12
 DEPTH_FACTORS = np.exp(np.linspace(np.log(0.7), np.log(1.4), 41))
 """Factors of depth that are tried on pairs of frames with depth."""
+AS_READ = 0.01
+"""Relative deviation up to which a scale is that of the files: the tried ones are 1.7 % apart."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def measure_depth_scale(
 
 def scale_by_depth(pairs: Sequence[DepthMatch]) -> DepthScale | None:
     """The same by the agreement of the depths of frames, which their motion moves too far or not far enough; None where there
-    are too few pairs, or any scale fits."""
+    are too few pairs, or any scale fits, or another one than that of the files but not clearly."""
     if len(pairs) < LEAST_APART:
         return None
     errors = depth_factor_errors(pairs, DEPTH_FACTORS)
@@ -115,6 +117,10 @@ def scale_by_depth(pairs: Sequence[DepthMatch]) -> DepthScale | None:
     found = [pair.error(depth_factor=factor) for pair in pairs]
     given = [pair.error() for pair in pairs]
     if not is_clear_gain(given, found, GAIN["depth"]):
+        if abs(np.log(factor)) > max(
+            2 * spread, AS_READ
+        ):  # another one fits a little better: a camera that hardly moves
+            return None
         factor = 1.0
     focal = measure_focal_length([pair.with_depth_times(factor) for pair in pairs])
     return DepthScale(1 / factor, spread, len(pairs), focal is not None and not focal.is_wrong, "depth")

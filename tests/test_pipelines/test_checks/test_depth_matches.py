@@ -100,6 +100,27 @@ def test_depth_says_the_focal_length_where_few_images_match(by_images, by_depth,
     assert more_certain(images, None) is images
 
 
+class PairOfStillFrames:
+    """Depths that agree better with another factor, by little where the slope is small."""
+
+    def __init__(self, best, slope=1.3):
+        self.best, self.slope = best, slope
+
+    def error(self, depth_factor=1.0):
+        return 0.002 * (1 + self.slope * abs(np.log(depth_factor / self.best)))
+
+    def with_depth_times(self, factor):
+        return self
+
+
+def test_no_scale_is_said_where_another_one_fits_a_little_better(monkeypatch):
+    """A camera that hardly moves: the scale of the files was called right, to a per cent."""
+    monkeypatch.setattr("pipelines.checks.depth_scale.measure_focal_length", lambda pairs: None)
+    assert scale_by_depth([PairOfStillFrames(1 / 1.15)] * 5) is None
+    assert scale_by_depth([PairOfStillFrames(1.0)] * 5).ratio == 1.0
+    assert scale_by_depth([PairOfStillFrames(1 / 1.15, slope=4.0)] * 5).ratio == pytest.approx(1.15, rel=0.01)
+
+
 @pytest.mark.parametrize("factor", [0.85, 0.95, 1.05, 1.15])
 def test_a_wrong_scale_is_found(changed, factor):
     sequence, sampler = changed(with_depth(factor))
