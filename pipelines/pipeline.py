@@ -87,10 +87,10 @@ STAGES = (
     Stage("predict", 1, ("frames",), ("predictions/index.json",), store_predictions),
     Stage("align", 3, ("frames", "align", "depth", "tsdf", "dynamics"), (ALIGNMENT_FILE,), align),
     Stage("level", 3, ("frames", "up"), (LEVELLING_FILE,), find_level, uses_kernels=True),
-    Stage("planes", 2, ("frames", "planes"), (PLANES_FILE,), find_surface_planes),
+    Stage("planes", 3, ("frames", "planes"), (PLANES_FILE,), find_surface_planes),
     Stage("motion", 1, ("frames", "depth", "dynamics"), (MOTION_FILE,), find_motion, uses_kernels=True),
     Stage("fuse", 6, FUSE_SETTINGS, FUSE_FILES, fuse, uses_kernels=True),
-    Stage("graph", 12, GRAPH_SETTINGS, GRAPH_FILES, build_graph, inputs=GRAPH_INPUTS),
+    Stage("graph", 13, GRAPH_SETTINGS, GRAPH_FILES, build_graph, inputs=GRAPH_INPUTS),
     Stage(REPORT, 5, (), REPORT_FILES, write_report_files),
 )
 INPUT_NAMES = tuple(stage.name for stage in INPUT_STAGES)

@@ -91,6 +91,8 @@ class StoreyConfig:
     """Least square metres of level surface of a floor."""
     min_floor_share: float = Field(default=0.15, gt=0, le=1)
     """A floor has at least this share of the area of the largest one."""
+    ground: float | None = None
+    """Height of the lowest floor in metres; None is that by which the map was levelled, if enough of it was seen."""
 
 
 @dataclass(frozen=True, config=STRICT)

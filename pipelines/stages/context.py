@@ -133,11 +133,16 @@ class RunContext:
     @cached_property
     def _doubted_floor_ids(self) -> list[int]:
         """The ids of floor, where they are predicted and there is a floor above which they are wrong; else empty."""
-        if not self.source.predicts_labels or self.source.label_space is None:
+        if not self.source.predicts_labels or self.source.label_space is None or self.ground is None:
             return []
+        return floor_ids(self.source.label_space)
+
+    @cached_property
+    def ground(self) -> float | None:
+        """The height of the lowest floor in the levelled world, None where levelling found too little of one."""
         path = self.workspace.path(LEVELLING_FILE)
         area = values.number(read_record(path).get("floor_area", 0.0), f"{path}: floor_area")
-        return floor_ids(self.source.label_space) if area >= LEAST_FLOOR else []
+        return 0.0 if area >= LEAST_FLOOR else None
 
     def levelled_pose(self, T_world_camera: Array) -> Array:
         """A pose (4, 4) of the sequence in metres and in the levelled world."""
@@ -161,9 +166,9 @@ class RunContext:
         Parameters
         ----------
         corrected : how far, each with what is before it. *as given*: depth and poses as the source and the sequence give them.
-            *aligned*: depth as the alignment stage found, depth and poses in metres. *levelled*: poses in the levelled world, and
-            predicted labels of floor unknown where no floor can be. *on planes*: predicted depth of floors, ceilings, walls and
-            tables on the planes found of them.
+            *aligned*: depth as the alignment stage found, depth and poses in metres. *levelled*: poses in the levelled world.
+            *on planes*: predicted depth of floors, ceilings, walls and tables on the planes found of them, and predicted labels
+            of floor unknown where no floor can be.
         broken : gets the reason of each frame that cannot be read, by index; such frames are omitted.
         max_broken : raises BrokenFramesError when there are more of them.
 
@@ -175,11 +180,10 @@ class RunContext:
             pose = frame.T_world_camera
             if corrected != "as given":
                 found, pose = self.alignment.corrected(frame.index, found), self.alignment.metric_pose(pose)
-            is_levelled = corrected in ("levelled", "on planes")
-            if is_levelled:
+            if corrected in ("levelled", "on planes"):
                 pose = self.levelled_pose(frame.T_world_camera)
             known, foreign = only_known_labels(found, self.source.label_space)
-            if is_levelled and self._doubted_floor_ids:
+            if corrected == "on planes" and self._doubted_floor_ids:
                 known = without_raised_floor(known, frame.intrinsics, pose, self._doubted_floor_ids)
             if corrected == "on planes" and self.source.label_space is not None:
                 known = on_planes(known, frame.intrinsics, pose, self.planes, self.source.label_space)

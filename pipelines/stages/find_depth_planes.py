@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mapping.depth.depth_planes import PlaneSamples, Surface, find_planes, joined
+from mapping.depth.depth_planes import PlaneSamples, Surface, SurfacePlane, find_planes, joined
 from mapping.depth.samples import sample_pixels
 from mapping.evenly import evenly
 from mapping.files import remove_file
@@ -14,6 +14,7 @@ from pipelines.stages.depth_on_planes import kinds_of, normals_of
 from pipelines.stages.optional_stages import wants_planes
 from pipelines.stages.planes_file import PLANES_FILE, write_planes
 from pipelines.workspace import StageRecord
+from scenegraph.rooms.storeys import HEADROOM, RAISED
 
 MOST_FRAMES = 400
 """Frames from which planes are found, evenly over the sequence."""
@@ -32,11 +33,17 @@ def find_surface_planes(context: RunContext) -> StageRecord:
     for done, frame in enumerate(context.posed_frames(chosen, corrected="levelled", max_broken=len(chosen) - 1)):
         samples.append(samples_of(frame, kinds))
         context.advance(done + 1, len(chosen))
-    planes = find_planes(joined(samples))
+    planes = [plane for plane in find_planes(joined(samples)) if not _is_raised_floor(plane, context.ground)]
     write_planes(path, planes)
     counts = {kind.name.lower(): sum(each.kind is kind for each in planes) for kind in Surface if kind}
     text = ", ".join(f"{count} of {name}s" for name, count in counts.items())
     return StageRecord({"applied": True, **counts, "text": f"planes: {text}"})
+
+
+def _is_raised_floor(found: SurfacePlane, ground: float | None) -> bool:
+    """Whether it is a table, or a mixture of tables and floor, that is called floor: where none can be."""
+    height = found.plane.offset
+    return found.kind is Surface.FLOOR and ground is not None and ground + RAISED < height < ground + HEADROOM
 
 
 def samples_of(frame: PosedFrame, kinds: NDArray[np.int64]) -> PlaneSamples:

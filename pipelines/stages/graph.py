@@ -85,7 +85,10 @@ def graph_config_of(context: RunContext) -> SceneGraphConfig:
     if objects.least_extent is None:
         measured = source.depth_from is DepthOrigin.SENSOR
         objects = replace(objects, least_extent=0.0 if measured else PREDICTED_EXTENT)
-    return replace(config, objects=objects, structure=structure)
+    storeys = config.storeys
+    if storeys.ground is None:
+        storeys = replace(storeys, ground=context.ground)
+    return replace(config, objects=objects, structure=structure, storeys=storeys)
 
 
 def _predicted(context: RunContext) -> PredictedLabels | None:

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from m2h import Predictions
 from mapping.camera import Intrinsics
-
-RAISED, HEADROOM = 0.3, 1.8
-"""Metres above the lowest floor between which there is none: steps are lower, and people walk upright below an upper storey."""
+from scenegraph.rooms.storeys import HEADROOM, RAISED
 
 
 def without_raised_floor(

@@ -14,7 +14,9 @@ Array = NDArray[np.float64]
 
 FLOOR_NAMES = frozenset({"floor", "floor_mat", "rug", "carpet"})
 UP_COS = np.cos(np.deg2rad(15.0))
-LOW, HIGH = 1.8, 6.0
+RAISED, HEADROOM = 0.3, 1.8
+"""Metres above the lowest floor between which there is none: steps are lower, and people walk upright below an upper storey."""
+LOW, HIGH = HEADROOM, 6.0
 """Heights in metres of a storey, or of a ceiling above its floor, beyond which the map's unit or its floor may be wrong."""
 CEILING_SHARE = 0.5
 """Share of the storey's floor that surface at one height covers as its ceiling would."""
@@ -26,7 +28,8 @@ def find_storeys(
     """(floor z, ceiling z) of each storey, lowest first; always at least one.
 
     Floors are large level surfaces, labelled as floor where there are labels, at least a storey apart, with cameras (N, 3) over
-    them. A ceiling is the largest downward-facing surface between two floors; without one a storey ends where its surfaces do.
+    them. Where the height of the lowest one is known, tables that hide it are none. A ceiling is the largest downward-facing
+    surface between two floors; without one a storey ends where its surfaces do.
     """
     heights, normals, areas = faces.centers[:, 2], faces.normals, faces.areas
     cameras = np.asarray(camera_positions, dtype=np.float64).reshape(-1, 3)
@@ -40,6 +43,8 @@ def find_storeys(
     floors = _floors(heights[level], areas[level], cameras[:, 2], config)
     if not floors:
         floors = [float(np.quantile(heights, 0.005))]
+    if config.ground is not None and config.ground + RAISED < floors[0] < config.ground + HEADROOM:
+        floors = [config.ground, *(floor for floor in floors[1:] if floor - config.ground >= config.min_height)]
     down = normals[:, 2] < -UP_COS
     return [
         (floor, _ceiling(floor, above, heights, areas, down, config))

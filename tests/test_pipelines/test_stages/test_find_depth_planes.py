@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from box_room import write_box_room
 
+from mapping.depth.depth_planes import Surface
 from pipelines.config import config_from_mapping
 from pipelines.sequences.detect import open_sequence
 from pipelines.settings import PipelineConfig
@@ -60,6 +62,20 @@ def test_predicted_depth_of_a_room_lies_on_its_planes(room, tmp_path):
             found.append(np.abs(frame.predictions.depth[known] / truth[known] - 1))
             assert (frame.predictions.confidence.max() > 0.2) == (corrected == "on planes")
     assert np.concatenate(errors["on planes"]).mean() < 0.5 * np.concatenate(errors["levelled"]).mean()
+
+
+def test_no_floor_is_placed_where_a_table_or_a_mixture_of_both_is_called_floor(room, tmp_path):
+    """The floor of the room lies 0.5 m above where levelling found the lowest one."""
+    context = context_of(room, guessed(room), tmp_path / "run")
+    assert find_surface_planes(context).summary["floor"] == 1
+    (plane,) = [each for each in read_planes(context.path(PLANES_FILE)) if each.kind is Surface.FLOOR]
+    T = np.eye(4)
+    T[2, 3] = plane.plane.offset - 0.5
+    for area, floors in ((0.3, 0), (0.01, 1)):  # with little of a floor nothing is known of where it is
+        levelled = context_of(room, guessed(room), tmp_path / f"run{floors}")
+        text = json.dumps({"T_input_world": T.tolist(), "floor_area": area})
+        levelled.workspace.path("levelling.json").write_text(text)
+        assert find_surface_planes(levelled).summary["floor"] == floors
 
 
 def test_measured_depth_is_left_alone(room, tmp_path):

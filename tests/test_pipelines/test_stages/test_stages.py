@@ -176,7 +176,7 @@ def test_settings_decide_and_else_the_source_does(hinted, predicts):
         origin = DepthOrigin.POSES if predicts else DepthOrigin.SENSOR
         hints = print if hinted else None
         source = SimpleNamespace(predict_hinted=hints, predicts_labels=predicts, depth_from=origin)
-        return SimpleNamespace(config=config, source=source)
+        return SimpleNamespace(config=config, source=source, ground=0.0)
 
     assert min_share_of(context()) == (COMPLETED_SHARE if hinted else 0)
     assert min_share_of(context(mesh={"min_share": 0.2})) == 0.2
@@ -185,6 +185,8 @@ def test_settings_decide_and_else_the_source_does(hinted, predicts):
     for given in (False, True):
         settings = {"graph": {"structure": {"corrects_labels": given}}}
         assert graph_config_of(context(**settings)).structure.corrects_labels is given
+    assert graph_config_of(context()).storeys.ground == 0.0
+    assert graph_config_of(context(graph={"storeys": {"ground": -0.1}})).storeys.ground == -0.1
     assert graph_config_of(context()).objects.least_extent == (0.2 if predicts else 0)
     assert graph_config_of(context(graph={"objects": {"least_extent": 0.1}})).objects.least_extent == 0.1
     assert fuse.detection_config_of(context()).one_distance is predicts

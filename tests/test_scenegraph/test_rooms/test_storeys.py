@@ -30,6 +30,23 @@ def test_without_labels_tables_are_no_storeys():
     assert np.array(storeys_of(bare, flat.cameras()[:, :3, 3])) == pytest.approx(np.array([[0, 2.5]]), abs=0.01)
 
 
+def test_a_table_that_hides_the_floor_is_no_floor_where_its_height_is_known():
+    """A table as large as what is seen of the room, and half a square metre of floor beside it."""
+    top, floor = (
+        box((0, 0, 0.68), (3, 2, 0.72), "table", step=0.1),
+        box((3, 0, -0.05), (3.7, 0.7, 0), "floor", step=0.1),
+    )
+    mesh = concatenate([top, floor])
+    bare, cameras = Mesh(mesh.vertices, mesh.faces), [[1.5, 1.0, 1.6]]
+    assert storeys_of(bare, cameras)[0][0] == pytest.approx(0.72, abs=0.02)
+    known = StoreyConfig(ground=0.0)
+    assert storeys_of(bare, cameras, known)[0][0] == 0.0
+    upper = Apartment([(0, 0, 4, 3)], z=2.8)
+    both = concatenate([bare, Mesh(upper.mesh().vertices, upper.mesh().faces)])
+    found = storeys_of(both, [*cameras, [2.0, 1.5, 4.3]], known)
+    assert [low for low, _ in found] == pytest.approx([0.0, 2.8], abs=0.02)
+
+
 def test_a_storey_without_a_ceiling_ends_above_what_was_seen():
     mesh = box((0, 0, -0.1), (4, 3, 0), "floor", step=0.1)
     assert storeys_of(mesh, [[2, 1, 1.5]])[0][1] == pytest.approx(StoreyConfig().default_height, abs=0.02)
