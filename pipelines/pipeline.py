@@ -79,7 +79,7 @@ GRAPH_SETTINGS = ("frames", "mesh", "graph", "dynamics", "depth")
 INPUT_STAGES = (
     Stage("sequence", 3, ("frames",), (), list_frames),
     Stage("check", 3, ("frames", "check", "poses", "align"), (CHECK_FILE,), check_input),
-    Stage("poses", 2, ("frames", "poses"), (POSES_FILE,), refine_poses),
+    Stage("poses", 3, ("frames", "poses"), (POSES_FILE,), refine_poses),
 )
 """What is done with the sequence as it was given; the others get it with refined poses."""
 STAGES = (

@@ -31,6 +31,9 @@ TIMES_SEEN = 2
 """How often each of them is observed: pycolmap adjusts no point with a single observation."""
 FAR = 1e4
 """Their distance, as a multiple of that which the camera typically moves."""
+SEED, ANY_ERROR = 0, 1e6
+"""Of the draws of positions by which the model is laid on the given ones, and the distance up to which these count: all do, so
+that no draw decides on the result. Left to chance, no two runs found the same poses."""
 ERRORS = (4.0, 2.5)
 """Pixels of reprojection error above which observations are ignored after each round."""
 ITERATIONS = 30
@@ -136,6 +139,7 @@ def solve_model(model: Any, poses: Array, used: NDArray[np.bool_]) -> None:
         for end in ends:
             config.add_constant_point(end)
         settings = pycolmap.PosePriorBundleAdjustmentOptions()
+        settings.alignment_ransac.random_seed, settings.alignment_ransac.max_error = SEED, ANY_ERROR
         pycolmap.create_pose_prior_bundle_adjuster(options, settings, config, priors, model).solve()
         for end in ends:
             model.delete_point3D(end)
