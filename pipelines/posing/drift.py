@@ -28,8 +28,8 @@ class Drift:
     def describe(self) -> str:
         """As words for users."""
         return (
-            f"given poses drift by {100 * self.median:.1f} % of the path and {self.turn_deg:.1f} degrees over stretches of "
-            f"{self.length:.2g} (medians; up to {100 * self.largest:.0f} %)"
+            f"given poses differ from refined ones by {100 * self.median:.1f} % of the path and {self.turn_deg:.1f} degrees "
+            f"over stretches of {self.length:.2g} (medians; up to {100 * self.largest:.0f} %)"
         )
 
 

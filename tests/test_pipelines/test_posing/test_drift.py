@@ -25,7 +25,7 @@ def test_a_scale_that_is_off_is_a_drift_of_so_many_per_cent():
     assert found.median == pytest.approx(0.05, abs=0.002)
     assert found.largest == pytest.approx(0.05, abs=0.002)
     assert found.turn_deg == pytest.approx(0.0, abs=1e-5)
-    assert "drift by 5.0 % of the path and 0.0 degrees over stretches of 1 " in found.describe()
+    assert "differ from refined ones by 5.0 % of the path and 0.0 degrees over stretches of 1 " in found.describe()
 
 
 def test_a_slow_turn_adds_up_over_a_stretch_and_a_move_of_all_does_not_count():

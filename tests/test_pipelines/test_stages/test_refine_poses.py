@@ -64,7 +64,7 @@ def test_a_run_refines_poses_that_are_off(tmp_path: Path, sfm: None) -> None:
     assert after[0] < 0.6 * before[0]
     assert after[1] < 0.2 * before[1]
     assert record["drift"]["turn_deg"] > 0.5
-    assert "given poses drift by" in record["text"]
+    assert "given poses differ from refined ones by" in record["text"]
     assert record["gaps"] == ()
 
 
