@@ -82,11 +82,7 @@ def read_labels(path: Path) -> NDArray[Any]:
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """A mask image as (H, W) uint8: 255 where the image may be used, 0 where the mask is black.
-
-    Black is less than half of the image's largest value, so that masks of 0 and 1, of 0 and 255, and JPEG files are the same.
-    Raises SequenceError naming the file when it has many values between, as images of labels and distances have.
-    """
+    """A mask as `mapping.reading.pictures.read_mask` gives it; raises SequenceError."""
     return read_stored_mask(path, SequenceError)
 
 

@@ -113,16 +113,18 @@ class FolderDataset:
             stored = read_plane(path["edges_file_path"])
             edges = stored.astype(np.float32) / np.float32(np.iinfo(stored.dtype).max)
         hint = _read_hint(folder / HINTS / f"{path['file_path'].stem}.npz")
-        sample = replace(self.view(index), depth=depth, labels=labels, normals=normals, edges=edges, hint=hint)
+        sample = replace(self._unmasked(index), depth=depth, labels=labels, normals=normals, edges=edges, hint=hint)
         return _masked(sample, _mask(entry, folder))
 
     def view(self, index: int) -> Sample:
         """Image, camera and pose of a frame alone, the image black where its mask is."""
+        return _masked(self._unmasked(index), _mask(self._frames[index].entry, self._frames[index].folder))
+
+    def _unmasked(self, index: int) -> Sample:
         folder, entry = self._frames[index].folder, self._frames[index].entry
         rgb = read_rgb(folder / str(entry["file_path"]))
         pose = _pose(entry, folder)
-        sample = Sample(f"{folder.name}/{entry['file_path']}", rgb, camera=_camera(entry, folder), T_world_camera=pose)
-        return _masked(sample, _mask(entry, folder))
+        return Sample(f"{folder.name}/{entry['file_path']}", rgb, camera=_camera(entry, folder), T_world_camera=pose)
 
     def sequence(self, index: int) -> range:
         """The frames of the sequence that frame `index` belongs to."""

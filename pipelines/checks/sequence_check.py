@@ -52,8 +52,8 @@ class SequenceCheck:
     """Whether these were estimated of predicted depth, which would only say the same again."""
     pose_scale: float = 1.0
     """By which the poses of the files were multiplied before they were checked."""
-    images: ConventionVerdict | None = None
-    """That of the images, where the depth of frames agrees with the poses and they do not."""
+    agreement_of_images: float | None = None
+    """Share of the features that fit the poses, where the depth of frames agrees with these and the images do not."""
 
     @property
     def _scales(self) -> list[DepthScale | PoseUnit]:
@@ -85,17 +85,11 @@ class SequenceCheck:
         scales = [scale.describe() for scale in self._scales if scale.is_wrong and not scale.is_beyond_doubt]
         return conventions + focal + scales + self._denied_by_images()
 
-    @property
-    def _agreement_of_images(self) -> float | None:
-        """Where the images deny what depth and poses agree on: the share of their features that fits."""
-        score = self.images.assumed_score if self.images else None
-        return score.agreement if score else None
-
     def _denied_by_images(self) -> list[str]:
-        if self._agreement_of_images is None:
+        if self.agreement_of_images is None:
             return []
         return [
-            f"depth agrees with the poses, but only {100 * self._agreement_of_images:.0f} % of {WHAT['images']} do: the "
+            f"depth agrees with the poses, but only {100 * self.agreement_of_images:.0f} % of {WHAT['images']} do: the "
             "calibration, or which image belongs to which depth, may be wrong"
         ]
 
@@ -142,7 +136,7 @@ class SequenceCheck:
             "assumed": asdict(self.conventions.assumed),
             "undecided": [asdict(convention) for convention in self.conventions.undecided],
             "scores": scores,
-            "agreement_of_images": self._agreement_of_images,
+            "agreement_of_images": self.agreement_of_images,
             "time_offset": asdict(self.time_offset) if self.time_offset else None,
             "focal_length": asdict(self.focal_length) if self.focal_length else None,
             "camera": asdict(self.camera) if self.camera else None,
@@ -208,7 +202,8 @@ def _checked(
     if conventions.evidence != "depth" or conventions.verdict == "unclear" or check.contradictions or check.doubts:
         return check
     by_images = judge_by_matches(assumed, tracked_pairs(sampler, LIMITS["images"]) or matches)
-    return replace(check, images=by_images if by_images.verdict == "unclear" else None)
+    score = by_images.assumed_score if by_images.verdict == "unclear" else None
+    return replace(check, agreement_of_images=None if score is None else score.agreement)
 
 
 def _by_position(sampler: FrameSampler, depth_alone: DepthAlone) -> Callable[[int], NDArray[np.float32] | None]:

@@ -22,7 +22,7 @@ from pipelines.images import IMAGE_SUFFIXES
 from pipelines.sequences.cameras import Lens, camera_for_images
 from pipelines.sequences.conventions import Convention, matrices_from_quaternions
 from pipelines.sequences.masks import MASK_FOLDERS
-from pipelines.sequences.pairing import by_name
+from pipelines.sequences.pairing import name_order
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import content_lines, natural_key, slashed
 
@@ -77,8 +77,7 @@ def open_colmap(path: Path) -> RecordedSequence:
         raise SequenceError(f"{folder}: the model has no camera")
     images = _image_folder(path, folder, registered)
     found = sorted({image.name for image in registered} | _all_images(images))
-    places = {file: i for i, file in enumerate(by_name([Path(name) for name in found]))}
-    names = sorted(found, key=lambda name: places[Path(name)])
+    names = [found[i] for i in name_order([Path(name) for name in found])]
     quat_xyzw = np.roll([image.quat_wxyz for image in registered], -1, axis=1)
     matrices = matrices_from_quaternions([image.translation for image in registered], quat_xyzw, str(folder))
     known = {image.name: (image, matrix) for image, matrix in zip(registered, matrices, strict=True)}

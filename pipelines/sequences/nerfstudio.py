@@ -30,7 +30,7 @@ from pipelines.sequences.nerfstudio_camera import (
     read_intrinsics,
     read_number,
 )
-from pipelines.sequences.pairing import by_name
+from pipelines.sequences.pairing import name_order
 from pipelines.sequences.recorded import Details, FrameRecord, RecordedSequence
 from pipelines.sequences.text import read_json, slashed
 from pipelines.sequences.times import UNITS, to_seconds
@@ -160,15 +160,13 @@ def _ordered(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """By time where all have one, else by name: COLMAP lists images in arbitrary order."""
     if all(isinstance(entry.get("timestamp"), (int, float)) for entry in entries):
         return sorted(entries, key=lambda entry: float(entry["timestamp"]))
-    files = [Path(slashed(entry["file_path"])) for entry in entries]
-    places = {file: i for i, file in enumerate(by_name(files))}
-    return sorted(entries, key=lambda entry: places[Path(slashed(entry["file_path"]))])
+    return [entries[i] for i in name_order([Path(slashed(entry["file_path"])) for entry in entries])]
 
 
 def _frame_rate(header: Mapping[str, Any], file: Path) -> float:
     """Frames per second where the header states them, else 0."""
-    key = next((key for key in RATE_KEYS if header.get(key)), RATE_KEYS[0])
-    rate = read_number(header, key, 0.0, str(file)) if header.get(key) is not None else 0.0
+    key = next((key for key in RATE_KEYS if header.get(key)), None)
+    rate = 0.0 if key is None else read_number(header, key, 0.0, str(file))
     if rate < 0:
         raise SequenceError(f"{file}: {key} must be a positive number of frames per second, got {rate:g}")
     return rate

@@ -108,12 +108,17 @@ def in_order(files: Sequence[Path]) -> list[Path]:
 
 
 def by_name(files: Sequence[Path]) -> list[Path]:
-    """Files by their names, with numbers by value: those of one folder by the decimal numbers at their ends where they have some,
-    of which `1.5` is before `1.25` in the order of whole numbers."""
+    """Files in the order of `name_order`."""
+    return [files[i] for i in name_order(files)]
+
+
+def name_order(files: Sequence[Path]) -> list[int]:
+    """The places of files in the order of their names, with numbers by value: those of one folder by the decimal numbers at their
+    ends where they have some, of which `1.5` is before `1.25` in the order of whole numbers."""
     decimals = last_decimals(files) if len({file.parent for file in files}) == 1 else None
     if decimals is not None:
-        return [files[i] for i in np.argsort(decimals, kind="stable")]
-    return sorted(files, key=lambda file: natural_key(file.as_posix()))
+        return [int(i) for i in np.argsort(decimals, kind="stable")]
+    return sorted(range(len(files)), key=lambda i: natural_key(files[i].as_posix()))
 
 
 def images_in_pose_order(pose_file: Path, files: Sequence[Path], poses: int) -> list[Path]:

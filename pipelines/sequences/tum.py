@@ -55,7 +55,8 @@ def open_tum(path: Path) -> RecordedSequence:
     files = [path / name for name in names]
     present = [file.is_file() for file in files]
     there = [file for file, exists in zip(files, present, strict=True) if exists]
-    depths = iter(_depth_files(path, there, times[present]))
+    found, notes = _depth_files(path, there, times[present])
+    depths = iter(found)
     camera, intrinsics = _camera(path, there or files)
     max_gap = MAX_POSE_GAP if camera is None else camera.max_gap or MAX_POSE_GAP
     trajectory = read_trajectory(path / "groundtruth.txt", max_gap=max_gap)
@@ -68,9 +69,6 @@ def open_tum(path: Path) -> RecordedSequence:
         records.append(FrameRecord(file, float(times[i]), matrix, intrinsics, depth=depth, problem=problem))
     convention = Convention(depth_scale=DEPTH_SCALE) if camera is None else camera.convention(DEPTH_SCALE)
     world_up = WORLD_UP if camera is None else camera.world_up or WORLD_UP
-    notes: tuple[str, ...] = ()
-    if (path / "depth.txt").is_file():
-        notes = missing_depth_notes(path / "depth.txt", _listed(path / "depth.txt")[1])
     details = Details(convention, world_up=world_up, notes=notes, reads_camera_file=True)
     return RecordedSequence(path, "tum", records, details)
 
@@ -81,10 +79,13 @@ def _listed(path: Path) -> tuple[NDArray[np.float64], list[str]]:
     return to_seconds(stamps, str(path)), names
 
 
-def _depth_files(path: Path, files: list[Path], times: NDArray[np.float64]) -> list[Path | None]:
-    """The depth file of each image and its time, of those that exist: by `depth.txt`, without one by the names in `depth/`."""
+def _depth_files(
+    path: Path, files: list[Path], times: NDArray[np.float64]
+) -> tuple[list[Path | None], tuple[str, ...]]:
+    """The depth file of each image and its time, of those that exist: by `depth.txt`, without one by the names in `depth/`; and
+    what to note of those that do not."""
     if not (path / "depth.txt").is_file():
-        return files_by_name(files, list_depth_images(path / "depth"), f"{path / 'depth'} (without a depth.txt)")
+        return files_by_name(files, list_depth_images(path / "depth"), f"{path / 'depth'} (without a depth.txt)"), ()
     depth_times, names = _listed(path / "depth.txt")
     there = [i for i, name in enumerate(names) if (path / name).is_file()]
     partners = nearest_pairs(times, depth_times[there], MAX_TIME_DIFFERENCE)
@@ -94,7 +95,8 @@ def _depth_files(path: Path, files: list[Path], times: NDArray[np.float64]) -> l
             f"{path / 'depth.txt'}: no depth image within {MAX_TIME_DIFFERENCE:g} s of an image; "
             f"the nearest misses by {describe_seconds(nearest)}"
         )
-    return [None if partner is None else path / names[there[partner]] for partner in partners]
+    pairs = [None if partner is None else path / names[there[partner]] for partner in partners]
+    return pairs, missing_depth_notes(path / "depth.txt", names)
 
 
 def _camera(path: Path, files: list[Path]) -> tuple[CameraFile | None, Intrinsics]:

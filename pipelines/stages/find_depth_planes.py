@@ -14,7 +14,7 @@ from pipelines.stages.depth_on_planes import kinds_of, normals_of
 from pipelines.stages.optional_stages import wants_planes
 from pipelines.stages.planes_file import PLANES_FILE, write_planes
 from pipelines.workspace import StageRecord
-from scenegraph.rooms.storeys import HEADROOM, RAISED
+from scenegraph.rooms.storeys import is_raised
 
 MOST_FRAMES = 400
 """Frames from which planes are found, evenly over the sequence."""
@@ -42,8 +42,7 @@ def find_surface_planes(context: RunContext) -> StageRecord:
 
 def _is_raised_floor(found: SurfacePlane, ground: float | None) -> bool:
     """Whether it is a table, or a mixture of tables and floor, that is called floor: where none can be."""
-    height = found.plane.offset
-    return found.kind is Surface.FLOOR and ground is not None and ground + RAISED < height < ground + HEADROOM
+    return found.kind is Surface.FLOOR and ground is not None and bool(is_raised(found.plane.offset, ground))
 
 
 def samples_of(frame: PosedFrame, kinds: NDArray[np.int64]) -> PlaneSamples:

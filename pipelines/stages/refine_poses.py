@@ -191,7 +191,7 @@ def _adjusted(context: RunContext) -> tuple[Adjustment, Refinement] | None:
     pairs = matched_pairs(FrameSampler(context.sequence, positions, context.features))
     place = {position: i for i, position in enumerate(positions)}
     asked = np.flatnonzero([len(shown.pixels) > 0 for shown in features])
-    gaps = tuple((infos[asked[a]].index, infos[asked[b]].index) for a, b in unlinked_stretches(found.adjusted[asked]))
+    gaps = tuple((positions[asked[a]], positions[asked[b]]) for a, b in unlinked_stretches(found.adjusted[asked]))
     return found, replace(_compared(pairs, context.camera, found, poses, place), gaps=gaps)
 
 

@@ -43,13 +43,19 @@ def find_storeys(
     floors = _floors(heights[level], areas[level], cameras[:, 2], config)
     if not floors:
         floors = [float(np.quantile(heights, 0.005))]
-    if config.ground is not None and config.ground + RAISED < floors[0] < config.ground + HEADROOM:
+    if config.ground is not None and is_raised(floors[0], config.ground):
         floors = [config.ground, *(floor for floor in floors[1:] if floor - config.ground >= config.min_height)]
     down = normals[:, 2] < -UP_COS
     return [
         (floor, _ceiling(floor, above, heights, areas, down, config))
         for floor, above in zip(floors, [*floors[1:], np.inf], strict=True)
     ]
+
+
+def is_raised(heights: ArrayLike, ground: float = 0.0) -> NDArray[np.bool_]:
+    """Where (...) heights are too high above the lowest floor for that and too low for an upper one: nothing there is floor."""
+    above = np.asarray(heights) - ground
+    return np.asarray((above > RAISED) & (above < HEADROOM))
 
 
 def doubtful_storeys(faces: Faces, storeys: list[tuple[float, float]]) -> list[str]:

@@ -30,7 +30,7 @@ def at_one_distance(view: LabelledView, moving: Mask) -> LabelledView:
     rows, columns = np.nonzero(moving)
     if not len(rows):
         return view
-    rays = view.intrinsics.rays()[rows, columns] @ view.T_world_camera[:3, :3].T
+    rays = view.intrinsics.pixel_rays(np.stack([columns, rows], axis=1)) @ view.T_world_camera[:3, :3].T
     across = np.maximum(np.linalg.norm(rays[:, :2], axis=1), 1e-6)
     depth = view.depth.copy()
     distance = depth[rows, columns] * across

@@ -9,8 +9,9 @@ from mapping.se3 import look_at
 from pipelines import open_sequence, run
 from pipelines.config import config_from_mapping
 from pipelines.settings import PipelineConfig
-from pipelines.stages.raised_floor import HEADROOM, RAISED, without_raised_floor
+from pipelines.stages.raised_floor import without_raised_floor
 from pipelines.workspace import load_run
+from scenegraph.rooms.storeys import HEADROOM, RAISED
 
 CAMERA = Intrinsics(60.0, 60.0, 39.5, 29.5, 80, 60)
 FLOOR, MAT, TABLE = 2, 20, 7
